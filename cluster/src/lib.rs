@@ -1,0 +1,17 @@
+//! Gatecast's access plane.
+//!
+//! [`access`] is the pure machine; around it this crate replicates it by Raft into an embedded store and
+//! offers the broker one handle, [`Cluster`].
+//!
+//! **Must never know:** actix, HTTP, WebSocket, any vendor's words, or what a connection is. It tells the
+//! broker *effects* and the broker tells it that they are *enforced*.
+
+pub mod access;
+pub mod codec;
+mod handle;
+
+pub use handle::{
+    BarrierMode, BarrierReport, Cluster, ClusterConfig, ClusterStatus, Committed, EffectBatch,
+    FirstStart, Freshness, JoinError, MessageLink, NodeStatus, PeerSecret, ProposeError, ReadError,
+    RequestId, StartError,
+};
