@@ -1,0 +1,3 @@
+//! Dialects: one folder each, with the same five files (`frame`, `session`, `rest`, `auth`, `codes`).
+//!
+//! **Must never know:** each other, the cluster crate, peers, channel internals.
