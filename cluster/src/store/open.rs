@@ -8,6 +8,10 @@ use super::{Disk, StoreError};
 use std::fs::{self, File};
 use std::io;
 use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// How long a former owner of the files is waited for.
+const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 
 /// The two handles of an open database: sled's own and the second one on its file, for `fdatasync`.
 pub(super) struct SledDisk {
@@ -30,9 +34,16 @@ pub(super) fn open(dir: &Path) -> Result<SledDisk, StoreError> {
     let path = dir.join("sled");
     let new = !path.exists();
     fs::create_dir_all(&path).map_err(|error| StoreError::io(&path, &error))?;
+    // Harmless while another process owns the files: it would write them again.
     sweep(&path, |name| name.starts_with("snap.") && name.ends_with(".generating"), None)?;
-    let db = match attempt(&path) {
+    let db = match attempt_unlocked(&path) {
         Ok(db) => db,
+        Err(text) if is_lock(&text) => {
+            return Err(StoreError::Foreign(format!(
+                "the store in {} is in use by another process",
+                path.display()
+            )));
+        }
         Err(first) => {
             tracing::warn!(error = %first, "the store does not open; trying again without sled's own index snapshots");
             let aside = dir.join("sled-snap-aside");
@@ -58,6 +69,24 @@ pub(super) fn open(dir: &Path) -> Result<SledDisk, StoreError> {
         }
     }
     Ok(SledDisk { db, file })
+}
+
+/// Waits a little for a former owner that is just ending.
+fn attempt_unlocked(path: &Path) -> Result<sled::Db, String> {
+    let deadline = Instant::now() + LOCK_PATIENCE;
+    loop {
+        match attempt(path) {
+            Err(text) if is_lock(&text) && Instant::now() < deadline => {
+                std::thread::sleep(LOCK_PATIENCE / 100);
+            }
+            other => return other,
+        }
+    }
+}
+
+/// sled has no error of its own for it.
+fn is_lock(text: &str) -> bool {
+    text.contains("could not acquire lock")
 }
 
 fn attempt(path: &Path) -> Result<sled::Db, String> {

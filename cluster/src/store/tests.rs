@@ -63,22 +63,18 @@ fn a_damaged_record_is_refused_at_the_start_and_left_alone() {
             store.sync_now().unwrap();
         });
         for _ in 0..2 {
-            let error = retry_while_locked(dir.path()).unwrap_err().to_string();
+            let error = open(dir.path()).unwrap_err().to_string();
             assert!(error.contains("damaged") && error.contains(tree), "{error}");
         }
     }
 }
 
-/// A refused store lets go of its lock when its sync thread ends, a moment later.
-fn retry_while_locked(dir: &Path) -> Result<Store, StoreError> {
-    loop {
-        match open(dir) {
-            Err(StoreError::Open { text, .. }) if text.contains("lock") => {
-                std::thread::yield_now();
-            }
-            other => return other,
-        }
-    }
+#[test]
+fn a_store_in_use_is_refused_and_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_store, _thread) = Store::open(dir.path()).unwrap();
+    let error = open(dir.path()).unwrap_err().to_string();
+    assert!(error.contains("in use"), "{error}");
 }
 
 #[test]
@@ -88,7 +84,8 @@ fn a_hole_in_the_log_is_damage() {
         store.append(&records(0..5)).unwrap();
         store.log.remove(2u64.to_be_bytes()).unwrap();
     });
-    assert!(open(dir.path()).unwrap_err().to_string().contains("2 to 2 are missing"));
+    let error = open(dir.path()).unwrap_err().to_string();
+    assert!(error.contains("2 to 2 are missing"), "{error}");
 }
 
 #[test]

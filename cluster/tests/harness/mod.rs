@@ -18,8 +18,15 @@ pub struct Nodes {
     pub tune: fn(&mut ClusterConfig),
 }
 
+/// A free address below the range that outgoing connections take their ports from: a node must be able to
+/// come back to its address.
 pub fn free_addr() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    loop {
+        let port = 10_000 + (request().0 % 20_000) as u16;
+        if let Ok(listener) = TcpListener::bind(("127.0.0.1", port)) {
+            return listener.local_addr().unwrap();
+        }
+    }
 }
 
 impl Nodes {
@@ -151,7 +158,7 @@ pub fn grant(user: &str, channel: &str) -> Command {
 
 pub fn request() -> RequestId {
     use std::hash::{BuildHasher, Hasher};
-    let mut random = || std::hash::RandomState::new().build_hasher().finish();
+    let random = || std::hash::RandomState::new().build_hasher().finish();
     RequestId(u128::from(random()) << 64 | u128::from(random()))
 }
 
