@@ -227,7 +227,8 @@ impl Cluster {
     }
 
     /// Effects in log order, one receiver per node: the broker's enforcer takes it once at start. Until then,
-    /// and if nobody ever does, what is applied counts as enforced. A receiver that is dropped means the same.
+    /// and if nobody ever does, what is applied counts as enforced. Dropping the receiver does not bring that
+    /// back: nothing is enforced from then on, and the node's lease runs out.
     #[must_use]
     pub fn take_effects(&self) -> Option<mpsc::UnboundedReceiver<EffectBatch>> {
         self.core().view.take_effects()

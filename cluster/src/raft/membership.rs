@@ -10,6 +10,7 @@
 //! **Must never know:** the access machine beyond the member commands.
 
 use super::core::Core;
+use super::lock;
 use super::engine::Peer;
 use super::rpc::{Answer, Ask, ChangeError, NotLeader};
 use crate::access::{Command, MemberCommand, NodeId, Text};
@@ -136,11 +137,20 @@ pub(super) async fn follow(core: Arc<Core>) {
         if let Some(refusal @ (Refusal::OtherDisk | Refusal::OtherCluster | Refusal::Removed)) = core.links.turned_away() {
             core.fail(refusal.text().to_owned());
         }
+        if is_removed(&core) {
+            core.fail(Refusal::Removed.text().to_owned());
+        }
         if core.leads() && peers.values().any(|peer| peer.disk == 0) {
             learn_disks(&core, &peers).await;
         }
         tokio::time::sleep(RETRY).await;
     }
+}
+
+/// Whether this node has applied its own removal.
+fn is_removed(core: &Core) -> bool {
+    let group = lock(&core.applied.group);
+    !group.is_empty() && !group.contains(&core.me) && lock(&core.applied.register).disks.contains_key(&core.me)
 }
 
 async fn learn_disks(core: &Core, peers: &BTreeMap<u64, Peer>) {
@@ -193,20 +203,20 @@ pub(super) async fn add_as_leader(core: &Core, node: u64, addr: Text, disk: u128
         return Err(not_leader(core));
     }
     let _changing = core.changing.lock().await;
+    if core.register().disks.contains_key(&node) && !core.peers().contains_key(&node) {
+        return Err(ChangeError::Refused(format!("node id {node} was used before; ids are never used again")));
+    }
     let disk = if disk == 0 { dial_for_disk(core, node, &addr).await? } else { disk };
     let peers = core.peers();
     match (core.register().disks.get(&node), peers.contains_key(&node)) {
         (Some(known), true) if *known != disk => {
             return Err(ChangeError::Refused(format!("node id {node} belongs to another data directory")));
         }
-        (Some(_), false) => {
-            return Err(ChangeError::Refused(format!("node id {node} was used before; ids are never used again")));
-        }
         (None, true) => {
             return Err(ChangeError::NoQuorum(format!("node {node} is being formed")));
         }
         (Some(_), true) => {}
-        (None, false) => {
+        (_, false) => {
             let learner = BTreeMap::from([(node, Peer { addr, disk })]);
             change(core, ChangeMembers::AddNodes(learner), true).await?;
         }

@@ -35,8 +35,13 @@ impl Service for Answering {
         membership::admits(&register, &group, peer)
     }
 
-    fn answer(self: Arc<Self>, from: u64, request: Bytes) -> BoxFuture<'static, Vec<u8>> {
+    fn answer(self: Arc<Self>, from: Identity, request: Bytes) -> BoxFuture<'static, Vec<u8>> {
         Box::pin(async move {
+            // Removed since it connected: the next hello tells it so.
+            if self.admit(from).is_err() {
+                return Vec::new();
+            }
+            let from = from.node;
             let answer = match (self.core.get(), rpc::decode::<Ask>(&request)) {
                 (None, _) => Answer::Failed("starting".into()),
                 (Some(_), Err(error)) => {

@@ -110,10 +110,11 @@ impl View {
             revision: index,
             effects: effects.into(),
         };
-        // Without a receiver there are no connections: what is applied is enforced.
-        let taken = channel.as_ref().is_some_and(|channel| channel.send(batch).is_ok());
-        if !taken {
-            self.raise_enforced(index);
+        match channel.as_ref() {
+            // A receiver that went away enforces nothing any more: the lease runs out.
+            Some(channel) => drop(channel.send(batch)),
+            // Nobody has taken the effects, so there are no connections: what is applied is enforced.
+            None => self.raise_enforced(index),
         }
     }
 
