@@ -84,7 +84,7 @@ export class Story {
     const question = { user: nurse, channel: 'private-ward', operations: ['subscribe'] };
     const answers = await Promise.all([1, 2, 3].map((node) => this.operator(node).explain(id, question)));
     for (const answer of answers) assert.equal(answer.allowed, true, JSON.stringify(answer));
-    this.say(`every node allows a grant made a moment ago at node 1: ${answers[0].rule}`);
+    this.say(`every node allows a grant made a moment ago at node 1: ${JSON.stringify(answers[0].rule)}`);
 
     const bea = this.tab(1, { name: 'bea' });
     const heard = await bea.subscribed(ROOM);

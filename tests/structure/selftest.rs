@@ -225,6 +225,15 @@ fn comments_literals_and_tests_do_not_count() {
         ),
     ];
     assert_eq!(examine(&parse_all(files)), Vec::new());
+    let declared = "#[cfg(test)]\n#[path = \"a_tests.rs\"]\nmod tests;\n";
+    let files = vec![
+        ("src/core/a.rs".to_owned(), format!("{HEAD}{declared}")),
+        (
+            "src/core/a_tests.rs".to_owned(),
+            "fn f() { a.unwrap() }\n".to_owned(),
+        ),
+    ];
+    assert_eq!(examine(&parse_all(files)), Vec::new());
     caught(
         "src/core/a.rs",
         "#[cfg(test)]\nmod tests {}\nfn f() { a.unwrap() }\n",

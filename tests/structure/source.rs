@@ -13,6 +13,13 @@ pub(crate) struct Source {
     pub(crate) prod_lines: usize,
 }
 
+/// A test module in a file of its own: by its name, or where `#[path]` says.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum TestModule {
+    Named(String),
+    At(String),
+}
+
 /// Parses files and drops those that are only compiled for tests.
 pub(crate) fn parse_all(texts: Vec<(String, String)>) -> Vec<Source> {
     let mut test_files = Vec::new();
@@ -20,9 +27,18 @@ pub(crate) fn parse_all(texts: Vec<(String, String)>) -> Vec<Source> {
     for (path, text) in texts {
         let (source, test_modules) = parse(path, text);
         let folder = module_folder(&source.path);
+        let beside = source
+            .path
+            .rsplit_once('/')
+            .map_or("", |(folder, _)| folder);
         for module in test_modules {
-            test_files.push(format!("{folder}/{module}.rs"));
-            test_files.push(format!("{folder}/{module}/"));
+            match module {
+                TestModule::Named(name) => {
+                    test_files.push(format!("{folder}/{name}.rs"));
+                    test_files.push(format!("{folder}/{name}/"));
+                }
+                TestModule::At(file) => test_files.push(format!("{beside}/{file}")),
+            }
         }
         sources.push(source);
     }
@@ -44,9 +60,9 @@ fn module_folder(path: &str) -> String {
 }
 
 /// Blanks comments, literals and test items; also names the test modules kept in files of their own.
-pub(crate) fn parse(path: String, text: String) -> (Source, Vec<String>) {
+pub(crate) fn parse(path: String, text: String) -> (Source, Vec<TestModule>) {
     let mut code = blank_comments_and_literals(&text);
-    let (test_lines, modules) = blank_test_items(&mut code);
+    let (test_lines, modules) = blank_test_items(&mut code, &text);
     let prod_lines = text.lines().count().saturating_sub(test_lines);
     let source = Source {
         path,
@@ -204,14 +220,17 @@ fn char_literal(rest: &[u8]) -> Option<usize> {
 
 /// Blanks every item under `#[cfg(test)]` (or `#[test]`). Answers how many lines they took and which modules
 /// among them live in files of their own.
-fn blank_test_items(code: &mut String) -> (usize, Vec<String>) {
+fn blank_test_items(code: &mut String, text: &str) -> (usize, Vec<TestModule>) {
     let mut bytes = std::mem::take(code).into_bytes();
     let (mut lines, mut modules, mut from) = (0, Vec::new(), 0);
     while let Some((start, after_attribute)) = next_test_attribute(&bytes, from) {
         let end = end_of_item(&bytes, after_attribute);
         let item = String::from_utf8_lossy(&bytes[after_attribute..end]).into_owned();
-        if let Some(module) = module_declaration(&item) {
-            modules.push(module);
+        if let Some(name) = module_declaration(&item) {
+            modules.push(match path_attribute(&text.as_bytes()[start..end]) {
+                Some(file) => TestModule::At(file),
+                None => TestModule::Named(name),
+            });
         }
         lines += item.matches('\n').count() + 2;
         blank(&mut bytes[start..end]);
@@ -273,4 +292,11 @@ fn module_declaration(item: &str) -> Option<String> {
         ["mod", name] if !item.contains('{') => Some((*name).to_owned()),
         _ => None,
     }
+}
+
+/// The file that a `#[path = "…"]` names.
+fn path_attribute(item: &[u8]) -> Option<String> {
+    let item = String::from_utf8_lossy(item);
+    let (_, rest) = item.split_once("#[path")?;
+    Some(rest.split('"').nth(1)?.to_owned())
 }

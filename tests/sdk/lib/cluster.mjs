@@ -154,7 +154,7 @@ export class Cluster {
       doors: ['pusher', 'ably', 'pubnub', 'realtime'],
       open: [{ pattern: 'public-*', operations: ['subscribe'] }],
       settings: { ...APP_SETTINGS, ...settings },
-      keys: [{ name: 'server', capability: { '*': ['*'] } }],
+      keys: [{ name: 'server' }],
       ...spec,
     });
     const key = made.keys[0];
