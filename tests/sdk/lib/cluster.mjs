@@ -11,8 +11,8 @@ import { fileURLToPath } from 'node:url';
 import { Native } from './native.mjs';
 import { until, within } from './wait.mjs';
 
-const ROOT = resolve(dirname(fileURLToPath(import.meta.url)), '../../..');
-const TARGET = process.env.CARGO_TARGET_DIR ? resolve(ROOT, process.env.CARGO_TARGET_DIR) : join(ROOT, 'target');
+export const ROOT = resolve(dirname(fileURLToPath(import.meta.url)), '../../..');
+export const TARGET = process.env.CARGO_TARGET_DIR ? resolve(ROOT, process.env.CARGO_TARGET_DIR) : join(ROOT, 'target');
 
 /** The binary under test. */
 export const BINARY = process.env.GATECAST_BIN ?? join(TARGET, 'debug', 'gatecast');
