@@ -14,6 +14,9 @@ let cluster;
 let url;
 let app;
 let witness;
+// Two clients that take half a minute to be judged: they start first and are looked at last.
+let mute;
+let stranger;
 let steps = 0;
 
 before(async () => {
@@ -22,6 +25,10 @@ before(async () => {
   app = cluster.app;
   witness = new Tab(url, app);
   witness.inbox = await witness.subscribed('public-witness');
+  const quick = await cluster.createApp({ name: 'quick', settings: { activity_timeout_ms: 1_000 } });
+  mute = await rawPusher(url, quick.key);
+  const strict = await cluster.createApp({ name: 'strict', settings: { authorized_connections: true } });
+  stranger = await rawPusher(url, strict.key);
 });
 
 // After every case the same old client still gets its messages on the same old connection, once each.
@@ -114,9 +121,10 @@ test('text that is not UTF-8 ends with 1007; a broken frame with 1002', async ()
 test('names with control characters are refused in a subscription, an event and a member', async () => {
   const socket = await pusher();
   for (const channel of ['public-\u0000', 'public-\n', 'public-\u001b[31m', 'public-\u202e', '', 'public-#', '#server-to-user-x']) {
-    const before = socket.events.all((item) => /error$/.test(item.event)).length;
+    const refused = (item) => item.event === 'pusher:subscription_error';
+    const before = socket.events.all(refused).length;
     socket.send({ event: 'pusher:subscribe', data: { channel, auth: '' } });
-    await socket.events.count((item) => /error$/.test(item.event), before + 1, `a refusal of ${JSON.stringify(channel)}`);
+    await socket.events.count(refused, before + 1, `a refusal of ${JSON.stringify(channel)}`);
   }
   socket.close();
 });
@@ -233,6 +241,16 @@ test('the native API refuses in its own words: code, message, hint', async () =>
     assert.ok(answer.error.code && answer.error.message && answer.error.hint, JSON.stringify(answer));
     assert.equal(JSON.stringify(answer).includes(app.secret), false, 'a secret in an error');
   }
+});
+
+test('a client that answers no ping is closed with 4201; one that never authorizes where it must, with 4009', async () => {
+  await mute.event('pusher:ping');
+  assert.equal((await mute.end(45_000)).code, 4201);
+  // Pings keep it alive, so that only the time to authorize can end it.
+  const beat = setInterval(() => stranger.send({ event: 'pusher:ping', data: {} }), 5_000);
+  const end = await stranger.end(45_000);
+  clearInterval(beat);
+  assert.equal(end.code, 4009);
 });
 
 test('no secret is in the log', () => {
