@@ -55,6 +55,12 @@ pub struct State {
 }
 
 impl State {
+    /// When the next record ends, cluster time; from then on a [`super::Command::Tick`] has something to do.
+    #[must_use]
+    pub fn next_expiry(&self) -> Option<Millis> {
+        self.expiry.get_min().map(|(end, _)| *end)
+    }
+
     /// The key of that id, if it belongs to the app.
     #[must_use]
     pub fn key_of(&self, app: AppId, key: &str) -> Option<&ApiKey> {
