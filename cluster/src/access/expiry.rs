@@ -5,7 +5,7 @@
 //! are asked at, so that a record which has ended but is still kept allows nothing.
 
 use super::records::{GrantKey, Subject, Target};
-use super::{AppId, State, Text};
+use super::{AppId, Millis, State, Text};
 
 /// A record that has an end.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,6 +22,13 @@ pub(super) enum Expiring {
     Nonce((AppId, Text, Text)),
     /// A rotated key.
     Key(Text),
+}
+
+/// When the next record ends; a [`super::Command::Tick`] at or after that time removes it. None = nothing
+/// that is kept has an end.
+#[must_use]
+pub fn next_expiry(state: &State) -> Option<Millis> {
+    state.expiry.get_min().map(|(end, _)| *end)
 }
 
 /// Rebuilds the derived indexes from the records: after a restore.
