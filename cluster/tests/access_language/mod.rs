@@ -9,7 +9,8 @@
 //!
 //! RIGHTS are `pattern=op,op;user/pattern=op`. SUBJECT and TARGET are `everyone`, `user:ana`, `token:t`, …
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, dead_code)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(dead_code, unreachable_pub)]
 
 mod machine;
 
