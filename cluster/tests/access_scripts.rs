@@ -28,7 +28,11 @@ fn golden_scripts() {
         if update {
             std::fs::write(&file, &actual).unwrap();
         } else if actual != expected {
-            wrong.push(format!("{}\n{}", file.display(), first_difference(&expected, &actual)));
+            wrong.push(format!(
+                "{}\n{}",
+                file.display(),
+                first_difference(&expected, &actual)
+            ));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));

@@ -9,7 +9,12 @@
 //!
 //! RIGHTS are `pattern=op,op;user/pattern=op`. SUBJECT and TARGET are `everyone`, `user:ana`, `token:t`, …
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
 #![allow(dead_code, unreachable_pub)]
 
 mod machine;
@@ -28,9 +33,9 @@ pub struct Line<'a> {
 impl<'a> Line<'a> {
     /// Options start with one of these names; everything else is a word.
     const OPTIONS: [&'static str; 26] = [
-        "ttl", "by", "mode", "key", "cap", "user", "revkey", "token", "issued", "expires", "before",
-        "margin", "for", "reason", "overlap", "enabled", "open", "doors", "default", "name", "reads",
-        "aliases", "settings", "keys", "seen", "proof",
+        "ttl", "by", "mode", "key", "cap", "user", "revkey", "token", "issued", "expires",
+        "before", "margin", "for", "reason", "overlap", "enabled", "open", "doors", "default",
+        "name", "reads", "aliases", "settings", "keys", "seen", "proof",
     ];
 
     pub fn read(text: &'a str) -> Self {
@@ -62,7 +67,8 @@ impl<'a> Line<'a> {
     }
 
     pub fn millis(&self, name: &str) -> Option<Millis> {
-        self.option(name).map(|text| text.parse().expect("a number"))
+        self.option(name)
+            .map(|text| text.parse().expect("a number"))
     }
 
     pub fn text(&self, name: &str) -> Option<Text> {
@@ -191,7 +197,10 @@ pub fn command(line: &Line<'_>, now_ms: Millis) -> Option<Command> {
                 Some("replace") => GrantMode::Replace,
                 _ => GrantMode::Merge,
             },
-            entries: entries(line.words.get(3).copied().unwrap_or_default(), line.millis("ttl")),
+            entries: entries(
+                line.words.get(3).copied().unwrap_or_default(),
+                line.millis("ttl"),
+            ),
         },
         "ungrant" => Command::DeleteGrants {
             app: app(line.word(1)),
