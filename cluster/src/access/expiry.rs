@@ -6,6 +6,7 @@
 
 use super::records::{GrantKey, Subject, Target};
 use super::{AppId, Millis, State, Text};
+use imbl::OrdMap;
 
 /// A record that has an end.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -68,6 +69,13 @@ pub(super) fn rebuild(state: &mut State) {
         .chain(nonces)
         .chain(keys)
         .collect();
+    let mut wild: OrdMap<_, u32> = OrdMap::new();
+    for key in state.grants.keys().filter(|key| !key.pattern.is_exact()) {
+        *wild
+            .entry((key.app, key.subject.clone(), key.resource))
+            .or_default() += 1;
+    }
+    state.wild = wild;
     state.app_keys = state
         .keys
         .values()
