@@ -6,7 +6,9 @@
 //! kernel's socket: it costs one slot in the file table, no memory worth naming; raise `nofile` to twice the
 //! connections wanted.
 
+use crate::core::connection::mail::SocketGone;
 use crate::core::connection::seat::Sever;
+use actix::Recipient;
 use actix_web::dev::Extensions;
 use actix_web::rt::net::TcpStream;
 use socket2::{SockRef, Socket};
@@ -14,14 +16,30 @@ use std::any::Any;
 use std::cell::RefCell;
 use std::net::Shutdown;
 
-/// The duplicate, waiting in the connection's extensions.
-pub(super) struct Duplicate(RefCell<Option<Socket>>);
+/// Lives in the connection's extensions, and so exactly as long as its dispatcher.
+pub(super) struct Duplicate {
+    socket: RefCell<Option<Socket>>,
+    gone: RefCell<Option<Recipient<SocketGone>>>,
+}
 
 impl Duplicate {
-    /// Takes it; a connection is upgraded once.
+    /// The second handle; a connection is upgraded once.
     pub(super) fn take(&self) -> Option<Box<dyn Sever>> {
-        let socket = self.0.borrow_mut().take()?;
+        let socket = self.socket.borrow_mut().take()?;
         Some(Box::new(Cut(socket)))
+    }
+
+    /// Who is to hear when the dispatcher has let go of the socket.
+    pub(super) fn tell(&self, gone: Recipient<SocketGone>) {
+        *self.gone.borrow_mut() = Some(gone);
+    }
+}
+
+impl Drop for Duplicate {
+    fn drop(&mut self) {
+        if let Some(gone) = self.gone.take() {
+            gone.do_send(SocketGone);
+        }
     }
 }
 
@@ -37,11 +55,10 @@ impl Sever for Cut {
 /// To be installed by `HttpServer::on_connect`. Sockets it does not know (TLS streams) go without; their
 /// connections end by the dispatcher's own time-outs.
 pub fn on_connect(io: &dyn Any, extensions: &mut Extensions) {
-    let Some(stream) = io.downcast_ref::<TcpStream>() else {
-        return;
-    };
-    // Out of descriptors: the connection works, only cutting it has to wait for the peer.
-    if let Ok(socket) = SockRef::from(stream).try_clone() {
-        extensions.insert(Duplicate(RefCell::new(Some(socket))));
-    }
+    let stream = io.downcast_ref::<TcpStream>();
+    extensions.insert(Duplicate {
+        // Out of descriptors: the connection works, only cutting it has to wait for the peer.
+        socket: RefCell::new(stream.and_then(|stream| SockRef::from(stream).try_clone().ok())),
+        gone: RefCell::new(None),
+    });
 }

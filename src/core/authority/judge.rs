@@ -35,7 +35,9 @@ impl Authority {
     #[must_use]
     pub fn limit(&self, app: AppId, limit: &Setting) -> u64 {
         let view = self.view();
-        view.apps.get(&app).map_or(limit.default, |app| limit.of(app))
+        view.apps
+            .get(&app)
+            .map_or(limit.default, |app| limit.of(app))
     }
 
     /// Decides on the current view, without waiting. For sessions and for re-asking.

@@ -375,10 +375,7 @@ impl Actor for Connection {
     fn started(&mut self, cx: &mut Context<Self>) {
         if let Some(about) = self.about.take() {
             let port = Box::new(cx.address());
-            let slot = self
-                .desk
-                .local
-                .register(about, self.outbox.clone(), port);
+            let slot = self.desk.local.register(about, self.outbox.clone(), port);
             self.slot = Some(slot);
         }
         self.feed(Input::Opened, cx);

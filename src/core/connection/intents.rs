@@ -94,12 +94,7 @@ impl Connection {
         });
     }
 
-    fn subscribe_refused(
-        &mut self,
-        request: &Subscribe,
-        refusal: Refusal,
-        cx: &mut Context<Self>,
-    ) {
+    fn subscribe_refused(&mut self, request: &Subscribe, refusal: Refusal, cx: &mut Context<Self>) {
         let event = Event::SubscribeRefused {
             channel: request.channel.clone(),
             refusal,
@@ -208,12 +203,7 @@ impl Connection {
         });
     }
 
-    fn presence_with(
-        &mut self,
-        request: Box<PresenceRequest>,
-        pass: Pass,
-        cx: &mut Context<Self>,
-    ) {
+    fn presence_with(&mut self, request: Box<PresenceRequest>, pass: Pass, cx: &mut Context<Self>) {
         let key = request.channel.clone();
         match &request.member {
             Some(member) => {

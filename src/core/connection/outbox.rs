@@ -91,7 +91,8 @@ impl Outbox {
     pub fn drop_source(&self, source: Source) {
         let mut queue = self.queue.borrow_mut();
         queue.retain(|(from, _)| *from != source);
-        self.queued.set(queue.iter().map(|(_, frame)| frame.len()).sum());
+        self.queued
+            .set(queue.iter().map(|(_, frame)| frame.len()).sum());
     }
 
     /// Takes back everything that has not been handed to the socket.
@@ -105,7 +106,8 @@ impl Outbox {
         if frame.is_empty() {
             return;
         }
-        self.queued.set(self.queued.get().saturating_add(frame.len()));
+        self.queued
+            .set(self.queued.get().saturating_add(frame.len()));
         self.queue.borrow_mut().push_back((Source::SESSION, frame));
     }
 
@@ -137,7 +139,8 @@ impl Outbox {
     pub fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         let mut queue = self.queue.borrow_mut();
         if let Some((_, frame)) = queue.pop_front() {
-            self.queued.set(self.queued.get().saturating_sub(frame.len()));
+            self.queued
+                .set(self.queued.get().saturating_sub(frame.len()));
             if queue.is_empty() && queue.capacity() > KEEP_SLOTS {
                 *queue = VecDeque::new();
             }

@@ -73,10 +73,7 @@ struct Subscription<A> {
 
 #[derive(Clone, Debug, PartialEq)]
 enum Phase {
-    Joining {
-        leave: bool,
-        lost: Option<Refusal>,
-    },
+    Joining { leave: bool, lost: Option<Refusal> },
     Standing,
 }
 
@@ -502,9 +499,13 @@ fn reached(principal: &Principal, target: &Target, cut: &Cut) -> bool {
         Target::App => own,
         Target::User(user) => own.filter(|_| principal.user.as_ref() == Some(user)),
         Target::Token(token) => own.filter(|_| principal.token.as_ref() == Some(token)),
-        Target::RevocationKey(key) => own.filter(|_| principal.revocation_key.as_ref() == Some(key)),
+        Target::RevocationKey(key) => {
+            own.filter(|_| principal.revocation_key.as_ref() == Some(key))
+        }
         Target::Key(key) if principal.key.as_ref() == Some(key) => own,
-        Target::Key(key) => proof.filter(|proof| proof.key == *key).map(|proof| proof.issued),
+        Target::Key(key) => proof
+            .filter(|proof| proof.key == *key)
+            .map(|proof| proof.issued),
         Target::Channel(name) => proof
             .filter(|proof| names_exactly(proof, name))
             .map(|proof| proof.issued),
@@ -528,4 +529,3 @@ fn names_exactly(proof: &Proof, name: &Text) -> bool {
             && matches!(&right.pattern, Pattern::Exact(exact) if exact == name)
     })
 }
-

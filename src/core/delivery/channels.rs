@@ -153,12 +153,7 @@ impl LocalChannels {
         }
     }
 
-    fn remove(
-        &mut self,
-        connection: u32,
-        place: usize,
-        lists: &mut impl Lists,
-    ) -> Option<Source> {
+    fn remove(&mut self, connection: u32, place: usize, lists: &mut impl Lists) -> Option<Source> {
         let list = lists.list(connection)?;
         if place >= list.len() {
             return None;

@@ -195,9 +195,7 @@ impl Local {
     /// Ends deliveries of a channel; with how its bytes are marked.
     pub fn detach(&self, slot: Slot, key: &ChannelKey) -> Option<Source> {
         let tables = &mut *self.tables.borrow_mut();
-        tables
-            .channels
-            .detach(key, slot.0, &mut tables.connections)
+        tables.channels.detach(key, slot.0, &mut tables.connections)
     }
 
     /// As [`Self::detach`], by the connection's name.
@@ -211,9 +209,7 @@ impl Local {
     /// Ends all deliveries to a connection.
     pub fn detach_all(&self, slot: Slot) {
         let tables = &mut *self.tables.borrow_mut();
-        tables
-            .channels
-            .detach_all(slot.0, &mut tables.connections);
+        tables.channels.detach_all(slot.0, &mut tables.connections);
     }
 
     /// How a channel's bytes are marked in outboxes.
@@ -339,5 +335,3 @@ impl Local {
         (tables.connections.by_id.len(), tables.channels.len())
     }
 }
-
-

@@ -138,10 +138,7 @@ fn close_gives_its_code() {
         [Said::Close(Some(4001))]
     );
     payload.push(0xff);
-    assert_eq!(
-        feed(9, &client(0x88, &payload), 1).1,
-        Some(Abuse::NotUtf8)
-    );
+    assert_eq!(feed(9, &client(0x88, &payload), 1).1, Some(Abuse::NotUtf8));
 }
 
 proptest! {

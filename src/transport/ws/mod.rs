@@ -57,6 +57,7 @@ pub fn open(
         .ok_or_else(|| ErrorInternalServerError("no worker on this thread"))?;
     let offered = opening.subprotocol.as_deref();
     let mut response = actix_web_actors::ws::handshake_with_protocols(request, offered.as_slice())?;
+    let duplicate = request.conn_data::<Duplicate>();
     let outbox = Rc::new(Outbox::new(opening.max_outbox_bytes));
     let gate = Rc::new(Gate::default());
     let id = ConnectionId::random();
@@ -69,15 +70,19 @@ pub fn open(
         encoding: opening.encoding,
         wire: Wire { framing, closing },
         session: session(id),
-        sever: request
-            .conn_data::<Duplicate>()
-            .and_then(Duplicate::take),
+        sever: duplicate.and_then(Duplicate::take),
     };
     let incoming = Incoming::new(payload, opening.max_frame_bytes, gate.clone());
     let connection = Connection::start(seat, worker.desk(), outbox.clone(), gate, incoming);
     // Some SDKs look for the header names and values exactly as RFC 6455 prints them.
     response.insert_header((actix_web::http::header::UPGRADE, "websocket"));
-    let mut response = response.body(Outgoing::new(outbox, connection.recipient()));
+    let mut gone = Some(connection.recipient());
+    if let Some(duplicate) = duplicate {
+        gone.take()
+            .into_iter()
+            .for_each(|gone| duplicate.tell(gone));
+    }
+    let mut response = response.body(Outgoing::new(outbox, gone));
     response.head_mut().set_camel_case_headers(true);
     Ok(response)
 }

@@ -48,7 +48,9 @@ impl Stream for Incoming {
             };
             match this.decoder.next(&mut this.chunk) {
                 Ok(Some(Said::Message(frame))) => return Poll::Ready(Some(Inbound::Frame(frame))),
-                Ok(Some(Said::Ping(data))) => return Poll::Ready(Some(Inbound::Alive(pong(&data)))),
+                Ok(Some(Said::Ping(data))) => {
+                    return Poll::Ready(Some(Inbound::Alive(pong(&data))));
+                }
                 Ok(Some(Said::Pong)) => return Poll::Ready(Some(Inbound::Alive(Bytes::new()))),
                 Ok(Some(Said::Close(code))) => {
                     this.payload = None;
@@ -70,11 +72,12 @@ impl Stream for Incoming {
 /// The outbox as a response body. Frames are handed on uncopied; the dispatcher gathers them into one write.
 pub(super) struct Outgoing {
     outbox: Rc<Outbox>,
-    gone: Recipient<SocketGone>,
+    /// Who hears that nobody reads any more, where nothing tells of the socket's own end.
+    gone: Option<Recipient<SocketGone>>,
 }
 
 impl Outgoing {
-    pub(super) fn new(outbox: Rc<Outbox>, gone: Recipient<SocketGone>) -> Self {
+    pub(super) fn new(outbox: Rc<Outbox>, gone: Option<Recipient<SocketGone>>) -> Self {
         Self { outbox, gone }
     }
 }
@@ -96,7 +99,8 @@ impl MessageBody for Outgoing {
 
 impl Drop for Outgoing {
     fn drop(&mut self) {
-        // The last byte is with the dispatcher, or the socket has broken: either way nobody reads any more.
-        self.gone.do_send(SocketGone);
+        if let Some(gone) = &self.gone {
+            gone.do_send(SocketGone);
+        }
     }
 }
