@@ -6,11 +6,13 @@
 //! kernel's socket: it costs one slot in the file table, no memory worth naming; raise `nofile` to twice the
 //! connections wanted.
 
-use crate::core::connection::mail::SocketGone;
+use crate::core::connection::mail::WayOut;
 use crate::core::connection::seat::Sever;
 use actix::Recipient;
 use actix_web::dev::Extensions;
 use actix_web::rt::net::TcpStream;
+use futures_util::FutureExt as _;
+use futures_util::future::LocalBoxFuture;
 use socket2::{SockRef, Socket};
 use std::any::Any;
 use std::cell::RefCell;
@@ -19,7 +21,7 @@ use std::net::Shutdown;
 /// Lives in the connection's extensions, and so exactly as long as its dispatcher.
 pub(super) struct Duplicate {
     socket: RefCell<Option<Socket>>,
-    gone: RefCell<Option<Recipient<SocketGone>>>,
+    gone: RefCell<Option<Recipient<WayOut>>>,
 }
 
 impl Duplicate {
@@ -30,7 +32,7 @@ impl Duplicate {
     }
 
     /// Who is to hear when the dispatcher has let go of the socket.
-    pub(super) fn tell(&self, gone: Recipient<SocketGone>) {
+    pub(super) fn tell(&self, gone: Recipient<WayOut>) {
         *self.gone.borrow_mut() = Some(gone);
     }
 }
@@ -38,7 +40,7 @@ impl Duplicate {
 impl Drop for Duplicate {
     fn drop(&mut self) {
         if let Some(gone) = self.gone.take() {
-            gone.do_send(SocketGone);
+            gone.do_send(WayOut::Gone);
         }
     }
 }
@@ -49,6 +51,21 @@ impl Sever for Cut {
     fn sever(&self) {
         // It may be closed already; there is nothing else to do about it.
         let _ = self.0.shutdown(Shutdown::Both);
+    }
+
+    fn end_writing(&self) -> LocalBoxFuture<'static, ()> {
+        let Ok(socket) = self.0.try_clone() else {
+            return std::future::ready(()).boxed_local();
+        };
+        async move {
+            // A socket without room still has the dispatcher waiting to write; it goes first.
+            if let Ok(stream) = TcpStream::from_std(socket.into()) {
+                let _ = stream.writable().await;
+                tokio::task::yield_now().await;
+                let _ = SockRef::from(&stream).shutdown(Shutdown::Write);
+            }
+        }
+        .boxed_local()
     }
 }
 

@@ -121,6 +121,18 @@ fn a_close_is_answered_with_its_own_code_and_ends_the_socket() {
 }
 
 #[test]
+fn nobody_waits_for_a_time_out_when_a_connection_closes() {
+    let node = Node::start(1);
+    let began = std::time::Instant::now();
+    for _ in 0..20 {
+        let mut client = Client::open(node.addr);
+        client.frame(0x88, &1000u16.to_be_bytes());
+        client.expect_close(1000);
+    }
+    assert!(began.elapsed() < std::time::Duration::from_secs(5));
+}
+
+#[test]
 fn a_session_ends_the_connection_with_its_own_words() {
     let node = Node::start(1);
     let mut client = Client::open(node.addr);

@@ -5,7 +5,7 @@
 //! can neither time out nor be ended. This one runs whatever the socket does, and reads only while its gate is
 //! open.
 
-use super::mail::{Attached, Carry, Due, Finish, Heard, SocketGone};
+use super::mail::{Attached, Carry, Due, Finish, Heard, WayOut};
 use super::outbox::{Outbox, Pushed, Source};
 use super::seat::{Gate, Inbound, Seat, Wire};
 use super::state::{Standing, State, Step};
@@ -511,11 +511,16 @@ impl Handler<Finish> for Connection {
     }
 }
 
-impl Handler<SocketGone> for Connection {
+impl Handler<WayOut> for Connection {
     type Result = ();
-    fn handle(&mut self, _message: SocketGone, cx: &mut Context<Self>) {
+    fn handle(&mut self, message: WayOut, cx: &mut Context<Self>) {
         self.finish(Some(End::Gone), None, cx);
-        cx.stop();
+        match (message, &self.sever) {
+            (WayOut::Drained, Some(sever)) => {
+                cx.spawn(sever.end_writing().into_actor(self));
+            }
+            (WayOut::Gone, _) | (WayOut::Drained, None) => cx.stop(),
+        }
     }
 }
 

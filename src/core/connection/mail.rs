@@ -44,10 +44,15 @@ pub(super) struct Due;
 #[rtype(result = "bool")]
 pub(super) struct Carry(pub(super) EffectBatch);
 
-/// From the transport: nobody reads the outbox any more; the socket is gone.
-#[derive(Debug, Message)]
+/// From the transport: how far the way out has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Message)]
 #[rtype(result = "()")]
-pub struct SocketGone;
+pub enum WayOut {
+    /// The last byte of the outbox has been taken, or nobody takes any more.
+    Drained,
+    /// The socket has been let go.
+    Gone,
+}
 
 impl ConnectionPort for Addr<Connection> {
     // These mailboxes are drained within the turn and what they lead to is bounded by the outbox, so the

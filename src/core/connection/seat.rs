@@ -7,6 +7,7 @@ use crate::core::close::{Abuse, Close};
 use crate::core::delivery::encoding::EncodingId;
 use crate::core::ids::ConnectionId;
 use bytes::Bytes;
+use futures_util::future::LocalBoxFuture;
 use std::cell::{Cell, RefCell};
 use std::task::{Context, Poll, Waker};
 
@@ -23,10 +24,12 @@ pub enum Inbound {
     Abuse(Abuse),
 }
 
-/// The last resort against a peer whose socket takes nothing: cut it from outside.
+/// A hold on the socket from outside of whoever reads and writes it.
 pub trait Sever {
-    /// Ends the socket in both directions, at once.
+    /// Ends the socket in both directions, at once: the last resort against a peer that takes nothing.
     fn sever(&self);
+    /// Ends our direction once what was written has found room, so that the peer need not wait for a time-out.
+    fn end_writing(&self) -> LocalBoxFuture<'static, ()>;
 }
 
 /// How the transport writes.

@@ -76,13 +76,10 @@ pub fn open(
     let connection = Connection::start(seat, worker.desk(), outbox.clone(), gate, incoming);
     // Some SDKs look for the header names and values exactly as RFC 6455 prints them.
     response.insert_header((actix_web::http::header::UPGRADE, "websocket"));
-    let mut gone = Some(connection.recipient());
     if let Some(duplicate) = duplicate {
-        gone.take()
-            .into_iter()
-            .for_each(|gone| duplicate.tell(gone));
+        duplicate.tell(connection.clone().recipient());
     }
-    let mut response = response.body(Outgoing::new(outbox, gone));
+    let mut response = response.body(Outgoing::new(outbox, connection.recipient()));
     response.head_mut().set_camel_case_headers(true);
     Ok(response)
 }

@@ -4,7 +4,7 @@
 
 use super::decode::{Decoder, Said};
 use super::frame::{close_answer, pong};
-use crate::core::connection::mail::SocketGone;
+use crate::core::connection::mail::WayOut;
 use crate::core::connection::outbox::Outbox;
 use crate::core::connection::seat::{Gate, Inbound};
 use actix::Recipient;
@@ -72,13 +72,12 @@ impl Stream for Incoming {
 /// The outbox as a response body. Frames are handed on uncopied; the dispatcher gathers them into one write.
 pub(super) struct Outgoing {
     outbox: Rc<Outbox>,
-    /// Who hears that nobody reads any more, where nothing tells of the socket's own end.
-    gone: Option<Recipient<SocketGone>>,
+    connection: Recipient<WayOut>,
 }
 
 impl Outgoing {
-    pub(super) fn new(outbox: Rc<Outbox>, gone: Option<Recipient<SocketGone>>) -> Self {
-        Self { outbox, gone }
+    pub(super) fn new(outbox: Rc<Outbox>, connection: Recipient<WayOut>) -> Self {
+        Self { outbox, connection }
     }
 }
 
@@ -99,8 +98,6 @@ impl MessageBody for Outgoing {
 
 impl Drop for Outgoing {
     fn drop(&mut self) {
-        if let Some(gone) = &self.gone {
-            gone.do_send(SocketGone);
-        }
+        self.connection.do_send(WayOut::Drained);
     }
 }
