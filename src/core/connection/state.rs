@@ -529,3 +529,7 @@ fn names_exactly(proof: &Proof, name: &Text) -> bool {
             && matches!(&right.pattern, Pattern::Exact(exact) if exact == name)
     })
 }
+
+#[cfg(test)]
+#[path = "state_tests.rs"]
+mod tests;

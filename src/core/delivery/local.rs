@@ -335,3 +335,7 @@ impl Local {
         (tables.connections.by_id.len(), tables.channels.len())
     }
 }
+
+#[cfg(test)]
+#[path = "local_tests.rs"]
+mod tests;
