@@ -2,6 +2,8 @@
 
 use crate::client::{Client, Got};
 use crate::server::Node;
+use gatecast::core::authority::{Cut, Effect, Target};
+use gatecast::core::broker::{ConnectionFilter, ConnectionInfo};
 use std::time::{Duration, Instant};
 
 fn subscribed(node: &Node, word: &str, channel: &str) -> Client {
@@ -100,7 +102,67 @@ fn a_client_that_never_reads_is_ended_and_nobody_else_notices() {
     }
     publisher.say("pub room last");
     reader.expect("room last");
-    drop(stuck);
+    // What the kernel had taken comes whole; then the socket is at its end.
+    let mut stuck = stuck;
+    while let Got::Text(text) = stuck.next() {
+        assert_eq!(text.len(), payload.len() + 5);
+    }
+}
+
+#[test]
+fn a_goodbye_that_cannot_be_sent_is_not_waited_for() {
+    let node = Node::start(1);
+    let mut stuck = Client::open(node.addr);
+    // Answers fill both kernels' buffers until nothing more is read from us.
+    let chunk = crate::client::masked(0x82, &vec![7; 32 << 10]);
+    stuck
+        .socket
+        .set_write_timeout(Some(Duration::from_millis(300)))
+        .unwrap();
+    use std::io::Write as _;
+    let began = Instant::now();
+    while stuck.socket.write_all(&chunk).is_ok() && connections(&node) == 1 {
+        assert!(began.elapsed() < Duration::from_secs(20));
+    }
+    // The answers ran over, or the cut has to: either way the connection is gone soon.
+    let cut = Effect::Cut {
+        app: crate::server::APP,
+        target: Target::App,
+        cut: Cut::Disconnected,
+    };
+    node.enforce(1, vec![cut]);
+    let began = Instant::now();
+    while connections(&node) > 0 {
+        assert!(began.elapsed() < Duration::from_secs(5));
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_cut_connection_whose_socket_is_full_is_cut_off_in_time() {
+    let node = Node::start(1);
+    let _stuck = subscribed(&node, "sub", "room");
+    let mut publisher = Client::open(node.addr);
+    publisher.say("user publisher");
+    publisher.expect("hello");
+    // Enough for the kernels' buffers to be full, not enough for the outbox to run over.
+    let payload = "x".repeat(32 << 10);
+    while queued(&node) < 64 << 10 {
+        publisher.say(&format!("pub room {payload}\nx"));
+        publisher.expect("echo x");
+    }
+    let cut = Effect::Cut {
+        app: crate::server::APP,
+        target: Target::App,
+        cut: Cut::Disconnected,
+    };
+    assert_eq!(node.enforce(1, vec![cut]), 2);
+    assert!(queued(&node) < 1 << 10, "what was queued goes no further");
+    let began = Instant::now();
+    while connections(&node) > 0 {
+        assert!(began.elapsed() < Duration::from_secs(5));
+        std::thread::yield_now();
+    }
 }
 
 #[test]
@@ -121,7 +183,20 @@ fn what_a_connection_held_is_free_after_it() {
 
 /// Connections in the broker's own listing.
 fn connections(node: &Node) -> usize {
-    let filter = gatecast::core::broker::ConnectionFilter {
+    list(node).len()
+}
+
+/// The most that waits for any one of them.
+fn queued(node: &Node) -> u64 {
+    list(node)
+        .iter()
+        .map(|one| one.queued_bytes)
+        .max()
+        .unwrap_or(0)
+}
+
+fn list(node: &Node) -> Vec<ConnectionInfo> {
+    let filter = ConnectionFilter {
         app: Some(crate::server::APP),
         user: None,
         limit: 100,
@@ -130,5 +205,5 @@ fn connections(node: &Node) -> usize {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
         .unwrap();
-    runtime.block_on(broker.connections(filter)).unwrap().len()
+    runtime.block_on(broker.connections(filter)).unwrap()
 }

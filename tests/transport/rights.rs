@@ -2,7 +2,10 @@
 
 use crate::client::{Client, Got};
 use crate::server::{APP, Node};
-use gatecast::core::authority::{Cut, Effect, Scope, State, Subject, Target};
+use gatecast::core::authority::{
+    Ask, Cut, Effect, Operations, Principal, Resource, Scope, State, Subject, Target,
+};
+use gatecast::core::ids::ChannelKey;
 
 fn user(node: &Node, name: &str) -> Client {
     let mut client = Client::open(node.addr);
@@ -91,7 +94,29 @@ fn nothing_is_delivered_past_the_lease_and_nothing_is_lost_when_it_is_back() {
     client.say("pub room refused\nx");
     assert!(matches!(client.next(), Got::Text(text) if text.contains("Unavailable")));
     client.expect("echo x");
+    let key = ChannelKey::channel(APP, "room");
+    let ask = Ask {
+        resource: Resource::Channel,
+        name: "room",
+        needs: Operations::PUBLISH,
+        wants: Operations::NONE,
+    };
+    let principal = Principal::anonymous(APP, None, 1);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    for number in 0..100 {
+        let pass = authority.decide(&principal, None, ask).unwrap();
+        let draft = crate::server::draft(&number.to_string());
+        let publish = node.broker.publish(&key, draft, pass);
+        runtime.block_on(publish).unwrap();
+    }
+    client.say("y");
+    client.expect("echo y");
     authority.set_fixed(State::default(), 1_000, true);
+    for number in 0..100 {
+        client.expect(&format!("room {number}"));
+    }
     client.say("pub room back");
     client.expect("room back");
 }

@@ -73,7 +73,7 @@ fn subscribe(name: &str, echo: bool, delivery: DeliveryMode) -> Action {
     })))
 }
 
-fn draft(data: &str) -> Draft {
+pub fn draft(data: &str) -> Draft {
     Draft {
         id: None,
         name: "message".into(),
