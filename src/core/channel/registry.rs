@@ -11,6 +11,7 @@ use super::history::Bounds;
 use super::state::{Birth, Limits};
 use super::{LinkUp, PeerPort, Rehome, Wire};
 use crate::core::authority::Authority;
+use crate::core::broker::QueryPort;
 use crate::core::clock::Now;
 use crate::core::delivery::encoding::Encodings;
 use crate::core::ids::{AppId, ChannelKey, NodeId, Space, Text};
@@ -83,6 +84,8 @@ struct List {
     now: Arc<Members>,
     before: Option<Arc<Members>>,
     changed_ms: u64,
+    /// It is only what a node believes before it has heard anything.
+    first: bool,
 }
 
 /// What all channels of a node stand on.
@@ -95,6 +98,7 @@ pub struct Ground {
     parts: Vec<Mutex<Part>>,
     list: arc_swap::ArcSwap<List>,
     port: OnceLock<Arc<dyn PeerPort>>,
+    queries: OnceLock<Arc<dyn QueryPort>>,
 }
 
 impl std::fmt::Debug for Ground {
@@ -205,6 +209,7 @@ impl Channels {
             now: Arc::new(Members::alone(node)),
             before: None,
             changed_ms: 0,
+            first: true,
         };
         Self {
             ground: Arc::new(Ground {
@@ -216,6 +221,7 @@ impl Channels {
                 parts: (0..PARTS).map(|_| Mutex::default()).collect(),
                 list: arc_swap::ArcSwap::from_pointee(list),
                 port: OnceLock::new(),
+                queries: OnceLock::new(),
             }),
         }
     }
@@ -228,6 +234,17 @@ impl Channels {
     /// Gives the channels their way to other nodes. Once; later calls change nothing.
     pub fn connect(&self, port: Arc<dyn PeerPort>) {
         let _first = self.ground.port.set(port);
+    }
+
+    /// Gives the broker its way to ask other nodes. Once; later calls change nothing.
+    pub fn connect_queries(&self, port: Arc<dyn QueryPort>) {
+        let _first = self.ground.queries.set(port);
+    }
+
+    /// The way to ask other nodes, if there is one.
+    #[must_use]
+    pub fn queries(&self) -> Option<Arc<dyn QueryPort>> {
+        self.ground.queries.get().cloned()
     }
 
     /// This node.
@@ -318,12 +335,21 @@ impl Channels {
         if members.revision < old.now.revision || members == *old.now {
             return;
         }
+        // On a node's first list the former homes are those of the same list without it.
+        let before = if old.first {
+            let mut without = members.clone();
+            without.live.retain(|(node, _)| *node != self.ground.node);
+            Arc::new(without)
+        } else {
+            old.now.clone()
+        };
         let members = Arc::new(members);
         // First the list, then the channels: one that starts in between has the new list already.
         self.ground.list.store(Arc::new(List {
             now: members.clone(),
-            before: Some(old.now.clone()),
+            before: Some(before),
             changed_ms: self.ground.now().mono_ms,
+            first: false,
         }));
         for channel in self.each() {
             channel.do_send(Rehome(members.clone()));

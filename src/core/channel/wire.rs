@@ -209,6 +209,29 @@ pub enum Wire {
 }
 
 impl Wire {
+    /// Whether a node without an actor for the channel must start one to take it.
+    #[must_use]
+    pub fn starts(&self) -> bool {
+        match self {
+            Self::Request { .. }
+            | Self::Interest { .. }
+            | Self::Left { .. }
+            | Self::Announce { .. }
+            | Self::Who
+            | Self::Copy { .. }
+            | Self::Replicate { .. }
+            | Self::Claim { .. } => true,
+            Self::Answer { .. }
+            | Self::NotHome
+            | Self::Caught { .. }
+            | Self::Broadcast { .. }
+            | Self::Count(_)
+            | Self::Copied(_)
+            | Self::NeedCopy
+            | Self::Nothing => false,
+        }
+    }
+
     /// Whether it may be large and can wait: a link that is busy refuses it first.
     #[must_use]
     pub fn bulk(&self) -> bool {
