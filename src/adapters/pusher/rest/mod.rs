@@ -1,0 +1,3 @@
+//! rest
+use actix_web::web;
+pub(super) fn routes(_cfg: &mut web::ServiceConfig) {}
