@@ -2,12 +2,15 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 use super::*;
+use crate::adapters::pusher::auth;
 use crate::adapters::pusher::fixture::{self, APP, KEY, on, set, sign};
 use crate::adapters::pusher::frame::server::tests::{member, show};
 use crate::core::authority::{Authority, Cut, Issued, Reason};
 use crate::core::clock::Now;
 use crate::core::close::Close;
-use crate::core::connection::{DeliveryMode, NewMember, Publish, Start, Subscribe, Subscribed};
+use crate::core::connection::{
+    DeliveryMode, Event, NewMember, Publish, Start, Subscribe, Subscribed,
+};
 use crate::core::error::Refusal;
 use crate::core::ids::{ConnectionId, Position};
 use crate::core::message::{ContentKind, Draft, Member, Occupancy, Publication};
