@@ -45,3 +45,27 @@ pub const EVENTS_PER_BATCH: Setting = setting("events_per_batch", 10);
 pub const CHANNELS_PER_LISTING: Setting = setting("channels_per_listing", 10_000);
 /// How long a cache channel keeps its last event.
 pub const CACHE_MS: Setting = setting("cache_ms", 1_800_000);
+
+/// Settings of this dialect that are on or off.
+pub const SWITCHES: [Setting; 4] = [
+    CLIENT_EVENTS,
+    USER_SIGN_IN,
+    AUTHORIZED_CONNECTIONS,
+    GRANTS_OPEN_CHANNELS,
+];
+/// Settings of this dialect that are numbers.
+pub const NUMBERS: [Setting; 13] = [
+    ACTIVITY_TIMEOUT_MS,
+    FRAME_BYTES,
+    BODY_BYTES,
+    EVENT_BYTES,
+    EVENT_NAME_BYTES,
+    CHANNEL_NAME_BYTES,
+    USER_ID_BYTES,
+    MEMBER_BYTES,
+    CLIENT_EVENTS_PER_SECOND,
+    CHANNELS_PER_EVENT,
+    EVENTS_PER_BATCH,
+    CHANNELS_PER_LISTING,
+    CACHE_MS,
+];

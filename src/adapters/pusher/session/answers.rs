@@ -4,6 +4,7 @@
 
 use super::{Phase, PusherSession, SigningIn, Subscription, Turn};
 use crate::adapters::pusher::channel_name::{self, Class};
+use crate::adapters::pusher::codes::SubscriptionError;
 use crate::adapters::pusher::frame::server;
 use crate::adapters::pusher::{auth, codes, encoder, limits};
 use crate::core::authority::Operations;
@@ -37,9 +38,11 @@ impl PusherSession {
                 let (code, text) = codes::client_event(&refusal, &name);
                 turn.send(server::error(code, &text));
             }
-            // Unsubscribing is not answered; the rest is never asked for.
-            Event::Unsubscribed { .. }
-            | Event::Published { .. }
+            Event::Unsubscribed { channel, .. } => {
+                self.unsubscribed(&channel_name::wire_name(&channel), turn);
+            }
+            // Never asked for.
+            Event::Published { .. }
             | Event::PresenceDone { .. }
             | Event::Members { .. }
             | Event::History { .. }
@@ -79,11 +82,11 @@ impl PusherSession {
 
     fn subscribed(&mut self, answer: &Subscribed, turn: &mut Turn<'_>) {
         let name = channel_name::wire_name(&answer.channel);
-        let Some(subscription) = self.pending(&name, answer.tag) else {
+        let pending = self.pending(&name, answer.tag);
+        let Some(subscription) = pending.filter(|pending| !pending.leaving) else {
             return;
         };
         subscription.live = true;
-        subscription.granted = answer.granted;
         if !subscription.told {
             return;
         }
@@ -113,13 +116,17 @@ impl PusherSession {
         let told = self
             .subscriptions
             .remove(&*name)
-            .is_some_and(|subscription| subscription.told);
+            .is_some_and(|one| match one.leaving {
+                // What was refused once is not asked for again.
+                true => one.again.is_some(),
+                false => one.told,
+            });
         if told {
             turn.refuse(&name, &codes::subscription(refusal, &name));
         }
     }
 
-    /// The request of that name and tag, unless it was taken back.
+    /// The request of that name and tag.
     fn pending(&mut self, name: &str, tag: u64) -> Option<&mut Subscription> {
         self.subscriptions
             .get_mut(name)
@@ -139,20 +146,15 @@ impl PusherSession {
         let Some(subscription) = subscription.filter(|subscription| subscription.live) else {
             return;
         };
-        subscription.granted = granted;
         if granted.contains(Operations::SUBSCRIBE) {
             return;
         }
         let told = subscription.told;
         self.subscriptions.remove(&*name);
         if told {
-            let refusal = refusal.unwrap_or(Refusal::NotSubscribed);
             let error = match refusal {
-                Refusal::NotSubscribed => {
-                    let text = format!("Access to channel {name} has ended");
-                    codes::SubscriptionError::auth(403, text)
-                }
-                refusal => codes::subscription(&refusal, &name),
+                Some(refusal) => codes::subscription(&refusal, &name),
+                None => SubscriptionError::auth(403, format!("Access to channel {name} has ended")),
             };
             let (kind, status) = (error.kind, error.status);
             turn.send(server::subscription_error(&name, kind, &error.text, status));

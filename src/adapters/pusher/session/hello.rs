@@ -13,7 +13,7 @@ const PROTOCOLS: [&str; 3] = ["5", "6", "7"];
 /// The request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::adapters::pusher) struct Hello {
-    /// App key; `None` = the path is none of ours.
+    /// App key; all of the path when that is none of ours.
     pub(in crate::adapters::pusher) key: String,
     path: bool,
     protocol: Option<String>,
@@ -35,6 +35,11 @@ impl Hello {
             protocol: value("protocol"),
             version: value("version"),
         }
+    }
+
+    /// Lets go of what is not needed for the life of the connection.
+    pub(super) fn forget_versions(&mut self) {
+        (self.protocol, self.version) = (None, None);
     }
 
     /// The key to connect under, or why not.

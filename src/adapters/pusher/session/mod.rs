@@ -22,7 +22,7 @@ use super::codes::{self, Goodbye};
 use super::frame::client::{self, Command};
 use super::frame::server;
 use super::limits;
-use crate::core::authority::{App, AppId, Operations, Principal, Proof, State};
+use crate::core::authority::{App, AppId, Principal, State};
 use crate::core::close::End;
 use crate::core::connection::{Action, Context, Frame, Input, Intent, Session};
 use crate::core::ids::{ChannelKey, Text};
@@ -71,10 +71,10 @@ struct Subscription {
     live: bool,
     /// The client knows of it (an inbox exists before the client asks).
     told: bool,
-    /// What is allowed on it now.
-    granted: Operations,
-    /// The signature it was made with; client events need it again.
-    proof: Option<Box<Proof>>,
+    /// The client took the request back before it was answered.
+    leaving: bool,
+    /// And has asked again since; done once the core has let go of the first request.
+    again: Option<Box<client::Subscribe>>,
     /// The user it counts for, on a presence channel.
     user: Option<Text>,
 }
@@ -188,6 +188,7 @@ impl PusherSession {
         match self.hello.check(&state, cx.now.cluster_ms) {
             Ok(key) => {
                 self.app = key.app;
+                self.hello.forget_versions();
                 let principal = Principal::anonymous(key.app, Some(key.id.clone()), state.revision);
                 out.push(Action::Do(Intent::Identify(principal.into())));
             }
@@ -216,7 +217,7 @@ impl PusherSession {
 
     fn command(&mut self, command: Command<'_>, turn: &mut Turn<'_>) {
         match command {
-            Command::Subscribe(ask) => self.subscribe(&ask, turn),
+            Command::Subscribe(ask) => self.subscribe(ask, turn),
             Command::Unsubscribe { channel } => self.unsubscribe(&channel, turn),
             Command::SignIn(ask) => self.sign_in(ask, turn),
             Command::Ping => turn.send(server::bare("pusher:pong", None)),

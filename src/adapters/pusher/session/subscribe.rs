@@ -14,8 +14,15 @@ use crate::core::ids::{ChannelKey, Text};
 use std::sync::Arc;
 
 impl PusherSession {
-    pub(super) fn subscribe(&mut self, ask: &client::Subscribe, turn: &mut Turn<'_>) {
+    pub(super) fn subscribe(&mut self, ask: client::Subscribe, turn: &mut Turn<'_>) {
         let name = &*ask.channel;
+        if let Some(leaving) = self.leaving(name) {
+            if leaving.again.is_some() {
+                return turn.fail(&codes::existing(name));
+            }
+            leaving.again = Some(ask.into());
+            return;
+        }
         if let Some(user) = channel_name::inbox_user(name) {
             return self.subscribe_inbox(user, name, turn);
         }
@@ -27,7 +34,7 @@ impl PusherSession {
             return turn.fail(&codes::existing(name));
         }
         let class = channel_name::class(name);
-        match claim::check(ask, class, self.user.as_ref(), turn) {
+        match claim::check(&ask, class, self.user.as_ref(), turn) {
             Ok(claim) => self.ask_to_subscribe(name, class, claim, turn),
             Err(error) => turn.refuse(name, &error),
         }
@@ -42,7 +49,6 @@ impl PusherSession {
         });
         let subscription = self.remember(key, true);
         subscription.user = member.as_ref().map(|member| member.client.clone());
-        subscription.proof.clone_from(&claim.proof);
         let start = match channel_name::is_cache(name) {
             true => Start::Last,
             false => Start::Now,
@@ -95,8 +101,8 @@ impl PusherSession {
             tag,
             live: false,
             told,
-            granted: Operations::NONE,
-            proof: None,
+            leaving: false,
+            again: None,
             user: None,
         };
         self.subscriptions
@@ -107,10 +113,39 @@ impl PusherSession {
 
     /// Ends a subscription, or takes a request back that was not answered yet.
     pub(super) fn unsubscribe(&mut self, name: &str, turn: &mut Turn<'_>) {
-        match self.subscriptions.remove(name) {
-            Some(Subscription { key: channel, .. }) => turn.ask(Intent::Unsubscribe { channel }),
-            None => turn.fail(&codes::no_current(codes::clip(name, 200))),
+        let taken_back = self.leaving(name).map(|leaving| leaving.again.take());
+        let Some(subscription) = self.subscriptions.get_mut(name) else {
+            return turn.fail(&codes::no_current(codes::clip(name, 200)));
+        };
+        match taken_back {
+            Some(Some(_)) => return,
+            Some(None) => return turn.fail(&codes::no_current(name)),
+            None => {}
         }
+        let channel = subscription.key.clone();
+        if subscription.live {
+            self.subscriptions.remove(name);
+        } else {
+            subscription.leaving = true;
+        }
+        turn.ask(Intent::Unsubscribe { channel });
+    }
+
+    /// The core has let go of a subscription; one asked for again meanwhile can begin.
+    pub(super) fn unsubscribed(&mut self, name: &str, turn: &mut Turn<'_>) {
+        if self.leaving(name).is_none() {
+            return;
+        }
+        let gone = self.subscriptions.remove(name);
+        if let Some(again) = gone.and_then(|gone| gone.again) {
+            self.subscribe(*again, turn);
+        }
+    }
+
+    fn leaving(&mut self, name: &str) -> Option<&mut Subscription> {
+        self.subscriptions
+            .get_mut(name)
+            .filter(|subscription| subscription.leaving)
     }
 }
 

@@ -1,11 +1,16 @@
 //! The session against a fixed view: every input with the exact list of what it asks for.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::wildcard_enum_match_arm
+)]
 
 use super::*;
 use crate::adapters::pusher::auth;
 use crate::adapters::pusher::fixture::{self, APP, KEY, on, set, sign};
 use crate::adapters::pusher::frame::server::tests::{member, show};
-use crate::core::authority::{Authority, Cut, Issued, Reason};
+use crate::core::authority::{Authority, Cut, Issued, Operations, Proof, Reason};
 use crate::core::clock::Now;
 use crate::core::close::Close;
 use crate::core::connection::{
@@ -682,32 +687,77 @@ mod subscribing {
         );
     }
 
+    const BYE: &str = r#"{"event":"pusher:unsubscribe","data":{"channel":"news"}}"#;
+    const NOTHING: &str = "No current subscription to channel news, or subscription in progress";
+
+    fn unsubscribed(refusal: Option<Refusal>) -> Event {
+        let channel = ChannelKey::channel(APP, "news");
+        Event::Unsubscribed { channel, refusal }
+    }
+
     #[test]
     fn unsubscribing_is_not_answered_unless_there_was_nothing() {
         let mut client = Client::open(|_| {});
-        let bye = r#"{"event":"pusher:unsubscribe","data":{"channel":"news"}}"#;
-        let text = "No current subscription to channel news, or subscription in progress";
-        assert_eq!(client.say(bye), failed(text));
+        assert_eq!(client.say(BYE), failed(NOTHING));
+        client.join("news", None, Operations::SUBSCRIBE);
+        let channel = ChannelKey::channel(APP, "news");
+        let leave = Action::Do(Intent::Unsubscribe { channel });
+        assert_eq!(client.say(BYE), [leave]);
+        let again = subscription(&client.subscribe("news", None, None));
+        assert_eq!(client.event(unsubscribed(None)), [], "the one before");
+        let yes = answer(&again, Operations::SUBSCRIBE);
+        assert_eq!(client.event(Event::Subscribed(yes.into())).len(), 1);
+    }
+
+    #[test]
+    fn a_request_taken_back_and_made_again_waits_for_the_first_to_end() {
+        let mut client = Client::open(|_| {});
         let first = subscription(&client.subscribe("news", None, None));
-        let channel = first.channel.clone();
-        let leave = Action::Do(Intent::Unsubscribe {
-            channel: channel.clone(),
-        });
-        assert_eq!(client.say(bye), [leave]);
-        let second = subscription(&client.subscribe("news", None, None));
+        assert_eq!(client.say(BYE).len(), 1);
+        assert_eq!(client.say(BYE), failed(NOTHING));
+        assert_eq!(client.subscribe("news", None, None), []);
+        let twice = failed("Existing subscription to channel news");
+        assert_eq!(client.subscribe("news", None, None), twice);
         let late = answer(&first, Operations::SUBSCRIBE);
         assert_eq!(
             client.event(Event::Subscribed(late.into())),
             [],
             "taken back"
         );
-        let gone = Event::Unsubscribed {
-            channel,
-            refusal: None,
+        let second = subscription(&client.event(unsubscribed(None)));
+        assert_eq!((second.channel, second.tag), (first.channel, first.tag + 1));
+    }
+
+    #[test]
+    fn a_request_taken_back_for_good_leaves_nothing() {
+        let mut client = Client::open(|_| {});
+        client.subscribe("news", None, None);
+        client.say(BYE);
+        client.subscribe("news", None, None);
+        assert_eq!(client.say(BYE), []);
+        assert_eq!(client.event(unsubscribed(None)), []);
+        assert_eq!(client.say(BYE), failed(NOTHING));
+    }
+
+    #[test]
+    fn a_refusal_ends_what_was_taken_back_and_answers_what_was_asked_again() {
+        let mut client = Client::open(|_| {});
+        let mut refuse = |again: bool| {
+            let asked = subscription(&client.subscribe("news", None, None));
+            client.say(BYE);
+            if again {
+                client.subscribe("news", None, None);
+            }
+            client.event(Event::SubscribeRefused {
+                channel: asked.channel,
+                refusal: Refusal::Denied(Reason::NotGranted(Operations::SUBSCRIBE)),
+                tag: asked.tag,
+            })
         };
-        assert_eq!(client.event(gone), []);
-        let yes = answer(&second, Operations::SUBSCRIBE);
-        assert_eq!(client.event(Event::Subscribed(yes.into())).len(), 1);
+        let text = "Access to channel news denied: nothing grants subscribe";
+        assert_eq!(refuse(true), refused("news", "AuthError", 403, text));
+        assert_eq!(refuse(false), []);
+        assert_eq!(client.subscribe("news", None, None).len(), 1);
     }
 }
 
@@ -741,14 +791,18 @@ mod rights {
     }
 
     #[test]
-    fn losing_and_regaining_publication_is_felt_by_client_events() {
+    fn whether_a_subscriber_may_speak_is_the_cores_answer_each_time() {
         let mut client = Client::open(|_| {});
-        client.join("private-x", None, BOTH);
+        client.join("private-x", None, Operations::SUBSCRIBE);
         assert_eq!(client.event(changed(Operations::SUBSCRIBE, None)), []);
+        let asked = publication(&client.trigger("client-a", "private-x", "{}"));
+        let no = Event::PublishRefused {
+            channel: asked.channel,
+            tag: asked.tag,
+            refusal: Refusal::Denied(Reason::NotGranted(Operations::PUBLISH)),
+        };
         let text = "You may not send client events to channel private-x";
-        assert_eq!(client.trigger("client-a", "private-x", "{}"), failed(text));
-        client.event(changed(BOTH, None));
-        publication(&client.trigger("client-a", "private-x", "{}"));
+        assert_eq!(client.event(no), failed(text));
     }
 
     #[test]
@@ -815,7 +869,7 @@ mod client_events {
             ("client-hi", &br#"{"a": [1]}"#[..])
         );
         assert_eq!(publish.draft.kind, ContentKind::Json);
-        assert!(publish.subscribed_only && publish.ack.is_none() && publish.proof.is_some());
+        assert!(publish.subscribed_only && publish.ack.is_none() && publish.proof.is_none());
         assert_eq!(publish.draft.client, None);
         let publish = publication(&client.trigger("client-hi", "private-x", r#""a \"b\"""#));
         assert_eq!(
@@ -836,7 +890,6 @@ mod client_events {
     fn what_is_wrong_with_them_is_told() {
         let mut client = Client::open(|app| set(app, "client_events_per_second", 100));
         client.join("private-x", None, BOTH);
-        client.join("private-listen", None, Operations::SUBSCRIBE);
         client.subscribe_signed("private-pending", None);
         let data = |bytes: usize| format!("\"{}\"", "x".repeat(bytes));
         let none = |channel| {
@@ -857,12 +910,6 @@ mod client_events {
                 "private-pending",
                 "{}".into(),
                 none("private-pending"),
-            ),
-            (
-                "client-a",
-                "private-listen",
-                "{}".into(),
-                "You may not send client events to channel private-listen".into(),
             ),
             (
                 &long,
