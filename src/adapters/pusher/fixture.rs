@@ -44,11 +44,9 @@ pub(super) fn app() -> App {
 pub(super) fn state(change: impl FnOnce(&mut App)) -> State {
     let mut app = app();
     change(&mut app);
-    let mut state = State {
-        revision: 7,
-        ..State::default()
-    };
+    let mut state = State::default();
     state.apps.insert(APP, app);
+    state.revision = 7;
     state.keys.insert(KEY.into(), key());
     state
 }

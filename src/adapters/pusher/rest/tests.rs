@@ -3,7 +3,7 @@
 
 use crate::adapters::pusher::fixture::{self, KEY, sign};
 use crate::adapters::pusher::{Encoding, routes};
-use crate::core::authority::{App as Application, Authority};
+use crate::core::authority::{ApiKey, App as Application, Authority, Capability, Operations};
 use crate::core::broker::Broker;
 use crate::core::channel::actor::Channels;
 use crate::core::delivery::encoding::EncodingId;
@@ -17,9 +17,14 @@ const NOW_S: u64 = 1_353_088_179;
 
 fn broker(change: impl FnOnce(&mut Application)) -> Broker {
     let authority = Authority::fixed(fixture::state(change), NOW_S * 1_000);
+    over(Arc::new(authority))
+}
+
+fn over(authority: Arc<Authority>) -> Broker {
+    let channels = Channels::new(Arc::default(), &[]);
     Broker {
-        authority: Arc::new(authority),
-        channels: Channels::new(Arc::default(), &[]),
+        authority,
+        channels,
     }
 }
 
@@ -142,6 +147,32 @@ async fn wrong_bodies_are_refused() {
     );
     let text = "The data content of this event exceeds the allowed maximum (10240 bytes).";
     assert_eq!(post("/apps/3/events", &large).await, line(413, text));
+}
+
+#[actix_web::test]
+async fn narrowed_keys_do_no_more_over_http() {
+    let mut state = fixture::state(|_| {});
+    let capability = Capability::channel("news", Operations::SUBSCRIBE);
+    let key = ApiKey {
+        capability,
+        ..fixture::key()
+    };
+    state.keys.insert(key.id.clone(), key);
+    let authority = Arc::new(Authority::fixed(state, NOW_S * 1_000));
+    let event = r#"{"name":"e","data":"x","channel":"news"}"#;
+    let batch = format!(r#"{{"batch":[{event}]}}"#);
+    let calls = [
+        ("POST", "/apps/3/events", event),
+        ("POST", "/apps/3/batch_events", &batch),
+        ("GET", "/apps/3/channels/news", ""),
+        ("GET", "/apps/3/channels/presence-a/users", ""),
+    ];
+    for (method, path, body) in calls {
+        let target = signed(method, path, "", body);
+        let method = method.parse().unwrap();
+        let (status, text) = ask(over(authority.clone()), method, &target, body).await;
+        assert_eq!(status, 403, "{path}: {text}");
+    }
 }
 
 #[actix_web::test]
