@@ -6,6 +6,8 @@
 //! **Why a door and not the cluster handle everywhere:** the rest of the core must run against a fixed state
 //! in tests, and only one place may decide when a view is too old to be used.
 
+mod operator;
+
 pub use gatecast_cluster::access::{
     ApiKey, App, AppChange, AppId, AppSpec, Block, Capability, Command, Cut, Decision, Door,
     Effect, Grant, GrantEntry, GrantKey, GrantMode, Issued, Issuer, KeyChange, KeySpec,
@@ -17,6 +19,8 @@ pub use gatecast_cluster::{
     BarrierMode, BarrierReport, ClusterStatus, Committed, EffectBatch, Freshness, ProposeError,
     ReadError, RequestId,
 };
+
+pub use operator::{JoinError, NodeStatus};
 
 use super::clock::Now;
 use super::error::Refusal;
