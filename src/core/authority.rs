@@ -20,7 +20,7 @@ pub use gatecast_cluster::{
     ReadError, RequestId,
 };
 
-pub use operator::{JoinError, NodeStatus};
+pub use operator::{JoinError, Member, NodeStatus, PatternText};
 
 use super::clock::Now;
 use super::error::Refusal;

@@ -9,6 +9,7 @@ use super::{
 };
 use gatecast_cluster::access::{check_revocation, decide};
 
+pub use gatecast_cluster::access::{Member, PatternText};
 pub use gatecast_cluster::{JoinError, NodeStatus};
 
 impl Authority {
@@ -69,12 +70,7 @@ impl Authority {
 
     /// As [`Authority::decide`], with the rule that allowed it.
     #[must_use]
-    pub fn explain(
-        &self,
-        principal: &Principal,
-        proof: Option<&Proof>,
-        ask: Ask<'_>,
-    ) -> Decision {
+    pub fn explain(&self, principal: &Principal, proof: Option<&Proof>, ask: Ask<'_>) -> Decision {
         let question = Question {
             principal,
             proof,
