@@ -127,9 +127,14 @@ mod tests {
         let text = reference();
         let uncommented: String = text
             .lines()
-            .filter_map(|line| line.strip_prefix("# ").filter(|rest| rest.contains(" = ")))
+            .filter_map(|line| line.strip_prefix("# "))
+            .filter(|line| {
+                let key = line.split_once(" = ").map(|(key, _)| key);
+                KEYS.iter().any(|known| Some(known.name) == key)
+            })
             .map(|line| format!("{line}\n"))
             .collect();
+        assert_eq!(uncommented.lines().count(), KEYS.len());
         let read: Raw = figment::Figment::from(Toml::string(&uncommented))
             .extract()
             .unwrap();
