@@ -6,6 +6,8 @@
 //! **Why a door and not the cluster handle everywhere:** the rest of the core must run against a fixed state
 //! in tests, and only one place may decide when a view is too old to be used.
 
+mod operator;
+
 pub use gatecast_cluster::access::{
     ApiKey, App, AppChange, AppId, AppSpec, Block, Capability, Command, Cut, Decision, Door,
     Effect, Grant, GrantEntry, GrantKey, GrantMode, Issued, Issuer, KeyChange, KeySpec,
@@ -22,6 +24,8 @@ mod catchup;
 mod judge;
 #[cfg(test)]
 mod tests;
+
+pub use operator::{JoinError, Member, NodeStatus, PatternText};
 
 use super::clock::Now;
 use super::error::Refusal;
