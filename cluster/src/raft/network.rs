@@ -1,0 +1,133 @@
+//! openraft's network over the links.
+//!
+//! **Must never know:** how a link is made. Snapshot chunks take the bulk lane so that heartbeats never wait
+//! behind them.
+
+use super::engine::{Engine, Peer};
+use super::rpc::{self, Answer, Ask};
+use crate::net::{AskError, Lane, Links};
+use openraft::error::{
+    InstallSnapshotError, NetworkError, RPCError, RaftError, RemoteError, Unreachable,
+};
+use openraft::network::{Backoff, RPCOption, RaftNetwork, RaftNetworkFactory};
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, InstallSnapshotRequest, InstallSnapshotResponse,
+    VoteRequest, VoteResponse,
+};
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+use super::core::Heard;
+
+/// Pause before asking an unreachable peer again.
+const RETRY: Duration = Duration::from_millis(50);
+
+/// Makes one client per peer.
+pub(crate) struct Network {
+    /// The links.
+    pub(crate) links: Arc<Links>,
+    /// Where signs of life are noted.
+    pub(crate) heard: Arc<Heard>,
+}
+
+/// Asks one peer.
+pub(crate) struct Client {
+    links: Arc<Links>,
+    heard: Arc<Heard>,
+    target: u64,
+    addr: String,
+}
+
+impl RaftNetworkFactory<Engine> for Network {
+    type Network = Client;
+
+    async fn new_client(&mut self, target: u64, node: &Peer) -> Client {
+        Client {
+            links: Arc::clone(&self.links),
+            heard: Arc::clone(&self.heard),
+            target,
+            addr: node.addr.to_string(),
+        }
+    }
+}
+
+type Failure<E = openraft::error::Infallible> = RPCError<u64, Peer, RaftError<u64, E>>;
+
+impl Client {
+    async fn ask<E: std::error::Error>(
+        &self,
+        lane: Lane,
+        ask: &Ask,
+        timeout: Duration,
+    ) -> Result<Answer, Failure<E>> {
+        let body = rpc::encode(ask).map_err(|error| unreachable(&error))?;
+        let answer = self
+            .links
+            .ask(self.target, &self.addr, lane, body, timeout)
+            .await
+            .map_err(|error| match error {
+                AskError::NotSent => unreachable(&error),
+                AskError::Lost | AskError::TimedOut => network(&error),
+            })?;
+        self.heard.note(self.target);
+        match rpc::decode(&answer).map_err(|error| network(&error))? {
+            Answer::Failed(text) => Err(unreachable(&io::Error::other(text))),
+            answer => Ok(answer),
+        }
+    }
+}
+
+fn unreachable<E: std::error::Error>(error: &(impl std::error::Error + 'static)) -> Failure<E> {
+    RPCError::Unreachable(Unreachable::new(error))
+}
+
+fn network<E: std::error::Error>(error: &(impl std::error::Error + 'static)) -> Failure<E> {
+    RPCError::Network(NetworkError::new(error))
+}
+
+fn unexpected<E: std::error::Error>() -> Failure<E> {
+    network(&io::Error::other("an answer to another question"))
+}
+
+impl RaftNetwork<Engine> for Client {
+    async fn append_entries(
+        &mut self,
+        rpc: AppendEntriesRequest<Engine>,
+        option: RPCOption,
+    ) -> Result<AppendEntriesResponse<u64>, Failure> {
+        match self.ask(Lane::Fast, &Ask::Append(rpc), option.hard_ttl()).await? {
+            Answer::Append(answer) => Ok(answer),
+            _ => Err(unexpected()),
+        }
+    }
+
+    async fn install_snapshot(
+        &mut self,
+        rpc: InstallSnapshotRequest<Engine>,
+        option: RPCOption,
+    ) -> Result<InstallSnapshotResponse<u64>, Failure<InstallSnapshotError>> {
+        match self.ask(Lane::Bulk, &Ask::Snapshot(rpc), option.hard_ttl()).await? {
+            Answer::Snapshot(Ok(answer)) => Ok(answer),
+            Answer::Snapshot(Err(error)) => Err(RPCError::RemoteError(RemoteError::new(
+                self.target,
+                RaftError::APIError(error),
+            ))),
+            _ => Err(unexpected()),
+        }
+    }
+
+    async fn vote(
+        &mut self,
+        rpc: VoteRequest<u64>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<u64>, Failure> {
+        match self.ask(Lane::Fast, &Ask::Vote(rpc), option.hard_ttl()).await? {
+            Answer::Vote(answer) => Ok(answer),
+            _ => Err(unexpected()),
+        }
+    }
+
+    fn backoff(&self) -> Backoff {
+        Backoff::new(std::iter::repeat(RETRY))
+    }
+}
