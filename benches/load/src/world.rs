@@ -151,6 +151,7 @@ impl World {
         let troubles = &mut self.troubles;
         let mut replies = Vec::new();
         let mut anew = Vec::new();
+        let mut broken = None;
         self.io.turn(limit, |id, happening| {
             match (peers.get_mut(id), happening) {
                 (Some(Peer::Client(session)), Happening::Bytes(bytes)) => {
@@ -186,10 +187,17 @@ impl World {
                         }
                     }
                 }
+                // A caller whose question is never answered would wait for ever: that ends the run.
+                (Some(Peer::Http(_)), Happening::Closed) => {
+                    broken = Some("the server refused or ended an HTTP connection");
+                }
                 (_, Happening::Closed) => troubles.push(format!("connection {id} ended")),
                 (None, Happening::Bytes(_)) => {}
             }
         })?;
+        if let Some(words) = broken {
+            return Err(words.into());
+        }
         for (id, reply) in replies {
             self.io.send(id, &reply);
         }
