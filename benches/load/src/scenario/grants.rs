@@ -25,7 +25,9 @@ pub(super) struct Load<'a> {
 }
 
 struct Caller {
-    id: usize,
+    /// A connection to each server; asked in turn, so that a single caller meets all nodes too.
+    servers: Vec<usize>,
+    turn: usize,
     asked: u64,
     busy: bool,
 }
@@ -35,6 +37,8 @@ struct Grants<'a> {
     load: &'a Load<'a>,
     app: &'a str,
     callers: Vec<Caller>,
+    /// The id of the first caller's first connection; the others follow in order.
+    first: usize,
     user: u64,
     refused: u64,
     first_refusal: Option<String>,
@@ -52,19 +56,31 @@ pub(super) fn play(
     } else {
         load.servers
     };
-    for server in servers.iter().cycle().take(load.callers) {
+    for at in 0..load.callers {
+        let ids = servers
+            .iter()
+            .map(|server| world.http(*server))
+            .collect::<Result<_, _>>()?;
+        // Begun at different servers, or all callers would ask the same one in step.
         callers.push(Caller {
-            id: world.http(*server)?,
+            servers: ids,
+            turn: at,
             asked: 0,
             busy: false,
         });
     }
+    let first = callers
+        .first()
+        .and_then(|c: &Caller| c.servers.first())
+        .copied()
+        .unwrap_or(0);
     let app = &target.app;
     let mut grants = Grants {
         world,
         load,
         app,
         callers,
+        first,
         user: 0,
         refused: 0,
         first_refusal: None,
@@ -114,7 +130,9 @@ impl Grants<'_> {
                 let Event::Answered(id, status, body) = event else {
                     continue;
                 };
-                let Some(caller) = self.callers.iter_mut().find(|c| c.id == id) else {
+                let each = self.load.servers.len().max(1);
+                let Some(caller) = self.callers.get_mut(id.saturating_sub(self.first) / each)
+                else {
                     continue;
                 };
                 caller.busy = false;
@@ -152,6 +170,12 @@ impl Grants<'_> {
         );
         caller.asked = self.world.now();
         caller.busy = true;
-        self.world.send(caller.id, request.as_bytes());
+        if let Some(id) = caller
+            .servers
+            .get(caller.turn % caller.servers.len().max(1))
+        {
+            self.world.send(*id, request.as_bytes());
+        }
+        caller.turn += 1;
     }
 }
