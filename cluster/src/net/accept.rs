@@ -30,7 +30,7 @@ pub(crate) trait Service: Send + Sync + 'static {
     /// Judges a peer that knows the secret.
     fn admit(&self, peer: Identity) -> Result<(), Refusal>;
     /// Answers one request. An empty answer closes the connection.
-    fn answer(self: Arc<Self>, from: u64, request: Bytes) -> BoxFuture<'static, Vec<u8>>;
+    fn answer(self: Arc<Self>, from: Identity, request: Bytes) -> BoxFuture<'static, Vec<u8>>;
 }
 
 /// What incoming connections go to.
@@ -72,7 +72,7 @@ pub(crate) async fn serve<S: Service>(mut listener: impl Listener, acceptor: Acc
             match met {
                 Err(error) => tracing::info!(%error, "a peer connection was turned away"),
                 Ok((peer, Plane::Control, stream)) => {
-                    let end = converse(stream, peer.node, &acceptor.service).await;
+                    let end = converse(stream, peer, &acceptor.service).await;
                     tracing::debug!(peer = peer.node, ?end, "a control connection ended");
                 }
                 Ok((peer, Plane::Message, stream)) => hand_over(&acceptor.messages, peer, stream),
@@ -94,27 +94,34 @@ fn hand_over(messages: &mpsc::Sender<MessageLink>, peer: Identity, stream: Strea
     }
 }
 
-async fn converse<S: Service>(stream: Stream, from: u64, service: &Arc<S>) -> io::Result<()> {
+async fn converse<S: Service>(stream: Stream, from: Identity, service: &Arc<S>) -> io::Result<()> {
     let (reader, writer) = tokio::io::split(stream);
     let mut reader = tokio::io::BufReader::with_capacity(32 * 1024, reader);
     let (answers, queue) = mpsc::channel(REQUESTS);
     let writing = frame::write_all(writer, queue);
     let working = Arc::new(Semaphore::new(REQUESTS));
+    let close = Arc::new(tokio::sync::Notify::new());
     let reading = async {
         loop {
             let request = tokio::time::timeout(IDLE, frame::read(&mut reader))
                 .await
                 .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?;
             if request.kind != Kind::Request {
-                return Err(io::Error::new(io::ErrorKind::InvalidData, "an answer to nothing"));
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    "an answer to nothing",
+                ));
             }
             let Ok(permit) = Arc::clone(&working).acquire_owned().await else {
                 return Ok(());
             };
             let (service, answers) = (Arc::clone(service), answers.clone());
+            let close = Arc::clone(&close);
             tokio::spawn(async move {
                 let body = service.answer(from, request.body).await;
-                if body.len() <= frame::MAX_BODY {
+                if body.is_empty() || body.len() > frame::MAX_BODY {
+                    close.notify_one();
+                } else {
                     let frame = Frame {
                         kind: Kind::Answer,
                         id: request.id,
@@ -129,5 +136,6 @@ async fn converse<S: Service>(stream: Stream, from: u64, service: &Arc<S>) -> io
     tokio::select! {
         end = reading => end,
         end = writing => end,
+        () = close.notified() => Ok(()),
     }
 }

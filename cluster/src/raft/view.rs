@@ -75,12 +75,20 @@ impl View {
     /// Waits until `revision` is applied; ends only then.
     pub(crate) async fn wait_applied(&self, revision: Revision) {
         // The sender lives as long as `self`.
-        let _ = self.applied.subscribe().wait_for(|at| *at >= revision).await;
+        let _ = self
+            .applied
+            .subscribe()
+            .wait_for(|at| *at >= revision)
+            .await;
     }
 
     /// Waits until `revision` is enforced; ends only then.
     pub(crate) async fn wait_enforced(&self, revision: Revision) {
-        let _ = self.enforced.subscribe().wait_for(|at| *at >= revision).await;
+        let _ = self
+            .enforced
+            .subscribe()
+            .wait_for(|at| *at >= revision)
+            .await;
     }
 
     /// Last stamp plus what has passed since, never backwards.
@@ -110,10 +118,11 @@ impl View {
             revision: index,
             effects: effects.into(),
         };
-        // Without a receiver there are no connections: what is applied is enforced.
-        let taken = channel.as_ref().is_some_and(|channel| channel.send(batch).is_ok());
-        if !taken {
-            self.raise_enforced(index);
+        match channel.as_ref() {
+            // A receiver that went away enforces nothing any more: the lease runs out.
+            Some(channel) => drop(channel.send(batch)),
+            // Nobody has taken the effects, so there are no connections: what is applied is enforced.
+            None => self.raise_enforced(index),
         }
     }
 
