@@ -13,6 +13,7 @@ use crate::config::{Config, LogFormat};
 use crate::console::{self, metrics::Metrics, readiness::Life};
 use crate::core::authority::Authority;
 use crate::core::broker::Broker;
+use crate::transport;
 use actix_web::dev::ServerHandle;
 use actix_web::rt::signal::unix::{Signal, SignalKind, signal};
 use actix_web::{App, HttpServer, web};
@@ -66,9 +67,9 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     };
     let cluster = Cluster::start(cluster_config(&config, public_url.clone()))?;
     let authority = Arc::new(Authority::new(cluster.clone()));
-    let plane = Plane::start(&cluster, &authority);
+    let plane = Plane::start(&cluster, &authority, threads(&config));
     let rooms = Rooms {
-        broker: plane.broker(&authority),
+        broker: plane.broker(),
         catalog: Arc::new(tables::catalog()),
         meter: Meter::default(),
         life: Life::default(),
@@ -146,12 +147,8 @@ fn public_server(
             .configure(native::routes)
             .configure(console::public_routes)
     };
-    let threads = match config.workers {
-        0 => std::thread::available_parallelism().map_or(1, usize::from),
-        given => given,
-    };
     let server = HttpServer::new(factory)
-        .workers(threads)
+        .workers(threads(config))
         .keep_alive(config.keep_alive)
         .client_request_timeout(config.request_timeout)
         .client_disconnect_timeout(Duration::from_secs(2))
@@ -159,7 +156,7 @@ fn public_server(
         .max_connections(config.max_connections)
         .shutdown_timeout(config.drain.as_secs().saturating_sub(5).max(1))
         .disable_signals()
-        // MERGE: `.on_connect(transport::on_connect)`.
+        .on_connect(transport::on_connect)
         .listen(port.listen(config.backlog)?)?
         .run();
     Ok(spawned(server))
@@ -195,6 +192,14 @@ fn internal_server(
     Ok(spawned(server))
 }
 
+/// Worker threads: as asked, or one per core.
+fn threads(config: &Config) -> usize {
+    match config.workers {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        given => given,
+    }
+}
+
 fn spawned(server: actix_web::dev::Server) -> ServerHandle {
     let handle = server.handle();
     actix_web::rt::spawn(server);
@@ -216,6 +221,8 @@ fn cluster_config(config: &Config, public_url: Arc<str>) -> ClusterConfig {
         lease_renewal: config.lease_renewal,
         propose_timeout: config.propose_timeout,
         snapshot_after: config.snapshot_after,
+        keep_entries: config.keep_entries,
+        allow_plaintext_peers: config.allow_plaintext_peers,
     }
 }
 

@@ -88,6 +88,10 @@ pub struct Config {
     pub propose_timeout: Duration,
     /// Changes between snapshots.
     pub snapshot_after: u64,
+    /// Log entries kept behind a snapshot.
+    pub keep_entries: u64,
+    /// Whether peers may link beyond loopback without encryption.
+    pub allow_plaintext_peers: bool,
 }
 
 impl std::fmt::Debug for Config {
@@ -168,6 +172,8 @@ impl Config {
             election: (ms(raw.election_min_ms), ms(raw.election_max_ms)),
             propose_timeout: ms(raw.propose_timeout_ms),
             snapshot_after: raw.snapshot_after,
+            keep_entries: raw.keep_entries,
+            allow_plaintext_peers: raw.allow_plaintext_peers,
         })
     }
 }

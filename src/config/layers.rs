@@ -93,6 +93,10 @@ impl Environment {
                     text.parse::<u64>()
                         .map_err(|_bad| ConfigError(format!("{variable} is not a whole number")))?,
                 ),
+                Kind::Switch => Value::from(
+                    text.parse::<bool>()
+                        .map_err(|_bad| ConfigError(format!("{variable} is not true or false")))?,
+                ),
             };
             dict.insert(name, value);
         }

@@ -5,49 +5,79 @@
 //!
 //! **Must never know:** any rule.
 
+use crate::adapters::pusher;
 use crate::core::authority::Authority;
 use crate::core::broker::Broker;
 use crate::core::channel::actor::Channels;
-use crate::core::delivery::encoding::Encodings;
+use crate::core::close::End;
+use crate::core::delivery::encoding::{Encoding, Encodings};
+use crate::core::delivery::enforcer;
+use crate::core::delivery::relay::EndAll;
+use crate::peers::{self, Peers};
+use crate::transport::{Worker, ws};
+use actix::Arbiter;
 use actix_web::web;
 use gatecast_cluster::Cluster;
+use gatecast_cluster::access::NodeId;
 use std::sync::Arc;
 
 /// The message plane of this node.
 #[derive(Debug)]
 pub(super) struct Plane {
-    channels: Channels,
+    broker: Broker,
     workers: Workers,
+    /// The threads that channels live on.
+    _arbiters: Vec<Arbiter>,
 }
 
 /// What the factory of the public server takes to its threads. Clones share it.
 #[derive(Clone, Debug)]
 pub(super) struct Workers {
-    // MERGE: `Relays`, `Arc<Authority>`, the node, and one `EncodingId` per dialect.
+    broker: Broker,
+    node: NodeId,
+    pusher: pusher::Encoding,
 }
 
 impl Plane {
-    /// Starts it. Runs on the main thread's system, before any door is open.
+    /// Starts it, with channels on so many threads. Runs on the main thread's system, before any door is open.
     #[must_use]
-    pub(super) fn start(cluster: &Cluster, _authority: &Arc<Authority>) -> Self {
-        // MERGE: `encodings.add(Encoding { encoder: adapters::pusher::encoder(), framing: transport::ws::framing })`.
-        let encodings = Encodings::default();
-        let channels = Channels::new(Arc::new(encodings), &[]);
-        // MERGE: `peers::start(cluster, channels)`.
-        enforce(cluster);
+    pub(super) fn start(cluster: &Cluster, authority: &Arc<Authority>, threads: usize) -> Self {
+        let mut encodings = Encodings::default();
+        let pusher = pusher::Encoding(encodings.add(Encoding {
+            encoder: pusher::encoder(),
+            framing: ws::framing,
+        }));
+        let arbiters: Vec<Arbiter> = (0..threads).map(|_| Arbiter::new()).collect();
+        let handles: Vec<_> = arbiters.iter().map(Arbiter::handle).collect();
+        let (node, encodings) = (cluster.node(), Arc::new(encodings));
+        let channels = Channels::of_node(node, encodings, authority.clone(), &handles);
+        let broker = Broker::new(authority.clone(), channels.clone());
+        let listing = broker.clone();
+        let local: peers::query::LocalConnections = Arc::new(move |filter| {
+            let broker = listing.clone();
+            Box::pin(async move { broker.connections_here(filter).await })
+        });
+        enforce(
+            cluster,
+            &broker,
+            peers::start(cluster.clone(), channels, local),
+        );
+        let workers = Workers {
+            broker: broker.clone(),
+            node,
+            pusher,
+        };
         Self {
-            channels,
-            workers: Workers {},
+            broker,
+            workers,
+            _arbiters: arbiters,
         }
     }
 
     /// The handle for handlers.
     #[must_use]
-    pub(super) fn broker(&self, authority: &Arc<Authority>) -> Broker {
-        Broker {
-            authority: authority.clone(),
-            channels: self.channels.clone(),
-        }
+    pub(super) fn broker(&self) -> Broker {
+        self.broker.clone()
     }
 
     /// What worker threads need.
@@ -58,28 +88,34 @@ impl Plane {
 
     /// Tells every connection that this node is going down, and waits until they have been told.
     pub(super) async fn drain(&self) {
-        // MERGE: `EndAll(End::Draining)` to every relay, joined.
-        tokio::task::yield_now().await;
+        let told = self.broker.relays.all();
+        let told = told.iter().map(|relay| relay.send(EndAll(End::Draining)));
+        // A worker that is gone has nobody left to tell.
+        futures_util::future::join_all(told).await;
     }
 }
 
 impl Workers {
     /// Adds this thread's app data and the dialects' paths. Called once per worker thread, on it.
-    pub(super) fn configure(&self, _service: &mut web::ServiceConfig) {
-        // MERGE: `app_data(transport::Worker)`, `app_data(pusher::Encoding)`, `adapters::pusher::routes`.
+    pub(super) fn configure(&self, service: &mut web::ServiceConfig) {
+        let worker = Worker::start(&self.broker, self.node);
+        service
+            .app_data(web::Data::new(worker))
+            .app_data(web::Data::new(self.pusher))
+            .configure(pusher::routes);
     }
 }
 
 /// Carries out access effects and says when they are done.
-fn enforce(cluster: &Cluster) {
-    let Some(mut effects) = cluster.take_effects() else {
+fn enforce(cluster: &Cluster, broker: &Broker, peers: Peers) {
+    let Some(effects) = cluster.take_effects() else {
         return;
     };
     let cluster = cluster.clone();
-    // MERGE: `enforcer::run(effects, relays, |revision, closed| cluster.enforced(revision, closed), rehome)`.
-    actix_web::rt::spawn(async move {
-        while let Some(batch) = effects.recv().await {
-            cluster.enforced(batch.revision, 0);
-        }
-    });
+    actix_web::rt::spawn(enforcer::run(
+        effects,
+        broker.relays.clone(),
+        move |revision, closed| cluster.enforced(revision, closed),
+        move || peers.members_changed(),
+    ));
 }

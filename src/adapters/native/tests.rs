@@ -87,10 +87,7 @@ fn state() -> State {
 async fn ask(gate: Gate, request: TestRequest) -> (u16, Option<String>, Value) {
     let authority = Arc::new(Authority::fixed(state(), 1000));
     let channels = Channels::new(Arc::new(Encodings::default()), &[]);
-    let broker = Broker {
-        authority,
-        channels,
-    };
+    let broker = Broker::new(authority, channels);
     let native = Native {
         gate,
         catalog: Arc::new(Catalog {
