@@ -13,8 +13,8 @@ use crate::core::authority::{Operations, Pass, Principal, Proof, Reason};
 use crate::core::channel::actor::Channel;
 use crate::core::channel::{Join, PresenceTo, PublishTo, Read, ReplyTo, Tell};
 use crate::core::error::Refusal;
-use crate::core::ids::ChannelKey;
-use crate::core::limits::SUBSCRIPTIONS_PER_CONNECTION;
+use crate::core::ids::{AppId, ChannelKey};
+use crate::core::limits::{CONNECTIONS_PER_NODE, SUBSCRIPTIONS_PER_CONNECTION};
 use actix::dev::ToEnvelope;
 use actix::prelude::*;
 use std::sync::Arc;
@@ -66,7 +66,7 @@ impl Connection {
         answer: Result<(), Refusal>,
         cx: &mut Context<Self>,
     ) {
-        if let Err(refusal) = answer {
+        if let Err(refusal) = answer.and_then(|()| self.count(principal.app)) {
             return self.tell(Event::IdentifyRefused(refusal), cx);
         }
         let mut steps = Vec::new();
@@ -74,6 +74,22 @@ impl Connection {
         self.state.identify(principal, &authority, &mut steps);
         self.indexed();
         self.steps(steps, cx);
+    }
+
+    /// Counts the connection for its app on this node, once.
+    fn count(&mut self, app: AppId) -> Result<(), Refusal> {
+        if self.counted == Some(app) {
+            return Ok(());
+        }
+        let max = self.authority().limit(app, &CONNECTIONS_PER_NODE);
+        if !self.desk.broker.relays.enter(app, max) {
+            let limit = CONNECTIONS_PER_NODE.name;
+            return Err(Refusal::Limit { limit, max });
+        }
+        if let Some(former) = self.counted.replace(app) {
+            self.desk.broker.relays.leave(former);
+        }
+        Ok(())
     }
 
     fn subscribe(&mut self, request: Box<Subscribe>, cx: &mut Context<Self>) {

@@ -1,6 +1,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 use super::*;
-use crate::core::authority::{AppId, Capability, Decision, Question, Right, Rule};
+use crate::core::authority::{
+    AppId, Capability, Decision, Effect, Issued, Pattern, Question, Right, Rule, Scope, Subject,
+    Target,
+};
 use crate::core::connection::{DeliveryMode, NewMember, Start};
 use crate::core::ids::Position;
 use crate::core::message::Occupancy;
@@ -277,7 +280,7 @@ fn a_cut_reaches_what_it_names_and_what_is_old_enough() {
             }],
         },
     });
-    let reached = |target: Target, cut: Cut| super::reached(&one, &target, &cut);
+    let reached = |target: Target, cut: Cut| super::super::effects::reached(&one, &target, &cut);
     let named = [
         Target::App,
         Target::User("ana".into()),
