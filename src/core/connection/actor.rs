@@ -50,8 +50,8 @@ pub struct Connection {
     pub(super) state: State<Addr<Channel>>,
     /// Intents behind one that waits for an answer.
     pub(super) waiting: VecDeque<Action>,
-    /// Answers being waited for; while there are any, intents queue and nothing is read.
-    pub(super) pending: u32,
+    /// The answer being waited for; while there is one, intents queue and nothing is read.
+    pub(super) pending: Option<SpawnHandle>,
     /// The channel used last that is not subscribed to.
     pub(super) recent: Option<(Arc<ChannelKey>, Addr<Channel>)>,
     pub(super) gate: Rc<Gate>,
@@ -100,7 +100,7 @@ impl Connection {
                 desk: desk.clone(),
                 state: State::default(),
                 waiting: VecDeque::new(),
-                pending: 0,
+                pending: None,
                 recent: None,
                 gate,
                 encoding: seat.encoding,

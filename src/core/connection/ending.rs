@@ -29,6 +29,10 @@ impl Connection {
         let (goodbye, words) = end.map(|end| self.last_words(end)).unwrap_or_default();
         self.ending = Some(self.now().mono_ms.saturating_add(GOODBYE_MS));
         self.waiting.clear();
+        // A request that still waits for room in a channel's mailbox must not get there after the leaving.
+        if let Some(pending) = self.pending.take() {
+            cx.cancel_future(pending);
+        }
         self.leave_all();
         if end.is_some_and(loses_queue) {
             self.outbox.drop_queued();

@@ -359,25 +359,24 @@ impl Connection {
         cx: &mut Context<Self>,
         then: impl FnOnce(&mut Self, T, &mut Context<Self>) + 'static,
     ) {
-        self.pending += 1;
         self.gate.shut();
         let told = answer.into_actor(self).map(|answer, this, cx| {
-            this.pending = this.pending.saturating_sub(1);
+            this.pending = None;
             if !this.is_ending() {
                 then(this, answer, cx);
                 this.resume(cx);
             }
         });
-        cx.spawn(told);
+        self.pending = Some(cx.spawn(told));
     }
 
     pub(super) fn is_waiting(&self) -> bool {
-        self.pending > 0 || !self.waiting.is_empty()
+        self.pending.is_some() || !self.waiting.is_empty()
     }
 
     /// Carries on with what was held back.
     fn resume(&mut self, cx: &mut Context<Self>) {
-        while self.pending == 0 && !self.is_ending() {
+        while self.pending.is_none() && !self.is_ending() {
             let Some(action) = self.waiting.pop_front() else {
                 self.gate.open();
                 return;
