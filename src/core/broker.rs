@@ -132,11 +132,22 @@ impl Broker {
         Ok(None)
     }
 
-    /// Connections of this node, at most `limit` of them. (Those of other nodes are asked for by `peers`.)
+    /// Connections on every node. (Today this node's; `peers` adds the others.)
+    ///
+    /// # Errors
+    /// When a node cannot be asked; the list would be incomplete.
+    pub async fn connections(
+        &self,
+        filter: ConnectionFilter,
+    ) -> Result<Vec<ConnectionInfo>, Refusal> {
+        self.connections_here(filter).await
+    }
+
+    /// Connections of this node, by id, at most `limit` of them.
     ///
     /// # Errors
     /// When a worker thread cannot be asked; the list would be incomplete.
-    pub async fn connections(
+    pub async fn connections_here(
         &self,
         filter: ConnectionFilter,
     ) -> Result<Vec<ConnectionInfo>, Refusal> {
