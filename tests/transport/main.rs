@@ -6,6 +6,8 @@
     clippy::panic,
     clippy::indexing_slicing,
     clippy::wildcard_enum_match_arm,
+    // The state has fields of its own that nobody else may name.
+    clippy::field_reassign_with_default,
     unreachable_pub
 )]
 

@@ -1,4 +1,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+// The state has fields of its own that nobody else may name.
+#![allow(clippy::field_reassign_with_default)]
 use super::*;
 use crate::core::authority::{
     AppId, Capability, Decision, Effect, Issued, Pattern, Question, Right, Rule, Scope, Subject,
@@ -26,11 +28,10 @@ fn judge(state: &Access, question: &Question<'_>) -> Decision {
 }
 
 fn access(operations: Operations, until: u16) -> Access {
-    Access {
-        revision: operations.0,
-        version: until,
-        ..Access::default()
-    }
+    let mut access = Access::default();
+    access.revision = operations.0;
+    access.version = until;
+    access
 }
 
 fn authority(operations: Operations) -> Authority {
