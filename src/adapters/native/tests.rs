@@ -22,10 +22,8 @@ const CHAT: &str = "Bearer chat:0123456789abcdef";
 const OPERATOR: &str = "Bearer operators-only";
 
 fn state() -> State {
-    let mut state = State {
-        revision: 42,
-        ..State::default()
-    };
+    let mut state = State::default();
+    state.revision = 42;
     let key = |id: &str, app: u64, capability| ApiKey {
         id: id.into(),
         app: AppId(app),
