@@ -79,11 +79,19 @@ pub(crate) fn is_urgent(command: &Command) -> bool {
 pub(crate) fn apply_batch(state: &mut State, batch: &Batch, index: Revision) -> Vec<Outcome> {
     state.revision = index;
     state.time_ms = state.time_ms.max(batch.time_ms);
-    batch.ops.iter().map(|op| apply_op(state, op, index)).collect()
+    batch
+        .ops
+        .iter()
+        .map(|op| apply_op(state, op, index))
+        .collect()
 }
 
 fn apply_op(state: &mut State, op: &Op, index: Revision) -> Outcome {
-    let seen = (AppId(0), "request".into(), format!("{:032x}", op.request).into());
+    let seen = (
+        AppId(0),
+        "request".into(),
+        format!("{:032x}", op.request).into(),
+    );
     if let Some(revision) = state.nonces.get(&seen).copied() {
         let reply = match &op.command {
             Command::Member(MemberCommand::Up { node, .. }) => Reply::MemberUp {
@@ -91,13 +99,29 @@ fn apply_op(state: &mut State, op: &Op, index: Revision) -> Outcome {
             },
             _ => Reply::Done,
         };
-        return Outcome { revision, reply, effects: Vec::new() };
+        return Outcome {
+            revision,
+            reply,
+            effects: Vec::new(),
+        };
     }
     state.nonces.insert(seen, index);
     let (reply, effects) = match &op.command {
         Command::Member(member) => apply_member(state, member, index),
-        Command::SetGrants { app, issuer, subject, entries, .. } => {
-            for GrantEntry { resource, pattern, operations, .. } in entries {
+        Command::SetGrants {
+            app,
+            issuer,
+            subject,
+            entries,
+            ..
+        } => {
+            for GrantEntry {
+                resource,
+                pattern,
+                operations,
+                ..
+            } in entries
+            {
                 let key = GrantKey {
                     app: *app,
                     subject: subject.clone(),
@@ -114,33 +138,51 @@ fn apply_op(state: &mut State, op: &Op, index: Revision) -> Outcome {
             }
             (Reply::Done, vec![Effect::AppChanged(*app)])
         }
-        Command::DeleteKey { key } => {
-            (Reply::Rejected(Rejection::Taken(key.clone())), Vec::new())
-        }
+        Command::DeleteKey { key } => (Reply::Rejected(Rejection::Taken(key.clone())), Vec::new()),
         _ => (Reply::Done, Vec::new()),
     };
-    Outcome { revision: index, reply, effects }
+    Outcome {
+        revision: index,
+        reply,
+        effects,
+    }
 }
 
-fn apply_member(state: &mut State, command: &MemberCommand, index: Revision) -> (Reply, Vec<Effect>) {
+fn apply_member(
+    state: &mut State,
+    command: &MemberCommand,
+    index: Revision,
+) -> (Reply, Vec<Effect>) {
     let changed = vec![Effect::MembersChanged];
     match command {
-        MemberCommand::Up { node, peer_addr, public_url, reads_version } => {
+        MemberCommand::Up {
+            node,
+            peer_addr,
+            public_url,
+            reads_version,
+        } => {
             let epoch = state.members.get(node).map_or(1, |member| member.epoch + 1);
-            state.members.insert(*node, Member {
-                node: *node,
-                epoch,
-                state: MemberState::Up,
-                peer_addr: peer_addr.clone(),
-                public_url: public_url.clone(),
-                reads_version: *reads_version,
-                revision: index,
-            });
+            state.members.insert(
+                *node,
+                Member {
+                    node: *node,
+                    epoch,
+                    state: MemberState::Up,
+                    peer_addr: peer_addr.clone(),
+                    public_url: public_url.clone(),
+                    reads_version: *reads_version,
+                    revision: index,
+                },
+            );
             (Reply::MemberUp { epoch }, changed)
         }
         MemberCommand::Down { node, epoch } => match state.members.get(node).cloned() {
             Some(member) if member.epoch == *epoch => {
-                let down = Member { state: MemberState::Down, revision: index, ..member };
+                let down = Member {
+                    state: MemberState::Down,
+                    revision: index,
+                    ..member
+                };
                 state.members.insert(*node, down);
                 (Reply::Done, changed)
             }
@@ -148,7 +190,11 @@ fn apply_member(state: &mut State, command: &MemberCommand, index: Revision) -> 
         },
         MemberCommand::Drain { node } => match state.members.get(node).cloned() {
             Some(member) => {
-                let draining = Member { state: MemberState::Draining, revision: index, ..member };
+                let draining = Member {
+                    state: MemberState::Draining,
+                    revision: index,
+                    ..member
+                };
                 state.members.insert(*node, draining);
                 (Reply::Done, changed)
             }
@@ -185,7 +231,11 @@ pub(crate) fn snapshot(state: &State) -> Vec<u8> {
         revision: state.revision,
         time_ms: state.time_ms,
         members: state.members.iter().map(|(k, v)| (*k, v.clone())).collect(),
-        grants: state.grants.iter().map(|(k, v)| (k.clone(), v.clone())).collect(),
+        grants: state
+            .grants
+            .iter()
+            .map(|(k, v)| (k.clone(), v.clone()))
+            .collect(),
         nonces: state.nonces.iter().map(|(k, v)| (k.clone(), *v)).collect(),
     };
     codec::encode(1, &frozen, u64::MAX).unwrap_or_default()

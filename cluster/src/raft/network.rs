@@ -3,6 +3,7 @@
 //! **Must never know:** how a link is made. Snapshot chunks take the bulk lane so that heartbeats never wait
 //! behind them.
 
+use super::core::Heard;
 use super::engine::{Engine, Peer};
 use super::rpc::{self, Answer, Ask};
 use crate::net::{AskError, Lane, Links};
@@ -17,7 +18,6 @@ use openraft::raft::{
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
-use super::core::Heard;
 
 /// Pause before asking an unreachable peer again.
 const RETRY: Duration = Duration::from_millis(50);
@@ -70,10 +70,11 @@ impl Client {
                 AskError::Lost | AskError::TimedOut => network(&error),
             })?;
         self.heard.note(self.target);
-        match rpc::decode(&answer).map_err(|error| network(&error))? {
-            Answer::Failed(text) => Err(unreachable(&io::Error::other(text))),
-            answer => Ok(answer),
+        let answer = rpc::decode(&answer).map_err(|error| network(&error))?;
+        if let Answer::Failed(text) = answer {
+            return Err(unreachable(&io::Error::other(text)));
         }
+        Ok(answer)
     }
 }
 
@@ -95,10 +96,13 @@ impl RaftNetwork<Engine> for Client {
         rpc: AppendEntriesRequest<Engine>,
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<u64>, Failure> {
-        match self.ask(Lane::Fast, &Ask::Append(rpc), option.hard_ttl()).await? {
-            Answer::Append(answer) => Ok(answer),
-            _ => Err(unexpected()),
-        }
+        let answer = self
+            .ask(Lane::Fast, &Ask::Append(rpc), option.hard_ttl())
+            .await?;
+        let Answer::Append(answer) = answer else {
+            return Err(unexpected());
+        };
+        Ok(answer)
     }
 
     async fn install_snapshot(
@@ -106,14 +110,15 @@ impl RaftNetwork<Engine> for Client {
         rpc: InstallSnapshotRequest<Engine>,
         option: RPCOption,
     ) -> Result<InstallSnapshotResponse<u64>, Failure<InstallSnapshotError>> {
-        match self.ask(Lane::Bulk, &Ask::Snapshot(rpc), option.hard_ttl()).await? {
-            Answer::Snapshot(Ok(answer)) => Ok(answer),
-            Answer::Snapshot(Err(error)) => Err(RPCError::RemoteError(RemoteError::new(
-                self.target,
-                RaftError::APIError(error),
-            ))),
-            _ => Err(unexpected()),
-        }
+        let answer = self
+            .ask(Lane::Bulk, &Ask::Snapshot(rpc), option.hard_ttl())
+            .await?;
+        let Answer::Snapshot(answer) = answer else {
+            return Err(unexpected());
+        };
+        answer.map_err(|error| {
+            RPCError::RemoteError(RemoteError::new(self.target, RaftError::APIError(error)))
+        })
     }
 
     async fn vote(
@@ -121,10 +126,13 @@ impl RaftNetwork<Engine> for Client {
         rpc: VoteRequest<u64>,
         option: RPCOption,
     ) -> Result<VoteResponse<u64>, Failure> {
-        match self.ask(Lane::Fast, &Ask::Vote(rpc), option.hard_ttl()).await? {
-            Answer::Vote(answer) => Ok(answer),
-            _ => Err(unexpected()),
-        }
+        let answer = self
+            .ask(Lane::Fast, &Ask::Vote(rpc), option.hard_ttl())
+            .await?;
+        let Answer::Vote(answer) = answer else {
+            return Err(unexpected());
+        };
+        Ok(answer)
     }
 
     fn backoff(&self) -> Backoff {
