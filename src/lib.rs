@@ -1,1 +1,15 @@
-//! placeholder
+//! Gatecast: a self-hosted realtime messaging broker whose access control is a replicated truth.
+//!
+//! The map, in reading order: [`core`] (connections, channels, delivery, the doors to the cluster),
+//! [`transport`] (sockets to frames), [`adapters`] (one folder per dialect), [`peers`] (links between nodes),
+//! `server` (wiring). Every arrow points inward: `server -> adapters -> transport -> core -> cluster` and
+//! `peers -> core`; a structure test holds them.
+
+pub mod adapters;
+pub mod cli;
+pub mod config;
+pub mod console;
+pub mod core;
+pub mod peers;
+pub mod server;
+pub mod transport;

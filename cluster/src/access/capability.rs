@@ -3,8 +3,9 @@
 //! **Must never know:** how a dialect spells its rights. Capability JSON, bit masks, `rwp` letters and
 //! channel signatures are parsed into this at the edge and never consulted again.
 
-use super::{Pattern, Resource};
+use super::{Pattern, Resource, Text};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// A set of operations, one bit each. Bits are only appended: they are stored.
 #[derive(
@@ -118,6 +119,12 @@ impl Operations {
         Self(self.0 | other.0)
     }
 
+    /// Operations of this set that are not in the other.
+    #[must_use]
+    pub const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
     /// Whether nothing is in the set.
     #[must_use]
     pub const fn is_empty(self) -> bool {
@@ -183,5 +190,120 @@ impl Capability {
             .iter()
             .filter(|right| right.resource == resource && right.pattern.matches(name))
             .fold(Operations::NONE, |all, right| all | right.operations)
+    }
+
+    /// The operations allowed on *every* name of `pattern`: the union over the rights that cover it.
+    #[must_use]
+    pub fn operations_over(&self, resource: Resource, pattern: &Pattern) -> Operations {
+        self.rights
+            .iter()
+            .filter(|right| right.resource == resource && right.pattern.covers(pattern))
+            .fold(Operations::NONE, |all, right| all | right.operations)
+    }
+
+    /// The first right that goes beyond `ceiling`, if there is one.
+    #[must_use]
+    pub fn beyond<'a>(&'a self, ceiling: &Self) -> Option<&'a Right> {
+        self.rights.iter().find(|right| {
+            !ceiling
+                .operations_over(right.resource, &right.pattern)
+                .contains(right.operations)
+        })
+    }
+
+    /// What of this capability lies within `ceiling`: for each pair of rights the narrower pattern with
+    /// the operations of both; sorted, one line per (resource, pattern). Empty if nothing does.
+    #[must_use]
+    #[allow(clippy::mutable_key_type)] // A pattern is ordered by its text; what is compiled beside it does not count.
+    pub fn within(&self, ceiling: &Self) -> Self {
+        let mut lines: BTreeMap<(Resource, &Pattern), Operations> = BTreeMap::new();
+        for asked in &self.rights {
+            for limit in &ceiling.rights {
+                let operations = asked.operations.and(limit.operations);
+                if asked.resource != limit.resource || operations.is_empty() {
+                    continue;
+                }
+                let pattern = if limit.pattern.covers(&asked.pattern) {
+                    &asked.pattern
+                } else if asked.pattern.covers(&limit.pattern) {
+                    &limit.pattern
+                } else {
+                    continue;
+                };
+                let line = lines.entry((asked.resource, pattern)).or_default();
+                *line = *line | operations;
+            }
+        }
+        let rights = lines
+            .into_iter()
+            .map(|((resource, pattern), operations)| Right {
+                resource,
+                pattern: pattern.clone(),
+                operations,
+            });
+        Self {
+            rights: rights.collect(),
+        }
+    }
+
+    /// The channels that are named exactly, not by a wider pattern.
+    pub fn names_channels(&self) -> impl Iterator<Item = &Text> {
+        self.rights.iter().filter_map(|right| match &right.pattern {
+            Pattern::Exact(name) if right.resource == Resource::Channel => Some(name),
+            Pattern::Exact(_)
+            | Pattern::All
+            | Pattern::Prefix(_)
+            | Pattern::Segments(_)
+            | Pattern::Levels(_)
+            | Pattern::Regex(_)
+            | Pattern::Except(_) => None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn capability(lines: &[(&str, Operations)]) -> Capability {
+        let rights = lines.iter().map(|(pattern, operations)| Right {
+            resource: Resource::Channel,
+            pattern: Pattern::parse(pattern).unwrap(),
+            operations: *operations,
+        });
+        Capability {
+            rights: rights.collect(),
+        }
+    }
+
+    #[test]
+    fn a_request_is_cut_to_its_ceiling_line_by_line() {
+        let both = Operations::SUBSCRIBE | Operations::PUBLISH;
+        let key = capability(&[("ns:*", both), ("other", Operations::HISTORY)]);
+        let asked = capability(&[("ns:u1", Operations::SUBSCRIBE), ("*", Operations::ALL)]);
+        assert_eq!(
+            asked.within(&key),
+            capability(&[
+                ("ns:u1", Operations::SUBSCRIBE),
+                ("other", Operations::HISTORY),
+                ("ns:*", both),
+            ])
+            .within(&Capability::full()),
+        );
+        assert!(asked.beyond(&key).is_some());
+        assert!(asked.within(&key).beyond(&key).is_none());
+        assert_eq!(capability(&[("x", both)]).within(&key).rights, []);
+    }
+
+    #[test]
+    fn names_and_bits_agree() {
+        let some = Operations::HISTORY | Operations::MANAGE;
+        assert_eq!(some.names(), ["history", "manage"]);
+        assert_eq!(Operations::named("*"), Some(Operations::ALL));
+        assert_eq!(Operations::named("fly"), None);
+        for (name, bits) in Operations::NAMES {
+            assert_eq!(Operations::named(name), Some(bits));
+        }
     }
 }

@@ -15,27 +15,39 @@ mod apply;
 mod capability;
 mod command;
 mod decide;
+mod expiry;
+mod fingerprint;
+mod limits;
+mod lookup;
 mod pattern;
 mod principal;
 mod records;
+mod requests;
+mod revocation;
 mod snapshot;
 mod state;
 
-pub use apply::{Applied, Outcome, apply};
+pub use apply::{Applied, Batch, Op, Outcome, apply, apply_batch};
 pub use capability::{Capability, Operations, Right};
 pub use command::{
     AppChange, AppSpec, Command, Cut, Effect, GrantEntry, GrantMode, KeyChange, KeySpec,
     MemberCommand, Rejection, Reply, Scope,
 };
-pub use decide::{Decision, Question, Reason, Rule, check_revocation, decide};
+pub use decide::{
+    Decision, Question, Reason, Rule, allowed, check_revocation, decide, decide_until,
+};
+pub use expiry::next_expiry;
+pub use fingerprint::fingerprint;
+pub use limits::Limits;
 pub use pattern::{Pattern, PatternError, PatternText};
 pub use principal::{Issued, Principal, Proof};
 pub use records::{
     ApiKey, App, Block, Door, Grant, GrantKey, Issuer, Member, MemberState, NodeId, OpenRule,
     Revocation, Secret, SettingValue, Subject, Target, Token,
 };
+pub use requests::{Answered, Requests};
 pub use snapshot::{SnapshotError, restore, snapshot};
-pub use state::{Limits, State};
+pub use state::State;
 
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;

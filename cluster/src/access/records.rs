@@ -138,7 +138,8 @@ pub struct Grant {
     pub operations: Operations,
     /// Until when, cluster time; none = until deleted.
     pub expires_ms: Option<Millis>,
-    /// The key that made it; none = an operator.
+    /// Who made it. A grant never exceeds the key that made it: judged live, so that disabling, narrowing
+    /// or deleting the key takes its grants along. A rotated key hands them to its successor.
     pub issuer: Issuer,
     /// When it was written.
     pub revision: Revision,
@@ -202,6 +203,9 @@ pub struct Revocation {
     pub forget_ms: Option<Millis>,
     /// When it was written: credentials seen live before this revision are void.
     pub revision: Revision,
+    /// What an earlier revocation of the same target already voids while this one's margin still runs:
+    /// (issued before, seen before). A renewal margin never gives back what was taken.
+    pub standing: Option<(Millis, Revision)>,
 }
 
 /// A user, token or key that may not use the app until the block ends.

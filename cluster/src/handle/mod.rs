@@ -14,7 +14,7 @@ pub use answers::{
 };
 pub use config::{ClusterConfig, FirstStart, PeerSecret, StartError};
 
-use crate::access::{Command, Millis, NodeId, Revision, State, Text};
+use crate::access::{self, Command, Millis, NodeId, Revision, State, Text};
 use crate::net::{Plane, Stream};
 use crate::raft::{self, Core};
 use std::io;
@@ -166,7 +166,7 @@ impl Cluster {
     /// Digest of the current view: equal on all nodes at the same revision.
     #[must_use]
     pub fn fingerprint(&self) -> u64 {
-        raft::fingerprint(&self.view())
+        access::fingerprint(&self.view())
     }
 
     /// Cluster time: last stamp plus what has passed here since, by the monotonic clock. Never runs backwards.

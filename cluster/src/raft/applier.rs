@@ -11,7 +11,7 @@ use super::engine::{Answers, Engine, LogId, Membership, Payload, Peer, StorageEr
 use super::log::fatal;
 use super::view::View;
 use super::{lock, machine};
-use crate::access::{Effect, Reply, Scope, State};
+use crate::access::{self, Effect, Reply, Scope, State};
 use crate::codec::{self, CodecError};
 use crate::store::{Store, StoreError};
 use openraft::storage::RaftStateMachine;
@@ -178,7 +178,7 @@ impl Applier {
         // An entry that cannot be read must stop the node: skipping it would make its state its own.
         let batch = machine::decode(payload)
             .map_err(|error| fatal(ErrorSubject::Apply(at), ErrorVerb::Read, &error))?;
-        let outcomes = machine::apply_batch(&mut self.state, &batch, at.index);
+        let outcomes = access::apply_batch(&mut self.state, &batch, at.index);
         self.since_snapshot += batch.ops.len() as u64;
         let mut effects = Vec::new();
         let outcomes = outcomes
@@ -216,7 +216,7 @@ fn decode_meta(bytes: &[u8]) -> Result<SnapshotMeta<u64, Peer>, CodecError> {
 /// `[head length u32 BE][head][state]`.
 fn pack(register: &Register, state: &State) -> Result<Vec<u8>, CodecError> {
     let head = codec::encode(VERSION, register, MAX_HEAD)?;
-    let state = machine::snapshot(state);
+    let state = access::snapshot(state);
     let mut bytes = Vec::with_capacity(4 + head.len() + state.len());
     bytes.extend_from_slice(&u32::try_from(head.len()).unwrap_or(0).to_be_bytes());
     bytes.extend_from_slice(&head);
@@ -230,8 +230,7 @@ fn unpack(bytes: &[u8]) -> Result<(Register, State), CodecError> {
         .split_at_checked(u32::from_be_bytes(*length) as usize)
         .ok_or(CodecError::Empty)?;
     let register = codec::decode(VERSION, head, MAX_HEAD)?;
-    let state =
-        machine::restore(state).map_err(|error| CodecError::Malformed(error.to_string()))?;
+    let state = access::restore(state).map_err(|error| CodecError::Malformed(error.to_string()))?;
     Ok((register, state))
 }
 

@@ -8,7 +8,7 @@
 //! **Must never know:** what hangs on a member being Up.
 
 use super::core::Core;
-use super::{lease, machine};
+use super::lease;
 use crate::access::{Command, MemberCommand, MemberState, NodeId, Reply};
 use crate::handle::{Freshness, RequestId};
 use std::sync::Arc;
@@ -120,7 +120,7 @@ fn is_silent(core: &Core, node: u64, led_since: Instant) -> bool {
 }
 
 async fn tick(core: &Core, ticked: &mut Instant) {
-    let due = machine::next_expiry(&core.view.state());
+    let due = core.view.state().next_expiry();
     if ticked.elapsed() >= TICK && due.is_some_and(|due| due <= core.view.now_ms()) {
         *ticked = Instant::now();
         let _ = core

@@ -39,7 +39,6 @@ mod view;
 
 pub(crate) use self::core::Core;
 pub(crate) use barrier::barrier;
-pub(crate) use machine::fingerprint;
 pub(crate) use membership::{add, remove};
 pub(crate) use read::catch_up;
 pub(crate) use start::{Started, start};

@@ -9,9 +9,9 @@
 
 use super::core::Core;
 use super::engine::{Answers, Payload};
-use super::machine::{self, Batch, MAX_OP, Op};
+use super::machine::{self, MAX_OP};
 use super::rpc::{Answer, Ask, Fate};
-use crate::access::{Command, Millis, Reply};
+use crate::access::{Batch, Command, Millis, Op, Reply};
 use crate::codec;
 use crate::handle::{Committed, ProposeError, RequestId};
 use crate::net::AskError;

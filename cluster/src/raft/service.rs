@@ -6,9 +6,9 @@
 use super::applier::Applied;
 use super::core::Core;
 use super::engine::Engine;
-use super::machine::Op;
 use super::rpc::{self, Answer, Ask, ChangeError, Fate, NotLeader};
 use super::{lock, membership};
+use crate::access::Op;
 use crate::net::{Identity, Refusal, Service};
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, join_all};

@@ -2,8 +2,14 @@
 //!
 //! **Must never know:** the clock (now is an argument), connections, dialects.
 //!
+//! **Why union and no deny rules:** every dialect here is a whitelist; what takes away is a revocation or a
+//! block, and those concern the credential, not the channel.
+//!
 //! Order: app and key alive -> not blocked -> credential not expired -> not revoked -> open rule, else the
 //! credential's own proof (cut to its issuing key), else a live grant to one of the principal's subjects.
+
+mod credential;
+mod rights;
 
 use super::records::{Subject, Target};
 use super::{
@@ -96,18 +102,45 @@ pub enum Reason {
 
 /// Decides. Reads nothing but its arguments; a few map lookups, no allocation on the way to a yes.
 #[must_use]
-pub fn decide(_state: &State, question: &Question<'_>) -> Decision {
-    Decision::Deny(Reason::NotGranted(question.operations))
+pub fn decide(state: &State, question: &Question<'_>) -> Decision {
+    decide_until(state, question).0
+}
+
+/// Decides, and says until when a yes holds by what is known now: the earliest end of the credential, key
+/// or grant that it rests on. Ask again then. (Anything else that ends it comes as an effect.)
+#[must_use]
+pub fn decide_until(state: &State, question: &Question<'_>) -> (Decision, Option<Millis>) {
+    let until = match credential::stands(state, question.principal, question.now_ms) {
+        Ok(until) => until,
+        Err(reason) => return (Decision::Deny(reason), None),
+    };
+    let mut tally = rights::Tally::new(question.operations, until);
+    rights::collect(state, question, &mut tally);
+    tally.verdict(question.operations)
+}
+
+/// Everything that this principal may do to this name, by whatever rules: for answers that list rights.
+#[must_use]
+pub fn allowed(state: &State, question: &Question<'_>) -> Operations {
+    if credential::stands(state, question.principal, question.now_ms).is_err() {
+        return Operations::NONE;
+    }
+    let mut tally = rights::Tally::new(question.operations, None);
+    rights::collect(state, question, &mut tally);
+    question.operations.without(tally.missing())
 }
 
 /// Only the question whether this credential still stands: app, key, block, expiry, revocation.
 /// `None` = it stands. Connections ask it for themselves, whatever they are subscribed to.
 #[must_use]
 pub fn check_revocation(
-    _state: &State,
-    _principal: &Principal,
-    _proof: Option<&Proof>,
-    _now_ms: Millis,
+    state: &State,
+    principal: &Principal,
+    proof: Option<&Proof>,
+    now_ms: Millis,
 ) -> Option<Reason> {
-    None
+    let whole = credential::stands(state, principal, now_ms).err();
+    whole.or_else(|| {
+        proof.and_then(|proof| credential::proof_stands(state, principal.app, proof, now_ms).err())
+    })
 }

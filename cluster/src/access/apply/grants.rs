@@ -1,0 +1,187 @@
+//! Stored grants of one subject: merge, replace, delete.
+//!
+//! **Must never know:** whose dialect a grant speaks. **Why a replace needs authority over what it
+//! removes:** else a key limited to `a:*` could empty what an operator gave on `b`.
+
+use super::super::limits::{self, Limits};
+use super::super::{
+    AppId, Effect, Grant, GrantEntry, GrantKey, GrantMode, Issuer, Pattern, Rejection, Reply,
+    Resource, State, Subject,
+};
+use super::issuer::{Authority, authority};
+use super::{Result, recheck};
+use std::collections::BTreeMap;
+
+/// Of which app, who asks, for whom.
+pub(super) type Whose<'a> = (AppId, &'a Issuer, &'a Subject);
+
+type Wanted<'a> = BTreeMap<(Resource, &'a Pattern), &'a GrantEntry>;
+
+#[allow(clippy::mutable_key_type)] // A pattern is ordered by its text; what is compiled beside it does not count.
+pub(super) fn set(
+    state: &mut State,
+    (app, issuer, subject): Whose<'_>,
+    mode: GrantMode,
+    entries: &[GrantEntry],
+    effects: &mut Vec<Effect>,
+) -> Result {
+    let authority = authority(state, app, issuer)?;
+    limits::subject(subject)?;
+    if let Subject::Key(key) = subject {
+        state.key_of(app, key).ok_or(Rejection::NoSuchKey)?;
+    }
+    limits::at_most("grant entries", entries.len(), Limits::GRANT_ENTRIES)?;
+    let mut wanted = Wanted::new();
+    for entry in entries {
+        check(entry, authority)?;
+        wanted.insert((entry.resource, &entry.pattern), entry);
+    }
+    let removed = match mode {
+        GrantMode::Merge => Vec::new(),
+        GrantMode::Replace => state
+            .grants_of(app, subject)
+            .map(|(key, _)| key)
+            .filter(|key| !wanted.contains_key(&(key.resource, &key.pattern)))
+            .cloned()
+            .collect(),
+    };
+    for key in &removed {
+        authority.may_take(key.resource, &key.pattern)?;
+    }
+    room(state, app, subject, mode, &wanted)?;
+
+    let issuer = authority.issuer();
+    // One text per subject, however many grants it has.
+    let shared = state.grants_of(app, subject).next();
+    let subject = shared.map_or_else(|| subject.clone(), |(key, _)| key.subject.clone());
+    let mut touched = 0;
+    for key in &removed {
+        touched += u64::from(state.drop_grant(key).is_some());
+    }
+    for ((resource, pattern), entry) in wanted {
+        let key = GrantKey {
+            app,
+            subject: subject.clone(),
+            resource,
+            pattern: pattern.clone(),
+        };
+        if entry.operations.is_empty() {
+            touched += u64::from(state.drop_grant(&key).is_some());
+            continue;
+        }
+        let grant = Grant {
+            operations: entry.operations,
+            expires_ms: entry.ttl_ms.map(|ttl| state.time_ms.saturating_add(ttl)),
+            issuer: issuer.clone(),
+            revision: state.revision,
+        };
+        state.put_grant(key, grant);
+        touched += 1;
+    }
+    if touched > 0 {
+        effects.push(recheck(app, &subject));
+    }
+    Ok(Reply::Changed(touched))
+}
+
+fn check(entry: &GrantEntry, authority: Authority<'_>) -> Result<()> {
+    limits::pattern(&entry.pattern)?;
+    if entry.operations.is_empty() {
+        return authority.may_take(entry.resource, &entry.pattern);
+    }
+    if entry.ttl_ms == Some(0) {
+        return Err(Rejection::Invalid("a ttl of 0 would end at once".into()));
+    }
+    authority.may_grant(entry.resource, &entry.pattern, entry.operations)
+}
+
+/// Bounds of what the subject and the cluster hold afterwards.
+#[allow(clippy::mutable_key_type)] // A pattern is ordered by its text; what is compiled beside it does not count.
+fn room(
+    state: &State,
+    app: AppId,
+    subject: &Subject,
+    mode: GrantMode,
+    wanted: &Wanted<'_>,
+) -> Result<()> {
+    limits::at_most("grants", state.grants.len() + wanted.len(), Limits::GRANTS)?;
+    for resource in [Resource::Channel, Resource::Group, Resource::User] {
+        let wild = wanted
+            .iter()
+            .filter(|((of, pattern), entry)| {
+                *of == resource && !pattern.is_exact() && !entry.operations.is_empty()
+            })
+            .count();
+        if wild == 0 {
+            continue;
+        }
+        let kept = match mode {
+            GrantMode::Replace => 0,
+            GrantMode::Merge => state
+                .wildcards_of(app, subject, resource)
+                .filter(|(key, _)| !wanted.contains_key(&(resource, &key.pattern)))
+                .count(),
+        };
+        limits::at_most("patterns", kept + wild, Limits::PATTERNS_PER_SUBJECT)?;
+    }
+    Ok(())
+}
+
+pub(super) fn delete(
+    state: &mut State,
+    (app, issuer, subject): Whose<'_>,
+    names: &[(Resource, Pattern)],
+    effects: &mut Vec<Effect>,
+) -> Result {
+    let authority = authority(state, app, issuer)?;
+    limits::subject(subject)?;
+    limits::at_most("grant entries", names.len(), Limits::GRANT_ENTRIES)?;
+    let doomed: Vec<GrantKey> = match names.is_empty() {
+        true => state
+            .grants_of(app, subject)
+            .map(|(key, _)| key.clone())
+            .collect(),
+        false => names
+            .iter()
+            .map(|(resource, pattern)| GrantKey {
+                app,
+                subject: subject.clone(),
+                resource: *resource,
+                pattern: pattern.clone(),
+            })
+            .filter(|key| state.grants.contains_key(key))
+            .collect(),
+    };
+    for key in &doomed {
+        authority.may_take(key.resource, &key.pattern)?;
+    }
+    if doomed.is_empty() {
+        return Err(Rejection::NotFound);
+    }
+    let mut touched = 0;
+    for key in &doomed {
+        touched += u64::from(state.drop_grant(key).is_some());
+    }
+    effects.push(recheck(app, subject));
+    Ok(Reply::Changed(touched))
+}
+
+/// Ends all grants of a subject at `end_ms`: at once if that is now. How many were touched.
+pub(super) fn end_all(state: &mut State, app: AppId, subject: &Subject, end_ms: u64) -> u64 {
+    let now_ms = state.time_ms;
+    let held: Vec<(GrantKey, Grant)> = state
+        .grants_of(app, subject)
+        .map(|(key, grant)| (key.clone(), grant.clone()))
+        .collect();
+    let mut touched = 0;
+    for (key, mut grant) in held {
+        touched += 1;
+        if end_ms <= now_ms {
+            state.drop_grant(&key);
+        } else if grant.expires_ms.is_none_or(|end| end > end_ms) {
+            grant.expires_ms = Some(end_ms);
+            state.put_grant(key, grant);
+        }
+    }
+    touched
+}

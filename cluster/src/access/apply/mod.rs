@@ -1,0 +1,177 @@
+//! Applying commands. One exhaustive match; a rejection changes nothing and is a reply.
+//!
+//! **Must never know:** who proposed a command, or whether this node leads. **Why check first, then write:**
+//! the state has no undo; every function below looks at everything it needs before its first write.
+//!
+//! Whatever the command comes to, its stamp moves the machine's time and revision, and a bounded number of
+//! records that have ended by then are removed (that is no part of the command's own outcome).
+
+mod apps;
+mod batch;
+mod blocks;
+mod grants;
+mod issuer;
+mod keys;
+mod members;
+mod revoke;
+mod sweep;
+mod tokens;
+
+pub use batch::{Batch, Op, apply_batch};
+
+use super::{App, Subject};
+use super::{AppId, Command, Effect, Limits, Rejection, Reply, Revision, Scope, Stamp, State};
+
+/// What applying one command came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// Log index at which it became true: of the first time, if the request is a retry.
+    pub revision: Revision,
+    /// For the caller.
+    pub reply: Reply,
+    /// For the connection shards of every node.
+    pub effects: Vec<Effect>,
+}
+
+/// Shorthand: the revision and outcome of one applied command, as the caller of a proposal sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Applied {
+    /// Log index at which it became true.
+    pub revision: super::Revision,
+    /// What it came to.
+    pub reply: Reply,
+}
+
+type Result<T = Reply> = std::result::Result<T, Rejection>;
+
+/// Applies one command. Deterministic; never panics, whatever the command.
+pub fn apply(state: &mut State, command: &Command, stamp: Stamp) -> Outcome {
+    state.revision = state.revision.max(stamp.index);
+    state.time_ms = state.time_ms.max(stamp.time_ms);
+    let mut effects = Vec::new();
+    let budget = match matches!(command, Command::Tick) {
+        true => Limits::SWEEP_TICK,
+        false => Limits::SWEEP,
+    };
+    sweep::sweep(state, budget, &mut effects);
+    let swept = effects.len();
+    let reply = run(state, command, &mut effects).unwrap_or_else(|rejection| {
+        effects.truncate(swept);
+        Reply::Rejected(rejection)
+    });
+    effects.dedup();
+    Outcome {
+        revision: stamp.index,
+        reply,
+        effects,
+    }
+}
+
+/// The cluster version from which a command may be applied. New kinds go here, with the version that
+/// brought them, so that no member is asked to read what it cannot.
+fn since(command: &Command) -> u16 {
+    match command {
+        Command::Tick
+        | Command::SetClusterVersion(_)
+        | Command::Member(_)
+        | Command::CreateApp(_)
+        | Command::UpdateApp { .. }
+        | Command::DeleteApp { .. }
+        | Command::CreateKey(_)
+        | Command::UpdateKey { .. }
+        | Command::RotateKey { .. }
+        | Command::DeleteKey { .. }
+        | Command::SetGrants { .. }
+        | Command::DeleteGrants { .. }
+        | Command::IssueToken { .. }
+        | Command::Revoke { .. }
+        | Command::Disconnect { .. }
+        | Command::Block { .. }
+        | Command::Unblock { .. }
+        | Command::UseNonce { .. } => 0,
+    }
+}
+
+fn run(state: &mut State, command: &Command, effects: &mut Vec<Effect>) -> Result {
+    let since = since(command);
+    if since > state.version {
+        return Err(Rejection::VersionNotEnabled(since));
+    }
+    match command {
+        Command::Tick => Ok(Reply::Done),
+        Command::SetClusterVersion(version) => members::set_version(state, *version),
+        Command::Member(member) => members::change(state, member, effects),
+        Command::CreateApp(spec) => apps::create(state, spec, effects),
+        Command::UpdateApp { app, change } => apps::update(state, *app, change, effects),
+        Command::DeleteApp { app } => apps::delete(state, *app, effects),
+        Command::CreateKey(spec) => keys::create(state, spec, effects),
+        Command::UpdateKey { key, change } => keys::update(state, key, change, effects),
+        Command::RotateKey {
+            key,
+            new,
+            overlap_ms,
+        } => keys::rotate(state, key, new, *overlap_ms, effects),
+        Command::DeleteKey { key } => keys::delete(state, key, effects),
+        Command::SetGrants {
+            app,
+            issuer,
+            subject,
+            mode,
+            entries,
+        } => grants::set(state, (*app, issuer, subject), *mode, entries, effects),
+        Command::DeleteGrants {
+            app,
+            issuer,
+            subject,
+            names,
+        } => grants::delete(state, (*app, issuer, subject), names, effects),
+        Command::IssueToken { id, token } => tokens::issue(state, id, token),
+        Command::Revoke {
+            app,
+            issuer,
+            target,
+            issued_before_ms,
+            margin_ms,
+        } => {
+            let when = (*issued_before_ms, *margin_ms);
+            revoke::revoke(state, (*app, issuer, target), when, effects)
+        }
+        Command::Disconnect {
+            app,
+            issuer,
+            target,
+        } => revoke::disconnect(state, *app, issuer, target, effects),
+        Command::Block {
+            app,
+            issuer,
+            subject,
+            for_ms,
+            reason,
+        } => blocks::block(state, (*app, issuer, subject), *for_ms, reason, effects),
+        Command::Unblock {
+            app,
+            issuer,
+            subject,
+        } => blocks::unblock(state, *app, issuer, subject, effects),
+        Command::UseNonce {
+            app,
+            key,
+            nonce,
+            expires_ms,
+        } => tokens::use_nonce(state, (*app, key, nonce), *expires_ms),
+    }
+}
+
+fn app(state: &State, app: AppId) -> Result<&App> {
+    state.apps.get(&app).ok_or(Rejection::NoSuchApp)
+}
+
+fn recheck(app: AppId, subject: &Subject) -> Effect {
+    let scope = match subject {
+        Subject::Everyone => Scope::App,
+        one @ (Subject::User(_) | Subject::Token(_) | Subject::Key(_)) => {
+            Scope::Subject(one.clone())
+        }
+    };
+    Effect::Recheck { app, scope }
+}

@@ -1,0 +1,143 @@
+//! Revocations and disconnects.
+//!
+//! **Must never know:** which connections hold a target: that is the shards' knowledge. **Why the target's
+//! stored grants go too:** a revoke is finished when nothing of the target passes any more; a grant that was
+//! left would pass for the next credential.
+
+use super::super::limits::{self, Limits};
+use super::super::{
+    AppId, Cut, Effect, Issuer, Millis, Rejection, Reply, Revocation, State, Subject, Target,
+};
+use super::issuer::authority;
+use super::{Result, apps, grants, recheck};
+
+/// Issued before (none = now) and margin.
+type When = (Option<Millis>, Millis);
+
+pub(super) fn revoke(
+    state: &mut State,
+    (app, issuer, target): (AppId, &Issuer, &Target),
+    (issued_before_ms, margin_ms): When,
+    effects: &mut Vec<Effect>,
+) -> Result {
+    check(state, app, issuer, target)?;
+    if margin_ms > Limits::MARGIN_MS {
+        return Err(Rejection::LimitReached("margin".into()));
+    }
+    let now_ms = state.time_ms;
+    // "Before now" takes in what was issued in this very millisecond; nothing later than that can be
+    // meant, since it does not exist yet.
+    let latest = now_ms.saturating_add(1);
+    let applies_ms = now_ms.saturating_add(margin_ms);
+    let made = Revocation {
+        issued_before_ms: issued_before_ms.unwrap_or(latest).min(latest),
+        applies_ms,
+        forget_ms: match target {
+            // It also voids stored grants on the channel, and those need not end.
+            Target::Channel(_) => None,
+            Target::Token(_)
+            | Target::User(_)
+            | Target::RevocationKey(_)
+            | Target::Key(_)
+            | Target::App => Some(applies_ms.saturating_add(Limits::CREDENTIAL_MS)),
+        },
+        revision: state.revision,
+        standing: None,
+    };
+    let before = state.revocations.get(&(app, target.clone()));
+    let record = made.joined(before, now_ms);
+    effects.push(Effect::Cut {
+        app,
+        target: target.clone(),
+        cut: Cut::Revoked {
+            issued_before_ms: record.issued_before_ms,
+            revision: record.revision,
+            applies_ms: record.applies_ms,
+        },
+    });
+    let end_ms = record.applies_ms;
+    state.put_revocation(app, target.clone(), record);
+    let touched = match target {
+        Target::Token(text) => end(state, app, Subject::Token(text.clone()), end_ms, effects),
+        Target::User(text) => end(state, app, Subject::User(text.clone()), end_ms, effects),
+        Target::Key(text) => end(state, app, Subject::Key(text.clone()), end_ms, effects),
+        Target::RevocationKey(_) => 0,
+        Target::Channel(_) => {
+            effects.push(apps::everyone(app));
+            0
+        }
+        Target::App => {
+            effects.push(apps::everyone(app));
+            end_app(state, app, end_ms)
+        }
+    };
+    Ok(Reply::Changed(touched))
+}
+
+/// Voids everything of a target that is being deleted, for when its id should be made again.
+pub(super) fn leave_void(state: &mut State, app: AppId, target: Target) {
+    let made = Revocation {
+        issued_before_ms: state.time_ms.saturating_add(1),
+        applies_ms: state.time_ms,
+        forget_ms: Some(state.time_ms.saturating_add(Limits::CREDENTIAL_MS)),
+        revision: state.revision,
+        standing: None,
+    };
+    let before = state.revocations.get(&(app, target.clone()));
+    let record = made.joined(before, state.time_ms);
+    state.put_revocation(app, target, record);
+}
+
+fn end(
+    state: &mut State,
+    app: AppId,
+    subject: Subject,
+    end_ms: Millis,
+    effects: &mut Vec<Effect>,
+) -> u64 {
+    let touched = grants::end_all(state, app, &subject, end_ms);
+    if touched > 0 {
+        effects.push(recheck(app, &subject));
+    }
+    touched
+}
+
+fn end_app(state: &mut State, app: AppId, end_ms: Millis) -> u64 {
+    if end_ms <= state.time_ms {
+        return apps::clear_grants(state, app);
+    }
+    let mut subjects: Vec<Subject> = state
+        .grants_in(app)
+        .map(|(key, _)| key.subject.clone())
+        .collect();
+    subjects.dedup();
+    subjects
+        .iter()
+        .map(|subject| grants::end_all(state, app, subject, end_ms))
+        .sum()
+}
+
+pub(super) fn disconnect(
+    state: &State,
+    app: AppId,
+    issuer: &Issuer,
+    target: &Target,
+    effects: &mut Vec<Effect>,
+) -> Result {
+    check(state, app, issuer, target)?;
+    effects.push(Effect::Cut {
+        app,
+        target: target.clone(),
+        cut: Cut::Disconnected,
+    });
+    Ok(Reply::Done)
+}
+
+fn check(state: &State, app: AppId, issuer: &Issuer, target: &Target) -> Result<()> {
+    let authority = authority(state, app, issuer)?;
+    limits::target(target)?;
+    if let Target::Key(key) = target {
+        state.key_of(app, key).ok_or(Rejection::NoSuchKey)?;
+    }
+    authority.may_end(state, app, target)
+}

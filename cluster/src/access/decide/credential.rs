@@ -1,0 +1,152 @@
+//! Whether a credential still stands: app, key, block, expiry, revocation, in that order.
+//!
+//! **Must never know:** what the credential is used for. **Why apart from rights:** a revoked credential is
+//! void even where everything is open, and a connection asks this without naming a channel.
+
+use super::super::records::{Subject, Target};
+use super::super::{AppId, Issued, Millis, Principal, Proof, Resource, Revocation, State, Text};
+use super::Reason;
+
+/// Until when it stands, as far as is known now.
+type Standing = Result<Option<Millis>, Reason>;
+
+/// The principal with the proof it connected with.
+pub(super) fn stands(state: &State, principal: &Principal, now_ms: Millis) -> Standing {
+    let app = principal.app;
+    let record = state.apps.get(&app).ok_or(Reason::NoSuchApp(app))?;
+    if !record.enabled {
+        return Err(Reason::AppDisabled);
+    }
+    let mut until = None;
+    if let Some(key) = &principal.key {
+        until = earliest(until, key_is_live(state, app, key, now_ms)?);
+    }
+    if !state.blocks.is_empty() {
+        for subject in subjects_that_are_blocked(principal) {
+            not_blocked(state, app, subject, now_ms)?;
+        }
+    }
+    until = earliest(
+        until,
+        not_expired(principal.expires_ms, principal.issued, now_ms)?,
+    );
+    for target in targets(principal) {
+        until = earliest(
+            until,
+            not_revoked(state, app, target, principal.issued, now_ms)?,
+        );
+    }
+    match &principal.proof {
+        Some(proof) => Ok(earliest(until, proof_stands(state, app, proof, now_ms)?)),
+        None => Ok(until),
+    }
+}
+
+/// A proof by itself: its key, its time, and what was revoked of either.
+pub(super) fn proof_stands(state: &State, app: AppId, proof: &Proof, now_ms: Millis) -> Standing {
+    let mut until = key_is_live(state, app, &proof.key, now_ms)?;
+    not_blocked(state, app, Subject::Key(proof.key.clone()), now_ms)?;
+    until = earliest(until, not_expired(proof.expires_ms, proof.issued, now_ms)?);
+    let named = proof
+        .capability
+        .names_channels()
+        .cloned()
+        .map(Target::Channel);
+    for target in [Target::App, Target::Key(proof.key.clone())]
+        .into_iter()
+        .chain(named)
+    {
+        until = earliest(
+            until,
+            not_revoked(state, app, target, proof.issued, now_ms)?,
+        );
+    }
+    Ok(until)
+}
+
+fn subjects_that_are_blocked(principal: &Principal) -> impl Iterator<Item = Subject> {
+    let user = principal.user.clone().map(Subject::User);
+    let token = principal.token.clone().map(Subject::Token);
+    let key = principal.key.clone().map(Subject::Key);
+    [user, token, key].into_iter().flatten()
+}
+
+fn targets(principal: &Principal) -> impl Iterator<Item = Target> {
+    let token = principal.token.clone().map(Target::Token);
+    let user = principal.user.clone().map(Target::User);
+    let revocation_key = principal.revocation_key.clone().map(Target::RevocationKey);
+    let key = principal.key.clone().map(Target::Key);
+    [Some(Target::App), key, token, user, revocation_key]
+        .into_iter()
+        .flatten()
+}
+
+fn key_is_live(state: &State, app: AppId, key: &Text, now_ms: Millis) -> Standing {
+    let record = state
+        .key_of(app, key)
+        .ok_or_else(|| Reason::NoSuchKey(key.clone()))?;
+    match record.is_live(now_ms) {
+        true => Ok(record.expires_ms),
+        false => Err(Reason::KeyDisabled(key.clone())),
+    }
+}
+
+fn not_blocked(state: &State, app: AppId, subject: Subject, now_ms: Millis) -> Result<(), Reason> {
+    match state.blocks.get(&(app, subject)) {
+        Some(block) if block.until_ms.is_none_or(|end| end > now_ms) => Err(Reason::Blocked {
+            until_ms: block.until_ms,
+        }),
+        Some(_) | None => Ok(()),
+    }
+}
+
+fn not_expired(stated: Option<Millis>, issued: Issued, now_ms: Millis) -> Standing {
+    let end = earliest(stated, issued.latest_end());
+    match end {
+        Some(at_ms) if at_ms <= now_ms => Err(Reason::Expired { at_ms }),
+        Some(_) | None => Ok(end),
+    }
+}
+
+fn not_revoked(
+    state: &State,
+    app: AppId,
+    target: Target,
+    issued: Issued,
+    now_ms: Millis,
+) -> Standing {
+    let place = (app, target);
+    let Some(revocation) = state.revocations.get(&place) else {
+        return Ok(None);
+    };
+    if revocation.voids(issued, now_ms) {
+        return Err(Reason::Revoked {
+            target: place.1,
+            revision: revocation.revision,
+        });
+    }
+    Ok(revocation.will_void(issued, now_ms))
+}
+
+/// The earlier of two ends.
+pub(super) fn earliest(a: Option<Millis>, b: Option<Millis>) -> Option<Millis> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (one, None) | (None, one) => one,
+    }
+}
+
+/// When a stored grant on exactly this channel will be void by a revocation whose margin runs.
+pub(super) fn channel_margin(
+    revocation: Option<&Revocation>,
+    written: u64,
+    now_ms: Millis,
+) -> Option<Millis> {
+    // A grant counts as seen at its own revision; one of the same revision is reached too.
+    revocation.and_then(|r| r.will_void(Issued::Seen(written.saturating_sub(1)), now_ms))
+}
+
+/// Whether a resource is one that revocations name.
+pub(super) const fn is_channel(resource: Resource) -> bool {
+    matches!(resource, Resource::Channel)
+}

@@ -1,0 +1,203 @@
+//! What a standing credential may do to one name: open rules, then its proofs, then stored grants.
+//!
+//! **Must never know:** whether the credential stands (that was asked before). **Why a tally:** the asked
+//! operations may be allowed by several rules together; collecting stops as soon as none is missing.
+
+use super::super::lookup::{PatternRef, Place};
+use super::super::records::{Subject, Target};
+use super::super::{
+    App, AppId, Grant, GrantKey, Issuer, Millis, OpenRule, Operations, Pattern, Proof, Resource,
+    State,
+};
+use super::credential::{channel_margin, earliest, is_channel, proof_stands};
+use super::{Decision, Question, Reason, Rule};
+
+/// What is still missing, and what the yes rests on.
+pub(super) struct Tally {
+    missing: Operations,
+    until: Option<Millis>,
+    rule: Option<Rule>,
+    refused: Option<Reason>,
+}
+
+impl Tally {
+    pub(super) fn new(wanted: Operations, until: Option<Millis>) -> Self {
+        Self {
+            missing: wanted,
+            until,
+            rule: None,
+            refused: None,
+        }
+    }
+
+    pub(super) fn missing(&self) -> Operations {
+        self.missing
+    }
+
+    /// Counts a rule if it gives something that is still missing.
+    fn gain(&mut self, given: Operations, until: Option<Millis>, rule: impl FnOnce() -> Rule) {
+        if self.missing.and(given).is_empty() {
+            return;
+        }
+        self.missing = self.missing.without(given);
+        self.until = earliest(self.until, until);
+        if self.done() {
+            self.rule = Some(rule());
+        }
+    }
+
+    fn done(&self) -> bool {
+        self.missing.is_empty()
+    }
+
+    fn refuse(&mut self, reason: impl FnOnce() -> Reason) {
+        if self.refused.is_none() {
+            self.refused = Some(reason());
+        }
+    }
+
+    pub(super) fn verdict(self, wanted: Operations) -> (Decision, Option<Millis>) {
+        match self.rule {
+            Some(rule) => (Decision::Allow(rule), self.until),
+            None => {
+                let missing = if wanted.is_empty() {
+                    wanted
+                } else {
+                    self.missing
+                };
+                let reason = self.refused.unwrap_or(Reason::NotGranted(missing));
+                (Decision::Deny(reason), None)
+            }
+        }
+    }
+}
+
+/// Looks at the rules in order until nothing is missing.
+pub(super) fn collect(state: &State, question: &Question<'_>, tally: &mut Tally) {
+    let principal = question.principal;
+    if let (Some(app), Resource::Channel) = (state.apps.get(&principal.app), question.resource) {
+        open(app, question.name, tally);
+    }
+    for carried in [principal.proof.as_ref(), question.proof] {
+        match carried {
+            Some(carried) if !tally.done() => proof(state, question, carried, tally),
+            Some(_) | None => {}
+        }
+    }
+    let user = principal.user.clone().map(Subject::User);
+    let token = principal.token.clone().map(Subject::Token);
+    let key = principal.key.clone().map(Subject::Key);
+    for subject in [Some(Subject::Everyone), user, token, key] {
+        match subject {
+            Some(subject) if !tally.done() => granted(state, question, subject, tally),
+            Some(_) | None => {}
+        }
+    }
+}
+
+/// The app's own rules; a door's default only while it is the one door.
+fn open(app: &App, name: &str, tally: &mut Tally) {
+    let by_default: &[OpenRule] = match app.doors.as_slice() {
+        [only] => &only.default_open,
+        [] | [_, _, ..] => &[],
+    };
+    for rule in app.open.iter().chain(by_default) {
+        if rule.pattern.matches(name) {
+            tally.gain(rule.operations, None, || Rule::Open(rule.pattern.clone()));
+        }
+    }
+}
+
+/// What a credential carries, cut to what the key that issued it may do now.
+fn proof(state: &State, question: &Question<'_>, proof: &Proof, tally: &mut Tally) {
+    let app = question.principal.app;
+    let says = proof
+        .capability
+        .operations_on(question.resource, question.name);
+    if tally.missing.and(says).is_empty() {
+        return;
+    }
+    let until = match proof_stands(state, app, proof, question.now_ms) {
+        Ok(until) => until,
+        Err(reason) => return tally.refuse(|| reason),
+    };
+    let Some(key) = state.key_of(app, &proof.key) else {
+        return;
+    };
+    let may = key
+        .capability
+        .operations_on(question.resource, question.name);
+    if !may.contains(tally.missing.and(says)) {
+        tally.refuse(|| Reason::BeyondKey(key.id.clone()));
+    }
+    tally.gain(says.and(may), until, || Rule::Proof {
+        key: key.id.clone(),
+    });
+}
+
+/// One subject's stored grants: the exact name, then its short range of wildcards.
+fn granted(state: &State, question: &Question<'_>, subject: Subject, tally: &mut Tally) {
+    let app = question.principal.app;
+    let place = Place {
+        app,
+        subject: &subject,
+        resource: question.resource,
+        pattern: PatternRef::Exact(question.name),
+    };
+    if let Some((key, grant)) = state.grant_at(&place) {
+        count(state, question, (key, grant), tally);
+    }
+    let wild = (app, subject, question.resource);
+    if tally.done() || !state.wild.contains_key(&wild) {
+        return;
+    }
+    for (key, grant) in state.wildcards_of(app, &wild.1, question.resource) {
+        if key.pattern.matches(question.name) {
+            count(state, question, (key, grant), tally);
+            if tally.done() {
+                return;
+            }
+        }
+    }
+}
+
+fn count(state: &State, question: &Question<'_>, grant: (&GrantKey, &Grant), tally: &mut Tally) {
+    let (key, grant) = grant;
+    if tally.missing.and(grant.operations).is_empty() {
+        return;
+    }
+    let held = state.grant_holds(key, grant, question.name, question.now_ms);
+    if tally.missing.and(held).is_empty() {
+        return;
+    }
+    let until = earliest(grant.expires_ms, margin(state, key, grant, question.now_ms));
+    tally.gain(held, until, || Rule::Grant {
+        subject: key.subject.clone(),
+        pattern: key.pattern.clone(),
+        revision: grant.revision,
+        expires_ms: grant.expires_ms,
+    });
+}
+
+/// Ends of a grant that are not its own: of the key that answers for it (rotation overlap), and of a
+/// revocation of its channel whose margin runs.
+fn margin(state: &State, key: &GrantKey, grant: &Grant, now_ms: Millis) -> Option<Millis> {
+    let issuer = match &grant.issuer {
+        Issuer::Operator => None,
+        Issuer::Key(id) => answering(state, key.app, id),
+    };
+    let Pattern::Exact(channel) = &key.pattern else {
+        return issuer;
+    };
+    if !is_channel(key.resource) {
+        return issuer;
+    }
+    let place = (key.app, Target::Channel(channel.clone()));
+    let revocation = state.revocations.get(&place);
+    earliest(issuer, channel_margin(revocation, grant.revision, now_ms))
+}
+
+fn answering(state: &State, app: AppId, issuer: &super::Text) -> Option<Millis> {
+    let heir = state.heirs.get(issuer).unwrap_or(issuer);
+    state.key_of(app, heir).and_then(|key| key.expires_ms)
+}

@@ -1,0 +1,264 @@
+//! The door to the access plane: every decision, every change, every wait for freshness.
+//!
+//! Mints [`Pass`]es: channel messages carry one, so "forgot to check" does not compile.
+//!
+//! **Must never know:** wire formats; who asked over which transport.
+//! **Why a door and not the cluster handle everywhere:** the rest of the core must run against a fixed state
+//! in tests, and only one place may decide when a view is too old to be used.
+
+mod operator;
+
+pub use gatecast_cluster::access::{
+    ApiKey, App, AppChange, AppId, AppSpec, Block, Capability, Command, Cut, Decision, Door,
+    Effect, Grant, GrantEntry, GrantKey, GrantMode, Issued, Issuer, KeyChange, KeySpec,
+    MemberState, Millis, NodeId, OpenRule, Operations, Pattern, PatternError, Principal, Proof,
+    Question, Reason, Rejection, Reply, Resource, Revision, Revocation, Right, Rule, Scope, Secret,
+    SettingValue, State, Subject, Target, Text, Token,
+};
+pub use gatecast_cluster::{
+    BarrierMode, BarrierReport, ClusterStatus, Committed, EffectBatch, Freshness, ProposeError,
+    ReadError, RequestId,
+};
+
+mod catchup;
+mod judge;
+#[cfg(test)]
+mod tests;
+
+pub use operator::{JoinError, Member, NodeStatus, PatternText};
+
+use super::clock::Now;
+use super::error::Refusal;
+use catchup::CatchUp;
+use gatecast_cluster::Cluster;
+use gatecast_cluster::access::{check_revocation, decide};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Proof that a decision was made: may do `operations` on the channel it was asked for, until then.
+/// Only this module can make one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pass {
+    operations: Operations,
+    until_ms: Option<Millis>,
+}
+
+impl Pass {
+    /// A pass for anything, without a decision: for tests of what stands behind the door.
+    #[cfg(test)]
+    pub(crate) fn unchecked() -> Self {
+        Self {
+            operations: Operations::ALL,
+            until_ms: None,
+        }
+    }
+
+    /// Whether it allows all of these at this time.
+    #[must_use]
+    pub fn allows(&self, operations: Operations, now: Now) -> bool {
+        self.operations.contains(operations) && self.until_ms.is_none_or(|end| now.cluster_ms < end)
+    }
+
+    /// What it allows.
+    #[must_use]
+    pub fn operations(&self) -> Operations {
+        self.operations
+    }
+
+    /// When the decision has to be asked again, cluster time.
+    #[must_use]
+    pub fn until_ms(&self) -> Option<Millis> {
+        self.until_ms
+    }
+}
+
+/// What a decision is asked for, beside the principal.
+#[derive(Clone, Copy, Debug)]
+pub struct Ask<'a> {
+    /// On what kind of thing.
+    pub resource: Resource,
+    /// Which.
+    pub name: &'a str,
+    /// All of these must be allowed.
+    pub needs: Operations,
+    /// These go into the pass as well, if allowed.
+    pub wants: Operations,
+}
+
+/// The door. Cheap to share by `Arc`.
+#[derive(Debug)]
+pub struct Authority {
+    source: Source,
+    started: Instant,
+    catch_up: CatchUp,
+}
+
+/// The decision function of a fixed authority: the real one, or a test's own.
+pub type Judge = fn(&State, &Question<'_>) -> Decision;
+
+#[derive(Debug)]
+enum Source {
+    Cluster(Cluster),
+    Fixed {
+        state: arc_swap::ArcSwap<State>,
+        now_ms: std::sync::atomic::AtomicU64,
+        serving: std::sync::atomic::AtomicBool,
+        judge: Judge,
+    },
+}
+
+impl Authority {
+    /// Over the live access plane.
+    #[must_use]
+    pub fn new(cluster: Cluster) -> Self {
+        Self::over(Source::Cluster(cluster))
+    }
+
+    /// Over a fixed state and a clock that stands still: for tests of everything above.
+    #[must_use]
+    pub fn fixed(state: State, now_ms: Millis) -> Self {
+        Self::fixed_by(state, now_ms, decide)
+    }
+
+    /// As [`Self::fixed`], deciding by a function of the test.
+    #[must_use]
+    pub fn fixed_by(state: State, now_ms: Millis, judge: Judge) -> Self {
+        Self::over(Source::Fixed {
+            state: arc_swap::ArcSwap::from_pointee(state),
+            now_ms: now_ms.into(),
+            serving: true.into(),
+            judge,
+        })
+    }
+
+    fn over(source: Source) -> Self {
+        Self {
+            source,
+            started: Instant::now(),
+            catch_up: CatchUp::default(),
+        }
+    }
+
+    /// Gives a fixed authority another state, time and right to serve; nothing on a live one.
+    pub fn set_fixed(&self, new_state: State, new_now_ms: Millis, may_serve: bool) {
+        match &self.source {
+            Source::Cluster(_) => {}
+            Source::Fixed {
+                state,
+                now_ms,
+                serving,
+                ..
+            } => {
+                state.store(Arc::new(new_state));
+                now_ms.store(new_now_ms, std::sync::atomic::Ordering::Relaxed);
+                serving.store(may_serve, std::sync::atomic::Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// The current view; lock-free.
+    #[must_use]
+    pub fn view(&self) -> Arc<State> {
+        match &self.source {
+            Source::Cluster(cluster) => cluster.view(),
+            Source::Fixed { state, .. } => state.load_full(),
+        }
+    }
+
+    /// Now, in both clocks.
+    #[must_use]
+    pub fn now(&self) -> Now {
+        let mono_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let cluster_ms = match &self.source {
+            Source::Cluster(cluster) => cluster.now_ms(),
+            Source::Fixed { now_ms, .. } => now_ms.load(std::sync::atomic::Ordering::Relaxed),
+        };
+        Now {
+            mono_ms,
+            cluster_ms,
+        }
+    }
+
+    /// The key of that id, if there is one.
+    #[must_use]
+    pub fn key(&self, id: &str) -> Option<ApiKey> {
+        self.view().keys.get(id).cloned()
+    }
+
+    /// The app of that id, if there is one.
+    #[must_use]
+    pub fn app(&self, id: AppId) -> Option<App> {
+        self.view().apps.get(&id).cloned()
+    }
+
+    /// Whether this node may serve protected data: its view is proven to be within the lease.
+    #[must_use]
+    pub fn serving(&self) -> bool {
+        match &self.source {
+            Source::Cluster(cluster) => matches!(cluster.freshness(), Freshness::Fresh(_)),
+            Source::Fixed { serving, .. } => serving.load(std::sync::atomic::Ordering::Relaxed),
+        }
+    }
+
+    fn judge(&self, state: &State, question: &Question<'_>) -> Decision {
+        match &self.source {
+            Source::Cluster(_) => decide(state, question),
+            Source::Fixed { judge, .. } => judge(state, question),
+        }
+    }
+
+    /// Changes the access state through whichever node leads.
+    ///
+    /// # Errors
+    /// See [`ProposeError`].
+    pub async fn change(
+        &self,
+        request: RequestId,
+        command: Command,
+    ) -> Result<Committed, ProposeError> {
+        match &self.source {
+            Source::Cluster(cluster) => cluster.propose(request, command).await,
+            Source::Fixed { .. } => Err(ProposeError::Stopping),
+        }
+    }
+
+    /// Waits until every node that may still be serving has enforced `revision`.
+    pub async fn barrier(&self, revision: Revision, mode: BarrierMode) -> BarrierReport {
+        match &self.source {
+            Source::Cluster(cluster) => cluster.barrier(revision, mode).await,
+            Source::Fixed { .. } => BarrierReport::default(),
+        }
+    }
+
+    /// Waits until this node's view is at least as new as `revision`.
+    ///
+    /// # Errors
+    /// When it does not get there in time.
+    pub async fn at_least(&self, revision: Revision, timeout: Duration) -> Result<(), ReadError> {
+        match &self.source {
+            Source::Cluster(cluster) => cluster.at_least(revision, timeout).await,
+            Source::Fixed { .. } => Ok(()),
+        }
+    }
+
+    /// Brings this node's view up to everything acknowledged anywhere when the call began. Concurrent callers
+    /// share one round, and a node starts at most one round per 50 ms.
+    ///
+    /// # Errors
+    /// When no majority confirms in time.
+    pub async fn catch_up(&self) -> Result<Revision, ReadError> {
+        match &self.source {
+            Source::Cluster(cluster) => self.catch_up.join(|| cluster.catch_up()).await,
+            Source::Fixed { state, .. } => Ok(state.load().revision),
+        }
+    }
+
+    /// Tells the access plane that everything up to `revision` is carried out here, with so many connections
+    /// closed for it.
+    pub fn enforced(&self, revision: Revision, closed: u64) {
+        match &self.source {
+            Source::Cluster(cluster) => cluster.enforced(revision, closed),
+            Source::Fixed { .. } => {}
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! Channels: order, history, presence, and who on this node and on others wants them.
+//!
+//! One actor per channel and node. On the channel's *home* it stamps and orders; on its *backup* it keeps a
+//! copy; elsewhere it only knows this node's subscribers. All rules are in pure states; the actor feeds them.
+//!
+//! **Must never know:** the cluster crate, dialects, sockets, how peers are linked (it has a [`PeerPort`]).
+//! **Why a home and not every node for itself:** one order per channel in the whole cluster, and one
+//! emitter of everything that must happen once.
+
+pub mod actor;
+mod edge;
+mod fanout;
+pub mod history;
+mod home;
+pub mod presence;
+pub mod registry;
+mod role;
+pub mod state;
+pub mod stream;
+pub mod wire;
+
+pub use wire::Wire;
+
+use super::authority::Pass;
+use super::connection::{Event, HistoryPage, PresenceRequest, Subscribe};
+use super::delivery::encoding::EncodingId;
+use super::delivery::relay::Relay;
+use super::error::Refusal;
+use super::ids::{ChannelKey, ConnectionId, NodeId};
+use super::message::{Draft, Member, Occupancy, Publication, Receipt};
+use super::nodes::Members;
+use actix::prelude::*;
+use std::sync::Arc;
+use tokio::sync::oneshot;
+
+/// Tells a connection something. Every connection actor handles it.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Tell(pub Event);
+
+/// A local subscriber-to-be.
+#[derive(Clone, Debug)]
+pub struct Subscriber {
+    /// The connection.
+    pub connection: ConnectionId,
+    /// Where refusals go.
+    pub tell: Recipient<Tell>,
+    /// The relay of its worker thread.
+    pub relay: Addr<Relay>,
+    /// Index of that worker, for counting.
+    pub worker: u16,
+    /// Its encoding.
+    pub encoding: EncodingId,
+}
+
+/// A connection wants to receive the channel. Success goes through its relay (`Attach`), refusal to `tell`.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Join {
+    /// Who.
+    pub subscriber: Subscriber,
+    /// What it asked for.
+    pub request: Box<Subscribe>,
+    /// That it may.
+    pub pass: Pass,
+}
+
+/// A connection no longer receives the channel, or is gone. Its presence entries leave with it.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Leave {
+    /// Which.
+    pub connection: ConnectionId,
+    /// Its connection ended without saying so.
+    pub gone: bool,
+}
+
+/// Where an answer to a publication goes.
+#[derive(Debug)]
+pub enum ReplyTo {
+    /// To a connection, with its tag, on success and refusal.
+    Connection {
+        /// Who.
+        tell: Recipient<Tell>,
+        /// From the request.
+        tag: u64,
+        /// Whether success is told as well.
+        ack: bool,
+    },
+    /// To a waiting request.
+    Once(oneshot::Sender<Result<Receipt, Refusal>>),
+}
+
+/// Publish.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct PublishTo {
+    /// The message.
+    pub draft: Draft,
+    /// That its publisher may.
+    pub pass: Pass,
+    /// Who hears of it.
+    pub reply: ReplyTo,
+}
+
+/// Enter, change or leave the presence set.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct PresenceTo {
+    /// Whose connection.
+    pub connection: ConnectionId,
+    /// What.
+    pub request: Box<PresenceRequest>,
+    /// That it may.
+    pub pass: Pass,
+    /// Who hears of it.
+    pub tell: Recipient<Tell>,
+}
+
+/// Read something of the channel, from its home.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub enum Read {
+    /// Counts.
+    Occupancy(oneshot::Sender<Result<Occupancy, Refusal>>),
+    /// The presence set, in order of entry.
+    Members(oneshot::Sender<Result<Arc<[Member]>, Refusal>>),
+    /// A page of history.
+    History(
+        HistoryPage,
+        oneshot::Sender<Result<Vec<Arc<Publication>>, Refusal>>,
+    ),
+    /// The retained last value.
+    Last(oneshot::Sender<Result<Option<Arc<Publication>>, Refusal>>),
+}
+
+/// The member list has changed: the channel may have a new home.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "()")]
+pub struct Rehome(pub Arc<Members>);
+
+/// What channels need of the links between nodes. Implemented by `peers`; a node alone has none.
+pub trait PeerPort: Send + Sync + 'static {
+    /// Sends to the channel's actor on another node; false when there is no link now (the caller keeps
+    /// what it cannot lose and sends again after [`Rehome`] or [`LinkUp`]).
+    fn send(&self, to: NodeId, key: &Arc<ChannelKey>, wire: &Wire) -> bool;
+}
+
+/// From a peer's channel actor.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct FromPeer {
+    /// Who sent it.
+    pub from: NodeId,
+    /// What.
+    pub wire: Wire,
+}
+
+/// The link to a node is (again) usable.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub struct LinkUp(pub NodeId);
