@@ -115,21 +115,26 @@ pub(crate) async fn start(config: ClusterConfig) -> Result<Started, StartError> 
         messages: message_links,
     };
     tokio::spawn(net::serve(listener, acceptor));
-    tokio::spawn(propose::run(Arc::clone(&core), proposals));
-    tokio::spawn(read::run(Arc::clone(&core), questions));
-    tokio::spawn(membership::begin(Arc::clone(&core)));
-    tokio::spawn(membership::follow(Arc::clone(&core)));
-    tokio::spawn(gate::run(Arc::clone(&core)));
-    tokio::spawn(lease::run(Arc::clone(&core)));
-    tokio::spawn(liveness::announce(Arc::clone(&core)));
-    tokio::spawn(liveness::watch(Arc::clone(&core)));
-    tokio::spawn(snapshots(Arc::clone(&core)));
+    spawn_tasks(&core, proposals, questions);
     tokio::spawn(settle(Arc::clone(&core), store, local));
     Ok(Started {
         core,
         messages,
         sync_thread,
     })
+}
+
+/// What goes on for as long as the node runs.
+fn spawn_tasks(core: &Arc<Core>, proposals: propose::Queues, questions: read::Questions) {
+    tokio::spawn(propose::run(Arc::clone(core), proposals));
+    tokio::spawn(read::run(Arc::clone(core), questions));
+    tokio::spawn(membership::begin(Arc::clone(core)));
+    tokio::spawn(membership::follow(Arc::clone(core)));
+    tokio::spawn(gate::run(Arc::clone(core)));
+    tokio::spawn(lease::run(Arc::clone(core)));
+    tokio::spawn(liveness::announce(Arc::clone(core)));
+    tokio::spawn(liveness::watch(Arc::clone(core)));
+    tokio::spawn(snapshots(Arc::clone(core)));
 }
 
 fn check(config: &ClusterConfig) -> Result<(), StartError> {
