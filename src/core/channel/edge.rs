@@ -49,6 +49,8 @@ pub(super) struct Edge {
     retry_due: Option<u64>,
     /// An announcement is under way; broadcasts that leave a gap wait for its answer.
     catching: bool,
+    /// Some home may count subscribers or members of this node.
+    told: bool,
 }
 
 impl Edge {
@@ -148,7 +150,8 @@ impl State {
         let Some(to) = self.home().filter(|home| *home != self.node) else {
             return;
         };
-        for (request, pending) in &mut self.edge.pending {
+        let edge = &mut self.edge;
+        for (request, pending) in &mut edge.pending {
             if !which(*request) {
                 continue;
             }
@@ -161,6 +164,7 @@ impl State {
             {
                 *count = subscribers;
             }
+            edge.told |= entry_of(&ask).is_some() || matches!(ask, Ask::Join { .. });
             let wire = Wire::Request {
                 request: *request,
                 ask,
@@ -351,6 +355,7 @@ impl State {
         }
         self.rest();
         let members = self.announced();
+        self.edge.told |= !(members.is_empty() && self.local.is_empty());
         self.edge.catching |= self.home() == Some(to);
         out.push(Effect::Send {
             to,
@@ -377,11 +382,11 @@ impl State {
     pub(super) fn start_over(&mut self, out: &mut Vec<Effect>) {
         self.edge.catching = false;
         self.edge.retry_due = None;
-        let silent = self.local.is_empty() && self.mine.is_empty();
         if let Some(home) = self.home()
             && home != self.node
         {
-            if !(silent && self.edge.interest_due.is_none()) {
+            // Also when there is nobody here now: the last to leave may have told a home that is none.
+            if self.edge.told || !(self.local.is_empty() && self.mine.is_empty()) {
                 self.announce_to(home, out);
             }
             self.send_pending(|_| true, true, out);
