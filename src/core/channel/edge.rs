@@ -451,36 +451,15 @@ impl State {
 
     /// While a claim is open, keeps what only a home can do. True when it did.
     pub(super) fn hold(&mut self, input: &Input, out: &mut Vec<Effect>) -> bool {
-        let Role::Claiming(claim) = &mut self.role else {
-            return false;
-        };
-        match input {
-            Input::From { from, wire } => match wire {
-                Wire::Request { .. }
-                | Wire::Interest { .. }
-                | Wire::Left { .. }
-                | Wire::Announce { .. }
-                | Wire::Claim { .. } => claim.keep(*from, wire.clone(), out),
-                Wire::Answer { .. }
-                | Wire::NotHome
-                | Wire::Caught { .. }
-                | Wire::Who
-                | Wire::Broadcast { .. }
-                | Wire::Count(_)
-                | Wire::Copy { .. }
-                | Wire::Replicate { .. }
-                | Wire::Copied(_)
-                | Wire::NeedCopy
-                | Wire::Nothing => return false,
-            },
-            Input::Ask { .. }
-            | Input::Leave { .. }
-            | Input::LinkUp(_)
-            | Input::Rehome(_)
-            | Input::Unsent(_)
-            | Input::Wake => return false,
+        match (&mut self.role, input) {
+            (Role::Claiming(claim), Input::From { from, wire })
+                if wire.needs_home() || matches!(wire, Wire::Claim { .. }) =>
+            {
+                claim.keep(*from, wire.clone(), out);
+                true
+            }
+            (Role::Claiming(_) | Role::Edge | Role::Home(_), _) => false,
         }
-        true
     }
 }
 

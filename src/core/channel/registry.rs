@@ -186,8 +186,8 @@ impl Channels {
         Self::build(NodeId(1), encodings, None, arbiters)
     }
 
-    /// The channels of this node. Its actors run on these arbiters, or on the caller's if there are none; in
-    /// that case only threads with an arbiter may ask. Alone until [`Self::connect`] and
+    /// The channels of this node. Its actors run on these arbiters, or without any on the one of the thread
+    /// that calls this. Alone until [`Self::connect`] and
     /// [`Self::set_members`].
     #[must_use]
     pub fn of_node(
@@ -217,7 +217,11 @@ impl Channels {
                 encodings,
                 authority,
                 started: Instant::now(),
-                arbiters: arbiters.to_vec(),
+                arbiters: if arbiters.is_empty() {
+                    Arbiter::try_current().into_iter().collect()
+                } else {
+                    arbiters.to_vec()
+                },
                 parts: (0..PARTS).map(|_| Mutex::default()).collect(),
                 list: arc_swap::ArcSwap::from_pointee(list),
                 port: OnceLock::new(),

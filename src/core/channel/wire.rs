@@ -232,6 +232,18 @@ impl Wire {
         }
     }
 
+    /// Whether only a home can do something with it.
+    #[must_use]
+    pub fn needs_home(&self) -> bool {
+        matches!(
+            self,
+            Self::Request { .. }
+                | Self::Interest { .. }
+                | Self::Left { .. }
+                | Self::Announce { .. }
+        )
+    }
+
     /// Whether it may be large and can wait: a link that is busy refuses it first.
     #[must_use]
     pub fn bulk(&self) -> bool {
