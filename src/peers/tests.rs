@@ -190,10 +190,9 @@ async fn a_node_that_cannot_be_asked_fails_the_listing() {
 async fn a_broken_link_is_dialled_again_and_the_publication_arrives_once() {
     let (_addresses, nodes) = cluster(&[1, 2]).await;
     let all = members(&[1, 2], 1);
-    let homes_on_2 = (0..).map(|n| ChannelKey::channel(AppId(1), &format!("room-{n}")));
+    let mut homes_on_2 = (0..).map(|n| ChannelKey::channel(AppId(1), &format!("room-{n}")));
     let key = homes_on_2
-        .filter(|key| all.place(key).unwrap().home == NodeId(2))
-        .next()
+        .find(|key| all.place(key).unwrap().home == NodeId(2))
         .unwrap();
     let first = nodes[0]
         .broker

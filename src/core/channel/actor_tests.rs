@@ -4,7 +4,9 @@
     clippy::indexing_slicing,
     clippy::panic
 )]
+use super::super::{FromPeer, Join, Leave, PresenceTo, PublishTo, Read};
 use super::*;
+use crate::core::authority::Pass;
 use crate::core::connection::{Frame, NewMember, PresenceRequest, Start, Subscribe};
 use crate::core::delivery::encoding::{Encoder, Encoding, EncodingId, Encodings};
 use crate::core::ids::{AppId, ConnectionId, NodeId};

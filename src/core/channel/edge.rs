@@ -6,7 +6,7 @@
 //! **Why level-triggered:** a node never says "one more" or "one less" but how many there are; what was lost
 //! on a broken link is made good by the next telling.
 
-use super::home::Origin;
+use super::asks::Origin;
 use super::presence::{Announced, EntryKey};
 use super::state::{Effect, Input, Role, State, Ticket};
 use super::stream::{Logged, Seen};
@@ -164,7 +164,7 @@ impl State {
             {
                 *count = subscribers;
             }
-            edge.told |= entry_of(&ask).is_some() || matches!(ask, Ask::Join { .. });
+            edge.told |= ask.enters();
             let wire = Wire::Request {
                 request: *request,
                 ask,
@@ -230,7 +230,7 @@ impl State {
                 gone,
                 subscribers: self.subscribers(),
             };
-            self.to_home(wire, out);
+            self.tell_home(wire, out);
             self.rest();
         } else if counted {
             let due = now.mono_ms + INTEREST_MS;
@@ -238,7 +238,7 @@ impl State {
         }
     }
 
-    fn to_home(&mut self, wire: Wire, out: &mut Vec<Effect>) {
+    fn tell_home(&mut self, wire: Wire, out: &mut Vec<Effect>) {
         if let Some(to) = self.home().filter(|home| *home != self.node) {
             out.push(Effect::Send { to, wire });
         }
@@ -412,7 +412,7 @@ impl State {
             self.edge.interest_due = None;
             if !self.is_home() {
                 let subscribers = self.subscribers();
-                self.to_home(Wire::Interest { subscribers }, out);
+                self.tell_home(Wire::Interest { subscribers }, out);
                 self.rest();
             }
         }

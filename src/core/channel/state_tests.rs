@@ -73,7 +73,6 @@ enum Asked {
     /// The text, and who was attached when it was asked for.
     Publish(String, Vec<u64>),
     Join(u64),
-    Other,
 }
 
 fn list(ids: &[u64], draining: &[u64], revision: u64) -> Arc<Members> {
@@ -195,8 +194,8 @@ impl Sim {
                 self.conns.remove(&id);
                 self.refused.push(refusal);
             }
-            (Some(Asked::Publish(..) | Asked::Other), Err(refusal)) => self.refused.push(refusal),
-            (Some(Asked::Other) | None, _) => {}
+            (Some(Asked::Publish(..)), Err(refusal)) => self.refused.push(refusal),
+            (None, _) => {}
             (Some(other), Ok(answer)) => panic!("{other:?} got {answer:?}"),
         }
     }
@@ -242,7 +241,7 @@ impl Sim {
     fn leave(&mut self, id: u64) {
         if let Some(conn) = self.conns.remove(&id) {
             let connection = ConnectionId(id, id);
-            let gone = id % 2 == 0;
+            let gone = id.is_multiple_of(2);
             self.feed(conn.node, Input::Leave { connection, gone });
         }
     }

@@ -62,6 +62,14 @@ pub enum Ask {
     Last,
 }
 
+impl Ask {
+    /// Whether it makes its node count: as a subscriber's, or a member's.
+    #[must_use]
+    pub fn enters(&self) -> bool {
+        matches!(self, Self::Join { .. } | Self::Present { .. })
+    }
+}
+
 /// What the home says to an [`Ask`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Answer {
