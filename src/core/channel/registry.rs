@@ -29,6 +29,8 @@ pub const HISTORY_BYTES: Setting = Setting {
     name: "history_bytes",
     default: 1 << 20,
 };
+/// Above this a channel's copy would not fit the frame that takes it to another node.
+const MAX_HISTORY_BYTES: usize = 8 << 20;
 /// Whether subscribers are told how many subscriptions there are.
 pub const SUBSCRIPTION_COUNT: Setting = Setting {
     name: "subscription_count",
@@ -131,7 +133,7 @@ impl Ground {
             bounds: Bounds {
                 messages: count(HISTORY_MESSAGES),
                 age_ms: of(HISTORY_MS),
-                bytes: count(HISTORY_BYTES),
+                bytes: count(HISTORY_BYTES).min(MAX_HISTORY_BYTES),
             },
             presence_clients: of(PRESENCE_CLIENTS),
             counts: of(SUBSCRIPTION_COUNT) != 0,

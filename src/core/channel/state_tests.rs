@@ -325,6 +325,26 @@ impl Sim {
         self.conns.retain(|_, conn| conn.node != node);
     }
 
+    /// The node comes back empty under its old id before anybody called it dead.
+    fn restart(&mut self, node: u64) {
+        let rest: Vec<u64> = self.ids().into_iter().filter(|id| *id != node).collect();
+        let without = list(&rest, &[], 1);
+        let mut members = Members::clone(&self.lists[&node]);
+        for (id, epoch) in &mut members.live {
+            *epoch += u64::from(id.0 == node);
+        }
+        members.revision += 1;
+        let members = Arc::new(members);
+        self.kill(node);
+        self.lists.insert(node, members.clone());
+        self.before.insert(node, without);
+        for other in rest {
+            self.cut.insert(pair(node, other));
+            self.mend(node, other);
+            self.rehome(other, &members);
+        }
+    }
+
     fn rehome(&mut self, node: u64, members: &Arc<Members>) {
         if let Some(old) = self.lists.insert(node, members.clone()) {
             self.before.insert(node, old);
@@ -663,4 +683,72 @@ fn a_full_presence_set_refuses_the_join_and_counts_nobody() {
     let limit = "presence_clients";
     assert_eq!(sim.refused, [Refusal::Limit { limit, max: 0 }]);
     sim.check();
+}
+
+#[test]
+fn a_home_that_restarts_gets_its_stream_back_from_the_backup() {
+    let mut sim = Sim::new(&[1, 2, 3]);
+    let home = sim.home();
+    let edge = sim.ids().into_iter().find(|id| *id != home).unwrap();
+    let watcher = sim.join(edge, true);
+    sim.settle();
+    let doomed = sim.join(home, true);
+    let first = sim.publish(edge);
+    sim.settle();
+    sim.restart(home);
+    let second = sim.publish(edge);
+    sim.settle();
+    sim.check();
+    let positions: Vec<_> = sim
+        .acked
+        .iter()
+        .map(|(_, receipt)| receipt.position)
+        .collect();
+    assert_eq!(positions[0].epoch, positions[1].epoch);
+    assert_eq!(positions[1].seq, 2);
+    let mut got = sim.conns[&watcher].got.clone();
+    got.sort();
+    let mut wanted = vec![
+        format!("Enter {doomed}"),
+        format!("Timeout {doomed}"),
+        first,
+        second,
+    ];
+    wanted.sort();
+    assert_eq!(got, wanted);
+}
+
+#[test]
+fn subscribers_everywhere_are_told_their_number_only_where_the_app_wants_it() {
+    let counts = |wanted: bool| {
+        let mut out = Vec::new();
+        let now = Now {
+            mono_ms: 0,
+            cluster_ms: 1_000,
+        };
+        let birth = Birth {
+            key: ChannelKey::channel(AppId(7), "room-1"),
+            node: NodeId(1),
+            members: list(&[1], &[2], 1),
+            before: None,
+            limits: Limits {
+                counts: wanted,
+                ..limits()
+            },
+            seed: 1,
+        };
+        let mut state = State::new(birth, now, &mut out);
+        let wire = Wire::Interest { subscribers: 7 };
+        let from = NodeId(2);
+        state.handle(Input::From { from, wire }, now, &mut out);
+        out
+    };
+    let wire = Wire::Count(7);
+    let to = NodeId(2);
+    let told = [
+        Effect::Deliver(Broadcast::Count(7)),
+        Effect::Send { to, wire },
+    ];
+    assert_eq!(counts(true), told);
+    assert_eq!(counts(false), []);
 }
