@@ -13,6 +13,7 @@ use crate::config::{Config, LogFormat};
 use crate::console::{self, metrics::Metrics, readiness::Life};
 use crate::core::authority::Authority;
 use crate::core::broker::Broker;
+use crate::transport;
 use actix_web::dev::ServerHandle;
 use actix_web::rt::signal::unix::{Signal, SignalKind, signal};
 use actix_web::{App, HttpServer, web};
@@ -66,9 +67,9 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     };
     let cluster = Cluster::start(cluster_config(&config, public_url.clone()))?;
     let authority = Arc::new(Authority::new(cluster.clone()));
-    let plane = Plane::start(&cluster, &authority);
+    let plane = Plane::start(&cluster, authority);
     let rooms = Rooms {
-        broker: plane.broker(&authority),
+        broker: plane.broker.clone(),
         catalog: Arc::new(tables::catalog()),
         meter: Meter::default(),
         life: Life::default(),
@@ -133,16 +134,11 @@ fn public_server(
     config: &Config,
     port: Reserved,
 ) -> Result<ServerHandle, ServeError> {
-    let (broker, native) = (
-        web::Data::new(rooms.broker.clone()),
-        rooms.native(Gate::Keys),
-    );
-    let workers = plane.workers();
+    let (plane, native) = (plane.clone(), rooms.native(Gate::Keys));
     let factory = move || {
         App::new()
-            .app_data(broker.clone())
             .app_data(native.clone())
-            .configure(|service| workers.configure(service))
+            .configure(|service| plane.configure(service))
             .configure(native::routes)
             .configure(console::public_routes)
     };
@@ -159,7 +155,7 @@ fn public_server(
         .max_connections(config.max_connections)
         .shutdown_timeout(config.drain.as_secs().saturating_sub(5).max(1))
         .disable_signals()
-        // MERGE: `.on_connect(transport::on_connect)`.
+        .on_connect(transport::on_connect)
         .listen(port.listen(config.backlog)?)?
         .run();
     Ok(spawned(server))
@@ -216,6 +212,8 @@ fn cluster_config(config: &Config, public_url: Arc<str>) -> ClusterConfig {
         lease_renewal: config.lease_renewal,
         propose_timeout: config.propose_timeout,
         snapshot_after: config.snapshot_after,
+        keep_entries: config.keep_entries,
+        allow_plaintext_peers: config.allow_plaintext_peers,
     }
 }
 

@@ -2,7 +2,14 @@
 //! the time to the first write after the leader is gone.
 //!
 //! `cargo run --release -p gatecast-cluster --example grants [seconds per step]`
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::print_stdout, missing_docs)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    missing_docs
+)]
 
 #[path = "../tests/harness/mod.rs"]
 mod harness;
@@ -12,7 +19,10 @@ use std::time::{Duration, Instant};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
-    let seconds = std::env::args().nth(1).and_then(|text| text.parse().ok()).unwrap_or(3);
+    let seconds = std::env::args()
+        .nth(1)
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(3);
     let nodes = Nodes::form(3, |_| ()).await;
     for callers in [1usize, 64, 256] {
         let end = Instant::now() + Duration::from_secs(seconds);
@@ -24,7 +34,10 @@ async fn main() {
                 while Instant::now() < end {
                     let at = Instant::now();
                     let user = format!("{caller}-{}", took.len());
-                    cluster.propose(request(), grant(&user, "room")).await.unwrap();
+                    cluster
+                        .propose(request(), grant(&user, "room"))
+                        .await
+                        .unwrap();
                     took.push(at.elapsed());
                 }
                 took

@@ -1,5 +1,10 @@
 //! Three nodes over real TCP: they form, write, forward, restart, lose a leader, grow and shrink.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic
+)]
 
 mod harness;
 
@@ -57,9 +62,15 @@ async fn a_lost_leader_is_replaced_and_marked_down_and_the_returned_node_agrees(
     })
     .await;
     let down = began.elapsed();
-    println!("first write after {elapsed:?}, down after {down:?}", elapsed = elected);
+    println!(
+        "first write after {elapsed:?}, down after {down:?}",
+        elapsed = elected
+    );
     assert!(down < Duration::from_secs(4), "{down:?}");
-    assert!(matches!(survivor.freshness(), Freshness::Fresh(_)), "failover fits into the lease");
+    assert!(
+        matches!(survivor.freshness(), Freshness::Fresh(_)),
+        "failover fits into the lease"
+    );
     nodes.start(lost);
     nodes.ready().await;
     nodes.agree().await;
@@ -73,10 +84,16 @@ async fn a_request_id_is_applied_once_through_any_node() {
     let id = request();
     let mut revisions = Vec::new();
     for node in 1..=3 {
-        let committed = nodes.up[&node].propose(id, grant("once", "room")).await.unwrap();
+        let committed = nodes.up[&node]
+            .propose(id, grant("once", "room"))
+            .await
+            .unwrap();
         revisions.push(committed.revision);
     }
-    assert!(revisions.iter().all(|revision| *revision == revisions[0]), "{revisions:?}");
+    assert!(
+        revisions.iter().all(|revision| *revision == revisions[0]),
+        "{revisions:?}"
+    );
     nodes.shutdown().await;
 }
 
@@ -95,8 +112,14 @@ async fn a_barrier_hears_everyone_and_fences_the_silent() {
     });
     let report = within(5, cluster.barrier(revision, BarrierMode::All)).await;
     assert_eq!(report.enforced, [NodeId(1), NodeId(2), NodeId(3)]);
-    assert_eq!((report.closed, report.fenced.len(), report.pending.len()), (7, 0, 0));
-    assert_eq!(cluster.barrier(revision, BarrierMode::None).await, Default::default());
+    assert_eq!(
+        (report.closed, report.fenced.len(), report.pending.len()),
+        (7, 0, 0)
+    );
+    assert_eq!(
+        cluster.barrier(revision, BarrierMode::None).await,
+        Default::default()
+    );
 
     // A broker that does not enforce loses its lease instead of holding everybody up for ever.
     enforcer.abort();
@@ -124,19 +147,36 @@ async fn without_a_majority_the_view_goes_stale_and_proposals_say_what_became_of
     })
     .await;
     let leader = nodes.leader().await;
-    for node in [1, 2, 3].into_iter().filter(|node| *node != leader).collect::<Vec<_>>() {
+    for node in [1, 2, 3]
+        .into_iter()
+        .filter(|node| *node != leader)
+        .collect::<Vec<_>>()
+    {
         nodes.stop(node).await;
     }
     let alone = nodes.up[&leader].clone();
-    let error = alone.propose(request(), grant("lost", "room")).await.unwrap_err();
-    assert_eq!(error, ProposeError::OutcomeUnknown, "it is in the old leader's log");
-    eventually("stale", || matches!(alone.freshness(), Freshness::Stale(_)).then_some(())).await;
+    let error = alone
+        .propose(request(), grant("lost", "room"))
+        .await
+        .unwrap_err();
+    assert_eq!(
+        error,
+        ProposeError::OutcomeUnknown,
+        "it is in the old leader's log"
+    );
+    eventually("stale", || {
+        matches!(alone.freshness(), Freshness::Stale(_)).then_some(())
+    })
+    .await;
     assert!(within(5, alone.catch_up()).await.is_err());
     for node in [1, 2, 3].into_iter().filter(|node| *node != leader) {
         nodes.start(node);
     }
     nodes.ready().await;
-    eventually("fresh again", || matches!(alone.freshness(), Freshness::Fresh(_)).then_some(())).await;
+    eventually("fresh again", || {
+        matches!(alone.freshness(), Freshness::Fresh(_)).then_some(())
+    })
+    .await;
     nodes.agree().await;
     nodes.shutdown().await;
 }
@@ -154,7 +194,12 @@ async fn a_fourth_node_joins_by_snapshot_and_another_leaves() {
     nodes.join(4, &[1]).await;
     nodes.agree().await;
     assert!(has(&nodes.up[&4], "user 0"));
-    let voters = nodes.up[&4].status().nodes.iter().filter(|node| node.voter).count();
+    let voters = nodes.up[&4]
+        .status()
+        .nodes
+        .iter()
+        .filter(|node| node.voter)
+        .count();
     assert_eq!(voters, 4);
 
     // One that was away comes back by snapshot, too.
@@ -168,7 +213,9 @@ async fn a_fourth_node_joins_by_snapshot_and_another_leaves() {
 
     let gone = nodes.leader().await;
     let other = nodes.up.keys().copied().find(|node| *node != gone).unwrap();
-    within(20, nodes.up[&other].remove_node(NodeId(gone))).await.unwrap();
+    within(20, nodes.up[&other].remove_node(NodeId(gone)))
+        .await
+        .unwrap();
     let removed = nodes.up.remove(&gone).unwrap();
     eventually("the removed node is told", || removed.status().failure).await;
     eventually("the removed node is stale", || {
@@ -179,7 +226,10 @@ async fn a_fourth_node_joins_by_snapshot_and_another_leaves() {
     write(&nodes.up[&other], "after the removal").await;
     nodes.agree().await;
     assert_eq!(nodes.up[&other].status().nodes.len(), 3);
-    let again = nodes.up[&other].add_node(NodeId(gone), "127.0.0.1:1".into()).await.unwrap_err();
+    let again = nodes.up[&other]
+        .add_node(NodeId(gone), "127.0.0.1:1".into())
+        .await
+        .unwrap_err();
     assert!(matches!(again, JoinError::Refused(_)), "{again:?}");
     nodes.shutdown().await;
 }
@@ -189,7 +239,11 @@ async fn a_wiped_disk_cannot_come_back_under_its_old_id() {
     let mut nodes = Nodes::form(3, |_| ()).await;
     eventually("the cluster has its id", || {
         let unknown = format!("{:032x}", 0).into();
-        nodes.up.values().all(|c| c.status().cluster != unknown).then_some(())
+        nodes
+            .up
+            .values()
+            .all(|c| c.status().cluster != unknown)
+            .then_some(())
     })
     .await;
     write(&nodes.up[&1], "kept").await;
@@ -213,11 +267,15 @@ async fn one_node_is_a_cluster_and_its_directory_is_its_own() {
     let mut other = nodes.config(1);
     other.node = NodeId(9);
     other.first_start = gatecast_cluster::FirstStart::Form(vec![(NodeId(9), "127.0.0.1:1".into())]);
-    let error = gatecast_cluster::Cluster::start(other).unwrap_err().to_string();
+    let error = gatecast_cluster::Cluster::start(other)
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("belongs to node 1"), "{error}");
     let mut open = nodes.config(1);
     open.peer_listen.set_ip("0.0.0.0".parse().unwrap());
-    let error = gatecast_cluster::Cluster::start(open).unwrap_err().to_string();
+    let error = gatecast_cluster::Cluster::start(open)
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("not encrypted"), "{error}");
     nodes.start(1);
     nodes.ready().await;

@@ -69,6 +69,7 @@ mod tests {
         let broker = Broker {
             authority: Arc::new(Authority::fixed(State::default(), 1)),
             channels: Channels::new(Arc::new(Encodings::default()), &[]),
+            relays: crate::core::delivery::relays::Relays::default(),
         };
         let app = App::new()
             .app_data(web::Data::new(broker))

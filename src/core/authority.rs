@@ -20,12 +20,20 @@ pub use gatecast_cluster::{
     ReadError, RequestId,
 };
 
-pub use operator::{JoinError, Member, NodeStatus, PatternText};
+mod catchup;
+#[cfg(test)]
+pub(crate) mod fixture;
+mod judge;
+#[cfg(test)]
+mod tests;
+
+pub use operator::{JoinError, Member, NodeStatus};
 
 use super::clock::Now;
 use super::error::Refusal;
+use catchup::CatchUp;
 use gatecast_cluster::Cluster;
-use gatecast_cluster::access::decide;
+use gatecast_cluster::access::{check_revocation, decide};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -75,7 +83,11 @@ pub struct Ask<'a> {
 pub struct Authority {
     source: Source,
     started: Instant,
+    catch_up: CatchUp,
 }
+
+/// The decision function of a fixed authority: the real one, or a test's own.
+pub type Judge = fn(&State, &Question<'_>) -> Decision;
 
 #[derive(Debug)]
 enum Source {
@@ -83,6 +95,8 @@ enum Source {
     Fixed {
         state: arc_swap::ArcSwap<State>,
         now_ms: std::sync::atomic::AtomicU64,
+        serving: std::sync::atomic::AtomicBool,
+        judge: Judge,
     },
 }
 
@@ -90,22 +104,48 @@ impl Authority {
     /// Over the live access plane.
     #[must_use]
     pub fn new(cluster: Cluster) -> Self {
-        Self {
-            source: Source::Cluster(cluster),
-            started: Instant::now(),
-        }
+        Self::over(Source::Cluster(cluster))
     }
 
     /// Over a fixed state and a clock that stands still: for tests of everything above.
     #[must_use]
     pub fn fixed(state: State, now_ms: Millis) -> Self {
-        let source = Source::Fixed {
+        Self::fixed_by(state, now_ms, decide)
+    }
+
+    /// As [`Self::fixed`], deciding by a function of the test.
+    #[must_use]
+    pub fn fixed_by(state: State, now_ms: Millis, judge: Judge) -> Self {
+        Self::over(Source::Fixed {
             state: arc_swap::ArcSwap::from_pointee(state),
             now_ms: now_ms.into(),
-        };
+            serving: true.into(),
+            judge,
+        })
+    }
+
+    fn over(source: Source) -> Self {
         Self {
             source,
             started: Instant::now(),
+            catch_up: CatchUp::default(),
+        }
+    }
+
+    /// Gives a fixed authority another state, time and right to serve; nothing on a live one.
+    pub fn set_fixed(&self, new_state: State, new_now_ms: Millis, may_serve: bool) {
+        match &self.source {
+            Source::Cluster(_) => {}
+            Source::Fixed {
+                state,
+                now_ms,
+                serving,
+                ..
+            } => {
+                state.store(Arc::new(new_state));
+                now_ms.store(new_now_ms, std::sync::atomic::Ordering::Relaxed);
+                serving.store(may_serve, std::sync::atomic::Ordering::Relaxed);
+            }
         }
     }
 
@@ -149,50 +189,15 @@ impl Authority {
     pub fn serving(&self) -> bool {
         match &self.source {
             Source::Cluster(cluster) => matches!(cluster.freshness(), Freshness::Fresh(_)),
-            Source::Fixed { .. } => true,
+            Source::Fixed { serving, .. } => serving.load(std::sync::atomic::Ordering::Relaxed),
         }
     }
 
-    /// Decides on the current view, without waiting. For sessions and for re-asking.
-    ///
-    /// # Errors
-    /// The reason of the refusal.
-    pub fn decide(
-        &self,
-        principal: &Principal,
-        proof: Option<&Proof>,
-        ask: Ask<'_>,
-    ) -> Result<Pass, Reason> {
-        let question = Question {
-            principal,
-            proof,
-            resource: ask.resource,
-            name: ask.name,
-            operations: ask.needs,
-            now_ms: self.now().cluster_ms,
-        };
-        match decide(&self.view(), &question) {
-            Decision::Allow(_) => Ok(Pass {
-                operations: ask.needs,
-                until_ms: None,
-            }),
-            Decision::Deny(reason) => Err(reason),
+    fn judge(&self, state: &State, question: &Question<'_>) -> Decision {
+        match &self.source {
+            Source::Cluster(_) => decide(state, question),
+            Source::Fixed { judge, .. } => judge(state, question),
         }
-    }
-
-    /// As [`Self::decide`], but a refusal is final only on a fresh view: a node that may be behind catches up
-    /// first (one shared, rate-limited read index). Refuses with `Unavailable` while this node may not serve.
-    ///
-    /// # Errors
-    /// [`Refusal::Denied`] with the reason, or [`Refusal::Unavailable`].
-    pub async fn authorize(
-        &self,
-        principal: &Principal,
-        proof: Option<&Proof>,
-        ask: Ask<'_>,
-    ) -> Result<Pass, Refusal> {
-        tokio::task::yield_now().await;
-        self.decide(principal, proof, ask).map_err(Refusal::Denied)
     }
 
     /// Changes the access state through whichever node leads.
@@ -229,14 +234,24 @@ impl Authority {
         }
     }
 
-    /// Brings this node's view up to everything acknowledged anywhere when the call began.
+    /// Brings this node's view up to everything acknowledged anywhere when the call began. Concurrent callers
+    /// share one round, and a node starts at most one round per 50 ms.
     ///
     /// # Errors
     /// When no majority confirms in time.
     pub async fn catch_up(&self) -> Result<Revision, ReadError> {
         match &self.source {
-            Source::Cluster(cluster) => cluster.catch_up().await,
+            Source::Cluster(cluster) => self.catch_up.join(|| cluster.catch_up()).await,
             Source::Fixed { state, .. } => Ok(state.load().revision),
+        }
+    }
+
+    /// Tells the access plane that everything up to `revision` is carried out here, with so many connections
+    /// closed for it.
+    pub fn enforced(&self, revision: Revision, closed: u64) {
+        match &self.source {
+            Source::Cluster(cluster) => cluster.enforced(revision, closed),
+            Source::Fixed { .. } => {}
         }
     }
 }

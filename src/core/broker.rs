@@ -5,6 +5,8 @@
 use super::authority::{AppId, Authority, Pass};
 use super::channel::actor::Channels;
 use super::channel::{PublishTo, ReplyTo};
+use super::delivery::relay::ListConnections;
+use super::delivery::relays::Relays;
 use super::error::Refusal;
 use super::ids::{ChannelKey, ConnectionId, NodeId, Text};
 use super::message::{Draft, Member, Occupancy, Publication, Receipt};
@@ -17,6 +19,8 @@ pub struct Broker {
     pub authority: Arc<Authority>,
     /// Channels of this node.
     pub channels: Channels,
+    /// Worker threads of this node, entered by the transport as they start.
+    pub relays: Relays,
 }
 
 /// A connection as listings show it.
@@ -56,6 +60,16 @@ pub struct ConnectionFilter {
 }
 
 impl Broker {
+    /// A broker without worker threads yet.
+    #[must_use]
+    pub fn new(authority: Arc<Authority>, channels: Channels) -> Self {
+        Self {
+            authority,
+            channels,
+            relays: Relays::default(),
+        }
+    }
+
     /// Publishes and waits until the channel's home (and backup) have it.
     ///
     /// # Errors
@@ -118,15 +132,21 @@ impl Broker {
         Ok(None)
     }
 
-    /// Connections on every node.
+    /// Connections of this node, at most `limit` of them. (Those of other nodes are asked for by `peers`.)
     ///
     /// # Errors
-    /// When a node cannot be asked; the list would be incomplete.
+    /// When a worker thread cannot be asked; the list would be incomplete.
     pub async fn connections(
         &self,
-        _filter: ConnectionFilter,
+        filter: ConnectionFilter,
     ) -> Result<Vec<ConnectionInfo>, Refusal> {
-        tokio::task::yield_now().await;
-        Ok(Vec::new())
+        let mut all = Vec::new();
+        for relay in self.relays.all() {
+            let some = relay.send(ListConnections(filter.clone())).await;
+            all.extend(some.map_err(|_| Refusal::Unavailable("a worker thread has ended"))?);
+        }
+        all.sort_by_key(|one| one.id);
+        all.truncate(filter.limit as usize);
+        Ok(all)
     }
 }

@@ -5,81 +5,72 @@
 //!
 //! **Must never know:** any rule.
 
-use crate::core::authority::Authority;
+use crate::core::authority::{Authority, NodeId};
 use crate::core::broker::Broker;
 use crate::core::channel::actor::Channels;
+use crate::core::close::End;
 use crate::core::delivery::encoding::Encodings;
+use crate::core::delivery::enforcer;
+use crate::core::delivery::relay::EndAll;
+use crate::core::delivery::relays::Relays;
+use crate::transport::Worker;
 use actix_web::web;
 use gatecast_cluster::Cluster;
 use std::sync::Arc;
 
-/// The message plane of this node.
-#[derive(Debug)]
-pub(super) struct Plane {
-    channels: Channels,
-    workers: Workers,
-}
-
-/// What the factory of the public server takes to its threads. Clones share it.
+/// The message plane of this node. Clones share it.
 #[derive(Clone, Debug)]
-pub(super) struct Workers {
-    // MERGE: `Relays`, `Arc<Authority>`, the node, and one `EncodingId` per dialect.
+pub(super) struct Plane {
+    /// The handle for handlers.
+    pub(super) broker: Broker,
+    node: NodeId,
+    // MERGE: `pusher: adapters::pusher::Encoding`.
 }
 
 impl Plane {
     /// Starts it. Runs on the main thread's system, before any door is open.
     #[must_use]
-    pub(super) fn start(cluster: &Cluster, _authority: &Arc<Authority>) -> Self {
+    pub(super) fn start(cluster: &Cluster, authority: Arc<Authority>) -> Self {
+        let relays = Relays::default();
         // MERGE: `encodings.add(Encoding { encoder: adapters::pusher::encoder(), framing: transport::ws::framing })`.
         let encodings = Encodings::default();
         let channels = Channels::new(Arc::new(encodings), &[]);
-        // MERGE: `peers::start(cluster, channels)`.
-        enforce(cluster);
-        Self {
+        // MERGE: `let peers = peers::start(cluster.clone(), channels.clone(), local_connections)`; rehome below.
+        enforce(cluster, relays.clone(), || {});
+        let broker = Broker {
+            authority,
             channels,
-            workers: Workers {},
+            relays,
+        };
+        Self {
+            broker,
+            node: cluster.node(),
         }
     }
 
-    /// The handle for handlers.
-    #[must_use]
-    pub(super) fn broker(&self, authority: &Arc<Authority>) -> Broker {
-        Broker {
-            authority: authority.clone(),
-            channels: self.channels.clone(),
-        }
+    /// Adds one worker thread's app data and the dialects' paths. Called once per worker thread, on it.
+    pub(super) fn configure(&self, service: &mut web::ServiceConfig) {
+        service
+            .app_data(web::Data::new(self.broker.clone()))
+            .app_data(web::Data::new(Worker::start(&self.broker, self.node)));
+        // MERGE: `.app_data(web::Data::new(self.pusher)).configure(adapters::pusher::routes)`.
     }
 
-    /// What worker threads need.
-    #[must_use]
-    pub(super) fn workers(&self) -> Workers {
-        self.workers.clone()
-    }
-
-    /// Tells every connection that this node is going down, and waits until they have been told.
+    /// Tells every connection that this node is going down, and waits until all of them have been told.
     pub(super) async fn drain(&self) {
-        // MERGE: `EndAll(End::Draining)` to every relay, joined.
-        tokio::task::yield_now().await;
+        let relays = self.broker.relays.all();
+        let told = relays.iter().map(|relay| relay.send(EndAll(End::Draining)));
+        // A worker that is gone took its connections with it.
+        let _ = futures_util::future::join_all(told).await;
     }
 }
 
-impl Workers {
-    /// Adds this thread's app data and the dialects' paths. Called once per worker thread, on it.
-    pub(super) fn configure(&self, _service: &mut web::ServiceConfig) {
-        // MERGE: `app_data(transport::Worker)`, `app_data(pusher::Encoding)`, `adapters::pusher::routes`.
-    }
-}
-
-/// Carries out access effects and says when they are done.
-fn enforce(cluster: &Cluster) {
-    let Some(mut effects) = cluster.take_effects() else {
+/// Carries out access effects on this node's connections, and says so when they are done.
+fn enforce(cluster: &Cluster, relays: Relays, members_changed: impl Fn() + 'static) {
+    let Some(effects) = cluster.take_effects() else {
         return;
     };
     let cluster = cluster.clone();
-    // MERGE: `enforcer::run(effects, relays, |revision, closed| cluster.enforced(revision, closed), rehome)`.
-    actix_web::rt::spawn(async move {
-        while let Some(batch) = effects.recv().await {
-            cluster.enforced(batch.revision, 0);
-        }
-    });
+    let enforced = move |revision, closed| cluster.enforced(revision, closed);
+    actix_web::rt::spawn(enforcer::run(effects, relays, enforced, members_changed));
 }

@@ -14,7 +14,7 @@ pub use answers::{
 };
 pub use config::{ClusterConfig, FirstStart, PeerSecret, StartError};
 
-use crate::access::{Command, Millis, NodeId, Revision, State, Text};
+use crate::access::{self, Command, Millis, NodeId, Revision, State, Text};
 use crate::net::{Plane, Stream};
 use crate::raft::{self, Core};
 use std::io;
@@ -43,11 +43,17 @@ struct Inner {
 
 impl std::fmt::Debug for Cluster {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Cluster").field("node", &self.inner.core.me).finish_non_exhaustive()
+        f.debug_struct("Cluster")
+            .field("node", &self.inner.core.me)
+            .finish_non_exhaustive()
     }
 }
 
-type Begun = (Arc<Core>, mpsc::Receiver<MessageLink>, tokio::runtime::Handle);
+type Begun = (
+    Arc<Core>,
+    mpsc::Receiver<MessageLink>,
+    tokio::runtime::Handle,
+);
 
 /// The thread that owns the runtime: a runtime must not be dropped inside another one.
 fn own(
@@ -73,7 +79,11 @@ fn own(
             runtime.shutdown_timeout(LAST_ORDERS);
             let _ = begun.send(Err(error));
         }
-        Ok(raft::Started { core, messages, sync_thread }) => {
+        Ok(raft::Started {
+            core,
+            messages,
+            sync_thread,
+        }) => {
             let raft = core.raft.clone();
             let _ = begun.send(Ok((core, messages, runtime.handle().clone())));
             let _ = runtime.block_on(stop);
@@ -118,7 +128,10 @@ impl Cluster {
     }
 
     /// Runs `work` on the cluster's own threads; none if the node stops before it ends.
-    async fn there<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> Option<T> {
+    async fn there<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Option<T> {
         self.inner.runtime.spawn(work).await.ok()
     }
 
@@ -153,7 +166,7 @@ impl Cluster {
     /// Digest of the current view: equal on all nodes at the same revision.
     #[must_use]
     pub fn fingerprint(&self) -> u64 {
-        raft::fingerprint(&self.view())
+        access::fingerprint(&self.view())
     }
 
     /// Cluster time: last stamp plus what has passed here since, by the monotonic clock. Never runs backwards.
@@ -173,7 +186,11 @@ impl Cluster {
     ///
     /// # Errors
     /// See [`ProposeError`]; only [`ProposeError::OutcomeUnknown`] leaves the outcome open.
-    pub async fn propose(&self, request: RequestId, command: Command) -> Result<Committed, ProposeError> {
+    pub async fn propose(
+        &self,
+        request: RequestId,
+        command: Command,
+    ) -> Result<Committed, ProposeError> {
         if self.core().failure.borrow().is_some() {
             return Err(ProposeError::Stopping);
         }
@@ -189,7 +206,9 @@ impl Cluster {
         let core = Arc::clone(self.core());
         self.there(async move {
             let timeout = core.config.propose_timeout;
-            tokio::time::timeout(timeout, raft::catch_up(&core)).await.ok()
+            tokio::time::timeout(timeout, raft::catch_up(&core))
+                .await
+                .ok()
         })
         .await
         .flatten()
@@ -206,13 +225,17 @@ impl Cluster {
             return Ok(());
         }
         let waiting = Arc::clone(&core);
-        self.there(async move { tokio::time::timeout(timeout, waiting.view.wait_applied(revision)).await.ok() })
-            .await
-            .flatten()
-            .ok_or_else(|| ReadError::Behind {
-                wanted: revision,
-                at: core.view.applied(),
-            })
+        self.there(async move {
+            tokio::time::timeout(timeout, waiting.view.wait_applied(revision))
+                .await
+                .ok()
+        })
+        .await
+        .flatten()
+        .ok_or_else(|| ReadError::Behind {
+            wanted: revision,
+            at: core.view.applied(),
+        })
     }
 
     /// Waits until every member that may still be serving has enforced `revision`, which must be committed.
@@ -223,7 +246,9 @@ impl Cluster {
     /// lease counts and both are *pending*.
     pub async fn barrier(&self, revision: Revision, mode: BarrierMode) -> BarrierReport {
         let core = Arc::clone(self.core());
-        self.there(async move { raft::barrier(&core, revision, mode).await }).await.unwrap_or_default()
+        self.there(async move { raft::barrier(&core, revision, mode).await })
+            .await
+            .unwrap_or_default()
     }
 
     /// Effects in log order, one receiver per node: the broker's enforcer takes it once at start. Until then,
@@ -252,7 +277,10 @@ impl Cluster {
     /// When the peer cannot be reached or does not prove that it belongs to the cluster.
     pub async fn dial_message_link(&self, node: NodeId) -> io::Result<MessageLink> {
         let core = self.core();
-        let peer = core.peers().remove(&node.0).ok_or(io::ErrorKind::NotFound)?;
+        let peer = core
+            .peers()
+            .remove(&node.0)
+            .ok_or(io::ErrorKind::NotFound)?;
         match core.links.dial(&peer.addr, node.0, Plane::Message).await? {
             (_, Stream::Tcp(stream)) => Ok(MessageLink { node, stream }),
             (_, Stream::Memory(_)) => Err(io::ErrorKind::Unsupported.into()),
@@ -294,7 +322,12 @@ impl Cluster {
         if let Some(stop) = locked(&self.inner.stop).take() {
             let _ = stop.send(());
         }
-        let _ = self.inner.stopped.clone().wait_for(|stopped| *stopped).await;
+        let _ = self
+            .inner
+            .stopped
+            .clone()
+            .wait_for(|stopped| *stopped)
+            .await;
     }
 }
 

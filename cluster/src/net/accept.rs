@@ -107,7 +107,10 @@ async fn converse<S: Service>(stream: Stream, from: Identity, service: &Arc<S>) 
                 .await
                 .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?;
             if request.kind != Kind::Request {
-                return Err(io::Error::new(io::ErrorKind::InvalidData, "an answer to nothing"));
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    "an answer to nothing",
+                ));
             }
             let Ok(permit) = Arc::clone(&working).acquire_owned().await else {
                 return Ok(());

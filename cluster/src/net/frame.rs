@@ -36,13 +36,21 @@ pub(super) struct Frame {
 pub(super) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Frame> {
     let length = stream.read_u32().await? as usize;
     let Some(size) = length.checked_sub(HEAD).filter(|size| *size <= MAX_BODY) else {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "frame length out of bounds"));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "frame length out of bounds",
+        ));
     };
     let version = stream.read_u8().await?;
     let kind = match (version, stream.read_u8().await?) {
         (VERSION, 0) => Kind::Request,
         (VERSION, 1) => Kind::Answer,
-        _ => return Err(io::Error::new(io::ErrorKind::InvalidData, "unknown kind of frame")),
+        _ => {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "unknown kind of frame",
+            ));
+        }
     };
     let id = stream.read_u64().await?;
     let mut body = BytesMut::zeroed(size);
@@ -99,18 +107,30 @@ mod tests {
         let (tx, rx) = mpsc::channel(4);
         for id in 0..3 {
             let body = Bytes::from(vec![id as u8; 100]);
-            tx.send(Frame { kind: Kind::Answer, id, body }).await.unwrap();
+            tx.send(Frame {
+                kind: Kind::Answer,
+                id,
+                body,
+            })
+            .await
+            .unwrap();
         }
         drop(tx);
         write_all(near, rx).await.unwrap();
         for id in 0..3 {
             let frame = read(&mut far).await.unwrap();
-            assert_eq!((frame.kind, frame.id, frame.body.len()), (Kind::Answer, id, 100));
+            assert_eq!(
+                (frame.kind, frame.id, frame.body.len()),
+                (Kind::Answer, id, 100)
+            );
         }
         for length in [u32::MAX, 3, (MAX_BODY + HEAD + 1) as u32] {
             let (mut near, mut far) = tokio::io::duplex(64);
             near.write_u32(length).await.unwrap();
-            assert_eq!(read(&mut far).await.unwrap_err().kind(), io::ErrorKind::InvalidData);
+            assert_eq!(
+                read(&mut far).await.unwrap_err().kind(),
+                io::ErrorKind::InvalidData
+            );
         }
     }
 }

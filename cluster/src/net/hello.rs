@@ -65,10 +65,19 @@ pub(crate) enum Refusal {
 }
 
 impl Refusal {
-    const ALL: [Self; 5] = [Self::OtherDisk, Self::OtherCluster, Self::NotMe, Self::Removed, Self::Full];
+    const ALL: [Self; 5] = [
+        Self::OtherDisk,
+        Self::OtherCluster,
+        Self::NotMe,
+        Self::Removed,
+        Self::Full,
+    ];
 
     fn code(self) -> u8 {
-        Self::ALL.iter().position(|r| *r == self).map_or(u8::MAX, |at| at as u8 + 1)
+        Self::ALL
+            .iter()
+            .position(|r| *r == self)
+            .map_or(u8::MAX, |at| at as u8 + 1)
     }
 
     /// For people.
@@ -127,7 +136,9 @@ impl Hello {
 
     fn decode(bytes: &[u8; HELLO]) -> io::Result<Self> {
         fn take<const N: usize>(rest: &mut &[u8]) -> io::Result<[u8; N]> {
-            let (head, tail) = rest.split_first_chunk::<N>().ok_or_else(|| bad("short hello"))?;
+            let (head, tail) = rest
+                .split_first_chunk::<N>()
+                .ok_or_else(|| bad("short hello"))?;
             *rest = tail;
             Ok(*head)
         }
@@ -149,7 +160,11 @@ impl Hello {
         let cluster = u128::from_be_bytes(take(&mut rest)?);
         Ok(Self {
             plane,
-            from: Identity { node, disk, cluster },
+            from: Identity {
+                node,
+                disk,
+                cluster,
+            },
             to,
             nonce: take(&mut rest)?,
         })
@@ -157,7 +172,12 @@ impl Hello {
 }
 
 /// Connects to `addr` and proves who we are. `to` is the expected node, 0 for whoever answers.
-pub(crate) async fn dial(local: &Local, addr: &str, to: u64, plane: Plane) -> io::Result<(Identity, Stream)> {
+pub(crate) async fn dial(
+    local: &Local,
+    addr: &str,
+    to: u64,
+    plane: Plane,
+) -> io::Result<(Identity, Stream)> {
     let exchange = async {
         let mut stream = local.transport.connect(addr.to_owned()).await?;
         let mine = Hello::new(local, plane, to).encode();
@@ -172,10 +192,16 @@ pub(crate) async fn dial(local: &Local, addr: &str, to: u64, plane: Plane) -> io
             .verify_slice(proof)
             .map_err(|_| bad("the peer does not know the cluster's secret"))?;
         if let Some(refusal) = Refusal::ALL.into_iter().find(|r| r.code() == *verdict) {
-            return Err(io::Error::new(io::ErrorKind::PermissionDenied, Refused(refusal)));
+            return Err(io::Error::new(
+                io::ErrorKind::PermissionDenied,
+                Refused(refusal),
+            ));
         }
         if to != 0 && hello.from.node != to {
-            return Err(io::Error::new(io::ErrorKind::PermissionDenied, Refused(Refusal::NotMe)));
+            return Err(io::Error::new(
+                io::ErrorKind::PermissionDenied,
+                Refused(Refusal::NotMe),
+            ));
         }
         Ok((hello.from, stream))
     };
@@ -206,7 +232,10 @@ pub(super) async fn accept(
         stream.write_all(&answer).await?;
         match verdict {
             Ok(()) => Ok((hello.from, hello.plane, stream)),
-            Err(refusal) => Err(io::Error::new(io::ErrorKind::PermissionDenied, Refused(refusal))),
+            Err(refusal) => Err(io::Error::new(
+                io::ErrorKind::PermissionDenied,
+                Refused(refusal),
+            )),
         }
     };
     timed(exchange).await
@@ -272,18 +301,26 @@ mod tests {
         }
     }
 
-    async fn meet(secrets: [&str; 2], to: u64, verdict: Result<(), Refusal>) -> [io::Result<()>; 2] {
+    async fn meet(
+        secrets: [&str; 2],
+        to: u64,
+        verdict: Result<(), Refusal>,
+    ) -> [io::Result<()>; 2] {
         let net = Memory::default();
         let mut listener = net.listen("b");
         let (a, b) = (local(&net, 1, secrets[0]), local(&net, 2, secrets[1]));
         let accepting = async {
             let stream = listener.accept().await.unwrap();
-            accept(&b, stream, |_| verdict).await.map(|(who, plane, _)| {
-                assert_eq!((who.node, plane), (1, Plane::Message));
-            })
+            accept(&b, stream, |_| verdict)
+                .await
+                .map(|(who, plane, _)| {
+                    assert_eq!((who.node, plane), (1, Plane::Message));
+                })
         };
         let dialling = async {
-            dial(&a, "b", to, Plane::Message).await.map(|(who, _)| assert_eq!(who.node, 2))
+            dial(&a, "b", to, Plane::Message)
+                .await
+                .map(|(who, _)| assert_eq!(who.node, 2))
         };
         let (dialled, accepted) = tokio::join!(dialling, accepting);
         [dialled, accepted]
@@ -295,9 +332,21 @@ mod tests {
         assert!(meet(["s", "s"], 0, Ok(())).await.iter().all(Result::is_ok));
         assert!(meet(["s", "t"], 2, Ok(())).await.iter().all(Result::is_err));
         let refused = meet(["s", "s"], 3, Ok(())).await;
-        assert!(refused[0].as_ref().unwrap_err().to_string().contains("another node"));
+        assert!(
+            refused[0]
+                .as_ref()
+                .unwrap_err()
+                .to_string()
+                .contains("another node")
+        );
         let refused = meet(["s", "s"], 2, Err(Refusal::OtherDisk)).await;
-        assert!(refused[0].as_ref().unwrap_err().to_string().contains("new id"));
+        assert!(
+            refused[0]
+                .as_ref()
+                .unwrap_err()
+                .to_string()
+                .contains("new id")
+        );
         assert!(refused[1].is_err());
     }
 

@@ -115,17 +115,25 @@ impl Links {
     /// How the fast link to `node` stands.
     pub(crate) fn state(&self, node: u64) -> LinkState {
         let link = lock(&self.links).get(&(node, Lane::Fast)).cloned();
-        link.map(|link| lock(&link.state).0.clone()).unwrap_or_default()
+        link.map(|link| lock(&link.state).0.clone())
+            .unwrap_or_default()
     }
 
     /// Why peers turn this node away, if one does.
     pub(crate) fn turned_away(&self) -> Option<Refusal> {
         let links = lock(&self.links);
-        links.values().find_map(|link| lock(&link.state).0.turned_away)
+        links
+            .values()
+            .find_map(|link| lock(&link.state).0.turned_away)
     }
 
     /// Opens one connection outside the kept links.
-    pub(crate) async fn dial(&self, addr: &str, node: u64, plane: Plane) -> io::Result<(Identity, Stream)> {
+    pub(crate) async fn dial(
+        &self,
+        addr: &str,
+        node: u64,
+        plane: Plane,
+    ) -> io::Result<(Identity, Stream)> {
         let (peer, stream) = hello::dial(&self.local, addr, node, plane).await?;
         (self.admit)(peer).map_err(|refusal| io::Error::other(Refused(refusal)))?;
         Ok((peer, stream))
@@ -249,13 +257,19 @@ fn note_failure(state: &mut LinkState, error: &io::Error) {
         io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset
     );
     state.refused_since = gone.then(|| state.refused_since.unwrap_or_else(Instant::now));
-    let refusal = error.get_ref().and_then(|inner| inner.downcast_ref::<Refused>());
+    let refusal = error
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<Refused>());
     state.turned_away = (error.kind() == io::ErrorKind::PermissionDenied)
         .then(|| refusal.map(|refused| refused.0))
         .flatten();
 }
 
-async fn converse(stream: Stream, queue: mpsc::Receiver<Frame>, connection: &Connection) -> io::Result<()> {
+async fn converse(
+    stream: Stream,
+    queue: mpsc::Receiver<Frame>,
+    connection: &Connection,
+) -> io::Result<()> {
     let (reader, writer) = tokio::io::split(stream);
     let mut reader = tokio::io::BufReader::with_capacity(32 * 1024, reader);
     let reading = async {

@@ -27,7 +27,10 @@ pub(crate) enum Stream {
     /// Over the network.
     Tcp(TcpStream),
     /// Inside the process.
-    #[cfg_attr(not(test), expect(dead_code, reason = "only simulated clusters make it"))]
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "only simulated clusters make it")
+    )]
     Memory(tokio::io::DuplexStream),
 }
 

@@ -11,7 +11,7 @@ use super::engine::{Answers, Engine, LogId, Membership, Payload, Peer, StorageEr
 use super::log::fatal;
 use super::view::View;
 use super::{lock, machine};
-use crate::access::{Effect, Reply, Scope, State};
+use crate::access::{self, Effect, Reply, Scope, State};
 use crate::codec::{self, CodecError};
 use crate::store::{Store, StoreError};
 use openraft::storage::RaftStateMachine;
@@ -121,7 +121,10 @@ impl Applier {
         let apps = self.state.apps.keys().chain(state.apps.keys());
         for app in apps.copied().collect::<BTreeSet<_>>() {
             effects.push(Effect::AppChanged(app));
-            effects.push(Effect::Recheck { app, scope: Scope::App });
+            effects.push(Effect::Recheck {
+                app,
+                scope: Scope::App,
+            });
         }
         self.state = state;
         self.register = register;
@@ -141,7 +144,10 @@ impl Applier {
         }
         {
             let mut shown = lock(&self.shared.group);
-            if !shown.iter().eq(self.membership.nodes().map(|(node, _)| node)) {
+            if !shown
+                .iter()
+                .eq(self.membership.nodes().map(|(node, _)| node))
+            {
                 *shown = self.membership.nodes().map(|(node, _)| *node).collect();
             }
         }
@@ -164,11 +170,15 @@ impl Applier {
         Ok(answers)
     }
 
-    fn apply_batch(&mut self, at: LogId, payload: &Payload) -> Result<(Answers, Vec<Effect>), StorageError> {
+    fn apply_batch(
+        &mut self,
+        at: LogId,
+        payload: &Payload,
+    ) -> Result<(Answers, Vec<Effect>), StorageError> {
         // An entry that cannot be read must stop the node: skipping it would make its state its own.
         let batch = machine::decode(payload)
             .map_err(|error| fatal(ErrorSubject::Apply(at), ErrorVerb::Read, &error))?;
-        let outcomes = machine::apply_batch(&mut self.state, &batch, at.index);
+        let outcomes = access::apply_batch(&mut self.state, &batch, at.index);
         self.since_snapshot += batch.ops.len() as u64;
         let mut effects = Vec::new();
         let outcomes = outcomes
@@ -206,7 +216,7 @@ fn decode_meta(bytes: &[u8]) -> Result<SnapshotMeta<u64, Peer>, CodecError> {
 /// `[head length u32 BE][head][state]`.
 fn pack(register: &Register, state: &State) -> Result<Vec<u8>, CodecError> {
     let head = codec::encode(VERSION, register, MAX_HEAD)?;
-    let state = machine::snapshot(state);
+    let state = access::snapshot(state);
     let mut bytes = Vec::with_capacity(4 + head.len() + state.len());
     bytes.extend_from_slice(&u32::try_from(head.len()).unwrap_or(0).to_be_bytes());
     bytes.extend_from_slice(&head);
@@ -220,7 +230,7 @@ fn unpack(bytes: &[u8]) -> Result<(Register, State), CodecError> {
         .split_at_checked(u32::from_be_bytes(*length) as usize)
         .ok_or(CodecError::Empty)?;
     let register = codec::decode(VERSION, head, MAX_HEAD)?;
-    let state = machine::restore(state).map_err(|error| CodecError::Malformed(error.to_string()))?;
+    let state = access::restore(state).map_err(|error| CodecError::Malformed(error.to_string()))?;
     Ok((register, state))
 }
 
@@ -252,7 +262,9 @@ impl RaftSnapshotBuilder<Engine> for Builder {
         let bytes = blocking(move || {
             let bytes = pack(&register, &state).map_err(io::Error::other)?;
             let about = encode_meta(&meta).map_err(io::Error::other)?;
-            store.write_snapshot(&about, &bytes).map_err(io::Error::other)?;
+            store
+                .write_snapshot(&about, &bytes)
+                .map_err(io::Error::other)?;
             Ok(bytes)
         })
         .await
@@ -277,7 +289,10 @@ impl RaftStateMachine<Engine> for Applier {
         I: IntoIterator<Item = Entry<Engine>> + OptionalSend,
         I::IntoIter: OptionalSend,
     {
-        entries.into_iter().map(|entry| self.apply_one(entry)).collect()
+        entries
+            .into_iter()
+            .map(|entry| self.apply_one(entry))
+            .collect()
     }
 
     async fn get_snapshot_builder(&mut self) -> Builder {
@@ -288,9 +303,10 @@ impl RaftStateMachine<Engine> for Applier {
             meta: SnapshotMeta {
                 last_log_id: self.last,
                 last_membership: self.membership.clone(),
-                snapshot_id: self
-                    .last
-                    .map_or_else(|| "empty".into(), |id| format!("{}-{}", id.leader_id, id.index)),
+                snapshot_id: self.last.map_or_else(
+                    || "empty".into(),
+                    |id| format!("{}-{}", id.leader_id, id.index),
+                ),
             },
         }
     }
@@ -306,12 +322,15 @@ impl RaftStateMachine<Engine> for Applier {
     ) -> Result<(), StorageError> {
         let bytes = snapshot.into_inner();
         // Decoded before it replaces the old one on the disk; adopted after.
-        let wrong = |error: CodecError| fatal(ErrorSubject::Snapshot(None), ErrorVerb::Read, &error);
+        let wrong =
+            |error: CodecError| fatal(ErrorSubject::Snapshot(None), ErrorVerb::Read, &error);
         unpack(&bytes).map_err(wrong)?;
         let about = encode_meta(meta).map_err(wrong)?;
         let store = Arc::clone(&self.store);
         let bytes = blocking(move || {
-            store.write_snapshot(&about, &bytes).map_err(io::Error::other)?;
+            store
+                .write_snapshot(&about, &bytes)
+                .map_err(io::Error::other)?;
             Ok(bytes)
         })
         .await

@@ -48,9 +48,9 @@ pub(crate) async fn barrier(core: &Core, revision: Revision, mode: BarrierMode) 
     let end = Instant::now() + core.fence_window();
     // Without R in the view, the member list may be older than R; everybody in it is then waited for.
     let _ = tokio::time::timeout_at(end, core.view.wait_applied(revision)).await;
-    let waits = everyone(core, end).into_iter().map(|(node, wait)| async move {
-        (node, wait_for(core, node, revision, wait).await)
-    });
+    let waits = everyone(core, end)
+        .into_iter()
+        .map(|(node, wait)| async move { (node, wait_for(core, node, revision, wait).await) });
     let mut report = BarrierReport::default();
     for (node, closed) in join_all(waits).await {
         match (closed, mode) {
@@ -70,7 +70,10 @@ fn everyone(core: &Core, end: Instant) -> BTreeMap<NodeId, Wait> {
     let state = core.view.state();
     let departed = core.view.departed();
     let left = |at: Instant| Wait::Left(end.min(at + core.fence_window()));
-    let mut everyone: BTreeMap<_, _> = departed.iter().map(|(node, at)| (*node, left(*at))).collect();
+    let mut everyone: BTreeMap<_, _> = departed
+        .iter()
+        .map(|(node, at)| (*node, left(*at)))
+        .collect();
     for member in state.members.values() {
         match member.state {
             MemberState::Up | MemberState::Draining => {

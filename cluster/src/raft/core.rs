@@ -88,7 +88,10 @@ impl Core {
     pub(crate) fn peers(&self) -> BTreeMap<u64, Peer> {
         let metrics = self.raft.metrics();
         let membership = Arc::clone(&metrics.borrow().membership_config);
-        membership.nodes().map(|(node, peer)| (*node, peer.clone())).collect()
+        membership
+            .nodes()
+            .map(|(node, peer)| (*node, peer.clone()))
+            .collect()
     }
 
     /// Those who vote.
@@ -104,11 +107,19 @@ impl Core {
     }
 
     /// Asks a member of the group.
-    pub(super) async fn ask(&self, node: u64, ask: &Ask, timeout: Duration) -> Result<Answer, AskError> {
+    pub(super) async fn ask(
+        &self,
+        node: u64,
+        ask: &Ask,
+        timeout: Duration,
+    ) -> Result<Answer, AskError> {
         let addr = self.peers().get(&node).map(|peer| peer.addr.to_string());
         let addr = addr.ok_or(AskError::NotSent)?;
         let body = rpc::encode(ask).map_err(|_| AskError::NotSent)?;
-        let answer = self.links.ask(node, &addr, Lane::Fast, body, timeout).await?;
+        let answer = self
+            .links
+            .ask(node, &addr, Lane::Fast, body, timeout)
+            .await?;
         self.heard.note(node);
         rpc::decode(&answer).map_err(|_| AskError::Lost)
     }

@@ -34,7 +34,7 @@ pub(crate) type Membership = openraft::StoredMembership<u64, Peer>;
 /// What openraft wants to know about a storage failure.
 pub(crate) type StorageError = openraft::StorageError<u64>;
 
-/// An encoded [`super::machine::Batch`].
+/// An encoded [`crate::access::Batch`].
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Payload(pub(crate) Bytes);
 

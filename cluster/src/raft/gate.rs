@@ -73,7 +73,9 @@ pub(super) async fn run(core: Arc<Core>) {
                 let since = *shut_since.get_or_insert_with(Instant::now);
                 if since.elapsed() > ALARM {
                     shut_since = Some(Instant::now());
-                    tracing::warn!("no leader is heard, and no majority that would elect one is reachable");
+                    tracing::warn!(
+                        "no leader is heard, and no majority that would elect one is reachable"
+                    );
                 }
             }
         }
@@ -87,7 +89,8 @@ async fn is_majority_willing(core: &Core) -> bool {
         return false;
     }
     let others = voters.iter().filter(|node| **node != core.me);
-    let asked = join_all(others.map(|node| core.ask(*node, &Ask::MayElect, core.config.election.0))).await;
+    let asked =
+        join_all(others.map(|node| core.ask(*node, &Ask::MayElect, core.config.election.0))).await;
     let willing = asked
         .iter()
         .filter(|answer| matches!(answer, Ok(Answer::MayElect(true))))

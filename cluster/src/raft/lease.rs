@@ -52,7 +52,10 @@ impl Lease {
         let Some(at) = self.fresh_at.load(Ordering::Acquire).checked_sub(1) else {
             return Freshness::Never;
         };
-        let age = self.base.elapsed().saturating_sub(Duration::from_micros(at));
+        let age = self
+            .base
+            .elapsed()
+            .saturating_sub(Duration::from_micros(at));
         if age <= self.lease && self.ended.load(Ordering::Acquire) == 0 {
             Freshness::Fresh(age)
         } else {
@@ -84,7 +87,8 @@ impl Lease {
         let at = t0.saturating_duration_since(self.base).as_micros();
         let at = u64::try_from(at).unwrap_or(u64::MAX - 1) + 1;
         self.fresh_at.fetch_max(at, Ordering::AcqRel);
-        self.ready.send_if_modified(|ready| !std::mem::replace(ready, true));
+        self.ready
+            .send_if_modified(|ready| !std::mem::replace(ready, true));
     }
 }
 
@@ -116,7 +120,8 @@ pub(super) fn is_up(core: &Core) -> bool {
     let epoch = core.lease.epoch();
     let state = core.view.state();
     epoch != 0
-        && state.members.get(&NodeId(core.me)).is_some_and(|member| {
-            member.epoch == epoch && member.state != MemberState::Down
-        })
+        && state
+            .members
+            .get(&NodeId(core.me))
+            .is_some_and(|member| member.epoch == epoch && member.state != MemberState::Down)
 }

@@ -8,7 +8,7 @@
 //! **Must never know:** what hangs on a member being Up.
 
 use super::core::Core;
-use super::{lease, machine};
+use super::lease;
 use crate::access::{Command, MemberCommand, MemberState, NodeId, Reply};
 use crate::handle::{Freshness, RequestId};
 use std::sync::Arc;
@@ -27,7 +27,10 @@ const READS_VERSION: u16 = 1;
 /// Keeps this node Up in the member list.
 pub(super) async fn announce(core: Arc<Core>) {
     loop {
-        if !lease::is_up(&core) && core.peers().contains_key(&core.me) && core.reader.index().await.is_some() {
+        if !lease::is_up(&core)
+            && core.peers().contains_key(&core.me)
+            && core.reader.index().await.is_some()
+        {
             come_up(&core).await;
         }
         tokio::time::sleep(PERIOD / 2).await;
@@ -41,7 +44,11 @@ async fn come_up(core: &Core) {
         public_url: core.config.public_url.clone(),
         reads_version: READS_VERSION,
     });
-    match core.proposer.propose(RequestId(rand::random()), command).await {
+    match core
+        .proposer
+        .propose(RequestId(rand::random()), command)
+        .await
+    {
         Ok(committed) => {
             if let Reply::MemberUp { epoch } = committed.reply {
                 core.view.wait_applied(committed.revision).await;
@@ -84,10 +91,15 @@ async fn judge(core: &Core, led_since: Instant) {
     let state = core.view.state();
     for member in state.members.values() {
         let node = member.node.0;
-        if node == core.me || member.state == MemberState::Down || !is_silent(core, node, led_since) {
+        if node == core.me || member.state == MemberState::Down || !is_silent(core, node, led_since)
+        {
             continue;
         }
-        tracing::warn!(node, epoch = member.epoch, "a member is silent and is marked down");
+        tracing::warn!(
+            node,
+            epoch = member.epoch,
+            "a member is silent and is marked down"
+        );
         let down = Command::Member(MemberCommand::Down {
             node: member.node,
             epoch: member.epoch,
@@ -108,9 +120,12 @@ fn is_silent(core: &Core, node: u64, led_since: Instant) -> bool {
 }
 
 async fn tick(core: &Core, ticked: &mut Instant) {
-    let due = machine::next_expiry(&core.view.state());
+    let due = core.view.state().next_expiry();
     if ticked.elapsed() >= TICK && due.is_some_and(|due| due <= core.view.now_ms()) {
         *ticked = Instant::now();
-        let _ = core.proposer.propose(RequestId(rand::random()), Command::Tick).await;
+        let _ = core
+            .proposer
+            .propose(RequestId(rand::random()), Command::Tick)
+            .await;
     }
 }

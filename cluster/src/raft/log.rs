@@ -37,7 +37,11 @@ impl LogStore {
     /// Looks for what openraft would not notice: acknowledged entries that are gone.
     /// `snapshot` is the last index that the current snapshot contains.
     pub(crate) fn check(&self, snapshot: Option<u64>) -> Result<(), StoreError> {
-        let first = self.store.read(0..=u64::MAX, 1)?.first().map(|(index, _)| *index);
+        let first = self
+            .store
+            .read(0..=u64::MAX, 1)?
+            .first()
+            .map(|(index, _)| *index);
         let last = self.store.last()?.map(|(index, _)| index);
         let purged: Option<LogId> = self.meta(PURGED)?;
         let committed: Option<LogId> = self.meta::<Option<LogId>>(COMMITTED)?.flatten();
@@ -45,10 +49,14 @@ impl LogStore {
         if let Some(purged) = purged
             && first.is_some_and(|first| first > purged.index + 1)
         {
-            return Err(StoreError::Damaged("the log does not begin where it was cut".into()));
+            return Err(StoreError::Damaged(
+                "the log does not begin where it was cut".into(),
+            ));
         }
         if purged.is_none() && first.is_some_and(|first| first > 0) {
-            return Err(StoreError::Damaged("the beginning of the log is missing".into()));
+            return Err(StoreError::Damaged(
+                "the beginning of the log is missing".into(),
+            ));
         }
         if let Some(committed) = committed
             && end.is_none_or(|end| end < committed.index)
@@ -123,7 +131,11 @@ impl RaftLogReader<Engine> for LogStore {
 }
 
 impl LogStore {
-    fn entries(&self, range: impl RangeBounds<u64>, bytes: usize) -> Result<Vec<Entry<Engine>>, StorageError> {
+    fn entries(
+        &self,
+        range: impl RangeBounds<u64>,
+        bytes: usize,
+    ) -> Result<Vec<Entry<Engine>>, StorageError> {
         let start = match range.start_bound() {
             Bound::Included(start) => *start,
             Bound::Excluded(start) => start + 1,
@@ -137,8 +149,13 @@ impl LogStore {
         let Some(end) = end.filter(|end| *end >= start) else {
             return Ok(Vec::new());
         };
-        let read = self.store.read(start..=end, bytes).map_err(logs(ErrorVerb::Read))?;
-        read.iter().map(|(index, body)| decode(*index, body)).collect()
+        let read = self
+            .store
+            .read(start..=end, bytes)
+            .map_err(logs(ErrorVerb::Read))?;
+        read.iter()
+            .map(|(index, body)| decode(*index, body))
+            .collect()
     }
 }
 
@@ -181,7 +198,8 @@ impl RaftLogStorage<Engine> for LogStore {
 
     // A hint that shortens catching up after a restart; it proves nothing and needs no sync.
     async fn save_committed(&mut self, committed: Option<LogId>) -> Result<(), StorageError> {
-        self.put_meta(COMMITTED, &committed).map_err(logs(ErrorVerb::Write))
+        self.put_meta(COMMITTED, &committed)
+            .map_err(logs(ErrorVerb::Write))
     }
 
     async fn read_committed(&mut self) -> Result<Option<LogId>, StorageError> {
@@ -191,7 +209,11 @@ impl RaftLogStorage<Engine> for LogStore {
             .flatten())
     }
 
-    async fn append<I>(&mut self, entries: I, callback: LogFlushed<Engine>) -> Result<(), StorageError>
+    async fn append<I>(
+        &mut self,
+        entries: I,
+        callback: LogFlushed<Engine>,
+    ) -> Result<(), StorageError>
     where
         I: IntoIterator<Item = Entry<Engine>> + OptionalSend,
         I::IntoIter: OptionalSend,
@@ -201,14 +223,18 @@ impl RaftLogStorage<Engine> for LogStore {
             let body = encode(&entry).map_err(logs(ErrorVerb::Write))?;
             records.push((entry.log_id.index, body));
         }
-        self.store.append(&records).map_err(logs(ErrorVerb::Write))?;
+        self.store
+            .append(&records)
+            .map_err(logs(ErrorVerb::Write))?;
         self.store
             .sync(Box::new(move |result| callback.log_io_completed(result)));
         Ok(())
     }
 
     async fn truncate(&mut self, log_id: LogId) -> Result<(), StorageError> {
-        self.store.truncate(log_id.index).map_err(logs(ErrorVerb::Write))?;
+        self.store
+            .truncate(log_id.index)
+            .map_err(logs(ErrorVerb::Write))?;
         self.durable()
             .await
             .map_err(|error| fatal(ErrorSubject::Logs, ErrorVerb::Write, &error))

@@ -9,13 +9,13 @@
 //!
 //! **Must never know:** the access machine beyond the member commands.
 
+use super::applier::Register;
 use super::core::Core;
-use super::lock;
 use super::engine::Peer;
+use super::lock;
 use super::rpc::{Answer, Ask, ChangeError, NotLeader};
 use crate::access::{Command, MemberCommand, NodeId, Text};
 use crate::handle::{FirstStart, JoinError, ProposeError, RequestId};
-use super::applier::Register;
 use crate::net::{Identity, Plane, Refusal};
 use openraft::ChangeMembers;
 use openraft::error::{ClientWriteError, RaftError};
@@ -48,9 +48,19 @@ pub(super) async fn begin(core: Arc<Core>) {
 async fn form(core: &Core, list: &[(NodeId, Text)]) {
     let members: BTreeMap<u64, Peer> = list
         .iter()
-        .map(|(node, addr)| (node.0, Peer { addr: addr.clone(), disk: 0 }))
+        .map(|(node, addr)| {
+            (
+                node.0,
+                Peer {
+                    addr: addr.clone(),
+                    disk: 0,
+                },
+            )
+        })
         .collect();
-    let peers = members.iter().map(|(node, peer)| (*node, peer.addr.to_string()));
+    let peers = members
+        .iter()
+        .map(|(node, peer)| (*node, peer.addr.to_string()));
     let others: BTreeMap<u64, String> = peers.filter(|(node, _)| *node != core.me).collect();
     core.links.keep(&others);
     let began = Instant::now();
@@ -59,7 +69,10 @@ async fn form(core: &Core, list: &[(NodeId, Text)]) {
         if let Ok(true) = core.raft.is_initialized().await {
             return;
         }
-        let reached = others.keys().filter(|node| core.links.state(**node).connected).count();
+        let reached = others
+            .keys()
+            .filter(|node| core.links.state(**node).connected)
+            .count();
         let majority = (reached + 1) * 2 > members.len();
         if core.failure.borrow().is_none() && majority && (first || began.elapsed() > DEFER) {
             match core.raft.initialize(members.clone()).await {
@@ -96,7 +109,9 @@ async fn join(core: &Core, peers: &[Text]) {
                         answer => tracing::info!(?answer, "joining is tried again"),
                     }
                 }
-                Err(error) => tracing::info!(%addr, %error, "a peer named for joining is not reachable"),
+                Err(error) => {
+                    tracing::info!(%addr, %error, "a peer named for joining is not reachable")
+                }
             }
         }
         tokio::time::sleep(RETRY * 5).await;
@@ -114,7 +129,11 @@ impl Core {
 }
 
 /// Judges whoever connects, or answers where we connected, by what the log says about its id.
-pub(super) fn admits(register: &Register, group: &BTreeSet<u64>, peer: Identity) -> Result<(), Refusal> {
+pub(super) fn admits(
+    register: &Register,
+    group: &BTreeSet<u64>,
+    peer: Identity,
+) -> Result<(), Refusal> {
     match register.disks.get(&peer.node) {
         Some(known) if *known != peer.disk => Err(Refusal::OtherDisk),
         Some(_) if !group.contains(&peer.node) => Err(Refusal::Removed),
@@ -134,7 +153,9 @@ pub(super) async fn follow(core: Arc<Core>) {
                 .collect();
             core.links.keep(&others);
         }
-        if let Some(refusal @ (Refusal::OtherDisk | Refusal::OtherCluster | Refusal::Removed)) = core.links.turned_away() {
+        if let Some(refusal @ (Refusal::OtherDisk | Refusal::OtherCluster | Refusal::Removed)) =
+            core.links.turned_away()
+        {
             core.fail(refusal.text().to_owned());
         }
         if is_removed(&core) {
@@ -150,7 +171,9 @@ pub(super) async fn follow(core: Arc<Core>) {
 /// Whether this node has applied its own removal.
 fn is_removed(core: &Core) -> bool {
     let group = lock(&core.applied.group);
-    !group.is_empty() && !group.contains(&core.me) && lock(&core.applied.register).disks.contains_key(&core.me)
+    !group.is_empty()
+        && !group.contains(&core.me)
+        && lock(&core.applied.register).disks.contains_key(&core.me)
 }
 
 async fn learn_disks(core: &Core, peers: &BTreeMap<u64, Peer>) {
@@ -167,7 +190,13 @@ async fn learn_disks(core: &Core, peers: &BTreeMap<u64, Peer>) {
                 Err(_) => continue,
             }
         };
-        known.insert(*node, Peer { addr: peer.addr.clone(), disk });
+        known.insert(
+            *node,
+            Peer {
+                addr: peer.addr.clone(),
+                disk,
+            },
+        );
     }
     // All at once at formation: the cluster's id comes from them. A member that never came up can be learned later.
     if known.is_empty() || (core.register().cluster == 0 && known.len() * 2 <= peers.len()) {
@@ -178,42 +207,67 @@ async fn learn_disks(core: &Core, peers: &BTreeMap<u64, Peer>) {
     }
 }
 
-async fn change(core: &Core, change: ChangeMembers<u64, Peer>, retain: bool) -> Result<(), ChangeError> {
+async fn change(
+    core: &Core,
+    change: ChangeMembers<u64, Peer>,
+    retain: bool,
+) -> Result<(), ChangeError> {
     let changed = tokio::time::timeout(CHANGE, core.raft.change_membership(change, retain)).await;
     match changed {
         Ok(Ok(_)) => Ok(()),
         Ok(Err(RaftError::APIError(ClientWriteError::ForwardToLeader(to)))) => {
-            Err(ChangeError::NotLeader(NotLeader { leader: to.leader_id }))
+            Err(ChangeError::NotLeader(NotLeader {
+                leader: to.leader_id,
+            }))
         }
         Ok(Err(RaftError::APIError(ClientWriteError::ChangeMembershipError(error)))) => {
             Err(ChangeError::NoQuorum(error.to_string()))
         }
         Ok(Err(RaftError::Fatal(error))) => Err(ChangeError::NoQuorum(error.to_string())),
-        Err(_) => Err(ChangeError::NoQuorum("the change was not committed in time".into())),
+        Err(_) => Err(ChangeError::NoQuorum(
+            "the change was not committed in time".into(),
+        )),
     }
 }
 
 fn not_leader(core: &Core) -> ChangeError {
-    ChangeError::NotLeader(NotLeader { leader: core.leader() })
+    ChangeError::NotLeader(NotLeader {
+        leader: core.leader(),
+    })
 }
 
 /// As the leader: a learner first, a voter once it has caught up. Doing it again is harmless.
-pub(super) async fn add_as_leader(core: &Core, node: u64, addr: Text, disk: u128) -> Result<(), ChangeError> {
+pub(super) async fn add_as_leader(
+    core: &Core,
+    node: u64,
+    addr: Text,
+    disk: u128,
+) -> Result<(), ChangeError> {
     if !core.leads() {
         return Err(not_leader(core));
     }
     let _changing = core.changing.lock().await;
     if core.register().disks.contains_key(&node) && !core.peers().contains_key(&node) {
-        return Err(ChangeError::Refused(format!("node id {node} was used before; ids are never used again")));
+        return Err(ChangeError::Refused(format!(
+            "node id {node} was used before; ids are never used again"
+        )));
     }
-    let disk = if disk == 0 { dial_for_disk(core, node, &addr).await? } else { disk };
+    let disk = if disk == 0 {
+        dial_for_disk(core, node, &addr).await?
+    } else {
+        disk
+    };
     let peers = core.peers();
     match (core.register().disks.get(&node), peers.contains_key(&node)) {
         (Some(known), true) if *known != disk => {
-            return Err(ChangeError::Refused(format!("node id {node} belongs to another data directory")));
+            return Err(ChangeError::Refused(format!(
+                "node id {node} belongs to another data directory"
+            )));
         }
         (None, true) => {
-            return Err(ChangeError::NoQuorum(format!("node {node} is being formed")));
+            return Err(ChangeError::NoQuorum(format!(
+                "node {node} is being formed"
+            )));
         }
         (Some(_), true) => {}
         (_, false) => {
@@ -230,23 +284,35 @@ pub(super) async fn add_as_leader(core: &Core, node: u64, addr: Text, disk: u128
             return Err(not_leader(core));
         }
         if Instant::now() > end {
-            return Err(ChangeError::NoQuorum(format!("node {node} did not catch up in time")));
+            return Err(ChangeError::NoQuorum(format!(
+                "node {node} did not catch up in time"
+            )));
         }
         tokio::time::sleep(RETRY / 4).await;
     }
-    change(core, ChangeMembers::AddVoterIds(BTreeSet::from([node])), true).await
+    change(
+        core,
+        ChangeMembers::AddVoterIds(BTreeSet::from([node])),
+        true,
+    )
+    .await
 }
 
 async fn dial_for_disk(core: &Core, node: u64, addr: &str) -> Result<u128, ChangeError> {
     match core.links.dial(addr, node, Plane::Control).await {
         Ok((identity, _)) => Ok(identity.disk),
-        Err(error) => Err(ChangeError::NoQuorum(format!("node {node} at {addr}: {error}"))),
+        Err(error) => Err(ChangeError::NoQuorum(format!(
+            "node {node} at {addr}: {error}"
+        ))),
     }
 }
 
 fn is_close(core: &Core, node: u64) -> bool {
     let metrics = core.metrics();
-    let matched = metrics.replication.as_ref().and_then(|all| all.get(&node).copied().flatten());
+    let matched = metrics
+        .replication
+        .as_ref()
+        .and_then(|all| all.get(&node).copied().flatten());
     matched.is_some_and(|at| at.index + CLOSE >= metrics.last_log_index.unwrap_or(0))
 }
 
@@ -259,19 +325,35 @@ pub(super) async fn remove_as_leader(core: &Core, node: u64) -> Result<(), Chang
     let voters = core.voters();
     if voters.contains(&node) {
         if voters.len() == 1 {
-            return Err(ChangeError::Refused("the last voter cannot be removed".into()));
+            return Err(ChangeError::Refused(
+                "the last voter cannot be removed".into(),
+            ));
         }
-        change(core, ChangeMembers::RemoveVoters(BTreeSet::from([node])), false).await?;
+        change(
+            core,
+            ChangeMembers::RemoveVoters(BTreeSet::from([node])),
+            false,
+        )
+        .await?;
     }
     if core.peers().contains_key(&node) {
-        change(core, ChangeMembers::RemoveNodes(BTreeSet::from([node])), false).await?;
+        change(
+            core,
+            ChangeMembers::RemoveNodes(BTreeSet::from([node])),
+            false,
+        )
+        .await?;
     }
     Ok(())
 }
 
 /// Finds the leader and has it change the group.
 pub(crate) async fn add(core: &Core, node: NodeId, addr: Text) -> Result<(), JoinError> {
-    let ask = || Ask::AddNode { node: node.0, addr: addr.clone(), disk: 0 };
+    let ask = || Ask::AddNode {
+        node: node.0,
+        addr: addr.clone(),
+        disk: 0,
+    };
     let local = || add_as_leader(core, node.0, addr.clone(), 0);
     through_leader(core, CATCH_UP, ask, local).await
 }
@@ -279,7 +361,9 @@ pub(crate) async fn add(core: &Core, node: NodeId, addr: Text) -> Result<(), Joi
 /// Takes a node out of the group and then off the member list.
 pub(crate) async fn remove(core: &Core, node: NodeId) -> Result<(), JoinError> {
     if node.0 == core.me {
-        return Err(JoinError::Refused("a node cannot remove itself; ask another one".into()));
+        return Err(JoinError::Refused(
+            "a node cannot remove itself; ask another one".into(),
+        ));
     }
     let ask = || Ask::RemoveNode { node: node.0 };
     through_leader(core, CHANGE * 2, ask, || remove_as_leader(core, node.0)).await?;

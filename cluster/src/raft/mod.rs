@@ -38,14 +38,15 @@ pub(crate) use self::core::Core;
 pub(crate) use barrier::barrier;
 pub(crate) use membership::{add, remove};
 pub(crate) use read::catch_up;
-pub(crate) use status::status;
-pub(crate) use machine::fingerprint;
 pub(crate) use start::{Started, start};
+pub(crate) use status::status;
 
 #[cfg(test)]
 mod tests;
 
 /// A poisoned lock guards plain data here; whoever panicked left it whole.
 fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    mutex
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
 }

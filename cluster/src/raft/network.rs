@@ -3,6 +3,7 @@
 //! **Must never know:** how a link is made. Snapshot chunks take the bulk lane so that heartbeats never wait
 //! behind them.
 
+use super::core::Heard;
 use super::engine::{Engine, Peer};
 use super::rpc::{self, Answer, Ask};
 use crate::net::{AskError, Lane, Links};
@@ -17,7 +18,6 @@ use openraft::raft::{
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
-use super::core::Heard;
 
 /// Pause before asking an unreachable peer again.
 const RETRY: Duration = Duration::from_millis(50);
@@ -95,7 +95,10 @@ impl RaftNetwork<Engine> for Client {
         rpc: AppendEntriesRequest<Engine>,
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<u64>, Failure> {
-        match self.ask(Lane::Fast, &Ask::Append(rpc), option.hard_ttl()).await? {
+        match self
+            .ask(Lane::Fast, &Ask::Append(rpc), option.hard_ttl())
+            .await?
+        {
             Answer::Append(answer) => Ok(answer),
             _ => Err(unexpected()),
         }
@@ -106,7 +109,10 @@ impl RaftNetwork<Engine> for Client {
         rpc: InstallSnapshotRequest<Engine>,
         option: RPCOption,
     ) -> Result<InstallSnapshotResponse<u64>, Failure<InstallSnapshotError>> {
-        match self.ask(Lane::Bulk, &Ask::Snapshot(rpc), option.hard_ttl()).await? {
+        match self
+            .ask(Lane::Bulk, &Ask::Snapshot(rpc), option.hard_ttl())
+            .await?
+        {
             Answer::Snapshot(Ok(answer)) => Ok(answer),
             Answer::Snapshot(Err(error)) => Err(RPCError::RemoteError(RemoteError::new(
                 self.target,
@@ -121,7 +127,10 @@ impl RaftNetwork<Engine> for Client {
         rpc: VoteRequest<u64>,
         option: RPCOption,
     ) -> Result<VoteResponse<u64>, Failure> {
-        match self.ask(Lane::Fast, &Ask::Vote(rpc), option.hard_ttl()).await? {
+        match self
+            .ask(Lane::Fast, &Ask::Vote(rpc), option.hard_ttl())
+            .await?
+        {
             Answer::Vote(answer) => Ok(answer),
             _ => Err(unexpected()),
         }

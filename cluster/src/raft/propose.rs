@@ -9,9 +9,9 @@
 
 use super::core::Core;
 use super::engine::{Answers, Payload};
-use super::machine::{self, Batch, MAX_OP, Op};
+use super::machine::{self, MAX_OP};
 use super::rpc::{Answer, Ask, Fate};
-use crate::access::{Command, Millis, Reply};
+use crate::access::{Batch, Command, Millis, Op, Reply};
 use crate::codec;
 use crate::handle::{Committed, ProposeError, RequestId};
 use crate::net::AskError;
@@ -71,20 +71,44 @@ impl Proposer {
             normal: normal_queue,
             carry: None,
         };
-        (Self { urgent, normal, timeout }, queues)
+        (
+            Self {
+                urgent,
+                normal,
+                timeout,
+            },
+            queues,
+        )
     }
 
     /// Proposes and waits. Needs no runtime of the caller.
-    pub(crate) async fn propose(&self, request: RequestId, command: Command) -> Result<Committed, ProposeError> {
+    pub(crate) async fn propose(
+        &self,
+        request: RequestId,
+        command: Command,
+    ) -> Result<Committed, ProposeError> {
         let op = Op {
             request: request.0,
             command,
         };
         let fate = self.put(op, self.timeout, false)?.await;
         match fate {
-            Ok(Fate::Committed { reply: Reply::Rejected(why), .. }) => Err(ProposeError::Rejected(why)),
-            Ok(Fate::Committed { revision, time_ms, reply }) => Ok(Committed { revision, time_ms, reply }),
-            Ok(Fate::NotProposed) => Err(ProposeError::NoQuorum("no leader was found in time".into())),
+            Ok(Fate::Committed {
+                reply: Reply::Rejected(why),
+                ..
+            }) => Err(ProposeError::Rejected(why)),
+            Ok(Fate::Committed {
+                revision,
+                time_ms,
+                reply,
+            }) => Ok(Committed {
+                revision,
+                time_ms,
+                reply,
+            }),
+            Ok(Fate::NotProposed) => {
+                Err(ProposeError::NoQuorum("no leader was found in time".into()))
+            }
             Ok(Fate::Unknown) => Err(ProposeError::OutcomeUnknown),
             Err(_) => Err(ProposeError::Stopping),
         }
@@ -192,7 +216,9 @@ async fn drive(core: &Core, stamp: &AtomicU64, mut batch: Vec<Waiting>) {
 /// Answers those whose time is up.
 fn expire(batch: Vec<Waiting>) -> Vec<Waiting> {
     let now = Instant::now();
-    let (late, batch): (Vec<_>, Vec<_>) = batch.into_iter().partition(|waiting| waiting.deadline <= now);
+    let (late, batch): (Vec<_>, Vec<_>) = batch
+        .into_iter()
+        .partition(|waiting| waiting.deadline <= now);
     for waiting in late {
         let fate = match waiting.tried {
             true => Fate::Unknown,
@@ -219,7 +245,9 @@ fn give_back(batch: Vec<Waiting>) -> Vec<Waiting> {
 /// Time left for the batch as a whole.
 fn left(batch: &[Waiting]) -> Duration {
     let deadline = batch.iter().map(|waiting| waiting.deadline).max();
-    deadline.map_or(Duration::ZERO, |deadline| deadline.saturating_duration_since(Instant::now()))
+    deadline.map_or(Duration::ZERO, |deadline| {
+        deadline.saturating_duration_since(Instant::now())
+    })
 }
 
 /// Puts the batch into the log of this node; returns what has to be tried again.
@@ -309,7 +337,9 @@ async fn forward(core: &Core, leader: u64, mut batch: Vec<Waiting>) -> Vec<Waiti
 fn next_stamp(core: &Core, last: &AtomicU64) -> Millis {
     let wall = SystemTime::now()
         .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX));
+        .map_or(0, |since| {
+            u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+        });
     let stamp = wall.max(core.view.now_ms());
     last.fetch_max(stamp, Ordering::AcqRel).max(stamp)
 }

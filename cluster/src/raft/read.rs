@@ -47,7 +47,10 @@ impl Reader {
 pub(super) async fn run(core: Arc<Core>, mut queue: mpsc::Receiver<Question>) {
     let mut waiting = Vec::new();
     while queue.recv_many(&mut waiting, QUEUE).await > 0 {
-        let index = tokio::time::timeout(ROUND, round(&core)).await.ok().flatten();
+        let index = tokio::time::timeout(ROUND, round(&core))
+            .await
+            .ok()
+            .flatten();
         for question in waiting.drain(..) {
             let _ = question.send(index);
         }

@@ -4,7 +4,7 @@
 //! answered by closing the connection.
 
 use super::engine::Engine;
-use super::machine::Op;
+use crate::access::Op;
 use crate::access::{Millis, Reply, Revision, Text};
 use crate::codec::{self, CodecError};
 use openraft::error::InstallSnapshotError;

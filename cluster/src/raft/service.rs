@@ -3,9 +3,12 @@
 //! **Must never know:** sockets. Everything asked here came from a node that knows the cluster's secret; who
 //! it is comes from its connection.
 
+use super::applier::Applied;
 use super::core::Core;
+use super::engine::Engine;
 use super::rpc::{self, Answer, Ask, ChangeError, Fate, NotLeader};
 use super::{lock, membership};
+use crate::access::Op;
 use crate::net::{Identity, Refusal, Service};
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, join_all};
@@ -13,9 +16,6 @@ use openraft::error::{InstallSnapshotError, RaftError};
 use openraft::raft::{AppendEntriesRequest, InstallSnapshotRequest};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-use super::applier::Applied;
-use super::engine::Engine;
-use super::machine::Op;
 
 /// Longest wait that a peer may ask for.
 const WAIT: Duration = Duration::from_secs(30);
@@ -72,7 +72,8 @@ async fn answer(core: &Arc<Core>, from: u64, ask: Ask) -> Answer {
         Ask::Propose { ops, wait_ms } => propose(core, from, ops, bounded(wait_ms)).await,
         Ask::ReadIndex => read_index(core, from).await,
         Ask::AwaitEnforced { revision, wait_ms } => {
-            let waited = tokio::time::timeout(bounded(wait_ms), core.view.wait_enforced(revision)).await;
+            let waited =
+                tokio::time::timeout(bounded(wait_ms), core.view.wait_enforced(revision)).await;
             Answer::Enforced(waited.ok().map(|()| core.view.closed(revision)))
         }
         Ask::MayElect => Answer::MayElect(core.may_elect()),

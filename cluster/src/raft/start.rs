@@ -83,7 +83,8 @@ pub(crate) async fn start(config: ClusterConfig) -> Result<Started, StartError> 
         links: Arc::clone(&links),
         heard: Arc::clone(&heard),
     };
-    let raft_config = engine::config(&config).map_err(|error| StartError::Config(error.to_string()))?;
+    let raft_config =
+        engine::config(&config).map_err(|error| StartError::Config(error.to_string()))?;
     let raft = Raft::new(config.node.0, raft_config, network, log, applier)
         .await
         .map_err(|error| StartError::Store(format!("the stored log cannot be used: {error}")))?;
@@ -142,7 +143,9 @@ fn check(config: &ClusterConfig) -> Result<(), StartError> {
         return wrong("the cluster needs a secret");
     }
     if config.lease <= config.election.1 * 2 {
-        return wrong("the lease must be longer than two election time-outs, or a lost leader would close the whole cluster");
+        return wrong(
+            "the lease must be longer than two election time-outs, or a lost leader would close the whole cluster",
+        );
     }
     if let crate::FirstStart::Form(list) = &config.first_start
         && !list.iter().any(|(node, _)| *node == config.node)
@@ -163,13 +166,18 @@ fn identity(store: &Store, node: u64) -> Result<Identity, StoreError> {
         None => 0,
     };
     if let Some(body) = store.meta("node")? {
-        let (stored, disk): (u64, u128) = codec::decode(VERSION, &body, MAX_IDENTITY).map_err(wrong)?;
+        let (stored, disk): (u64, u128) =
+            codec::decode(VERSION, &body, MAX_IDENTITY).map_err(wrong)?;
         if stored != node {
             return Err(StoreError::Foreign(format!(
                 "the data directory belongs to node {stored}, not to node {node}"
             )));
         }
-        return Ok(Identity { node, disk, cluster });
+        return Ok(Identity {
+            node,
+            disk,
+            cluster,
+        });
     }
     if store.last()?.is_some() || store.read_snapshot()?.is_some() {
         return Err(StoreError::Damaged("the node's identity is missing".into()));
@@ -180,7 +188,11 @@ fn identity(store: &Store, node: u64) -> Result<Identity, StoreError> {
     store
         .sync_now()
         .map_err(|error| StoreError::Damaged(error.to_string()))?;
-    Ok(Identity { node, disk, cluster })
+    Ok(Identity {
+        node,
+        disk,
+        cluster,
+    })
 }
 
 /// Writes snapshots when the applier says so.
@@ -205,8 +217,14 @@ async fn settle(core: Arc<Core>, store: Arc<Store>, local: Local) {
         }
         if known == 0 && cluster != 0 {
             let body = codec::encode(VERSION, &cluster, MAX_IDENTITY).unwrap_or_default();
-            let written = store.upgrade().map(|store| store.put_meta("cluster", &body));
-            tracing::info!(cluster = format!("{cluster:032x}"), ?written, "the cluster has its id");
+            let written = store
+                .upgrade()
+                .map(|store| store.put_meta("cluster", &body));
+            tracing::info!(
+                cluster = format!("{cluster:032x}"),
+                ?written,
+                "the cluster has its id"
+            );
             local.identity.store(Arc::new(Identity {
                 cluster,
                 ..**local.identity.load()

@@ -18,10 +18,15 @@ pub(crate) fn status(core: &Core) -> ClusterStatus {
         .collect();
     let nodes = everyone.into_iter().map(|id| {
         let member = state.members.get(&NodeId(id)).cloned();
-        let matched = metrics.replication.as_ref().and_then(|all| all.get(&id).copied().flatten());
+        let matched = metrics
+            .replication
+            .as_ref()
+            .and_then(|all| all.get(&id).copied().flatten());
         let addr = peers.get(&id).map(|peer| peer.addr.clone());
         NodeStatus {
-            peer_addr: addr.or(member.as_ref().map(|member| member.peer_addr.clone())).unwrap_or_default(),
+            peer_addr: addr
+                .or(member.as_ref().map(|member| member.peer_addr.clone()))
+                .unwrap_or_default(),
             member,
             node: NodeId(id),
             voter: voters.contains(&id),

@@ -75,12 +75,20 @@ impl View {
     /// Waits until `revision` is applied; ends only then.
     pub(crate) async fn wait_applied(&self, revision: Revision) {
         // The sender lives as long as `self`.
-        let _ = self.applied.subscribe().wait_for(|at| *at >= revision).await;
+        let _ = self
+            .applied
+            .subscribe()
+            .wait_for(|at| *at >= revision)
+            .await;
     }
 
     /// Waits until `revision` is enforced; ends only then.
     pub(crate) async fn wait_enforced(&self, revision: Revision) {
-        let _ = self.enforced.subscribe().wait_for(|at| *at >= revision).await;
+        let _ = self
+            .enforced
+            .subscribe()
+            .wait_for(|at| *at >= revision)
+            .await;
     }
 
     /// Last stamp plus what has passed since, never backwards.

@@ -29,7 +29,9 @@ pub(crate) const MAX_LOG_RECORD: usize = 60 * 1024;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StoreError {
     /// The database does not open.
-    #[error("the store in {path} does not open: {text}. It was left as it is. Restore this node by adding a fresh one under a new id and removing this one")]
+    #[error(
+        "the store in {path} does not open: {text}. It was left as it is. Restore this node by adding a fresh one under a new id and removing this one"
+    )]
     Open {
         /// Where.
         path: PathBuf,
@@ -37,7 +39,9 @@ pub(crate) enum StoreError {
         text: String,
     },
     /// A record or the order of records is damaged.
-    #[error("the store is damaged: {0}. Nothing was changed. Add a fresh node under a new id and remove this one; do not delete the data and start again under the same id")]
+    #[error(
+        "the store is damaged: {0}. Nothing was changed. Add a fresh node under a new id and remove this one; do not delete the data and start again under the same id"
+    )]
     Damaged(String),
     /// The directory belongs to somebody else.
     #[error("{0}")]

@@ -35,7 +35,11 @@ pub(super) fn open(dir: &Path) -> Result<SledDisk, StoreError> {
     let new = !path.exists();
     fs::create_dir_all(&path).map_err(|error| StoreError::io(&path, &error))?;
     // Harmless while another process owns the files: it would write them again.
-    sweep(&path, |name| name.starts_with("snap.") && name.ends_with(".generating"), None)?;
+    sweep(
+        &path,
+        |name| name.starts_with("snap.") && name.ends_with(".generating"),
+        None,
+    )?;
     let db = match attempt_unlocked(&path) {
         Ok(db) => db,
         Err(text) if is_lock(&text) => {
@@ -62,7 +66,11 @@ pub(super) fn open(dir: &Path) -> Result<SledDisk, StoreError> {
         .map_err(|error| StoreError::io(&path.join("db"), &error))?;
     if new {
         for name in ["conf", "db", "", ".."] {
-            let at = if name.is_empty() { path.clone() } else { path.join(name) };
+            let at = if name.is_empty() {
+                path.clone()
+            } else {
+                path.join(name)
+            };
             File::open(&at)
                 .and_then(|file| file.sync_all())
                 .map_err(|error| StoreError::io(&at, &error))?;
@@ -99,7 +107,11 @@ fn attempt(path: &Path) -> Result<sled::Db, String> {
 }
 
 /// Deletes, or moves `aside`, the files in `path` whose name `matches`.
-fn sweep(path: &Path, matches: impl Fn(&str) -> bool, aside: Option<&Path>) -> Result<(), StoreError> {
+fn sweep(
+    path: &Path,
+    matches: impl Fn(&str) -> bool,
+    aside: Option<&Path>,
+) -> Result<(), StoreError> {
     for entry in fs::read_dir(path).map_err(|error| StoreError::io(path, &error))? {
         let entry = entry.map_err(|error| StoreError::io(path, &error))?;
         let name = entry.file_name();

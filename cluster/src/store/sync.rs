@@ -53,7 +53,9 @@ fn run(disk: &impl Disk, waiting: &mpsc::Receiver<Done>) {
             && let Err(error) = disk.flush().and_then(|()| disk.fdatasync())
         {
             tracing::error!(%error, "a write could not be made durable; this node stops");
-            failed = Some(format!("an earlier write could not be made durable: {error}"));
+            failed = Some(format!(
+                "an earlier write could not be made durable: {error}"
+            ));
         }
         for done in group {
             done(match &failed {

@@ -36,10 +36,17 @@ fn log_snapshot_and_names_come_back() {
         let read = store.read(0..=99, usize::MAX).unwrap();
         assert_eq!(read, records(3..8));
         assert_eq!(store.last().unwrap().unwrap().0, 7);
-        assert_eq!(store.read(0..=99, 250).unwrap().len(), 2, "bounded in bytes");
+        assert_eq!(
+            store.read(0..=99, 250).unwrap().len(),
+            2,
+            "bounded in bytes"
+        );
         assert_eq!(store.read(0..=99, 1).unwrap().len(), 1, "but never empty");
         assert_eq!(store.meta("vote").unwrap().unwrap(), b"v");
-        assert_eq!(store.read_snapshot().unwrap().unwrap(), (b"about".to_vec(), big));
+        assert_eq!(
+            store.read_snapshot().unwrap().unwrap(),
+            (b"about".to_vec(), big)
+        );
         assert_eq!(store.snap.len(), 5, "the former snapshot is gone");
     });
 }
@@ -109,7 +116,9 @@ fn leftovers_of_a_crash_do_not_stop_the_start() {
 fn a_record_that_sled_would_not_sync_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     with(dir.path(), |store| {
-        let error = store.append(&[(0, vec![0; MAX_LOG_RECORD + 1])]).unwrap_err();
+        let error = store
+            .append(&[(0, vec![0; MAX_LOG_RECORD + 1])])
+            .unwrap_err();
         assert!(matches!(error, StoreError::TooLarge(_)));
     });
 }

@@ -1,5 +1,12 @@
 //! Several nodes in one process, over real TCP on free ports.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, dead_code, unreachable_pub)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    dead_code,
+    unreachable_pub
+)]
 
 use gatecast_cluster::access::{
     AppId, AppSpec, Command, GrantEntry, GrantMode, Issuer, NodeId, Operations, Pattern, Resource,
@@ -56,7 +63,10 @@ impl Nodes {
     }
 
     pub fn config(&self, node: u64) -> ClusterConfig {
-        let list = self.addrs.iter().map(|(node, addr)| (NodeId(*node), addr.to_string().into()));
+        let list = self
+            .addrs
+            .iter()
+            .map(|(node, addr)| (NodeId(*node), addr.to_string().into()));
         let mut config = ClusterConfig::new(
             NodeId(node),
             self.dir.path().join(node.to_string()),
@@ -76,7 +86,9 @@ impl Nodes {
     pub async fn join(&mut self, node: u64, through: &[u64]) {
         self.addrs.insert(node, free_addr());
         let mut config = self.config(node);
-        let peers = through.iter().map(|node| self.addrs[node].to_string().into());
+        let peers = through
+            .iter()
+            .map(|node| self.addrs[node].to_string().into());
         config.first_start = FirstStart::Join(peers.collect());
         self.up.insert(node, Cluster::start(config).unwrap());
         within(20, self.up[&node].ready()).await;
@@ -96,7 +108,10 @@ impl Nodes {
     pub async fn leader(&self) -> u64 {
         eventually("a leader among those that are up", || {
             let leader = self.up.values().next()?.status().leader?.0;
-            let agreed = self.up.values().all(|c| c.status().leader == Some(NodeId(leader)));
+            let agreed = self
+                .up
+                .values()
+                .all(|c| c.status().leader == Some(NodeId(leader)));
             (agreed && self.up.contains_key(&leader)).then_some(leader)
         })
         .await
@@ -109,9 +124,14 @@ impl Nodes {
             at = at.max(cluster.catch_up().await.expect("quorum"));
         }
         eventually("equal states", || {
-            let all = self.up.values().map(|c| (c.view().revision, c.fingerprint()));
+            let all = self
+                .up
+                .values()
+                .map(|c| (c.view().revision, c.fingerprint()));
             let all: Vec<_> = all.collect();
-            all.iter().all(|one| *one == all[0] && one.0 > 0).then_some(())
+            all.iter()
+                .all(|one| *one == all[0] && one.0 > 0)
+                .then_some(())
         })
         .await;
     }
@@ -164,10 +184,18 @@ pub fn request() -> RequestId {
 
 /// Revision of a committed grant.
 pub async fn write(cluster: &Cluster, user: &str) -> Revision {
-    cluster.propose(request(), grant(user, "room")).await.expect("committed").revision
+    cluster
+        .propose(request(), grant(user, "room"))
+        .await
+        .expect("committed")
+        .revision
 }
 
 pub fn has(cluster: &Cluster, user: &str) -> bool {
     let subject = Subject::User(user.into());
-    cluster.view().grants.keys().any(|key| key.subject == subject)
+    cluster
+        .view()
+        .grants
+        .keys()
+        .any(|key| key.subject == subject)
 }

@@ -7,7 +7,10 @@
 //! **Must never know:** wire formats, sockets, HTTP, the cluster crate.
 
 pub mod actor;
+mod intents;
+pub mod mail;
 pub mod outbox;
+pub mod seat;
 pub mod state;
 
 use super::authority::{Authority, Operations, Principal, Proof};
