@@ -275,7 +275,7 @@ fn any_pattern() -> impl Strategy<Value = Pattern> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(20_000))]
+    #![proptest_config(ProptestConfig::with_cases(3_000))]
 
     #[test]
     fn covers_is_sound(outer in any_pattern(), inner in any_pattern(), names in vec(shape(), 24)) {

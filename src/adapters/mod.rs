@@ -3,3 +3,4 @@
 //! **Must never know:** each other, the cluster crate, peers, channel internals.
 
 pub mod native;
+pub mod pusher;

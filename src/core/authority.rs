@@ -46,6 +46,15 @@ pub struct Pass {
 }
 
 impl Pass {
+    /// A pass for anything, without a decision: for tests of what stands behind the door.
+    #[cfg(test)]
+    pub(crate) fn unchecked() -> Self {
+        Self {
+            operations: Operations::ALL,
+            until_ms: None,
+        }
+    }
+
     /// Whether it allows all of these at this time.
     #[must_use]
     pub fn allows(&self, operations: Operations, now: Now) -> bool {

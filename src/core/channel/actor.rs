@@ -1,179 +1,554 @@
-//! The channel actor: mailbox and timers around the channel's pure states. No decisions.
-//!
-//! A stand-in for one node: it stamps and fans out, and keeps nothing.
+//! The channel actor: mailbox and timer around the channel's pure state. No decisions.
 //!
 //! **Must never know:** any rule of order, history or presence.
+//!
+//! **Why relays are told in one queue:** `Attach` and `Deliver` must reach a relay in the order they were
+//! decided. While a relay's mailbox is full the actor waits for it and takes nothing else: back-pressure.
 
+use super::fanout::Fanout;
+use super::registry::{Ground, Stat};
+use super::state::{Birth, Effect, Input, State, Ticket};
+use super::wire::{Answer, Ask, Joined, Wire};
 use super::{
     FromPeer, Join, Leave, LinkUp, PresenceTo, PublishTo, Read, Rehome, ReplyTo, Subscriber, Tell,
 };
-use crate::core::connection::{Event, Subscribed};
-use crate::core::delivery::encoding::{EncodingId, Encodings};
-use crate::core::delivery::relay::{Attach, Deliver, Detach};
-use crate::core::ids::{ChannelKey, ConnectionId, Position};
-use crate::core::message::{Broadcast, Occupancy, Publication, Receipt};
+use crate::core::authority::{Operations, Pass, Reason};
+use crate::core::clock::Now;
+use crate::core::connection::{DeliveryMode, Event, Subscribed};
+use crate::core::delivery::relay::{Attach, Deliver, Detach, Relay};
+use crate::core::error::Refusal;
+use crate::core::ids::ChannelKey;
+use crate::core::message::{Broadcast, Member, Occupancy, Publication, Receipt};
+use actix::dev::ToEnvelope;
 use actix::prelude::*;
-use bytes::Bytes;
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+pub use super::registry::Channels;
+
+/// Messages that may wait for one channel before its peers' links feel it.
+const MAILBOX: usize = 1_024;
+/// How long a stopped channel still passes on what was sent to its old address.
+const LINGER: Duration = Duration::from_secs(30);
+/// How often the app's limits are looked up, ms.
+const LIMITS_MS: u64 = 1_000;
 
 /// One channel on this node.
 #[derive(Debug)]
 pub struct Channel {
     key: Arc<ChannelKey>,
-    encodings: Arc<Encodings>,
-    subscribers: BTreeMap<ConnectionId, Subscriber>,
-    seq: u64,
+    state: State,
+    fan: Fanout<Addr<Relay>>,
+    waiting: HashMap<Ticket, Waiting>,
+    tickets: Ticket,
+    /// What waits for a full relay, in order.
+    queue: VecDeque<(Addr<Relay>, ToRelay)>,
+    ground: Arc<Ground>,
+    stat: Arc<Stat>,
+    effects: Vec<Effect>,
+    timer: Option<(u64, SpawnHandle)>,
+    limits_due: u64,
+    retired: bool,
+}
+
+/// Who waits for an answer.
+#[derive(Debug)]
+enum Waiting {
+    Publish(ReplyTo),
+    Join(Box<Joiner>),
+    Presence { tell: Recipient<Tell>, tag: u64 },
+    Occupancy(oneshot::Sender<Result<Occupancy, Refusal>>),
+    Members(oneshot::Sender<Result<Arc<[Member]>, Refusal>>),
+    History(oneshot::Sender<Result<Vec<Arc<Publication>>, Refusal>>),
+    Last(oneshot::Sender<Result<Option<Arc<Publication>>, Refusal>>),
+}
+
+#[derive(Debug)]
+struct Joiner {
+    subscriber: Subscriber,
+    granted: Operations,
+    mode: DeliveryMode,
+    echo: bool,
+    tag: u64,
+}
+
+/// A message for a relay.
+#[derive(Debug)]
+enum ToRelay {
+    Attach(Attach),
+    Detach(Detach),
+    Deliver(Deliver),
+}
+
+impl ToRelay {
+    /// Gives it back when the mailbox is full; a relay that is gone needs nothing.
+    fn offer(self, relay: &Addr<Relay>) -> Result<(), Self> {
+        fn full<M>(sent: Result<(), SendError<M>>, back: fn(M) -> ToRelay) -> Result<(), ToRelay> {
+            match sent {
+                Ok(()) | Err(SendError::Closed(_)) => Ok(()),
+                Err(SendError::Full(message)) => Err(back(message)),
+            }
+        }
+        #[cfg(test)]
+        let Some(this) = tests::tapped(relay, self) else {
+            return Ok(());
+        };
+        #[cfg(not(test))]
+        let this = self;
+        match this {
+            Self::Attach(message) => full(relay.try_send(message), Self::Attach),
+            Self::Detach(message) => full(relay.try_send(message), Self::Detach),
+            Self::Deliver(message) => full(relay.try_send(message), Self::Deliver),
+        }
+    }
+
+    async fn push(self, relay: &Addr<Relay>) {
+        let _closed = match self {
+            Self::Attach(message) => relay.send(message).await,
+            Self::Detach(message) => relay.send(message).await,
+            Self::Deliver(message) => relay.send(message).await,
+        };
+    }
+}
+
+impl Channel {
+    /// A channel for the registry to start.
+    pub(super) fn new(birth: Birth, ground: Arc<Ground>, stat: Arc<Stat>) -> Self {
+        let mut effects = Vec::new();
+        let (key, tickets) = (birth.key.clone(), birth.seed);
+        let now = ground.now();
+        let state = State::new(birth, now, &mut effects);
+        Self {
+            key,
+            state,
+            fan: Fanout::new(),
+            waiting: HashMap::new(),
+            tickets: tickets >> 1,
+            queue: VecDeque::new(),
+            ground,
+            stat,
+            effects,
+            timer: None,
+            limits_due: now.mono_ms + LIMITS_MS,
+            retired: false,
+        }
+    }
+
+    fn feed(&mut self, input: Input, cx: &mut Context<Self>) {
+        let now = self.ground.now();
+        if now.mono_ms >= self.limits_due {
+            self.limits_due = now.mono_ms + LIMITS_MS;
+            self.state.set_limits(self.ground.limits(self.key.app));
+        }
+        let mut effects = std::mem::take(&mut self.effects);
+        self.state.handle(input, now, &mut effects);
+        self.carry_out(effects, now, cx);
+    }
+
+    fn carry_out(&mut self, mut effects: Vec<Effect>, now: Now, cx: &mut Context<Self>) {
+        for effect in effects.drain(..) {
+            match effect {
+                Effect::Deliver(broadcast) => self.deliver(broadcast),
+                Effect::Send { to, wire } => self.send(to, &wire, now),
+                Effect::Answer { ticket, answer } => self.answer(ticket, answer),
+                Effect::Forget(ticket) => drop(self.waiting.remove(&ticket)),
+                Effect::Retire => self.retire(cx),
+            }
+        }
+        self.effects = effects;
+        self.stat.set(self.state.occupancy());
+        self.drain(cx);
+        self.set_timer(now, cx);
+    }
+
+    fn send(&mut self, to: crate::core::ids::NodeId, wire: &Wire, now: Now) {
+        if self.ground.send(to, &self.key, wire) {
+            return;
+        }
+        if let Wire::Request { request, .. } = wire {
+            // Has no effects; the request stays pending until the link is back or its time is up.
+            let unsent = Input::Unsent(*request);
+            self.state.handle(unsent, now, &mut Vec::new());
+        }
+    }
+
+    fn ask(&mut self, ask: Ask, waiting: Waiting, cx: &mut Context<Self>) {
+        self.tickets += 1;
+        let ticket = self.tickets;
+        self.waiting.insert(ticket, waiting);
+        self.feed(Input::Ask { ticket, ask }, cx);
+    }
+
+    /// Encodes once per encoding in use, and hands one message to each worker with subscribers.
+    fn deliver(&mut self, broadcast: Broadcast) {
+        if self.fan.is_empty() {
+            return;
+        }
+        let encodings = &self.ground.encodings;
+        let encode = |id| Some((id, encodings.encode(id, &self.key, &broadcast)?));
+        let frames: Arc<[_]> = self.fan.encodings().filter_map(encode).collect();
+        if frames.is_empty() && !self.fan.has_sessions() {
+            return;
+        }
+        let (except, publisher) = match &broadcast {
+            Broadcast::Message(one) => (one.draft.except, one.draft.connection),
+            Broadcast::Presence(_) | Broadcast::Count(_) => (None, None),
+        };
+        let message = Deliver {
+            channel: self.key.clone(),
+            frames,
+            broadcast,
+            except,
+            publisher,
+        };
+        for relay in self.fan.relays() {
+            offer(&mut self.queue, relay, ToRelay::Deliver(message.clone()));
+        }
+    }
+
+    fn answer(&mut self, ticket: Ticket, answer: Result<Answer, Refusal>) {
+        let Some(waiting) = self.waiting.remove(&ticket) else {
+            return;
+        };
+        match (waiting, answer) {
+            (Waiting::Publish(reply), Ok(Answer::Receipt(receipt))) => {
+                published(reply, Ok(receipt), &self.key);
+            }
+            (Waiting::Publish(reply), Err(refusal)) => published(reply, Err(refusal), &self.key),
+            (Waiting::Join(joiner), Ok(Answer::Joined(joined))) => self.attach(*joiner, *joined),
+            (Waiting::Join(joiner), Err(refusal)) => {
+                joiner
+                    .subscriber
+                    .tell
+                    .do_send(Tell(Event::SubscribeRefused {
+                        channel: self.key.clone(),
+                        refusal,
+                        tag: joiner.tag,
+                    }));
+            }
+            (Waiting::Presence { tell, tag }, answer) => {
+                tell.do_send(Tell(Event::PresenceDone {
+                    channel: self.key.clone(),
+                    tag,
+                    refusal: answer.err(),
+                }));
+            }
+            (Waiting::Occupancy(to), answer) => {
+                reply(to, answer, |one| match one {
+                    Answer::Occupancy(counts) => Some(counts),
+                    other => unexpected(&other),
+                });
+            }
+            (Waiting::Members(to), answer) => {
+                reply(to, answer, |one| match one {
+                    Answer::Members(members) => Some(members),
+                    other => unexpected(&other),
+                });
+            }
+            (Waiting::History(to), answer) => {
+                reply(to, answer, |one| match one {
+                    Answer::History(page) => Some(page),
+                    other => unexpected(&other),
+                });
+            }
+            (Waiting::Last(to), answer) => {
+                reply(to, answer, |one| match one {
+                    Answer::Last(last) => Some(last),
+                    other => unexpected(&other),
+                });
+            }
+            (Waiting::Publish(_) | Waiting::Join(_), Ok(other)) => {
+                unexpected::<()>(&other);
+            }
+        }
+    }
+
+    fn attach(&mut self, joiner: Joiner, joined: Joined) {
+        let Subscriber {
+            connection,
+            relay,
+            worker,
+            encoding,
+            tell: _,
+        } = joiner.subscriber;
+        let seat = (worker, relay.clone());
+        self.fan.attach(connection, seat, encoding, joiner.mode);
+        let message = Attach {
+            channel: self.key.clone(),
+            connection,
+            mode: joiner.mode,
+            encoding,
+            echo: joiner.echo,
+            subscribed: Box::new(Subscribed {
+                channel: self.key.clone(),
+                tag: joiner.tag,
+                granted: joiner.granted,
+                position: joined.position,
+                backlog: joined.backlog.publications,
+                continuous: joined.backlog.continuous,
+                members: joined.members,
+                occupancy: joined.occupancy,
+            }),
+        };
+        offer(&mut self.queue, &relay, ToRelay::Attach(message));
+    }
+
+    /// Waits for full relays; nothing else is taken from the mailbox meanwhile.
+    fn drain(&mut self, cx: &mut Context<Self>) {
+        if self.queue.is_empty() {
+            return;
+        }
+        let queue = std::mem::take(&mut self.queue);
+        let all = async move {
+            for (relay, message) in queue {
+                message.push(&relay).await;
+            }
+        };
+        cx.wait(all.into_actor(self));
+    }
+
+    fn set_timer(&mut self, now: Now, cx: &mut Context<Self>) {
+        let at = self.state.wake_at();
+        if let Some((set, handle)) = self.timer {
+            if set <= at && set > now.mono_ms {
+                return;
+            }
+            cx.cancel_future(handle);
+        }
+        let wait = Duration::from_millis(at.saturating_sub(now.mono_ms).max(1));
+        let handle = cx.run_later(wait, |channel, cx| {
+            channel.timer = None;
+            if !channel.retired {
+                channel.feed(Input::Wake, cx);
+            }
+        });
+        self.timer = Some((now.mono_ms + wait.as_millis() as u64, handle));
+    }
+
+    /// Leaves the registry, so that the next one who looks starts a new channel, and passes on what still
+    /// comes to this address.
+    fn retire(&mut self, cx: &mut Context<Self>) {
+        if !self.retired && self.ground.forget(&self.key, &self.stat) {
+            self.retired = true;
+            cx.run_later(LINGER, |_, cx| cx.stop());
+        }
+    }
+
+    /// The message, unless this channel has stopped: then it goes to its successor.
+    fn unless_retired<M>(&self, message: M) -> Option<M>
+    where
+        M: Message + Send + 'static,
+        M::Result: Send,
+        Self: Handler<M>,
+        Context<Self>: ToEnvelope<Self, M>,
+    {
+        if !self.retired {
+            return Some(message);
+        }
+        Channels::on(&self.ground).get(&self.key).do_send(message);
+        None
+    }
+}
+
+fn offer(queue: &mut VecDeque<(Addr<Relay>, ToRelay)>, relay: &Addr<Relay>, message: ToRelay) {
+    // Once one had to wait, all wait: order.
+    let waiting = if queue.is_empty() {
+        message.offer(relay).err()
+    } else {
+        Some(message)
+    };
+    queue.extend(waiting.map(|message| (relay.clone(), message)));
+}
+
+fn published(to: ReplyTo, answer: Result<Receipt, Refusal>, key: &Arc<ChannelKey>) {
+    match (to, answer) {
+        (ReplyTo::Once(to), answer) => drop(to.send(answer)),
+        (ReplyTo::Connection { tell, tag, ack }, Ok(receipt)) => {
+            if ack {
+                tell.do_send(Tell(Event::Published { tag, receipt }));
+            }
+        }
+        (ReplyTo::Connection { tell, tag, ack: _ }, Err(refusal)) => {
+            tell.do_send(Tell(Event::PublishRefused {
+                channel: key.clone(),
+                tag,
+                refusal,
+            }));
+        }
+    }
+}
+
+fn reply<T>(
+    to: oneshot::Sender<Result<T, Refusal>>,
+    answer: Result<Answer, Refusal>,
+    pick: impl FnOnce(Answer) -> Option<T>,
+) {
+    let answer = answer.and_then(|one| pick(one).ok_or(Refusal::Unavailable("confused home")));
+    drop(to.send(answer));
+}
+
+fn unexpected<T>(answer: &Answer) -> Option<T> {
+    tracing::error!(?answer, "a channel's home answered another question");
+    None
+}
+
+fn denied(pass: &Pass, needs: Operations, now: Now) -> Option<Refusal> {
+    (!pass.allows(needs, now)).then_some(Refusal::Denied(Reason::NotGranted(needs)))
 }
 
 impl Actor for Channel {
     type Context = Context<Self>;
-}
 
-impl Channel {
-    fn position(&self) -> Position {
-        Position {
-            epoch: 1,
-            seq: self.seq,
-        }
+    fn started(&mut self, cx: &mut Context<Self>) {
+        cx.set_mailbox_capacity(MAILBOX);
+        let effects = std::mem::take(&mut self.effects);
+        self.carry_out(effects, self.ground.now(), cx);
     }
 }
 
 impl Handler<Join> for Channel {
     type Result = ();
-    fn handle(&mut self, join: Join, _cx: &mut Context<Self>) {
-        let subscribed = Subscribed {
-            channel: self.key.clone(),
-            tag: join.request.tag,
-            granted: join.pass.operations(),
-            position: self.position(),
-            backlog: Vec::new(),
-            continuous: true,
-            members: None,
-            occupancy: Occupancy::default(),
+    fn handle(&mut self, message: Join, cx: &mut Context<Self>) {
+        let Some(join) = self.unless_retired(message) else {
+            return;
         };
-        join.subscriber.relay.do_send(Attach {
-            channel: self.key.clone(),
+        let request = *join.request;
+        if let Some(refusal) = denied(&join.pass, request.needs, self.ground.now()) {
+            let channel = self.key.clone();
+            return join.subscriber.tell.do_send(Tell(Event::SubscribeRefused {
+                channel,
+                refusal,
+                tag: request.tag,
+            }));
+        }
+        let ask = Ask::Join {
             connection: join.subscriber.connection,
-            mode: join.request.delivery,
-            encoding: join.subscriber.encoding,
-            echo: join.request.echo,
-            subscribed: Box::new(subscribed),
-        });
-        let id = join.subscriber.connection;
-        self.subscribers.insert(id, join.subscriber);
+            start: request.start,
+            member: request.member.map(|one| (one.client, one.data)),
+            with_members: request.with_members,
+            subscribers: 0,
+        };
+        let joiner = Joiner {
+            subscriber: join.subscriber,
+            granted: join.pass.operations(),
+            mode: request.delivery,
+            echo: request.echo,
+            tag: request.tag,
+        };
+        self.ask(ask, Waiting::Join(Box::new(joiner)), cx);
     }
 }
 
 impl Handler<Leave> for Channel {
     type Result = ();
-    fn handle(&mut self, leave: Leave, _cx: &mut Context<Self>) {
-        if let Some(gone) = self.subscribers.remove(&leave.connection) {
-            gone.relay.do_send(Detach {
-                channel: self.key.clone(),
-                connection: leave.connection,
-            });
+    fn handle(&mut self, message: Leave, cx: &mut Context<Self>) {
+        let Some(Leave { connection, gone }) = self.unless_retired(message) else {
+            return;
+        };
+        let joins = |one: &Waiting| matches!(one, Waiting::Join(joiner) if joiner.subscriber.connection == connection);
+        self.waiting.retain(|_, one| !joins(one));
+        if let Some(relay) = self.fan.detach(connection) {
+            let channel = self.key.clone();
+            let message = Detach {
+                channel,
+                connection,
+            };
+            offer(&mut self.queue, &relay, ToRelay::Detach(message));
         }
+        self.feed(Input::Leave { connection, gone }, cx);
     }
 }
 
 impl Handler<PublishTo> for Channel {
     type Result = ();
-    fn handle(&mut self, publish: PublishTo, _cx: &mut Context<Self>) {
-        self.seq += 1;
-        let receipt = Receipt {
-            position: self.position(),
-            timetoken: self.seq,
-            duplicate: false,
+    fn handle(&mut self, message: PublishTo, cx: &mut Context<Self>) {
+        let Some(message) = self.unless_retired(message) else {
+            return;
         };
-        let (except, publisher) = (publish.draft.except, publish.draft.connection);
-        let broadcast = Broadcast::Message(Arc::new(Publication {
-            draft: publish.draft,
-            position: receipt.position,
-            timetoken: receipt.timetoken,
-        }));
-        let mut workers: BTreeMap<u16, (Addr<_>, Vec<EncodingId>)> = BTreeMap::new();
-        for one in self.subscribers.values() {
-            let (_, encodings) = workers
-                .entry(one.worker)
-                .or_insert_with(|| (one.relay.clone(), Vec::new()));
-            if !encodings.contains(&one.encoding) {
-                encodings.push(one.encoding);
+        match denied(&message.pass, Operations::PUBLISH, self.ground.now()) {
+            Some(refusal) => published(message.reply, Err(refusal), &self.key),
+            None => {
+                let waiting = Waiting::Publish(message.reply);
+                self.ask(Ask::Publish(message.draft), waiting, cx);
             }
         }
-        for (relay, encodings) in workers.into_values() {
-            let frames: Vec<(EncodingId, Bytes)> = encodings
-                .into_iter()
-                .filter_map(|id| Some((id, self.encodings.encode(id, &self.key, &broadcast)?)))
-                .collect();
-            relay.do_send(Deliver {
+    }
+}
+
+impl Handler<PresenceTo> for Channel {
+    type Result = ();
+    fn handle(&mut self, message: PresenceTo, cx: &mut Context<Self>) {
+        let Some(message) = self.unless_retired(message) else {
+            return;
+        };
+        let (request, connection) = (*message.request, message.connection);
+        let (tell, tag) = (message.tell, request.tag);
+        if let Some(refusal) = denied(&message.pass, Operations::PRESENCE, self.ground.now()) {
+            return tell.do_send(Tell(Event::PresenceDone {
                 channel: self.key.clone(),
-                frames: frames.into(),
-                broadcast: broadcast.clone(),
-                except,
-                publisher,
-            });
-        }
-        match publish.reply {
-            ReplyTo::Connection {
-                tell,
                 tag,
-                ack: true,
-            } => tell.do_send(Tell(Event::Published { tag, receipt })),
-            ReplyTo::Connection { .. } => {}
-            ReplyTo::Once(answer) => {
-                let _ = answer.send(Ok(receipt));
+                refusal: Some(refusal),
+            }));
+        }
+        let ask = match request.member {
+            Some(member) => Ask::Present {
+                connection,
+                client: member.client,
+                data: member.data,
+            },
+            None => Ask::Absent {
+                connection,
+                client: request.client,
+            },
+        };
+        self.ask(ask, Waiting::Presence { tell, tag }, cx);
+    }
+}
+
+impl Handler<Read> for Channel {
+    type Result = ();
+    fn handle(&mut self, message: Read, cx: &mut Context<Self>) {
+        match self.unless_retired(message) {
+            None => {}
+            Some(Read::Occupancy(to)) => self.ask(Ask::Occupancy, Waiting::Occupancy(to), cx),
+            Some(Read::Members(to)) => self.ask(Ask::Members, Waiting::Members(to), cx),
+            Some(Read::History(page, to)) => {
+                self.ask(Ask::History(page), Waiting::History(to), cx);
             }
+            Some(Read::Last(to)) => self.ask(Ask::Last, Waiting::Last(to), cx),
         }
     }
 }
 
-macro_rules! not_yet {
-    ($($message:ty),*) => { $(impl Handler<$message> for Channel {
-        type Result = ();
-        fn handle(&mut self, _message: $message, _cx: &mut Context<Self>) {}
-    })* };
-}
-not_yet!(PresenceTo, Read, FromPeer, LinkUp, Rehome);
-
-/// Finds or starts channel actors. Asked when somebody joins or publishes over HTTP, never per message of a
-/// subscribed connection (which keeps the address).
-#[derive(Clone, Debug)]
-pub struct Channels {
-    encodings: Arc<Encodings>,
-    arbiters: Arc<[ArbiterHandle]>,
-    known: Arc<Mutex<HashMap<Arc<ChannelKey>, Addr<Channel>>>>,
-}
-
-impl Channels {
-    /// A registry whose actors run on these arbiters.
-    #[must_use]
-    pub fn new(encodings: Arc<Encodings>, arbiters: &[ArbiterHandle]) -> Self {
-        Self {
-            encodings,
-            arbiters: arbiters.into(),
-            known: Arc::default(),
+impl Handler<FromPeer> for Channel {
+    type Result = ();
+    fn handle(&mut self, message: FromPeer, cx: &mut Context<Self>) {
+        if let Some(FromPeer { from, wire }) = self.unless_retired(message) {
+            self.feed(Input::From { from, wire }, cx);
         }
     }
+}
 
-    /// The channel's actor on this node, started if need be.
-    #[must_use]
-    pub fn get(&self, key: &Arc<ChannelKey>) -> Addr<Channel> {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(channel) = known.get(key) {
-            return channel.clone();
+impl Handler<LinkUp> for Channel {
+    type Result = ();
+    fn handle(&mut self, message: LinkUp, cx: &mut Context<Self>) {
+        if !self.retired {
+            self.feed(Input::LinkUp(message.0), cx);
         }
-        let channel = Channel {
-            key: key.clone(),
-            encodings: self.encodings.clone(),
-            subscribers: BTreeMap::new(),
-            seq: 0,
-        };
-        let addr = match self.arbiters.first() {
-            Some(arbiter) => Channel::start_in_arbiter(arbiter, move |_| channel),
-            None => channel.start(),
-        };
-        known.insert(key.clone(), addr.clone());
-        addr
     }
 }
+
+impl Handler<Rehome> for Channel {
+    type Result = ();
+    fn handle(&mut self, message: Rehome, cx: &mut Context<Self>) {
+        if !self.retired {
+            self.feed(Input::Rehome(message.0), cx);
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "actor_tests.rs"]
+mod tests;

@@ -148,7 +148,7 @@ pub enum DeliveryMode {
 }
 
 /// Where a subscription begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Start {
     /// With the next publication.
     Now,
