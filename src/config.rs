@@ -93,9 +93,9 @@ keys! {
     election_min_ms: u64 = 500, Number, "Shortest silence before a node stands for election";
     election_max_ms: u64 = 1_000, Number, "Longest silence before a node stands for election";
     propose_timeout_ms: u64 = 5_000, Number, "Longest wait for a change before its outcome is called unknown";
-    snapshot_after: u64 = 10_000, Number, "Changes since the last snapshot that trigger a new one";
+    snapshot_after: u64 = 20_000, Number, "Changes since the last snapshot that trigger a new one";
     keep_entries: u64 = 4_000, Number, "Log entries kept behind a snapshot, for nodes that were away briefly";
-    allow_plaintext_peers: bool = false, Switch, "The network between the nodes is private: peers may be beyond loopback";
+    allow_plaintext_peers: bool = false, Switch, "Peers may link beyond loopback without encryption: only on a private network";
 }
 
 fn loopback(port: u16) -> SocketAddr {

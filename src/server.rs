@@ -67,9 +67,9 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     };
     let cluster = Cluster::start(cluster_config(&config, public_url.clone()))?;
     let authority = Arc::new(Authority::new(cluster.clone()));
-    let plane = Plane::start(&cluster, authority);
+    let plane = Plane::start(&cluster, &authority, threads(&config));
     let rooms = Rooms {
-        broker: plane.broker.clone(),
+        broker: plane.broker(),
         catalog: Arc::new(tables::catalog()),
         meter: Meter::default(),
         life: Life::default(),
@@ -134,20 +134,21 @@ fn public_server(
     config: &Config,
     port: Reserved,
 ) -> Result<ServerHandle, ServeError> {
-    let (plane, native) = (plane.clone(), rooms.native(Gate::Keys));
+    let (broker, native) = (
+        web::Data::new(rooms.broker.clone()),
+        rooms.native(Gate::Keys),
+    );
+    let workers = plane.workers();
     let factory = move || {
         App::new()
+            .app_data(broker.clone())
             .app_data(native.clone())
-            .configure(|service| plane.configure(service))
+            .configure(|service| workers.configure(service))
             .configure(native::routes)
             .configure(console::public_routes)
     };
-    let threads = match config.workers {
-        0 => std::thread::available_parallelism().map_or(1, usize::from),
-        given => given,
-    };
     let server = HttpServer::new(factory)
-        .workers(threads)
+        .workers(threads(config))
         .keep_alive(config.keep_alive)
         .client_request_timeout(config.request_timeout)
         .client_disconnect_timeout(Duration::from_secs(2))
@@ -189,6 +190,14 @@ fn internal_server(
         .listen(port.listen(128)?)?
         .run();
     Ok(spawned(server))
+}
+
+/// Worker threads: as asked, or one per core.
+fn threads(config: &Config) -> usize {
+    match config.workers {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        given => given,
+    }
 }
 
 fn spawned(server: actix_web::dev::Server) -> ServerHandle {

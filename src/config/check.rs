@@ -90,7 +90,7 @@ pub struct Config {
     pub snapshot_after: u64,
     /// Log entries kept behind a snapshot.
     pub keep_entries: u64,
-    /// Peers may be beyond loopback without encryption.
+    /// Whether peers may link beyond loopback without encryption.
     pub allow_plaintext_peers: bool,
 }
 

@@ -87,18 +87,16 @@ impl Environment {
                 foreign(&variable, &name)?;
                 continue;
             };
-            let wrong = |what| Err(ConfigError(format!("{variable} is not {what}")));
             let value = match key.kind {
                 Kind::Text | Kind::Secret => Value::from(text),
-                Kind::Number => match text.parse::<u64>() {
-                    Ok(number) => Value::from(number),
-                    Err(_bad) => return wrong("a whole number"),
-                },
-                Kind::Switch => match text.as_str() {
-                    "true" | "1" => Value::from(true),
-                    "false" | "0" => Value::from(false),
-                    _other => return wrong("true or false"),
-                },
+                Kind::Number => Value::from(
+                    text.parse::<u64>()
+                        .map_err(|_bad| ConfigError(format!("{variable} is not a whole number")))?,
+                ),
+                Kind::Switch => Value::from(
+                    text.parse::<bool>()
+                        .map_err(|_bad| ConfigError(format!("{variable} is not true or false")))?,
+                ),
             };
             dict.insert(name, value);
         }

@@ -66,11 +66,10 @@ mod tests {
     use std::sync::Arc;
 
     async fn get(path: &str, life: Life) -> (u16, String) {
-        let broker = Broker {
-            authority: Arc::new(Authority::fixed(State::default(), 1)),
-            channels: Channels::new(Arc::new(Encodings::default()), &[]),
-            relays: crate::core::delivery::relays::Relays::default(),
-        };
+        let broker = Broker::new(
+            Arc::new(Authority::fixed(State::default(), 1)),
+            Channels::new(Arc::new(Encodings::default()), &[]),
+        );
         let app = App::new()
             .app_data(web::Data::new(broker))
             .app_data(web::Data::new(life))

@@ -18,12 +18,11 @@ use tokio::sync::oneshot;
 /// How long a node has to answer.
 pub const ANSWER: Duration = Duration::from_secs(2);
 
+/// A listing on its way.
+pub type Listing = Pin<Box<dyn Future<Output = Result<Vec<ConnectionInfo>, Refusal>> + Send>>;
+
 /// Lists this node's own connections.
-pub type LocalConnections = Arc<
-    dyn Fn(ConnectionFilter) -> Pin<Box<dyn Future<Output = Vec<ConnectionInfo>> + Send>>
-        + Send
-        + Sync,
->;
+pub type LocalConnections = Arc<dyn Fn(ConnectionFilter) -> Listing + Send + Sync>;
 
 type Asked = HashMap<u64, (NodeId, oneshot::Sender<Option<Found>>)>;
 
@@ -78,13 +77,13 @@ impl Questions {
     }
 }
 
-/// Answers a question of another node.
-pub async fn answer(channels: &Channels, local: &LocalConnections, query: Query) -> Found {
+/// Answers a question of another node; nothing when this node cannot say all of it.
+pub async fn answer(channels: &Channels, local: &LocalConnections, query: Query) -> Option<Found> {
     match query {
         Query::Occupied { app, prefix, limit } => {
             let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-            Found::Occupied(channels.occupied_here(app, &prefix, limit))
+            Some(Found::Occupied(channels.occupied_here(app, &prefix, limit)))
         }
-        Query::Connections(filter) => Found::Connections(local(filter).await),
+        Query::Connections(filter) => local(filter).await.ok().map(Found::Connections),
     }
 }

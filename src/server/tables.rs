@@ -4,7 +4,7 @@
 //! **Must never know:** what a setting does.
 
 use crate::adapters::native::catalog::{Catalog, DoorSpec, SettingKind, SettingSpec};
-use crate::core::authority::{OpenRule, Operations, Pattern};
+use crate::adapters::pusher;
 use crate::core::limits;
 
 /// All dialects and settings of this build.
@@ -19,7 +19,7 @@ pub(super) fn catalog() -> Catalog {
         name,
         kind: SettingKind::Switch,
     };
-    let limits = [
+    let own = [
         limits::SUBSCRIPTIONS_PER_CONNECTION,
         limits::CONNECTIONS_PER_NODE,
         limits::OUTBOX_BYTES,
@@ -27,29 +27,18 @@ pub(super) fn catalog() -> Catalog {
         limits::HISTORY_MS,
         limits::PRESENCE_CLIENTS,
     ];
-    let switches = [
-        "client_events",
-        "user_sign_in",
-        "authorized_connections",
-        "grants_open_channels",
-        "subscription_count",
-    ];
-    let limits = limits.map(|limit| number(limit.name));
+    let numbers = own.into_iter().chain(pusher::limits::NUMBERS);
+    let switches = pusher::limits::SWITCHES.into_iter();
     Catalog {
         doors: vec![
-            door("pusher", pusher_open()),
+            door(pusher::DIALECT, pusher::default_open()),
             door("ably", Vec::new()),
             door("pubnub", Vec::new()),
             door("realtime", Vec::new()),
         ],
-        settings: limits.into_iter().chain(switches.map(switch)).collect(),
+        settings: numbers
+            .map(|setting| number(setting.name))
+            .chain(switches.map(|setting| switch(setting.name)))
+            .collect(),
     }
-}
-
-// MERGE: becomes `adapters::pusher::default_open()`.
-fn pusher_open() -> Vec<OpenRule> {
-    vec![OpenRule {
-        pattern: Pattern::Except(vec!["presence-".into(), "private-".into()]),
-        operations: Operations::SUBSCRIBE,
-    }]
 }

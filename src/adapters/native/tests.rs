@@ -12,7 +12,6 @@ use crate::core::authority::{
 use crate::core::broker::Broker;
 use crate::core::channel::actor::Channels;
 use crate::core::delivery::encoding::Encodings;
-use crate::core::delivery::relays::Relays;
 use actix_web::http::Method;
 use actix_web::test::{TestRequest, call_service, init_service, read_body};
 use actix_web::{App as Web, web};
@@ -91,11 +90,7 @@ fn state() -> State {
 async fn ask(gate: Gate, request: TestRequest) -> (u16, Option<String>, Value) {
     let authority = Arc::new(Authority::fixed(state(), 1000));
     let channels = Channels::new(Arc::new(Encodings::default()), &[]);
-    let broker = Broker {
-        authority,
-        channels,
-        relays: Relays::default(),
-    };
+    let broker = Broker::new(authority, channels);
     let native = Native {
         gate,
         catalog: Arc::new(Catalog {

@@ -5,10 +5,10 @@
     clippy::panic
 )]
 use super::*;
-use crate::core::connection::{Frame, NewMember, PresenceRequest, Start, Subscribe};
+use crate::core::connection::{Frame, NewMember, Start, Subscribe};
 use crate::core::delivery::encoding::{Encoder, Encoding, EncodingId, Encodings};
 use crate::core::ids::{AppId, ConnectionId, NodeId};
-use crate::core::message::{ContentKind, Draft, PresenceAction};
+use crate::core::message::{ContentKind, Draft};
 use crate::core::nodes::Members;
 use bytes::Bytes;
 use std::sync::Mutex;

@@ -22,10 +22,7 @@ fn broker(change: impl FnOnce(&mut Application)) -> Broker {
 
 fn over(authority: Arc<Authority>) -> Broker {
     let channels = Channels::new(Arc::default(), &[]);
-    Broker {
-        authority,
-        channels,
-    }
+    Broker::new(authority, channels)
 }
 
 /// The query that signs a request; `more` is in order and un-escaped.
