@@ -39,7 +39,7 @@ pub fn encoder() -> Box<dyn Encoder> {
 #[must_use]
 pub fn default_open() -> Vec<OpenRule> {
     vec![OpenRule {
-        pattern: Pattern::Except(vec!["private-".into(), "presence-".into()]),
+        pattern: Pattern::Except(vec!["presence-".into(), "private-".into()]),
         operations: Operations::SUBSCRIBE,
     }]
 }
