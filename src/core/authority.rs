@@ -21,11 +21,13 @@ pub use gatecast_cluster::{
 };
 
 mod catchup;
+#[cfg(test)]
+pub(crate) mod fixture;
 mod judge;
 #[cfg(test)]
 mod tests;
 
-pub use operator::{JoinError, Member, NodeStatus, PatternText};
+pub use operator::{JoinError, Member, NodeStatus};
 
 use super::clock::Now;
 use super::error::Refusal;
