@@ -117,6 +117,11 @@ impl Config {
             true => raw.peer.to_string(),
             false => host_port("peer_addr", &raw.peer_addr)?.to_owned(),
         };
+        if !raw.peer.ip().is_loopback() && !raw.allow_plaintext_peers {
+            return wrong(
+                "`peer` is beyond loopback, where links between nodes are not encrypted yet: set `allow_plaintext_peers` if that network is private",
+            );
+        }
         let first_start = first_start(&raw, &peer_addr)?;
         let alone = raw.join.is_empty() && raw.cluster.split(',').count() <= 1;
         let local = |addr: &SocketAddr| addr.ip().is_loopback();
@@ -363,7 +368,10 @@ mod tests {
     fn whatever_others_can_reach_needs_its_secrets() {
         let three = "1=127.0.0.1:7601,2=127.0.0.1:7602,3=127.0.0.1:7603";
         let error = |change: fn(&mut Raw)| checked(change).err().unwrap_or_default();
-        assert!(error(|raw| raw.peer = "0.0.0.0:7601".parse().unwrap()).contains("cluster_secret"));
+        let wide: SocketAddr = "0.0.0.0:7601".parse().unwrap();
+        assert!(error(|raw| raw.peer = "0.0.0.0:7601".parse().unwrap()).contains("plaintext"));
+        let private = checked(|raw| (raw.peer, raw.allow_plaintext_peers) = (wide, true));
+        assert!(private.err().unwrap_or_default().contains("cluster_secret"));
         assert!(error(|raw| raw.join = "a:1".into()).contains("cluster_secret"));
         assert!(error(|raw| raw.public = "0.0.0.0:6001".parse().unwrap()).contains("admin_token"));
         assert!(

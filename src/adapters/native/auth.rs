@@ -129,16 +129,8 @@ impl Caller {
     /// `not_allowed`, naming the first right beyond the key.
     pub fn may_give(&self, wanted: &Capability) -> Result<(), ApiError> {
         let Self::Key(key) = self else { return Ok(()) };
-        let beyond = wanted.rights.iter().find(|right| {
-            let own = operations_where(&key.capability, |resource, pattern| {
-                resource == right.resource
-                    && (*pattern == Pattern::All || *pattern == right.pattern)
-            });
-            !own.contains(right.operations)
-        });
-        beyond.map_or(Ok(()), |right| {
-            let pattern = super::text::pattern_text(&right.pattern);
-            let message = format!("the calling key may not give rights on `{pattern}`");
+        wanted.beyond(&key.capability).map_or(Ok(()), |right| {
+            let message = format!("the calling key may not give rights on `{}`", right.pattern);
             Err(ApiError::new(Code::NotAllowed, message))
         })
     }
@@ -324,7 +316,7 @@ fn check_key(broker: &Broker, id: &str, secret: &str) -> Result<Arc<ApiKey>, Fai
         return Err(Failed::Wrong("unknown key or wrong secret".into()));
     }
     let principal = principal_of(&key, broker.authority.view().revision);
-    match broker.authority.fallen(&principal, None) {
+    match broker.authority.objection(&principal) {
         Some(reason) => Err(Failed::MaybeBehind(reason_text(&reason))),
         None => Ok(Arc::new(key)),
     }

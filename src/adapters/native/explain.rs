@@ -9,9 +9,7 @@ use super::codes::{ApiError, Code, reason_text};
 use super::input::{Body, Params};
 use super::resource;
 use super::revoke::nonsense;
-use super::text::{
-    ResourceText, SubjectText, TargetText, name, operation_names, operations, pattern_text,
-};
+use super::text::{ResourceText, SubjectText, TargetText, name, operation_names, operations};
 use super::write::answer;
 use crate::core::authority::{
     AppId, Ask, Decision, Issued, Operations, Principal, Proof, Reason, Rule, State,
@@ -133,7 +131,7 @@ pub fn decision_json(decision: &Decision) -> Value {
 
 fn rule_json(rule: &Rule) -> Value {
     match rule {
-        Rule::Open(pattern) => json!({ "kind": "open", "pattern": pattern_text(pattern) }),
+        Rule::Open(pattern) => json!({ "kind": "open", "pattern": pattern.to_string() }),
         Rule::Proof { key } => json!({ "kind": "credential", "key": &**key }),
         Rule::Grant {
             subject,
@@ -143,7 +141,7 @@ fn rule_json(rule: &Rule) -> Value {
         } => json!({
             "kind": "grant",
             "subject": SubjectText::from(subject),
-            "pattern": pattern_text(pattern),
+            "pattern": pattern.to_string(),
             "revision": revision,
             "expires_ms": expires_ms,
         }),

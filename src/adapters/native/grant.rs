@@ -10,12 +10,11 @@ use super::input::{Body, Params, Wait};
 use super::resource;
 use super::text::{
     ResourceText, SubjectText, issuer_text, name, operation_names, operations, pattern,
-    pattern_text,
 };
 use super::write::{Write, answer};
 use crate::core::authority::{
-    AppId, Command, Grant, GrantEntry, GrantKey, GrantMode, Millis, Operations, Pattern, Resource,
-    State, Subject,
+    AppId, Command, Grant, GrantEntry, GrantKey, GrantMode, Millis, Operations, Resource, State,
+    Subject,
 };
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
@@ -184,16 +183,11 @@ async fn list(call: Call, path: web::Path<String>) -> Result<HttpResponse, ApiEr
     call.caller.somewhere(app, Operations::GRANT)?;
     let view = call.broker.authority.view();
     let now_ms = call.broker.authority.now().cluster_ms;
-    let from = GrantKey {
-        app,
-        subject: subject.clone().unwrap_or(Subject::Everyone),
-        resource: Resource::Channel,
-        pattern: Pattern::Exact("".into()),
+    let grants: Box<dyn Iterator<Item = _>> = match &subject {
+        Some(subject) => Box::new(view.grants_of(app, subject)),
+        None => Box::new(view.grants_in(app)),
     };
-    let mut lines: Vec<Value> = view
-        .grants
-        .range(from..)
-        .take_while(|(key, _)| key.app == app && subject.as_ref().is_none_or(|s| *s == key.subject))
+    let mut lines: Vec<Value> = grants
         .filter(|(_, grant)| grant.expires_ms.is_none_or(|end| end > now_ms))
         .take(limit + 1)
         .map(|(key, grant)| line_json(key, grant))
@@ -230,7 +224,7 @@ fn line_json(key: &GrantKey, grant: &Grant) -> Value {
     json!({
         "subject": SubjectText::from(&key.subject),
         "resource": ResourceText::from(key.resource),
-        "pattern": pattern_text(&key.pattern),
+        "pattern": key.pattern.to_string(),
         "operations": operation_names(grant.operations),
         "expires_ms": grant.expires_ms,
         "issuer": issuer_text(&grant.issuer),
@@ -280,8 +274,12 @@ async fn delete(
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::adapters::native::app::AppIn;
+    use crate::adapters::native::catalog::Catalog;
     use crate::adapters::native::input::json as read;
-    use crate::core::authority::Issuer;
+    use crate::adapters::native::mint::Mint;
+    use crate::core::authority::fixture::state_after;
+    use crate::core::authority::{Issuer, Pattern};
 
     #[test]
     fn lines_become_entries() {
@@ -328,31 +326,38 @@ mod tests {
 
     #[test]
     fn a_merge_that_takes_something_away_is_known_as_one() {
-        let mut view = State::default();
-        let (app, subject) = (AppId(7), Subject::User("ana".into()));
-        let key = GrantKey {
-            app,
-            subject: subject.clone(),
-            resource: Resource::Channel,
-            pattern: Pattern::Exact("room".into()),
-        };
-        let grant = Grant {
-            operations: Operations::SUBSCRIBE | Operations::PUBLISH,
-            expires_ms: Some(1000),
-            issuer: Issuer::Operator,
-            revision: 1,
-        };
-        view.grants.insert(key, grant);
-        let merge = |pattern: &str, operations, ttl_ms| {
-            let entry = GrantEntry {
-                resource: Resource::Channel,
-                pattern: Pattern::Exact(pattern.into()),
-                operations,
-                ttl_ms,
-            };
-            narrows(&view, app, &subject, &[entry], 500)
-        };
         let both = Operations::SUBSCRIBE | Operations::PUBLISH;
+        let (app, subject) = (AppId(7), Subject::User("ana".into()));
+        let entry = |pattern: &str, operations, ttl_ms| GrantEntry {
+            resource: Resource::Channel,
+            pattern: Pattern::Exact(pattern.into()),
+            operations,
+            ttl_ms,
+        };
+        let create = AppIn {
+            id: Some(read(b"7").unwrap()),
+            ..AppIn::default()
+        };
+        let create = create
+            .spec(&Catalog::default(), &mut Mint::random())
+            .unwrap();
+        let set = Command::SetGrants {
+            app,
+            issuer: Issuer::Operator,
+            subject: subject.clone(),
+            mode: GrantMode::Merge,
+            entries: vec![entry("room", both, Some(1000))],
+        };
+        let view = state_after(&[Command::CreateApp(create), set], 0);
+        let merge = |pattern: &str, operations, ttl_ms| {
+            narrows(
+                &view,
+                app,
+                &subject,
+                &[entry(pattern, operations, ttl_ms)],
+                500,
+            )
+        };
         assert!(!merge("room", both, None) && !merge("room", both, Some(500)));
         assert!(merge("room", Operations::SUBSCRIBE, None));
         assert!(merge("room", both, Some(499)));

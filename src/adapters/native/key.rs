@@ -88,8 +88,7 @@ fn word(what: &str, text: &str, least: usize, also: &[u8]) -> Result<Text, ApiEr
 /// The keys of an app, oldest first: the first active one signs what the broker sends.
 #[must_use]
 pub fn keys_of(view: &State, app: AppId) -> Vec<ApiKey> {
-    let of_app = view.keys.values().filter(|key| key.app == app);
-    let mut keys: Vec<ApiKey> = of_app.cloned().collect();
+    let mut keys: Vec<ApiKey> = view.keys_of(app).cloned().collect();
     keys.sort_by(|a, b| (a.created_ms, &a.id).cmp(&(b.created_ms, &b.id)));
     keys
 }

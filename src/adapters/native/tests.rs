@@ -4,9 +4,10 @@
 use super::catalog::{Catalog, DoorSpec, SettingKind, SettingSpec};
 use super::meter::Meter;
 use super::{Gate, Native, routes};
+use crate::core::authority::fixture::state_after;
 use crate::core::authority::{
-    ApiKey, App, AppId, Authority, Capability, Grant, GrantKey, Issuer, Operations, Pattern,
-    Resource, Right, Secret, State, Subject,
+    AppId, AppSpec, Authority, Capability, Command, GrantEntry, GrantMode, Issuer, KeyChange,
+    KeySpec, Operations, Pattern, Resource, Right, Secret, State, Subject,
 };
 use crate::core::broker::Broker;
 use crate::core::channel::actor::Channels;
@@ -22,21 +23,24 @@ const CHAT: &str = "Bearer chat:0123456789abcdef";
 const OPERATOR: &str = "Bearer operators-only";
 
 fn state() -> State {
-    let mut state = State {
-        revision: 42,
-        ..State::default()
-    };
-    let key = |id: &str, app: u64, capability| ApiKey {
+    let key = |id: &str, app: u64, capability| KeySpec {
         id: id.into(),
         app: AppId(app),
         name: id.into(),
         secret: Secret("0123456789abcdef".into()),
         capability,
-        enabled: true,
-        expires_ms: None,
         revocable_tokens: true,
-        created_ms: 1,
-        revision: 1,
+    };
+    let app = |app, keys| {
+        Command::CreateApp(AppSpec {
+            id: AppId(app),
+            name: "demo".into(),
+            doors: Vec::new(),
+            open: Vec::new(),
+            settings: [].into(),
+            aliases: vec![("pubnub-publish".into(), format!("pub-c-{app}").into())],
+            keys,
+        })
     };
     let chat = Capability {
         rights: vec![Right {
@@ -45,41 +49,40 @@ fn state() -> State {
             operations: Operations::PUBLISH | Operations::METADATA | Operations::GRANT,
         }],
     };
-    for app in [7, 8] {
-        let record = App {
-            id: AppId(app),
-            name: "demo".into(),
-            enabled: true,
-            doors: Vec::new(),
-            open: Vec::new(),
-            settings: [].into(),
-            aliases: vec![("pubnub-publish".into(), "pub-c-1".into())],
-            revision: 1,
-        };
-        state.apps.insert(AppId(app), record);
-    }
-    for key in [
-        key("owner", 7, Capability::full()),
-        key("chat", 7, chat),
-        key("other", 8, Capability::full()),
-    ] {
-        state.keys.insert(key.id.clone(), key);
-    }
-    for (user, pattern) in [("ana", "a"), ("ana", "b"), ("bob", "c")] {
-        let at = GrantKey {
-            app: AppId(7),
-            subject: Subject::User(user.into()),
+    let grant = |user: &str, pattern: &str, ttl_ms| Command::SetGrants {
+        app: AppId(7),
+        issuer: Issuer::Operator,
+        subject: Subject::User(user.into()),
+        mode: GrantMode::Merge,
+        entries: vec![GrantEntry {
             resource: Resource::Channel,
             pattern: Pattern::Exact(pattern.into()),
-        };
-        let grant = Grant {
             operations: Operations::SUBSCRIBE,
-            expires_ms: (pattern == "b").then_some(500),
-            issuer: Issuer::Operator,
-            revision: 2,
-        };
-        state.grants.insert(at, grant);
-    }
+            ttl_ms,
+        }],
+    };
+    let disabled = KeyChange {
+        enabled: Some(false),
+        ..KeyChange::default()
+    };
+    let keys = vec![
+        key("owner", 7, Capability::full()),
+        key("chat", 7, chat),
+        key("off", 7, Capability::full()),
+    ];
+    let commands = [
+        app(7, keys),
+        app(8, vec![key("other", 8, Capability::full())]),
+        grant("ana", "a", None),
+        grant("ana", "b", Some(500)),
+        grant("bob", "c", None),
+        Command::UpdateKey {
+            key: "off".into(),
+            change: disabled,
+        },
+    ];
+    let mut state = state_after(&commands, 1);
+    state.revision = 42;
     state
 }
 
@@ -161,6 +164,7 @@ async fn nobody_enters_without_a_credential_of_the_port() {
         get("Bearer nobody:0123456789abcdef").await.1,
         "bad_credential"
     );
+    assert_eq!(get("Bearer off:0123456789abcdef").await.1, "bad_credential");
     assert_eq!(get(OPERATOR).await.1, "unauthenticated");
     let gate = || Gate::Operators {
         token: "operators-only".into(),
@@ -221,7 +225,7 @@ async fn operators_page_through_apps_and_see_the_four_blocks() {
     );
     let (_, _, body) = operator("GET", "/v1/apps/7?secrets=true", json!({})).await;
     assert_eq!(body["env"]["ABLY_KEY"], "7.chat:0123456789abcdef");
-    assert_eq!(body["env"]["PUBNUB_PUBLISH_KEY"], "pub-c-1");
+    assert_eq!(body["env"]["PUBNUB_PUBLISH_KEY"], "pub-c-7");
     assert_eq!(
         operator("GET", "/v1/apps/9", json!({})).await.1,
         "no_such_app"
@@ -346,7 +350,19 @@ async fn explain_says_which_view_it_asked() {
         (status, &told["revision"], &told["fresh"]),
         (200, &json!(42), &json!(true))
     );
-    assert!(told["allowed"].is_boolean() && told["node"].is_u64());
+    assert_eq!(
+        (&told["allowed"], &told["rule"]["kind"]),
+        (&json!(true), &json!("grant"))
+    );
+    let body = json!({"user": "ana", "channel": "b", "operations": ["subscribe"]});
+    let (_, _, told) = key(OWNER, "POST", "/v1/apps/7/explain", body).await;
+    assert_eq!(
+        told["reason"],
+        json!({"code": "not_granted", "operations": ["subscribe"]})
+    );
+    let body = json!({"key": "chat", "channel": "chat-1", "operations": ["publish"]});
+    let (_, _, told) = key(OWNER, "POST", "/v1/apps/7/explain", body).await;
+    assert_eq!(told["rule"], json!({"kind": "credential", "key": "chat"}));
     let stranger = json!({"key": "other", "channel": "a", "operations": ["subscribe"]});
     assert_eq!(
         key(OWNER, "POST", "/v1/apps/7/explain", stranger).await.1,

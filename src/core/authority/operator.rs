@@ -5,11 +5,10 @@
 
 use super::{
     Ask, Authority, ClusterStatus, Decision, Freshness, NodeId, Operations, Pass, Principal, Proof,
-    Question, Reason, Source, Text,
+    Question, Source, Text,
 };
-use gatecast_cluster::access::{check_revocation, decide};
 
-pub use gatecast_cluster::access::{Member, PatternText};
+pub use gatecast_cluster::access::Member;
 pub use gatecast_cluster::{JoinError, NodeStatus};
 
 impl Authority {
@@ -62,12 +61,6 @@ impl Authority {
         }
     }
 
-    /// Why this credential no longer stands (app, key, block, expiry, revocation); `None` = it stands.
-    #[must_use]
-    pub fn fallen(&self, principal: &Principal, proof: Option<&Proof>) -> Option<Reason> {
-        check_revocation(&self.view(), principal, proof, self.now().cluster_ms)
-    }
-
     /// As [`Authority::decide`], with the rule that allowed it.
     #[must_use]
     pub fn explain(&self, principal: &Principal, proof: Option<&Proof>, ask: Ask<'_>) -> Decision {
@@ -79,7 +72,7 @@ impl Authority {
             operations: ask.needs,
             now_ms: self.now().cluster_ms,
         };
-        decide(&self.view(), &question)
+        self.judge(&self.view(), &question)
     }
 
     /// The pass of the cluster's operator, who is above every app's rules. Only the internal port may ask.
