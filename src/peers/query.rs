@@ -20,7 +20,9 @@ pub const ANSWER: Duration = Duration::from_secs(2);
 
 /// Lists this node's own connections.
 pub type LocalConnections = Arc<
-    dyn Fn(ConnectionFilter) -> Pin<Box<dyn Future<Output = Vec<ConnectionInfo>> + Send>>
+    dyn Fn(
+            ConnectionFilter,
+        ) -> Pin<Box<dyn Future<Output = Result<Vec<ConnectionInfo>, Refusal>> + Send>>
         + Send
         + Sync,
 >;
@@ -78,13 +80,13 @@ impl Questions {
     }
 }
 
-/// Answers a question of another node.
-pub async fn answer(channels: &Channels, local: &LocalConnections, query: Query) -> Found {
+/// Answers a question of another node; none when this one cannot tell.
+pub async fn answer(channels: &Channels, local: &LocalConnections, query: Query) -> Option<Found> {
     match query {
         Query::Occupied { app, prefix, limit } => {
             let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-            Found::Occupied(channels.occupied_here(app, &prefix, limit))
+            Some(Found::Occupied(channels.occupied_here(app, &prefix, limit)))
         }
-        Query::Connections(filter) => Found::Connections(local(filter).await),
+        Query::Connections(filter) => local(filter).await.ok().map(Found::Connections),
     }
 }

@@ -115,7 +115,7 @@ impl Router {
     }
 
     async fn reply(&self, to: NodeId, id: u64, query: Query) {
-        let found = Some(query::answer(&self.channels, &self.local, query).await);
+        let found = query::answer(&self.channels, &self.local, query).await;
         if !self.push(to, &Frame::Found { id, found }) {
             // Too large, perhaps: the asker must not wait for nothing.
             let _gone = self.push(to, &Frame::Found { id, found: None });
