@@ -13,7 +13,7 @@ use figment::{Figment, Metadata, Profile, Provider};
 use std::path::Path;
 
 /// Variables that start with `GATECAST_` and belong to something else: the CLI, the scripts, the tests.
-const NOT_OURS: [&str; 12] = [
+const NOT_OURS: [&str; 13] = [
     "server",
     "config",
     "urls",
@@ -23,6 +23,7 @@ const NOT_OURS: [&str; 12] = [
     "profile",
     "bin",
     "port_base",
+    "cluster_dir",
     "port",
     "host",
     "output",
