@@ -70,6 +70,7 @@ fn options(limit: u64) -> impl bincode::Options {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::expect_used)]
     use super::*;
 
     #[test]

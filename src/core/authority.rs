@@ -95,7 +95,7 @@ pub struct Authority {
     catch_up: CatchUp,
 }
 
-/// The decision function of a fixed authority: the real one, or a test's own.
+/// A test's own decision function.
 pub type Judge = fn(&State, &Question<'_>) -> Decision;
 
 #[derive(Debug)]
@@ -105,7 +105,7 @@ enum Source {
         state: arc_swap::ArcSwap<State>,
         now_ms: std::sync::atomic::AtomicU64,
         serving: std::sync::atomic::AtomicBool,
-        judge: Judge,
+        judge: Option<Judge>,
     },
 }
 
@@ -119,12 +119,16 @@ impl Authority {
     /// Over a fixed state and a clock that stands still: for tests of everything above.
     #[must_use]
     pub fn fixed(state: State, now_ms: Millis) -> Self {
-        Self::fixed_by(state, now_ms, decide)
+        Self::still(state, now_ms, None)
     }
 
-    /// As [`Self::fixed`], deciding by a function of the test.
+    /// As [`Self::fixed`], deciding by a function of the test; it takes every credential for standing.
     #[must_use]
     pub fn fixed_by(state: State, now_ms: Millis, judge: Judge) -> Self {
+        Self::still(state, now_ms, Some(judge))
+    }
+
+    fn still(state: State, now_ms: Millis, judge: Option<Judge>) -> Self {
         Self::over(Source::Fixed {
             state: arc_swap::ArcSwap::from_pointee(state),
             now_ms: now_ms.into(),
@@ -204,8 +208,22 @@ impl Authority {
 
     fn judge(&self, state: &State, question: &Question<'_>) -> Decision {
         match &self.source {
-            Source::Cluster(_) => decide(state, question),
-            Source::Fixed { judge, .. } => judge(state, question),
+            Source::Cluster(_) | Source::Fixed { judge: None, .. } => decide(state, question),
+            Source::Fixed {
+                judge: Some(judge), ..
+            } => judge(state, question),
+        }
+    }
+
+    /// Why this principal's credential no longer stands on the current view, if it does not.
+    #[must_use]
+    pub fn objection(&self, principal: &Principal) -> Option<Reason> {
+        match &self.source {
+            Source::Cluster(_) | Source::Fixed { judge: None, .. } => {
+                let now_ms = self.now().cluster_ms;
+                check_revocation(&self.view(), principal, principal.proof.as_ref(), now_ms)
+            }
+            Source::Fixed { judge: Some(_), .. } => None,
         }
     }
 

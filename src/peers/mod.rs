@@ -73,6 +73,7 @@ impl Drop for Inner {
         {
             task.abort();
         }
+        self.router.end_all();
     }
 }
 
@@ -147,6 +148,10 @@ impl Peers {
                 .or_insert_with(|| tokio::spawn(keep_linked(node, dial, router)));
         }
         drop(dialling);
+        let before = inner.channels.members();
+        for gone in before.nodes().filter(|node| !members.has(*node)) {
+            inner.router.end(gone);
+        }
         inner.channels.set_members(members);
     }
 

@@ -69,6 +69,20 @@ impl Router {
         self.questions.lost(node);
     }
 
+    /// Ends the link to a node; whoever dials dials again.
+    pub fn end(&self, node: NodeId) {
+        if let Some(link) = self.links.load().get(&node) {
+            link.close();
+        }
+    }
+
+    /// Ends all links.
+    pub fn end_all(&self) {
+        for link in self.links.load().values() {
+            link.close();
+        }
+    }
+
     /// The nodes with a link now.
     #[must_use]
     pub fn linked(&self) -> Vec<NodeId> {

@@ -111,11 +111,11 @@ fn enforce(cluster: &Cluster, broker: &Broker, peers: Peers) {
     let Some(effects) = cluster.take_effects() else {
         return;
     };
-    let cluster = cluster.clone();
+    let authority = broker.authority.clone();
     actix_web::rt::spawn(enforcer::run(
         effects,
         broker.relays.clone(),
-        move |revision, closed| cluster.enforced(revision, closed),
+        move |revision, closed| authority.enforced(revision, closed),
         move || peers.members_changed(),
     ));
 }

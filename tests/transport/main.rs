@@ -5,6 +5,9 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
+    clippy::wildcard_enum_match_arm,
+    // The state has fields of its own that nobody else may name.
+    clippy::field_reassign_with_default,
     unreachable_pub
 )]
 

@@ -41,10 +41,8 @@ fn a_cut_ends_exactly_the_connections_it_names() {
 fn a_revocation_spares_credentials_seen_after_it() {
     let node = Node::start(1);
     let mut old = user(&node, "ana");
-    let newer = State {
-        revision: 10,
-        ..State::default()
-    };
+    let mut newer = State::default();
+    newer.revision = 10;
     node.broker.authority.set_fixed(newer, 1_000, true);
     let mut new = user(&node, "ana");
     let cut = Cut::Revoked {
@@ -66,10 +64,8 @@ fn a_lost_right_ends_the_subscription_and_nothing_of_it_comes_after() {
     client.say("sub 9-room\nsub open");
     client.expect("in 9-room");
     client.expect("in open");
-    let narrowed = State {
-        time_ms: 9,
-        ..State::default()
-    };
+    let mut narrowed = State::default();
+    narrowed.time_ms = 9;
     node.broker.authority.set_fixed(narrowed, 1_000, true);
     let scope = Scope::Subject(Subject::User("ana".into()));
     assert_eq!(

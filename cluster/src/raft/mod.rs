@@ -15,6 +15,9 @@
 //!
 //! **Must never know:** sled, bincode, sockets; what a connection is; any vendor's words.
 
+// openraft's error types are large, and its traits return them by value.
+#![allow(clippy::result_large_err)]
+
 mod applier;
 mod barrier;
 mod core;

@@ -70,10 +70,11 @@ impl Client {
                 AskError::Lost | AskError::TimedOut => network(&error),
             })?;
         self.heard.note(self.target);
-        match rpc::decode(&answer).map_err(|error| network(&error))? {
-            Answer::Failed(text) => Err(unreachable(&io::Error::other(text))),
-            answer => Ok(answer),
+        let answer = rpc::decode(&answer).map_err(|error| network(&error))?;
+        if let Answer::Failed(text) = answer {
+            return Err(unreachable(&io::Error::other(text)));
         }
+        Ok(answer)
     }
 }
 
@@ -95,13 +96,13 @@ impl RaftNetwork<Engine> for Client {
         rpc: AppendEntriesRequest<Engine>,
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<u64>, Failure> {
-        match self
+        let answer = self
             .ask(Lane::Fast, &Ask::Append(rpc), option.hard_ttl())
-            .await?
-        {
-            Answer::Append(answer) => Ok(answer),
-            _ => Err(unexpected()),
-        }
+            .await?;
+        let Answer::Append(answer) = answer else {
+            return Err(unexpected());
+        };
+        Ok(answer)
     }
 
     async fn install_snapshot(
@@ -109,17 +110,15 @@ impl RaftNetwork<Engine> for Client {
         rpc: InstallSnapshotRequest<Engine>,
         option: RPCOption,
     ) -> Result<InstallSnapshotResponse<u64>, Failure<InstallSnapshotError>> {
-        match self
+        let answer = self
             .ask(Lane::Bulk, &Ask::Snapshot(rpc), option.hard_ttl())
-            .await?
-        {
-            Answer::Snapshot(Ok(answer)) => Ok(answer),
-            Answer::Snapshot(Err(error)) => Err(RPCError::RemoteError(RemoteError::new(
-                self.target,
-                RaftError::APIError(error),
-            ))),
-            _ => Err(unexpected()),
-        }
+            .await?;
+        let Answer::Snapshot(answer) = answer else {
+            return Err(unexpected());
+        };
+        answer.map_err(|error| {
+            RPCError::RemoteError(RemoteError::new(self.target, RaftError::APIError(error)))
+        })
     }
 
     async fn vote(
@@ -127,13 +126,13 @@ impl RaftNetwork<Engine> for Client {
         rpc: VoteRequest<u64>,
         option: RPCOption,
     ) -> Result<VoteResponse<u64>, Failure> {
-        match self
+        let answer = self
             .ask(Lane::Fast, &Ask::Vote(rpc), option.hard_ttl())
-            .await?
-        {
-            Answer::Vote(answer) => Ok(answer),
-            _ => Err(unexpected()),
-        }
+            .await?;
+        let Answer::Vote(answer) = answer else {
+            return Err(unexpected());
+        };
+        Ok(answer)
     }
 
     fn backoff(&self) -> Backoff {

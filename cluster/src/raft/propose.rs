@@ -15,7 +15,7 @@ use crate::access::{Batch, Command, Millis, Op, Reply};
 use crate::codec;
 use crate::handle::{Committed, ProposeError, RequestId};
 use crate::net::AskError;
-use openraft::error::{ClientWriteError, RaftError};
+use openraft::error::RaftError;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -270,13 +270,12 @@ async fn write(core: &Core, stamp: &AtomicU64, mut batch: Vec<Waiting>) -> Vec<W
     };
     match written {
         Some(Ok(response)) => answer(batch, response.data),
-        Some(Err(RaftError::APIError(ClientWriteError::ForwardToLeader(_)))) => batch,
-        Some(Err(RaftError::APIError(ClientWriteError::ChangeMembershipError(_)))) => batch,
         Some(Err(RaftError::Fatal(error))) => {
             core.fail(format!("the consensus engine has stopped: {error}"));
             Vec::new()
         }
-        None => {
+        // Being sent elsewhere most likely means "not in the log", but the engine does not promise it.
+        Some(Err(RaftError::APIError(_))) | None => {
             batch.iter_mut().for_each(|waiting| waiting.tried = true);
             batch
         }

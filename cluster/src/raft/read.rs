@@ -21,6 +21,8 @@ const ROUND: Duration = Duration::from_millis(1000);
 const RETRY: Duration = Duration::from_millis(25);
 
 type Question = oneshot::Sender<Option<Revision>>;
+/// Where questions are taken from.
+pub(super) type Questions = mpsc::Receiver<Question>;
 
 /// Where questions are put.
 #[derive(Clone, Debug)]
@@ -30,7 +32,7 @@ pub(crate) struct Reader {
 
 impl Reader {
     /// The two ends.
-    pub(super) fn new() -> (Self, mpsc::Receiver<Question>) {
+    pub(super) fn new() -> (Self, Questions) {
         let (questions, queue) = mpsc::channel(QUEUE);
         (Self { questions }, queue)
     }
@@ -44,7 +46,7 @@ impl Reader {
 }
 
 /// Answers questions until the node stops.
-pub(super) async fn run(core: Arc<Core>, mut queue: mpsc::Receiver<Question>) {
+pub(super) async fn run(core: Arc<Core>, mut queue: Questions) {
     let mut waiting = Vec::new();
     while queue.recv_many(&mut waiting, QUEUE).await > 0 {
         let index = tokio::time::timeout(ROUND, round(&core))

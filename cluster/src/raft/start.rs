@@ -43,24 +43,15 @@ pub(crate) struct Started {
 /// Starts a node on the current runtime.
 pub(crate) async fn start(config: ClusterConfig) -> Result<Started, StartError> {
     check(&config)?;
-    let refuse = |error: StoreError| StartError::Store(error.to_string());
-    std::fs::create_dir_all(&config.data_dir)
-        .map_err(|error| StartError::Store(format!("{}: {error}", config.data_dir.display())))?;
-    let (store, sync_thread) = Store::open(&config.data_dir).map_err(refuse)?;
-    let store = Arc::new(store);
-    let identity = identity(&store, config.node.0).map_err(refuse)?;
-    let view = Arc::new(View::new());
-    let applied = Arc::new(Applied::default());
-    let applier = Applier::open(
-        Arc::clone(&store),
-        Arc::clone(&view),
-        Arc::clone(&applied),
-        config.snapshot_after,
-    )
-    .map_err(refuse)?;
-    let log = LogStore::new(Arc::clone(&store));
-    log.check(applier.last_index()).map_err(refuse)?;
-
+    let Opened {
+        store,
+        sync_thread,
+        identity,
+        view,
+        applied,
+        applier,
+        log,
+    } = open(&config)?;
     let listener = TcpListener::bind(config.peer_listen)
         .await
         .map_err(|error| StartError::Listen {
@@ -115,21 +106,66 @@ pub(crate) async fn start(config: ClusterConfig) -> Result<Started, StartError> 
         messages: message_links,
     };
     tokio::spawn(net::serve(listener, acceptor));
-    tokio::spawn(propose::run(Arc::clone(&core), proposals));
-    tokio::spawn(read::run(Arc::clone(&core), questions));
-    tokio::spawn(membership::begin(Arc::clone(&core)));
-    tokio::spawn(membership::follow(Arc::clone(&core)));
-    tokio::spawn(gate::run(Arc::clone(&core)));
-    tokio::spawn(lease::run(Arc::clone(&core)));
-    tokio::spawn(liveness::announce(Arc::clone(&core)));
-    tokio::spawn(liveness::watch(Arc::clone(&core)));
-    tokio::spawn(snapshots(Arc::clone(&core)));
+    spawn_tasks(&core, proposals, questions);
     tokio::spawn(settle(Arc::clone(&core), store, local));
     Ok(Started {
         core,
         messages,
         sync_thread,
     })
+}
+
+/// A store that has been judged, and what was read from it.
+struct Opened {
+    store: Arc<Store>,
+    sync_thread: JoinHandle<()>,
+    identity: Identity,
+    view: Arc<View>,
+    applied: Arc<Applied>,
+    applier: Applier,
+    log: LogStore,
+}
+
+fn open(config: &ClusterConfig) -> Result<Opened, StartError> {
+    let refuse = |error: StoreError| StartError::Store(error.to_string());
+    std::fs::create_dir_all(&config.data_dir)
+        .map_err(|error| StartError::Store(format!("{}: {error}", config.data_dir.display())))?;
+    let (store, sync_thread) = Store::open(&config.data_dir).map_err(refuse)?;
+    let store = Arc::new(store);
+    let identity = identity(&store, config.node.0).map_err(refuse)?;
+    let view = Arc::new(View::new());
+    let applied = Arc::new(Applied::default());
+    let applier = Applier::open(
+        Arc::clone(&store),
+        Arc::clone(&view),
+        Arc::clone(&applied),
+        config.snapshot_after,
+    )
+    .map_err(refuse)?;
+    let log = LogStore::new(Arc::clone(&store));
+    log.check(applier.last_index()).map_err(refuse)?;
+    Ok(Opened {
+        store,
+        sync_thread,
+        identity,
+        view,
+        applied,
+        applier,
+        log,
+    })
+}
+
+/// What goes on for as long as the node runs.
+fn spawn_tasks(core: &Arc<Core>, proposals: propose::Queues, questions: read::Questions) {
+    tokio::spawn(propose::run(Arc::clone(core), proposals));
+    tokio::spawn(read::run(Arc::clone(core), questions));
+    tokio::spawn(membership::begin(Arc::clone(core)));
+    tokio::spawn(membership::follow(Arc::clone(core)));
+    tokio::spawn(gate::run(Arc::clone(core)));
+    tokio::spawn(lease::run(Arc::clone(core)));
+    tokio::spawn(liveness::announce(Arc::clone(core)));
+    tokio::spawn(liveness::watch(Arc::clone(core)));
+    tokio::spawn(snapshots(Arc::clone(core)));
 }
 
 fn check(config: &ClusterConfig) -> Result<(), StartError> {

@@ -11,6 +11,9 @@ const CURRENT: &[u8] = b"cur";
 /// Generation, chunks, bytes: what `cur` says before the caller's own description.
 const HEAD: usize = 24;
 
+/// The caller's description of a snapshot, and the snapshot.
+type AboutAndBytes = (Vec<u8>, Vec<u8>);
+
 struct Current {
     generation: u64,
     chunks: u64,
@@ -42,7 +45,7 @@ impl Store {
     }
 
     /// The current snapshot: the caller's description and its bytes.
-    pub(crate) fn read_snapshot(&self) -> Result<Option<(Vec<u8>, Vec<u8>)>, StoreError> {
+    pub(crate) fn read_snapshot(&self) -> Result<Option<AboutAndBytes>, StoreError> {
         let Some(current) = self.current()? else {
             return Ok(None);
         };

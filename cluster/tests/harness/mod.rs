@@ -49,16 +49,7 @@ impl Nodes {
             nodes.start(node);
         }
         nodes.ready().await;
-        let app = Command::CreateApp(AppSpec {
-            id: AppId(1),
-            name: "test".into(),
-            doors: Vec::new(),
-            open: Vec::new(),
-            settings: BTreeMap::new(),
-            aliases: Vec::new(),
-            keys: Vec::new(),
-        });
-        nodes.up[&1].propose(request(), app).await.unwrap();
+        nodes.up[&1].propose(request(), app()).await.unwrap();
         nodes
     }
 
@@ -158,6 +149,19 @@ pub async fn eventually<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> 
         assert!(began.elapsed() < Duration::from_secs(20), "never: {what}");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+}
+
+/// The app that grants belong to.
+pub fn app() -> Command {
+    Command::CreateApp(AppSpec {
+        id: AppId(1),
+        name: "test".into(),
+        doors: Vec::new(),
+        open: Vec::new(),
+        settings: BTreeMap::new(),
+        aliases: Vec::new(),
+        keys: Vec::new(),
+    })
 }
 
 /// A grant on one channel for one user.

@@ -8,7 +8,7 @@ use crate::core::limits::Setting;
 
 use super::{
     AppId, Ask, Authority, Decision, Millis, Operations, Pass, Principal, Proof, Question, Reason,
-    Refusal, Rule, State, check_revocation,
+    Refusal, Rule, State,
 };
 
 /// Whether a newer view of the access state could turn this refusal into a yes.
@@ -123,13 +123,6 @@ impl Authority {
             Err(reason) if !may_change(&reason) => Some(Err(Refusal::Denied(reason))),
             Err(_) => None,
         }
-    }
-
-    /// Why this principal's credential no longer stands on the current view, if it does not.
-    #[must_use]
-    pub fn objection(&self, principal: &Principal) -> Option<Reason> {
-        let now_ms = self.now().cluster_ms;
-        check_revocation(&self.view(), principal, principal.proof.as_ref(), now_ms)
     }
 
     /// Whether the principal may be taken on now, without waiting; `None` as with [`Self::settle`].

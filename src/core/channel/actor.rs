@@ -9,15 +9,13 @@ use super::fanout::Fanout;
 use super::registry::{Ground, Stat};
 use super::state::{Birth, Effect, Input, State, Ticket};
 use super::wire::{Answer, Ask, Joined, Wire};
-use super::{
-    FromPeer, Join, Leave, LinkUp, PresenceTo, PublishTo, Read, Rehome, ReplyTo, Subscriber, Tell,
-};
-use crate::core::authority::{Operations, Pass, Reason};
+use super::{ReplyTo, Subscriber, Tell};
+use crate::core::authority::Operations;
 use crate::core::clock::Now;
 use crate::core::connection::{DeliveryMode, Event, Subscribed};
 use crate::core::delivery::relay::{Attach, Deliver, Detach, Relay};
 use crate::core::error::Refusal;
-use crate::core::ids::ChannelKey;
+use crate::core::ids::{ChannelKey, ConnectionId, NodeId};
 use crate::core::message::{Broadcast, Member, Occupancy, Publication, Receipt};
 use actix::dev::ToEnvelope;
 use actix::prelude::*;
@@ -38,24 +36,24 @@ const LIMITS_MS: u64 = 1_000;
 /// One channel on this node.
 #[derive(Debug)]
 pub struct Channel {
-    key: Arc<ChannelKey>,
+    pub(super) key: Arc<ChannelKey>,
     state: State,
     fan: Fanout<Addr<Relay>>,
     waiting: HashMap<Ticket, Waiting>,
     tickets: Ticket,
     /// What waits for a full relay, in order.
     queue: VecDeque<(Addr<Relay>, ToRelay)>,
-    ground: Arc<Ground>,
+    pub(super) ground: Arc<Ground>,
     stat: Arc<Stat>,
     effects: Vec<Effect>,
     timer: Option<(u64, SpawnHandle)>,
     limits_due: u64,
-    retired: bool,
+    pub(super) retired: bool,
 }
 
 /// Who waits for an answer.
 #[derive(Debug)]
-enum Waiting {
+pub(super) enum Waiting {
     Publish(ReplyTo),
     Join(Box<Joiner>),
     Presence { tell: Recipient<Tell>, tag: u64 },
@@ -66,12 +64,12 @@ enum Waiting {
 }
 
 #[derive(Debug)]
-struct Joiner {
-    subscriber: Subscriber,
-    granted: Operations,
-    mode: DeliveryMode,
-    echo: bool,
-    tag: u64,
+pub(super) struct Joiner {
+    pub(super) subscriber: Subscriber,
+    pub(super) granted: Operations,
+    pub(super) mode: DeliveryMode,
+    pub(super) echo: bool,
+    pub(super) tag: u64,
 }
 
 /// A message for a relay.
@@ -136,7 +134,7 @@ impl Channel {
         }
     }
 
-    fn feed(&mut self, input: Input, cx: &mut Context<Self>) {
+    pub(super) fn feed(&mut self, input: Input, cx: &mut Context<Self>) {
         let now = self.ground.now();
         if now.mono_ms >= self.limits_due {
             self.limits_due = now.mono_ms + LIMITS_MS;
@@ -163,7 +161,7 @@ impl Channel {
         self.set_timer(now, cx);
     }
 
-    fn send(&mut self, to: crate::core::ids::NodeId, wire: &Wire, now: Now) {
+    fn send(&mut self, to: NodeId, wire: &Wire, now: Now) {
         if self.ground.send(to, &self.key, wire) {
             return;
         }
@@ -174,7 +172,7 @@ impl Channel {
         }
     }
 
-    fn ask(&mut self, ask: Ask, waiting: Waiting, cx: &mut Context<Self>) {
+    pub(super) fn ask(&mut self, ask: Ask, waiting: Waiting, cx: &mut Context<Self>) {
         self.tickets += 1;
         let ticket = self.tickets;
         self.waiting.insert(ticket, waiting);
@@ -235,32 +233,16 @@ impl Channel {
                     refusal: answer.err(),
                 }));
             }
-            (Waiting::Occupancy(to), answer) => {
-                reply(to, answer, |one| match one {
-                    Answer::Occupancy(counts) => Some(counts),
-                    other => unexpected(&other),
-                });
-            }
-            (Waiting::Members(to), answer) => {
-                reply(to, answer, |one| match one {
-                    Answer::Members(members) => Some(members),
-                    other => unexpected(&other),
-                });
-            }
-            (Waiting::History(to), answer) => {
-                reply(to, answer, |one| match one {
-                    Answer::History(page) => Some(page),
-                    other => unexpected(&other),
-                });
-            }
-            (Waiting::Last(to), answer) => {
-                reply(to, answer, |one| match one {
-                    Answer::Last(last) => Some(last),
-                    other => unexpected(&other),
-                });
-            }
-            (Waiting::Publish(_) | Waiting::Join(_), Ok(other)) => {
-                unexpected::<()>(&other);
+            (Waiting::Occupancy(to), Ok(Answer::Occupancy(counts))) => drop(to.send(Ok(counts))),
+            (Waiting::Occupancy(to), Err(refusal)) => drop(to.send(Err(refusal))),
+            (Waiting::Members(to), Ok(Answer::Members(members))) => drop(to.send(Ok(members))),
+            (Waiting::Members(to), Err(refusal)) => drop(to.send(Err(refusal))),
+            (Waiting::History(to), Ok(Answer::History(page))) => drop(to.send(Ok(page))),
+            (Waiting::History(to), Err(refusal)) => drop(to.send(Err(refusal))),
+            (Waiting::Last(to), Ok(Answer::Last(last))) => drop(to.send(Ok(last))),
+            (Waiting::Last(to), Err(refusal)) => drop(to.send(Err(refusal))),
+            (waiting, Ok(other)) => {
+                tracing::error!(?waiting, ?other, "a home answered another question");
             }
         }
     }
@@ -293,6 +275,20 @@ impl Channel {
             }),
         };
         offer(&mut self.queue, &relay, ToRelay::Attach(message));
+    }
+
+    /// The connection gets nothing more, not even the answer to its join.
+    pub(super) fn detach(&mut self, connection: ConnectionId) {
+        let joins = |one: &Waiting| matches!(one, Waiting::Join(joiner) if joiner.subscriber.connection == connection);
+        self.waiting.retain(|_, one| !joins(one));
+        if let Some(relay) = self.fan.detach(connection) {
+            let channel = self.key.clone();
+            let message = Detach {
+                channel,
+                connection,
+            };
+            offer(&mut self.queue, &relay, ToRelay::Detach(message));
+        }
     }
 
     /// Waits for full relays; nothing else is taken from the mailbox meanwhile.
@@ -337,7 +333,7 @@ impl Channel {
     }
 
     /// The message, unless this channel has stopped: then it goes to its successor.
-    fn unless_retired<M>(&self, message: M) -> Option<M>
+    pub(super) fn unless_retired<M>(&self, message: M) -> Option<M>
     where
         M: Message + Send + 'static,
         M::Result: Send,
@@ -362,7 +358,7 @@ fn offer(queue: &mut VecDeque<(Addr<Relay>, ToRelay)>, relay: &Addr<Relay>, mess
     queue.extend(waiting.map(|message| (relay.clone(), message)));
 }
 
-fn published(to: ReplyTo, answer: Result<Receipt, Refusal>, key: &Arc<ChannelKey>) {
+pub(super) fn published(to: ReplyTo, answer: Result<Receipt, Refusal>, key: &Arc<ChannelKey>) {
     match (to, answer) {
         (ReplyTo::Once(to), answer) => drop(to.send(answer)),
         (ReplyTo::Connection { tell, tag, ack }, Ok(receipt)) => {
@@ -380,24 +376,6 @@ fn published(to: ReplyTo, answer: Result<Receipt, Refusal>, key: &Arc<ChannelKey
     }
 }
 
-fn reply<T>(
-    to: oneshot::Sender<Result<T, Refusal>>,
-    answer: Result<Answer, Refusal>,
-    pick: impl FnOnce(Answer) -> Option<T>,
-) {
-    let answer = answer.and_then(|one| pick(one).ok_or(Refusal::Unavailable("confused home")));
-    drop(to.send(answer));
-}
-
-fn unexpected<T>(answer: &Answer) -> Option<T> {
-    tracing::error!(?answer, "a channel's home answered another question");
-    None
-}
-
-fn denied(pass: &Pass, needs: Operations, now: Now) -> Option<Refusal> {
-    (!pass.allows(needs, now)).then_some(Refusal::Denied(Reason::NotGranted(needs)))
-}
-
 impl Actor for Channel {
     type Context = Context<Self>;
 
@@ -405,147 +383,6 @@ impl Actor for Channel {
         cx.set_mailbox_capacity(MAILBOX);
         let effects = std::mem::take(&mut self.effects);
         self.carry_out(effects, self.ground.now(), cx);
-    }
-}
-
-impl Handler<Join> for Channel {
-    type Result = ();
-    fn handle(&mut self, message: Join, cx: &mut Context<Self>) {
-        let Some(join) = self.unless_retired(message) else {
-            return;
-        };
-        let request = *join.request;
-        if let Some(refusal) = denied(&join.pass, request.needs, self.ground.now()) {
-            let channel = self.key.clone();
-            return join.subscriber.tell.do_send(Tell(Event::SubscribeRefused {
-                channel,
-                refusal,
-                tag: request.tag,
-            }));
-        }
-        let ask = Ask::Join {
-            connection: join.subscriber.connection,
-            start: request.start,
-            member: request.member.map(|one| (one.client, one.data)),
-            with_members: request.with_members,
-            subscribers: 0,
-        };
-        let joiner = Joiner {
-            subscriber: join.subscriber,
-            granted: join.pass.operations(),
-            mode: request.delivery,
-            echo: request.echo,
-            tag: request.tag,
-        };
-        self.ask(ask, Waiting::Join(Box::new(joiner)), cx);
-    }
-}
-
-impl Handler<Leave> for Channel {
-    type Result = ();
-    fn handle(&mut self, message: Leave, cx: &mut Context<Self>) {
-        let Some(Leave { connection, gone }) = self.unless_retired(message) else {
-            return;
-        };
-        let joins = |one: &Waiting| matches!(one, Waiting::Join(joiner) if joiner.subscriber.connection == connection);
-        self.waiting.retain(|_, one| !joins(one));
-        if let Some(relay) = self.fan.detach(connection) {
-            let channel = self.key.clone();
-            let message = Detach {
-                channel,
-                connection,
-            };
-            offer(&mut self.queue, &relay, ToRelay::Detach(message));
-        }
-        self.feed(Input::Leave { connection, gone }, cx);
-    }
-}
-
-impl Handler<PublishTo> for Channel {
-    type Result = ();
-    fn handle(&mut self, message: PublishTo, cx: &mut Context<Self>) {
-        let Some(message) = self.unless_retired(message) else {
-            return;
-        };
-        match denied(&message.pass, Operations::PUBLISH, self.ground.now()) {
-            Some(refusal) => published(message.reply, Err(refusal), &self.key),
-            None => {
-                let waiting = Waiting::Publish(message.reply);
-                self.ask(Ask::Publish(message.draft), waiting, cx);
-            }
-        }
-    }
-}
-
-impl Handler<PresenceTo> for Channel {
-    type Result = ();
-    fn handle(&mut self, message: PresenceTo, cx: &mut Context<Self>) {
-        let Some(message) = self.unless_retired(message) else {
-            return;
-        };
-        let (request, connection) = (*message.request, message.connection);
-        let (tell, tag) = (message.tell, request.tag);
-        if let Some(refusal) = denied(&message.pass, Operations::PRESENCE, self.ground.now()) {
-            return tell.do_send(Tell(Event::PresenceDone {
-                channel: self.key.clone(),
-                tag,
-                refusal: Some(refusal),
-            }));
-        }
-        let ask = match request.member {
-            Some(member) => Ask::Present {
-                connection,
-                client: member.client,
-                data: member.data,
-            },
-            None => Ask::Absent {
-                connection,
-                client: request.client,
-            },
-        };
-        self.ask(ask, Waiting::Presence { tell, tag }, cx);
-    }
-}
-
-impl Handler<Read> for Channel {
-    type Result = ();
-    fn handle(&mut self, message: Read, cx: &mut Context<Self>) {
-        match self.unless_retired(message) {
-            None => {}
-            Some(Read::Occupancy(to)) => self.ask(Ask::Occupancy, Waiting::Occupancy(to), cx),
-            Some(Read::Members(to)) => self.ask(Ask::Members, Waiting::Members(to), cx),
-            Some(Read::History(page, to)) => {
-                self.ask(Ask::History(page), Waiting::History(to), cx);
-            }
-            Some(Read::Last(to)) => self.ask(Ask::Last, Waiting::Last(to), cx),
-        }
-    }
-}
-
-impl Handler<FromPeer> for Channel {
-    type Result = ();
-    fn handle(&mut self, message: FromPeer, cx: &mut Context<Self>) {
-        if let Some(FromPeer { from, wire }) = self.unless_retired(message) {
-            self.feed(Input::From { from, wire }, cx);
-        }
-    }
-}
-
-impl Handler<LinkUp> for Channel {
-    type Result = ();
-    fn handle(&mut self, message: LinkUp, cx: &mut Context<Self>) {
-        if !self.retired {
-            self.feed(Input::LinkUp(message.0), cx);
-        }
-    }
-}
-
-impl Handler<Rehome> for Channel {
-    type Result = ();
-    fn handle(&mut self, message: Rehome, cx: &mut Context<Self>) {
-        if !self.retired {
-            self.feed(Input::Rehome(message.0), cx);
-        }
     }
 }
 

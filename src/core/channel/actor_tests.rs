@@ -4,8 +4,10 @@
     clippy::indexing_slicing,
     clippy::panic
 )]
+use super::super::{FromPeer, Join, Leave, PresenceTo, PublishTo, Read};
 use super::*;
-use crate::core::connection::{Frame, NewMember, Start, Subscribe};
+use crate::core::authority::Pass;
+use crate::core::connection::{Frame, NewMember, PresenceRequest, Start, Subscribe};
 use crate::core::delivery::encoding::{Encoder, Encoding, EncodingId, Encodings};
 use crate::core::ids::{AppId, ConnectionId, NodeId};
 use crate::core::message::{ContentKind, Draft};
@@ -34,7 +36,7 @@ impl Encoder for Plain {
     }
 }
 
-pub(crate) fn encodings() -> Arc<Encodings> {
+fn encodings() -> Arc<Encodings> {
     let mut encodings = Encodings::default();
     encodings.add(Encoding {
         encoder: Box::new(Plain),
@@ -46,10 +48,10 @@ pub(crate) fn encodings() -> Arc<Encodings> {
     Arc::new(encodings)
 }
 
-/// Channels of several nodes in one process; a link is a mailbox, and can be cut.
+/// Channels of several nodes in one process; a link is a mailbox. A node that is taken out is dead.
+#[derive(Default)]
 struct Net {
     nodes: Mutex<HashMap<NodeId, Channels>>,
-    cut: Mutex<Vec<NodeId>>,
 }
 
 struct Port {
@@ -59,17 +61,13 @@ struct Port {
 
 impl super::super::PeerPort for Port {
     fn send(&self, to: NodeId, key: &Arc<ChannelKey>, wire: &Wire) -> bool {
-        let cut = self.net.cut.lock().unwrap();
-        if cut.contains(&to) || cut.contains(&self.from) {
-            return false;
-        }
-        let Some(channels) = self.net.nodes.lock().unwrap().get(&to).cloned() else {
+        let nodes = self.net.nodes.lock().unwrap();
+        let Some(channels) = nodes.get(&to).filter(|_| nodes.contains_key(&self.from)) else {
             return false;
         };
-        let wire = wire.clone();
         let message = FromPeer {
             from: self.from,
-            wire,
+            wire: wire.clone(),
         };
         channels.get(key).do_send(message);
         true
@@ -84,11 +82,8 @@ fn members(ids: &[u64], revision: u64) -> Members {
     }
 }
 
-fn net(ids: &[u64]) -> (Arc<Net>, Vec<Channels>) {
-    let net = Arc::new(Net {
-        nodes: Mutex::default(),
-        cut: Mutex::default(),
-    });
+fn net(ids: &[u64]) -> (Arc<Net>, HashMap<u64, Channels>) {
+    let net = Arc::new(Net::default());
     let start = |id: &u64| {
         let channels = Channels::build(NodeId(*id), encodings(), None, &[]);
         let port = Port {
@@ -97,11 +92,9 @@ fn net(ids: &[u64]) -> (Arc<Net>, Vec<Channels>) {
         };
         channels.connect(Arc::new(port));
         channels.set_members(members(ids, 1));
-        net.nodes
-            .lock()
-            .unwrap()
-            .insert(NodeId(*id), channels.clone());
-        channels
+        let mut nodes = net.nodes.lock().unwrap();
+        nodes.insert(NodeId(*id), channels.clone());
+        (*id, channels)
     };
     let channels = ids.iter().map(start).collect();
     (net, channels)
@@ -297,4 +290,188 @@ async fn a_node_alone_joins_publishes_and_remembers() {
     assert_eq!(read_members(&channels, &key).await, ["ana"]);
     let occupied = channels.occupied_here(AppId(1), "ro", 9);
     assert_eq!(occupied[0].1.subscribers, 1);
+}
+
+/// Home, backup, and the third of three nodes.
+fn roles(key: &Arc<ChannelKey>) -> (u64, u64, u64) {
+    let place = members(&[1, 2, 3], 1).place(key).unwrap();
+    let (home, backup) = (place.home.0, place.backup.unwrap().0);
+    (home, backup, 6 - home - backup)
+}
+
+#[actix::test]
+async fn three_nodes_deliver_everything_once_in_one_order() {
+    let mut world = World::new();
+    let (_net, nodes) = net(&[1, 2, 3]);
+    let key = ChannelKey::channel(AppId(1), "room");
+    let clients: Vec<Client> = (1..=3).map(Client::new).collect();
+    for (n, client) in (1..=3).zip(&clients) {
+        client.join(&nodes[&n], &key, None);
+        world.expect(client, &["attach"]).await;
+    }
+    for round in 0..10 {
+        let sent = (1..=3).map(|n| publish(&nodes[&n], &key, "x"));
+        let receipts = futures_util::future::join_all(sent).await;
+        assert_eq!(
+            receipts.iter().filter(|one| one.is_ok()).count(),
+            3,
+            "round {round}"
+        );
+    }
+    let wanted: Vec<String> = (1..=30).map(|seq| format!("{seq}:x")).collect();
+    let wanted: Vec<&str> = ["attach"]
+        .into_iter()
+        .chain(wanted.iter().map(String::as_str))
+        .collect();
+    for client in &clients {
+        world.expect(client, &wanted).await;
+    }
+}
+
+#[actix::test]
+async fn a_dead_home_costs_its_own_members_and_nothing_else() {
+    let mut world = World::new();
+    let (net, nodes) = net(&[1, 2, 3]);
+    let key = ChannelKey::channel(AppId(1), "room");
+    let (home, backup, other) = roles(&key);
+    let (ana, bob, eve) = (Client::new(1), Client::new(2), Client::new(3));
+    ana.join(&nodes[&backup], &key, Some("ana"));
+    world.expect(&ana, &["attach"]).await;
+    bob.join(&nodes[&other], &key, Some("bob"));
+    world.expect(&bob, &["attach"]).await;
+    eve.join(&nodes[&home], &key, Some("eve"));
+    world.expect(&eve, &["attach"]).await;
+    let before = publish(&nodes[&other], &key, "one").await.unwrap();
+    world
+        .expect(&bob, &["attach", "Enter:eve:true", "1:one"])
+        .await;
+
+    net.nodes.lock().unwrap().remove(&NodeId(home));
+    for node in [other, backup] {
+        nodes[&node].set_members(members(&[backup.min(other), backup.max(other)], 2));
+    }
+    let after = publish(&nodes[&other], &key, "two").await.unwrap();
+    assert_eq!(after.position.epoch, before.position.epoch);
+    assert_eq!(after.position.seq, 2);
+    let told = [
+        "attach",
+        "Enter:eve:true",
+        "1:one",
+        "Timeout:eve:true",
+        "2:two",
+    ];
+    world.expect(&bob, &told).await;
+    let told = [
+        "attach",
+        "Enter:bob:true",
+        "Enter:eve:true",
+        "1:one",
+        "Timeout:eve:true",
+        "2:two",
+    ];
+    world.expect(&ana, &told).await;
+    assert_eq!(read_members(&nodes[&other], &key).await, ["ana", "bob"]);
+}
+
+#[actix::test]
+async fn presence_is_answered_and_the_next_page_of_history_follows() {
+    let mut world = World::new();
+    let (_net, nodes) = net(&[1, 2, 3]);
+    let key = ChannelKey::channel(AppId(1), "room");
+    let (_, _, other) = roles(&key);
+    let at = &nodes[&other];
+    let mut ana = Client::new(1);
+    ana.join(at, &key, None);
+    world.expect(&ana, &["attach"]).await;
+    at.get(&key).do_send(PresenceTo {
+        connection: ana.subscriber.connection,
+        request: Box::new(PresenceRequest {
+            channel: key.clone(),
+            member: Some(NewMember {
+                client: "ana".into(),
+                data: Bytes::new(),
+            }),
+            client: "ana".into(),
+            proof: None,
+            tag: 7,
+        }),
+        pass: Pass::unchecked(),
+        tell: ana.subscriber.tell.clone(),
+    });
+    let done = ana.told.recv().await;
+    assert!(matches!(
+        done,
+        Some(Event::PresenceDone {
+            tag: 7,
+            refusal: None,
+            ..
+        })
+    ));
+    // Its own entry is told to it as to everyone.
+    world.expect(&ana, &["attach", "Enter:ana:true"]).await;
+    for text in ["a", "b", "c"] {
+        publish(at, &key, text).await.unwrap();
+    }
+    let page = |after, backwards| crate::core::connection::HistoryPage {
+        after,
+        until: u64::MAX,
+        limit: 2,
+        backwards,
+    };
+    let read = async |page| {
+        let (to, answer) = oneshot::channel();
+        at.get(&key).do_send(Read::History(page, to));
+        answer.await.unwrap().unwrap()
+    };
+    let seqs = |page: &[Arc<Publication>]| -> Vec<u64> {
+        page.iter().map(|one| one.position.seq).collect()
+    };
+    let first = read(page(0, false)).await;
+    assert_eq!(seqs(&first), [1, 2]);
+    assert_eq!(seqs(&read(page(first[1].timetoken, false)).await), [3]);
+    assert_eq!(seqs(&read(page(0, true)).await), [3, 2]);
+}
+
+#[actix::test]
+async fn what_comes_to_a_stopped_channel_reaches_its_successor() {
+    let _world = World::new();
+    let channels = Channels::new(encodings(), &[]);
+    let key = ChannelKey::channel(AppId(1), "room");
+    let old = channels.get(&key);
+    assert!(old.send(Stop).await.is_ok());
+    assert_eq!(channels.count(), 0);
+    let (to, answer) = oneshot::channel();
+    old.do_send(PublishTo {
+        draft: draft("late"),
+        pass: Pass::unchecked(),
+        reply: ReplyTo::Once(to),
+    });
+    assert_eq!(answer.await.unwrap().unwrap().position.seq, 1);
+    assert_eq!(channels.count(), 1);
+    assert_ne!(channels.get(&key), old);
+}
+
+/// As when housekeeping finds a channel idle.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Stop;
+
+impl Handler<Stop> for Channel {
+    type Result = ();
+    fn handle(&mut self, _: Stop, cx: &mut Context<Self>) {
+        self.retire(cx);
+    }
+}
+
+#[actix::test]
+async fn a_full_relay_holds_the_channel_back_and_loses_nothing() {
+    // Not tapped: the real mailbox of a relay, which nobody empties while this thread is busy here.
+    TAP.set(None);
+    let channels = Channels::new(encodings(), &[]);
+    let key = ChannelKey::channel(AppId(1), "room");
+    let ana = Client::new(1);
+    ana.join(&channels, &key, None);
+    let sent = (0..2_000).map(|_| publish(&channels, &key, "x"));
+    let receipts = futures_util::future::join_all(sent).await;
+    assert!(receipts.iter().all(Result::is_ok));
 }

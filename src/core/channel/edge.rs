@@ -6,7 +6,7 @@
 //! **Why level-triggered:** a node never says "one more" or "one less" but how many there are; what was lost
 //! on a broken link is made good by the next telling.
 
-use super::home::Origin;
+use super::asks::Origin;
 use super::presence::{Announced, EntryKey};
 use super::state::{Effect, Input, Role, State, Ticket};
 use super::stream::{Logged, Seen};
@@ -49,6 +49,8 @@ pub(super) struct Edge {
     retry_due: Option<u64>,
     /// An announcement is under way; broadcasts that leave a gap wait for its answer.
     catching: bool,
+    /// Some home may count subscribers or members of this node.
+    told: bool,
 }
 
 impl Edge {
@@ -148,7 +150,8 @@ impl State {
         let Some(to) = self.home().filter(|home| *home != self.node) else {
             return;
         };
-        for (request, pending) in &mut self.edge.pending {
+        let edge = &mut self.edge;
+        for (request, pending) in &mut edge.pending {
             if !which(*request) {
                 continue;
             }
@@ -161,6 +164,7 @@ impl State {
             {
                 *count = subscribers;
             }
+            edge.told |= ask.enters();
             let wire = Wire::Request {
                 request: *request,
                 ask,
@@ -226,7 +230,7 @@ impl State {
                 gone,
                 subscribers: self.subscribers(),
             };
-            self.to_home(wire, out);
+            self.tell_home(wire, out);
             self.rest();
         } else if counted {
             let due = now.mono_ms + INTEREST_MS;
@@ -234,7 +238,7 @@ impl State {
         }
     }
 
-    fn to_home(&mut self, wire: Wire, out: &mut Vec<Effect>) {
+    fn tell_home(&mut self, wire: Wire, out: &mut Vec<Effect>) {
         if let Some(to) = self.home().filter(|home| *home != self.node) {
             out.push(Effect::Send { to, wire });
         }
@@ -351,6 +355,7 @@ impl State {
         }
         self.rest();
         let members = self.announced();
+        self.edge.told |= !(members.is_empty() && self.local.is_empty());
         self.edge.catching |= self.home() == Some(to);
         out.push(Effect::Send {
             to,
@@ -377,11 +382,11 @@ impl State {
     pub(super) fn start_over(&mut self, out: &mut Vec<Effect>) {
         self.edge.catching = false;
         self.edge.retry_due = None;
-        let silent = self.local.is_empty() && self.mine.is_empty();
         if let Some(home) = self.home()
             && home != self.node
         {
-            if !(silent && self.edge.interest_due.is_none()) {
+            // Also when there is nobody here now: the last to leave may have told a home that is none.
+            if self.edge.told || !(self.local.is_empty() && self.mine.is_empty()) {
                 self.announce_to(home, out);
             }
             self.send_pending(|_| true, true, out);
@@ -407,7 +412,7 @@ impl State {
             self.edge.interest_due = None;
             if !self.is_home() {
                 let subscribers = self.subscribers();
-                self.to_home(Wire::Interest { subscribers }, out);
+                self.tell_home(Wire::Interest { subscribers }, out);
                 self.rest();
             }
         }
@@ -446,36 +451,15 @@ impl State {
 
     /// While a claim is open, keeps what only a home can do. True when it did.
     pub(super) fn hold(&mut self, input: &Input, out: &mut Vec<Effect>) -> bool {
-        let Role::Claiming(claim) = &mut self.role else {
-            return false;
-        };
-        match input {
-            Input::From { from, wire } => match wire {
-                Wire::Request { .. }
-                | Wire::Interest { .. }
-                | Wire::Left { .. }
-                | Wire::Announce { .. }
-                | Wire::Claim { .. } => claim.keep(*from, wire.clone(), out),
-                Wire::Answer { .. }
-                | Wire::NotHome
-                | Wire::Caught { .. }
-                | Wire::Who
-                | Wire::Broadcast { .. }
-                | Wire::Count(_)
-                | Wire::Copy { .. }
-                | Wire::Replicate { .. }
-                | Wire::Copied(_)
-                | Wire::NeedCopy
-                | Wire::Nothing => return false,
-            },
-            Input::Ask { .. }
-            | Input::Leave { .. }
-            | Input::LinkUp(_)
-            | Input::Rehome(_)
-            | Input::Unsent(_)
-            | Input::Wake => return false,
+        match (&mut self.role, input) {
+            (Role::Claiming(claim), Input::From { from, wire })
+                if wire.needs_home() || matches!(wire, Wire::Claim { .. }) =>
+            {
+                claim.keep(*from, wire.clone(), out);
+                true
+            }
+            (Role::Claiming(_) | Role::Edge | Role::Home(_), _) => false,
         }
-        true
     }
 }
 

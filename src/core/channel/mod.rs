@@ -8,10 +8,12 @@
 //! emitter of everything that must happen once.
 
 pub mod actor;
+mod asks;
 mod edge;
 mod fanout;
 pub mod history;
 mod home;
+mod mail;
 pub mod presence;
 pub mod registry;
 mod role;

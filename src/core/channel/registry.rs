@@ -29,6 +29,8 @@ pub const HISTORY_BYTES: Setting = Setting {
     name: "history_bytes",
     default: 1 << 20,
 };
+/// Above this a channel's copy would not fit the frame that takes it to another node.
+const MAX_HISTORY_BYTES: usize = 8 << 20;
 /// Whether subscribers are told how many subscriptions there are.
 pub const SUBSCRIPTION_COUNT: Setting = Setting {
     name: "subscription_count",
@@ -131,7 +133,7 @@ impl Ground {
             bounds: Bounds {
                 messages: count(HISTORY_MESSAGES),
                 age_ms: of(HISTORY_MS),
-                bytes: count(HISTORY_BYTES),
+                bytes: count(HISTORY_BYTES).min(MAX_HISTORY_BYTES),
             },
             presence_clients: of(PRESENCE_CLIENTS),
             counts: of(SUBSCRIPTION_COUNT) != 0,
@@ -186,8 +188,8 @@ impl Channels {
         Self::build(NodeId(1), encodings, None, arbiters)
     }
 
-    /// The channels of this node. Its actors run on these arbiters, or on the caller's if there are none; in
-    /// that case only threads with an arbiter may ask. Alone until [`Self::connect`] and
+    /// The channels of this node. Its actors run on these arbiters, or without any on the one of the thread
+    /// that calls this. Alone until [`Self::connect`] and
     /// [`Self::set_members`].
     #[must_use]
     pub fn of_node(
@@ -217,7 +219,11 @@ impl Channels {
                 encodings,
                 authority,
                 started: Instant::now(),
-                arbiters: arbiters.to_vec(),
+                arbiters: if arbiters.is_empty() {
+                    Arbiter::try_current().into_iter().collect()
+                } else {
+                    arbiters.to_vec()
+                },
                 parts: (0..PARTS).map(|_| Mutex::default()).collect(),
                 list: arc_swap::ArcSwap::from_pointee(list),
                 port: OnceLock::new(),

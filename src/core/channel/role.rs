@@ -125,10 +125,10 @@ impl State {
             }
             Role::Home(_) | Role::Claiming(_) => not_home(from, out),
             Role::Edge => {
-                // A handover that got lost is made again; a plain backup has nothing of its own to give.
+                // A handover that got lost is made again; and a home that restarted gets its backup's copy.
                 let wire = match &self.copy {
-                    Some(held) if held.until.is_some() => handover(&held.stream),
-                    Some(_) | None => Wire::Nothing,
+                    Some(held) => handover(&held.stream),
+                    None => Wire::Nothing,
                 };
                 out.push(Effect::Send { to: from, wire });
             }

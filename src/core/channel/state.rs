@@ -9,7 +9,7 @@
 
 use super::edge::Edge;
 use super::history::Bounds;
-use super::home::Home;
+use super::home::{Home, not_home};
 use super::presence::EntryKey;
 use super::role::Claim;
 use super::stream::Stream;
@@ -200,6 +200,10 @@ impl State {
     }
 
     fn on_wire(&mut self, from: NodeId, wire: Wire, now: Now, out: &mut Vec<Effect>) {
+        // A node that the list calls dead has no subscribers here; a new one comes back when the list is known.
+        if wire.needs_home() && !self.members.has(from) {
+            return not_home(from, out);
+        }
         match wire {
             Wire::Request {
                 request,

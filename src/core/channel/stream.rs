@@ -227,7 +227,7 @@ impl Stream {
     #[must_use]
     pub fn missed(&self, seen: Seen) -> (Vec<Logged>, bool) {
         let from = match self.cut {
-            _ if seen.epoch == self.epoch => seen.entry,
+            Some(_) | None if seen.epoch == self.epoch => seen.entry,
             Some(cut) if cut.epoch == seen.epoch => seen.entry.min(cut.entry),
             Some(cut) => cut.entry,
             None => 0,

@@ -62,6 +62,14 @@ pub enum Ask {
     Last,
 }
 
+impl Ask {
+    /// Whether it makes its node count: as a subscriber's, or a member's.
+    #[must_use]
+    pub fn enters(&self) -> bool {
+        matches!(self, Self::Join { .. } | Self::Present { .. })
+    }
+}
+
 /// What the home says to an [`Ask`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Answer {
@@ -230,6 +238,18 @@ impl Wire {
             | Self::NeedCopy
             | Self::Nothing => false,
         }
+    }
+
+    /// Whether only a home can do something with it.
+    #[must_use]
+    pub fn needs_home(&self) -> bool {
+        matches!(
+            self,
+            Self::Request { .. }
+                | Self::Interest { .. }
+                | Self::Left { .. }
+                | Self::Announce { .. }
+        )
     }
 
     /// Whether it may be large and can wait: a link that is busy refuses it first.

@@ -10,16 +10,16 @@ use super::outbox::{Outbox, Pushed, Source};
 use super::seat::{Gate, Inbound, Seat, Wire};
 use super::state::{Standing, State, Step};
 use super::{Action, Context as Cx, Event, Frame, Input, Session};
-use crate::core::authority::{Authority, Cut};
+use crate::core::authority::Authority;
 use crate::core::broker::Broker;
 use crate::core::channel::actor::Channel;
 use crate::core::channel::{Leave, PresenceTo, Subscriber, Tell};
 use crate::core::clock::Now;
-use crate::core::close::{Abuse, Close, End};
+use crate::core::close::End;
 use crate::core::delivery::encoding::EncodingId;
 use crate::core::delivery::local::{About, Local, Slot};
 use crate::core::delivery::relay::Relay;
-use crate::core::ids::{ChannelKey, ConnectionId, Text};
+use crate::core::ids::{AppId, ChannelKey, ConnectionId};
 use actix::prelude::*;
 use bytes::Bytes;
 use futures_util::Stream;
@@ -27,8 +27,8 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 
-/// How long a socket may take to swallow the goodbye before it is cut, ms.
-const GOODBYE_MS: u64 = 2_000;
+/// Marks requests of the core's own, whose answers no session waits for.
+const CORE_TAG: u64 = u64::MAX;
 
 /// What a worker thread lends its connections.
 #[derive(Clone, Debug)]
@@ -50,21 +50,23 @@ pub struct Connection {
     pub(super) state: State<Addr<Channel>>,
     /// Intents behind one that waits for an answer.
     pub(super) waiting: VecDeque<Action>,
-    /// Answers being waited for; while there are any, intents queue and nothing is read.
-    pub(super) pending: u32,
+    /// The answer being waited for; while there is one, intents queue and nothing is read.
+    pub(super) pending: Option<SpawnHandle>,
     /// The channel used last that is not subscribed to.
     pub(super) recent: Option<(Arc<ChannelKey>, Addr<Channel>)>,
     pub(super) gate: Rc<Gate>,
     encoding: EncodingId,
-    session: Box<dyn Session>,
-    outbox: Rc<Outbox>,
-    wire: Wire,
-    sever: Option<Box<dyn super::seat::Sever>>,
+    pub(super) session: Box<dyn Session>,
+    pub(super) outbox: Rc<Outbox>,
+    pub(super) wire: Wire,
+    pub(super) sever: Option<Box<dyn super::seat::Sever>>,
     about: Option<About>,
-    slot: Option<Slot>,
+    pub(super) slot: Option<Slot>,
+    /// The app it is counted for on this node.
+    pub(super) counted: Option<AppId>,
     wake_at: Option<u64>,
     /// Set once it is ending: when the socket is cut at the latest.
-    ending: Option<u64>,
+    pub(super) ending: Option<u64>,
 }
 
 impl std::fmt::Debug for Connection {
@@ -98,7 +100,7 @@ impl Connection {
                 desk: desk.clone(),
                 state: State::default(),
                 waiting: VecDeque::new(),
-                pending: 0,
+                pending: None,
                 recent: None,
                 gate,
                 encoding: seat.encoding,
@@ -108,6 +110,7 @@ impl Connection {
                 sever: seat.sever,
                 about: Some(about),
                 slot: None,
+                counted: None,
                 wake_at: None,
                 ending: None,
             }
@@ -219,7 +222,7 @@ impl Connection {
                         member: None,
                         client,
                         proof: None,
-                        tag: u64::MAX,
+                        tag: CORE_TAG,
                     };
                     addr.do_send(PresenceTo {
                         connection: self.id,
@@ -256,60 +259,6 @@ impl Connection {
         self.desk.local.schedule(slot, at);
     }
 
-    /// Ends the connection: leaves everything, lets the session say goodbye, then closes. Never undone.
-    fn finish(&mut self, end: Option<End>, close: Option<Close>, cx: &mut Context<Self>) {
-        if self.is_ending() {
-            return;
-        }
-        let (goodbye, words) = end.map(|end| self.last_words(end)).unwrap_or_default();
-        self.ending = Some(self.now().mono_ms.saturating_add(GOODBYE_MS));
-        self.waiting.clear();
-        self.leave_all();
-        if end.is_some_and(loses_queue) {
-            self.outbox.drop_queued();
-        }
-        // Nobody listens to what is said after the client's own close.
-        if end != Some(End::Gone) {
-            for frame in goodbye {
-                self.outbox.push_last((self.wire.framing)(frame));
-            }
-            let plain = || end.and_then(plain_close);
-            if let Some(close) = close.or(words).or_else(plain) {
-                self.outbox.push_last((self.wire.closing)(&close));
-            }
-        }
-        self.outbox.close();
-        // The socket is read on, so that a client's last bytes do not turn the close into a reset.
-        self.gate.open();
-        if end == Some(End::Slow) {
-            self.cut_off(cx);
-        } else {
-            self.schedule();
-        }
-    }
-
-    /// What the session wants to have said, and its close.
-    fn last_words(&mut self, end: End) -> (Vec<Frame>, Option<Close>) {
-        let (mut actions, mut frames, mut close) = (Vec::new(), Vec::new(), None);
-        let context = Cx {
-            id: self.id,
-            now: self.now(),
-            authority: &self.desk.broker.authority,
-        };
-        let input = Input::Ending(end);
-        self.session.handle(input, context, &mut actions);
-        for action in actions {
-            match action {
-                Action::Send(frame) => frames.push(frame),
-                Action::Close(words) => {
-                    close.get_or_insert(words);
-                }
-                Action::Do(_) | Action::Wake { .. } => {}
-            }
-        }
-        (frames, close)
-    }
-
     /// Asks again what may have run out, on the cluster's clock.
     fn expire(&mut self, cx: &mut Context<Self>) {
         let mut steps = Vec::new();
@@ -320,53 +269,6 @@ impl Connection {
             self.finish(Some(End::Cut(cut)), None, cx);
         }
     }
-
-    /// Cuts the socket: nothing that waits on the peer can hold the connection any longer.
-    fn cut_off(&mut self, cx: &mut Context<Self>) {
-        self.outbox.drop_queued();
-        self.outbox.close();
-        if let Some(sever) = self.sever.take() {
-            sever.sever();
-        }
-        cx.stop();
-    }
-
-    fn leave_all(&mut self) {
-        if let Some(slot) = self.slot {
-            self.desk.local.detach_all(slot);
-        }
-        for channel in self.state.end() {
-            channel.do_send(Leave {
-                connection: self.id,
-                gone: true,
-            });
-        }
-    }
-}
-
-/// Endings after which nothing queued may reach the client: it lost the right, or it could not read it anyway.
-fn loses_queue(end: End) -> bool {
-    match end {
-        End::Cut(_) | End::Stale | End::Slow => true,
-        End::Abuse(_) | End::Draining | End::Silent | End::Gone => false,
-    }
-}
-
-/// The close frame when the session has no words for it (RFC 6455 §7.4.1).
-fn plain_close(end: End) -> Option<Close> {
-    let (code, reason) = match end {
-        End::Slow | End::Gone => return None,
-        End::Abuse(Abuse::Protocol) => (1002, "protocol error"),
-        End::Abuse(Abuse::NotUtf8) => (1007, "text is not UTF-8"),
-        End::Abuse(Abuse::TooLarge) => (1009, "message too large"),
-        End::Cut(Cut::Disconnected) => (1000, "disconnected"),
-        End::Cut(Cut::Revoked { .. } | Cut::Blocked | Cut::Disabled) => (1008, "access ended"),
-        End::Draining => (1001, "going away"),
-        End::Stale => (1012, "reconnect"),
-        End::Silent => (1008, "nothing was said"),
-    };
-    let reason: Text = reason.into();
-    Some(Close { code, reason })
 }
 
 impl Actor for Connection {
@@ -447,8 +349,18 @@ impl Handler<Tell> for Connection {
                 }
             }
             // The core's own leaving is nobody's request.
-            Event::PresenceDone { tag: u64::MAX, .. } => {}
-            other => self.feed(Input::Event(other), cx),
+            Event::PresenceDone { tag: CORE_TAG, .. } => {}
+            told @ (Event::Identified
+            | Event::IdentifyRefused(_)
+            | Event::Subscribed(_)
+            | Event::Unsubscribed { .. }
+            | Event::RightsChanged { .. }
+            | Event::Published { .. }
+            | Event::PublishRefused { .. }
+            | Event::PresenceDone { .. }
+            | Event::Members { .. }
+            | Event::History { .. }
+            | Event::Broadcast { .. }) => self.feed(Input::Event(told), cx),
         }
     }
 }

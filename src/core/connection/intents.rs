@@ -13,8 +13,8 @@ use crate::core::authority::{Operations, Pass, Principal, Proof, Reason};
 use crate::core::channel::actor::Channel;
 use crate::core::channel::{Join, PresenceTo, PublishTo, Read, ReplyTo, Tell};
 use crate::core::error::Refusal;
-use crate::core::ids::ChannelKey;
-use crate::core::limits::SUBSCRIPTIONS_PER_CONNECTION;
+use crate::core::ids::{AppId, ChannelKey};
+use crate::core::limits::{CONNECTIONS_PER_NODE, SUBSCRIPTIONS_PER_CONNECTION};
 use actix::dev::ToEnvelope;
 use actix::prelude::*;
 use std::sync::Arc;
@@ -66,7 +66,7 @@ impl Connection {
         answer: Result<(), Refusal>,
         cx: &mut Context<Self>,
     ) {
-        if let Err(refusal) = answer {
+        if let Err(refusal) = answer.and_then(|()| self.count(principal.app)) {
             return self.tell(Event::IdentifyRefused(refusal), cx);
         }
         let mut steps = Vec::new();
@@ -74,6 +74,22 @@ impl Connection {
         self.state.identify(principal, &authority, &mut steps);
         self.indexed();
         self.steps(steps, cx);
+    }
+
+    /// Counts the connection for its app on this node, once.
+    fn count(&mut self, app: AppId) -> Result<(), Refusal> {
+        if self.counted == Some(app) {
+            return Ok(());
+        }
+        let max = self.authority().limit(app, &CONNECTIONS_PER_NODE);
+        if !self.desk.broker.relays.enter(app, max) {
+            let limit = CONNECTIONS_PER_NODE.name;
+            return Err(Refusal::Limit { limit, max });
+        }
+        if let Some(former) = self.counted.replace(app) {
+            self.desk.broker.relays.leave(former);
+        }
+        Ok(())
     }
 
     fn subscribe(&mut self, request: Box<Subscribe>, cx: &mut Context<Self>) {
@@ -343,25 +359,24 @@ impl Connection {
         cx: &mut Context<Self>,
         then: impl FnOnce(&mut Self, T, &mut Context<Self>) + 'static,
     ) {
-        self.pending += 1;
         self.gate.shut();
         let told = answer.into_actor(self).map(|answer, this, cx| {
-            this.pending = this.pending.saturating_sub(1);
+            this.pending = None;
             if !this.is_ending() {
                 then(this, answer, cx);
                 this.resume(cx);
             }
         });
-        cx.spawn(told);
+        self.pending = Some(cx.spawn(told));
     }
 
     pub(super) fn is_waiting(&self) -> bool {
-        self.pending > 0 || !self.waiting.is_empty()
+        self.pending.is_some() || !self.waiting.is_empty()
     }
 
     /// Carries on with what was held back.
     fn resume(&mut self, cx: &mut Context<Self>) {
-        while self.pending == 0 && !self.is_ending() {
+        while self.pending.is_none() && !self.is_ending() {
             let Some(action) = self.waiting.pop_front() else {
                 self.gate.open();
                 return;

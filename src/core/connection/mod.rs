@@ -7,6 +7,8 @@
 //! **Must never know:** wire formats, sockets, HTTP, the cluster crate.
 
 pub mod actor;
+mod effects;
+mod ending;
 mod intents;
 pub mod mail;
 pub mod outbox;

@@ -7,6 +7,7 @@
 use bytes::Bytes;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 /// Where queued bytes came from, so that they can be taken back when a right is lost.
@@ -43,12 +44,15 @@ pub struct Outbox {
     budget: usize,
     closed: Cell<bool>,
     dirty: Cell<bool>,
+    /// While set, only the session's own bytes may go out.
+    withheld: Rc<Cell<bool>>,
 }
 
 impl Outbox {
-    /// An empty one that holds at most `budget` bytes. Allocates nothing.
+    /// An empty one that holds at most `budget` bytes, and hands out no channel's bytes while `withheld` is set.
+    /// Allocates nothing.
     #[must_use]
-    pub fn new(budget: usize) -> Self {
+    pub fn new(budget: usize, withheld: Rc<Cell<bool>>) -> Self {
         Self {
             queue: RefCell::new(VecDeque::new()),
             waker: RefCell::new(None),
@@ -56,6 +60,7 @@ impl Outbox {
             budget,
             closed: Cell::new(false),
             dirty: Cell::new(false),
+            withheld,
         }
     }
 
@@ -138,7 +143,9 @@ impl Outbox {
     /// The next frame; `None` after the last of a closed outbox.
     pub fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         let mut queue = self.queue.borrow_mut();
-        if let Some((_, frame)) = queue.pop_front() {
+        let withheld = |(source, _): &(Source, Bytes)| *source != Source::SESSION;
+        let waits = self.withheld.get() && queue.front().is_some_and(withheld);
+        if let Some((_, frame)) = (!waits).then(|| queue.pop_front()).flatten() {
             self.queued
                 .set(self.queued.get().saturating_sub(frame.len()));
             if queue.is_empty() && queue.capacity() > KEEP_SLOTS {
@@ -146,7 +153,7 @@ impl Outbox {
             }
             return Poll::Ready(Some(frame));
         }
-        if self.closed.get() {
+        if self.closed.get() && !waits {
             return Poll::Ready(None);
         }
         let mut waker = self.waker.borrow_mut();
@@ -177,13 +184,17 @@ mod tests {
         outbox.poll_next(&mut Context::from_waker(&waker))
     }
 
+    fn outbox_of(budget: usize) -> Outbox {
+        Outbox::new(budget, Rc::default())
+    }
+
     fn bytes(text: &'static str) -> Bytes {
         Bytes::from_static(text.as_bytes())
     }
 
     #[test]
     fn a_burst_wakes_once_and_keeps_its_order() {
-        let (outbox, count) = (Outbox::new(100), Arc::new(Count::default()));
+        let (outbox, count) = (outbox_of(100), Arc::new(Count::default()));
         assert_eq!(next(&outbox, &count), Poll::Pending);
         assert_eq!(outbox.push(Source(1), bytes("a")), Pushed::First);
         assert_eq!(outbox.push(Source(2), bytes("b")), Pushed::Queued);
@@ -200,7 +211,7 @@ mod tests {
 
     #[test]
     fn running_over_is_told_once_and_final() {
-        let outbox = Outbox::new(4);
+        let outbox = outbox_of(4);
         assert_eq!(outbox.push(Source(1), bytes("abcd")), Pushed::First);
         assert_eq!(outbox.push(Source(1), bytes("e")), Pushed::Over);
         assert_eq!(outbox.push(Source(1), bytes("f")), Pushed::Closed);
@@ -209,7 +220,7 @@ mod tests {
 
     #[test]
     fn what_was_read_is_given_back_to_the_budget() {
-        let (outbox, count) = (Outbox::new(4), Arc::new(Count::default()));
+        let (outbox, count) = (outbox_of(4), Arc::new(Count::default()));
         for _ in 0..10 {
             assert_ne!(outbox.push(Source(1), bytes("abcd")), Pushed::Over);
             assert_eq!(next(&outbox, &count), Poll::Ready(Some(bytes("abcd"))));
@@ -218,7 +229,7 @@ mod tests {
 
     #[test]
     fn one_source_can_be_taken_back() {
-        let (outbox, count) = (Outbox::new(100), Arc::new(Count::default()));
+        let (outbox, count) = (outbox_of(100), Arc::new(Count::default()));
         let _ = outbox.push(Source(1), bytes("secret"));
         let _ = outbox.push(Source(2), bytes("open"));
         let _ = outbox.push(Source(1), bytes("secret"));
@@ -230,7 +241,7 @@ mod tests {
 
     #[test]
     fn close_lets_what_is_queued_go_and_then_ends() {
-        let (outbox, count) = (Outbox::new(4), Arc::new(Count::default()));
+        let (outbox, count) = (outbox_of(4), Arc::new(Count::default()));
         let _ = outbox.push(Source(1), bytes("abcd"));
         outbox.push_last(bytes("bye"));
         outbox.close();
@@ -242,7 +253,7 @@ mod tests {
 
     #[test]
     fn closing_wakes_a_waiting_reader() {
-        let (outbox, count) = (Outbox::new(4), Arc::new(Count::default()));
+        let (outbox, count) = (outbox_of(4), Arc::new(Count::default()));
         assert_eq!(next(&outbox, &count), Poll::Pending);
         outbox.close();
         assert_eq!(count.0.load(Ordering::SeqCst), 1);
@@ -250,8 +261,25 @@ mod tests {
     }
 
     #[test]
+    fn withheld_bytes_wait_in_order_and_the_sessions_own_go() {
+        let withheld = Rc::new(Cell::new(true));
+        let outbox = Outbox::new(100, withheld.clone());
+        let count = Arc::new(Count::default());
+        let _ = outbox.push(Source::SESSION, bytes("answer"));
+        let _ = outbox.push(Source(1), bytes("secret"));
+        let _ = outbox.push(Source::SESSION, bytes("later"));
+        assert_eq!(next(&outbox, &count), Poll::Ready(Some(bytes("answer"))));
+        assert_eq!(next(&outbox, &count), Poll::Pending);
+        withheld.set(false);
+        outbox.wake();
+        assert_eq!(count.0.load(Ordering::SeqCst), 1);
+        assert_eq!(next(&outbox, &count), Poll::Ready(Some(bytes("secret"))));
+        assert_eq!(next(&outbox, &count), Poll::Ready(Some(bytes("later"))));
+    }
+
+    #[test]
     fn an_emptied_burst_gives_its_slots_back() {
-        let (outbox, count) = (Outbox::new(10_000), Arc::new(Count::default()));
+        let (outbox, count) = (outbox_of(10_000), Arc::new(Count::default()));
         for _ in 0..1_000 {
             let _ = outbox.push(Source(1), bytes("x"));
         }

@@ -1,6 +1,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+// The state has fields of its own that nobody else may name.
+#![allow(clippy::field_reassign_with_default)]
 use super::*;
-use crate::core::authority::{AppId, Capability, Decision, Question, Right, Rule};
+use crate::core::authority::{
+    AppId, Capability, Decision, Effect, Issued, Pattern, Question, Right, Rule, Scope, Subject,
+    Target,
+};
 use crate::core::connection::{DeliveryMode, NewMember, Start};
 use crate::core::ids::Position;
 use crate::core::message::Occupancy;
@@ -23,11 +28,10 @@ fn judge(state: &Access, question: &Question<'_>) -> Decision {
 }
 
 fn access(operations: Operations, until: u16) -> Access {
-    Access {
-        revision: operations.0,
-        version: until,
-        ..Access::default()
-    }
+    let mut access = Access::default();
+    access.revision = operations.0;
+    access.version = until;
+    access
 }
 
 fn authority(operations: Operations) -> Authority {
@@ -277,7 +281,7 @@ fn a_cut_reaches_what_it_names_and_what_is_old_enough() {
             }],
         },
     });
-    let reached = |target: Target, cut: Cut| super::reached(&one, &target, &cut);
+    let reached = |target: Target, cut: Cut| super::super::effects::reached(&one, &target, &cut);
     let named = [
         Target::App,
         Target::User("ana".into()),

@@ -214,7 +214,9 @@ impl LocalChannels {
         for frame in held.frames {
             match entry.outbox.push(source, frame) {
                 Pushed::Over => return Some(Pushed::Over),
-                pushed => first = first.or(Some(pushed)),
+                pushed @ (Pushed::First | Pushed::Queued | Pushed::Closed) => {
+                    first = first.or(Some(pushed));
+                }
             }
         }
         first

@@ -16,7 +16,7 @@ use crate::core::close::End;
 use crate::core::connection::outbox::{Outbox, Pushed, Source};
 use crate::core::ids::{AppId, ChannelKey, ConnectionId, NodeId, Text};
 use futures_util::future::LocalBoxFuture;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 
@@ -82,6 +82,7 @@ struct Tables {
 pub struct Local {
     tables: RefCell<Tables>,
     dirty: RefCell<Vec<Rc<Outbox>>>,
+    withheld: Rc<Cell<bool>>,
 }
 
 impl std::fmt::Debug for Local {
@@ -258,6 +259,21 @@ impl Local {
         let mut place = self.dirty.borrow_mut();
         if place.capacity() < dirty.capacity() && place.is_empty() {
             *place = dirty;
+        }
+    }
+
+    /// The flag that its outboxes look at: see [`Self::withhold`].
+    #[must_use]
+    pub fn withheld(&self) -> Rc<Cell<bool>> {
+        self.withheld.clone()
+    }
+
+    /// Holds back what channels have queued in outboxes while the lease is over, and lets it go afterwards.
+    pub fn withhold(&self, lease_over: bool) {
+        if self.withheld.replace(lease_over) && !lease_over {
+            for connection in self.tables.borrow().connections.slots.iter().flatten() {
+                connection.outbox.wake();
+            }
         }
     }
 

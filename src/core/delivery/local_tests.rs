@@ -55,7 +55,7 @@ impl One {
             remote: "".into(),
             since_ms: 0,
         };
-        let (outbox, told) = (Rc::new(Outbox::new(100)), Port::default());
+        let (outbox, told) = (Rc::new(Outbox::new(100, local.withheld())), Port::default());
         let slot = local.register(about, outbox.clone(), Box::new(told.clone()));
         Self {
             id,

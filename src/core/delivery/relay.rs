@@ -66,7 +66,9 @@ impl Relay {
     fn tick(&mut self, cx: &mut Context<Self>) {
         let now = self.authority.now().mono_ms;
         self.local.fire(now);
-        match self.parking.tick(self.authority.serving(), now) {
+        let serving = self.authority.serving();
+        self.local.withhold(!serving);
+        match self.parking.tick(serving, now) {
             Verdict::Wait => {}
             Verdict::Release(parked) => {
                 for message in parked {

@@ -58,7 +58,10 @@ pub fn open(
     let offered = opening.subprotocol.as_deref();
     let mut response = actix_web_actors::ws::handshake_with_protocols(request, offered.as_slice())?;
     let duplicate = request.conn_data::<Duplicate>();
-    let outbox = Rc::new(Outbox::new(opening.max_outbox_bytes));
+    let outbox = Rc::new(Outbox::new(
+        opening.max_outbox_bytes,
+        worker.desk().local.withheld(),
+    ));
     let gate = Rc::new(Gate::default());
     let id = ConnectionId::random();
     let seat = Seat {
