@@ -55,17 +55,15 @@ async fn node(id: u64, addresses: &Addresses) -> Node {
     });
     let authority = Arc::new(Authority::fixed(State::default(), 1_000_000));
     let channels = Channels::of_node(id, Arc::new(Encodings::default()), authority.clone(), &[]);
-    let local: LocalConnections = Arc::new(move |_| Box::pin(async move { vec![connection(id)] }));
+    let local: LocalConnections =
+        Arc::new(move |_| Box::pin(async move { Ok(vec![connection(id)]) }));
     let peers = Peers::start(id, dial, Some(incoming), channels.clone(), local);
     let broker = broker(authority, channels);
     Node { id, broker, peers }
 }
 
 fn broker(authority: Arc<Authority>, channels: Channels) -> Broker {
-    Broker {
-        authority,
-        channels,
-    }
+    Broker::new(authority, channels)
 }
 
 fn connection(node: NodeId) -> ConnectionInfo {
