@@ -146,6 +146,8 @@ impl Channel {
     }
 
     fn carry_out(&mut self, mut effects: Vec<Effect>, now: Now, cx: &mut Context<Self>) {
+        // Before anybody is answered: who was told of a subscription finds it in the listings.
+        self.stat.set(self.state.occupancy());
         for effect in effects.drain(..) {
             match effect {
                 Effect::Deliver(broadcast) => self.deliver(broadcast),
@@ -164,7 +166,6 @@ impl Channel {
             }
         }
         self.effects = effects;
-        self.stat.set(self.state.occupancy());
         self.drain(cx);
         self.set_timer(now, cx);
     }
