@@ -5,7 +5,7 @@
 //! `server` (wiring). Every arrow points inward: `server -> adapters -> transport -> core -> cluster` and
 //! `peers -> core`; a structure test holds them.
 //!
-//! **Must never know:** anything: it only names the rooms.
+//! **Must never know:** anything; this is the list of the rooms.
 
 pub mod adapters;
 pub mod cli;
