@@ -13,7 +13,7 @@ use crate::config::{Config, LogFormat};
 use crate::console::{self, metrics::Metrics, readiness::Life};
 use crate::core::authority::Authority;
 use crate::core::broker::Broker;
-use crate::transport;
+use crate::transport::{self, Listening};
 use actix_web::dev::ServerHandle;
 use actix_web::rt::signal::unix::{Signal, SignalKind, signal};
 use actix_web::{App, HttpServer, web};
@@ -147,18 +147,18 @@ fn public_server(
             .configure(native::routes)
             .configure(console::public_routes)
     };
-    let server = HttpServer::new(factory)
-        .workers(threads(config))
-        .keep_alive(config.keep_alive)
-        .client_request_timeout(config.request_timeout)
-        .client_disconnect_timeout(Duration::from_secs(2))
-        .tcp_nodelay(true)
-        .max_connections(config.max_connections)
-        .shutdown_timeout(config.drain.as_secs().saturating_sub(5).max(1))
-        .disable_signals()
-        .on_connect(transport::on_connect)
-        .listen(port.listen(config.backlog)?)?
-        .run();
+    let how = Listening {
+        workers: threads(config),
+        keep_alive: config.keep_alive,
+        request_timeout: config.request_timeout,
+        disconnect_timeout: Duration::from_secs(2),
+        max_connections: config.max_connections,
+        shutdown_timeout: config
+            .drain
+            .saturating_sub(Duration::from_secs(5))
+            .max(Duration::from_secs(1)),
+    };
+    let server = transport::listen(factory, port.listen(config.backlog)?, how)?;
     Ok(spawned(server))
 }
 
