@@ -28,8 +28,12 @@ impl Worker {
         let authority = Arc::clone(&broker.authority);
         let relay = Relay::new(local.clone(), authority, node).start();
         let worker = broker.relays.add(relay.clone());
+        let broker = Broker {
+            channels: broker.channels.on_this_thread(),
+            ..broker.clone()
+        };
         let desk = Desk {
-            broker: broker.clone(),
+            broker,
             local,
             relay,
             worker,
