@@ -172,7 +172,7 @@ impl Handler<Detach> for Relay {
 impl Handler<Deliver> for Relay {
     type Result = ();
     fn handle(&mut self, message: Deliver, cx: &mut Context<Self>) {
-        let now = self.authority.now().mono_ms;
+        let now = || self.authority.now().mono_ms;
         if let Some(message) = self.parking.admit(message, self.authority.serving(), now) {
             self.deliver(&message, cx);
         }
