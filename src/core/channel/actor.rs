@@ -209,7 +209,7 @@ impl Channel {
             except,
             publisher,
         };
-        for relay in self.fan.relays() {
+        for relay in self.fan.relays(except, publisher) {
             offer(&mut self.queue, relay, ToRelay::Deliver(message.clone()));
         }
     }
@@ -264,7 +264,8 @@ impl Channel {
             tell: _,
         } = joiner.subscriber;
         let seat = (worker, relay.clone());
-        self.fan.attach(connection, seat, encoding, joiner.mode);
+        let how = (encoding, joiner.mode, joiner.echo);
+        self.fan.attach(connection, seat, how);
         let message = Attach {
             channel: self.key.clone(),
             connection,
