@@ -192,10 +192,14 @@ fn internal_server(
     Ok(spawned(server))
 }
 
-/// Worker threads: as asked, or one per core.
+/// Worker threads: as asked, or one per core but one. The last core is for the access plane and the kernel's part of
+/// the work; with a worker on every core they mostly wake each other (docs/performance.md).
 fn threads(config: &Config) -> usize {
     match config.workers {
-        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        0 => {
+            let cores = std::thread::available_parallelism().map_or(1, usize::from);
+            cores.saturating_sub(1).max(1)
+        }
         given => given,
     }
 }
