@@ -2,9 +2,10 @@
 //!
 //! **Must never know:** what the bytes mean.
 
-mod socket;
+mod line;
+mod listen;
 mod worker;
 pub mod ws;
 
-pub use socket::on_connect;
+pub use listen::{Listening, listen};
 pub use worker::Worker;

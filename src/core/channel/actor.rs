@@ -210,7 +210,7 @@ impl Channel {
             except,
             publisher,
         };
-        for relay in self.fan.relays() {
+        for relay in self.fan.relays(except, publisher) {
             offer(&mut self.queue, relay, ToRelay::Deliver(message.clone()));
         }
     }
@@ -265,7 +265,8 @@ impl Channel {
             tell: _,
         } = joiner.subscriber;
         let seat = (worker, relay.clone());
-        self.fan.attach(connection, seat, encoding, joiner.mode);
+        let how = (encoding, joiner.mode, joiner.echo);
+        self.fan.attach(connection, seat, how);
         let message = Attach {
             channel: self.key.clone(),
             connection,

@@ -81,11 +81,7 @@ impl Connection {
 
     /// Cuts the socket: nothing that waits on the peer can hold the connection any longer.
     pub(super) fn cut_off(&mut self, cx: &mut Context<Self>) {
-        self.outbox.drop_queued();
-        self.outbox.close();
-        if let Some(sever) = self.sever.take() {
-            sever.sever();
-        }
+        self.outbox.sever();
         cx.stop();
     }
 
