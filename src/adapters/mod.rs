@@ -1,3 +1,4 @@
 //! Dialects: one folder each, with the same five files (`frame`, `session`, `rest`, `auth`, `codes`).
 //!
 //! **Must never know:** each other, the cluster crate, peers, channel internals.
+pub mod realtime;
