@@ -6,6 +6,10 @@
 //! `peers -> core`; a structure test holds them.
 
 pub mod adapters;
+pub mod cli;
+pub mod config;
+pub mod console;
 pub mod core;
 pub mod peers;
+pub mod server;
 pub mod transport;

@@ -1,2 +1,5 @@
-//! Broker.
-fn main() {}
+//! The `gatecast` binary: hands its arguments to [`gatecast::cli`] and its answer to the system.
+
+fn main() -> std::process::ExitCode {
+    gatecast::cli::run(std::env::args_os())
+}

@@ -53,6 +53,13 @@ pub fn decode<T: DeserializeOwned>(version: u8, bytes: &[u8], limit: u64) -> Res
         .map_err(|error| CodecError::Malformed(error.to_string()))
 }
 
+/// Bytes that `value` takes up, without the version byte; none if it cannot be encoded.
+#[must_use]
+pub fn size<T: Serialize>(value: &T) -> Option<usize> {
+    let size = options(u64::MAX).serialized_size(value).ok()?;
+    usize::try_from(size).ok()
+}
+
 use bincode::Options as _;
 
 fn options(limit: u64) -> impl bincode::Options {
@@ -63,6 +70,7 @@ fn options(limit: u64) -> impl bincode::Options {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::expect_used)]
     use super::*;
 
     #[test]

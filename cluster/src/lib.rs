@@ -9,6 +9,9 @@
 pub mod access;
 pub mod codec;
 mod handle;
+mod net;
+mod raft;
+mod store;
 
 pub use handle::{
     BarrierMode, BarrierReport, Cluster, ClusterConfig, ClusterStatus, Committed, EffectBatch,

@@ -1,4 +1,7 @@
 //! Dialects: one folder each, with the same five files (`frame`, `session`, `rest`, `auth`, `codes`).
 //!
 //! **Must never know:** each other, the cluster crate, peers, channel internals.
+
+pub mod native;
+pub mod pusher;
 pub mod realtime;

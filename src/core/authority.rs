@@ -6,6 +6,8 @@
 //! **Why a door and not the cluster handle everywhere:** the rest of the core must run against a fixed state
 //! in tests, and only one place may decide when a view is too old to be used.
 
+mod operator;
+
 pub use gatecast_cluster::access::{
     ApiKey, App, AppChange, AppId, AppSpec, Block, Capability, Command, Cut, Decision, Door,
     Effect, Grant, GrantEntry, GrantKey, GrantMode, Issued, Issuer, KeyChange, KeySpec,
@@ -18,10 +20,20 @@ pub use gatecast_cluster::{
     ReadError, RequestId,
 };
 
+mod catchup;
+#[cfg(test)]
+pub(crate) mod fixture;
+mod judge;
+#[cfg(test)]
+mod tests;
+
+pub use operator::{JoinError, Member, NodeStatus};
+
 use super::clock::Now;
 use super::error::Refusal;
+use catchup::CatchUp;
 use gatecast_cluster::Cluster;
-use gatecast_cluster::access::decide;
+use gatecast_cluster::access::{check_revocation, decide};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -34,6 +46,15 @@ pub struct Pass {
 }
 
 impl Pass {
+    /// A pass for anything, without a decision: for tests of what stands behind the door.
+    #[cfg(test)]
+    pub(crate) fn unchecked() -> Self {
+        Self {
+            operations: Operations::ALL,
+            until_ms: None,
+        }
+    }
+
     /// Whether it allows all of these at this time.
     #[must_use]
     pub fn allows(&self, operations: Operations, now: Now) -> bool {
@@ -71,7 +92,11 @@ pub struct Ask<'a> {
 pub struct Authority {
     source: Source,
     started: Instant,
+    catch_up: CatchUp,
 }
+
+/// A test's own decision function.
+pub type Judge = fn(&State, &Question<'_>) -> Decision;
 
 #[derive(Debug)]
 enum Source {
@@ -79,6 +104,8 @@ enum Source {
     Fixed {
         state: arc_swap::ArcSwap<State>,
         now_ms: std::sync::atomic::AtomicU64,
+        serving: std::sync::atomic::AtomicBool,
+        judge: Option<Judge>,
     },
 }
 
@@ -86,22 +113,52 @@ impl Authority {
     /// Over the live access plane.
     #[must_use]
     pub fn new(cluster: Cluster) -> Self {
-        Self {
-            source: Source::Cluster(cluster),
-            started: Instant::now(),
-        }
+        Self::over(Source::Cluster(cluster))
     }
 
     /// Over a fixed state and a clock that stands still: for tests of everything above.
     #[must_use]
     pub fn fixed(state: State, now_ms: Millis) -> Self {
-        let source = Source::Fixed {
+        Self::still(state, now_ms, None)
+    }
+
+    /// As [`Self::fixed`], deciding by a function of the test; it takes every credential for standing.
+    #[must_use]
+    pub fn fixed_by(state: State, now_ms: Millis, judge: Judge) -> Self {
+        Self::still(state, now_ms, Some(judge))
+    }
+
+    fn still(state: State, now_ms: Millis, judge: Option<Judge>) -> Self {
+        Self::over(Source::Fixed {
             state: arc_swap::ArcSwap::from_pointee(state),
             now_ms: now_ms.into(),
-        };
+            serving: true.into(),
+            judge,
+        })
+    }
+
+    fn over(source: Source) -> Self {
         Self {
             source,
             started: Instant::now(),
+            catch_up: CatchUp::default(),
+        }
+    }
+
+    /// Gives a fixed authority another state, time and right to serve; nothing on a live one.
+    pub fn set_fixed(&self, new_state: State, new_now_ms: Millis, may_serve: bool) {
+        match &self.source {
+            Source::Cluster(_) => {}
+            Source::Fixed {
+                state,
+                now_ms,
+                serving,
+                ..
+            } => {
+                state.store(Arc::new(new_state));
+                now_ms.store(new_now_ms, std::sync::atomic::Ordering::Relaxed);
+                serving.store(may_serve, std::sync::atomic::Ordering::Relaxed);
+            }
         }
     }
 
@@ -145,50 +202,29 @@ impl Authority {
     pub fn serving(&self) -> bool {
         match &self.source {
             Source::Cluster(cluster) => matches!(cluster.freshness(), Freshness::Fresh(_)),
-            Source::Fixed { .. } => true,
+            Source::Fixed { serving, .. } => serving.load(std::sync::atomic::Ordering::Relaxed),
         }
     }
 
-    /// Decides on the current view, without waiting. For sessions and for re-asking.
-    ///
-    /// # Errors
-    /// The reason of the refusal.
-    pub fn decide(
-        &self,
-        principal: &Principal,
-        proof: Option<&Proof>,
-        ask: Ask<'_>,
-    ) -> Result<Pass, Reason> {
-        let question = Question {
-            principal,
-            proof,
-            resource: ask.resource,
-            name: ask.name,
-            operations: ask.needs,
-            now_ms: self.now().cluster_ms,
-        };
-        match decide(&self.view(), &question) {
-            Decision::Allow(_) => Ok(Pass {
-                operations: ask.needs,
-                until_ms: None,
-            }),
-            Decision::Deny(reason) => Err(reason),
+    fn judge(&self, state: &State, question: &Question<'_>) -> Decision {
+        match &self.source {
+            Source::Cluster(_) | Source::Fixed { judge: None, .. } => decide(state, question),
+            Source::Fixed {
+                judge: Some(judge), ..
+            } => judge(state, question),
         }
     }
 
-    /// As [`Self::decide`], but a refusal is final only on a fresh view: a node that may be behind catches up
-    /// first (one shared, rate-limited read index). Refuses with `Unavailable` while this node may not serve.
-    ///
-    /// # Errors
-    /// [`Refusal::Denied`] with the reason, or [`Refusal::Unavailable`].
-    pub async fn authorize(
-        &self,
-        principal: &Principal,
-        proof: Option<&Proof>,
-        ask: Ask<'_>,
-    ) -> Result<Pass, Refusal> {
-        tokio::task::yield_now().await;
-        self.decide(principal, proof, ask).map_err(Refusal::Denied)
+    /// Why this principal's credential no longer stands on the current view, if it does not.
+    #[must_use]
+    pub fn objection(&self, principal: &Principal) -> Option<Reason> {
+        match &self.source {
+            Source::Cluster(_) | Source::Fixed { judge: None, .. } => {
+                let now_ms = self.now().cluster_ms;
+                check_revocation(&self.view(), principal, principal.proof.as_ref(), now_ms)
+            }
+            Source::Fixed { judge: Some(_), .. } => None,
+        }
     }
 
     /// Changes the access state through whichever node leads.
@@ -225,14 +261,24 @@ impl Authority {
         }
     }
 
-    /// Brings this node's view up to everything acknowledged anywhere when the call began.
+    /// Brings this node's view up to everything acknowledged anywhere when the call began. Concurrent callers
+    /// share one round, and a node starts at most one round per 50 ms.
     ///
     /// # Errors
     /// When no majority confirms in time.
     pub async fn catch_up(&self) -> Result<Revision, ReadError> {
         match &self.source {
-            Source::Cluster(cluster) => cluster.catch_up().await,
+            Source::Cluster(cluster) => self.catch_up.join(|| cluster.catch_up()).await,
             Source::Fixed { state, .. } => Ok(state.load().revision),
+        }
+    }
+
+    /// Tells the access plane that everything up to `revision` is carried out here, with so many connections
+    /// closed for it.
+    pub fn enforced(&self, revision: Revision, closed: u64) {
+        match &self.source {
+            Source::Cluster(cluster) => cluster.enforced(revision, closed),
+            Source::Fixed { .. } => {}
         }
     }
 }

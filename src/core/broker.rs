@@ -4,11 +4,16 @@
 
 use super::authority::{AppId, Authority, Pass};
 use super::channel::actor::Channels;
-use super::channel::{PublishTo, ReplyTo};
+use super::channel::{PublishTo, Read, ReplyTo};
+use super::connection::HistoryPage;
+use super::delivery::relay::ListConnections;
+use super::delivery::relays::Relays;
 use super::error::Refusal;
 use super::ids::{ChannelKey, ConnectionId, NodeId, Text};
 use super::message::{Draft, Member, Occupancy, Publication, Receipt};
+use std::pin::Pin;
 use std::sync::Arc;
+use tokio::sync::oneshot;
 
 /// The handle. Clone it into every worker.
 #[derive(Clone, Debug)]
@@ -17,6 +22,8 @@ pub struct Broker {
     pub authority: Arc<Authority>,
     /// Channels of this node.
     pub channels: Channels,
+    /// Worker threads of this node, entered by the transport as they start.
+    pub relays: Relays,
 }
 
 /// A connection as listings show it.
@@ -55,7 +62,51 @@ pub struct ConnectionFilter {
     pub limit: u32,
 }
 
+/// A question one node asks another, apart from any channel.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum Query {
+    /// The occupied channels that the asked node is home of.
+    Occupied {
+        /// Of this app.
+        app: AppId,
+        /// Whose names start so.
+        prefix: Text,
+        /// At most so many.
+        limit: u32,
+    },
+    /// The connections that the asked node holds.
+    Connections(ConnectionFilter),
+}
+
+/// What it answers.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum Found {
+    /// Channels with their cluster-wide counts, sorted by name.
+    Occupied(Vec<(Text, Occupancy)>),
+    /// Connections.
+    Connections(Vec<ConnectionInfo>),
+}
+
+/// An answer on its way.
+pub type Finding = Pin<Box<dyn Future<Output = Result<Found, Refusal>> + Send>>;
+
+/// The way to ask other nodes. Implemented by `peers`; a node alone has none.
+pub trait QueryPort: Send + Sync + 'static {
+    /// Asks a node; `Unavailable` when it does not answer in time.
+    fn ask(&self, node: NodeId, query: Query) -> Finding;
+}
+
 impl Broker {
+    /// A broker without worker threads yet.
+    #[must_use]
+    pub fn new(authority: Arc<Authority>, channels: Channels) -> Self {
+        Self {
+            authority,
+            channels,
+            relays: Relays::default(),
+        }
+    }
+
     /// Publishes and waits until the channel's home (and backup) have it.
     ///
     /// # Errors
@@ -66,7 +117,7 @@ impl Broker {
         draft: Draft,
         pass: Pass,
     ) -> Result<Receipt, Refusal> {
-        let (reply, answer) = tokio::sync::oneshot::channel();
+        let (reply, answer) = oneshot::channel();
         let message = PublishTo {
             draft,
             pass,
@@ -80,9 +131,47 @@ impl Broker {
     ///
     /// # Errors
     /// When its home cannot be asked.
-    pub async fn occupancy(&self, _key: &Arc<ChannelKey>) -> Result<Occupancy, Refusal> {
-        tokio::task::yield_now().await;
-        Ok(Occupancy::default())
+    pub async fn occupancy(&self, key: &Arc<ChannelKey>) -> Result<Occupancy, Refusal> {
+        self.read(key, Read::Occupancy).await
+    }
+
+    /// The presence set, in order of entry.
+    ///
+    /// # Errors
+    /// When its home cannot be asked.
+    pub async fn members(&self, key: &Arc<ChannelKey>) -> Result<Arc<[Member]>, Refusal> {
+        self.read(key, Read::Members).await
+    }
+
+    /// The retained last value.
+    ///
+    /// # Errors
+    /// When its home cannot be asked.
+    pub async fn last(&self, key: &Arc<ChannelKey>) -> Result<Option<Arc<Publication>>, Refusal> {
+        self.read(key, Read::Last).await
+    }
+
+    /// A page of history, in the order asked for.
+    ///
+    /// # Errors
+    /// When its home cannot be asked.
+    pub async fn history(
+        &self,
+        key: &Arc<ChannelKey>,
+        page: HistoryPage,
+    ) -> Result<Vec<Arc<Publication>>, Refusal> {
+        self.read(key, |reply| Read::History(page, reply)).await
+    }
+
+    async fn read<T>(
+        &self,
+        key: &Arc<ChannelKey>,
+        read: impl FnOnce(oneshot::Sender<Result<T, Refusal>>) -> Read,
+    ) -> Result<T, Refusal> {
+        let (reply, answer) = oneshot::channel();
+        self.channels.get(key).do_send(read(reply));
+        let stopped = Refusal::Unavailable("the channel stopped");
+        answer.await.unwrap_or(Err(stopped))
     }
 
     /// The occupied channels of an app whose names start with `prefix`, cluster-wide, with their counts,
@@ -92,41 +181,92 @@ impl Broker {
     /// When a node that may hold some cannot be asked.
     pub async fn occupied(
         &self,
-        _app: AppId,
-        _prefix: &str,
-        _limit: usize,
+        app: AppId,
+        prefix: &str,
+        limit: usize,
     ) -> Result<Vec<(Text, Occupancy)>, Refusal> {
-        tokio::task::yield_now().await;
-        Ok(Vec::new())
+        let query = Query::Occupied {
+            app,
+            prefix: prefix.into(),
+            limit: u32::try_from(limit).unwrap_or(u32::MAX),
+        };
+        let mut all = self.channels.occupied_here(app, prefix, limit);
+        for found in self.ask_others(&query).await? {
+            match found {
+                Found::Occupied(there) => all.extend(there),
+                Found::Connections(_) => return Err(CONFUSED),
+            }
+        }
+        all.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        // Both homes of a channel that is just moving may name it.
+        all.dedup_by(|(one, _), (other, _)| one == other);
+        all.truncate(limit);
+        Ok(all)
     }
 
-    /// The presence set, in order of entry.
+    /// Connections of every node, at most `limit` of each.
     ///
     /// # Errors
-    /// When its home cannot be asked.
-    pub async fn members(&self, _key: &Arc<ChannelKey>) -> Result<Arc<[Member]>, Refusal> {
-        tokio::task::yield_now().await;
-        Ok(Arc::from([]))
-    }
-
-    /// The retained last value.
-    ///
-    /// # Errors
-    /// When its home cannot be asked.
-    pub async fn last(&self, _key: &Arc<ChannelKey>) -> Result<Option<Arc<Publication>>, Refusal> {
-        tokio::task::yield_now().await;
-        Ok(None)
-    }
-
-    /// Connections on every node.
-    ///
-    /// # Errors
-    /// When a node cannot be asked; the list would be incomplete.
+    /// When a node or worker thread cannot be asked; the list would be incomplete.
     pub async fn connections(
         &self,
-        _filter: ConnectionFilter,
+        filter: ConnectionFilter,
     ) -> Result<Vec<ConnectionInfo>, Refusal> {
-        tokio::task::yield_now().await;
-        Ok(Vec::new())
+        let mut all = self.connections_here(filter.clone()).await?;
+        all.extend(self.connections_elsewhere(filter).await?);
+        Ok(all)
+    }
+
+    /// Connections of this node, at most `limit` of them.
+    ///
+    /// # Errors
+    /// When a worker thread cannot be asked; the list would be incomplete.
+    pub async fn connections_here(
+        &self,
+        filter: ConnectionFilter,
+    ) -> Result<Vec<ConnectionInfo>, Refusal> {
+        let mut all = Vec::new();
+        for relay in self.relays.all() {
+            let some = relay.send(ListConnections(filter.clone())).await;
+            all.extend(some.map_err(|_| Refusal::Unavailable("a worker thread has ended"))?);
+        }
+        all.sort_by_key(|one| one.id);
+        all.truncate(filter.limit as usize);
+        Ok(all)
+    }
+
+    /// Connections on every node but this one.
+    ///
+    /// # Errors
+    /// When a node cannot be asked.
+    pub async fn connections_elsewhere(
+        &self,
+        filter: ConnectionFilter,
+    ) -> Result<Vec<ConnectionInfo>, Refusal> {
+        let mut all = Vec::new();
+        for found in self.ask_others(&Query::Connections(filter)).await? {
+            match found {
+                Found::Connections(there) => all.extend(there),
+                Found::Occupied(_) => return Err(CONFUSED),
+            }
+        }
+        Ok(all)
+    }
+
+    /// Asks every other node that may have clients, all at once. One that cannot be asked fails the whole:
+    /// a short list must not look like a complete one.
+    async fn ask_others(&self, query: &Query) -> Result<Vec<Found>, Refusal> {
+        let own = self.channels.node();
+        let members = self.channels.members();
+        let others: Vec<NodeId> = members.nodes().filter(|node| *node != own).collect();
+        if others.is_empty() {
+            return Ok(Vec::new());
+        }
+        let port = self.channels.queries();
+        let port = port.ok_or(Refusal::Unavailable("not linked to the other nodes"))?;
+        let asked = others.into_iter().map(|node| port.ask(node, query.clone()));
+        futures_util::future::try_join_all(asked).await
     }
 }
+
+const CONFUSED: Refusal = Refusal::Unavailable("a node answered another question");

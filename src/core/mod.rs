@@ -18,4 +18,5 @@ pub mod error;
 pub mod ids;
 pub mod limits;
 pub mod message;
+pub mod nearest;
 pub mod nodes;

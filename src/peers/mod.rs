@@ -1,4 +1,228 @@
 //! Links between nodes for the message plane, and what travels over them.
 //!
+//! One TCP link per pair of nodes; **the node with the smaller id dials**, so that two links never race. A
+//! broken link is dialled again with back-off, and both sides then tell each other everything.
+//!
 //! **Must never know:** adapters, dialects. Publications and channel messages only; access state never travels
 //! here, whatever the bus.
+
+pub mod frame;
+pub mod link;
+pub mod query;
+pub mod router;
+
+use crate::core::channel::registry::Channels;
+use crate::core::ids::NodeId;
+use crate::core::nodes::Members;
+use gatecast_cluster::{Cluster, MessageLink};
+use link::Outbound;
+use query::LocalConnections;
+use router::Router;
+use std::collections::HashMap;
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+/// First and longest pause before a broken link is dialled again.
+const BACK_OFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
+
+/// Opens a link to a node.
+pub type Dial = Arc<
+    dyn Fn(NodeId) -> Pin<Box<dyn Future<Output = io::Result<MessageLink>> + Send>> + Send + Sync,
+>;
+
+/// The links of this node. Dropping every clone ends them.
+#[derive(Clone)]
+pub struct Peers {
+    inner: Arc<Inner>,
+    cluster: Option<Cluster>,
+}
+
+struct Inner {
+    node: NodeId,
+    dial: Dial,
+    channels: Channels,
+    router: Arc<Router>,
+    dialling: Mutex<HashMap<NodeId, JoinHandle<()>>>,
+    accepting: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl std::fmt::Debug for Peers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Peers").field(&self.inner.router).finish()
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        let dialling = self
+            .dialling
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner);
+        let accepting = self
+            .accepting
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner);
+        for task in dialling
+            .drain()
+            .map(|(_, task)| task)
+            .chain(accepting.take())
+        {
+            task.abort();
+        }
+        self.router.end_all();
+    }
+}
+
+/// Links this node with the others over the cluster's authenticated streams, on the caller's runtime.
+/// `local` lists this node's own connections for other nodes' questions.
+#[must_use]
+pub fn start(cluster: Cluster, channels: Channels, local: LocalConnections) -> Peers {
+    let dialler = cluster.clone();
+    let dial: Dial = Arc::new(move |node| {
+        let cluster = dialler.clone();
+        Box::pin(async move { cluster.dial_message_link(node).await })
+    });
+    let incoming = cluster.take_message_links();
+    let mut peers = Peers::start(cluster.node(), dial, incoming, channels, local);
+    peers.cluster = Some(cluster);
+    peers.members_changed();
+    peers
+}
+
+impl Peers {
+    /// As [`start`], over any way to open links: for tests.
+    #[must_use]
+    pub fn start(
+        node: NodeId,
+        dial: Dial,
+        incoming: Option<mpsc::Receiver<MessageLink>>,
+        channels: Channels,
+        local: LocalConnections,
+    ) -> Self {
+        let router = Arc::new(Router::new(channels.clone(), local));
+        channels.connect(router.clone());
+        channels.connect_queries(router.clone());
+        let accept = incoming.map(|links| tokio::spawn(accept(node, links, router.clone())));
+        Self {
+            inner: Arc::new(Inner {
+                node,
+                dial,
+                channels,
+                router,
+                dialling: Mutex::default(),
+                accepting: Mutex::new(accept),
+            }),
+            cluster: None,
+        }
+    }
+
+    /// The member list may have changed: called by the enforcer.
+    pub fn members_changed(&self) {
+        if let Some(cluster) = &self.cluster {
+            self.set_members(Members::of(&cluster.view()));
+        }
+    }
+
+    /// Links and places by this list. Must run on the runtime that the links run on.
+    pub fn set_members(&self, members: Members) {
+        let inner = &self.inner;
+        let mut dialling = inner
+            .dialling
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        dialling.retain(|node, task| {
+            let stays = members.has(*node);
+            if !stays {
+                task.abort();
+            }
+            stays
+        });
+        for node in members.nodes().filter(|node| *node > inner.node) {
+            let (dial, router) = (inner.dial.clone(), inner.router.clone());
+            dialling
+                .entry(node)
+                .or_insert_with(|| tokio::spawn(keep_linked(node, dial, router)));
+        }
+        drop(dialling);
+        let before = inner.channels.members();
+        for gone in before.nodes().filter(|node| !members.has(*node)) {
+            inner.router.end(gone);
+        }
+        inner.channels.set_members(members);
+    }
+
+    /// The nodes with a link now.
+    #[must_use]
+    pub fn linked(&self) -> Vec<NodeId> {
+        self.inner.router.linked()
+    }
+}
+
+async fn accept(node: NodeId, mut links: mpsc::Receiver<MessageLink>, router: Arc<Router>) {
+    while let Some(link) = links.recv().await {
+        if link.node >= node {
+            tracing::warn!(
+                from = link.node.0,
+                "a link from the side that must not dial"
+            );
+            continue;
+        }
+        tokio::spawn(use_link(link, router.clone()));
+    }
+}
+
+async fn keep_linked(node: NodeId, dial: Dial, router: Arc<Router>) {
+    let (first, longest) = BACK_OFF;
+    let mut pause = first;
+    loop {
+        match dial(node).await {
+            Ok(link) => {
+                use_link(link, router.clone()).await;
+                pause = first;
+            }
+            Err(error) => tracing::debug!(node = node.0, %error, "no link"),
+        }
+        // Spread, so that two restarted nodes do not meet at the same moment again and again.
+        let spread = rand::random_range(0.5..1.0);
+        tokio::time::sleep(pause.mul_f64(spread)).await;
+        pause = (pause * 2).min(longest);
+    }
+}
+
+/// Closes and forgets its link, also when its task is aborted.
+struct Installed {
+    node: NodeId,
+    link: Arc<Outbound>,
+    router: Arc<Router>,
+}
+
+impl Drop for Installed {
+    fn drop(&mut self) {
+        self.link.close();
+        self.router.remove(self.node, &self.link);
+    }
+}
+
+async fn use_link(link: MessageLink, router: Arc<Router>) {
+    let MessageLink { node, stream } = link;
+    let installed = Installed {
+        node,
+        link: Arc::new(Outbound::new(node)),
+        router: router.clone(),
+    };
+    // Before the first frame is taken: every channel must know that what was under way is lost.
+    router.install(node, &installed.link);
+    tracing::info!(node = node.0, "linked");
+    let taken = |frame| router.clone().take(node, frame);
+    if let Err(error) = link::run(&installed.link, stream, taken).await {
+        tracing::info!(node = node.0, %error, "link ended");
+    }
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

@@ -2,4 +2,9 @@
 //!
 //! **Must never know:** what the bytes mean.
 
+mod socket;
+mod worker;
 pub mod ws;
+
+pub use socket::on_connect;
+pub use worker::Worker;

@@ -214,6 +214,7 @@ impl Capability {
     /// What of this capability lies within `ceiling`: for each pair of rights the narrower pattern with
     /// the operations of both; sorted, one line per (resource, pattern). Empty if nothing does.
     #[must_use]
+    #[allow(clippy::mutable_key_type)] // A pattern is ordered by its text; what is compiled beside it does not count.
     pub fn within(&self, ceiling: &Self) -> Self {
         let mut lines: BTreeMap<(Resource, &Pattern), Operations> = BTreeMap::new();
         for asked in &self.rights {
@@ -246,7 +247,6 @@ impl Capability {
     }
 
     /// The channels that are named exactly, not by a wider pattern.
-    #[must_use]
     pub fn names_channels(&self) -> impl Iterator<Item = &Text> {
         self.rights.iter().filter_map(|right| match &right.pattern {
             Pattern::Exact(name) if right.resource == Resource::Channel => Some(name),

@@ -5,7 +5,8 @@
 //! are asked at, so that a record which has ended but is still kept allows nothing.
 
 use super::records::{GrantKey, Subject, Target};
-use super::{AppId, State, Text};
+use super::{AppId, Millis, State, Text};
+use imbl::OrdMap;
 
 /// A record that has an end.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,6 +23,13 @@ pub(super) enum Expiring {
     Nonce((AppId, Text, Text)),
     /// A rotated key.
     Key(Text),
+}
+
+/// When the next record ends; a [`super::Command::Tick`] at or after that time removes it. None = nothing
+/// that is kept has an end.
+#[must_use]
+pub fn next_expiry(state: &State) -> Option<Millis> {
+    state.expiry.get_min().map(|(end, _)| *end)
 }
 
 /// Rebuilds the derived indexes from the records: after a restore.
@@ -61,6 +69,13 @@ pub(super) fn rebuild(state: &mut State) {
         .chain(nonces)
         .chain(keys)
         .collect();
+    let mut wild: OrdMap<_, u32> = OrdMap::new();
+    for key in state.grants.keys().filter(|key| !key.pattern.is_exact()) {
+        *wild
+            .entry((key.app, key.subject.clone(), key.resource))
+            .or_default() += 1;
+    }
+    state.wild = wild;
     state.app_keys = state
         .keys
         .values()

@@ -62,7 +62,7 @@ impl Limits {
     /// Expired records removed by one command.
     pub const SWEEP: usize = 32;
     /// Expired records removed by one tick.
-    pub const SWEEP_TICK: usize = 4096;
+    pub const SWEEP_TICK: usize = 1024;
 }
 
 type Checked = Result<(), Rejection>;

@@ -36,6 +36,7 @@ pub use command::{
 pub use decide::{
     Decision, Question, Reason, Rule, allowed, check_revocation, decide, decide_until,
 };
+pub use expiry::next_expiry;
 pub use fingerprint::fingerprint;
 pub use limits::Limits;
 pub use pattern::{Pattern, PatternError, PatternText};

@@ -50,11 +50,20 @@ pub struct State {
     pub requests: Requests,
     /// Keys of each app. Derived from `keys`.
     pub(super) app_keys: OrdSet<(AppId, Text)>,
+    /// How many wildcard grants a subject has on a kind of resource; none = no entry. Derived from
+    /// `grants`: a check walks the wildcards only of those who have some.
+    pub(super) wild: OrdMap<(AppId, Subject, Resource), u32>,
     /// What ends when. Derived from the records.
     pub(super) expiry: OrdSet<(Millis, Expiring)>,
 }
 
 impl State {
+    /// When the next record ends, cluster time; from then on a [`super::Command::Tick`] has something to do.
+    #[must_use]
+    pub fn next_expiry(&self) -> Option<Millis> {
+        self.expiry.get_min().map(|(end, _)| *end)
+    }
+
     /// The key of that id, if it belongs to the app.
     #[must_use]
     pub fn key_of(&self, app: AppId, key: &str) -> Option<&ApiKey> {
@@ -207,14 +216,30 @@ impl State {
     pub(super) fn put_grant(&mut self, key: GrantKey, grant: Grant) {
         let end = grant.expires_ms;
         let before = self.grants.insert(key.clone(), grant);
+        if before.is_none() {
+            self.count_wild(&key, 1);
+        }
         let was = before.and_then(|grant| grant.expires_ms);
         self.reindex(was, end, || Expiring::Grant(key));
     }
 
     pub(super) fn drop_grant(&mut self, key: &GrantKey) -> Option<Grant> {
         let grant = self.grants.remove(key)?;
+        self.count_wild(key, -1);
         self.reindex(grant.expires_ms, None, || Expiring::Grant(key.clone()));
         Some(grant)
+    }
+
+    fn count_wild(&mut self, key: &GrantKey, more: i32) {
+        if key.pattern.is_exact() {
+            return;
+        }
+        let place = (key.app, key.subject.clone(), key.resource);
+        let count = self.wild.get(&place).copied().unwrap_or(0);
+        match count.saturating_add_signed(more) {
+            0 => self.wild.remove(&place),
+            some => self.wild.insert(place, some),
+        };
     }
 
     pub(super) fn put_token(&mut self, id: Text, token: Token) {

@@ -1,55 +1,391 @@
-//! The channel actor: mailbox and timers around the channel's pure states. No decisions.
+//! The channel actor: mailbox and timer around the channel's pure state. No decisions.
 //!
 //! **Must never know:** any rule of order, history or presence.
+//!
+//! **Why relays are told in one queue:** `Attach` and `Deliver` must reach a relay in the order they were
+//! decided. While a relay's mailbox is full the actor waits for it and takes nothing else: back-pressure.
 
-use super::{FromPeer, Join, Leave, LinkUp, PresenceTo, PublishTo, Read, Rehome};
-use crate::core::delivery::encoding::Encodings;
-use crate::core::ids::ChannelKey;
+use super::fanout::Fanout;
+use super::registry::{Ground, Stat};
+use super::state::{Birth, Effect, Input, State, Ticket};
+use super::wire::{Answer, Ask, Joined, Wire};
+use super::{ReplyTo, Subscriber, Tell};
+use crate::core::authority::Operations;
+use crate::core::clock::Now;
+use crate::core::connection::{DeliveryMode, Event, Subscribed};
+use crate::core::delivery::relay::{Attach, Deliver, Detach, Relay};
+use crate::core::error::Refusal;
+use crate::core::ids::{ChannelKey, ConnectionId, NodeId};
+use crate::core::message::{Broadcast, Member, Occupancy, Publication, Receipt};
+use actix::dev::ToEnvelope;
 use actix::prelude::*;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+pub use super::registry::Channels;
+
+/// Messages that may wait for one channel before its peers' links feel it.
+const MAILBOX: usize = 1_024;
+/// How long a stopped channel still passes on what was sent to its old address.
+const LINGER: Duration = Duration::from_secs(30);
+/// How often the app's limits are looked up, ms.
+const LIMITS_MS: u64 = 1_000;
 
 /// One channel on this node.
 #[derive(Debug)]
 pub struct Channel {
-    key: Arc<ChannelKey>,
-    encodings: Arc<Encodings>,
+    pub(super) key: Arc<ChannelKey>,
+    state: State,
+    fan: Fanout<Addr<Relay>>,
+    waiting: HashMap<Ticket, Waiting>,
+    tickets: Ticket,
+    /// What waits for a full relay, in order.
+    queue: VecDeque<(Addr<Relay>, ToRelay)>,
+    pub(super) ground: Arc<Ground>,
+    stat: Arc<Stat>,
+    effects: Vec<Effect>,
+    timer: Option<(u64, SpawnHandle)>,
+    limits_due: u64,
+    pub(super) retired: bool,
+}
+
+/// Who waits for an answer.
+#[derive(Debug)]
+pub(super) enum Waiting {
+    Publish(ReplyTo),
+    Join(Box<Joiner>),
+    Presence { tell: Recipient<Tell>, tag: u64 },
+    Occupancy(oneshot::Sender<Result<Occupancy, Refusal>>),
+    Members(oneshot::Sender<Result<Arc<[Member]>, Refusal>>),
+    History(oneshot::Sender<Result<Vec<Arc<Publication>>, Refusal>>),
+    Last(oneshot::Sender<Result<Option<Arc<Publication>>, Refusal>>),
+}
+
+#[derive(Debug)]
+pub(super) struct Joiner {
+    pub(super) subscriber: Subscriber,
+    pub(super) granted: Operations,
+    pub(super) mode: DeliveryMode,
+    pub(super) echo: bool,
+    pub(super) tag: u64,
+}
+
+/// A message for a relay.
+#[derive(Debug)]
+enum ToRelay {
+    Attach(Attach),
+    Detach(Detach),
+    Deliver(Deliver),
+}
+
+impl ToRelay {
+    /// Gives it back when the mailbox is full; a relay that is gone needs nothing.
+    fn offer(self, relay: &Addr<Relay>) -> Result<(), Self> {
+        fn full<M>(sent: Result<(), SendError<M>>, back: fn(M) -> ToRelay) -> Result<(), ToRelay> {
+            match sent {
+                Ok(()) | Err(SendError::Closed(_)) => Ok(()),
+                Err(SendError::Full(message)) => Err(back(message)),
+            }
+        }
+        #[cfg(test)]
+        let Some(this) = tests::tapped(relay, self) else {
+            return Ok(());
+        };
+        #[cfg(not(test))]
+        let this = self;
+        match this {
+            Self::Attach(message) => full(relay.try_send(message), Self::Attach),
+            Self::Detach(message) => full(relay.try_send(message), Self::Detach),
+            Self::Deliver(message) => full(relay.try_send(message), Self::Deliver),
+        }
+    }
+
+    async fn push(self, relay: &Addr<Relay>) {
+        let _closed = match self {
+            Self::Attach(message) => relay.send(message).await,
+            Self::Detach(message) => relay.send(message).await,
+            Self::Deliver(message) => relay.send(message).await,
+        };
+    }
+}
+
+impl Channel {
+    /// A channel for the registry to start.
+    pub(super) fn new(birth: Birth, ground: Arc<Ground>, stat: Arc<Stat>) -> Self {
+        let mut effects = Vec::new();
+        let (key, tickets) = (birth.key.clone(), birth.seed);
+        let now = ground.now();
+        let state = State::new(birth, now, &mut effects);
+        Self {
+            key,
+            state,
+            fan: Fanout::new(),
+            waiting: HashMap::new(),
+            tickets: tickets >> 1,
+            queue: VecDeque::new(),
+            ground,
+            stat,
+            effects,
+            timer: None,
+            limits_due: now.mono_ms + LIMITS_MS,
+            retired: false,
+        }
+    }
+
+    pub(super) fn feed(&mut self, input: Input, cx: &mut Context<Self>) {
+        let now = self.ground.now();
+        if now.mono_ms >= self.limits_due {
+            self.limits_due = now.mono_ms + LIMITS_MS;
+            self.state.set_limits(self.ground.limits(self.key.app));
+        }
+        let mut effects = std::mem::take(&mut self.effects);
+        self.state.handle(input, now, &mut effects);
+        self.carry_out(effects, now, cx);
+    }
+
+    fn carry_out(&mut self, mut effects: Vec<Effect>, now: Now, cx: &mut Context<Self>) {
+        for effect in effects.drain(..) {
+            match effect {
+                Effect::Deliver(broadcast) => self.deliver(broadcast),
+                Effect::Send { to, wire } => self.send(to, &wire, now),
+                Effect::Answer { ticket, answer } => self.answer(ticket, answer),
+                Effect::Forget(ticket) => drop(self.waiting.remove(&ticket)),
+                Effect::Retire => self.retire(cx),
+            }
+        }
+        self.effects = effects;
+        self.stat.set(self.state.occupancy());
+        self.drain(cx);
+        self.set_timer(now, cx);
+    }
+
+    fn send(&mut self, to: NodeId, wire: &Wire, now: Now) {
+        if self.ground.send(to, &self.key, wire) {
+            return;
+        }
+        if let Wire::Request { request, .. } = wire {
+            // Has no effects; the request stays pending until the link is back or its time is up.
+            let unsent = Input::Unsent(*request);
+            self.state.handle(unsent, now, &mut Vec::new());
+        }
+    }
+
+    pub(super) fn ask(&mut self, ask: Ask, waiting: Waiting, cx: &mut Context<Self>) {
+        self.tickets += 1;
+        let ticket = self.tickets;
+        self.waiting.insert(ticket, waiting);
+        self.feed(Input::Ask { ticket, ask }, cx);
+    }
+
+    /// Encodes once per encoding in use, and hands one message to each worker with subscribers.
+    fn deliver(&mut self, broadcast: Broadcast) {
+        if self.fan.is_empty() {
+            return;
+        }
+        let encodings = &self.ground.encodings;
+        let encode = |id| Some((id, encodings.encode(id, &self.key, &broadcast)?));
+        let frames: Arc<[_]> = self.fan.encodings().filter_map(encode).collect();
+        if frames.is_empty() && !self.fan.has_sessions() {
+            return;
+        }
+        let (except, publisher) = match &broadcast {
+            Broadcast::Message(one) => (one.draft.except, one.draft.connection),
+            Broadcast::Presence(_) | Broadcast::Count(_) => (None, None),
+        };
+        let message = Deliver {
+            channel: self.key.clone(),
+            frames,
+            broadcast,
+            except,
+            publisher,
+        };
+        for relay in self.fan.relays() {
+            offer(&mut self.queue, relay, ToRelay::Deliver(message.clone()));
+        }
+    }
+
+    fn answer(&mut self, ticket: Ticket, answer: Result<Answer, Refusal>) {
+        let Some(waiting) = self.waiting.remove(&ticket) else {
+            return;
+        };
+        match (waiting, answer) {
+            (Waiting::Publish(reply), Ok(Answer::Receipt(receipt))) => {
+                published(reply, Ok(receipt), &self.key);
+            }
+            (Waiting::Publish(reply), Err(refusal)) => published(reply, Err(refusal), &self.key),
+            (Waiting::Join(joiner), Ok(Answer::Joined(joined))) => self.attach(*joiner, *joined),
+            (Waiting::Join(joiner), Err(refusal)) => {
+                joiner
+                    .subscriber
+                    .tell
+                    .do_send(Tell(Event::SubscribeRefused {
+                        channel: self.key.clone(),
+                        refusal,
+                        tag: joiner.tag,
+                    }));
+            }
+            (Waiting::Presence { tell, tag }, answer) => {
+                tell.do_send(Tell(Event::PresenceDone {
+                    channel: self.key.clone(),
+                    tag,
+                    refusal: answer.err(),
+                }));
+            }
+            (Waiting::Occupancy(to), Ok(Answer::Occupancy(counts))) => drop(to.send(Ok(counts))),
+            (Waiting::Occupancy(to), Err(refusal)) => drop(to.send(Err(refusal))),
+            (Waiting::Members(to), Ok(Answer::Members(members))) => drop(to.send(Ok(members))),
+            (Waiting::Members(to), Err(refusal)) => drop(to.send(Err(refusal))),
+            (Waiting::History(to), Ok(Answer::History(page))) => drop(to.send(Ok(page))),
+            (Waiting::History(to), Err(refusal)) => drop(to.send(Err(refusal))),
+            (Waiting::Last(to), Ok(Answer::Last(last))) => drop(to.send(Ok(last))),
+            (Waiting::Last(to), Err(refusal)) => drop(to.send(Err(refusal))),
+            (waiting, Ok(other)) => {
+                tracing::error!(?waiting, ?other, "a home answered another question");
+            }
+        }
+    }
+
+    fn attach(&mut self, joiner: Joiner, joined: Joined) {
+        let Subscriber {
+            connection,
+            relay,
+            worker,
+            encoding,
+            tell: _,
+        } = joiner.subscriber;
+        let seat = (worker, relay.clone());
+        self.fan.attach(connection, seat, encoding, joiner.mode);
+        let message = Attach {
+            channel: self.key.clone(),
+            connection,
+            mode: joiner.mode,
+            encoding,
+            echo: joiner.echo,
+            subscribed: Box::new(Subscribed {
+                channel: self.key.clone(),
+                tag: joiner.tag,
+                granted: joiner.granted,
+                position: joined.position,
+                backlog: joined.backlog.publications,
+                continuous: joined.backlog.continuous,
+                members: joined.members,
+                occupancy: joined.occupancy,
+            }),
+        };
+        offer(&mut self.queue, &relay, ToRelay::Attach(message));
+    }
+
+    /// The connection gets nothing more, not even the answer to its join.
+    pub(super) fn detach(&mut self, connection: ConnectionId) {
+        let joins = |one: &Waiting| matches!(one, Waiting::Join(joiner) if joiner.subscriber.connection == connection);
+        self.waiting.retain(|_, one| !joins(one));
+        if let Some(relay) = self.fan.detach(connection) {
+            let channel = self.key.clone();
+            let message = Detach {
+                channel,
+                connection,
+            };
+            offer(&mut self.queue, &relay, ToRelay::Detach(message));
+        }
+    }
+
+    /// Waits for full relays; nothing else is taken from the mailbox meanwhile.
+    fn drain(&mut self, cx: &mut Context<Self>) {
+        if self.queue.is_empty() {
+            return;
+        }
+        let queue = std::mem::take(&mut self.queue);
+        let all = async move {
+            for (relay, message) in queue {
+                message.push(&relay).await;
+            }
+        };
+        cx.wait(all.into_actor(self));
+    }
+
+    fn set_timer(&mut self, now: Now, cx: &mut Context<Self>) {
+        let at = self.state.wake_at();
+        if let Some((set, handle)) = self.timer {
+            if set <= at && set > now.mono_ms {
+                return;
+            }
+            cx.cancel_future(handle);
+        }
+        let wait = Duration::from_millis(at.saturating_sub(now.mono_ms).max(1));
+        let handle = cx.run_later(wait, |channel, cx| {
+            channel.timer = None;
+            if !channel.retired {
+                channel.feed(Input::Wake, cx);
+            }
+        });
+        self.timer = Some((now.mono_ms + wait.as_millis() as u64, handle));
+    }
+
+    /// Leaves the registry, so that the next one who looks starts a new channel, and passes on what still
+    /// comes to this address.
+    fn retire(&mut self, cx: &mut Context<Self>) {
+        if !self.retired && self.ground.forget(&self.key, &self.stat) {
+            self.retired = true;
+            cx.run_later(LINGER, |_, cx| cx.stop());
+        }
+    }
+
+    /// The message, unless this channel has stopped: then it goes to its successor.
+    pub(super) fn unless_retired<M>(&self, message: M) -> Option<M>
+    where
+        M: Message + Send + 'static,
+        M::Result: Send,
+        Self: Handler<M>,
+        Context<Self>: ToEnvelope<Self, M>,
+    {
+        if !self.retired {
+            return Some(message);
+        }
+        Channels::on(&self.ground).get(&self.key).do_send(message);
+        None
+    }
+}
+
+fn offer(queue: &mut VecDeque<(Addr<Relay>, ToRelay)>, relay: &Addr<Relay>, message: ToRelay) {
+    // Once one had to wait, all wait: order.
+    let waiting = if queue.is_empty() {
+        message.offer(relay).err()
+    } else {
+        Some(message)
+    };
+    queue.extend(waiting.map(|message| (relay.clone(), message)));
+}
+
+pub(super) fn published(to: ReplyTo, answer: Result<Receipt, Refusal>, key: &Arc<ChannelKey>) {
+    match (to, answer) {
+        (ReplyTo::Once(to), answer) => drop(to.send(answer)),
+        (ReplyTo::Connection { tell, tag, ack }, Ok(receipt)) => {
+            if ack {
+                tell.do_send(Tell(Event::Published { tag, receipt }));
+            }
+        }
+        (ReplyTo::Connection { tell, tag, ack: _ }, Err(refusal)) => {
+            tell.do_send(Tell(Event::PublishRefused {
+                channel: key.clone(),
+                tag,
+                refusal,
+            }));
+        }
+    }
 }
 
 impl Actor for Channel {
     type Context = Context<Self>;
-}
 
-macro_rules! not_yet {
-    ($($message:ty),*) => { $(impl Handler<$message> for Channel {
-        type Result = ();
-        fn handle(&mut self, _message: $message, _cx: &mut Context<Self>) {}
-    })* };
-}
-not_yet!(
-    Join, Leave, PublishTo, PresenceTo, Read, FromPeer, LinkUp, Rehome
-);
-
-/// Finds or starts channel actors. Asked when somebody joins or publishes over HTTP, never per message of a
-/// subscribed connection (which keeps the address).
-#[derive(Clone, Debug)]
-pub struct Channels {
-    encodings: Arc<Encodings>,
-}
-
-impl Channels {
-    /// A registry whose actors run on these arbiters.
-    #[must_use]
-    pub fn new(encodings: Arc<Encodings>, _arbiters: &[ArbiterHandle]) -> Self {
-        Self { encodings }
-    }
-
-    /// The channel's actor on this node, started if need be.
-    #[must_use]
-    pub fn get(&self, key: &Arc<ChannelKey>) -> Addr<Channel> {
-        Channel {
-            key: key.clone(),
-            encodings: self.encodings.clone(),
-        }
-        .start()
+    fn started(&mut self, cx: &mut Context<Self>) {
+        cx.set_mailbox_capacity(MAILBOX);
+        let effects = std::mem::take(&mut self.effects);
+        self.carry_out(effects, self.ground.now(), cx);
     }
 }
+
+#[cfg(test)]
+#[path = "actor_tests.rs"]
+mod tests;

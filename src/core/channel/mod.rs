@@ -8,15 +8,27 @@
 //! emitter of everything that must happen once.
 
 pub mod actor;
+mod asks;
+mod edge;
+mod fanout;
+pub mod history;
+mod home;
+mod mail;
+pub mod presence;
+pub mod registry;
+mod role;
+pub mod state;
+pub mod stream;
+pub mod wire;
+
+pub use wire::Wire;
 
 use super::authority::Pass;
-use super::connection::{
-    DeliveryMode, Event, HistoryPage, NewMember, PresenceRequest, Start, Subscribe,
-};
+use super::connection::{Event, HistoryPage, PresenceRequest, Subscribe};
 use super::delivery::encoding::EncodingId;
 use super::delivery::relay::Relay;
 use super::error::Refusal;
-use super::ids::{ChannelKey, ConnectionId, NodeId, Text};
+use super::ids::{ChannelKey, ConnectionId, NodeId};
 use super::message::{Draft, Member, Occupancy, Publication, Receipt};
 use super::nodes::Members;
 use actix::prelude::*;
@@ -150,26 +162,3 @@ pub struct FromPeer {
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
 pub struct LinkUp(pub NodeId);
-
-/// What the actors of one channel on different nodes say to each other. Versioned by the peer frame;
-/// variants are only appended. (The channels' builder fills this in.)
-#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-pub enum Wire {
-    /// To the home: publish this; answered by [`Wire::Published`].
-    Publish {
-        /// Names the request between the two nodes.
-        request: u64,
-        /// The message.
-        draft: Draft,
-    },
-    /// From the home.
-    Published {
-        /// From the request.
-        request: u64,
-        /// Where it stands.
-        receipt: Receipt,
-    },
-}
-
-/// Unused here; names the request types a channel understands, for the reader.
-pub type JoinParts = (DeliveryMode, Start, Option<NewMember>, Text);

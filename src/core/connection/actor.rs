@@ -1,3 +1,484 @@
 //! The connection actor: mailbox, timers and outbox around a session and the core's connection state.
 //!
 //! **Must never know:** any dialect, any rule of access.
+//! **Why a plain actor beside the socket:** an actor that is polled by the response body freezes with its peer; it
+//! can neither time out nor be ended. This one runs whatever the socket does, and reads only while its gate is
+//! open.
+
+use super::mail::{Attached, Carry, Due, Finish, Heard, WayOut};
+use super::outbox::{Outbox, Pushed, Source};
+use super::seat::{Gate, Inbound, Seat, Wire};
+use super::state::{Standing, State, Step};
+use super::{Action, Context as Cx, Event, Frame, Input, Session};
+use crate::core::authority::Authority;
+use crate::core::broker::Broker;
+use crate::core::channel::actor::Channel;
+use crate::core::channel::{Leave, PresenceTo, Subscriber, Tell};
+use crate::core::clock::Now;
+use crate::core::close::End;
+use crate::core::delivery::encoding::EncodingId;
+use crate::core::delivery::local::{About, Local, Slot};
+use crate::core::delivery::relay::Relay;
+use crate::core::ids::{AppId, ChannelKey, ConnectionId};
+use actix::prelude::*;
+use bytes::Bytes;
+use futures_util::Stream;
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// Marks requests of the core's own, whose answers no session waits for.
+const CORE_TAG: u64 = u64::MAX;
+
+/// What a worker thread lends its connections.
+#[derive(Clone, Debug)]
+pub struct Desk {
+    /// Decisions and channels.
+    pub broker: Broker,
+    /// The thread's tables.
+    pub local: Rc<Local>,
+    /// The thread's relay.
+    pub relay: Addr<Relay>,
+    /// The thread's number.
+    pub worker: u16,
+}
+
+/// One connection.
+pub struct Connection {
+    pub(super) id: ConnectionId,
+    pub(super) desk: Desk,
+    pub(super) state: State<Addr<Channel>>,
+    /// Intents behind one that waits for an answer.
+    pub(super) waiting: VecDeque<Action>,
+    /// The answer being waited for; while there is one, intents queue and nothing is read.
+    pub(super) pending: Option<SpawnHandle>,
+    /// The channel used last that is not subscribed to.
+    pub(super) recent: Option<(Arc<ChannelKey>, Addr<Channel>)>,
+    pub(super) gate: Rc<Gate>,
+    encoding: EncodingId,
+    pub(super) session: Box<dyn Session>,
+    pub(super) outbox: Rc<Outbox>,
+    pub(super) wire: Wire,
+    pub(super) sever: Option<Box<dyn super::seat::Sever>>,
+    about: Option<About>,
+    pub(super) slot: Option<Slot>,
+    /// The app it is counted for on this node.
+    pub(super) counted: Option<AppId>,
+    wake_at: Option<u64>,
+    /// Set once it is ending: when the socket is cut at the latest.
+    pub(super) ending: Option<u64>,
+}
+
+impl std::fmt::Debug for Connection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Connection({:?})", self.id)
+    }
+}
+
+impl Connection {
+    /// Starts the actor of an accepted connection on this thread.
+    pub fn start<S>(
+        seat: Seat,
+        desk: &Desk,
+        outbox: Rc<Outbox>,
+        gate: Rc<Gate>,
+        inbound: S,
+    ) -> Addr<Self>
+    where
+        S: Stream<Item = Inbound> + 'static,
+    {
+        let about = About {
+            id: seat.id,
+            dialect: seat.dialect,
+            remote: seat.remote,
+            since_ms: desk.broker.authority.now().cluster_ms,
+        };
+        Self::create(|cx| {
+            cx.add_stream(inbound);
+            Self {
+                id: seat.id,
+                desk: desk.clone(),
+                state: State::default(),
+                waiting: VecDeque::new(),
+                pending: None,
+                recent: None,
+                gate,
+                encoding: seat.encoding,
+                session: seat.session,
+                outbox,
+                wire: seat.wire,
+                sever: seat.sever,
+                about: Some(about),
+                slot: None,
+                counted: None,
+                wake_at: None,
+                ending: None,
+            }
+        })
+    }
+
+    pub(super) fn now(&self) -> Now {
+        self.desk.broker.authority.now()
+    }
+
+    pub(super) fn authority(&self) -> &Arc<Authority> {
+        &self.desk.broker.authority
+    }
+
+    pub(super) fn is_ending(&self) -> bool {
+        self.ending.is_some()
+    }
+
+    /// This connection as a channel sees it.
+    pub(super) fn subscriber(&self, cx: &Context<Self>) -> Subscriber {
+        Subscriber {
+            connection: self.id,
+            tell: cx.address().recipient::<Tell>(),
+            relay: self.desk.relay.clone(),
+            worker: self.desk.worker,
+            encoding: self.encoding,
+        }
+    }
+
+    /// Gives the session an input and carries out what it answers.
+    pub(super) fn feed(&mut self, input: Input, cx: &mut Context<Self>) {
+        self.feed_from(input, Source::SESSION, cx);
+    }
+
+    /// As [`Self::feed`]; what it sends belongs to this source.
+    fn feed_from(&mut self, input: Input, source: Source, cx: &mut Context<Self>) {
+        if self.is_ending() {
+            return;
+        }
+        let mut actions = Vec::new();
+        let now = self.now();
+        let context = Cx {
+            id: self.id,
+            now,
+            authority: &self.desk.broker.authority,
+        };
+        self.session.handle(input, context, &mut actions);
+        let mut actions = actions.into_iter();
+        while let Some(action) = actions.next() {
+            if self.is_ending() {
+                return;
+            }
+            // An intent waits behind those that wait, and whatever was to follow it waits with it.
+            if matches!(action, Action::Do(_)) && self.is_waiting() {
+                self.waiting.push_back(action);
+                self.waiting.extend(actions);
+                break;
+            }
+            self.carry_out(action, source, cx);
+        }
+    }
+
+    pub(super) fn carry_out(&mut self, action: Action, source: Source, cx: &mut Context<Self>) {
+        match action {
+            Action::Send(frame) => self.send(frame, source, cx),
+            Action::Do(intent) => self.intend(intent, cx),
+            Action::Close(close) => self.finish(None, Some(close), cx),
+            Action::Wake { at_mono_ms } => {
+                self.wake_at = Some(at_mono_ms);
+                self.schedule();
+            }
+        }
+    }
+
+    fn send(&mut self, frame: Frame, source: Source, cx: &mut Context<Self>) {
+        let bytes = (self.wire.framing)(frame);
+        self.push(source, bytes, cx);
+    }
+
+    fn push(&mut self, source: Source, bytes: Bytes, cx: &mut Context<Self>) {
+        match self.outbox.push(source, bytes) {
+            // The dispatcher runs after this actor's turn, so several pushes still leave together.
+            Pushed::First => self.outbox.wake(),
+            Pushed::Queued | Pushed::Closed => {}
+            Pushed::Over => self.finish(Some(End::Slow), None, cx),
+        }
+    }
+
+    /// Carries out what the state found, in order.
+    pub(super) fn steps(&mut self, steps: Vec<Step<Addr<Channel>>>, cx: &mut Context<Self>) {
+        for step in steps {
+            match step {
+                Step::Tell(event) => self.feed(Input::Event(event), cx),
+                Step::Detach { channel, drop } => {
+                    let source = self
+                        .slot
+                        .and_then(|slot| self.desk.local.detach(slot, &channel));
+                    if let Some(source) = source.filter(|_| drop) {
+                        self.outbox.drop_source(source);
+                    }
+                }
+                Step::Leave(channel) => channel.do_send(Leave {
+                    connection: self.id,
+                    gone: false,
+                }),
+                Step::LeavePresence(channel, addr, pass, client) => {
+                    let request = super::PresenceRequest {
+                        channel,
+                        member: None,
+                        client,
+                        proof: None,
+                        tag: CORE_TAG,
+                    };
+                    addr.do_send(PresenceTo {
+                        connection: self.id,
+                        request: Box::new(request),
+                        pass,
+                        tell: cx.address().recipient::<Tell>(),
+                    });
+                }
+            }
+        }
+        self.schedule();
+    }
+
+    /// The principal has been taken on: everything named by it finds this connection from here on.
+    pub(super) fn indexed(&mut self) {
+        if let (Some(slot), Some(principal)) = (self.slot, self.state.principal()) {
+            self.desk.local.identify(slot, principal);
+        }
+    }
+
+    /// Asks the worker's timers for the earliest of everything this connection waits for.
+    pub(super) fn schedule(&mut self) {
+        let Some(slot) = self.slot else { return };
+        let at = if let Some(cut_off) = self.ending {
+            Some(cut_off)
+        } else {
+            let now = self.now();
+            let expiry = self.state.next_expiry(now).map(|at| {
+                let left = at.saturating_sub(now.cluster_ms);
+                now.mono_ms.saturating_add(left)
+            });
+            [self.wake_at, expiry].into_iter().flatten().min()
+        };
+        self.desk.local.schedule(slot, at);
+    }
+
+    /// Asks again what may have run out, on the cluster's clock.
+    fn expire(&mut self, cx: &mut Context<Self>) {
+        let mut steps = Vec::new();
+        let authority = self.authority().clone();
+        let cut = self.state.expire(&authority, &mut steps);
+        self.steps(steps, cx);
+        if let Some(cut) = cut {
+            self.finish(Some(End::Cut(cut)), None, cx);
+        }
+    }
+}
+
+impl Actor for Connection {
+    type Context = Context<Self>;
+
+    fn started(&mut self, cx: &mut Context<Self>) {
+        if let Some(about) = self.about.take() {
+            let port = Box::new(cx.address());
+            let slot = self.desk.local.register(about, self.outbox.clone(), port);
+            self.slot = Some(slot);
+        }
+        self.feed(Input::Opened, cx);
+    }
+
+    fn stopped(&mut self, _cx: &mut Context<Self>) {
+        self.leave_all();
+        self.outbox.drop_queued();
+        self.outbox.close();
+        if let Some(slot) = self.slot.take() {
+            self.desk.local.unregister(slot);
+        }
+    }
+}
+
+impl StreamHandler<Inbound> for Connection {
+    fn handle(&mut self, inbound: Inbound, cx: &mut Context<Self>) {
+        if self.is_ending() {
+            return;
+        }
+        match inbound {
+            Inbound::Frame(frame) => self.feed(Input::Frame(frame), cx),
+            Inbound::Alive(answer) => {
+                if !answer.is_empty() {
+                    self.push(Source::SESSION, answer, cx);
+                }
+                self.feed(Input::Alive, cx);
+            }
+            Inbound::Close(answer) => {
+                // What the client did not wait for is of no use to it; its close is answered at once.
+                self.outbox.drop_queued();
+                self.outbox.push_last(answer);
+                self.finish(Some(End::Gone), None, cx);
+            }
+            Inbound::Abuse(abuse) => self.finish(Some(End::Abuse(abuse)), None, cx),
+        }
+    }
+
+    /// The client's side of the socket has ended.
+    fn finished(&mut self, cx: &mut Context<Self>) {
+        if !self.is_ending() {
+            self.outbox.drop_queued();
+            self.finish(Some(End::Gone), None, cx);
+        }
+    }
+}
+
+impl Handler<Tell> for Connection {
+    type Result = ();
+    fn handle(&mut self, message: Tell, cx: &mut Context<Self>) {
+        if self.is_ending() {
+            return;
+        }
+        match message.0 {
+            Event::SubscribeRefused {
+                channel,
+                refusal,
+                tag,
+            } => {
+                let leave = self.state.refused(&channel);
+                let told = Event::SubscribeRefused {
+                    channel: channel.clone(),
+                    refusal,
+                    tag,
+                };
+                self.feed(Input::Event(told), cx);
+                if leave {
+                    self.leave(&channel, cx);
+                }
+            }
+            // The core's own leaving is nobody's request.
+            Event::PresenceDone { tag: CORE_TAG, .. } => {}
+            told @ (Event::Identified
+            | Event::IdentifyRefused(_)
+            | Event::Subscribed(_)
+            | Event::Unsubscribed { .. }
+            | Event::RightsChanged { .. }
+            | Event::Published { .. }
+            | Event::PublishRefused { .. }
+            | Event::PresenceDone { .. }
+            | Event::Members { .. }
+            | Event::History { .. }
+            | Event::Broadcast { .. }) => self.feed(Input::Event(told), cx),
+        }
+    }
+}
+
+impl Handler<Attached> for Connection {
+    type Result = ();
+    fn handle(&mut self, message: Attached, cx: &mut Context<Self>) {
+        let (Some(slot), false) = (self.slot, self.is_ending()) else {
+            return;
+        };
+        let mut subscribed = message.0;
+        let channel = subscribed.channel.clone();
+        let mut steps = Vec::new();
+        match self.state.subscribed(&mut subscribed, &mut steps) {
+            Standing::Unknown => {
+                self.desk.local.detach(slot, &channel);
+            }
+            Standing::Lost(refusal) => {
+                self.desk.local.detach(slot, &channel);
+                let tag = subscribed.tag;
+                steps.push(Step::Tell(Event::SubscribeRefused {
+                    channel,
+                    refusal,
+                    tag,
+                }));
+            }
+            Standing::Stands { leave } => {
+                let source = self.desk.local.source(&channel);
+                let event = Input::Event(Event::Subscribed(subscribed));
+                self.feed_from(event, source, cx);
+                self.desk.local.release(slot, &channel);
+                if leave {
+                    self.leave(&channel, cx);
+                }
+            }
+        }
+        self.steps(steps, cx);
+    }
+}
+
+impl Handler<Heard> for Connection {
+    type Result = ();
+    fn handle(&mut self, message: Heard, cx: &mut Context<Self>) {
+        let Heard {
+            channel,
+            broadcast,
+            source,
+        } = message;
+        if self.state.stands(&channel) {
+            let event = Event::Broadcast { channel, broadcast };
+            self.feed_from(Input::Event(event), source, cx);
+        }
+    }
+}
+
+impl Handler<Finish> for Connection {
+    type Result = ();
+    fn handle(&mut self, message: Finish, cx: &mut Context<Self>) {
+        self.finish(Some(message.0), None, cx);
+    }
+}
+
+impl Handler<WayOut> for Connection {
+    type Result = ();
+    fn handle(&mut self, message: WayOut, cx: &mut Context<Self>) {
+        self.finish(Some(End::Gone), None, cx);
+        match (message, &self.sever) {
+            (WayOut::Drained, Some(sever)) => {
+                cx.spawn(sever.end_writing().into_actor(self));
+            }
+            (WayOut::Gone, _) | (WayOut::Drained, None) => cx.stop(),
+        }
+    }
+}
+
+impl Handler<Due> for Connection {
+    type Result = ();
+    fn handle(&mut self, _message: Due, cx: &mut Context<Self>) {
+        let now = self.now();
+        if let Some(cut_off) = self.ending {
+            if cut_off <= now.mono_ms {
+                self.cut_off(cx);
+            } else {
+                self.schedule();
+            }
+            return;
+        }
+        if self.wake_at.is_some_and(|at| at <= now.mono_ms) {
+            self.wake_at = None;
+            self.feed(Input::Wake, cx);
+        }
+        self.expire(cx);
+    }
+}
+
+impl Handler<Carry> for Connection {
+    type Result = bool;
+    fn handle(&mut self, message: Carry, cx: &mut Context<Self>) -> bool {
+        let mut steps = Vec::new();
+        let authority = self.authority().clone();
+        let effects = message.0.effects.iter();
+        let cut = effects
+            .filter_map(|effect| self.state.enforce(effect, &authority, &mut steps))
+            .last();
+        if self.is_ending() {
+            // It is on its way out already; what it had queued goes no further.
+            self.outbox.drop_queued();
+            return false;
+        }
+        match cut {
+            Some(cut) => {
+                self.finish(Some(End::Cut(cut)), None, cx);
+                true
+            }
+            None => {
+                self.steps(steps, cx);
+                false
+            }
+        }
+    }
+}

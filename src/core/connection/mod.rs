@@ -7,7 +7,12 @@
 //! **Must never know:** wire formats, sockets, HTTP, the cluster crate.
 
 pub mod actor;
+mod effects;
+mod ending;
+mod intents;
+pub mod mail;
 pub mod outbox;
+pub mod seat;
 pub mod state;
 
 use super::authority::{Authority, Operations, Principal, Proof};
@@ -145,7 +150,7 @@ pub enum DeliveryMode {
 }
 
 /// Where a subscription begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Start {
     /// With the next publication.
     Now,

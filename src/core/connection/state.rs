@@ -1,3 +1,431 @@
 //! What the core knows of one connection: principal, subscriptions, passes. Pure.
 //!
-//! **Must never know:** actix, sockets, dialects.
+//! **Must never know:** actix, sockets, dialects. Generic over `A`, the address of a channel, so that nothing
+//! here can send.
+//! **Why subscriptions are kept here and in the relay:** the relay needs to know *where* bytes go, this needs to
+//! know *why* they may; a lost right is found here and carried out there.
+
+use super::{Event, Subscribe, Subscribed};
+use crate::core::authority::{
+    Ask, Authority, Cut, Millis, Operations, Pass, Principal, Proof, Reason, Resource,
+};
+use crate::core::clock::Now;
+use crate::core::error::Refusal;
+use crate::core::ids::{ChannelKey, Space, Text};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// What the actor has to do about a subscription, in order.
+#[derive(Clone, Debug)]
+pub enum Step<A> {
+    /// Tell the session.
+    Tell(Event),
+    /// Stop its deliveries on this thread; with `drop`, take back what of it is still queued.
+    Detach {
+        /// The channel.
+        channel: Arc<ChannelKey>,
+        /// Whether queued bytes go as well: the right is gone, not just the wish.
+        drop: bool,
+    },
+    /// Tell the channel that the connection has left.
+    Leave(A),
+    /// Take the connection's entries out of the presence set, but keep the subscription.
+    LeavePresence(Arc<ChannelKey>, A, Pass, Text),
+}
+
+/// What a subscription is worth when the channel says that it stands.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Standing {
+    /// Tell the session and let deliveries through; with `leave`, end it right after.
+    Stands {
+        /// The client has asked to leave meanwhile.
+        leave: bool,
+    },
+    /// The right was lost on the way.
+    Lost(Refusal),
+    /// Nobody waits for it.
+    Unknown,
+}
+
+/// One connection as the core knows it.
+#[derive(Debug)]
+pub struct State<A> {
+    pub(super) principal: Option<Box<Principal>>,
+    subscriptions: HashMap<Arc<ChannelKey>, Box<Subscription<A>>>,
+    /// Presence sets entered apart from a subscription.
+    attendances: Vec<Attendance<A>>,
+    /// When a revocation with a margin starts to bite, cluster time.
+    pub(super) cuts: Vec<(Millis, Cut)>,
+}
+
+#[derive(Debug)]
+struct Subscription<A> {
+    channel: A,
+    pass: Pass,
+    needs: Operations,
+    wants: Operations,
+    proof: Option<Box<Proof>>,
+    /// Client id entered with it.
+    member: Option<Text>,
+    phase: Phase,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Phase {
+    Joining { leave: bool, lost: Option<Refusal> },
+    Standing,
+}
+
+#[derive(Debug)]
+struct Attendance<A> {
+    key: Arc<ChannelKey>,
+    channel: A,
+    client: Text,
+    pass: Pass,
+    proof: Option<Box<Proof>>,
+}
+
+/// What kind of resource a channel is, in the access plane's words.
+#[must_use]
+pub fn resource(key: &ChannelKey) -> Resource {
+    match key.space {
+        Space::Channel => Resource::Channel,
+        Space::User => Resource::User,
+    }
+}
+
+/// The question to ask about a channel.
+#[must_use]
+pub fn ask(key: &ChannelKey, needs: Operations, wants: Operations) -> Ask<'_> {
+    Ask {
+        resource: resource(key),
+        name: &key.name,
+        needs,
+        wants,
+    }
+}
+
+impl<A> Default for State<A> {
+    fn default() -> Self {
+        Self {
+            principal: None,
+            subscriptions: HashMap::new(),
+            attendances: Vec::new(),
+            cuts: Vec::new(),
+        }
+    }
+}
+
+impl<A: Clone> State<A> {
+    /// Who the connection speaks for; none before the first identification.
+    #[must_use]
+    pub fn principal(&self) -> Option<&Principal> {
+        self.principal.as_deref()
+    }
+
+    /// Number of subscriptions, standing or asked for.
+    #[must_use]
+    pub fn subscriptions(&self) -> usize {
+        self.subscriptions.len()
+    }
+
+    /// Takes on an admitted principal and judges every subscription again.
+    pub fn identify(
+        &mut self,
+        principal: Box<Principal>,
+        authority: &Authority,
+        out: &mut Vec<Step<A>>,
+    ) {
+        self.principal = Some(principal);
+        out.push(Step::Tell(Event::Identified));
+        self.recheck(authority, out);
+    }
+
+    /// Whether a subscription may be asked for at all, before anyone is asked for the right.
+    ///
+    /// # Errors
+    /// When it exists already, or there would be too many.
+    pub fn may_subscribe(&self, key: &ChannelKey, max: u64) -> Result<(), Refusal> {
+        if self.subscriptions.contains_key(key) {
+            return Err(Refusal::AlreadySubscribed);
+        }
+        if self.subscriptions.len() as u64 >= max {
+            let limit = crate::core::limits::SUBSCRIPTIONS_PER_CONNECTION.name;
+            return Err(Refusal::Limit { limit, max });
+        }
+        Ok(())
+    }
+
+    /// A permitted subscription is on its way to the channel.
+    pub fn joining(&mut self, request: &Subscribe, pass: Pass, channel: A) {
+        let subscription = Subscription {
+            channel,
+            pass,
+            needs: request.needs,
+            wants: request.wants,
+            proof: request.proof.clone(),
+            member: request.member.as_ref().map(|member| member.client.clone()),
+            phase: Phase::Joining {
+                leave: false,
+                lost: None,
+            },
+        };
+        self.subscriptions
+            .insert(request.channel.clone(), Box::new(subscription));
+    }
+
+    /// The channel says that the subscription stands. What is granted is brought up to date, because rights
+    /// may have changed on the way.
+    pub fn subscribed(&mut self, subscribed: &mut Subscribed, out: &mut Vec<Step<A>>) -> Standing {
+        let Some(subscription) = self.subscriptions.get_mut(&subscribed.channel) else {
+            return Standing::Unknown;
+        };
+        match std::mem::replace(&mut subscription.phase, Phase::Standing) {
+            Phase::Standing => Standing::Unknown,
+            Phase::Joining { lost: None, leave } => {
+                subscribed.granted = subscription.pass.operations();
+                Standing::Stands { leave }
+            }
+            Phase::Joining {
+                lost: Some(refusal),
+                ..
+            } => {
+                if let Some(gone) = self.subscriptions.remove(&subscribed.channel) {
+                    out.push(Step::Leave(gone.channel));
+                }
+                Standing::Lost(refusal)
+            }
+        }
+    }
+
+    /// The channel refused. Returns whether the client had asked to leave meanwhile.
+    pub fn refused(&mut self, key: &ChannelKey) -> bool {
+        match self.subscriptions.remove(key).map(|gone| gone.phase) {
+            Some(Phase::Joining { leave, .. }) => leave,
+            Some(Phase::Standing) | None => false,
+        }
+    }
+
+    /// The client no longer wants the channel.
+    pub fn unsubscribe(&mut self, key: &Arc<ChannelKey>, out: &mut Vec<Step<A>>) {
+        let Some(subscription) = self.subscriptions.get_mut(key) else {
+            out.push(Step::Tell(Event::Unsubscribed {
+                channel: key.clone(),
+                refusal: Some(Refusal::NotSubscribed),
+            }));
+            return;
+        };
+        if let Phase::Joining { leave, .. } = &mut subscription.phase {
+            // Answered in order: first what became of the subscription, then its end.
+            *leave = true;
+            return;
+        }
+        out.push(Step::Detach {
+            channel: key.clone(),
+            drop: false,
+        });
+        out.push(Step::Leave(subscription.channel.clone()));
+        self.subscriptions.remove(key);
+        out.push(Step::Tell(Event::Unsubscribed {
+            channel: key.clone(),
+            refusal: None,
+        }));
+    }
+
+    /// Whether broadcasts of the channel may be told to the session.
+    #[must_use]
+    pub fn stands(&self, key: &ChannelKey) -> bool {
+        self.subscriptions
+            .get(key)
+            .is_some_and(|one| one.phase == Phase::Standing)
+    }
+
+    /// The address and held pass of a standing subscription, if the pass allows this now: the way of every
+    /// publication that needs no new decision.
+    #[must_use]
+    pub fn held(&self, key: &ChannelKey, needs: Operations, now: Now) -> Option<(&A, &Pass)> {
+        self.subscriptions
+            .get(key)
+            .filter(|one| one.phase == Phase::Standing && one.pass.allows(needs, now))
+            .map(|one| (&one.channel, &one.pass))
+    }
+
+    /// The pass that let the connection into the channel's presence set, if anything did.
+    #[must_use]
+    pub fn entered_by(&self, key: &ChannelKey) -> Option<&Pass> {
+        let attended = self.attendances.iter().find(|one| *one.key == *key);
+        attended
+            .map(|one| &one.pass)
+            .or_else(|| self.subscriptions.get(key).map(|one| &one.pass))
+    }
+
+    /// The address of a channel this connection already deals with.
+    #[must_use]
+    pub fn address(&self, key: &ChannelKey) -> Option<&A> {
+        let subscribed = self.subscriptions.get(key).map(|one| &one.channel);
+        subscribed.or_else(|| {
+            let attended = self.attendances.iter().find(|one| *one.key == *key);
+            attended.map(|one| &one.channel)
+        })
+    }
+
+    /// The channel's actor was found anew.
+    pub fn readdress(&mut self, key: &ChannelKey, channel: &A) {
+        if let Some(one) = self.subscriptions.get_mut(key) {
+            one.channel = channel.clone();
+        }
+        for one in self.attendances.iter_mut().filter(|one| *one.key == *key) {
+            one.channel = channel.clone();
+        }
+    }
+
+    /// A permitted entry into a presence set is on its way to the channel.
+    pub fn attend(
+        &mut self,
+        key: &Arc<ChannelKey>,
+        client: &Text,
+        proof: Option<Box<Proof>>,
+        pass: Pass,
+        channel: A,
+    ) {
+        self.leave_presence(key, client);
+        self.attendances.push(Attendance {
+            key: key.clone(),
+            channel,
+            client: client.clone(),
+            pass,
+            proof,
+        });
+    }
+
+    /// The client left a presence set by itself.
+    pub fn leave_presence(&mut self, key: &ChannelKey, client: &str) {
+        self.attendances
+            .retain(|one| *one.key != *key || *one.client != *client);
+    }
+
+    /// Number of presence sets entered apart from a subscription.
+    #[must_use]
+    pub fn attendances(&self) -> usize {
+        self.attendances.len()
+    }
+
+    /// Judges everything again on the current view: rights may have been added, narrowed or lost.
+    pub fn recheck(&mut self, authority: &Authority, out: &mut Vec<Step<A>>) {
+        let Some(principal) = self.principal.as_deref() else {
+            return;
+        };
+        self.subscriptions.retain(|key, one| {
+            let ask = ask(key, one.needs, one.wants);
+            match authority.decide(principal, one.proof.as_deref(), ask) {
+                Ok(pass) => one.keep(key, pass, out),
+                Err(reason) => return one.lose(key, principal, authority, reason, out),
+            }
+            true
+        });
+        self.attendances.retain_mut(|one| {
+            let ask = ask(&one.key, Operations::PRESENCE, Operations::NONE);
+            match authority.decide(principal, one.proof.as_deref(), ask) {
+                Ok(pass) => one.pass = pass,
+                Err(_) => {
+                    out.push(Step::LeavePresence(
+                        one.key.clone(),
+                        one.channel.clone(),
+                        one.pass.clone(),
+                        one.client.clone(),
+                    ));
+                    return false;
+                }
+            }
+            true
+        });
+    }
+
+    /// When something has to be asked again, cluster time: the earliest end of a pass or margin.
+    #[must_use]
+    pub fn next_expiry(&self, now: Now) -> Option<Millis> {
+        let passes = self.subscriptions.values().map(|one| &one.pass);
+        passes
+            .chain(self.attendances.iter().map(|one| &one.pass))
+            .filter_map(Pass::until_ms)
+            .chain(self.cuts.iter().map(|(at, _)| *at))
+            .chain(self.principal().and_then(|principal| principal.expires_ms))
+            .filter(|at| *at > now.cluster_ms)
+            .min()
+    }
+
+    /// Forgets everything and names the channels to be left.
+    pub fn end(&mut self) -> Vec<A> {
+        let attended = std::mem::take(&mut self.attendances);
+        std::mem::take(&mut self.subscriptions)
+            .into_values()
+            .map(|one| one.channel)
+            .chain(attended.into_iter().map(|one| one.channel))
+            .collect()
+    }
+}
+
+impl<A: Clone> Subscription<A> {
+    /// The right still stands, perhaps with other operations.
+    fn keep(&mut self, key: &Arc<ChannelKey>, pass: Pass, out: &mut Vec<Step<A>>) {
+        let old = std::mem::replace(&mut self.pass, pass);
+        let granted = self.pass.operations();
+        if old.operations() == granted {
+            return;
+        }
+        if let Some(client) = &self.member
+            && !granted.contains(Operations::PRESENCE)
+            && old.operations().contains(Operations::PRESENCE)
+        {
+            let (channel, client) = (self.channel.clone(), client.clone());
+            out.push(Step::LeavePresence(key.clone(), channel, old, client));
+        }
+        if self.phase == Phase::Standing {
+            out.push(Step::Tell(Event::RightsChanged {
+                channel: key.clone(),
+                granted,
+                refusal: None,
+            }));
+        }
+    }
+
+    /// Something it needs is gone. Returns whether the subscription is kept (until the channel has answered).
+    fn lose(
+        &mut self,
+        key: &Arc<ChannelKey>,
+        principal: &Principal,
+        authority: &Authority,
+        reason: Reason,
+        out: &mut Vec<Step<A>>,
+    ) -> bool {
+        let refusal = Refusal::Denied(reason);
+        if let Phase::Joining { lost, .. } = &mut self.phase {
+            *lost = Some(refusal);
+            return true;
+        }
+        let rest = authority.decide(
+            principal,
+            self.proof.as_deref(),
+            ask(key, Operations::NONE, self.wants),
+        );
+        // Whatever else is left, a subscription without all it needs has ended.
+        let granted = rest.map_or(Operations::NONE, |pass| {
+            Operations(pass.operations().0 & !Operations::SUBSCRIBE.0)
+        });
+        out.push(Step::Detach {
+            channel: key.clone(),
+            drop: true,
+        });
+        out.push(Step::Leave(self.channel.clone()));
+        out.push(Step::Tell(Event::RightsChanged {
+            channel: key.clone(),
+            granted,
+            refusal: Some(refusal),
+        }));
+        false
+    }
+}
+
+#[cfg(test)]
+#[path = "state_tests.rs"]
+mod tests;

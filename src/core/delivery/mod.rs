@@ -6,5 +6,13 @@
 //! **Must never know:** what the bytes mean, channels' order or history.
 //! **Why not a mailbox message per subscriber:** measured: it costs more than the write itself.
 
+mod channels;
 pub mod encoding;
+pub mod enforcer;
+mod index;
+pub mod local;
+mod parking;
+pub mod port;
 pub mod relay;
+pub mod relays;
+mod timers;

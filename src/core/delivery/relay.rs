@@ -1,23 +1,98 @@
 //! The relay: one per worker thread; owns which local connections receive which channel.
 //!
+//! It drains its mailbox into outboxes and then wakes them, so that a burst becomes one write per connection.
+//!
 //! **Must never know:** any dialect, or another thread's connections.
 
-use crate::core::authority::EffectBatch;
+use super::local::Local;
+use super::parking::{Parking, Verdict};
+use crate::core::authority::{Authority, EffectBatch, State};
+use crate::core::broker::{ConnectionFilter, ConnectionInfo};
+use crate::core::close::End;
 use crate::core::connection::{DeliveryMode, Subscribed};
 use crate::core::delivery::encoding::EncodingId;
-use crate::core::ids::{ChannelKey, ConnectionId};
+use crate::core::ids::{ChannelKey, ConnectionId, NodeId};
 use crate::core::message::Broadcast;
 use actix::prelude::*;
 use bytes::Bytes;
+use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// How often deadlines and the lease are looked at. What is due fires at most this late.
+const TICK: Duration = Duration::from_millis(50);
+/// Messages that may wait in the mailbox before senders that respect it are held up.
+const MAILBOX: usize = 4096;
 
 /// The actor. Messages from one channel arrive in the order sent.
-#[derive(Debug, Default)]
-pub struct Relay {}
+#[derive(Debug)]
+pub struct Relay {
+    local: Rc<Local>,
+    authority: Arc<Authority>,
+    node: NodeId,
+    parking: Parking,
+    flushing: bool,
+}
+
+impl Default for Relay {
+    /// One without connections, over an empty access state: for tests of what talks to a relay.
+    fn default() -> Self {
+        let authority = Arc::new(Authority::fixed(State::default(), 0));
+        Self::new(Rc::default(), authority, NodeId(0))
+    }
+}
+
+impl Relay {
+    /// The relay of these tables. Starts on the thread they belong to.
+    #[must_use]
+    pub fn new(local: Rc<Local>, authority: Arc<Authority>, node: NodeId) -> Self {
+        Self {
+            local,
+            authority,
+            node,
+            parking: Parking::default(),
+            flushing: false,
+        }
+    }
+
+    /// Delivers now, and sees to it that whoever is owed a wake-up gets it once the mailbox is empty.
+    fn deliver(&mut self, message: &Deliver, cx: &mut Context<Self>) {
+        if self.local.deliver(message) && !self.flushing {
+            self.flushing = true;
+            cx.notify(Flush);
+        }
+    }
+
+    fn tick(&mut self, cx: &mut Context<Self>) {
+        let now = self.authority.now().mono_ms;
+        self.local.fire(now);
+        let serving = self.authority.serving();
+        self.local.withhold(!serving);
+        match self.parking.tick(serving, now) {
+            Verdict::Wait => {}
+            Verdict::Release(parked) => {
+                for message in parked {
+                    self.deliver(&message, cx);
+                }
+            }
+            Verdict::GiveUp => self.local.end_all(End::Stale),
+        }
+    }
+}
 
 impl Actor for Relay {
     type Context = Context<Self>;
+
+    fn started(&mut self, cx: &mut Context<Self>) {
+        cx.set_mailbox_capacity(MAILBOX);
+        cx.run_interval(TICK, Self::tick);
+    }
 }
+
+/// To itself, after everything in the mailbox: wake what was pushed into.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+struct Flush;
 
 /// From a channel: this connection receives the channel from here on, and is told so first: the connection
 /// gets `Event::Subscribed`, and broadcasts that follow wait until it has spoken.
@@ -70,21 +145,69 @@ pub struct Deliver {
 #[rtype(result = "u64")]
 pub struct Enforce(pub EffectBatch);
 
+/// The connections of this worker, as listings show them.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "Vec<ConnectionInfo>")]
+pub struct ListConnections(pub ConnectionFilter);
+
+/// Ends every connection of this worker.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub struct EndAll(pub End);
+
 impl Handler<Attach> for Relay {
     type Result = ();
-    fn handle(&mut self, _message: Attach, _cx: &mut Context<Self>) {}
+    fn handle(&mut self, message: Attach, _cx: &mut Context<Self>) {
+        self.local.attach(message);
+    }
 }
+
 impl Handler<Detach> for Relay {
     type Result = ();
-    fn handle(&mut self, _message: Detach, _cx: &mut Context<Self>) {}
+    fn handle(&mut self, message: Detach, _cx: &mut Context<Self>) {
+        self.local.detach_id(message.connection, &message.channel);
+    }
 }
+
 impl Handler<Deliver> for Relay {
     type Result = ();
-    fn handle(&mut self, _message: Deliver, _cx: &mut Context<Self>) {}
+    fn handle(&mut self, message: Deliver, cx: &mut Context<Self>) {
+        let now = self.authority.now().mono_ms;
+        if let Some(message) = self.parking.admit(message, self.authority.serving(), now) {
+            self.deliver(&message, cx);
+        }
+    }
 }
+
+impl Handler<Flush> for Relay {
+    type Result = ();
+    fn handle(&mut self, _message: Flush, _cx: &mut Context<Self>) {
+        self.flushing = false;
+        self.local.wake_dirty();
+    }
+}
+
 impl Handler<Enforce> for Relay {
-    type Result = MessageResult<Enforce>;
-    fn handle(&mut self, _message: Enforce, _cx: &mut Context<Self>) -> Self::Result {
-        MessageResult(0)
+    type Result = ResponseFuture<u64>;
+    fn handle(&mut self, message: Enforce, _cx: &mut Context<Self>) -> Self::Result {
+        let answers = self.local.enforce(&message.0);
+        Box::pin(async move {
+            let closed = futures_util::future::join_all(answers).await;
+            closed.into_iter().filter(|closed| *closed).count() as u64
+        })
+    }
+}
+
+impl Handler<ListConnections> for Relay {
+    type Result = MessageResult<ListConnections>;
+    fn handle(&mut self, message: ListConnections, _cx: &mut Context<Self>) -> Self::Result {
+        MessageResult(self.local.list(self.node, &message.0))
+    }
+}
+
+impl Handler<EndAll> for Relay {
+    type Result = ();
+    fn handle(&mut self, message: EndAll, _cx: &mut Context<Self>) {
+        self.local.end_all(message.0);
     }
 }

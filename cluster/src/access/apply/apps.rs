@@ -7,7 +7,7 @@ use super::super::limits::{self, Limits};
 use super::super::{
     App, AppChange, AppId, AppSpec, Cut, Effect, GrantKey, Rejection, Reply, Scope, State, Target,
 };
-use super::{Result, keys};
+use super::{Result, keys, revoke};
 
 pub(super) fn create(state: &mut State, spec: &AppSpec, effects: &mut Vec<Effect>) -> Result {
     if state.apps.contains_key(&spec.id) {
@@ -140,6 +140,8 @@ pub(super) fn delete(state: &mut State, id: AppId, effects: &mut Vec<Effect>) ->
     }
     touched += clear_rest(state, id);
     state.apps.remove(&id);
+    // Should the id be made again, nothing from before may pass.
+    revoke::leave_void(state, id, Target::App);
     effects.push(Effect::AppChanged(id));
     effects.push(gone(id));
     Ok(Reply::Changed(touched))

@@ -17,6 +17,7 @@ pub(super) type Whose<'a> = (AppId, &'a Issuer, &'a Subject);
 
 type Wanted<'a> = BTreeMap<(Resource, &'a Pattern), &'a GrantEntry>;
 
+#[allow(clippy::mutable_key_type)] // A pattern is ordered by its text; what is compiled beside it does not count.
 pub(super) fn set(
     state: &mut State,
     (app, issuer, subject): Whose<'_>,
@@ -95,6 +96,7 @@ fn check(entry: &GrantEntry, authority: Authority<'_>) -> Result<()> {
 }
 
 /// Bounds of what the subject and the cluster hold afterwards.
+#[allow(clippy::mutable_key_type)] // A pattern is ordered by its text; what is compiled beside it does not count.
 fn room(
     state: &State,
     app: AppId,

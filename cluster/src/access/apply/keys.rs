@@ -8,7 +8,7 @@ use super::super::{
     ApiKey, AppId, Capability, Cut, Effect, GrantKey, Issuer, KeyChange, KeySpec, Millis,
     Rejection, Reply, State, Subject, Target, Text,
 };
-use super::{Result, apps};
+use super::{Result, apps, revoke};
 use std::collections::BTreeSet;
 
 /// Whether a key of that spec may be made (its app aside).
@@ -174,6 +174,7 @@ pub(super) fn delete(state: &mut State, id: &Text, effects: &mut Vec<Effect>) ->
     }
     state.drop_block(app, &Subject::Key(id.clone()));
     state.drop_key(id);
+    revoke::leave_void(state, app, Target::Key(id.clone()));
     effects.push(Effect::AppChanged(app));
     effects.push(cut(app, id));
     effects.push(apps::everyone(app));

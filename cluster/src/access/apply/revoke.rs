@@ -74,6 +74,20 @@ pub(super) fn revoke(
     Ok(Reply::Changed(touched))
 }
 
+/// Voids everything of a target that is being deleted, for when its id should be made again.
+pub(super) fn leave_void(state: &mut State, app: AppId, target: Target) {
+    let made = Revocation {
+        issued_before_ms: state.time_ms.saturating_add(1),
+        applies_ms: state.time_ms,
+        forget_ms: Some(state.time_ms.saturating_add(Limits::CREDENTIAL_MS)),
+        revision: state.revision,
+        standing: None,
+    };
+    let before = state.revocations.get(&(app, target.clone()));
+    let record = made.joined(before, state.time_ms);
+    state.put_revocation(app, target, record);
+}
+
 fn end(
     state: &mut State,
     app: AppId,

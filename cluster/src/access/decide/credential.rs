@@ -21,8 +21,10 @@ pub(super) fn stands(state: &State, principal: &Principal, now_ms: Millis) -> St
     if let Some(key) = &principal.key {
         until = earliest(until, key_is_live(state, app, key, now_ms)?);
     }
-    for subject in subjects_that_are_blocked(principal) {
-        not_blocked(state, app, subject, now_ms)?;
+    if !state.blocks.is_empty() {
+        for subject in subjects_that_are_blocked(principal) {
+            not_blocked(state, app, subject, now_ms)?;
+        }
     }
     until = earliest(
         until,

@@ -89,7 +89,7 @@ pub(super) fn collect(state: &State, question: &Question<'_>, tally: &mut Tally)
     let key = principal.key.clone().map(Subject::Key);
     for subject in [Some(Subject::Everyone), user, token, key] {
         match subject {
-            Some(subject) if !tally.done() => granted(state, question, &subject, tally),
+            Some(subject) if !tally.done() => granted(state, question, subject, tally),
             Some(_) | None => {}
         }
     }
@@ -136,20 +136,22 @@ fn proof(state: &State, question: &Question<'_>, proof: &Proof, tally: &mut Tall
 }
 
 /// One subject's stored grants: the exact name, then its short range of wildcards.
-fn granted(state: &State, question: &Question<'_>, subject: &Subject, tally: &mut Tally) {
+fn granted(state: &State, question: &Question<'_>, subject: Subject, tally: &mut Tally) {
+    let app = question.principal.app;
     let place = Place {
-        app: question.principal.app,
-        subject,
+        app,
+        subject: &subject,
         resource: question.resource,
         pattern: PatternRef::Exact(question.name),
     };
     if let Some((key, grant)) = state.grant_at(&place) {
         count(state, question, (key, grant), tally);
     }
-    if tally.done() {
+    let wild = (app, subject, question.resource);
+    if tally.done() || !state.wild.contains_key(&wild) {
         return;
     }
-    for (key, grant) in state.wildcards_of(place.app, subject, question.resource) {
+    for (key, grant) in state.wildcards_of(app, &wild.1, question.resource) {
         if key.pattern.matches(question.name) {
             count(state, question, (key, grant), tally);
             if tally.done() {

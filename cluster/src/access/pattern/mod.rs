@@ -143,6 +143,7 @@ fn except(prefixes: &[Text]) -> Result<(), PatternError> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::panic)]
     use super::*;
 
     fn of(kind: &str, text: &str) -> Pattern {

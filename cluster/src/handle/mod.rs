@@ -1,0 +1,346 @@
+//! [`Cluster`]: the broker's one handle on the access plane.
+//!
+//! Everything behind it runs on threads of its own: two for consensus and peers, one that makes writes
+//! durable, one that owns the others. The handle may be used from any thread and any runtime.
+//!
+//! **Must never know:** what the broker does with effects; how requests arrive.
+
+mod answers;
+mod config;
+
+pub use answers::{
+    BarrierMode, BarrierReport, ClusterStatus, Committed, EffectBatch, Freshness, JoinError,
+    MessageLink, NodeStatus, ProposeError, ReadError, RequestId,
+};
+pub use config::{ClusterConfig, FirstStart, PeerSecret, StartError};
+
+use crate::access::{self, Command, Millis, NodeId, Revision, State, Text};
+use crate::net::{Plane, Stream};
+use crate::raft::{self, Core};
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// Threads of the consensus runtime.
+const THREADS: usize = 2;
+/// Longest wait for its tasks at the end.
+const LAST_ORDERS: Duration = Duration::from_secs(5);
+
+/// The access plane of one node. Clones share it; dropping the last one shuts the node down.
+#[derive(Clone)]
+pub struct Cluster {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    core: Arc<Core>,
+    runtime: tokio::runtime::Handle,
+    messages: Mutex<Option<mpsc::Receiver<MessageLink>>>,
+    stop: Mutex<Option<oneshot::Sender<()>>>,
+    stopped: watch::Receiver<bool>,
+}
+
+impl std::fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Cluster")
+            .field("node", &self.inner.core.me)
+            .finish_non_exhaustive()
+    }
+}
+
+type Begun = (
+    Arc<Core>,
+    mpsc::Receiver<MessageLink>,
+    tokio::runtime::Handle,
+);
+
+/// The thread that owns the runtime: a runtime must not be dropped inside another one.
+fn own(
+    config: ClusterConfig,
+    begun: &std::sync::mpsc::Sender<Result<Begun, StartError>>,
+    stop: oneshot::Receiver<()>,
+    stopped: &watch::Sender<bool>,
+) {
+    let built = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(THREADS)
+        .thread_name("gatecast-raft")
+        .enable_all()
+        .build();
+    let runtime = match built {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            let _ = begun.send(Err(StartError::Config(format!("no threads: {error}"))));
+            return;
+        }
+    };
+    match runtime.block_on(raft::start(config)) {
+        Err(error) => {
+            runtime.shutdown_timeout(LAST_ORDERS);
+            let _ = begun.send(Err(error));
+        }
+        Ok(raft::Started {
+            core,
+            messages,
+            sync_thread,
+        }) => {
+            let raft = core.raft.clone();
+            let _ = begun.send(Ok((core, messages, runtime.handle().clone())));
+            let _ = runtime.block_on(stop);
+            let _ = runtime.block_on(raft.shutdown());
+            runtime.shutdown_timeout(LAST_ORDERS);
+            let _ = sync_thread.join();
+        }
+    }
+    stopped.send_replace(true);
+}
+
+impl Cluster {
+    /// Opens the store, replays the log, starts Raft on its own threads, and goes on forming or joining in
+    /// the background; wait for [`Self::ready`] before opening client doors. Blocks while the store is read.
+    ///
+    /// # Errors
+    /// When the store, the port or the configuration does not allow it.
+    pub fn start(config: ClusterConfig) -> Result<Self, StartError> {
+        let (begun_tx, begun) = std::sync::mpsc::channel();
+        let (stop, stop_rx) = oneshot::channel();
+        let (stopped_tx, stopped) = watch::channel(false);
+        std::thread::Builder::new()
+            .name("gatecast-cluster".into())
+            .spawn(move || own(config, &begun_tx, stop_rx, &stopped_tx))
+            .map_err(|error| StartError::Config(format!("no thread: {error}")))?;
+        let (core, messages, runtime) = begun
+            .recv()
+            .unwrap_or_else(|_| Err(StartError::Config("the start was interrupted".into())))?;
+        Ok(Self {
+            inner: Arc::new(Inner {
+                core,
+                runtime,
+                messages: Mutex::new(Some(messages)),
+                stop: Mutex::new(Some(stop)),
+                stopped,
+            }),
+        })
+    }
+
+    fn core(&self) -> &Arc<Core> {
+        &self.inner.core
+    }
+
+    /// Runs `work` on the cluster's own threads; none if the node stops before it ends.
+    async fn there<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Option<T> {
+        self.inner.runtime.spawn(work).await.ok()
+    }
+
+    /// Resolves once a quorum-checked read index has been applied and this node is an `Up` member. Does not
+    /// resolve on a node that may not take part; see [`ClusterStatus::failure`] and [`Self::failed`].
+    pub async fn ready(&self) {
+        self.core().lease.ready().await;
+    }
+
+    /// Resolves with the reason when this node has to stop taking part for good: its store failed, its id
+    /// belongs to another disk, it was removed.
+    pub async fn failed(&self) -> String {
+        let mut failure = self.core().failure.subscribe();
+        match failure.wait_for(Option::is_some).await {
+            Ok(why) => why.clone().unwrap_or_default(),
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    /// This node.
+    #[must_use]
+    pub fn node(&self) -> NodeId {
+        NodeId(self.core().me)
+    }
+
+    /// The current view. Lock-free; a clone is a frozen state.
+    #[must_use]
+    pub fn view(&self) -> Arc<State> {
+        self.core().view.state()
+    }
+
+    /// Digest of the current view: equal on all nodes at the same revision.
+    #[must_use]
+    pub fn fingerprint(&self) -> u64 {
+        access::fingerprint(&self.view())
+    }
+
+    /// Cluster time: last stamp plus what has passed here since, by the monotonic clock. Never runs backwards.
+    #[must_use]
+    pub fn now_ms(&self) -> Millis {
+        self.core().view.now_ms()
+    }
+
+    /// How fresh the view provably is.
+    #[must_use]
+    pub fn freshness(&self) -> Freshness {
+        self.core().lease.freshness()
+    }
+
+    /// Proposes a command through whichever node leads. Concurrent proposals share log entries and fsyncs.
+    /// Without a leader it goes on trying for `propose_timeout`, so an election is waited out.
+    ///
+    /// # Errors
+    /// See [`ProposeError`]; only [`ProposeError::OutcomeUnknown`] leaves the outcome open.
+    pub async fn propose(
+        &self,
+        request: RequestId,
+        command: Command,
+    ) -> Result<Committed, ProposeError> {
+        if self.core().failure.borrow().is_some() {
+            return Err(ProposeError::Stopping);
+        }
+        self.core().proposer.propose(request, command).await
+    }
+
+    /// Waits until this node has applied everything that any node had acknowledged when the call began
+    /// (quorum-checked read index; concurrent callers share one). Returns the revision reached.
+    ///
+    /// # Errors
+    /// When no majority confirms within `propose_timeout`.
+    pub async fn catch_up(&self) -> Result<Revision, ReadError> {
+        let core = Arc::clone(self.core());
+        self.there(async move {
+            let timeout = core.config.propose_timeout;
+            tokio::time::timeout(timeout, raft::catch_up(&core))
+                .await
+                .ok()
+        })
+        .await
+        .flatten()
+        .ok_or(ReadError::NoQuorum)
+    }
+
+    /// Waits until this node has applied `revision`.
+    ///
+    /// # Errors
+    /// When it is not reached within `timeout`.
+    pub async fn at_least(&self, revision: Revision, timeout: Duration) -> Result<(), ReadError> {
+        let core = Arc::clone(self.core());
+        if core.view.applied() >= revision {
+            return Ok(());
+        }
+        let waiting = Arc::clone(&core);
+        self.there(async move {
+            tokio::time::timeout(timeout, waiting.view.wait_applied(revision))
+                .await
+                .ok()
+        })
+        .await
+        .flatten()
+        .ok_or_else(|| ReadError::Behind {
+            wanted: revision,
+            at: core.view.applied(),
+        })
+    }
+
+    /// Waits until every member that may still be serving has enforced `revision`, which must be committed.
+    ///
+    /// A member that does not confirm is *fenced* once lease + 500 ppm + 50 ms have passed since the call
+    /// began: what it last proved is then older than its lease allows. A member that is Down (or removed) is
+    /// fenced once as much has passed since this node saw that. Returns within that time. In strict mode no
+    /// lease counts and both are *pending*.
+    pub async fn barrier(&self, revision: Revision, mode: BarrierMode) -> BarrierReport {
+        let core = Arc::clone(self.core());
+        self.there(async move { raft::barrier(&core, revision, mode).await })
+            .await
+            .unwrap_or_default()
+    }
+
+    /// Effects in log order, one receiver per node: the broker's enforcer takes it once at start. Until then,
+    /// and if nobody ever does, what is applied counts as enforced. Dropping the receiver does not bring that
+    /// back: nothing is enforced from then on, and the node's lease runs out.
+    #[must_use]
+    pub fn take_effects(&self) -> Option<mpsc::UnboundedReceiver<EffectBatch>> {
+        self.core().view.take_effects()
+    }
+
+    /// The broker says: everything up to `revision` is carried out on this node's connections; `closed`
+    /// of them were ended for exactly this revision.
+    pub fn enforced(&self, revision: Revision, closed: u64) {
+        self.core().view.enforce(revision, closed);
+    }
+
+    /// Incoming message-plane links; the broker's peers room takes the receiver once.
+    #[must_use]
+    pub fn take_message_links(&self) -> Option<mpsc::Receiver<MessageLink>> {
+        locked(&self.inner.messages).take()
+    }
+
+    /// Opens a message-plane link to a member. The stream belongs to the runtime that calls this.
+    ///
+    /// # Errors
+    /// When the peer cannot be reached or does not prove that it belongs to the cluster.
+    pub async fn dial_message_link(&self, node: NodeId) -> io::Result<MessageLink> {
+        let core = self.core();
+        let peer = core
+            .peers()
+            .remove(&node.0)
+            .ok_or(io::ErrorKind::NotFound)?;
+        match core.links.dial(&peer.addr, node.0, Plane::Message).await? {
+            (_, Stream::Tcp(stream)) => Ok(MessageLink { node, stream }),
+            (_, Stream::Memory(_)) => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
+    /// What this node sees of the cluster.
+    #[must_use]
+    pub fn status(&self) -> ClusterStatus {
+        raft::status(self.core())
+    }
+
+    /// Adds a node: learner first, voter once it has caught up. The node must be listening (started with
+    /// [`FirstStart::Join`]); doing it twice is harmless.
+    ///
+    /// # Errors
+    /// See [`JoinError`].
+    pub async fn add_node(&self, node: NodeId, peer_addr: Text) -> Result<(), JoinError> {
+        let core = Arc::clone(self.core());
+        self.there(async move { raft::add(&core, node, peer_addr).await })
+            .await
+            .unwrap_or_else(|| Err(JoinError::NoQuorum("the node is stopping".into())))
+    }
+
+    /// Removes a node from the voters and the member list. Its id is never used again.
+    ///
+    /// # Errors
+    /// See [`JoinError`].
+    pub async fn remove_node(&self, node: NodeId) -> Result<(), JoinError> {
+        let core = Arc::clone(self.core());
+        self.there(async move { raft::remove(&core, node).await })
+            .await
+            .unwrap_or_else(|| Err(JoinError::NoQuorum("the node is stopping".into())))
+    }
+
+    /// Flushes, leaves the consensus group's threads and releases the store: after it the data directory may
+    /// be opened again. Waiting proposals end with [`ProposeError::Stopping`].
+    pub async fn shutdown(&self) {
+        if let Some(stop) = locked(&self.inner.stop).take() {
+            let _ = stop.send(());
+        }
+        let _ = self
+            .inner
+            .stopped
+            .clone()
+            .wait_for(|stopped| *stopped)
+            .await;
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // Dropping the sender would do as well; said aloud.
+        if let Some(stop) = locked(&self.stop).take() {
+            let _ = stop.send(());
+        }
+    }
+}
+
+/// A poisoned lock guards plain data here; whoever panicked left it whole.
+fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

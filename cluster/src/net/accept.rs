@@ -1,0 +1,141 @@
+//! Taking connections: hello, then requests to the service or the socket to the broker.
+//!
+//! **Must never know:** what a request means. Everything is counted: connections that have not proved
+//! themselves, connections in all, requests in work per connection.
+
+use super::frame::{self, Frame, Kind};
+use super::hello::{self, Identity, Plane, Refusal};
+use super::transport::Listener;
+use super::{Local, Stream};
+use crate::access::NodeId;
+use crate::handle::MessageLink;
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{Semaphore, mpsc};
+
+/// Connections whose hello is not finished.
+const STRANGERS: usize = 64;
+/// Connections in all.
+const CONNECTIONS: usize = 1024;
+/// Requests of one connection that are being answered.
+const REQUESTS: usize = 256;
+/// A control connection without a request for this long is closed; its dialler makes a new one.
+const IDLE: Duration = Duration::from_secs(120);
+
+/// Who answers.
+pub(crate) trait Service: Send + Sync + 'static {
+    /// Judges a peer that knows the secret.
+    fn admit(&self, peer: Identity) -> Result<(), Refusal>;
+    /// Answers one request. An empty answer closes the connection.
+    fn answer(self: Arc<Self>, from: Identity, request: Bytes) -> BoxFuture<'static, Vec<u8>>;
+}
+
+/// What incoming connections go to.
+pub(crate) struct Acceptor<S> {
+    /// Who we are.
+    pub(crate) local: Local,
+    /// Control connections.
+    pub(crate) service: Arc<S>,
+    /// Message-plane connections.
+    pub(crate) messages: mpsc::Sender<MessageLink>,
+}
+
+/// Takes connections for ever.
+pub(crate) async fn serve<S: Service>(mut listener: impl Listener, acceptor: Acceptor<S>) {
+    let acceptor = Arc::new(acceptor);
+    let strangers = Arc::new(Semaphore::new(STRANGERS));
+    let connections = Arc::new(Semaphore::new(CONNECTIONS));
+    loop {
+        let Ok(stranger) = Arc::clone(&strangers).acquire_owned().await else {
+            return;
+        };
+        let stream = match listener.accept().await {
+            Ok(stream) => stream,
+            Err(error) => {
+                tracing::warn!(%error, "a peer connection could not be accepted");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        let acceptor = Arc::clone(&acceptor);
+        let slot = Arc::clone(&connections).try_acquire_owned().ok();
+        tokio::spawn(async move {
+            let admit = |peer| match &slot {
+                None => Err(Refusal::Full),
+                Some(_) => acceptor.service.admit(peer),
+            };
+            let met = hello::accept(&acceptor.local, stream, admit).await;
+            drop(stranger);
+            match met {
+                Err(error) => tracing::info!(%error, "a peer connection was turned away"),
+                Ok((peer, Plane::Control, stream)) => {
+                    let end = converse(stream, peer, &acceptor.service).await;
+                    tracing::debug!(peer = peer.node, ?end, "a control connection ended");
+                }
+                Ok((peer, Plane::Message, stream)) => hand_over(&acceptor.messages, peer, stream),
+            }
+            drop(slot);
+        });
+    }
+}
+
+fn hand_over(messages: &mpsc::Sender<MessageLink>, peer: Identity, stream: Stream) {
+    let node = NodeId(peer.node);
+    match stream {
+        Stream::Tcp(stream) => {
+            if messages.try_send(MessageLink { node, stream }).is_err() {
+                tracing::warn!(%node, "nobody takes message links; one was closed");
+            }
+        }
+        Stream::Memory(_) => tracing::debug!(%node, "message links need a network"),
+    }
+}
+
+async fn converse<S: Service>(stream: Stream, from: Identity, service: &Arc<S>) -> io::Result<()> {
+    let (reader, writer) = tokio::io::split(stream);
+    let mut reader = tokio::io::BufReader::with_capacity(32 * 1024, reader);
+    let (answers, queue) = mpsc::channel(REQUESTS);
+    let writing = frame::write_all(writer, queue);
+    let working = Arc::new(Semaphore::new(REQUESTS));
+    let close = Arc::new(tokio::sync::Notify::new());
+    let reading = async {
+        loop {
+            let request = tokio::time::timeout(IDLE, frame::read(&mut reader))
+                .await
+                .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?;
+            if request.kind != Kind::Request {
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    "an answer to nothing",
+                ));
+            }
+            let Ok(permit) = Arc::clone(&working).acquire_owned().await else {
+                return Ok(());
+            };
+            let (service, answers) = (Arc::clone(service), answers.clone());
+            let close = Arc::clone(&close);
+            tokio::spawn(async move {
+                let body = service.answer(from, request.body).await;
+                if body.is_empty() || body.len() > frame::MAX_BODY {
+                    close.notify_one();
+                } else {
+                    let frame = Frame {
+                        kind: Kind::Answer,
+                        id: request.id,
+                        body: body.into(),
+                    };
+                    let _ = answers.send(frame).await;
+                }
+                drop(permit);
+            });
+        }
+    };
+    tokio::select! {
+        end = reading => end,
+        end = writing => end,
+        () = close.notified() => Ok(()),
+    }
+}

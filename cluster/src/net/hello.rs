@@ -1,0 +1,368 @@
+//! The hello: who is at the other end, proved by the cluster's secret before anything else is read.
+//!
+//! ```text
+//! dialler  -> HELLO  magic, version, plane, node, expected peer, disk, cluster, nonce       (fixed size)
+//! acceptor -> HELLO  the same with its own values
+//! dialler  -> PROOF  HMAC-SHA256(secret, "dial"   + both hellos)
+//! acceptor -> PROOF  verdict, HMAC-SHA256(secret, "accept" + both hellos + verdict)
+//! ```
+//!
+//! The dialler proves first, so that a stranger learns nothing by knocking. Messages have a fixed size, the
+//! whole exchange has five seconds. It authenticates the two ends, not each later byte: a network that
+//! strangers can write to needs TLS below.
+//!
+//! **Must never know:** what the connection is for beyond its plane.
+
+use super::{Local, Stream};
+use crate::PeerSecret;
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use sha2::Sha256;
+use std::io;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+const MAGIC: [u8; 4] = *b"GTCT";
+/// Version of the hello and of everything framed after it.
+const VERSION: u8 = 1;
+const HELLO: usize = 4 + 1 + 1 + 8 + 8 + 16 + 16 + 32;
+const PROOF: usize = 32;
+/// Time for the whole exchange.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(5);
+
+/// What a connection serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Plane {
+    /// Requests and answers of the access plane.
+    Control,
+    /// Handed to the broker.
+    Message,
+}
+
+/// Who a node says it is; the secret proves only that it belongs to the cluster's operator.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Identity {
+    /// Node id.
+    pub(crate) node: u64,
+    /// Random number written to its disk when its data directory was made.
+    pub(crate) disk: u128,
+    /// Id of its cluster; 0 while it does not know.
+    pub(crate) cluster: u128,
+}
+
+/// Why an authenticated peer is turned away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// Its node id belongs to another disk.
+    OtherDisk,
+    /// It belongs to another cluster.
+    OtherCluster,
+    /// It meant to reach another node.
+    NotMe,
+    /// Its node id was removed from the cluster.
+    Removed,
+    /// Too many connections.
+    Full,
+}
+
+impl Refusal {
+    const ALL: [Self; 5] = [
+        Self::OtherDisk,
+        Self::OtherCluster,
+        Self::NotMe,
+        Self::Removed,
+        Self::Full,
+    ];
+
+    fn code(self) -> u8 {
+        Self::ALL
+            .iter()
+            .position(|r| *r == self)
+            .map_or(u8::MAX, |at| at as u8 + 1)
+    }
+
+    /// For people.
+    pub(crate) fn text(self) -> &'static str {
+        match self {
+            Self::OtherDisk => {
+                "this node's id belongs to another data directory. A node that lost its data must join as a new node under a new id"
+            }
+            Self::OtherCluster => "this node's data belongs to another cluster",
+            Self::NotMe => "another node answers at the peer's address",
+            Self::Removed => "this node was removed from the cluster; its id is never used again",
+            Self::Full => "the peer has too many connections",
+        }
+    }
+}
+
+/// The other end's refusal inside an [`io::Error`].
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .0.text())]
+pub(crate) struct Refused(pub(crate) Refusal);
+
+/// One side's hello message.
+#[derive(Clone, Copy, Debug)]
+struct Hello {
+    plane: Plane,
+    from: Identity,
+    to: u64,
+    nonce: [u8; 32],
+}
+
+impl Hello {
+    fn new(local: &Local, plane: Plane, to: u64) -> Self {
+        Self {
+            plane,
+            from: **local.identity.load(),
+            to,
+            nonce: rand::random(),
+        }
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(HELLO);
+        bytes.extend_from_slice(&MAGIC);
+        bytes.push(VERSION);
+        bytes.push(match self.plane {
+            Plane::Control => 0,
+            Plane::Message => 1,
+        });
+        bytes.extend_from_slice(&self.from.node.to_be_bytes());
+        bytes.extend_from_slice(&self.to.to_be_bytes());
+        bytes.extend_from_slice(&self.from.disk.to_be_bytes());
+        bytes.extend_from_slice(&self.from.cluster.to_be_bytes());
+        bytes.extend_from_slice(&self.nonce);
+        bytes
+    }
+
+    fn decode(bytes: &[u8; HELLO]) -> io::Result<Self> {
+        fn take<const N: usize>(rest: &mut &[u8]) -> io::Result<[u8; N]> {
+            let (head, tail) = rest
+                .split_first_chunk::<N>()
+                .ok_or_else(|| bad("short hello"))?;
+            *rest = tail;
+            Ok(*head)
+        }
+        let mut rest = bytes.as_slice();
+        if take::<4>(&mut rest)? != MAGIC {
+            return Err(bad("not a Gatecast peer"));
+        }
+        if take::<1>(&mut rest)? != [VERSION] {
+            return Err(bad("the peer speaks another version of the peer protocol"));
+        }
+        let plane = match take::<1>(&mut rest)? {
+            [0] => Plane::Control,
+            [1] => Plane::Message,
+            _ => return Err(bad("unknown plane")),
+        };
+        let node = u64::from_be_bytes(take(&mut rest)?);
+        let to = u64::from_be_bytes(take(&mut rest)?);
+        let disk = u128::from_be_bytes(take(&mut rest)?);
+        let cluster = u128::from_be_bytes(take(&mut rest)?);
+        Ok(Self {
+            plane,
+            from: Identity {
+                node,
+                disk,
+                cluster,
+            },
+            to,
+            nonce: take(&mut rest)?,
+        })
+    }
+}
+
+/// Connects to `addr` and proves who we are. `to` is the expected node, 0 for whoever answers.
+pub(crate) async fn dial(
+    local: &Local,
+    addr: &str,
+    to: u64,
+    plane: Plane,
+) -> io::Result<(Identity, Stream)> {
+    let exchange = async {
+        let mut stream = local.transport.connect(addr.to_owned()).await?;
+        let mine = Hello::new(local, plane, to).encode();
+        stream.write_all(&mine).await?;
+        let theirs = read::<HELLO>(&mut stream).await?;
+        let hello = Hello::decode(&theirs)?;
+        let dialled = mac(&local.secret, b"dial", &[&mine, &theirs])?;
+        stream.write_all(&dialled.finalize().into_bytes()).await?;
+        let answer = read::<{ PROOF + 1 }>(&mut stream).await?;
+        let (verdict, proof) = answer.split_first().ok_or_else(|| bad("short proof"))?;
+        mac(&local.secret, b"accept", &[&mine, &theirs, &[*verdict]])?
+            .verify_slice(proof)
+            .map_err(|_| bad("the peer does not know the cluster's secret"))?;
+        if let Some(refusal) = Refusal::ALL.into_iter().find(|r| r.code() == *verdict) {
+            return Err(io::Error::new(
+                io::ErrorKind::PermissionDenied,
+                Refused(refusal),
+            ));
+        }
+        if to != 0 && hello.from.node != to {
+            return Err(io::Error::new(
+                io::ErrorKind::PermissionDenied,
+                Refused(Refusal::NotMe),
+            ));
+        }
+        Ok((hello.from, stream))
+    };
+    timed(exchange).await
+}
+
+/// Takes the hello of a connection; `admit` judges the peer once it has proved that it knows the secret.
+pub(super) async fn accept(
+    local: &Local,
+    mut stream: Stream,
+    admit: impl FnOnce(Identity) -> Result<(), Refusal>,
+) -> io::Result<(Identity, Plane, Stream)> {
+    let exchange = async {
+        let theirs = read::<HELLO>(&mut stream).await?;
+        let hello = Hello::decode(&theirs)?;
+        let own = Hello::new(local, hello.plane, hello.from.node);
+        let mine = own.encode();
+        stream.write_all(&mine).await?;
+        let proof = read::<PROOF>(&mut stream).await?;
+        mac(&local.secret, b"dial", &[&theirs, &mine])?
+            .verify_slice(&proof)
+            .map_err(|_| bad("the peer does not know the cluster's secret"))?;
+        let verdict = judge(&own.from, &hello, admit);
+        let code = verdict.err().map_or(0, Refusal::code);
+        let accepted = mac(&local.secret, b"accept", &[&theirs, &mine, &[code]])?;
+        let mut answer = vec![code];
+        answer.extend_from_slice(&accepted.finalize().into_bytes());
+        stream.write_all(&answer).await?;
+        match verdict {
+            Ok(()) => Ok((hello.from, hello.plane, stream)),
+            Err(refusal) => Err(io::Error::new(
+                io::ErrorKind::PermissionDenied,
+                Refused(refusal),
+            )),
+        }
+    };
+    timed(exchange).await
+}
+
+fn judge(
+    own: &Identity,
+    hello: &Hello,
+    admit: impl FnOnce(Identity) -> Result<(), Refusal>,
+) -> Result<(), Refusal> {
+    if hello.to != 0 && hello.to != own.node {
+        return Err(Refusal::NotMe);
+    }
+    if own.cluster != 0 && hello.from.cluster != 0 && own.cluster != hello.from.cluster {
+        return Err(Refusal::OtherCluster);
+    }
+    admit(hello.from)
+}
+
+async fn timed<T>(exchange: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    tokio::time::timeout(DEADLINE, exchange)
+        .await
+        .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}
+
+async fn read<const N: usize>(stream: &mut Stream) -> io::Result<[u8; N]> {
+    let mut bytes = [0; N];
+    stream.read_exact(&mut bytes).await?;
+    Ok(bytes)
+}
+
+fn mac(secret: &PeerSecret, label: &[u8], parts: &[&[u8]]) -> io::Result<Hmac<Sha256>> {
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret.0.as_bytes())
+        .map_err(|_| bad("the cluster's secret cannot be used as a key"))?;
+    mac.update(b"gatecast peer ");
+    mac.update(label);
+    for part in parts {
+        mac.update(part);
+    }
+    Ok(mac)
+}
+
+fn bad(text: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, text)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+    use super::super::transport::{Listener as _, Transport as _, memory::Memory};
+    use super::*;
+    use std::sync::Arc;
+
+    fn local(net: &Memory, node: u64, secret: &str) -> Local {
+        Local {
+            transport: Arc::new(net.clone()),
+            secret: PeerSecret(secret.into()),
+            identity: Arc::new(arc_swap::ArcSwap::from_pointee(Identity {
+                node,
+                disk: 7,
+                cluster: 0,
+            })),
+        }
+    }
+
+    async fn meet(
+        secrets: [&str; 2],
+        to: u64,
+        verdict: Result<(), Refusal>,
+    ) -> [io::Result<()>; 2] {
+        let net = Memory::default();
+        let mut listener = net.listen("b");
+        let (a, b) = (local(&net, 1, secrets[0]), local(&net, 2, secrets[1]));
+        let accepting = async {
+            let stream = listener.accept().await.unwrap();
+            accept(&b, stream, |_| verdict)
+                .await
+                .map(|(who, plane, _)| {
+                    assert_eq!((who.node, plane), (1, Plane::Message));
+                })
+        };
+        let dialling = async {
+            dial(&a, "b", to, Plane::Message)
+                .await
+                .map(|(who, _)| assert_eq!(who.node, 2))
+        };
+        let (dialled, accepted) = tokio::join!(dialling, accepting);
+        [dialled, accepted]
+    }
+
+    #[tokio::test]
+    async fn both_ends_must_know_the_secret_and_the_peer_be_the_one_meant() {
+        assert!(meet(["s", "s"], 2, Ok(())).await.iter().all(Result::is_ok));
+        assert!(meet(["s", "s"], 0, Ok(())).await.iter().all(Result::is_ok));
+        assert!(meet(["s", "t"], 2, Ok(())).await.iter().all(Result::is_err));
+        let refused = meet(["s", "s"], 3, Ok(())).await;
+        assert!(
+            refused[0]
+                .as_ref()
+                .unwrap_err()
+                .to_string()
+                .contains("another node")
+        );
+        let refused = meet(["s", "s"], 2, Err(Refusal::OtherDisk)).await;
+        assert!(
+            refused[0]
+                .as_ref()
+                .unwrap_err()
+                .to_string()
+                .contains("new id")
+        );
+        assert!(refused[1].is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_stranger_is_dropped_after_the_deadline_and_noise_at_once() {
+        let net = Memory::default();
+        let mut listener = net.listen("b");
+        let b = local(&net, 2, "s");
+        let _quiet = net.connect("b".into()).await.unwrap();
+        let stream = listener.accept().await.unwrap();
+        let error = accept(&b, stream, |_| Ok(())).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        let mut noisy = net.connect("b".into()).await.unwrap();
+        let stream = listener.accept().await.unwrap();
+        noisy.write_all(&[b'x'; HELLO]).await.unwrap();
+        let error = accept(&b, stream, |_| Ok(())).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+    }
+}

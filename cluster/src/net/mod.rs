@@ -1,0 +1,32 @@
+//! Links between nodes: authenticated connections that carry opaque requests and answers.
+//!
+//! Each node listens on one port. A connection starts with a hello ([`hello`]) that proves both ends know the
+//! cluster's secret and says which plane it serves. A control connection then carries framed requests
+//! ([`frame`]) from the side that dialled and answers from the other; a message-plane connection is handed
+//! to the broker as it is.
+//!
+//! **Must never know:** Raft, the access machine, what a request means. **Why two control lanes per pair:** a
+//! snapshot must never stand in front of a heartbeat.
+
+mod accept;
+mod frame;
+mod hello;
+mod link;
+mod transport;
+
+pub(crate) use accept::{Acceptor, Service, serve};
+pub(crate) use frame::MAX_BODY;
+pub(crate) use hello::{Identity, Plane, Refusal};
+pub(crate) use link::{AskError, Lane, Links};
+pub(crate) use transport::{Stream, Tcp, Transport};
+
+/// What every connection needs: how to connect, who we are, what proves it.
+#[derive(Clone)]
+pub(crate) struct Local {
+    /// Makes and takes connections.
+    pub(crate) transport: std::sync::Arc<dyn Transport>,
+    /// The cluster's secret.
+    pub(crate) secret: crate::PeerSecret,
+    /// This node's identity; the cluster's id may become known later.
+    pub(crate) identity: std::sync::Arc<arc_swap::ArcSwap<Identity>>,
+}

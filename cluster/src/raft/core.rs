@@ -1,0 +1,146 @@
+//! One node's running parts, and where its leader is.
+//!
+//! **Must never know:** the store. **Why the leader named here is only a guess:** a deposed leader goes on
+//! calling itself one; whoever needs the truth asks for a read index.
+
+use super::applier::{Applied, Register};
+use super::engine::{Peer, Raft};
+use super::gate::Gate;
+use super::lease::Lease;
+use super::lock;
+use super::propose::Proposer;
+use super::read::Reader;
+use super::rpc::{self, Answer, Ask};
+use super::view::View;
+use crate::ClusterConfig;
+use crate::net::{AskError, Lane, Links};
+use openraft::RaftMetrics;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+/// When each peer last gave a sign of life.
+#[derive(Debug, Default)]
+pub(crate) struct Heard(Mutex<BTreeMap<u64, Instant>>);
+
+impl Heard {
+    /// A sign of life of `node`.
+    pub(crate) fn note(&self, node: u64) {
+        lock(&self.0).insert(node, Instant::now());
+    }
+
+    /// The last one.
+    pub(crate) fn last(&self, node: u64) -> Option<Instant> {
+        lock(&self.0).get(&node).copied()
+    }
+}
+
+/// See the module's text.
+pub(crate) struct Core {
+    pub(crate) config: ClusterConfig,
+    /// This node's id.
+    pub(crate) me: u64,
+    /// Identity of its data directory.
+    pub(crate) disk: u128,
+    pub(crate) raft: Raft,
+    pub(crate) view: Arc<View>,
+    pub(crate) applied: Arc<Applied>,
+    pub(crate) links: Arc<Links>,
+    pub(crate) heard: Arc<Heard>,
+    pub(crate) lease: Arc<Lease>,
+    pub(crate) gate: Gate,
+    pub(crate) proposer: Proposer,
+    pub(crate) reader: Reader,
+    /// Why this node has stopped taking part, if it has.
+    pub(crate) failure: watch::Sender<Option<String>>,
+    /// One membership change at a time.
+    pub(super) changing: tokio::sync::Mutex<()>,
+}
+
+impl Core {
+    /// openraft's figures, copied out at once: holding them can block the engine.
+    pub(crate) fn metrics(&self) -> RaftMetrics<u64, Peer> {
+        self.raft.metrics().borrow().clone()
+    }
+
+    /// Who seems to lead.
+    pub(crate) fn leader(&self) -> Option<u64> {
+        self.raft.metrics().borrow().current_leader
+    }
+
+    /// Whether this node believes that it leads.
+    pub(crate) fn leads(&self) -> bool {
+        self.leader() == Some(self.me)
+    }
+
+    /// Waits until somebody else than `leader` seems to lead, or nobody.
+    pub(crate) async fn leader_changes(&self, leader: u64) {
+        let changed = |metrics: &RaftMetrics<u64, Peer>| metrics.current_leader != Some(leader);
+        if self.raft.metrics().wait_for(changed).await.is_err() {
+            // The engine has stopped; the caller's own deadline ends the wait.
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Everyone in the consensus group, learners included.
+    pub(crate) fn peers(&self) -> BTreeMap<u64, Peer> {
+        let metrics = self.raft.metrics();
+        let membership = Arc::clone(&metrics.borrow().membership_config);
+        membership
+            .nodes()
+            .map(|(node, peer)| (*node, peer.clone()))
+            .collect()
+    }
+
+    /// Those who vote.
+    pub(crate) fn voters(&self) -> BTreeSet<u64> {
+        let metrics = self.raft.metrics();
+        let membership = Arc::clone(&metrics.borrow().membership_config);
+        membership.membership().voter_ids().collect()
+    }
+
+    /// Which disk every id belongs to.
+    pub(crate) fn register(&self) -> Register {
+        lock(&self.applied.register).clone()
+    }
+
+    /// Asks a member of the group.
+    pub(super) async fn ask(
+        &self,
+        node: u64,
+        ask: &Ask,
+        timeout: Duration,
+    ) -> Result<Answer, AskError> {
+        let addr = self.peers().get(&node).map(|peer| peer.addr.to_string());
+        let addr = addr.ok_or(AskError::NotSent)?;
+        let body = rpc::encode(ask).map_err(|_| AskError::NotSent)?;
+        let answer = self
+            .links
+            .ask(node, &addr, Lane::Fast, body, timeout)
+            .await?;
+        self.heard.note(node);
+        rpc::decode(&answer).map_err(|_| AskError::Lost)
+    }
+
+    /// How long after which a silent node's lease has certainly ended: the lease, 500 ppm of clock drift
+    /// between two machines, and 50 ms for what was already on its way.
+    pub(crate) fn fence_window(&self) -> Duration {
+        let lease = self.config.lease;
+        lease + lease.mul_f64(0.0005) + Duration::from_millis(50)
+    }
+
+    /// Takes this node out of service for good.
+    pub(crate) fn fail(&self, why: String) {
+        self.failure.send_if_modified(|failure| {
+            if failure.is_some() {
+                return false;
+            }
+            tracing::error!(why, "this node stops taking part in the cluster");
+            *failure = Some(why);
+            true
+        });
+        self.lease.end();
+    }
+}

@@ -1,0 +1,99 @@
+//! The election gate: a pre-vote for an engine that has none.
+//!
+//! A node that comes back from isolation with an expired timer would depose a healthy leader. So a node may
+//! start an election only while it hears its leader (then it will not), or while a majority of voters,
+//! itself included, has said for a whole shortest election time-out that it hears none either. The gate can
+//! cost time, never safety.
+//!
+//! **Must never know:** the log.
+
+use super::core::Core;
+use super::lock;
+use super::rpc::{Answer, Ask};
+use futures_util::future::join_all;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How often is looked.
+const PERIOD: Duration = Duration::from_millis(50);
+/// How long a shut gate is normal.
+const ALARM: Duration = Duration::from_secs(10);
+
+/// When this node last heard a leader.
+#[derive(Debug, Default)]
+pub(crate) struct Gate {
+    heard: Mutex<Option<Instant>>,
+}
+
+impl Gate {
+    /// A leader has replicated to this node.
+    pub(super) fn hear_leader(&self) {
+        *lock(&self.heard) = Some(Instant::now());
+    }
+
+    fn heard_within(&self, time: Duration) -> bool {
+        lock(&self.heard).is_some_and(|at| at.elapsed() < time)
+    }
+}
+
+impl Core {
+    /// Whether this node would let another start an election: it hears no leader and is none that a
+    /// majority has lately confirmed.
+    pub(super) fn may_elect(&self) -> bool {
+        let patience = self.config.election.0;
+        let metrics = self.metrics();
+        let confirmed = metrics.current_leader == Some(self.me)
+            && metrics
+                .millis_since_quorum_ack
+                .is_some_and(|ms| Duration::from_millis(ms) < patience);
+        !confirmed && !self.gate.heard_within(patience)
+    }
+}
+
+/// Opens and shuts the gate for ever.
+pub(super) async fn run(core: Arc<Core>) {
+    let mut willing_since: Option<Instant> = None;
+    let mut shut_since: Option<Instant> = None;
+    loop {
+        let open = if !core.may_elect() {
+            willing_since = None;
+            true
+        } else if is_majority_willing(&core).await {
+            let since = *willing_since.get_or_insert_with(Instant::now);
+            core.voters().len() <= 1 || since.elapsed() >= core.config.election.0
+        } else {
+            willing_since = None;
+            false
+        };
+        core.raft.runtime_config().elect(open);
+        match open {
+            true => shut_since = None,
+            false => {
+                let since = *shut_since.get_or_insert_with(Instant::now);
+                if since.elapsed() > ALARM {
+                    shut_since = Some(Instant::now());
+                    tracing::warn!(
+                        "no leader is heard, and no majority that would elect one is reachable"
+                    );
+                }
+            }
+        }
+        tokio::time::sleep(PERIOD).await;
+    }
+}
+
+async fn is_majority_willing(core: &Core) -> bool {
+    let voters = core.voters();
+    if !voters.contains(&core.me) {
+        return false;
+    }
+    let others = voters.iter().filter(|node| **node != core.me);
+    let asked =
+        join_all(others.map(|node| core.ask(*node, &Ask::MayElect, core.config.election.0))).await;
+    let willing = asked
+        .iter()
+        .filter(|answer| matches!(answer, Ok(Answer::MayElect(true))))
+        .count();
+    (willing + 1) * 2 > voters.len()
+}

@@ -1,0 +1,55 @@
+//! The replication engine: openraft over the store and the links, and what it takes to trust it.
+//!
+//! | file | what |
+//! |---|---|
+//! | `engine` | openraft's types for us: payload, peer, time-outs |
+//! | `machine` | the access machine as the engine drives it |
+//! | `log`, `applier` | openraft's storage traits over the store and the machine |
+//! | `view` | what this node shows: state, revisions, time, effects |
+//! | `rpc`, `network`, `service` | requests between nodes, asked and answered |
+//! | `core` | one node's parts together, its leader's whereabouts |
+//! | `propose`, `read` | group commit; coalesced read index |
+//! | `lease`, `liveness`, `gate` | freshness; Up and Down; who may start an election |
+//! | `barrier`, `membership` | waiting for everyone; adding and removing nodes |
+//! | `start`, `status` | putting it together; what an operator sees |
+//!
+//! **Must never know:** sled, bincode, sockets; what a connection is; any vendor's words.
+
+// openraft's error types are large, and its traits return them by value.
+#![allow(clippy::result_large_err)]
+
+mod applier;
+mod barrier;
+mod core;
+mod engine;
+mod gate;
+mod lease;
+mod liveness;
+mod log;
+mod machine;
+mod membership;
+mod network;
+mod propose;
+mod read;
+mod rpc;
+mod service;
+mod start;
+mod status;
+mod view;
+
+pub(crate) use self::core::Core;
+pub(crate) use barrier::barrier;
+pub(crate) use membership::{add, remove};
+pub(crate) use read::catch_up;
+pub(crate) use start::{Started, start};
+pub(crate) use status::status;
+
+#[cfg(test)]
+mod tests;
+
+/// A poisoned lock guards plain data here; whoever panicked left it whole.
+fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+}

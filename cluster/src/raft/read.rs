@@ -1,0 +1,96 @@
+//! Read index: an index that covers everything any node had acknowledged when the question was asked.
+//!
+//! The leader confirms itself with a majority for it. That costs a round of messages, so questions that
+//! arrive during a round share the next one, on the asking node and again on the leader.
+//!
+//! **Must never know:** what the index is wanted for.
+
+use super::core::Core;
+use super::rpc::{Answer, Ask};
+use crate::access::Revision;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+
+/// Questions that wait for the next round.
+const QUEUE: usize = 4096;
+/// Longest round.
+const ROUND: Duration = Duration::from_millis(1000);
+
+/// Pause after a round without an answer.
+const RETRY: Duration = Duration::from_millis(25);
+
+type Question = oneshot::Sender<Option<Revision>>;
+/// Where questions are taken from.
+pub(super) type Questions = mpsc::Receiver<Question>;
+
+/// Where questions are put.
+#[derive(Clone, Debug)]
+pub(crate) struct Reader {
+    questions: mpsc::Sender<Question>,
+}
+
+impl Reader {
+    /// The two ends.
+    pub(super) fn new() -> (Self, Questions) {
+        let (questions, queue) = mpsc::channel(QUEUE);
+        (Self { questions }, queue)
+    }
+
+    /// One round; none if no leader confirmed itself in it.
+    pub(crate) async fn index(&self) -> Option<Revision> {
+        let (tx, rx) = oneshot::channel();
+        self.questions.send(tx).await.ok()?;
+        rx.await.ok().flatten()
+    }
+}
+
+/// Answers questions until the node stops.
+pub(super) async fn run(core: Arc<Core>, mut queue: Questions) {
+    let mut waiting = Vec::new();
+    while queue.recv_many(&mut waiting, QUEUE).await > 0 {
+        let index = tokio::time::timeout(ROUND, round(&core))
+            .await
+            .ok()
+            .flatten();
+        for question in waiting.drain(..) {
+            let _ = question.send(index);
+        }
+    }
+}
+
+async fn round(core: &Core) -> Option<Revision> {
+    let leader = core.leader()?;
+    if leader == core.me {
+        return local(core).await;
+    }
+    tokio::select! {
+        answer = core.ask(leader, &Ask::ReadIndex, ROUND) => match answer {
+            Ok(Answer::ReadIndex(Ok(index))) => Some(index),
+            Ok(_) | Err(_) => None,
+        },
+        () = core.leader_changes(leader) => None,
+    }
+}
+
+/// As the leader. A deposed one finds no majority and says so.
+async fn local(core: &Core) -> Option<Revision> {
+    match core.raft.get_read_log_id().await {
+        Ok((read, _)) => read.map(|id| id.index),
+        Err(error) => {
+            tracing::debug!(%error, "no read index");
+            None
+        }
+    }
+}
+
+/// Waits until everything acknowledged anywhere before the call is applied here.
+pub(crate) async fn catch_up(core: &Core) -> Revision {
+    loop {
+        if let Some(index) = core.reader.index().await {
+            core.view.wait_applied(index).await;
+            return core.view.applied();
+        }
+        tokio::time::sleep(RETRY).await;
+    }
+}

@@ -1,0 +1,117 @@
+//! What nodes ask of each other, one frozen vocabulary per version.
+//!
+//! **Must never know:** how requests travel. Variants are only appended; a request that does not decode is
+//! answered by closing the connection.
+
+use super::engine::Engine;
+use crate::access::Op;
+use crate::access::{Millis, Reply, Revision, Text};
+use crate::codec::{self, CodecError};
+use openraft::error::InstallSnapshotError;
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, InstallSnapshotRequest, InstallSnapshotResponse,
+    VoteRequest, VoteResponse,
+};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+const VERSION: u8 = 1;
+
+/// A request. The sender's id comes from the connection, never from the request.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Ask {
+    /// Replication and heartbeat.
+    Append(AppendEntriesRequest<Engine>),
+    /// A vote.
+    Vote(VoteRequest<u64>),
+    /// A chunk of a snapshot.
+    Snapshot(InstallSnapshotRequest<Engine>),
+    /// Operations for the leader.
+    Propose {
+        /// In order.
+        ops: Vec<Op>,
+        /// How long the sender goes on waiting.
+        wait_ms: u64,
+    },
+    /// An index that covers everything acknowledged so far. Also the sender's sign of life.
+    ReadIndex,
+    /// Answer when this revision is enforced.
+    AwaitEnforced {
+        /// Which.
+        revision: Revision,
+        /// How long to wait before saying no.
+        wait_ms: u64,
+    },
+    /// Whether the sender may start an election (pre-vote).
+    MayElect,
+    /// Add a node to the group.
+    AddNode {
+        /// Its id.
+        node: u64,
+        /// Its peer address.
+        addr: Text,
+        /// Its disk; 0 = find out by connecting.
+        disk: u128,
+    },
+    /// Remove a node from the group.
+    RemoveNode {
+        /// Its id.
+        node: u64,
+    },
+}
+
+/// What only the leader can answer, asked elsewhere: who is thought to lead.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct NotLeader {
+    pub(super) leader: Option<u64>,
+}
+
+/// Fate of one forwarded operation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Fate {
+    /// Applied.
+    Committed {
+        revision: Revision,
+        time_ms: Millis,
+        reply: Reply,
+    },
+    /// Certainly not proposed; try again.
+    NotProposed,
+    /// May or may not be applied; trying again under the same id is safe.
+    Unknown,
+}
+
+/// Why the leader did not change the group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum ChangeError {
+    /// Ask another node.
+    NotLeader(NotLeader),
+    /// Trying again may help.
+    NoQuorum(String),
+    /// Trying again will not help.
+    Refused(String),
+}
+
+/// Answers, variant by variant as in [`Ask`].
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Answer {
+    Append(AppendEntriesResponse<u64>),
+    Vote(VoteResponse<u64>),
+    Snapshot(Result<InstallSnapshotResponse<u64>, InstallSnapshotError>),
+    Proposed(Result<Vec<Fate>, NotLeader>),
+    ReadIndex(Result<Revision, NotLeader>),
+    /// Enforced, and how many connections were closed here for it; or not in time.
+    Enforced(Option<u64>),
+    /// Yes: this node hears no leader either.
+    MayElect(bool),
+    Changed(Result<(), ChangeError>),
+    /// The node cannot answer; the text is for the log.
+    Failed(String),
+}
+
+pub(super) fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, CodecError> {
+    codec::encode(VERSION, message, crate::net::MAX_BODY as u64)
+}
+
+pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
+    codec::decode(VERSION, bytes, crate::net::MAX_BODY as u64)
+}

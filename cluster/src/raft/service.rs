@@ -1,0 +1,165 @@
+//! Answering peers.
+//!
+//! **Must never know:** sockets. Everything asked here came from a node that knows the cluster's secret; who
+//! it is comes from its connection.
+
+use super::applier::Applied;
+use super::core::Core;
+use super::engine::Engine;
+use super::rpc::{self, Answer, Ask, ChangeError, Fate, NotLeader};
+use super::{lock, membership};
+use crate::access::Op;
+use crate::net::{Identity, Refusal, Service};
+use bytes::Bytes;
+use futures_util::future::{BoxFuture, join_all};
+use openraft::error::{InstallSnapshotError, RaftError};
+use openraft::raft::{AppendEntriesRequest, InstallSnapshotRequest};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+/// Longest wait that a peer may ask for.
+const WAIT: Duration = Duration::from_secs(30);
+
+/// Answers once the node's parts stand.
+pub(crate) struct Answering {
+    /// What the log says about disks.
+    pub(crate) applied: Arc<Applied>,
+    /// Set right after the engine has started.
+    pub(crate) core: OnceLock<Arc<Core>>,
+}
+
+impl Service for Answering {
+    fn admit(&self, peer: Identity) -> Result<(), Refusal> {
+        let group = lock(&self.applied.group).clone();
+        let register = lock(&self.applied.register);
+        membership::admits(&register, &group, peer)
+    }
+
+    fn answer(self: Arc<Self>, from: Identity, request: Bytes) -> BoxFuture<'static, Vec<u8>> {
+        Box::pin(async move {
+            // Removed since it connected: the next hello tells it so.
+            if self.admit(from).is_err() {
+                return Vec::new();
+            }
+            let from = from.node;
+            let answer = match (self.core.get(), rpc::decode::<Ask>(&request)) {
+                (None, _) => Answer::Failed("starting".into()),
+                (Some(_), Err(error)) => {
+                    tracing::warn!(from, %error, "a peer's request does not decode");
+                    Answer::Failed("the request does not decode".into())
+                }
+                (Some(core), Ok(ask)) => {
+                    core.heard.note(from);
+                    answer(core, from, ask).await
+                }
+            };
+            rpc::encode(&answer).unwrap_or_default()
+        })
+    }
+}
+
+async fn answer(core: &Arc<Core>, from: u64, ask: Ask) -> Answer {
+    if core.failure.borrow().is_some() {
+        return Answer::Failed("this node has stopped taking part".into());
+    }
+    match ask {
+        Ask::Append(request) => append(core, request).await,
+        Ask::Vote(request) => match core.raft.vote(request).await {
+            Ok(response) => Answer::Vote(response),
+            Err(error) => Answer::Failed(error.to_string()),
+        },
+        Ask::Snapshot(request) => snapshot(core, request).await,
+        Ask::Propose { ops, wait_ms } => propose(core, from, ops, bounded(wait_ms)).await,
+        Ask::ReadIndex => read_index(core, from).await,
+        Ask::AwaitEnforced { revision, wait_ms } => {
+            let waited =
+                tokio::time::timeout(bounded(wait_ms), core.view.wait_enforced(revision)).await;
+            Answer::Enforced(waited.ok().map(|()| core.view.closed(revision)))
+        }
+        Ask::MayElect => Answer::MayElect(core.may_elect()),
+        Ask::AddNode { node, addr, disk } => {
+            let added = membership::add_as_leader(core, node, addr.clone(), disk).await;
+            match added {
+                // A joining node knows one member, not the leader.
+                Err(ChangeError::NotLeader(_)) if from == node => {
+                    Answer::Changed(relay(core, &Ask::AddNode { node, addr, disk }).await)
+                }
+                changed => Answer::Changed(changed),
+            }
+        }
+        Ask::RemoveNode { node } => Answer::Changed(membership::remove_as_leader(core, node).await),
+    }
+}
+
+fn bounded(wait_ms: u64) -> Duration {
+    Duration::from_millis(wait_ms).min(WAIT)
+}
+
+async fn append(core: &Core, request: AppendEntriesRequest<Engine>) -> Answer {
+    match core.raft.append_entries(request).await {
+        Ok(response) => {
+            if response.is_success() || response.is_conflict() {
+                core.gate.hear_leader();
+            }
+            Answer::Append(response)
+        }
+        Err(error) => Answer::Failed(error.to_string()),
+    }
+}
+
+async fn snapshot(core: &Core, request: InstallSnapshotRequest<Engine>) -> Answer {
+    core.gate.hear_leader();
+    match core.raft.install_snapshot(request).await {
+        Ok(response) => Answer::Snapshot(Ok(response)),
+        Err(RaftError::APIError(InstallSnapshotError::SnapshotMismatch(mismatch))) => {
+            Answer::Snapshot(Err(InstallSnapshotError::SnapshotMismatch(mismatch)))
+        }
+        Err(RaftError::Fatal(error)) => Answer::Failed(error.to_string()),
+    }
+}
+
+/// Only members of the group are served: a removed node must not hold a lease.
+fn leading_for(core: &Core, from: u64) -> Result<(), NotLeader> {
+    if core.leads() && core.peers().contains_key(&from) {
+        return Ok(());
+    }
+    Err(NotLeader {
+        leader: core.leader().filter(|leader| *leader != core.me),
+    })
+}
+
+async fn propose(core: &Core, from: u64, ops: Vec<Op>, wait: Duration) -> Answer {
+    if let Err(elsewhere) = leading_for(core, from) {
+        return Answer::Proposed(Err(elsewhere));
+    }
+    let fates = ops.into_iter().map(|op| core.proposer.put(op, wait, true));
+    let fates = fates.map(|put| async move {
+        match put {
+            Ok(fate) => fate.await.unwrap_or(Fate::Unknown),
+            Err(_) => Fate::NotProposed,
+        }
+    });
+    Answer::Proposed(Ok(join_all(fates).await))
+}
+
+async fn read_index(core: &Core, from: u64) -> Answer {
+    let elsewhere = match leading_for(core, from) {
+        Ok(()) => match core.reader.index().await {
+            Some(index) => return Answer::ReadIndex(Ok(index)),
+            None => NotLeader { leader: None },
+        },
+        Err(elsewhere) => elsewhere,
+    };
+    Answer::ReadIndex(Err(elsewhere))
+}
+
+async fn relay(core: &Core, ask: &Ask) -> Result<(), ChangeError> {
+    let Some(leader) = core.leader().filter(|leader| *leader != core.me) else {
+        return Err(ChangeError::NoQuorum("no leader".into()));
+    };
+    match core.ask(leader, ask, WAIT * 2).await {
+        Ok(Answer::Changed(changed)) => changed,
+        Ok(_) => Err(ChangeError::NoQuorum("the leader could not answer".into())),
+        Err(error) => Err(ChangeError::NoQuorum(error.to_string())),
+    }
+}

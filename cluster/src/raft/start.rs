@@ -1,0 +1,279 @@
+//! Putting one node together: store, replay, listener, engine, and the tasks around it.
+//!
+//! **Must never know:** what the handle's callers do. The order matters: the store is judged before anybody
+//! hears of us, and peers are answered before the engine needs them.
+
+use super::applier::{Applied, Applier};
+use super::core::{Core, Heard};
+use super::engine;
+use super::gate::{self, Gate};
+use super::lease::{self, Lease};
+use super::liveness;
+use super::log::LogStore;
+use super::membership;
+use super::network::Network;
+use super::propose::{self, Proposer};
+use super::read::{self, Reader};
+use super::service::Answering;
+use super::view::View;
+use crate::handle::MessageLink;
+use crate::net::{self, Acceptor, Identity, Links, Local, Service as _, Tcp};
+use crate::store::{Store, StoreError};
+use crate::{ClusterConfig, StartError, codec};
+use arc_swap::ArcSwap;
+use openraft::Raft;
+use std::sync::{Arc, OnceLock};
+use std::thread::JoinHandle;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+
+const VERSION: u8 = 1;
+const MAX_IDENTITY: u64 = 256;
+/// Message links that wait for the broker.
+const MESSAGE_LINKS: usize = 64;
+
+/// A started node.
+pub(crate) struct Started {
+    pub(crate) core: Arc<Core>,
+    pub(crate) messages: mpsc::Receiver<MessageLink>,
+    /// Ends when the store is closed.
+    pub(crate) sync_thread: JoinHandle<()>,
+}
+
+/// Starts a node on the current runtime.
+pub(crate) async fn start(config: ClusterConfig) -> Result<Started, StartError> {
+    check(&config)?;
+    let Opened {
+        store,
+        sync_thread,
+        identity,
+        view,
+        applied,
+        applier,
+        log,
+    } = open(&config)?;
+    let listener = TcpListener::bind(config.peer_listen)
+        .await
+        .map_err(|error| StartError::Listen {
+            addr: config.peer_listen,
+            error,
+        })?;
+    let local = Local {
+        transport: Arc::new(Tcp),
+        secret: config.secret.clone(),
+        identity: Arc::new(ArcSwap::from_pointee(identity)),
+    };
+    let service = Arc::new(Answering {
+        applied: Arc::clone(&applied),
+        core: OnceLock::new(),
+    });
+    let judge = Arc::clone(&service);
+    let links = Links::new(local.clone(), move |peer| judge.admit(peer));
+    let heard = Arc::new(Heard::default());
+    let network = Network {
+        links: Arc::clone(&links),
+        heard: Arc::clone(&heard),
+    };
+    let raft_config =
+        engine::config(&config).map_err(|error| StartError::Config(error.to_string()))?;
+    let raft = Raft::new(config.node.0, raft_config, network, log, applier)
+        .await
+        .map_err(|error| StartError::Store(format!("the stored log cannot be used: {error}")))?;
+
+    let (proposer, proposals) = Proposer::new(config.propose_timeout);
+    let (reader, questions) = Reader::new();
+    let core = Arc::new(Core {
+        me: identity.node,
+        disk: identity.disk,
+        raft,
+        view,
+        applied,
+        links,
+        heard,
+        lease: Arc::new(Lease::new(config.lease)),
+        gate: Gate::default(),
+        proposer,
+        reader,
+        failure: watch::Sender::new(None),
+        changing: tokio::sync::Mutex::default(),
+        config,
+    });
+    let _ = service.core.set(Arc::clone(&core));
+    let (message_links, messages) = mpsc::channel(MESSAGE_LINKS);
+    let acceptor = Acceptor {
+        local: local.clone(),
+        service,
+        messages: message_links,
+    };
+    tokio::spawn(net::serve(listener, acceptor));
+    spawn_tasks(&core, proposals, questions);
+    tokio::spawn(settle(Arc::clone(&core), store, local));
+    Ok(Started {
+        core,
+        messages,
+        sync_thread,
+    })
+}
+
+/// A store that has been judged, and what was read from it.
+struct Opened {
+    store: Arc<Store>,
+    sync_thread: JoinHandle<()>,
+    identity: Identity,
+    view: Arc<View>,
+    applied: Arc<Applied>,
+    applier: Applier,
+    log: LogStore,
+}
+
+fn open(config: &ClusterConfig) -> Result<Opened, StartError> {
+    let refuse = |error: StoreError| StartError::Store(error.to_string());
+    std::fs::create_dir_all(&config.data_dir)
+        .map_err(|error| StartError::Store(format!("{}: {error}", config.data_dir.display())))?;
+    let (store, sync_thread) = Store::open(&config.data_dir).map_err(refuse)?;
+    let store = Arc::new(store);
+    let identity = identity(&store, config.node.0).map_err(refuse)?;
+    let view = Arc::new(View::new());
+    let applied = Arc::new(Applied::default());
+    let applier = Applier::open(
+        Arc::clone(&store),
+        Arc::clone(&view),
+        Arc::clone(&applied),
+        config.snapshot_after,
+    )
+    .map_err(refuse)?;
+    let log = LogStore::new(Arc::clone(&store));
+    log.check(applier.last_index()).map_err(refuse)?;
+    Ok(Opened {
+        store,
+        sync_thread,
+        identity,
+        view,
+        applied,
+        applier,
+        log,
+    })
+}
+
+/// What goes on for as long as the node runs.
+fn spawn_tasks(core: &Arc<Core>, proposals: propose::Queues, questions: read::Questions) {
+    tokio::spawn(propose::run(Arc::clone(core), proposals));
+    tokio::spawn(read::run(Arc::clone(core), questions));
+    tokio::spawn(membership::begin(Arc::clone(core)));
+    tokio::spawn(membership::follow(Arc::clone(core)));
+    tokio::spawn(gate::run(Arc::clone(core)));
+    tokio::spawn(lease::run(Arc::clone(core)));
+    tokio::spawn(liveness::announce(Arc::clone(core)));
+    tokio::spawn(liveness::watch(Arc::clone(core)));
+    tokio::spawn(snapshots(Arc::clone(core)));
+}
+
+fn check(config: &ClusterConfig) -> Result<(), StartError> {
+    let wrong = |text: &str| Err(StartError::Config(text.to_owned()));
+    if !config.peer_listen.ip().is_loopback() && !config.allow_plaintext_peers {
+        return wrong(
+            "peer links are not encrypted yet: listen on a loopback address, or allow plaintext peers explicitly on a private network",
+        );
+    }
+    if config.secret.0.is_empty() {
+        return wrong("the cluster needs a secret");
+    }
+    if config.lease <= config.election.1 * 2 {
+        return wrong(
+            "the lease must be longer than two election time-outs, or a lost leader would close the whole cluster",
+        );
+    }
+    if let crate::FirstStart::Form(list) = &config.first_start
+        && !list.iter().any(|(node, _)| *node == config.node)
+    {
+        return wrong("the list of nodes that form the cluster does not contain this node");
+    }
+    if config.node.0 == 0 {
+        return wrong("node ids begin at 1");
+    }
+    Ok(())
+}
+
+/// Who this disk says we are; written at the first start.
+fn identity(store: &Store, node: u64) -> Result<Identity, StoreError> {
+    let wrong = |error: codec::CodecError| StoreError::Damaged(format!("identity: {error}"));
+    let cluster = match store.meta("cluster")? {
+        Some(body) => codec::decode(VERSION, &body, MAX_IDENTITY).map_err(wrong)?,
+        None => 0,
+    };
+    if let Some(body) = store.meta("node")? {
+        let (stored, disk): (u64, u128) =
+            codec::decode(VERSION, &body, MAX_IDENTITY).map_err(wrong)?;
+        if stored != node {
+            return Err(StoreError::Foreign(format!(
+                "the data directory belongs to node {stored}, not to node {node}"
+            )));
+        }
+        return Ok(Identity {
+            node,
+            disk,
+            cluster,
+        });
+    }
+    if store.last()?.is_some() || store.read_snapshot()?.is_some() {
+        return Err(StoreError::Damaged("the node's identity is missing".into()));
+    }
+    let disk: u128 = rand::random();
+    let body = codec::encode(VERSION, &(node, disk), MAX_IDENTITY).map_err(wrong)?;
+    store.put_meta("node", &body)?;
+    store
+        .sync_now()
+        .map_err(|error| StoreError::Damaged(error.to_string()))?;
+    Ok(Identity {
+        node,
+        disk,
+        cluster,
+    })
+}
+
+/// Writes snapshots when the applier says so.
+async fn snapshots(core: Arc<Core>) {
+    loop {
+        core.applied.snapshot_due.notified().await;
+        if let Err(error) = core.raft.trigger().snapshot().await {
+            tracing::debug!(%error, "no snapshot was triggered");
+        }
+    }
+}
+
+/// Remembers the cluster's id once it is known, and notices when the engine stops.
+async fn settle(core: Arc<Core>, store: Arc<Store>, local: Local) {
+    let store = Arc::downgrade(&store);
+    let mut metrics = core.raft.metrics();
+    loop {
+        let cluster = core.register().cluster;
+        let known = local.identity.load().cluster;
+        if known != 0 && cluster != 0 && known != cluster {
+            core.fail("the log belongs to another cluster than the data directory".into());
+        }
+        if known == 0 && cluster != 0 {
+            let body = codec::encode(VERSION, &cluster, MAX_IDENTITY).unwrap_or_default();
+            let written = store
+                .upgrade()
+                .map(|store| store.put_meta("cluster", &body));
+            tracing::info!(
+                cluster = format!("{cluster:032x}"),
+                ?written,
+                "the cluster has its id"
+            );
+            local.identity.store(Arc::new(Identity {
+                cluster,
+                ..**local.identity.load()
+            }));
+        }
+        let running = metrics.borrow_and_update().running_state.clone();
+        if let Err(error) = running {
+            core.fail(format!("the consensus engine has stopped: {error}"));
+            return;
+        }
+        if metrics.changed().await.is_err() {
+            core.fail("the consensus engine has stopped".into());
+            return;
+        }
+    }
+}

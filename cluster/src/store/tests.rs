@@ -1,0 +1,124 @@
+//! The store by itself: order, damage, leftovers of a crash.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+
+use super::*;
+
+fn open(dir: &Path) -> Result<Store, StoreError> {
+    Store::open(dir).map(|(store, _)| store)
+}
+
+fn with<R>(dir: &Path, work: impl FnOnce(&Store) -> R) -> R {
+    let (store, thread) = Store::open(dir).unwrap();
+    let result = work(&store);
+    drop(store);
+    thread.join().unwrap();
+    result
+}
+
+fn records(range: std::ops::Range<u64>) -> Vec<(u64, Vec<u8>)> {
+    range.map(|index| (index, vec![index as u8; 100])).collect()
+}
+
+#[test]
+fn log_snapshot_and_names_come_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let big = (0..200_000u32).map(|n| n as u8).collect::<Vec<_>>();
+    with(dir.path(), |store| {
+        store.append(&records(0..10)).unwrap();
+        store.truncate(8).unwrap();
+        store.purge(2, "purged", b"2").unwrap();
+        store.put_meta("vote", b"v").unwrap();
+        store.write_snapshot(b"old", b"small").unwrap();
+        store.write_snapshot(b"about", &big).unwrap();
+        store.sync_now().unwrap();
+    });
+    with(dir.path(), |store| {
+        let read = store.read(0..=99, usize::MAX).unwrap();
+        assert_eq!(read, records(3..8));
+        assert_eq!(store.last().unwrap().unwrap().0, 7);
+        assert_eq!(
+            store.read(0..=99, 250).unwrap().len(),
+            2,
+            "bounded in bytes"
+        );
+        assert_eq!(store.read(0..=99, 1).unwrap().len(), 1, "but never empty");
+        assert_eq!(store.meta("vote").unwrap().unwrap(), b"v");
+        assert_eq!(
+            store.read_snapshot().unwrap().unwrap(),
+            (b"about".to_vec(), big)
+        );
+        assert_eq!(store.snap.len(), 5, "the former snapshot is gone");
+    });
+}
+
+#[test]
+fn a_damaged_record_is_refused_at_the_start_and_left_alone() {
+    for tree in ["log", "meta", "snap"] {
+        let dir = tempfile::tempdir().unwrap();
+        with(dir.path(), |store| {
+            store.append(&records(0..5)).unwrap();
+            store.put_meta("vote", b"vote").unwrap();
+            store.write_snapshot(b"about", b"snapshot").unwrap();
+            let tree = match tree {
+                "log" => &store.log,
+                "meta" => &store.meta,
+                _ => &store.snap,
+            };
+            let (key, mut value) = tree.first().unwrap().map(|(k, v)| (k, v.to_vec())).unwrap();
+            *value.last_mut().unwrap() ^= 1;
+            tree.insert(key, value).unwrap();
+            store.sync_now().unwrap();
+        });
+        for _ in 0..2 {
+            let error = open(dir.path()).unwrap_err().to_string();
+            assert!(error.contains("damaged") && error.contains(tree), "{error}");
+        }
+    }
+}
+
+#[test]
+fn a_store_in_use_is_refused_and_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_store, _thread) = Store::open(dir.path()).unwrap();
+    let error = open(dir.path()).unwrap_err().to_string();
+    assert!(error.contains("in use"), "{error}");
+}
+
+#[test]
+fn a_hole_in_the_log_is_damage() {
+    let dir = tempfile::tempdir().unwrap();
+    with(dir.path(), |store| {
+        store.append(&records(0..5)).unwrap();
+        store.log.remove(2u64.to_be_bytes()).unwrap();
+    });
+    let error = open(dir.path()).unwrap_err().to_string();
+    assert!(error.contains("2 to 2 are missing"), "{error}");
+}
+
+#[test]
+fn leftovers_of_a_crash_do_not_stop_the_start() {
+    let dir = tempfile::tempdir().unwrap();
+    with(dir.path(), |store| {
+        store.append(&records(0..5)).unwrap();
+        store.write_snapshot(b"about", b"whole").unwrap();
+        let torn = [9u64.to_be_bytes(), 0u64.to_be_bytes()].concat();
+        store.snap.insert(torn, b"half a chunk".as_slice()).unwrap();
+    });
+    std::fs::write(dir.path().join("sled/snap.0000.generating"), b"").unwrap();
+    with(dir.path(), |store| {
+        assert_eq!(store.read_snapshot().unwrap().unwrap().1, b"whole");
+        assert_eq!(store.snap.len(), 2);
+        assert_eq!(store.read(0..=9, usize::MAX).unwrap().len(), 5);
+    });
+}
+
+#[test]
+fn a_record_that_sled_would_not_sync_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    with(dir.path(), |store| {
+        let error = store
+            .append(&[(0, vec![0; MAX_LOG_RECORD + 1])])
+            .unwrap_err();
+        assert!(matches!(error, StoreError::TooLarge(_)));
+    });
+}

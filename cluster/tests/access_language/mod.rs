@@ -1,0 +1,366 @@
+//! The words of the golden scripts: one line is one command or one question.
+//!
+//! `time 5000` · `tick` · `version 1` · `member up|down|drain|remove N …` · `app create|update|delete ID …` ·
+//! `key create|update|rotate|delete …` · `grant APP SUBJECT RIGHTS [ttl= by= mode=replace]` ·
+//! `ungrant APP SUBJECT [PATTERN…] [by=]` · `token APP ID key= cap= …` · `revoke|disconnect APP TARGET …` ·
+//! `block|unblock APP SUBJECT …` · `nonce APP KEY NONCE expires=` · `as NAME APP key= user= …` ·
+//! `check|allowed PRINCIPAL NAME [OPS]` · `stands PRINCIPAL` · `grants APP SUBJECT` · `counts` · `reopen` ·
+//! `request N COMMAND…` · `same COMMAND…` (in the log entry of the command before).
+//!
+//! RIGHTS are `pattern=op,op;user/pattern=op`. SUBJECT and TARGET are `everyone`, `user:ana`, `token:t`, …
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+#![allow(dead_code, unreachable_pub)]
+
+mod machine;
+
+pub use machine::Machine;
+
+use gatecast_cluster::access::*;
+use std::collections::BTreeMap;
+
+/// A line cut into words and `name=value` options.
+pub struct Line<'a> {
+    pub words: Vec<&'a str>,
+    options: BTreeMap<&'a str, &'a str>,
+}
+
+impl<'a> Line<'a> {
+    /// Options start with one of these names; everything else is a word.
+    const OPTIONS: [&'static str; 26] = [
+        "ttl", "by", "mode", "key", "cap", "user", "revkey", "token", "issued", "expires",
+        "before", "margin", "for", "reason", "overlap", "enabled", "open", "doors", "default",
+        "name", "reads", "aliases", "settings", "keys", "seen", "proof",
+    ];
+
+    pub fn read(text: &'a str) -> Self {
+        let (mut words, mut options) = (Vec::new(), BTreeMap::new());
+        for word in text.split_whitespace() {
+            match word.split_once('=') {
+                Some((name, value)) if Self::OPTIONS.contains(&name) => {
+                    options.insert(name, value);
+                }
+                _ => words.push(word),
+            }
+        }
+        Self { words, options }
+    }
+
+    pub fn word(&self, at: usize) -> &'a str {
+        self.words.get(at).copied().unwrap_or_else(|| {
+            panic!("word {at} is missing in {:?}", self.words);
+        })
+    }
+
+    pub fn number(&self, at: usize) -> u64 {
+        self.word(at).parse().expect("a number")
+    }
+
+    pub fn option(&self, name: &str) -> Option<&'a str> {
+        assert!(Self::OPTIONS.contains(&name), "{name} is no option");
+        self.options.get(name).copied()
+    }
+
+    pub fn millis(&self, name: &str) -> Option<Millis> {
+        self.option(name)
+            .map(|text| text.parse().expect("a number"))
+    }
+
+    pub fn text(&self, name: &str) -> Option<Text> {
+        self.option(name).map(Into::into)
+    }
+
+    pub fn issuer(&self) -> Issuer {
+        self.text("by").map_or(Issuer::Operator, Issuer::Key)
+    }
+}
+
+pub fn app(text: &str) -> AppId {
+    AppId(text.parse().expect("an app id"))
+}
+
+pub fn subject(text: &str) -> Subject {
+    match text.split_once(':') {
+        None if text == "everyone" => Subject::Everyone,
+        Some(("user", name)) => Subject::User(name.into()),
+        Some(("token", name)) => Subject::Token(name.into()),
+        Some(("key", name)) => Subject::Key(name.into()),
+        _ => panic!("no subject: {text}"),
+    }
+}
+
+pub fn target(text: &str) -> Target {
+    match text.split_once(':') {
+        None if text == "app" => Target::App,
+        Some(("user", name)) => Target::User(name.into()),
+        Some(("token", name)) => Target::Token(name.into()),
+        Some(("key", name)) => Target::Key(name.into()),
+        Some(("revkey", name)) => Target::RevocationKey(name.into()),
+        Some(("channel", name)) => Target::Channel(name.into()),
+        _ => panic!("no target: {text}"),
+    }
+}
+
+pub fn operations(text: &str) -> Operations {
+    text.split(',')
+        .filter(|name| !name.is_empty())
+        .map(|name| Operations::named(name).unwrap_or_else(|| panic!("no operation: {name}")))
+        .fold(Operations::NONE, |all, one| all | one)
+}
+
+pub fn place(text: &str) -> (Resource, Pattern) {
+    let (resource, text) = match text.split_once('/') {
+        Some(("user", rest)) => (Resource::User, rest),
+        Some(("group", rest)) => (Resource::Group, rest),
+        _ => (Resource::Channel, text),
+    };
+    (resource, Pattern::parse(text).expect("a pattern"))
+}
+
+pub fn rights(text: &str) -> Vec<Right> {
+    text.split(';')
+        .filter(|line| !line.is_empty())
+        .map(|line| {
+            let (pattern, names) = line.rsplit_once('=').expect("pattern=operations");
+            let (resource, pattern) = place(pattern);
+            Right {
+                resource,
+                pattern,
+                operations: operations(names),
+            }
+        })
+        .collect()
+}
+
+pub fn open(text: &str) -> Vec<OpenRule> {
+    rights(text)
+        .into_iter()
+        .map(|right| OpenRule {
+            pattern: right.pattern,
+            operations: right.operations,
+        })
+        .collect()
+}
+
+pub fn doors(line: &Line<'_>) -> Option<Vec<Door>> {
+    line.option("doors").map(|names| {
+        names
+            .split(',')
+            .filter(|name| !name.is_empty())
+            .map(|name| Door {
+                name: name.into(),
+                default_open: open(line.option("default").unwrap_or_default()),
+            })
+            .collect()
+    })
+}
+
+pub fn pairs(text: &str) -> Vec<(Text, Text)> {
+    text.split(',')
+        .filter(|pair| !pair.is_empty())
+        .map(|pair| pair.split_once(':').expect("a:b"))
+        .map(|(a, b)| (a.into(), b.into()))
+        .collect()
+}
+
+pub fn key_spec(of: AppId, id: &str, cap: Option<&str>) -> KeySpec {
+    KeySpec {
+        id: id.into(),
+        app: of,
+        name: id.into(),
+        secret: Secret(format!("secret of {id}").into()),
+        capability: cap.map_or_else(Capability::full, |text| Capability {
+            rights: rights(text),
+        }),
+        revocable_tokens: true,
+    }
+}
+
+/// The command of a line, if it is one (and not a question).
+pub fn command(line: &Line<'_>, now_ms: Millis) -> Option<Command> {
+    Some(match line.word(0) {
+        "tick" => Command::Tick,
+        "version" => Command::SetClusterVersion(line.number(1) as u16),
+        "member" => Command::Member(member(line)),
+        "app" => app_command(line),
+        "key" => key_command(line),
+        "grant" => Command::SetGrants {
+            app: app(line.word(1)),
+            issuer: line.issuer(),
+            subject: subject(line.word(2)),
+            mode: match line.option("mode") {
+                Some("replace") => GrantMode::Replace,
+                _ => GrantMode::Merge,
+            },
+            entries: entries(
+                line.words.get(3).copied().unwrap_or_default(),
+                line.millis("ttl"),
+            ),
+        },
+        "ungrant" => Command::DeleteGrants {
+            app: app(line.word(1)),
+            issuer: line.issuer(),
+            subject: subject(line.word(2)),
+            names: line.words.iter().skip(3).map(|text| place(text)).collect(),
+        },
+        "token" => token(line, now_ms),
+        "revoke" => Command::Revoke {
+            app: app(line.word(1)),
+            issuer: line.issuer(),
+            target: target(line.word(2)),
+            issued_before_ms: line.millis("before"),
+            margin_ms: line.millis("margin").unwrap_or(0),
+        },
+        "disconnect" => Command::Disconnect {
+            app: app(line.word(1)),
+            issuer: line.issuer(),
+            target: target(line.word(2)),
+        },
+        "block" => Command::Block {
+            app: app(line.word(1)),
+            issuer: line.issuer(),
+            subject: subject(line.word(2)),
+            for_ms: line.millis("for"),
+            reason: line.text("reason").unwrap_or_default(),
+        },
+        "unblock" => Command::Unblock {
+            app: app(line.word(1)),
+            issuer: line.issuer(),
+            subject: subject(line.word(2)),
+        },
+        "nonce" => Command::UseNonce {
+            app: app(line.word(1)),
+            key: line.word(2).into(),
+            nonce: line.word(3).into(),
+            expires_ms: line.millis("expires").expect("expires="),
+        },
+        _ => return None,
+    })
+}
+
+fn entries(text: &str, ttl_ms: Option<Millis>) -> Vec<GrantEntry> {
+    rights(text)
+        .into_iter()
+        .map(|right| GrantEntry {
+            resource: right.resource,
+            pattern: right.pattern,
+            operations: right.operations,
+            ttl_ms,
+        })
+        .collect()
+}
+
+fn member(line: &Line<'_>) -> MemberCommand {
+    let node = NodeId(line.number(2));
+    match line.word(1) {
+        "up" => MemberCommand::Up {
+            node,
+            peer_addr: format!("node{node}:7601").into(),
+            public_url: format!("http://node{node}:6001").into(),
+            reads_version: line.option("reads").map_or(1, |text| text.parse().unwrap()),
+        },
+        "down" => MemberCommand::Down {
+            node,
+            epoch: line.number(3),
+        },
+        "drain" => MemberCommand::Drain { node },
+        "remove" => MemberCommand::Remove { node },
+        other => panic!("no member command: {other}"),
+    }
+}
+
+fn app_command(line: &Line<'_>) -> Command {
+    let id = app(line.word(2));
+    let settings = pairs(line.option("settings").unwrap_or_default());
+    match line.word(1) {
+        "create" => Command::CreateApp(AppSpec {
+            id,
+            name: line.text("name").unwrap_or_default(),
+            doors: doors(line).unwrap_or_default(),
+            open: open(line.option("open").unwrap_or_default()),
+            settings: settings
+                .into_iter()
+                .map(|(name, value)| (name, SettingValue::Text(value)))
+                .collect(),
+            aliases: pairs(line.option("aliases").unwrap_or_default()),
+            keys: line
+                .option("keys")
+                .unwrap_or_default()
+                .split(',')
+                .filter(|key| !key.is_empty())
+                .map(|key| key_spec(id, key, line.option("cap")))
+                .collect(),
+        }),
+        "update" => Command::UpdateApp {
+            app: id,
+            change: AppChange {
+                name: line.text("name"),
+                enabled: line.option("enabled").map(|text| text.parse().unwrap()),
+                doors: doors(line),
+                open: line.option("open").map(open),
+                settings: settings
+                    .into_iter()
+                    .map(|(name, value)| match &*value {
+                        "-" => (name, None),
+                        _ => (name, Some(SettingValue::Text(value))),
+                    })
+                    .collect(),
+            },
+        },
+        "delete" => Command::DeleteApp { app: id },
+        other => panic!("no app command: {other}"),
+    }
+}
+
+fn key_command(line: &Line<'_>) -> Command {
+    match line.word(1) {
+        "create" => Command::CreateKey(key_spec(
+            app(line.word(2)),
+            line.word(3),
+            line.option("cap"),
+        )),
+        "update" => Command::UpdateKey {
+            key: line.word(2).into(),
+            change: KeyChange {
+                name: line.text("name"),
+                enabled: line.option("enabled").map(|text| text.parse().unwrap()),
+                capability: line.option("cap").map(|text| Capability {
+                    rights: rights(text),
+                }),
+                revocable_tokens: None,
+            },
+        },
+        "rotate" => Command::RotateKey {
+            key: line.word(3).into(),
+            new: key_spec(app(line.word(2)), line.word(4), None),
+            overlap_ms: line.millis("overlap").unwrap_or(0),
+        },
+        "delete" => Command::DeleteKey {
+            key: line.word(2).into(),
+        },
+        other => panic!("no key command: {other}"),
+    }
+}
+
+fn token(line: &Line<'_>, now_ms: Millis) -> Command {
+    Command::IssueToken {
+        id: line.word(2).into(),
+        token: Token {
+            app: app(line.word(1)),
+            key: line.text("key").expect("key="),
+            user: line.text("user"),
+            revocation_key: line.text("revkey"),
+            capability: Capability {
+                rights: rights(line.option("cap").unwrap_or_default()),
+            },
+            issued_ms: line.millis("issued").unwrap_or(now_ms),
+            expires_ms: line.millis("expires"),
+            revision: 0,
+        },
+    }
+}

@@ -1,0 +1,402 @@
+//! Random commands over a small world, so that they meet: few apps, keys, subjects and names.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+#![allow(dead_code, unreachable_pub)]
+
+pub mod model;
+
+use gatecast_cluster::access::*;
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+use proptest::sample::select;
+use std::collections::BTreeMap;
+
+pub const NAMES: [&str; 7] = ["a", "b", "a:1", "a:1:x", "l.x", "pub-1", "pub-"];
+pub const KEYS: [&str; 4] = ["k1", "k2", "k3", "k4"];
+pub const USERS: [&str; 3] = ["ana", "bob", "col"];
+
+pub fn app() -> impl Strategy<Value = AppId> {
+    prop_oneof![9 => Just(AppId(1)), 2 => Just(AppId(2))]
+}
+
+fn text(of: &'static [&'static str]) -> impl Strategy<Value = Text> {
+    select(of).prop_map(Into::into)
+}
+
+pub fn key() -> impl Strategy<Value = Text> {
+    text(&KEYS)
+}
+
+pub fn pattern() -> impl Strategy<Value = Pattern> {
+    let known = [
+        "*", "pub-*", "a:*", "*:1", "a:*:x", "l.*", "/^a/", "/1$/", "!pub-,a", "!b", "a*",
+    ];
+    prop_oneof![
+        3 => select(NAMES.as_slice()).prop_map(|name| Pattern::Exact(name.into())),
+        2 => select(known.to_vec()).prop_map(|text| Pattern::parse(text).unwrap()),
+    ]
+}
+
+pub fn operations() -> impl Strategy<Value = Operations> {
+    let some = [
+        Operations::SUBSCRIBE,
+        Operations::PUBLISH,
+        Operations::GRANT,
+        Operations::REVOKE,
+        Operations::CLIENT,
+        Operations::ALL,
+        Operations::NONE,
+    ];
+    vec(select(some.to_vec()), 1..4)
+        .prop_map(|all| all.into_iter().fold(Operations::NONE, |a, b| a | b))
+}
+
+pub fn resource() -> impl Strategy<Value = Resource> {
+    prop_oneof![5 => Just(Resource::Channel), 1 => Just(Resource::User), 1 => Just(Resource::Group)]
+}
+
+pub fn capability() -> impl Strategy<Value = Capability> {
+    let right =
+        (resource(), pattern(), operations()).prop_map(|(resource, pattern, operations)| Right {
+            resource,
+            pattern,
+            operations,
+        });
+    prop_oneof![
+        1 => Just(Capability::full()),
+        3 => vec(right, 0..5).prop_map(|rights| Capability { rights }),
+    ]
+}
+
+pub fn subject() -> impl Strategy<Value = Subject> {
+    prop_oneof![
+        1 => Just(Subject::Everyone),
+        4 => text(&USERS).prop_map(Subject::User),
+        2 => text(&USERS).prop_map(Subject::Token),
+        1 => key().prop_map(Subject::Key),
+    ]
+}
+
+pub fn target() -> impl Strategy<Value = Target> {
+    prop_oneof![
+        3 => text(&USERS).prop_map(Target::User),
+        2 => text(&USERS).prop_map(Target::Token),
+        1 => text(&USERS).prop_map(Target::RevocationKey),
+        2 => text(&NAMES).prop_map(Target::Channel),
+        1 => key().prop_map(Target::Key),
+        1 => Just(Target::App),
+    ]
+}
+
+pub fn issuer() -> impl Strategy<Value = Issuer> {
+    prop_oneof![1 => Just(Issuer::Operator), 2 => key().prop_map(Issuer::Key)]
+}
+
+fn key_spec() -> impl Strategy<Value = KeySpec> {
+    (key(), app(), capability()).prop_map(|(id, app, capability)| KeySpec {
+        id,
+        app,
+        name: "".into(),
+        secret: Secret("s".into()),
+        capability,
+        revocable_tokens: true,
+    })
+}
+
+fn open_rules() -> impl Strategy<Value = Vec<OpenRule>> {
+    let rule = (pattern(), operations()).prop_map(|(pattern, operations)| OpenRule {
+        pattern,
+        operations,
+    });
+    vec(rule, 0..2)
+}
+
+fn doors() -> impl Strategy<Value = Vec<Door>> {
+    (open_rules(), 0usize..3).prop_map(|(default_open, count)| {
+        (0..count)
+            .map(|at| Door {
+                name: format!("door{at}").into(),
+                default_open: default_open.clone(),
+            })
+            .collect()
+    })
+}
+
+fn app_command() -> impl Strategy<Value = Command> {
+    let create = (app(), doors(), open_rules(), vec(key_spec(), 0..2)).prop_map(
+        |(id, doors, open, keys)| {
+            Command::CreateApp(AppSpec {
+                id,
+                name: "".into(),
+                doors,
+                open,
+                settings: BTreeMap::new(),
+                aliases: vec![("kind".into(), id.to_string().into())],
+                keys,
+            })
+        },
+    );
+    let update = (app(), option::of(any::<bool>()), option::of(open_rules())).prop_map(
+        |(app, enabled, open)| Command::UpdateApp {
+            app,
+            change: AppChange {
+                enabled,
+                open,
+                ..AppChange::default()
+            },
+        },
+    );
+    prop_oneof![
+        4 => create,
+        2 => update,
+        1 => app().prop_map(|app| Command::DeleteApp { app }),
+    ]
+}
+
+fn key_command() -> impl Strategy<Value = Command> {
+    let update = (key(), option::of(any::<bool>()), option::of(capability())).prop_map(
+        |(key, enabled, capability)| Command::UpdateKey {
+            key,
+            change: KeyChange {
+                enabled,
+                capability,
+                ..KeyChange::default()
+            },
+        },
+    );
+    let rotate =
+        (key(), key_spec(), 0u64..3000).prop_map(|(key, new, overlap_ms)| Command::RotateKey {
+            key,
+            new,
+            overlap_ms,
+        });
+    prop_oneof![
+        4 => key_spec().prop_map(Command::CreateKey),
+        3 => update,
+        2 => rotate,
+        1 => key().prop_map(|key| Command::DeleteKey { key }),
+    ]
+}
+
+pub fn entries() -> impl Strategy<Value = Vec<GrantEntry>> {
+    let entry = (resource(), pattern(), operations(), option::of(0u64..4000)).prop_map(
+        |(resource, pattern, operations, ttl_ms)| GrantEntry {
+            resource,
+            pattern,
+            operations,
+            ttl_ms,
+        },
+    );
+    vec(entry, 0..5)
+}
+
+fn grant_command() -> impl Strategy<Value = Command> {
+    let mode = prop_oneof![Just(GrantMode::Merge), Just(GrantMode::Replace)];
+    let set = (app(), issuer(), subject(), mode, entries()).prop_map(
+        |(app, issuer, subject, mode, entries)| Command::SetGrants {
+            app,
+            issuer,
+            subject,
+            mode,
+            entries,
+        },
+    );
+    let delete = (
+        app(),
+        issuer(),
+        subject(),
+        vec((resource(), pattern()), 0..3),
+    )
+        .prop_map(|(app, issuer, subject, names)| Command::DeleteGrants {
+            app,
+            issuer,
+            subject,
+            names,
+        });
+    prop_oneof![6 => set, 1 => delete]
+}
+
+fn token_command() -> impl Strategy<Value = Command> {
+    let claims = (option::of(text(&USERS)), option::of(text(&USERS)));
+    let times = (0u64..60_000, option::of(0u64..60_000));
+    let issue = (app(), key(), text(&USERS), claims, capability(), times).prop_map(
+        |(app, key, id, (user, revocation_key), capability, (issued_ms, expires_ms))| {
+            Command::IssueToken {
+                id,
+                token: Token {
+                    app,
+                    key,
+                    user,
+                    revocation_key,
+                    capability,
+                    issued_ms,
+                    expires_ms,
+                    revision: 0,
+                },
+            }
+        },
+    );
+    let nonce =
+        (app(), key(), text(&USERS), 0u64..60_000).prop_map(|(app, key, nonce, expires_ms)| {
+            Command::UseNonce {
+                app,
+                key,
+                nonce,
+                expires_ms,
+            }
+        });
+    prop_oneof![3 => issue, 1 => nonce]
+}
+
+fn ending_command() -> impl Strategy<Value = Command> {
+    let when = (
+        option::of(0u64..60_000),
+        prop_oneof![2 => Just(0u64), 1 => 1u64..3000],
+    );
+    let revoke = (app(), issuer(), target(), when).prop_map(
+        |(app, issuer, target, (issued_before_ms, margin_ms))| Command::Revoke {
+            app,
+            issuer,
+            target,
+            issued_before_ms,
+            margin_ms,
+        },
+    );
+    let disconnect =
+        (app(), issuer(), target()).prop_map(|(app, issuer, target)| Command::Disconnect {
+            app,
+            issuer,
+            target,
+        });
+    let block = (app(), issuer(), subject(), option::of(0u64..3000)).prop_map(
+        |(app, issuer, subject, for_ms)| Command::Block {
+            app,
+            issuer,
+            subject,
+            for_ms,
+            reason: "".into(),
+        },
+    );
+    let unblock =
+        (app(), issuer(), subject()).prop_map(|(app, issuer, subject)| Command::Unblock {
+            app,
+            issuer,
+            subject,
+        });
+    prop_oneof![4 => revoke, 1 => disconnect, 2 => block, 1 => unblock]
+}
+
+fn member_command() -> impl Strategy<Value = Command> {
+    let node = || (1u64..4).prop_map(NodeId);
+    let up = (node(), 0u16..3).prop_map(|(node, reads_version)| MemberCommand::Up {
+        node,
+        peer_addr: "n:1".into(),
+        public_url: "".into(),
+        reads_version,
+    });
+    prop_oneof![
+        up.prop_map(Command::Member),
+        (node(), 0u64..4)
+            .prop_map(|(node, epoch)| Command::Member(MemberCommand::Down { node, epoch })),
+        node().prop_map(|node| Command::Member(MemberCommand::Drain { node })),
+        node().prop_map(|node| Command::Member(MemberCommand::Remove { node })),
+        (0u16..4).prop_map(Command::SetClusterVersion),
+    ]
+}
+
+pub fn command() -> impl Strategy<Value = Command> {
+    prop_oneof![
+        2 => app_command(),
+        4 => key_command(),
+        8 => grant_command(),
+        3 => token_command(),
+        5 => ending_command(),
+        1 => member_command(),
+        1 => Just(Command::Tick),
+    ]
+}
+
+/// A log entry: how much later than the one before, and its ops; request ids meet now and then.
+pub fn entry() -> impl Strategy<Value = (Millis, Vec<Op>)> {
+    let op = (0u128..400, command()).prop_map(|(request, command)| Op { request, command });
+    (0u64..800, vec(op, 0..4))
+}
+
+/// A log that begins with an app and a full key, so that most of what follows means something.
+pub fn log() -> impl Strategy<Value = Vec<Batch>> {
+    vec(entry(), 1..60).prop_map(|entries| {
+        let first = Command::CreateApp(AppSpec {
+            id: AppId(1),
+            name: "".into(),
+            doors: Vec::new(),
+            open: Vec::new(),
+            settings: BTreeMap::new(),
+            aliases: Vec::new(),
+            keys: vec![KeySpec {
+                id: "k1".into(),
+                app: AppId(1),
+                name: "".into(),
+                secret: Secret("s".into()),
+                capability: Capability::full(),
+                revocable_tokens: true,
+            }],
+        });
+        let mut time_ms = 1_000;
+        let mut log = vec![Batch {
+            time_ms,
+            ops: vec![Op {
+                request: u128::MAX,
+                command: first,
+            }],
+        }];
+        for (later, ops) in entries {
+            time_ms += later;
+            log.push(Batch { time_ms, ops });
+        }
+        log
+    })
+}
+
+/// Applies a log that begins at `index`; what every op came to.
+pub fn play(state: &mut State, log: &[Batch], index: Revision) -> Vec<Outcome> {
+    let mut outcomes = Vec::new();
+    for (at, batch) in log.iter().enumerate() {
+        outcomes.extend(apply_batch(state, batch, index + at as u64));
+    }
+    outcomes
+}
+
+pub fn principal() -> impl Strategy<Value = Principal> {
+    let issued = prop_oneof![
+        (0u64..60).prop_map(Issued::Seen),
+        (0u64..40_000).prop_map(Issued::At),
+    ];
+    let ends = || option::weighted(0.3, 0u64..60_000);
+    let proof = (key(), issued.clone(), ends(), capability()).prop_map(
+        |(key, issued, expires_ms, capability)| Proof {
+            key,
+            issued,
+            expires_ms,
+            capability,
+        },
+    );
+    let names = (
+        option::of(key()),
+        option::of(text(&USERS)),
+        option::of(text(&USERS)),
+        option::weighted(0.2, text(&USERS)),
+    );
+    (app(), names, issued, ends(), option::of(proof)).prop_map(
+        |(app, (key, user, token, revocation_key), issued, expires_ms, proof)| Principal {
+            app,
+            key,
+            user,
+            token,
+            revocation_key,
+            issued,
+            expires_ms,
+            proof,
+        },
+    )
+}

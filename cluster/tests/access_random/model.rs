@@ -1,0 +1,138 @@
+//! The reference: what a principal may do, computed by walking everything, as the rules are written down.
+
+use gatecast_cluster::access::*;
+
+/// All operations that the rules give.
+pub fn allowed(
+    state: &State,
+    principal: &Principal,
+    resource: Resource,
+    name: &str,
+    now_ms: Millis,
+) -> Operations {
+    let Some(app) = state.apps.get(&principal.app) else {
+        return Operations::NONE;
+    };
+    if !app.enabled || !stands(state, principal, now_ms) {
+        return Operations::NONE;
+    }
+    let mut all = Operations::NONE;
+    if resource == Resource::Channel {
+        let mut rules = app.open.clone();
+        if app.doors.len() == 1 {
+            rules.extend(app.doors[0].default_open.clone());
+        }
+        for rule in rules.iter().filter(|rule| rule.pattern.matches(name)) {
+            all = all | rule.operations;
+        }
+    }
+    if let Some(proof) = &principal.proof {
+        let key = &state.keys[&proof.key];
+        let says = proof.capability.operations_on(resource, name);
+        all = all | says.and(key.capability.operations_on(resource, name));
+    }
+    for (key, grant) in &state.grants {
+        let mine = match &key.subject {
+            Subject::Everyone => true,
+            Subject::User(user) => principal.user.as_ref() == Some(user),
+            Subject::Token(token) => principal.token.as_ref() == Some(token),
+            Subject::Key(id) => principal.key.as_ref() == Some(id),
+        };
+        if mine
+            && key.app == principal.app
+            && key.resource == resource
+            && key.pattern.matches(name)
+            && grant.expires_ms.is_none_or(|end| end > now_ms)
+        {
+            all = all | held(state, key, grant, name, now_ms);
+        }
+    }
+    all
+}
+
+fn held(state: &State, key: &GrantKey, grant: &Grant, name: &str, now_ms: Millis) -> Operations {
+    if key.resource == Resource::Channel && key.pattern == Pattern::Exact(name.into()) {
+        for ((app, target), revocation) in &state.revocations {
+            let here = *app == key.app && *target == Target::Channel(name.into());
+            if here && revocation.voids_grant(grant.revision, now_ms) {
+                return Operations::NONE;
+            }
+        }
+    }
+    match &grant.issuer {
+        Issuer::Operator => grant.operations,
+        Issuer::Key(id) => {
+            let heir = state.heirs.get(id).unwrap_or(id);
+            match state.keys.get(heir) {
+                Some(by) if by.enabled && by.expires_ms.is_none_or(|end| end > now_ms) => grant
+                    .operations
+                    .and(by.capability.operations_on(key.resource, name)),
+                _ => Operations::NONE,
+            }
+        }
+    }
+}
+
+fn stands(state: &State, principal: &Principal, now_ms: Millis) -> bool {
+    let app = principal.app;
+    let proof = principal.proof.as_ref();
+    let keys = principal.key.iter().chain(proof.map(|proof| &proof.key));
+    for id in keys.clone() {
+        let live = state.keys.get(id).is_some_and(|key| {
+            key.app == app && key.enabled && key.expires_ms.is_none_or(|end| end > now_ms)
+        });
+        if !live {
+            return false;
+        }
+    }
+    for ((of, subject), block) in &state.blocks {
+        let mine = match subject {
+            Subject::Everyone => true,
+            Subject::User(user) => principal.user.as_ref() == Some(user),
+            Subject::Token(token) => principal.token.as_ref() == Some(token),
+            Subject::Key(id) => keys.clone().any(|key| key == id),
+        };
+        if *of == app && mine && block.until_ms.is_none_or(|end| end > now_ms) {
+            return false;
+        }
+    }
+    let ends = [
+        principal.expires_ms,
+        proof.and_then(|proof| proof.expires_ms),
+    ];
+    if ends.iter().flatten().any(|end| *end <= now_ms) {
+        return false;
+    }
+    for ((of, target), revocation) in &state.revocations {
+        if *of != app {
+            continue;
+        }
+        let whole = match target {
+            Target::App => true,
+            Target::Key(id) => principal.key.as_ref() == Some(id),
+            Target::User(user) => principal.user.as_ref() == Some(user),
+            Target::Token(token) => principal.token.as_ref() == Some(token),
+            Target::RevocationKey(key) => principal.revocation_key.as_ref() == Some(key),
+            Target::Channel(_) => false,
+        };
+        if whole && revocation.voids(principal.issued, now_ms) {
+            return false;
+        }
+        let carried = proof.is_some_and(|proof| {
+            let reached = match target {
+                Target::App => true,
+                Target::Key(id) => proof.key == *id,
+                Target::Channel(name) => proof.capability.rights.iter().any(|right| {
+                    right.resource == Resource::Channel
+                        && right.pattern == Pattern::Exact(name.clone())
+                }),
+                Target::User(_) | Target::Token(_) | Target::RevocationKey(_) => false,
+            };
+            reached && revocation.voids(proof.issued, now_ms)
+        });
+        if carried {
+            return false;
+        }
+    }
+    true
+}

@@ -1,0 +1,302 @@
+//! `/v1/apps`: create, list, show, change, delete; and the four blocks of credentials ready to paste.
+//!
+//! **Must never know:** how a dialect checks its credentials; only how its SDK calls them.
+
+use super::auth::Call;
+use super::catalog::{Catalog, setting_json};
+use super::codes::{ApiError, Code};
+use super::input::{AppIdText, Body, Params, Wait};
+use super::key::{self, KeyIn};
+use super::mint::{Mint, PUBNUB_PUBLISH, PUBNUB_SUBSCRIBE, REALTIME_APPLICATION};
+use super::resource;
+use super::text::{OpenText, label, open, open_text};
+use super::write::{Write, answer};
+use crate::core::authority::{
+    App, AppChange, AppId, AppSpec, Command, KeySpec, Operations, SettingValue, Text,
+};
+use actix_web::http::StatusCode;
+use actix_web::{HttpResponse, web};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use std::time::Duration;
+
+/// Longest wait for this node to have applied what was just committed.
+pub(super) const APPLY_WAIT: Duration = Duration::from_secs(2);
+
+/// Adds the paths of this file.
+pub fn routes(config: &mut web::ServiceConfig) {
+    config
+        .service(resource("/apps").get(list).post(create))
+        .service(
+            resource("/apps/{app}")
+                .get(show)
+                .patch(update)
+                .delete(delete),
+        );
+}
+
+/// A new app as asked for.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AppIn {
+    /// For people.
+    pub name: Option<String>,
+    /// Its id, if it must be a certain one.
+    pub id: Option<AppIdText>,
+    /// Dialects.
+    pub doors: Vec<String>,
+    /// What it declares open.
+    pub open: Vec<OpenText>,
+    /// Limits and switches.
+    pub settings: Map<String, Value>,
+    /// Its first keys; none = one that may do everything.
+    pub keys: Vec<KeyIn>,
+}
+
+impl AppIn {
+    /// The command's content, with fresh ids and secrets where none were given.
+    ///
+    /// # Errors
+    /// When a name, pattern, door, setting or key is unusable.
+    pub fn spec(&self, catalog: &Catalog, mint: &mut Mint) -> Result<AppSpec, ApiError> {
+        let id = self.id.map(AppIdText::read).transpose()?;
+        let id = id.unwrap_or_else(|| mint.app_id());
+        let name = label("name", self.name.as_deref().unwrap_or(""))?;
+        let settings = catalog.settings(&self.settings)?;
+        let default = [KeyIn::default()];
+        let keys = if self.keys.is_empty() {
+            &default[..]
+        } else {
+            &self.keys[..]
+        };
+        let keys = keys.iter().map(|key| key.spec(id, mint));
+        Ok(AppSpec {
+            id,
+            name,
+            doors: catalog.doors(&self.doors)?,
+            open: open(&self.open)?,
+            settings: settings
+                .into_iter()
+                .filter_map(|(n, v)| v.map(|v| (n, v)))
+                .collect(),
+            keys: keys.collect::<Result<_, _>>()?,
+            aliases: mint.aliases(),
+        })
+    }
+}
+
+async fn create(call: Call, body: Body<AppIn>) -> Result<HttpResponse, ApiError> {
+    call.caller.operator()?;
+    let write = Write::of(&call, &body.raw)?;
+    let spec = body.value.spec(&call.native.catalog, &mut write.mint())?;
+    let committed = write.commit(Command::CreateApp(spec.clone())).await?;
+    let app = App {
+        id: spec.id,
+        name: spec.name,
+        enabled: true,
+        doors: spec.doors,
+        open: spec.open,
+        settings: spec.settings,
+        aliases: spec.aliases,
+        revision: committed.revision,
+    };
+    let keys: Vec<Value> = spec.keys.iter().map(key::spec_json).collect();
+    let env = spec.keys.first().map(|key| env(&app, key));
+    let body = json!({ "app": app_json(&app), "keys": keys, "env": env });
+    Ok(answer(StatusCode::CREATED, committed.revision, body))
+}
+
+async fn list(call: Call) -> Result<HttpResponse, ApiError> {
+    let mut params = Params::of(&call.http)?;
+    let limit = params.limit(100, 1000)?;
+    let after = params.number("after")?.unwrap_or(0);
+    params.finish()?;
+    let view = call.broker.authority.view();
+    let seen = |app: &App| call.caller.inside(app.id).is_ok();
+    let mut page: Vec<&App> = view
+        .apps
+        .range(AppId(after.saturating_add(1))..)
+        .map(|(_, app)| app)
+        .filter(|app| seen(app))
+        .take(limit + 1)
+        .collect();
+    let more = page.len() > limit;
+    page.truncate(limit);
+    let next = page.last().filter(|_| more).map(|app| app.id.to_string());
+    let apps: Vec<Value> = page.into_iter().map(app_json).collect();
+    let body = json!({ "apps": apps, "next": next });
+    Ok(answer(StatusCode::OK, view.revision, body))
+}
+
+async fn show(call: Call, path: web::Path<String>) -> Result<HttpResponse, ApiError> {
+    let mut params = Params::of(&call.http)?;
+    let secrets = params.flag("secrets")?;
+    params.finish()?;
+    if secrets {
+        call.caller.operator()?;
+    }
+    let app = call.app(&path)?;
+    let view = call.broker.authority.view();
+    let keys = key::keys_of(&view, app.id);
+    let listed: Vec<Value> = keys.iter().map(|key| key::key_json(key, secrets)).collect();
+    let mut body = json!({ "app": app_json(&app), "keys": listed });
+    if let (true, Some(first), Some(fields)) = (secrets, keys.first(), body.as_object_mut()) {
+        let spec = KeySpec {
+            id: first.id.clone(),
+            app: app.id,
+            name: first.name.clone(),
+            secret: first.secret.clone(),
+            capability: first.capability.clone(),
+            revocable_tokens: first.revocable_tokens,
+        };
+        fields.insert("env".into(), env(&app, &spec));
+    }
+    Ok(answer(StatusCode::OK, view.revision, body))
+}
+
+/// A change of an app as asked for; what is left out stays.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AppPatch {
+    /// For people.
+    pub name: Option<String>,
+    /// On or off.
+    pub enabled: Option<bool>,
+    /// Dialects, as a whole.
+    pub doors: Option<Vec<String>>,
+    /// Open rules, as a whole.
+    pub open: Option<Vec<OpenText>>,
+    /// Settings to set, or with `null` to drop.
+    pub settings: Map<String, Value>,
+    /// How far to wait.
+    pub wait: Wait,
+}
+
+impl AppPatch {
+    /// The command's content.
+    ///
+    /// # Errors
+    /// When a name, pattern, door or setting is unusable.
+    pub fn change(&self, catalog: &Catalog) -> Result<AppChange, ApiError> {
+        let doors = self.doors.as_ref().map(|doors| catalog.doors(doors));
+        Ok(AppChange {
+            name: self
+                .name
+                .as_ref()
+                .map(|text| label("name", text))
+                .transpose()?,
+            enabled: self.enabled,
+            doors: doors.transpose()?,
+            open: self.open.as_ref().map(|rules| open(rules)).transpose()?,
+            settings: catalog.settings(&self.settings)?,
+        })
+    }
+
+    /// Whether rights may be lost by it.
+    #[must_use]
+    pub fn narrows(&self) -> bool {
+        self.enabled == Some(false)
+            || self.doors.is_some()
+            || self.open.is_some()
+            || !self.settings.is_empty()
+    }
+}
+
+async fn update(
+    call: Call,
+    path: web::Path<String>,
+    body: Body<AppPatch>,
+) -> Result<HttpResponse, ApiError> {
+    let app = call.app(&path)?.id;
+    call.caller.whole(app, Operations::ADMIN)?;
+    let change = body.value.change(&call.native.catalog)?;
+    let write = Write::of(&call, &body.raw)?;
+    let command = Command::UpdateApp { app, change };
+    if body.value.narrows() {
+        let narrowed = write.narrow(command, body.value.wait).await?;
+        let app = applied(&call, app, narrowed.revision).await;
+        return Ok(narrowed.answer(json!({ "app": app })));
+    }
+    let committed = write.commit(command).await?;
+    let app = applied(&call, app, committed.revision).await;
+    Ok(answer(
+        StatusCode::OK,
+        committed.revision,
+        json!({ "app": app }),
+    ))
+}
+
+/// The app as it is after `revision`; nothing when this node is not there yet.
+async fn applied(call: &Call, app: AppId, revision: u64) -> Option<Value> {
+    let authority = &call.broker.authority;
+    authority.at_least(revision, APPLY_WAIT).await.ok()?;
+    authority.app(app).as_ref().map(app_json)
+}
+
+async fn delete(call: Call, path: web::Path<String>) -> Result<HttpResponse, ApiError> {
+    call.caller.operator()?;
+    let app = super::input::app_id(&path)?;
+    let mut params = Params::of(&call.http)?;
+    let wait = params.wait()?;
+    params.finish()?;
+    let write = Write::of(&call, b"")?;
+    let narrowed = write.narrow(Command::DeleteApp { app }, wait).await?;
+    Ok(narrowed.answer(json!({})))
+}
+
+/// An app as `/v1` shows it.
+#[must_use]
+pub fn app_json(app: &App) -> Value {
+    let pair = |(name, value): (&Text, &SettingValue)| (name.to_string(), setting_json(value));
+    let settings: Map<String, Value> = app.settings.iter().map(pair).collect();
+    let alias = |(kind, name): &(Text, Text)| (kind.to_string(), Value::from(&**name));
+    let aliases: Map<String, Value> = app.aliases.iter().map(alias).collect();
+    let doors: Vec<&str> = app.doors.iter().map(|door| &*door.name).collect();
+    json!({
+        "id": app.id.to_string(),
+        "name": &*app.name,
+        "enabled": app.enabled,
+        "doors": doors,
+        "open": open_text(&app.open),
+        "settings": settings,
+        "aliases": aliases,
+        "revision": app.revision,
+    })
+}
+
+/// The credentials in every dialect's own words, ready for an environment file. Shows the secret.
+#[must_use]
+pub fn env(app: &App, key: &KeySpec) -> Value {
+    let (id, secret) = (&key.id, &key.secret.0);
+    let alias = |kind: &str| {
+        let found = app.aliases.iter().find(|(known, _)| **known == *kind);
+        found.map_or("", |(_, name)| &**name)
+    };
+    json!({
+        "GATECAST_APP_ID": app.id.to_string(),
+        "PUSHER_APP_ID": app.id.to_string(),
+        "PUSHER_APP_KEY": &**id,
+        "PUSHER_APP_SECRET": &**secret,
+        "ABLY_KEY": format!("{}.{id}:{secret}", app.id),
+        "PUBNUB_PUBLISH_KEY": alias(PUBNUB_PUBLISH),
+        "PUBNUB_SUBSCRIBE_KEY": alias(PUBNUB_SUBSCRIBE),
+        "PUBNUB_SECRET_KEY": &**secret,
+        "REALTIME_APPLICATION_KEY": alias(REALTIME_APPLICATION),
+        "REALTIME_PRIVATE_KEY": &**secret,
+    })
+}
+
+impl Params {
+    /// Shorthand of a request that takes no parameter.
+    ///
+    /// # Errors
+    /// `unknown_parameter`.
+    pub fn none(call: &Call) -> Result<(), ApiError> {
+        Self::of(&call.http)?.finish()
+    }
+}
+
+/// Shorthand: nothing by that name.
+pub(super) fn missing(what: &str) -> ApiError {
+    ApiError::new(Code::NotFound, format!("there is no such {what}"))
+}

@@ -1,0 +1,389 @@
+//! Who calls `/v1`, and what they may: app servers with a key on the public port, operators with the admin
+//! token on the internal one. The guard stands before every path of the scope, so no handler can forget it.
+//!
+//! **Must never know:** what the handlers do.
+//! **Why the two ports do not share credentials:** an admin token that worked on the public port would turn
+//! every leak of it into an incident of the whole cluster.
+
+use super::codes::{ApiError, Code, reason_text};
+use super::{Gate, Native, input};
+use crate::core::authority::{
+    ApiKey, App, AppId, Capability, Issued, Issuer, Operations, Pattern, Principal, Proof,
+    Resource, Revision,
+};
+use crate::core::broker::Broker;
+use actix_web::body::{BoxBody, MessageBody};
+use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
+use actix_web::http::header;
+use actix_web::middleware::Next;
+use actix_web::{FromRequest, HttpMessage as _, HttpRequest, ResponseError as _, web};
+use base64::Engine as _;
+use sha2::{Digest as _, Sha256};
+use std::future::{Ready, ready};
+use std::sync::Arc;
+use std::time::Duration;
+use subtle::ConstantTimeEq as _;
+
+/// Longest wait for a read to be as fresh as asked.
+const FRESH_WAIT: Duration = Duration::from_secs(5);
+
+/// Who calls.
+#[derive(Clone, Debug)]
+pub enum Caller {
+    /// The cluster's operator, on the internal port.
+    Operator,
+    /// An app server.
+    Key(Arc<ApiKey>),
+}
+
+impl Caller {
+    /// In whose name changes are proposed.
+    #[must_use]
+    pub fn issuer(&self) -> Issuer {
+        match self {
+            Self::Operator => Issuer::Operator,
+            Self::Key(key) => Issuer::Key(key.id.clone()),
+        }
+    }
+
+    /// Refuses keys altogether.
+    ///
+    /// # Errors
+    /// `operator_only`.
+    pub fn operator(&self) -> Result<(), ApiError> {
+        match self {
+            Self::Operator => Ok(()),
+            Self::Key(_) => Err(ApiError::new(
+                Code::OperatorOnly,
+                "app keys may not do this",
+            )),
+        }
+    }
+
+    /// Refuses keys of other apps.
+    ///
+    /// # Errors
+    /// `wrong_app`.
+    pub fn inside(&self, app: AppId) -> Result<(), ApiError> {
+        match self {
+            Self::Key(key) if key.app != app => Err(ApiError::new(
+                Code::WrongApp,
+                format!("this key belongs to app {}", key.app),
+            )),
+            Self::Key(_) | Self::Operator => Ok(()),
+        }
+    }
+
+    /// Requires an operation on every channel of the app: what concerns the app as a whole.
+    ///
+    /// # Errors
+    /// `wrong_app` or `not_allowed`.
+    pub fn whole(&self, app: AppId, needs: Operations) -> Result<(), ApiError> {
+        self.having(app, needs, |capability| {
+            operations_where(capability, |_, pattern| *pattern == Pattern::All)
+        })
+    }
+
+    /// Requires an operation somewhere: for what the access machine limits more closely by itself.
+    ///
+    /// # Errors
+    /// `wrong_app` or `not_allowed`.
+    pub fn somewhere(&self, app: AppId, needs: Operations) -> Result<(), ApiError> {
+        self.having(app, needs, |capability| {
+            operations_where(capability, |_, _| true)
+        })
+    }
+
+    /// Requires an operation on this channel.
+    ///
+    /// # Errors
+    /// `wrong_app` or `not_allowed`.
+    pub fn channel(&self, app: AppId, name: &str, needs: Operations) -> Result<(), ApiError> {
+        self.having(app, needs, |capability| {
+            capability.operations_on(Resource::Channel, name)
+        })
+    }
+
+    /// Requires an operation on every channel whose name starts so.
+    ///
+    /// # Errors
+    /// `wrong_app` or `not_allowed`.
+    pub fn prefix(&self, app: AppId, prefix: &str, needs: Operations) -> Result<(), ApiError> {
+        let covers = |resource, pattern: &Pattern| match pattern {
+            Pattern::All => resource == Resource::Channel,
+            Pattern::Prefix(own) | Pattern::Levels(own) => {
+                resource == Resource::Channel && prefix.starts_with(&**own)
+            }
+            Pattern::Exact(_) | Pattern::Segments(_) | Pattern::Regex(_) | Pattern::Except(_) => {
+                false
+            }
+        };
+        self.having(app, needs, |capability| {
+            operations_where(capability, covers)
+        })
+    }
+
+    /// Refuses to hand out what the calling key does not have itself.
+    ///
+    /// # Errors
+    /// `not_allowed`, naming the first right beyond the key.
+    pub fn may_give(&self, wanted: &Capability) -> Result<(), ApiError> {
+        let Self::Key(key) = self else { return Ok(()) };
+        wanted.beyond(&key.capability).map_or(Ok(()), |right| {
+            let message = format!("the calling key may not give rights on `{}`", right.pattern);
+            Err(ApiError::new(Code::NotAllowed, message))
+        })
+    }
+
+    fn having(
+        &self,
+        app: AppId,
+        needs: Operations,
+        has: impl FnOnce(&Capability) -> Operations,
+    ) -> Result<(), ApiError> {
+        self.inside(app)?;
+        let Self::Key(key) = self else { return Ok(()) };
+        if has(&key.capability).contains(needs) {
+            return Ok(());
+        }
+        let needed = needs.names().join(", ");
+        let message = format!("the key's capability lacks: {needed}");
+        Err(ApiError::new(Code::NotAllowed, message))
+    }
+}
+
+fn operations_where(
+    capability: &Capability,
+    mut fits: impl FnMut(Resource, &Pattern) -> bool,
+) -> Operations {
+    let fitting = capability.rights.iter();
+    fitting
+        .filter(|right| fits(right.resource, &right.pattern))
+        .fold(Operations::NONE, |all, right| all | right.operations)
+}
+
+/// A key as a principal that carries its own capability.
+#[must_use]
+pub fn principal_of(key: &ApiKey, seen: Revision) -> Principal {
+    let proof = Proof {
+        key: key.id.clone(),
+        issued: Issued::Seen(seen),
+        expires_ms: None,
+        capability: key.capability.clone(),
+    };
+    let mut principal = Principal::anonymous(key.app, Some(key.id.clone()), seen);
+    principal.proof = Some(proof);
+    principal
+}
+
+/// One authenticated call: what every handler starts from.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// Who.
+    pub caller: Caller,
+    /// The broker.
+    pub broker: web::Data<Broker>,
+    /// This adapter's tables.
+    pub native: web::Data<Native>,
+    /// The request, for its headers and query.
+    pub http: HttpRequest,
+}
+
+impl Call {
+    /// The app, if the caller may see that it is there.
+    ///
+    /// # Errors
+    /// `wrong_app` or `no_such_app`.
+    pub fn app(&self, text: &str) -> Result<App, ApiError> {
+        let id = input::app_id(text)?;
+        self.caller.inside(id)?;
+        let missing = || ApiError::new(Code::NoSuchApp, format!("there is no app {id}"));
+        self.broker.authority.app(id).ok_or_else(missing)
+    }
+}
+
+impl FromRequest for Call {
+    type Error = ApiError;
+    type Future = Ready<Result<Self, ApiError>>;
+
+    fn from_request(request: &HttpRequest, _payload: &mut Payload) -> Self::Future {
+        let caller = request.extensions().get::<Caller>().cloned();
+        ready(match (caller, wired(request)) {
+            (Some(caller), Ok((native, broker))) => Ok(Self {
+                caller,
+                broker,
+                native,
+                http: request.clone(),
+            }),
+            (None, _) => Err(ApiError::new(Code::Unauthenticated, "not authenticated")),
+            (Some(_), Err(error)) => Err(error),
+        })
+    }
+}
+
+fn wired(request: &HttpRequest) -> Result<(web::Data<Native>, web::Data<Broker>), ApiError> {
+    let native = request.app_data::<web::Data<Native>>().cloned();
+    let broker = request.app_data::<web::Data<Broker>>().cloned();
+    native
+        .zip(broker)
+        .ok_or_else(|| ApiError::new(Code::Unavailable, "the broker is not wired up"))
+}
+
+/// Stands before every path: authenticates, then waits until the view is as fresh as asked.
+///
+/// # Errors
+/// Only what the handler behind it fails with; its own refusals are answers.
+pub async fn guard(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
+    match admit(request.request()).await {
+        Ok(caller) => {
+            request.extensions_mut().insert(caller);
+            next.call(request)
+                .await
+                .map(ServiceResponse::map_into_boxed_body)
+        }
+        Err(error) => Ok(request.into_response(error.error_response())),
+    }
+}
+
+async fn admit(request: &HttpRequest) -> Result<Caller, ApiError> {
+    let (native, broker) = wired(request)?;
+    let header = request.headers().get(header::AUTHORIZATION);
+    let header = header.and_then(|value| value.to_str().ok()).unwrap_or("");
+    let outcome = authenticate(&native.gate, &broker, header).await;
+    let refused = outcome.as_ref().err().map(|error| error.code.row().0);
+    native.meter.authenticated(refused);
+    let caller = outcome?;
+    if let Some(revision) = input::at_least(request)? {
+        broker.authority.at_least(revision, FRESH_WAIT).await?;
+    }
+    Ok(caller)
+}
+
+async fn authenticate(gate: &Gate, broker: &Broker, header: &str) -> Result<Caller, ApiError> {
+    match gate {
+        Gate::Operators { token } => operator(token, header),
+        Gate::Keys => {
+            let (id, secret) = credentials(header)?;
+            key(broker, &id, &secret).await
+        }
+    }
+}
+
+fn operator(token: &str, header: &str) -> Result<Caller, ApiError> {
+    let given = after_scheme(header, "bearer")
+        .ok_or_else(|| ApiError::new(Code::Unauthenticated, "the admin token is missing"))?;
+    match same(given.as_bytes(), token.as_bytes()) {
+        true => Ok(Caller::Operator),
+        false => Err(ApiError::new(Code::BadCredential, "not the admin token")),
+    }
+}
+
+async fn key(broker: &Broker, id: &str, secret: &str) -> Result<Caller, ApiError> {
+    let authority = &broker.authority;
+    if !authority.serving() {
+        let message = "this node cannot prove that its view of keys is current";
+        return Err(ApiError::new(Code::Behind, message));
+    }
+    match check_key(broker, id, secret) {
+        // The key may have been made, enabled or unblocked a moment ago through another node.
+        Err(Failed::MaybeBehind(_)) => {
+            authority.catch_up().await?;
+            check_key(broker, id, secret)
+        }
+        outcome => outcome,
+    }
+    .map(Caller::Key)
+    .map_err(|(Failed::MaybeBehind(message) | Failed::Wrong(message))| {
+        ApiError::new(Code::BadCredential, message)
+    })
+}
+
+enum Failed {
+    MaybeBehind(String),
+    Wrong(String),
+}
+
+fn check_key(broker: &Broker, id: &str, secret: &str) -> Result<Arc<ApiKey>, Failed> {
+    let Some(key) = broker.authority.key(id) else {
+        // As long as a known key takes.
+        let _ = same(secret.as_bytes(), b"");
+        return Err(Failed::MaybeBehind("unknown key or wrong secret".into()));
+    };
+    if !same(secret.as_bytes(), key.secret.0.as_bytes()) {
+        return Err(Failed::Wrong("unknown key or wrong secret".into()));
+    }
+    let principal = principal_of(&key, broker.authority.view().revision);
+    match broker.authority.objection(&principal) {
+        Some(reason) => Err(Failed::MaybeBehind(reason_text(&reason))),
+        None => Ok(Arc::new(key)),
+    }
+}
+
+/// Equal, in a time that tells nothing about where they differ.
+fn same(a: &[u8], b: &[u8]) -> bool {
+    let (a, b) = (Sha256::digest(a), Sha256::digest(b));
+    a.as_slice().ct_eq(b.as_slice()).into()
+}
+
+/// `Bearer <id>:<secret>` or `Basic <base64 of the same>`.
+fn credentials(header: &str) -> Result<(String, String), ApiError> {
+    let missing = || ApiError::new(Code::Unauthenticated, "the key is missing or malformed");
+    let pair = match (
+        after_scheme(header, "bearer"),
+        after_scheme(header, "basic"),
+    ) {
+        (Some(pair), _) => pair.to_owned(),
+        (None, Some(encoded)) => {
+            let standard = base64::engine::general_purpose::STANDARD;
+            let bytes = standard.decode(encoded).map_err(|_bad| missing())?;
+            String::from_utf8(bytes).map_err(|_bad| missing())?
+        }
+        (None, None) => return Err(missing()),
+    };
+    let (id, secret) = pair.split_once(':').ok_or_else(missing)?;
+    Ok((id.to_owned(), secret.to_owned()))
+}
+
+fn after_scheme<'a>(header: &'a str, scheme: &str) -> Option<&'a str> {
+    let (given, rest) = header.split_once(' ')?;
+    given.eq_ignore_ascii_case(scheme).then(|| rest.trim())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn credentials_are_read_from_both_schemes() {
+        let pair = Ok(("id".to_owned(), "se:cret".to_owned()));
+        assert_eq!(credentials("Bearer id:se:cret"), pair);
+        assert_eq!(credentials("bearer  id:se:cret "), pair);
+        assert_eq!(credentials("Basic aWQ6c2U6Y3JldA=="), pair);
+        for bad in [
+            "",
+            "Bearer",
+            "Bearer id",
+            "Basic !!",
+            "Digest id:x",
+            "Basic aWQ=",
+        ] {
+            assert_eq!(
+                credentials(bad).unwrap_err().code,
+                Code::Unauthenticated,
+                "{bad}"
+            );
+        }
+    }
+
+    #[test]
+    fn only_the_admin_token_makes_an_operator() {
+        assert!(operator("t0ken", "Bearer t0ken").is_ok());
+        for bad in ["", "Bearer t0ke", "Bearer t0ken2", "Basic t0ken", "t0ken"] {
+            assert!(operator("t0ken", bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! What this broker's apps can be given: the dialects with their defaults, and the settings with their kinds.
+//!
+//! **Must never know:** the dialects themselves: `server` hands the tables in.
+//! **Why a table and not free text:** a misspelt switch that is silently kept looks like one that is on.
+
+use super::codes::{ApiError, Code};
+use crate::core::authority::{Door, OpenRule, SettingValue, Text};
+use crate::core::nearest::advice;
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// A dialect an app can accept.
+#[derive(Clone, Debug)]
+pub struct DoorSpec {
+    /// Its name in `/v1`.
+    pub name: &'static str,
+    /// What it leaves open by its own documentation while it is an app's one door.
+    pub default_open: Vec<OpenRule>,
+}
+
+/// What a setting's value is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SettingKind {
+    /// `true` or `false`.
+    Switch,
+    /// A whole number; the name says the unit.
+    Number,
+    /// A text.
+    Text,
+}
+
+/// A setting an app can have.
+#[derive(Clone, Copy, Debug)]
+pub struct SettingSpec {
+    /// Its name in `/v1`.
+    pub name: &'static str,
+    /// What its value is.
+    pub kind: SettingKind,
+}
+
+/// Both tables.
+#[derive(Clone, Debug, Default)]
+pub struct Catalog {
+    /// Dialects.
+    pub doors: Vec<DoorSpec>,
+    /// Settings.
+    pub settings: Vec<SettingSpec>,
+}
+
+impl Catalog {
+    /// Doors by their names.
+    ///
+    /// # Errors
+    /// `unknown_door`, or `bad_value` when one is named twice.
+    pub fn doors(&self, names: &[String]) -> Result<Vec<Door>, ApiError> {
+        let mut doors: Vec<Door> = Vec::new();
+        for name in names {
+            let spec = self.doors.iter().find(|spec| spec.name == name);
+            let spec = spec.ok_or_else(|| {
+                let advice = advice(name, self.doors.iter().map(|spec| spec.name));
+                let message = format!("there is no door `{name}`{advice}");
+                ApiError::new(Code::UnknownDoor, message)
+            })?;
+            if doors.iter().any(|door| *door.name == **name) {
+                let message = format!("door `{name}` is named twice");
+                return Err(ApiError::new(Code::BadValue, message));
+            }
+            doors.push(Door {
+                name: spec.name.into(),
+                default_open: spec.default_open.clone(),
+            });
+        }
+        Ok(doors)
+    }
+
+    /// Settings as given; `null` drops one back to its default.
+    ///
+    /// # Errors
+    /// `unknown_setting`, for a wrong name or a value of another kind.
+    pub fn settings(
+        &self,
+        given: &serde_json::Map<String, Value>,
+    ) -> Result<BTreeMap<Text, Option<SettingValue>>, ApiError> {
+        let read = |(name, value): (&String, &Value)| {
+            let spec = self.settings.iter().find(|spec| spec.name == name);
+            let spec = spec.ok_or_else(|| {
+                let advice = advice(name, self.settings.iter().map(|spec| spec.name));
+                let message = format!("there is no setting `{name}`{advice}");
+                ApiError::new(Code::UnknownSetting, message)
+            })?;
+            Ok((spec.name.into(), setting(spec, value)?))
+        };
+        given.iter().map(read).collect()
+    }
+}
+
+fn setting(spec: &SettingSpec, value: &Value) -> Result<Option<SettingValue>, ApiError> {
+    let wrong = |kind: &str| {
+        let message = format!("setting `{}` is {kind}", spec.name);
+        Err(ApiError::new(Code::UnknownSetting, message))
+    };
+    if value.is_null() {
+        return Ok(None);
+    }
+    match spec.kind {
+        SettingKind::Switch => match value.as_bool() {
+            Some(on) => Ok(Some(SettingValue::Bool(on))),
+            None => wrong("true or false"),
+        },
+        SettingKind::Number => match value.as_u64() {
+            Some(number) => Ok(Some(SettingValue::Int(number))),
+            None => wrong("a whole number, not negative"),
+        },
+        SettingKind::Text => match value.as_str() {
+            Some(text) => super::text::label(spec.name, text).map(|t| Some(SettingValue::Text(t))),
+            None => wrong("a text"),
+        },
+    }
+}
+
+/// A setting's value as JSON.
+#[must_use]
+pub fn setting_json(value: &SettingValue) -> Value {
+    match value {
+        SettingValue::Bool(on) => (*on).into(),
+        SettingValue::Int(number) => (*number).into(),
+        SettingValue::Text(text) => (**text).into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use serde_json::json;
+
+    fn catalog() -> Catalog {
+        let door = |name| DoorSpec {
+            name,
+            default_open: Vec::new(),
+        };
+        let setting = |name, kind| SettingSpec { name, kind };
+        Catalog {
+            doors: vec![door("pusher"), door("ably")],
+            settings: vec![
+                setting("client_events", SettingKind::Switch),
+                setting("history_ms", SettingKind::Number),
+            ],
+        }
+    }
+
+    #[test]
+    fn doors_are_known_and_named_once() {
+        let doors = |names: &[&str]| {
+            let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+            catalog().doors(&names)
+        };
+        assert_eq!(doors(&["pusher", "ably"]).unwrap().len(), 2);
+        assert!(doors(&["pushr"]).unwrap_err().message.contains("`pusher`"));
+        assert!(doors(&["ably", "ably"]).is_err());
+    }
+
+    #[test]
+    fn settings_have_a_name_and_a_kind() {
+        let read = |value: Value| catalog().settings(value.as_object().unwrap());
+        let given = read(json!({"client_events": true, "history_ms": null})).unwrap();
+        assert_eq!(
+            given.get("client_events"),
+            Some(&Some(SettingValue::Bool(true)))
+        );
+        assert_eq!(given.get("history_ms"), Some(&None));
+        for bad in [
+            json!({"history_ms": -1}),
+            json!({"client_events": "yes"}),
+            json!({"x": 1}),
+        ] {
+            assert_eq!(read(bad).unwrap_err().code, Code::UnknownSetting);
+        }
+        let slip = read(json!({"client_event": true})).unwrap_err();
+        assert!(slip.message.contains("`client_events`"));
+    }
+}

@@ -1,0 +1,146 @@
+//! `/v1/cluster`: who is in it and how they are; adding and removing nodes. Operators only.
+//!
+//! **Must never know:** consensus; it shows what the authority says of it.
+
+use super::app::missing;
+use super::auth::Call;
+use super::codes::{ApiError, Code};
+use super::input::{Body, Params};
+use super::resource;
+use super::text::name;
+use super::write::answer;
+use crate::core::authority::{ClusterStatus, Freshness, MemberState, NodeId, NodeStatus};
+use actix_web::http::StatusCode;
+use actix_web::{HttpResponse, web};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+/// Adds the paths of this file.
+pub fn routes(config: &mut web::ServiceConfig) {
+    config
+        .service(resource("/cluster").get(status))
+        .service(resource("/cluster/nodes").post(add))
+        .service(resource("/cluster/nodes/{node}").delete(remove));
+}
+
+async fn status(call: Call) -> Result<HttpResponse, ApiError> {
+    call.caller.operator()?;
+    Params::none(&call)?;
+    let status = call.broker.authority.status();
+    let status = status.ok_or_else(|| missing("cluster"))?;
+    Ok(answer(StatusCode::OK, status.applied, status_json(&status)))
+}
+
+/// A node to add.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NodeIn {
+    /// Its number, never used before.
+    pub node: u64,
+    /// Where its peers reach it, `host:port`.
+    pub peer_addr: String,
+}
+
+impl NodeIn {
+    /// Checked.
+    ///
+    /// # Errors
+    /// `bad_value` or `bad_name`.
+    pub fn read(&self) -> Result<(NodeId, crate::core::ids::Text), ApiError> {
+        let addr = name("peer_addr", &self.peer_addr)?;
+        let port = addr
+            .rsplit_once(':')
+            .and_then(|(_, port)| port.parse::<u16>().ok());
+        match (self.node, port) {
+            (0, _) => Err(ApiError::new(Code::BadValue, "`node` is at least 1")),
+            (_, None) => Err(ApiError::new(Code::BadValue, "`peer_addr` is host:port")),
+            (node, Some(_)) => Ok((NodeId(node), addr)),
+        }
+    }
+}
+
+async fn add(call: Call, body: Body<NodeIn>) -> Result<HttpResponse, ApiError> {
+    call.caller.operator()?;
+    let (node, addr) = body.value.read()?;
+    call.broker.authority.add_node(node, addr).await?;
+    changed(&call, StatusCode::CREATED)
+}
+
+async fn remove(call: Call, path: web::Path<String>) -> Result<HttpResponse, ApiError> {
+    call.caller.operator()?;
+    Params::none(&call)?;
+    let bad = |_| ApiError::new(Code::NoSuchNode, "a node is a number");
+    let node = path.parse().map(NodeId).map_err(bad)?;
+    call.broker.authority.remove_node(node).await?;
+    changed(&call, StatusCode::OK)
+}
+
+fn changed(call: &Call, status: StatusCode) -> Result<HttpResponse, ApiError> {
+    let seen = call.broker.authority.status();
+    let seen = seen.ok_or_else(|| missing("cluster"))?;
+    Ok(answer(status, seen.applied, status_json(&seen)))
+}
+
+/// The cluster as `/v1` shows it.
+#[must_use]
+pub fn status_json(status: &ClusterStatus) -> Value {
+    let (fresh, age) = freshness(status.freshness);
+    let nodes: Vec<Value> = status.nodes.iter().map(node_json).collect();
+    json!({
+        "node": status.node.0,
+        "cluster": &*status.cluster,
+        "term": status.term,
+        "leader": status.leader.map(|leader| leader.0),
+        "applied": status.applied,
+        "enforced": status.enforced,
+        "fresh": fresh,
+        "view_age_ms": age,
+        "nodes": nodes,
+    })
+}
+
+/// Whether the view is within its lease, and the age of the proof in milliseconds; none = never proven.
+#[must_use]
+pub fn freshness(freshness: Freshness) -> (bool, Option<u64>) {
+    let ms = |age: std::time::Duration| Some(u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
+    match freshness {
+        Freshness::Fresh(age) => (true, ms(age)),
+        Freshness::Stale(age) => (false, ms(age)),
+        Freshness::Never => (false, None),
+    }
+}
+
+fn node_json(node: &NodeStatus) -> Value {
+    let state = node.member.as_ref().map(|member| match member.state {
+        MemberState::Up => "up",
+        MemberState::Down => "down",
+        MemberState::Draining => "draining",
+    });
+    json!({
+        "node": node.node.0,
+        "voter": node.voter,
+        "peer_addr": &*node.peer_addr,
+        "public_url": node.member.as_ref().map(|member| &*member.public_url),
+        "state": state,
+        "epoch": node.member.as_ref().map(|member| member.epoch),
+        "matched": node.matched,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_has_a_number_and_an_address() {
+        let read = |node, addr: &str| {
+            let node = NodeIn {
+                node,
+                peer_addr: addr.into(),
+            };
+            node.read().is_ok()
+        };
+        assert!(read(4, "10.0.0.4:7601") && read(4, "[::1]:7601"));
+        assert!(!read(0, "a:1") && !read(4, "a") && !read(4, "a:99999"));
+    }
+}

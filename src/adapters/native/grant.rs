@@ -1,0 +1,366 @@
+//! `/v1/apps/{app}/grants`: merge (POST), replace (PUT), list, delete.
+//!
+//! **Must never know:** which dialect will use a grant.
+//! **Why a merge can be a narrowing write:** overwriting a line with less takes rights away as surely as
+//! deleting it does, so it has to be finished everywhere before the answer as well.
+
+use super::auth::Call;
+use super::codes::{ApiError, Code};
+use super::input::{Body, Params, Wait};
+use super::resource;
+use super::text::{
+    ResourceText, SubjectText, issuer_text, name, operation_names, operations, pattern,
+};
+use super::write::{Write, answer};
+use crate::core::authority::{
+    AppId, Command, Grant, GrantEntry, GrantKey, GrantMode, Millis, Operations, Resource, State,
+    Subject,
+};
+use actix_web::http::StatusCode;
+use actix_web::{HttpResponse, web};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+/// Most lines of one request.
+const MAX_LINES: usize = 5000;
+
+/// Adds the paths of this file.
+pub fn routes(config: &mut web::ServiceConfig) {
+    config.service(
+        resource("/apps/{app}/grants")
+            .get(list)
+            .post(merge)
+            .put(replace)
+            .delete(delete),
+    );
+}
+
+/// Grants as asked for.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GrantsIn {
+    /// For whom.
+    pub subject: SubjectText,
+    /// What.
+    pub grants: Vec<LineIn>,
+    /// How far to wait, when rights are taken away.
+    #[serde(default)]
+    pub wait: Wait,
+}
+
+/// One line.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LineIn {
+    /// Which names.
+    pub pattern: String,
+    /// What may be done; empty = delete the line.
+    pub operations: Vec<String>,
+    /// How long, milliseconds; none = until deleted.
+    #[serde(default)]
+    pub ttl_ms: Option<Millis>,
+    /// On what kind of thing.
+    #[serde(default)]
+    pub resource: ResourceText,
+}
+
+impl GrantsIn {
+    /// The subject and entries of the command.
+    ///
+    /// # Errors
+    /// When a name, pattern or operation is unusable, or there are too many lines.
+    pub fn read(&self) -> Result<(Subject, Vec<GrantEntry>), ApiError> {
+        if self.grants.len() > MAX_LINES {
+            let message = format!("at most {MAX_LINES} grants in one request");
+            return Err(ApiError::new(Code::LimitReached, message));
+        }
+        let entry = |line: &LineIn| {
+            if line.ttl_ms == Some(0) {
+                return Err(ApiError::new(Code::BadValue, "`ttl_ms` is at least 1"));
+            }
+            Ok(GrantEntry {
+                resource: line.resource.into(),
+                pattern: pattern(&line.pattern)?,
+                operations: operations(&line.operations)?,
+                ttl_ms: line.ttl_ms,
+            })
+        };
+        let entries = self
+            .grants
+            .iter()
+            .map(entry)
+            .collect::<Result<_, ApiError>>()?;
+        Ok((self.subject.read()?, entries))
+    }
+}
+
+async fn merge(
+    call: Call,
+    path: web::Path<String>,
+    body: Body<GrantsIn>,
+) -> Result<HttpResponse, ApiError> {
+    set(&call, &path, &body, GrantMode::Merge).await
+}
+
+async fn replace(
+    call: Call,
+    path: web::Path<String>,
+    body: Body<GrantsIn>,
+) -> Result<HttpResponse, ApiError> {
+    set(&call, &path, &body, GrantMode::Replace).await
+}
+
+async fn set(
+    call: &Call,
+    path: &str,
+    body: &Body<GrantsIn>,
+    mode: GrantMode,
+) -> Result<HttpResponse, ApiError> {
+    let app = call.app(path)?.id;
+    call.caller.somewhere(app, Operations::GRANT)?;
+    let (subject, entries) = body.value.read()?;
+    if entries.is_empty() && mode == GrantMode::Merge {
+        return Err(ApiError::new(Code::BadValue, "`grants` is empty"));
+    }
+    let authority = &call.broker.authority;
+    let narrows = mode == GrantMode::Replace
+        || narrows(
+            &authority.view(),
+            app,
+            &subject,
+            &entries,
+            authority.now().cluster_ms,
+        );
+    let command = Command::SetGrants {
+        app,
+        issuer: call.caller.issuer(),
+        subject,
+        mode,
+        entries,
+    };
+    let write = Write::of(call, &body.raw)?;
+    if narrows {
+        let narrowed = write.narrow(command, body.value.wait).await?;
+        return Ok(narrowed.answer(json!({})));
+    }
+    let committed = write.commit(command).await?;
+    Ok(answer(StatusCode::OK, committed.revision, json!({})))
+}
+
+/// Whether a merge takes away something that this node's view knows to be there.
+fn narrows(
+    view: &State,
+    app: AppId,
+    subject: &Subject,
+    entries: &[GrantEntry],
+    now_ms: Millis,
+) -> bool {
+    entries.iter().any(|entry| {
+        let key = GrantKey {
+            app,
+            subject: subject.clone(),
+            resource: entry.resource,
+            pattern: entry.pattern.clone(),
+        };
+        view.grants.get(&key).is_some_and(|old| {
+            let ends = entry.ttl_ms.map(|ttl| now_ms.saturating_add(ttl));
+            let sooner = match (old.expires_ms, ends) {
+                (_, None) => false,
+                (None, Some(_)) => true,
+                (Some(before), Some(after)) => after < before,
+            };
+            sooner || !entry.operations.contains(old.operations)
+        })
+    })
+}
+
+async fn list(call: Call, path: web::Path<String>) -> Result<HttpResponse, ApiError> {
+    let mut params = Params::of(&call.http)?;
+    let subject = subject_of(&mut params)?;
+    let limit = params.limit(1000, 10_000)?;
+    params.finish()?;
+    let app = call.app(&path)?.id;
+    call.caller.somewhere(app, Operations::GRANT)?;
+    let view = call.broker.authority.view();
+    let now_ms = call.broker.authority.now().cluster_ms;
+    let grants: Box<dyn Iterator<Item = _>> = match &subject {
+        Some(subject) => Box::new(view.grants_of(app, subject)),
+        None => Box::new(view.grants_in(app)),
+    };
+    let mut lines: Vec<Value> = grants
+        .filter(|(_, grant)| grant.expires_ms.is_none_or(|end| end > now_ms))
+        .take(limit + 1)
+        .map(|(key, grant)| line_json(key, grant))
+        .collect();
+    let truncated = lines.len() > limit;
+    lines.truncate(limit);
+    let body = json!({ "grants": lines, "truncated": truncated });
+    Ok(answer(StatusCode::OK, view.revision, body))
+}
+
+/// The subject named by `user`, `token`, `key` or `everyone`; none when nothing is named.
+///
+/// # Errors
+/// `bad_value` when several are named.
+pub(super) fn subject_of(params: &mut Params) -> Result<Option<Subject>, ApiError> {
+    let named = [
+        params.text("user").map(SubjectText::User),
+        params.text("token").map(SubjectText::Token),
+        params.text("key").map(SubjectText::Key),
+        params.flag("everyone")?.then_some(SubjectText::Everyone),
+    ];
+    let mut named = named.into_iter().flatten();
+    match (named.next(), named.next()) {
+        (None, _) => Ok(None),
+        (Some(one), None) => one.read().map(Some),
+        (Some(_), Some(_)) => Err(ApiError::new(
+            Code::BadValue,
+            "name one of user, token, key, everyone",
+        )),
+    }
+}
+
+fn line_json(key: &GrantKey, grant: &Grant) -> Value {
+    json!({
+        "subject": SubjectText::from(&key.subject),
+        "resource": ResourceText::from(key.resource),
+        "pattern": key.pattern.to_string(),
+        "operations": operation_names(grant.operations),
+        "expires_ms": grant.expires_ms,
+        "issuer": issuer_text(&grant.issuer),
+        "revision": grant.revision,
+    })
+}
+
+/// A deletion as asked for.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeleteIn {
+    /// Whose.
+    pub subject: SubjectText,
+    /// Which, on channels; none = all of the subject's grants.
+    #[serde(default)]
+    pub patterns: Vec<String>,
+    /// On what kind of thing the patterns are.
+    #[serde(default)]
+    pub resource: ResourceText,
+    /// How far to wait.
+    #[serde(default)]
+    pub wait: Wait,
+}
+
+async fn delete(
+    call: Call,
+    path: web::Path<String>,
+    body: Body<DeleteIn>,
+) -> Result<HttpResponse, ApiError> {
+    let app = call.app(&path)?.id;
+    call.caller.somewhere(app, Operations::GRANT)?;
+    let resource: Resource = body.value.resource.into();
+    let patterns = body.value.patterns.iter();
+    let names = patterns.map(|text| Ok((resource, pattern(&name("pattern", text)?)?)));
+    let command = Command::DeleteGrants {
+        app,
+        issuer: call.caller.issuer(),
+        subject: body.value.subject.read()?,
+        names: names.collect::<Result<_, ApiError>>()?,
+    };
+    let write = Write::of(&call, &body.raw)?;
+    let narrowed = write.narrow(command, body.value.wait).await?;
+    Ok(narrowed.answer(json!({})))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::adapters::native::app::AppIn;
+    use crate::adapters::native::catalog::Catalog;
+    use crate::adapters::native::input::json as read;
+    use crate::adapters::native::mint::Mint;
+    use crate::core::authority::fixture::state_after;
+    use crate::core::authority::{Issuer, Pattern};
+
+    #[test]
+    fn lines_become_entries() {
+        let body = r#"{"subject":{"user":"ana"},"grants":[
+            {"pattern":"private-room","operations":["subscribe","publish"],"ttl_ms":60000},
+            {"pattern":"g-*","operations":["manage"],"resource":"group"}]}"#;
+        let (subject, entries) = read::<GrantsIn>(body.as_bytes()).unwrap().read().unwrap();
+        assert_eq!(subject, Subject::User("ana".into()));
+        let first = GrantEntry {
+            resource: Resource::Channel,
+            pattern: Pattern::Exact("private-room".into()),
+            operations: Operations::SUBSCRIBE | Operations::PUBLISH,
+            ttl_ms: Some(60_000),
+        };
+        assert_eq!(entries.first(), Some(&first));
+        assert_eq!(entries.get(1).map(|e| e.resource), Some(Resource::Group));
+    }
+
+    #[test]
+    fn what_is_misspelt_is_refused() {
+        let code = |body: &str| {
+            let read = read::<GrantsIn>(body.as_bytes()).and_then(|body| body.read());
+            read.unwrap_err().code
+        };
+        let line = |line: &str| format!(r#"{{"subject":"everyone","grants":[{line}]}}"#);
+        assert_eq!(code(r#"{"subject":"nobody","grants":[]}"#), Code::BadJson);
+        assert_eq!(
+            code(&line(r#"{"pattern":"a","operations":[],"ttl":5}"#)),
+            Code::BadJson
+        );
+        assert_eq!(
+            code(&line(r#"{"pattern":"a","operations":["read"]}"#)),
+            Code::UnknownOperation
+        );
+        assert_eq!(
+            code(&line(r#"{"pattern":"a","operations":["*"],"ttl_ms":0}"#)),
+            Code::BadValue
+        );
+        assert_eq!(
+            code(&line("{\"pattern\":\"a\\u0007\",\"operations\":[]}")),
+            Code::BadName
+        );
+    }
+
+    #[test]
+    fn a_merge_that_takes_something_away_is_known_as_one() {
+        let both = Operations::SUBSCRIBE | Operations::PUBLISH;
+        let (app, subject) = (AppId(7), Subject::User("ana".into()));
+        let entry = |pattern: &str, operations, ttl_ms| GrantEntry {
+            resource: Resource::Channel,
+            pattern: Pattern::Exact(pattern.into()),
+            operations,
+            ttl_ms,
+        };
+        let create = AppIn {
+            id: Some(read(b"7").unwrap()),
+            ..AppIn::default()
+        };
+        let create = create
+            .spec(&Catalog::default(), &mut Mint::random())
+            .unwrap();
+        let set = Command::SetGrants {
+            app,
+            issuer: Issuer::Operator,
+            subject: subject.clone(),
+            mode: GrantMode::Merge,
+            entries: vec![entry("room", both, Some(1000))],
+        };
+        let view = state_after(&[Command::CreateApp(create), set], 0);
+        let merge = |pattern: &str, operations, ttl_ms| {
+            narrows(
+                &view,
+                app,
+                &subject,
+                &[entry(pattern, operations, ttl_ms)],
+                500,
+            )
+        };
+        assert!(!merge("room", both, None) && !merge("room", both, Some(500)));
+        assert!(merge("room", Operations::SUBSCRIBE, None));
+        assert!(merge("room", both, Some(499)));
+        assert!(!merge("other", Operations::NONE, None));
+    }
+}

@@ -1,0 +1,330 @@
+//! `/v1/apps/{app}/keys`: make, list, change, rotate, delete.
+//!
+//! **Must never know:** what a key is used for in any dialect.
+
+use super::app::APPLY_WAIT;
+use super::auth::Call;
+use super::codes::{ApiError, Code};
+use super::input::{Body, Params, Wait};
+use super::mint::Mint;
+use super::resource;
+use super::text::{RightText, capability, capability_text, label};
+use super::write::{Write, answer};
+use crate::core::authority::{
+    ApiKey, AppId, Capability, Command, KeyChange, KeySpec, Operations, Secret, State, Text,
+};
+use actix_web::http::StatusCode;
+use actix_web::{HttpResponse, web};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+/// Adds the paths of this file.
+pub fn routes(config: &mut web::ServiceConfig) {
+    config
+        .service(resource("/apps/{app}/keys").get(list).post(create))
+        .service(
+            resource("/apps/{app}/keys/{key}")
+                .patch(update)
+                .delete(delete),
+        )
+        .service(resource("/apps/{app}/keys/{key}/rotate").post(rotate));
+}
+
+/// A new key as asked for.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct KeyIn {
+    /// For people.
+    pub name: Option<String>,
+    /// Its id, if it must be a certain one.
+    pub id: Option<String>,
+    /// Its secret, if it must be a certain one.
+    pub secret: Option<String>,
+    /// What it may do; none = everything.
+    pub capability: Option<Vec<RightText>>,
+    /// Whether its tokens may be revoked one by one; none = yes.
+    pub revocable_tokens: Option<bool>,
+}
+
+impl KeyIn {
+    /// The command's content, with a fresh id and secret where none was given.
+    ///
+    /// # Errors
+    /// When a name, id, secret or pattern is unusable.
+    pub fn spec(&self, app: AppId, mint: &mut Mint) -> Result<KeySpec, ApiError> {
+        let id = self.id.as_ref().map(|id| word("id", id, 1, b"-_"));
+        let secret = self
+            .secret
+            .as_ref()
+            .map(|text| word("secret", text, 16, b""));
+        Ok(KeySpec {
+            id: id.transpose()?.unwrap_or_else(|| mint.key_id()),
+            app,
+            name: label("name", self.name.as_deref().unwrap_or("default"))?,
+            secret: secret.transpose()?.map_or_else(|| mint.secret(), Secret),
+            capability: match &self.capability {
+                None => Capability::full(),
+                Some(lines) => capability(lines)?,
+            },
+            revocable_tokens: self.revocable_tokens.unwrap_or(true),
+        })
+    }
+}
+
+/// Letters and digits only, since ids and secrets stand between `.`, `:` and `/` in the dialects' credentials.
+fn word(what: &str, text: &str, least: usize, also: &[u8]) -> Result<Text, ApiError> {
+    let fits = text
+        .bytes()
+        .all(|b| b.is_ascii_alphanumeric() || also.contains(&b));
+    match fits && (least..=128).contains(&text.len()) {
+        true => Ok(text.into()),
+        false => {
+            let message = format!("a key's {what} is {least} to 128 letters and digits");
+            Err(ApiError::new(Code::BadName, message))
+        }
+    }
+}
+
+/// The keys of an app, oldest first: the first active one signs what the broker sends.
+#[must_use]
+pub fn keys_of(view: &State, app: AppId) -> Vec<ApiKey> {
+    let mut keys: Vec<ApiKey> = view.keys_of(app).cloned().collect();
+    keys.sort_by(|a, b| (a.created_ms, &a.id).cmp(&(b.created_ms, &b.id)));
+    keys
+}
+
+async fn create(
+    call: Call,
+    path: web::Path<String>,
+    body: Body<KeyIn>,
+) -> Result<HttpResponse, ApiError> {
+    let app = call.app(&path)?.id;
+    call.caller.whole(app, Operations::ADMIN)?;
+    let write = Write::of(&call, &body.raw)?;
+    let spec = body.value.spec(app, &mut write.mint())?;
+    call.caller.may_give(&spec.capability)?;
+    let committed = write.commit(Command::CreateKey(spec.clone())).await?;
+    let body = json!({ "key": spec_json(&spec) });
+    Ok(answer(StatusCode::CREATED, committed.revision, body))
+}
+
+async fn list(call: Call, path: web::Path<String>) -> Result<HttpResponse, ApiError> {
+    let mut params = Params::of(&call.http)?;
+    let secrets = params.flag("secrets")?;
+    params.finish()?;
+    if secrets {
+        call.caller.operator()?;
+    }
+    let app = call.app(&path)?.id;
+    call.caller.whole(app, Operations::ADMIN)?;
+    let view = call.broker.authority.view();
+    let keys = keys_of(&view, app);
+    let keys: Vec<Value> = keys.iter().map(|key| key_json(key, secrets)).collect();
+    Ok(answer(
+        StatusCode::OK,
+        view.revision,
+        json!({ "keys": keys }),
+    ))
+}
+
+/// A change of a key as asked for; what is left out stays.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct KeyPatch {
+    /// For people.
+    pub name: Option<String>,
+    /// On or off.
+    pub enabled: Option<bool>,
+    /// The whole capability.
+    pub capability: Option<Vec<RightText>>,
+    /// Whether its tokens may be revoked one by one.
+    pub revocable_tokens: Option<bool>,
+    /// How far to wait.
+    pub wait: Wait,
+}
+
+impl KeyPatch {
+    /// The command's content.
+    ///
+    /// # Errors
+    /// When the name or a pattern is unusable.
+    pub fn change(&self) -> Result<KeyChange, ApiError> {
+        Ok(KeyChange {
+            name: self
+                .name
+                .as_ref()
+                .map(|text| label("name", text))
+                .transpose()?,
+            enabled: self.enabled,
+            capability: self
+                .capability
+                .as_ref()
+                .map(|lines| capability(lines))
+                .transpose()?,
+            revocable_tokens: self.revocable_tokens,
+        })
+    }
+}
+
+async fn update(
+    call: Call,
+    path: web::Path<(String, String)>,
+    body: Body<KeyPatch>,
+) -> Result<HttpResponse, ApiError> {
+    let key = own_key(&call, &path)?;
+    let change = body.value.change()?;
+    if let Some(wanted) = &change.capability {
+        call.caller.may_give(wanted)?;
+    }
+    if change.enabled == Some(true) {
+        call.caller.may_give(&key.capability)?;
+    }
+    let narrows = change.enabled == Some(false) || change.capability.is_some();
+    let (key, command) = (
+        key.id.clone(),
+        Command::UpdateKey {
+            key: key.id,
+            change,
+        },
+    );
+    let write = Write::of(&call, &body.raw)?;
+    if narrows {
+        let narrowed = write.narrow(command, body.value.wait).await?;
+        let key = applied(&call, &key, narrowed.revision).await;
+        return Ok(narrowed.answer(json!({ "key": key })));
+    }
+    let committed = write.commit(command).await?;
+    let key = applied(&call, &key, committed.revision).await;
+    Ok(answer(
+        StatusCode::OK,
+        committed.revision,
+        json!({ "key": key }),
+    ))
+}
+
+async fn applied(call: &Call, key: &str, revision: u64) -> Option<Value> {
+    let authority = &call.broker.authority;
+    authority.at_least(revision, APPLY_WAIT).await.ok()?;
+    authority.key(key).as_ref().map(|key| key_json(key, false))
+}
+
+/// A rotation as asked for.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Rotation {
+    /// How long both keys work, milliseconds. 0 = the old one ends at once.
+    pub overlap_ms: u64,
+    /// How far to wait.
+    pub wait: Wait,
+}
+
+async fn rotate(
+    call: Call,
+    path: web::Path<(String, String)>,
+    body: Body<Rotation>,
+) -> Result<HttpResponse, ApiError> {
+    let old = own_key(&call, &path)?;
+    call.caller.may_give(&old.capability)?;
+    let write = Write::of(&call, &body.raw)?;
+    let mut mint = write.mint();
+    let new = KeySpec {
+        id: mint.key_id(),
+        app: old.app,
+        name: old.name.clone(),
+        secret: mint.secret(),
+        capability: old.capability.clone(),
+        revocable_tokens: old.revocable_tokens,
+    };
+    let command = Command::RotateKey {
+        key: old.id.clone(),
+        new: new.clone(),
+        overlap_ms: body.value.overlap_ms,
+    };
+    let narrowed = write.narrow(command, body.value.wait).await?;
+    let beside = json!({ "key": spec_json(&new), "replaces": &*old.id, "overlap_ms": body.value.overlap_ms });
+    Ok(narrowed.answer(beside))
+}
+
+async fn delete(call: Call, path: web::Path<(String, String)>) -> Result<HttpResponse, ApiError> {
+    let mut params = Params::of(&call.http)?;
+    let wait = params.wait()?;
+    params.finish()?;
+    let key = own_key(&call, &path)?.id;
+    let write = Write::of(&call, b"")?;
+    let narrowed = write.narrow(Command::DeleteKey { key }, wait).await?;
+    Ok(narrowed.answer(json!({})))
+}
+
+/// The key of the path, if the caller may change keys there.
+fn own_key(call: &Call, path: &(String, String)) -> Result<ApiKey, ApiError> {
+    let app = call.app(&path.0)?.id;
+    call.caller.whole(app, Operations::ADMIN)?;
+    let key = call
+        .broker
+        .authority
+        .key(&path.1)
+        .filter(|key| key.app == app);
+    key.ok_or_else(|| ApiError::new(Code::NoSuchKey, "there is no such key in this app"))
+}
+
+/// A key as `/v1` shows it; the secret only when asked for.
+#[must_use]
+pub fn key_json(key: &ApiKey, secret: bool) -> Value {
+    json!({
+        "id": &*key.id,
+        "name": &*key.name,
+        "secret": secret.then(|| &*key.secret.0),
+        "capability": capability_text(&key.capability),
+        "enabled": key.enabled,
+        "expires_ms": key.expires_ms,
+        "revocable_tokens": key.revocable_tokens,
+        "created_ms": key.created_ms,
+        "revision": key.revision,
+    })
+}
+
+/// A key just made, with its secret.
+#[must_use]
+pub fn spec_json(key: &KeySpec) -> Value {
+    json!({
+        "id": &*key.id,
+        "name": &*key.name,
+        "secret": &*key.secret.0,
+        "capability": capability_text(&key.capability),
+        "enabled": true,
+        "expires_ms": null,
+        "revocable_tokens": key.revocable_tokens,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_key_has_an_id_and_secret_that_fit_every_dialect() {
+        let spec = |key: KeyIn| key.spec(AppId(7), &mut Mint::random());
+        let fresh = spec(KeyIn::default()).unwrap();
+        assert_eq!((fresh.app, &*fresh.name), (AppId(7), "default"));
+        assert_eq!(fresh.capability, Capability::full());
+        let given = |id: &str, secret: &str| KeyIn {
+            id: Some(id.into()),
+            secret: Some(secret.into()),
+            ..KeyIn::default()
+        };
+        let own = spec(given("demo-key_1", "0123456789abcdef")).unwrap();
+        assert_eq!(
+            (&*own.id, &*own.secret.0),
+            ("demo-key_1", "0123456789abcdef")
+        );
+        for (id, secret) in [
+            ("a.b", "0123456789abcdef"),
+            ("a:b", "0123456789abcdef"),
+            ("a", "short"),
+            ("a", "0123456789abcd:f"),
+        ] {
+            assert_eq!(spec(given(id, secret)).unwrap_err().code, Code::BadName);
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! The native API `/v1`: apps, keys, grants, revocations, users, publishing, listings, explain, cluster.
+//!
+//! Served twice: on the public port for app servers (a key acts inside its app, as far as its capability
+//! goes) and on the internal port for operators (the admin token may do everything). One file per resource;
+//! each translates a request to one [`crate::core::authority::Command`] or one question to the broker.
+//!
+//! **Must never know:** other dialects, the cluster crate, peers, channel internals.
+//! **What it does not do:** read a command's effect back through another path than the view; keep state.
+
+pub mod app;
+pub mod auth;
+pub mod catalog;
+pub mod channel;
+pub mod cluster;
+pub mod codes;
+pub mod connection;
+pub mod explain;
+pub mod grant;
+pub mod input;
+pub mod key;
+pub mod meter;
+pub mod mint;
+pub mod publish;
+pub mod revoke;
+pub mod text;
+pub mod user;
+pub mod write;
+
+#[cfg(test)]
+mod tests;
+
+use actix_web::middleware::from_fn;
+use actix_web::web;
+use catalog::Catalog;
+use codes::{ApiError, Code};
+use meter::Meter;
+use std::sync::Arc;
+
+/// Whom a port lets in.
+#[derive(Clone)]
+pub enum Gate {
+    /// App servers, with a key (public port).
+    Keys,
+    /// Operators, with the admin token (internal port).
+    Operators {
+        /// The admin token.
+        token: Arc<str>,
+    },
+}
+
+impl std::fmt::Debug for Gate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Keys => "Keys",
+            Self::Operators { .. } => "Operators(…)",
+        })
+    }
+}
+
+/// What this adapter needs beside the broker. App data of the port.
+#[derive(Clone, Debug)]
+pub struct Native {
+    /// Whom this port lets in.
+    pub gate: Gate,
+    /// What apps can be given.
+    pub catalog: Arc<Catalog>,
+    /// What is counted.
+    pub meter: Meter,
+}
+
+/// Adds `/v1`. Needs `web::Data<Broker>` and `web::Data<Native>` among the app data.
+pub fn routes(config: &mut web::ServiceConfig) {
+    let unknown = || async { ApiError::new(Code::NoSuchPath, "there is no such path") };
+    let scope = web::scope("/v1")
+        .app_data(web::PayloadConfig::new(input::MAX_BODY))
+        .configure(app::routes)
+        .configure(key::routes)
+        .configure(grant::routes)
+        .configure(revoke::routes)
+        .configure(user::routes)
+        .configure(publish::routes)
+        .configure(channel::routes)
+        .configure(connection::routes)
+        .configure(explain::routes)
+        .configure(cluster::routes)
+        .default_service(web::to(move || {
+            let error = unknown();
+            async move { Err::<actix_web::HttpResponse, _>(error.await) }
+        }))
+        .wrap(from_fn(auth::guard));
+    config.service(scope);
+}
+
+/// A resource that answers unknown methods in this API's own words.
+fn resource(path: &str) -> actix_web::Resource {
+    web::resource(path).default_service(web::to(|| async {
+        let error = ApiError::new(Code::WrongMethod, "this path does not know that method");
+        Err::<actix_web::HttpResponse, _>(error)
+    }))
+}

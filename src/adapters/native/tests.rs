@@ -1,0 +1,371 @@
+//! Requests against `/v1` over a fixed state.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+use super::catalog::{Catalog, DoorSpec, SettingKind, SettingSpec};
+use super::meter::Meter;
+use super::{Gate, Native, routes};
+use crate::core::authority::fixture::state_after;
+use crate::core::authority::{
+    AppId, AppSpec, Authority, Capability, Command, GrantEntry, GrantMode, Issuer, KeyChange,
+    KeySpec, Operations, Pattern, Resource, Right, Secret, State, Subject,
+};
+use crate::core::broker::Broker;
+use crate::core::channel::actor::Channels;
+use crate::core::delivery::encoding::Encodings;
+use actix_web::http::Method;
+use actix_web::test::{TestRequest, call_service, init_service, read_body};
+use actix_web::{App as Web, web};
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+const OWNER: &str = "Bearer owner:0123456789abcdef";
+const CHAT: &str = "Bearer chat:0123456789abcdef";
+const OPERATOR: &str = "Bearer operators-only";
+
+fn state() -> State {
+    let key = |id: &str, app: u64, capability| KeySpec {
+        id: id.into(),
+        app: AppId(app),
+        name: id.into(),
+        secret: Secret("0123456789abcdef".into()),
+        capability,
+        revocable_tokens: true,
+    };
+    let app = |app, keys| {
+        Command::CreateApp(AppSpec {
+            id: AppId(app),
+            name: "demo".into(),
+            doors: Vec::new(),
+            open: Vec::new(),
+            settings: [].into(),
+            aliases: vec![("pubnub-publish".into(), format!("pub-c-{app}").into())],
+            keys,
+        })
+    };
+    let chat = Capability {
+        rights: vec![Right {
+            resource: Resource::Channel,
+            pattern: Pattern::Prefix("chat-".into()),
+            operations: Operations::PUBLISH | Operations::METADATA | Operations::GRANT,
+        }],
+    };
+    let grant = |user: &str, pattern: &str, ttl_ms| Command::SetGrants {
+        app: AppId(7),
+        issuer: Issuer::Operator,
+        subject: Subject::User(user.into()),
+        mode: GrantMode::Merge,
+        entries: vec![GrantEntry {
+            resource: Resource::Channel,
+            pattern: Pattern::Exact(pattern.into()),
+            operations: Operations::SUBSCRIBE,
+            ttl_ms,
+        }],
+    };
+    let disabled = KeyChange {
+        enabled: Some(false),
+        ..KeyChange::default()
+    };
+    let keys = vec![
+        key("owner", 7, Capability::full()),
+        key("chat", 7, chat),
+        key("off", 7, Capability::full()),
+    ];
+    let commands = [
+        app(7, keys),
+        app(8, vec![key("other", 8, Capability::full())]),
+        grant("ana", "a", None),
+        grant("ana", "b", Some(500)),
+        grant("bob", "c", None),
+        Command::UpdateKey {
+            key: "off".into(),
+            change: disabled,
+        },
+    ];
+    let mut state = state_after(&commands, 1);
+    state.revision = 42;
+    state
+}
+
+/// Status, `Gatecast-Revision` and body of one request.
+async fn ask(gate: Gate, request: TestRequest) -> (u16, Option<String>, Value) {
+    let authority = Arc::new(Authority::fixed(state(), 1000));
+    let channels = Channels::new(Arc::new(Encodings::default()), &[]);
+    let broker = Broker::new(authority, channels);
+    let native = Native {
+        gate,
+        catalog: Arc::new(Catalog {
+            doors: vec![DoorSpec {
+                name: "pusher",
+                default_open: Vec::new(),
+            }],
+            settings: vec![SettingSpec {
+                name: "client_events",
+                kind: SettingKind::Switch,
+            }],
+        }),
+        meter: Meter::default(),
+    };
+    let app = Web::new()
+        .app_data(web::Data::new(broker))
+        .app_data(web::Data::new(native))
+        .configure(routes);
+    let service = init_service(app).await;
+    let response = call_service(&service, request.to_request()).await;
+    let revision = response.headers().get("gatecast-revision");
+    let revision = revision.map(|value| value.to_str().unwrap().to_owned());
+    let status = response.status().as_u16();
+    let body = read_body(response).await;
+    (
+        status,
+        revision,
+        serde_json::from_slice(&body).unwrap_or(Value::Null),
+    )
+}
+
+async fn key(auth: &str, method: &str, uri: &str, body: Value) -> (u16, String, Value) {
+    let method = Method::from_bytes(method.as_bytes()).unwrap();
+    let request = TestRequest::default()
+        .method(method)
+        .uri(uri)
+        .set_json(body);
+    let (status, _, body) = ask(Gate::Keys, request.insert_header(("Authorization", auth))).await;
+    (
+        status,
+        body["error"]["code"].as_str().unwrap_or("").to_owned(),
+        body,
+    )
+}
+
+async fn operator(method: &str, uri: &str, body: Value) -> (u16, String, Value) {
+    let method = Method::from_bytes(method.as_bytes()).unwrap();
+    let request = TestRequest::default()
+        .method(method)
+        .uri(uri)
+        .set_json(body);
+    let request = request.insert_header(("Authorization", OPERATOR));
+    let gate = Gate::Operators {
+        token: "operators-only".into(),
+    };
+    let (status, _, body) = ask(gate, request).await;
+    (
+        status,
+        body["error"]["code"].as_str().unwrap_or("").to_owned(),
+        body,
+    )
+}
+
+#[actix_web::test]
+async fn nobody_enters_without_a_credential_of_the_port() {
+    let get = |auth: &'static str| key(auth, "GET", "/v1/apps/7", json!({}));
+    assert_eq!(get(OWNER).await.0, 200);
+    assert_eq!(get("").await.1, "unauthenticated");
+    assert_eq!(get("Bearer owner:wrong").await.1, "bad_credential");
+    assert_eq!(
+        get("Bearer nobody:0123456789abcdef").await.1,
+        "bad_credential"
+    );
+    assert_eq!(get("Bearer off:0123456789abcdef").await.1, "bad_credential");
+    assert_eq!(get(OPERATOR).await.1, "unauthenticated");
+    let gate = || Gate::Operators {
+        token: "operators-only".into(),
+    };
+    let with_key = TestRequest::get()
+        .uri("/v1/apps")
+        .insert_header(("Authorization", OWNER));
+    assert_eq!(ask(gate(), with_key).await.0, 401);
+    // Unknown paths are guarded as well: they tell nothing to strangers.
+    assert_eq!(
+        ask(gate(), TestRequest::get().uri("/v1/nothing")).await.0,
+        401
+    );
+    assert_eq!(
+        operator("GET", "/v1/nothing", json!({})).await.1,
+        "no_such_path"
+    );
+    assert_eq!(
+        operator("PUT", "/v1/apps", json!({})).await.1,
+        "wrong_method"
+    );
+}
+
+#[actix_web::test]
+async fn a_key_sees_its_own_app_and_no_secret() {
+    let (_, _, body) = key(OWNER, "GET", "/v1/apps", json!({})).await;
+    assert_eq!(body["apps"].as_array().map(Vec::len), Some(1));
+    let (_, _, body) = key(OWNER, "GET", "/v1/apps/7", json!({})).await;
+    assert_eq!(body["app"]["id"], "7");
+    assert!(body["keys"][0]["secret"].is_null() && body["env"].is_null());
+    let (_, code, _) = key(OWNER, "GET", "/v1/apps/7?secrets=true", json!({})).await;
+    assert_eq!(code, "operator_only");
+    assert_eq!(
+        key(OWNER, "GET", "/v1/apps/8", json!({})).await.1,
+        "wrong_app"
+    );
+    assert_eq!(
+        key(OWNER, "POST", "/v1/apps", json!({})).await.1,
+        "operator_only"
+    );
+    assert_eq!(
+        key(OWNER, "GET", "/v1/cluster", json!({})).await.1,
+        "operator_only"
+    );
+}
+
+#[actix_web::test]
+async fn operators_page_through_apps_and_see_the_four_blocks() {
+    let (_, _, body) = operator("GET", "/v1/apps?limit=1", json!({})).await;
+    assert_eq!(
+        (&body["next"], &body["revision"]),
+        (&json!("7"), &json!(42))
+    );
+    let (_, _, body) = operator("GET", "/v1/apps?limit=1&after=7", json!({})).await;
+    assert_eq!(
+        (&body["apps"][0]["id"], &body["next"]),
+        (&json!("8"), &Value::Null)
+    );
+    let (_, _, body) = operator("GET", "/v1/apps/7?secrets=true", json!({})).await;
+    assert_eq!(body["env"]["ABLY_KEY"], "7.chat:0123456789abcdef");
+    assert_eq!(body["env"]["PUBNUB_PUBLISH_KEY"], "pub-c-7");
+    assert_eq!(
+        operator("GET", "/v1/apps/9", json!({})).await.1,
+        "no_such_app"
+    );
+    assert_eq!(
+        operator("GET", "/v1/apps?limt=1", json!({})).await.1,
+        "unknown_parameter"
+    );
+}
+
+#[actix_web::test]
+async fn a_narrow_key_is_limited_by_its_capability() {
+    let list = |prefix: &str| {
+        let uri = format!("/v1/apps/7/channels?prefix={prefix}");
+        async move { key(CHAT, "GET", &uri, json!({})).await }
+    };
+    assert_eq!(list("chat-").await.0, 200);
+    assert_eq!(list("chat-1").await.0, 200);
+    assert_eq!(list("").await.1, "not_allowed");
+    let show = key(CHAT, "GET", "/v1/apps/7/channels/news", json!({})).await;
+    assert_eq!(show.1, "not_allowed");
+    let patch = key(CHAT, "PATCH", "/v1/apps/7", json!({"enabled": false})).await;
+    assert_eq!(patch.1, "not_allowed");
+    let user = key(CHAT, "POST", "/v1/apps/7/users/ana/disconnect", json!({})).await;
+    assert_eq!(user.1, "not_allowed");
+    assert_eq!(
+        key(CHAT, "POST", "/v1/apps/7/keys", json!({})).await.1,
+        "not_allowed"
+    );
+}
+
+#[actix_web::test]
+async fn grants_are_listed_by_subject_without_what_has_expired() {
+    let patterns = |body: &Value| {
+        let lines = body["grants"].as_array().unwrap();
+        lines
+            .iter()
+            .map(|line| line["pattern"].clone())
+            .collect::<Vec<_>>()
+    };
+    let (_, _, body) = key(OWNER, "GET", "/v1/apps/7/grants?user=ana", json!({})).await;
+    assert_eq!(patterns(&body), ["a"]);
+    assert_eq!(body["grants"][0]["subject"], json!({"user": "ana"}));
+    let (_, _, body) = key(OWNER, "GET", "/v1/apps/7/grants", json!({})).await;
+    assert_eq!(patterns(&body), ["a", "c"]);
+    let (_, _, body) = key(OWNER, "GET", "/v1/apps/7/grants?limit=1", json!({})).await;
+    assert_eq!(body["truncated"], true);
+    let two = key(OWNER, "GET", "/v1/apps/7/grants?user=a&key=b", json!({})).await;
+    assert_eq!(two.1, "bad_value");
+}
+
+#[actix_web::test]
+async fn answers_carry_their_revision() {
+    let get = TestRequest::get()
+        .uri("/v1/apps/7")
+        .insert_header(("Authorization", OWNER));
+    assert_eq!(ask(Gate::Keys, get).await.1.as_deref(), Some("42"));
+    let bad = key(OWNER, "GET", "/v1/apps/7?at_least=x", json!({})).await;
+    assert_eq!(bad.1, "bad_value");
+}
+
+#[actix_web::test]
+async fn bad_bodies_are_refused_before_anything_is_proposed() {
+    let post = |uri: &'static str, body: Value| operator("POST", uri, body);
+    assert_eq!(post("/v1/apps", json!({"nam": "x"})).await.1, "bad_json");
+    assert_eq!(
+        post("/v1/apps", json!({"name": "a\u{7}"})).await.1,
+        "bad_name"
+    );
+    assert_eq!(
+        post("/v1/apps", json!({"doors": ["pushr"]})).await.1,
+        "unknown_door"
+    );
+    assert_eq!(
+        post("/v1/apps", json!({"settings": {"x": 1}})).await.1,
+        "unknown_setting"
+    );
+    assert_eq!(
+        post(
+            "/v1/apps/7/grants",
+            json!({"subject": "everyone", "grants": []})
+        )
+        .await
+        .1,
+        "bad_value"
+    );
+    assert_eq!(
+        post(
+            "/v1/apps/7/explain",
+            json!({"channel": "a", "operations": []})
+        )
+        .await
+        .1,
+        "bad_value"
+    );
+    let huge = "x".repeat(super::input::MAX_BODY + 1);
+    assert_eq!(
+        post("/v1/apps", json!({ "name": huge })).await.1,
+        "too_large"
+    );
+    // A good one comes as far as the access plane, which a fixed state does not have.
+    assert_eq!(post("/v1/apps", json!({"name": "x"})).await.1, "stopping");
+    assert_eq!(
+        post("/v1/apps/7/revoke", json!({"target": {"user": "ana"}}))
+            .await
+            .1,
+        "stopping"
+    );
+    assert_eq!(
+        operator("DELETE", "/v1/apps/7/users/a%2Fb/block", json!({}))
+            .await
+            .1,
+        "stopping"
+    );
+}
+
+#[actix_web::test]
+async fn explain_says_which_view_it_asked() {
+    let body = json!({"user": "ana", "channel": "a", "operations": ["subscribe"]});
+    let (status, _, told) = key(OWNER, "POST", "/v1/apps/7/explain", body).await;
+    assert_eq!(
+        (status, &told["revision"], &told["fresh"]),
+        (200, &json!(42), &json!(true))
+    );
+    assert_eq!(
+        (&told["allowed"], &told["rule"]["kind"]),
+        (&json!(true), &json!("grant"))
+    );
+    let body = json!({"user": "ana", "channel": "b", "operations": ["subscribe"]});
+    let (_, _, told) = key(OWNER, "POST", "/v1/apps/7/explain", body).await;
+    assert_eq!(
+        told["reason"],
+        json!({"code": "not_granted", "operations": ["subscribe"]})
+    );
+    let body = json!({"key": "chat", "channel": "chat-1", "operations": ["publish"]});
+    let (_, _, told) = key(OWNER, "POST", "/v1/apps/7/explain", body).await;
+    assert_eq!(told["rule"], json!({"kind": "credential", "key": "chat"}));
+    let stranger = json!({"key": "other", "channel": "a", "operations": ["subscribe"]});
+    assert_eq!(
+        key(OWNER, "POST", "/v1/apps/7/explain", stranger).await.1,
+        "no_such_key"
+    );
+}

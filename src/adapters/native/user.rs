@@ -1,0 +1,194 @@
+//! `/v1/apps/{app}/users/{user}`: disconnect, block, unblock, show the block.
+//!
+//! **Must never know:** where the user's connections are or what dialect they speak.
+
+use super::app::missing;
+use super::auth::Call;
+use super::codes::ApiError;
+use super::input::{Body, Params, Wait};
+use super::resource;
+use super::revoke::nonsense;
+use super::text::{label, name};
+use super::write::{Write, answer};
+use crate::core::authority::{AppId, Command, Issuer, Millis, Operations, Subject, Target, Text};
+use actix_web::http::StatusCode;
+use actix_web::{HttpResponse, web};
+use serde::Deserialize;
+use serde_json::json;
+
+/// Adds the paths of this file.
+pub fn routes(config: &mut web::ServiceConfig) {
+    config
+        .service(resource("/apps/{app}/users/{user}/disconnect").post(disconnect))
+        .service(
+            resource("/apps/{app}/users/{user}/block")
+                .get(show)
+                .post(block)
+                .delete(unblock),
+        );
+}
+
+/// How long to keep a user out, and why.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BlockFor {
+    /// Milliseconds; none = until unblocked.
+    pub for_ms: Option<Millis>,
+    /// For people.
+    pub reason: String,
+}
+
+/// A block as asked for.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BlockIn {
+    /// Milliseconds; none = until unblocked.
+    pub for_ms: Option<Millis>,
+    /// For people.
+    pub reason: String,
+    /// How far to wait.
+    pub wait: Wait,
+}
+
+/// A disconnection as asked for.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DisconnectIn {
+    /// Keep the user out as well.
+    pub block: Option<BlockFor>,
+    /// How far to wait.
+    pub wait: Wait,
+}
+
+impl DisconnectIn {
+    /// One command: a block ends the user's connections by itself.
+    ///
+    /// # Errors
+    /// As [`block_command`].
+    pub fn command(&self, app: AppId, issuer: Issuer, user: Text) -> Result<Command, ApiError> {
+        match &self.block {
+            Some(block) => block_command(app, issuer, user, block.for_ms, &block.reason),
+            None => Ok(Command::Disconnect {
+                app,
+                issuer,
+                target: Target::User(user),
+            }),
+        }
+    }
+}
+
+/// The command that keeps a user out.
+///
+/// # Errors
+/// When the reason is unusable or the time is nothing.
+pub fn block_command(
+    app: AppId,
+    issuer: Issuer,
+    user: Text,
+    for_ms: Option<Millis>,
+    reason: &str,
+) -> Result<Command, ApiError> {
+    if for_ms == Some(0) {
+        return Err(nonsense(
+            "`for_ms` is at least 1; leave it out to block until unblocked",
+        ));
+    }
+    Ok(Command::Block {
+        app,
+        issuer,
+        subject: Subject::User(user),
+        for_ms,
+        reason: label("reason", reason)?,
+    })
+}
+
+async fn disconnect(
+    call: Call,
+    path: web::Path<(String, String)>,
+    body: Body<DisconnectIn>,
+) -> Result<HttpResponse, ApiError> {
+    let (app, user) = allowed(&call, &path)?;
+    let command = body.value.command(app, call.caller.issuer(), user)?;
+    let write = Write::of(&call, &body.raw)?;
+    let narrowed = write.narrow(command, body.value.wait).await?;
+    Ok(narrowed.answer(json!({})))
+}
+
+async fn block(
+    call: Call,
+    path: web::Path<(String, String)>,
+    body: Body<BlockIn>,
+) -> Result<HttpResponse, ApiError> {
+    let (app, user) = allowed(&call, &path)?;
+    let asked = &body.value;
+    let command = block_command(app, call.caller.issuer(), user, asked.for_ms, &asked.reason)?;
+    let write = Write::of(&call, &body.raw)?;
+    let narrowed = write.narrow(command, asked.wait).await?;
+    Ok(narrowed.answer(json!({})))
+}
+
+async fn unblock(call: Call, path: web::Path<(String, String)>) -> Result<HttpResponse, ApiError> {
+    Params::none(&call)?;
+    let (app, user) = allowed(&call, &path)?;
+    let command = Command::Unblock {
+        app,
+        issuer: call.caller.issuer(),
+        subject: Subject::User(user),
+    };
+    let committed = Write::of(&call, b"")?.commit(command).await?;
+    Ok(answer(StatusCode::OK, committed.revision, json!({})))
+}
+
+async fn show(call: Call, path: web::Path<(String, String)>) -> Result<HttpResponse, ApiError> {
+    Params::none(&call)?;
+    let (app, user) = allowed(&call, &path)?;
+    let authority = &call.broker.authority;
+    let (view, now) = (authority.view(), authority.now().cluster_ms);
+    let block = view.blocks.get(&(app, Subject::User(user)));
+    let block = block.filter(|block| block.until_ms.is_none_or(|end| end > now));
+    let block = block.ok_or_else(|| missing("block"))?;
+    let body = json!({ "block": {
+        "until_ms": block.until_ms, "reason": &*block.reason, "revision": block.revision,
+    }});
+    Ok(answer(StatusCode::OK, view.revision, body))
+}
+
+fn allowed(call: &Call, path: &(String, String)) -> Result<(AppId, Text), ApiError> {
+    let app = call.app(&path.0)?.id;
+    call.caller.somewhere(app, Operations::REVOKE)?;
+    Ok((app, name("user", &path.1)?))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::adapters::native::input::json as read;
+
+    #[test]
+    fn a_disconnection_with_a_block_is_the_block() {
+        let command = |body: &str| {
+            let body = read::<DisconnectIn>(body.as_bytes()).unwrap();
+            body.command(AppId(7), Issuer::Operator, "ana".into())
+        };
+        let plain = Command::Disconnect {
+            app: AppId(7),
+            issuer: Issuer::Operator,
+            target: Target::User("ana".into()),
+        };
+        assert_eq!(command(""), Ok(plain));
+        let blocked = Command::Block {
+            app: AppId(7),
+            issuer: Issuer::Operator,
+            subject: Subject::User("ana".into()),
+            for_ms: Some(60_000),
+            reason: "spam".into(),
+        };
+        assert_eq!(
+            command(r#"{"block":{"for_ms":60000,"reason":"spam"}}"#),
+            Ok(blocked)
+        );
+        assert!(command(r#"{"block":{"for_ms":0}}"#).is_err());
+        assert!(command("{\"block\":{\"reason\":\"a\\u001b\"}}").is_err());
+    }
+}

@@ -1,0 +1,288 @@
+//! From a request to a call that is known to come from the app's server.
+//!
+//! **Must never know:** what is asked for.
+
+use super::fault::Fault;
+use super::signature::{self, Signed};
+use crate::adapters::pusher::{DIALECT, auth, limits, query};
+use crate::core::authority::{
+    ApiKey, App, AppId, Ask, Authority, Issued, Operations, Pass, Principal, Proof, Resource, State,
+};
+use crate::core::broker::Broker;
+use crate::core::ids::{ChannelKey, Space};
+use actix_web::{HttpRequest, web};
+use bytes::Bytes;
+use std::time::Duration;
+
+/// Longest wait for a body.
+const BODY_WITHIN: Duration = Duration::from_secs(15);
+
+/// A verified request.
+#[derive(Debug)]
+pub(super) struct Call {
+    /// Whose server asks.
+    pub(super) app: App,
+    /// With which key.
+    pub(super) key: ApiKey,
+    /// Query parameters, decoded.
+    pub(super) query: Vec<(String, String)>,
+    /// The whole body.
+    pub(super) body: Bytes,
+    /// The key as one who may do what it may do.
+    principal: Principal,
+}
+
+impl Call {
+    /// Verifies a request and reads its body.
+    ///
+    /// # Errors
+    /// 400, 401, 403, 404, 408 or 413, in the order the protocol checks them.
+    pub(super) async fn admit(
+        request: &HttpRequest,
+        payload: web::Payload,
+        broker: &Broker,
+    ) -> Result<Self, Fault> {
+        let query = query::parse(request.query_string())
+            .ok_or_else(|| Fault::bad("The query string is not UTF-8"))?;
+        check_unique(&query)?;
+        let app = match request.match_info().get("app") {
+            Some(text) => Some(text.parse().map(AppId).map_err(|_| no_such_app(text))?),
+            None => None,
+        };
+        let id = signature::value(&query, "auth_key");
+        let (app, key) = find(&broker.authority, app, id).await?;
+        let body = body(payload, &app).await?;
+        let signed = Signed {
+            method: request.method().as_str(),
+            path: request.uri().path(),
+            query: &query,
+            body: &body,
+        };
+        signature::verify(signed, &key, broker.authority.now().cluster_ms)?;
+        check_app(&app)?;
+        let principal = principal(&key, broker.authority.view().revision);
+        Ok(Self {
+            app,
+            key,
+            query,
+            body,
+            principal,
+        })
+    }
+
+    /// A query parameter.
+    pub(super) fn value(&self, name: &str) -> Option<&str> {
+        signature::value(&self.query, name)
+    }
+
+    /// Refuses query parameters that mean nothing here.
+    ///
+    /// # Errors
+    /// 400 naming them.
+    pub(super) fn check_parameters(&self, known: &[&str]) -> Result<(), Fault> {
+        check_parameters(&self.query, known)
+    }
+
+    /// Asks whether the key may do this to a channel or inbox.
+    ///
+    /// # Errors
+    /// 403 with the reason, or 503 while this node may not answer.
+    pub(super) async fn authorize(
+        &self,
+        authority: &Authority,
+        channel: &ChannelKey,
+        needs: Operations,
+    ) -> Result<Pass, Fault> {
+        let ask = ask(channel, needs);
+        Ok(authority.authorize(&self.principal, None, ask).await?)
+    }
+
+    /// The same for a listing, on the view as it stands.
+    pub(super) fn may(
+        &self,
+        authority: &Authority,
+        channel: &ChannelKey,
+        needs: Operations,
+    ) -> bool {
+        let ask = ask(channel, needs);
+        authority.decide(&self.principal, None, ask).is_ok()
+    }
+}
+
+fn ask(channel: &ChannelKey, needs: Operations) -> Ask<'_> {
+    let resource = match channel.space {
+        Space::Channel => Resource::Channel,
+        Space::User => Resource::User,
+    };
+    Ask {
+        resource,
+        name: &channel.name,
+        needs,
+        wants: Operations::NONE,
+    }
+}
+
+/// The app named in the path, or the key's own when none is, and the key.
+async fn find(
+    authority: &Authority,
+    app: Option<AppId>,
+    key: Option<&str>,
+) -> Result<(App, ApiKey), Fault> {
+    let now_ms = authority.now().cluster_ms;
+    let found = lookup(&authority.view(), app, key, now_ms);
+    if found.is_ok() || authority.catch_up().await.is_err() {
+        return found;
+    }
+    // The app or key may have been newer than this node's view.
+    lookup(&authority.view(), app, key, now_ms)
+}
+
+fn lookup(
+    state: &State,
+    app: Option<AppId>,
+    key: Option<&str>,
+    now_ms: u64,
+) -> Result<(App, ApiKey), Fault> {
+    let unknown = || Fault::unauthorized("Unknown auth_key");
+    let id = key.unwrap_or_default();
+    let app = app.or_else(|| state.keys.get(id).map(|key| key.app));
+    let app = app.ok_or_else(unknown)?;
+    let app = state
+        .apps
+        .get(&app)
+        .ok_or_else(|| no_such_app(&app.to_string()))?;
+    let key = key.ok_or_else(|| Fault::unauthorized("Missing auth_key"))?;
+    let key = auth::usable_key(state, app.id, key, now_ms).ok_or_else(unknown)?;
+    Ok((app.clone(), key.clone()))
+}
+
+fn no_such_app(id: &str) -> Fault {
+    let id = crate::adapters::pusher::codes::clip(id, 40);
+    Fault::new(404, format!("No app with id {id}"))
+}
+
+fn check_app(app: &App) -> Result<(), Fault> {
+    if !app.enabled {
+        return Err(Fault::new(403, "Application is disabled"));
+    }
+    if !app.doors.iter().any(|door| &*door.name == DIALECT) {
+        let text = "The Pusher protocol is not enabled for this application";
+        return Err(Fault::new(403, text));
+    }
+    Ok(())
+}
+
+fn check_unique(query: &[(String, String)]) -> Result<(), Fault> {
+    let mut names: Vec<&str> = query.iter().map(|(name, _)| &**name).collect();
+    names.sort_unstable();
+    let twice = names.windows(2).any(|pair| pair.first() == pair.last());
+    match twice {
+        true => Err(Fault::bad(
+            "A query string parameter is given more than once",
+        )),
+        false => Ok(()),
+    }
+}
+
+fn check_parameters(query: &[(String, String)], known: &[&str]) -> Result<(), Fault> {
+    let signing = |name: &str| name.starts_with("auth_") || name == "body_md5";
+    let extra: Vec<&str> = query
+        .iter()
+        .map(|(name, _)| &**name)
+        .filter(|name| !signing(name) && !known.contains(name))
+        .collect();
+    if extra.is_empty() {
+        return Ok(());
+    }
+    let text = format!(
+        "The following query string parameters are extraneous: {}",
+        extra.join(", ")
+    );
+    Err(Fault::bad(text))
+}
+
+/// A server speaks with all the rights of the key it signed with, and no others.
+fn principal(key: &ApiKey, revision: u64) -> Principal {
+    let proof = Proof {
+        key: key.id.clone(),
+        issued: Issued::Seen(revision),
+        expires_ms: None,
+        capability: key.capability.clone(),
+    };
+    Principal {
+        proof: Some(proof),
+        ..Principal::anonymous(key.app, Some(key.id.clone()), revision)
+    }
+}
+
+async fn body(payload: web::Payload, app: &App) -> Result<Bytes, Fault> {
+    let max = limits::BODY_BYTES.of(app);
+    let limit = usize::try_from(max).unwrap_or(usize::MAX);
+    let read = tokio::time::timeout(BODY_WITHIN, payload.to_bytes_limited(limit)).await;
+    let read = read.map_err(|_| Fault::new(408, "The body did not arrive in time"))?;
+    let read = read.map_err(|_| {
+        Fault::new(
+            413,
+            format!("The body exceeds the allowed maximum ({max} bytes)"),
+        )
+    })?;
+    read.map_err(|_| Fault::bad("The body could not be read"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::adapters::pusher::fixture;
+
+    #[test]
+    fn apps_and_keys_are_found_together() {
+        let state = fixture::state(|_| {});
+        let find = |app: Option<u64>, key: Option<&str>| {
+            lookup(&state, app.map(AppId), key, 0).map(|(app, _)| app.id.0)
+        };
+        assert_eq!(find(Some(3), Some(fixture::KEY)), Ok(3));
+        assert_eq!(find(None, Some(fixture::KEY)), Ok(3));
+        assert_eq!(
+            find(Some(4), Some(fixture::KEY)),
+            Err(Fault::new(404, "No app with id 4"))
+        );
+        let unknown = Err(Fault::unauthorized("Unknown auth_key"));
+        assert_eq!(find(Some(3), Some("x")), unknown);
+        assert_eq!(find(None, Some("x")), unknown);
+        assert_eq!(
+            find(Some(3), None),
+            Err(Fault::unauthorized("Missing auth_key"))
+        );
+    }
+
+    #[test]
+    fn parameters_are_known_and_given_once() {
+        let pairs = |text| query::parse(text).unwrap_or_default();
+        let known = ["info"];
+        assert_eq!(
+            check_parameters(&pairs("auth_key=a&body_md5=b&info=c"), &known),
+            Ok(())
+        );
+        let text = "The following query string parameters are extraneous: x, y";
+        assert_eq!(
+            check_parameters(&pairs("x=1&info=c&y=2"), &known),
+            Err(Fault::bad(text))
+        );
+        assert!(check_unique(&pairs("a=1&b=1")).is_ok());
+        assert!(check_unique(&pairs("a=1&b=1&a=2")).is_err());
+    }
+
+    #[test]
+    fn disabled_apps_and_closed_doors_are_refused() {
+        let mut app = fixture::app();
+        assert_eq!(check_app(&app), Ok(()));
+        app.doors.clear();
+        assert_eq!(check_app(&app).map_err(|fault| fault.status), Err(403));
+        app = fixture::app();
+        app.enabled = false;
+        assert_eq!(
+            check_app(&app),
+            Err(Fault::new(403, "Application is disabled"))
+        );
+    }
+}

@@ -1,0 +1,75 @@
+//! The HTTP API: one file per resource.
+//!
+//! **Must never know:** sockets, how channels are kept. Checks are pure functions over the request's parts; the
+//! handlers only read the body, ask the broker and answer.
+
+mod admit;
+mod batch_events;
+mod channel;
+mod channels;
+mod events;
+mod fault;
+mod info;
+mod signature;
+mod terminate;
+#[cfg(test)]
+mod tests;
+mod trigger;
+mod users;
+
+use actix_web::http::header::{ContentType, HeaderName};
+use actix_web::{HttpResponse, web};
+use serde::Serialize;
+
+const ALLOWED: [(HeaderName, &str); 4] = [
+    (actix_web::http::header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
+    (
+        actix_web::http::header::ACCESS_CONTROL_ALLOW_METHODS,
+        "GET, POST, OPTIONS",
+    ),
+    (
+        actix_web::http::header::ACCESS_CONTROL_ALLOW_HEADERS,
+        "Content-Type, X-Requested-With, X-Pusher-Library",
+    ),
+    (actix_web::http::header::ACCESS_CONTROL_MAX_AGE, "600"),
+];
+
+/// Routes below `/apps/{app}`, and the one that the Python library asks for without that prefix.
+pub(super) fn routes(cfg: &mut web::ServiceConfig) {
+    let preflight = || web::method(actix_web::http::Method::OPTIONS).to(preflight);
+    let resource = |path: &str| web::resource(path.to_owned()).route(preflight());
+    cfg.service(resource("/apps/{app}/events").route(web::post().to(events::post)))
+        .service(resource("/apps/{app}/batch_events").route(web::post().to(batch_events::post)))
+        .service(resource("/apps/{app}/channels").route(web::get().to(channels::get)))
+        .service(resource("/apps/{app}/channels/{channel}").route(web::get().to(channel::get)))
+        .service(resource("/apps/{app}/channels/{channel}/users").route(web::get().to(users::get)))
+        .service(
+            resource("/apps/{app}/users/{user}/terminate_connections")
+                .route(web::post().to(terminate::post)),
+        )
+        .service(
+            resource("/users/{user}/terminate_connections").route(web::post().to(terminate::post)),
+        );
+}
+
+/// Lets a browser ask; its request still needs a signature.
+async fn preflight() -> HttpResponse {
+    let mut response = HttpResponse::NoContent();
+    for header in ALLOWED {
+        response.insert_header(header);
+    }
+    response.finish()
+}
+
+/// 200 with a JSON body.
+fn ok(body: &impl Serialize) -> Result<HttpResponse, fault::Fault> {
+    let body =
+        serde_json::to_vec(body).map_err(|error| fault::Fault::new(500, error.to_string()))?;
+    Ok(HttpResponse::Ok()
+        .content_type(ContentType::json())
+        .body(body))
+}
+
+/// `{}`
+#[derive(Serialize)]
+struct Empty {}

@@ -1,0 +1,34 @@
+//! `POST …/users/{user}/terminate_connections`: ends a user's connections on every node.
+//!
+//! **Must never know:** where they are. The answer is given when they are gone, not when they were asked to go.
+
+use super::admit::Call;
+use super::channel::segment;
+use super::fault::Fault;
+use super::{Empty, ok};
+use crate::core::authority::{BarrierMode, Command, Issuer, RequestId, Target};
+use crate::core::broker::Broker;
+use actix_web::{HttpRequest, HttpResponse, web};
+
+/// Ends them, and waits until every node that may still be serving has done so.
+pub(super) async fn post(
+    request: HttpRequest,
+    payload: web::Payload,
+    broker: web::Data<Broker>,
+) -> Result<HttpResponse, Fault> {
+    let call = Call::admit(&request, payload, &broker).await?;
+    call.check_parameters(&[])?;
+    let user = segment(&request, "user")?;
+    let command = Command::Disconnect {
+        app: call.app.id,
+        issuer: Issuer::Key(call.key.id.clone()),
+        target: Target::User(user.into()),
+    };
+    let request = RequestId(rand::random());
+    let committed = broker.authority.change(request, command).await?;
+    broker
+        .authority
+        .barrier(committed.revision, BarrierMode::All)
+        .await;
+    ok(&Empty {})
+}

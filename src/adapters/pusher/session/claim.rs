@@ -1,0 +1,134 @@
+//! What a subscription brings with it: a signature, or nothing but the user who signed in.
+//!
+//! **Must never know:** whether that is enough; the core decides on the proof made here.
+
+use super::{Turn, User};
+use crate::adapters::pusher::channel_name::Class;
+use crate::adapters::pusher::codes::{SubscriptionError, clip};
+use crate::adapters::pusher::frame::{client, json};
+use crate::adapters::pusher::{auth, limits};
+use crate::core::authority::Proof;
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+/// Longest text repeated to a client.
+const ECHO_BYTES: usize = 2_048;
+
+/// A claim whose signature, if it has one, is right.
+#[derive(Debug, Default)]
+pub(super) struct Claim {
+    /// The signature.
+    pub(super) proof: Option<Box<Proof>>,
+    /// Who enters, on a presence channel.
+    pub(super) member: Option<User>,
+}
+
+/// Checks what came with a subscription.
+pub(super) fn check(
+    ask: &client::Subscribe,
+    class: Class,
+    user: Option<&User>,
+    turn: &Turn<'_>,
+) -> Result<Claim, SubscriptionError> {
+    if class == Class::Public {
+        return Ok(Claim::default());
+    }
+    let (proof, signed) = match &ask.auth {
+        Some(auth) => (Some(signature(auth, ask, turn)?), true),
+        None => (None, false),
+    };
+    if !signed && (user.is_none() || !limits::GRANTS_OPEN_CHANNELS.on(turn.app)) {
+        let text = format!("Auth info required to subscribe to {}", ask.channel);
+        return Err(SubscriptionError::auth(401, text));
+    }
+    // What nobody signed says nothing about who this is.
+    let data = ask.channel_data.as_deref().filter(|_| signed);
+    let member = match (class, data) {
+        (Class::Public | Class::Private, _) => None,
+        (Class::Presence, Some(data)) => Some(member(data, turn)?),
+        (Class::Presence, None) => Some(user.cloned().ok_or_else(nobody)?),
+    };
+    Ok(Claim {
+        proof: proof.map(Box::new),
+        member,
+    })
+}
+
+fn signature(
+    given: &str,
+    ask: &client::Subscribe,
+    turn: &Turn<'_>,
+) -> Result<Proof, SubscriptionError> {
+    let wrong = |text: String| SubscriptionError::auth(401, text);
+    let Some((id, signature)) = given.split_once(':') else {
+        return Err(wrong(format!(
+            "Auth value for subscription to {} is invalid: should be of format 'key:signature'",
+            ask.channel
+        )));
+    };
+    let Some(key) = auth::usable_key(turn.state, turn.app.id, id, turn.cx.now.cluster_ms) else {
+        let id = clip(id, 200);
+        return Err(wrong(format!(
+            "Invalid key in subscription auth data: '{id}'"
+        )));
+    };
+    let socket_id = auth::socket_id(turn.cx.id);
+    let text = auth::channel_text(&socket_id, &ask.channel, ask.channel_data.as_deref());
+    if !auth::verify(key, &[&text], signature) {
+        return Err(wrong(format!(
+            "Invalid signature: Expected HMAC SHA256 hex digest of {}, but got {}",
+            clip(&text, ECHO_BYTES),
+            clip(signature, 128),
+        )));
+    }
+    Ok(auth::channel_proof(turn.state, key, &ask.channel))
+}
+
+#[derive(Deserialize)]
+struct ChannelData<'a> {
+    #[serde(borrow, default)]
+    user_id: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    user_info: Option<&'a RawValue>,
+}
+
+/// The member that `channel_data` names. An id may be a number; it is a string from here on.
+fn member(data: &str, turn: &Turn<'_>) -> Result<User, SubscriptionError> {
+    let data: ChannelData<'_> = json::object(data).ok_or_else(|| {
+        SubscriptionError::auth(400, "Invalid channel_data: not a JSON object".into())
+    })?;
+    let id = data.user_id.and_then(json::id).ok_or_else(|| {
+        let text = "Invalid channel_data: `user_id` must be a non-empty string or a number";
+        SubscriptionError::auth(400, text.into())
+    })?;
+    user(&id, data.user_info, turn)
+}
+
+/// A user within the limits.
+pub(super) fn user(
+    id: &str,
+    info: Option<&RawValue>,
+    turn: &Turn<'_>,
+) -> Result<User, SubscriptionError> {
+    let max = turn.limit(limits::USER_ID_BYTES);
+    if id.len() as u64 > max {
+        let text = format!("The user id exceeds the allowed maximum ({max} bytes)");
+        return Err(SubscriptionError::limit(4301, text));
+    }
+    let info = info.map_or("", RawValue::get);
+    let max = turn.limit(limits::MEMBER_BYTES);
+    if info.len() as u64 > max {
+        let text = format!("The user info exceeds the allowed maximum ({max} bytes)");
+        return Err(SubscriptionError::limit(4301, text));
+    }
+    Ok(User {
+        id: id.into(),
+        info: Bytes::copy_from_slice(info.as_bytes()),
+    })
+}
+
+fn nobody() -> SubscriptionError {
+    let text = "A presence channel needs channel_data with a user_id, or a signed-in user";
+    SubscriptionError::auth(400, text.into())
+}

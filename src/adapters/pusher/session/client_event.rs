@@ -1,0 +1,144 @@
+//! Client events: what one subscriber says to the others.
+//!
+//! **Must never know:** who the others are; whether it may be said, which the core judges, because a right given a
+//! moment ago on another node may not have reached this session.
+
+use super::{PusherSession, Subscription, Turn};
+use crate::adapters::pusher::channel_name::{self, Class};
+use crate::adapters::pusher::codes;
+use crate::adapters::pusher::frame::client::ClientEvent;
+use crate::adapters::pusher::frame::{json, server};
+use crate::adapters::pusher::limits;
+use crate::core::connection::{Intent, Publish};
+use crate::core::ids::Text;
+use crate::core::message::Draft;
+use bytes::Bytes;
+
+/// Real service's words; people search for them.
+const SWITCHED_OFF: &str =
+    "To send client events, you must enable this feature in the Settings page of your dashboard.";
+
+impl PusherSession {
+    pub(super) fn client_event(&mut self, event: &ClientEvent<'_>, turn: &mut Turn<'_>) {
+        if !limits::CLIENT_EVENTS.on(turn.app) {
+            return turn.fail(SWITCHED_OFF);
+        }
+        let rate = turn.limit(limits::CLIENT_EVENTS_PER_SECOND);
+        if !self.bucket.take(turn.cx.now.mono_ms, rate) {
+            let text = format!("The client events exceed the allowed maximum ({rate} per second)");
+            return turn.send(server::error(Some(codes::CLIENT_EVENT_RATE), &text));
+        }
+        match self.checked(event, turn) {
+            Ok((subscription, data)) => {
+                let publish = self.publication(subscription, event, &data);
+                turn.ask(Intent::Publish(publish.into()));
+            }
+            Err(text) => turn.fail(&text),
+        }
+    }
+
+    /// The subscription it goes through and its data as a string, or why not.
+    fn checked<'e>(
+        &self,
+        event: &'e ClientEvent<'_>,
+        turn: &Turn<'_>,
+    ) -> Result<(&Subscription, std::borrow::Cow<'e, str>), String> {
+        let max = turn.limit(limits::EVENT_NAME_BYTES);
+        if event.event.len() as u64 > max {
+            return Err(format!(
+                "The event name exceeds the allowed maximum ({max} bytes)"
+            ));
+        }
+        let channel = &*event.channel;
+        let shown = codes::clip(channel, 200);
+        if channel_name::class(channel) == Class::Public {
+            return Err(format!(
+                "Client events are only supported on private and presence channels, not on {shown}"
+            ));
+        }
+        let subscription = self
+            .subscriptions
+            .get(channel)
+            .filter(|subscription| subscription.live)
+            .ok_or_else(|| codes::no_current(shown))?;
+        let data = event.data.map_or("{}".into(), json::stringified);
+        let max = turn.limit(limits::EVENT_BYTES);
+        if data.len() as u64 > max {
+            return Err(format!(
+                "The data content of this event exceeds the allowed maximum ({max} bytes)."
+            ));
+        }
+        Ok((subscription, data))
+    }
+
+    fn publication(&self, to: &Subscription, event: &ClientEvent<'_>, data: &str) -> Publish {
+        let signed_in = || self.user.as_ref().map(|user| user.id.clone());
+        let draft = Draft {
+            id: None,
+            name: Text::from(&*event.event),
+            data: Bytes::copy_from_slice(data.as_bytes()),
+            kind: json::kind(data),
+            meta: None,
+            client: to.user.clone().or_else(signed_in),
+            connection: None,
+            except: None,
+            store: true,
+            // Client events never become a cache channel's last event.
+            retain_ms: None,
+            tag: None,
+        };
+        Publish {
+            channel: to.key.clone(),
+            draft,
+            subscribed_only: true,
+            // The subscription's own pass says whether it may; a proof would have it decided anew.
+            proof: None,
+            ack: None,
+            tag: to.tag,
+        }
+    }
+}
+
+/// Allows `rate` at once and as many per second, evenly.
+#[derive(Debug, Default)]
+pub(super) struct Bucket {
+    /// Thousandths of an event used up.
+    used: u64,
+    at_ms: u64,
+}
+
+impl Bucket {
+    /// Whether one more fits.
+    fn take(&mut self, now_ms: u64, rate: u64) -> bool {
+        let passed = now_ms.saturating_sub(self.at_ms);
+        self.used = self.used.saturating_sub(passed.saturating_mul(rate));
+        self.at_ms = now_ms;
+        let fits = self.used.saturating_add(1_000) <= rate.saturating_mul(1_000);
+        if fits {
+            self.used += 1_000;
+        }
+        fits
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ten_at_once_then_one_every_tenth_of_a_second() {
+        let mut bucket = Bucket::default();
+        let taken = (0..50).filter(|_| bucket.take(1_000, 10)).count();
+        assert_eq!(taken, 10);
+        assert!(!bucket.take(1_099, 10));
+        assert!(bucket.take(1_100, 10));
+        assert!(!bucket.take(1_100, 10));
+        let later = (0..50).filter(|_| bucket.take(9_000, 10)).count();
+        assert_eq!(later, 10);
+    }
+
+    #[test]
+    fn no_rate_allows_none() {
+        assert!(!Bucket::default().take(5_000, 0));
+    }
+}

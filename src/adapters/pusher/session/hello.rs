@@ -1,0 +1,84 @@
+//! What a client asks for in the address it connects to.
+//!
+//! **Must never know:** HTTP beyond path and query texts. Refusals wait until the socket is open, because a
+//! refused handshake leaves clients retrying for ever.
+
+use crate::adapters::pusher::codes::{self, Goodbye};
+use crate::adapters::pusher::{DIALECT, auth, query};
+use crate::core::authority::{ApiKey, State};
+
+/// Protocol versions spoken; old ones differ in nothing the server does.
+const PROTOCOLS: [&str; 3] = ["5", "6", "7"];
+
+/// The request.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(in crate::adapters::pusher) struct Hello {
+    /// App key; all of the path when that is none of ours.
+    pub(in crate::adapters::pusher) key: String,
+    path: bool,
+    protocol: Option<String>,
+    version: Option<String>,
+}
+
+impl Hello {
+    /// From what follows `/app/` in the path (decoded) and the raw query.
+    pub(in crate::adapters::pusher) fn new(tail: &str, raw_query: &str) -> Self {
+        let value = |name: &str| {
+            let pairs = query::parse(raw_query)?;
+            let pair = pairs.into_iter().find(|(key, _)| key == name);
+            pair.map(|(_, value)| value)
+                .filter(|value| !value.is_empty())
+        };
+        Self {
+            key: tail.to_owned(),
+            path: !tail.is_empty() && !tail.contains('/'),
+            protocol: value("protocol"),
+            version: value("version"),
+        }
+    }
+
+    /// Lets go of what is not needed for the life of the connection.
+    pub(super) fn forget_versions(&mut self) {
+        (self.protocol, self.version) = (None, None);
+    }
+
+    /// The key to connect under, or why not.
+    pub(super) fn check<'s>(&self, state: &'s State, now_ms: u64) -> Result<&'s ApiKey, Goodbye> {
+        if !self.path {
+            return Err(Goodbye::new(codes::BAD_PATH, "Path not found"));
+        }
+        let Some(protocol) = self.protocol.as_deref() else {
+            return Err(Goodbye::new(
+                codes::NO_PROTOCOL,
+                "No protocol version supplied",
+            ));
+        };
+        if !PROTOCOLS.contains(&protocol) {
+            let text = format!("Unsupported protocol version {}", codes::clip(protocol, 20));
+            return Err(Goodbye::new(codes::BAD_PROTOCOL, text));
+        }
+        if !self.version.as_deref().is_none_or(is_version) {
+            return Err(Goodbye::new(
+                codes::BAD_VERSION,
+                "Invalid version string format",
+            ));
+        }
+        let unknown = || codes::unknown_key(&self.key);
+        let key = state.keys.get(&*self.key).ok_or_else(unknown)?;
+        let app = state.apps.get(&key.app).ok_or_else(unknown)?;
+        let key = auth::usable_key(state, app.id, &self.key, now_ms).ok_or_else(unknown)?;
+        if !app.enabled {
+            return Err(Goodbye::new(codes::APP_DISABLED, "Application is disabled"));
+        }
+        if !app.doors.iter().any(|door| &*door.name == DIALECT) {
+            let text = "The Pusher protocol is not enabled for this application";
+            return Err(Goodbye::new(codes::APP_DISABLED, text));
+        }
+        Ok(key)
+    }
+}
+
+fn is_version(text: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._+-".contains(&byte);
+    text.len() <= 64 && text.bytes().all(allowed)
+}

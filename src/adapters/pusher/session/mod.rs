@@ -1,0 +1,270 @@
+//! The session: one connection's side of the protocol, as a pure state machine.
+//!
+//! It keeps what the client believes (which channels, signed in as whom) and the signatures it brought; who may
+//! do what is asked of the core with every intent.
+//!
+//! **Must never know:** sockets, actors, a clock, other connections.
+//! **Why not answer from this state alone:** rights change while a connection lives; only the core hears of it.
+
+mod alive;
+mod answers;
+mod claim;
+mod client_event;
+mod hello;
+mod sign_in;
+mod subscribe;
+#[cfg(test)]
+mod tests;
+
+pub(super) use hello::Hello;
+
+use super::codes::{self, Goodbye};
+use super::frame::client::{self, Command};
+use super::frame::server;
+use super::limits;
+use crate::core::authority::{App, AppId, Principal, State};
+use crate::core::close::End;
+use crate::core::connection::{Action, Context, Frame, Input, Intent, Session};
+use crate::core::ids::{ChannelKey, Text};
+use crate::core::limits::Setting;
+use alive::{Alive, Due};
+use bytes::Bytes;
+use client_event::Bucket;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// How far the connection has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Nothing was said yet, or the core was asked to accept the key.
+    Greeting,
+    /// `connection_established` was sent.
+    Open,
+    /// Goodbye was said; nothing is answered any more.
+    Closed,
+}
+
+/// Who signed in, or who a presence entry is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct User {
+    /// Verified id.
+    id: Text,
+    /// `user_info` as JSON; empty when absent.
+    info: Bytes,
+}
+
+/// A sign-in the core has not answered yet.
+#[derive(Debug)]
+struct SigningIn {
+    user: User,
+    /// Goes back byte for byte.
+    user_data: String,
+}
+
+/// A subscription the client asked for, or the inbox that comes with signing in.
+#[derive(Debug)]
+struct Subscription {
+    key: Arc<ChannelKey>,
+    /// Tells the answer to this request from one to an earlier request for the same name.
+    tag: u64,
+    /// The core has said yes.
+    live: bool,
+    /// The client knows of it (an inbox exists before the client asks).
+    told: bool,
+    /// The client took the request back before it was answered.
+    leaving: bool,
+    /// And has asked again since; done once the core has let go of the first request.
+    again: Option<Box<client::Subscribe>>,
+    /// The user it counts for, on a presence channel.
+    user: Option<Text>,
+}
+
+/// One connection.
+#[derive(Debug)]
+pub(super) struct PusherSession {
+    hello: Hello,
+    phase: Phase,
+    app: AppId,
+    user: Option<User>,
+    signing_in: Option<SigningIn>,
+    subscriptions: HashMap<Text, Subscription>,
+    last_tag: u64,
+    bucket: Bucket,
+    alive: Alive,
+}
+
+/// One input's surroundings: what may be read, and where the answers go.
+struct Turn<'a> {
+    cx: Context<'a>,
+    state: &'a State,
+    app: &'a App,
+    out: &'a mut Vec<Action>,
+}
+
+impl Turn<'_> {
+    fn send(&mut self, frame: Frame) {
+        self.out.push(Action::Send(frame));
+    }
+
+    /// Tells of a failed request; the connection goes on.
+    fn fail(&mut self, text: &str) {
+        self.send(server::error(None, text));
+    }
+
+    fn ask(&mut self, intent: Intent) {
+        self.out.push(Action::Do(intent));
+    }
+
+    fn limit(&self, setting: Setting) -> u64 {
+        setting.of(self.app)
+    }
+}
+
+impl Session for PusherSession {
+    fn handle(&mut self, input: Input, cx: Context<'_>, out: &mut Vec<Action>) {
+        if self.phase == Phase::Closed {
+            return;
+        }
+        match input {
+            Input::Opened => self.open(cx, out),
+            Input::Ending(end) => self.end(end, out),
+            Input::Alive => self.alive.heard(cx.now.mono_ms),
+            Input::Frame(frame) => {
+                self.alive.heard(cx.now.mono_ms);
+                self.turn(cx, out, |session, turn| session.frame(&frame, turn));
+            }
+            Input::Event(event) => {
+                self.turn(cx, out, |session, turn| session.answer(event, turn));
+            }
+            Input::Wake => self.turn(cx, out, Self::wake),
+        }
+    }
+}
+
+impl PusherSession {
+    /// A session for a connection that asked for this.
+    pub(super) fn new(hello: Hello) -> Self {
+        Self {
+            hello,
+            phase: Phase::Greeting,
+            app: AppId(0),
+            user: None,
+            signing_in: None,
+            subscriptions: HashMap::new(),
+            last_tag: 0,
+            bucket: Bucket::default(),
+            alive: Alive::default(),
+        }
+    }
+
+    /// Runs `part` on the current view. An app that is gone ends the connection.
+    fn turn(
+        &mut self,
+        cx: Context<'_>,
+        out: &mut Vec<Action>,
+        part: impl FnOnce(&mut Self, &mut Turn<'_>),
+    ) {
+        let state = cx.authority.view();
+        let Some(app) = state.apps.get(&self.app) else {
+            let goodbye = codes::unknown_key(&self.hello.key);
+            return self.leave(&goodbye, out);
+        };
+        let state = &state;
+        part(
+            self,
+            &mut Turn {
+                cx,
+                state,
+                app,
+                out,
+            },
+        );
+    }
+
+    /// Accepts or refuses what was asked for in the address; the core has the last word.
+    fn open(&mut self, cx: Context<'_>, out: &mut Vec<Action>) {
+        self.alive.heard(cx.now.mono_ms);
+        let state = cx.authority.view();
+        match self.hello.check(&state, cx.now.cluster_ms) {
+            Ok(key) => {
+                self.app = key.app;
+                self.hello.forget_versions();
+                let principal = Principal::anonymous(key.app, Some(key.id.clone()), state.revision);
+                out.push(Action::Do(Intent::Identify(principal.into())));
+            }
+            Err(goodbye) => self.leave(&goodbye, out),
+        }
+    }
+
+    fn frame(&mut self, frame: &Frame, turn: &mut Turn<'_>) {
+        let Frame::Text(text) = frame else {
+            return turn.fail("Binary messages are not supported");
+        };
+        if self.phase != Phase::Open {
+            return turn.fail("Wait for pusher:connection_established");
+        }
+        let max = turn.limit(limits::FRAME_BYTES);
+        if text.len() as u64 > max {
+            return turn.fail(&format!(
+                "Message exceeds the allowed maximum ({max} bytes)"
+            ));
+        }
+        match client::parse(text) {
+            Ok(command) => self.command(command, turn),
+            Err(malformed) => turn.fail(malformed.0),
+        }
+    }
+
+    fn command(&mut self, command: Command<'_>, turn: &mut Turn<'_>) {
+        match command {
+            Command::Subscribe(ask) => self.subscribe(ask, turn),
+            Command::Unsubscribe { channel } => self.unsubscribe(&channel, turn),
+            Command::SignIn(ask) => self.sign_in(ask, turn),
+            Command::Ping => turn.send(server::bare("pusher:pong", None)),
+            Command::Pong => {}
+            Command::Event(event) => self.client_event(&event, turn),
+            Command::Unsupported { event } => {
+                let event = codes::clip(&event, 200);
+                turn.fail(&format!("Unsupported event received on socket: {event}"));
+            }
+        }
+    }
+
+    fn wake(&mut self, turn: &mut Turn<'_>) {
+        let timeout_ms = turn.limit(limits::ACTIVITY_TIMEOUT_MS);
+        match self.alive.due(turn.cx.now.mono_ms, timeout_ms) {
+            Due::Nothing => {}
+            Due::Ping => turn.send(server::bare("pusher:ping", None)),
+            Due::Silent => {
+                let text = "Pong reply not received in time";
+                return self.leave(&Goodbye::new(codes::NO_PONG, text), turn.out);
+            }
+            Due::Unauthorized => {
+                let text = "Connection not authorized within timeout";
+                return self.leave(&Goodbye::new(codes::UNAUTHORIZED, text), turn.out);
+            }
+        }
+        let at_mono_ms = self.alive.next(timeout_ms);
+        turn.out.push(Action::Wake { at_mono_ms });
+    }
+
+    fn end(&mut self, end: End, out: &mut Vec<Action>) {
+        if let Some(goodbye) = codes::ending(end) {
+            self.leave(&goodbye, out);
+        }
+        self.phase = Phase::Closed;
+    }
+
+    /// Says goodbye twice, because old clients read the error and new ones the close frame.
+    fn leave(&mut self, goodbye: &Goodbye, out: &mut Vec<Action>) {
+        let error = server::error(Some(goodbye.code), &goodbye.text);
+        out.push(Action::Send(error));
+        out.push(Action::Close(goodbye.close()));
+        self.phase = Phase::Closed;
+    }
+
+    fn tag(&mut self) -> u64 {
+        self.last_tag += 1;
+        self.last_tag
+    }
+}

@@ -1,0 +1,89 @@
+//! Signing in: the app server vouches for who the user is.
+//!
+//! **Must never know:** whether the user may: blocks and revocations are the core's answer.
+
+use super::{PusherSession, SigningIn, Turn, User, claim};
+use crate::adapters::pusher::codes::{self, Goodbye};
+use crate::adapters::pusher::frame::{client, json};
+use crate::adapters::pusher::{auth, limits};
+use crate::core::authority::Principal;
+use crate::core::connection::Intent;
+use crate::core::ids::Text;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+#[derive(Deserialize)]
+struct UserData<'a> {
+    #[serde(borrow, default)]
+    id: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    user_info: Option<&'a RawValue>,
+}
+
+impl PusherSession {
+    pub(super) fn sign_in(&mut self, ask: client::SignIn, turn: &mut Turn<'_>) {
+        if !limits::USER_SIGN_IN.on(turn.app) {
+            return turn.fail("To sign users in, enable user_sign_in in the settings of your app.");
+        }
+        if self.signing_in.is_some() {
+            return turn.fail("A sign-in is in progress");
+        }
+        let key = match verify(&ask, turn) {
+            Ok(key) => key,
+            Err(text) => {
+                // A wrong signature will not become right: the client must not try again by itself.
+                let goodbye = Goodbye::new(codes::UNAUTHORIZED, text);
+                return self.leave(&goodbye, turn.out);
+            }
+        };
+        let user = match user(&ask.user_data, turn) {
+            Ok(user) => user,
+            Err(text) => return turn.fail(&text),
+        };
+        if self.user.as_ref().is_some_and(|known| known.id != user.id) {
+            return turn.fail("Connection already signed in as another user");
+        }
+        let revision = turn.state.revision;
+        let principal = Principal {
+            user: Some(user.id.clone()),
+            proof: Some(auth::user_proof(revision, key, &user.id)),
+            ..Principal::anonymous(self.app, Some(self.hello.key.as_str().into()), revision)
+        };
+        self.signing_in = Some(SigningIn {
+            user,
+            user_data: ask.user_data,
+        });
+        turn.ask(Intent::Identify(principal.into()));
+    }
+}
+
+/// Checks the signature; gives the key that made it.
+fn verify(ask: &client::SignIn, turn: &Turn<'_>) -> Result<Text, String> {
+    let (id, signature) = ask
+        .auth
+        .split_once(':')
+        .ok_or("Invalid sign-in: `auth` should be of format 'key:signature'")?;
+    let key =
+        auth::usable_key(turn.state, turn.app.id, id, turn.cx.now.cluster_ms).ok_or_else(|| {
+            format!(
+                "Invalid key in sign-in auth data: '{}'",
+                codes::clip(id, 60)
+            )
+        })?;
+    let text = auth::user_text(&auth::socket_id(turn.cx.id), &ask.user_data);
+    match auth::verify(key, &[&text], signature) {
+        true => Ok(key.id.clone()),
+        false => Err("Invalid signature of the sign-in".into()),
+    }
+}
+
+/// The user that signed data names.
+fn user(data: &str, turn: &Turn<'_>) -> Result<User, String> {
+    let data: UserData<'_> = json::object(data).ok_or("Invalid user_data: not a JSON object")?;
+    let id = data
+        .id
+        .and_then(json::string)
+        .filter(|id| !id.is_empty())
+        .ok_or("Invalid user_data: `id` must be a non-empty string")?;
+    claim::user(&id, data.user_info, turn).map_err(|error| error.text)
+}

@@ -1,0 +1,429 @@
+//! What can be typed.
+//!
+//! **Must never know:** how it is carried out.
+
+use crate::config::Flags;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// A self-hosted realtime messaging broker whose access control is a replicated truth.
+#[derive(Parser)]
+#[command(name = "gatecast", version, propagate_version = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// Where to do it.
+    #[command(flatten)]
+    pub remote: Remote,
+}
+
+/// Which node is asked, and how its answer is shown.
+#[derive(Args, Clone)]
+pub struct Remote {
+    /// Base URL of a node's internal port
+    #[arg(
+        long,
+        global = true,
+        env = "GATECAST_SERVER",
+        default_value = "http://127.0.0.1:9601"
+    )]
+    pub server: String,
+    /// Admin token of the internal port
+    #[arg(
+        long,
+        global = true,
+        env = "GATECAST_ADMIN_TOKEN",
+        hide_env_values = true,
+        default_value = ""
+    )]
+    pub token: String,
+    /// File that holds the admin token
+    #[arg(long, global = true, env = "GATECAST_ADMIN_TOKEN_FILE")]
+    pub token_file: Option<PathBuf>,
+    /// How answers are shown
+    #[arg(
+        short = 'o',
+        long,
+        global = true,
+        env = "GATECAST_OUTPUT",
+        default_value = "table"
+    )]
+    pub output: Output,
+    /// Makes a repeated write happen once; made up when left out
+    #[arg(long, global = true)]
+    pub idempotency_key: Option<String>,
+    /// Longest wait for an answer, seconds
+    #[arg(long, global = true, default_value_t = 30)]
+    pub timeout: u64,
+}
+
+/// How answers are shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people.
+    Table,
+    /// The answer as it came.
+    Json,
+}
+
+/// The nouns.
+#[derive(Subcommand)]
+pub enum Command {
+    /// Runs a node
+    Serve(Serve),
+    /// Shows and checks the configuration
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Apps and their keys
+    #[command(subcommand)]
+    App(AppCommand),
+    /// Stored grants
+    #[command(subcommand)]
+    Grant(GrantCommand),
+    /// Voids credentials and ends their connections, everywhere, before it returns
+    Revoke(RevokeCommand),
+    /// Users of an app
+    #[command(subcommand)]
+    User(UserCommand),
+    /// The cluster's nodes
+    #[command(subcommand)]
+    Cluster(ClusterCommand),
+    /// Connections
+    #[command(subcommand)]
+    Conn(ConnCommand),
+    /// Channels
+    #[command(subcommand)]
+    Channel(ChannelCommand),
+}
+
+/// A node's configuration: flags over GATECAST_… in the environment over the file over defaults.
+#[derive(Args)]
+pub struct Serve {
+    /// Configuration file (TOML)
+    #[arg(long, env = "GATECAST_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// Its keys.
+    #[command(flatten)]
+    pub flags: Flags,
+}
+
+/// What can be done with the configuration.
+#[derive(Subcommand)]
+pub enum ConfigCommand {
+    /// Prints every key with its meaning and default
+    #[command(visible_alias = "default")]
+    Doc,
+    /// Checks a configuration without starting anything
+    Check(Serve),
+}
+
+/// What can be done with apps.
+#[derive(Subcommand)]
+pub enum AppCommand {
+    /// Makes an app with one key
+    Create {
+        /// Name, for people
+        #[arg(long)]
+        name: Option<String>,
+        /// Id, if it must be a certain one
+        #[arg(long)]
+        id: Option<u64>,
+        /// Dialects it accepts: pusher, ably, pubnub, realtime
+        #[arg(long = "door")]
+        doors: Vec<String>,
+        /// What is open to anyone: pattern=operation,…
+        #[arg(long = "open")]
+        open: Vec<String>,
+        /// Settings: name=value
+        #[arg(long = "set")]
+        settings: Vec<String>,
+    },
+    /// Lists apps
+    List,
+    /// Shows an app, with its credentials in every dialect
+    Show {
+        /// App id
+        app: u64,
+        /// Leave the secrets out
+        #[arg(long)]
+        no_secrets: bool,
+    },
+    /// Changes an app
+    Update {
+        /// App id
+        app: u64,
+        /// Name, for people
+        #[arg(long)]
+        name: Option<String>,
+        /// On or off
+        #[arg(long)]
+        enabled: Option<bool>,
+        /// Dialects, as a whole
+        #[arg(long = "door")]
+        doors: Vec<String>,
+        /// Open rules, as a whole: pattern=operation,…
+        #[arg(long = "open")]
+        open: Vec<String>,
+        /// Settings: name=value, or name= for the default
+        #[arg(long = "set")]
+        settings: Vec<String>,
+    },
+    /// Replaces a key; the old one works until the overlap ends
+    RotateKey {
+        /// App id
+        app: u64,
+        /// Key id
+        key: String,
+        /// How long both keys work, milliseconds
+        #[arg(long, default_value_t = 0)]
+        overlap_ms: u64,
+    },
+    /// Removes an app and everything in it
+    Delete {
+        /// App id
+        app: u64,
+    },
+}
+
+/// Whom a grant is for.
+#[derive(Args)]
+#[group(required = true, multiple = false)]
+pub struct SubjectArgs {
+    /// A user id
+    #[arg(long)]
+    pub user: Option<String>,
+    /// A token or auth key
+    #[arg(long, value_name = "TOKEN")]
+    pub auth_token: Option<String>,
+    /// A key id
+    #[arg(long)]
+    pub key: Option<String>,
+    /// Anyone connected to the app
+    #[arg(long)]
+    pub everyone: bool,
+}
+
+/// What can be done with grants.
+#[derive(Subcommand)]
+pub enum GrantCommand {
+    /// Grants operations on a pattern
+    Set {
+        /// App id
+        app: u64,
+        /// Whom.
+        #[command(flatten)]
+        subject: SubjectArgs,
+        /// Channel pattern: room, *, public-*, main:*, a.*, /regex/, !a-,b-
+        #[arg(long, required = true)]
+        pattern: Vec<String>,
+        /// Operations, comma separated; * = all
+        #[arg(long, value_delimiter = ',', required = true)]
+        can: Vec<String>,
+        /// How long, milliseconds; left out = until deleted
+        #[arg(long)]
+        ttl_ms: Option<u64>,
+        /// The subject has exactly these grants afterwards
+        #[arg(long)]
+        replace: bool,
+    },
+    /// Lists a subject's grants
+    List {
+        /// App id
+        app: u64,
+        /// Whose.
+        #[command(flatten)]
+        subject: SubjectArgs,
+    },
+    /// Deletes a subject's grants
+    Delete {
+        /// App id
+        app: u64,
+        /// Whose.
+        #[command(flatten)]
+        subject: SubjectArgs,
+        /// Which; left out = all
+        #[arg(long)]
+        pattern: Vec<String>,
+    },
+    /// Says whether somebody may do something, and by which rule
+    Explain {
+        /// App id
+        app: u64,
+        /// Who.
+        #[command(flatten)]
+        subject: SubjectArgs,
+        /// On which channel
+        #[arg(long)]
+        channel: String,
+        /// Operations, comma separated
+        #[arg(long, value_delimiter = ',', required = true)]
+        can: Vec<String>,
+    },
+}
+
+/// How far a command waits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum WaitArg {
+    /// Until every node has enforced it or provably stopped serving
+    #[default]
+    All,
+    /// As all, but silent nodes are reported as pending
+    Strict,
+    /// Until it is committed
+    None,
+}
+
+impl WaitArg {
+    /// As `/v1` spells it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::All => "all",
+            Self::Strict => "strict",
+            Self::None => "none",
+        }
+    }
+}
+
+/// What to revoke.
+#[derive(Args)]
+pub struct RevokeCommand {
+    /// App id
+    pub app: u64,
+    /// Kind of target
+    pub kind: TargetKind,
+    /// Its name
+    pub name: String,
+    /// Only credentials issued before this, cluster milliseconds
+    #[arg(long)]
+    pub issued_before_ms: Option<u64>,
+    /// How long clients may still use it while they renew, milliseconds
+    #[arg(long, default_value_t = 0)]
+    pub margin_ms: u64,
+    /// How far to wait
+    #[arg(long, default_value = "all")]
+    pub wait: WaitArg,
+}
+
+/// What a revocation can name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum TargetKind {
+    /// Every credential of a user
+    User,
+    /// One token or auth key
+    Token,
+    /// Every credential carrying a revocation key
+    RevocationKey,
+    /// Every credential naming exactly this channel
+    Channel,
+    /// Everything issued under a key
+    Key,
+}
+
+/// What can be done with users.
+#[derive(Subcommand)]
+pub enum UserCommand {
+    /// Ends a user's connections; they may come back
+    Disconnect {
+        /// App id
+        app: u64,
+        /// User id
+        user: String,
+        /// How far to wait
+        #[arg(long, default_value = "all")]
+        wait: WaitArg,
+    },
+    /// Ends a user's connections and keeps them out
+    Block {
+        /// App id
+        app: u64,
+        /// User id
+        user: String,
+        /// How long, milliseconds; left out = until unblocked
+        #[arg(long)]
+        for_ms: Option<u64>,
+        /// Why, for people
+        #[arg(long, default_value = "")]
+        reason: String,
+        /// How far to wait
+        #[arg(long, default_value = "all")]
+        wait: WaitArg,
+    },
+    /// Lets a user back in
+    Unblock {
+        /// App id
+        app: u64,
+        /// User id
+        user: String,
+    },
+}
+
+/// What can be done with the cluster.
+#[derive(Subcommand)]
+pub enum ClusterCommand {
+    /// Shows the nodes
+    Status,
+    /// Adds a node
+    Add {
+        /// Its number, never used before
+        node: u64,
+        /// Where its peers reach it, host:port
+        peer_addr: String,
+    },
+    /// Removes a node for good
+    Remove {
+        /// Its number
+        node: u64,
+    },
+}
+
+/// What can be done with connections.
+#[derive(Subcommand)]
+pub enum ConnCommand {
+    /// Lists an app's connections on every node
+    List {
+        /// App id
+        app: u64,
+        /// Only of this user
+        #[arg(long)]
+        user: Option<String>,
+        /// At most so many
+        #[arg(long, default_value_t = 100)]
+        limit: u32,
+    },
+}
+
+/// What can be done with channels.
+#[derive(Subcommand)]
+pub enum ChannelCommand {
+    /// Lists an app's occupied channels
+    List {
+        /// App id
+        app: u64,
+        /// Only names that start so
+        #[arg(long, default_value = "")]
+        prefix: String,
+        /// At most so many
+        #[arg(long, default_value_t = 100)]
+        limit: u32,
+    },
+    /// Shows who is in a channel's presence set
+    Members {
+        /// App id
+        app: u64,
+        /// Its name
+        channel: String,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,406 @@
+//! From what was typed to one request of `/v1`. Pure.
+//!
+//! **Must never know:** how requests travel.
+
+use super::arguments::{
+    AppCommand, ChannelCommand, ClusterCommand, ConnCommand, GrantCommand, RevokeCommand,
+    SubjectArgs, TargetKind, UserCommand,
+};
+use super::{Exit, Failure};
+use serde_json::{Map, Value, json};
+
+/// One request, and how its answer is shown.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Request {
+    /// HTTP method.
+    pub method: &'static str,
+    /// Path below the server's base, with its query; parts are encoded.
+    pub path: String,
+    /// Body.
+    pub body: Option<Value>,
+    /// The field of the answer that is a list, and the columns of its table.
+    pub table: Option<(&'static str, &'static [&'static str])>,
+}
+
+impl Request {
+    fn new(method: &'static str, path: impl Into<String>) -> Self {
+        Self {
+            method,
+            path: path.into(),
+            body: None,
+            table: None,
+        }
+    }
+
+    fn body(mut self, body: Value) -> Self {
+        self.body = Some(body);
+        self
+    }
+
+    fn table(mut self, list: &'static str, columns: &'static [&'static str]) -> Self {
+        self.table = Some((list, columns));
+        self
+    }
+}
+
+/// `app …`
+///
+/// # Errors
+/// A usage failure when a pair is malformed.
+pub fn app(command: AppCommand) -> Result<Request, Failure> {
+    Ok(match command {
+        AppCommand::Create {
+            name,
+            id,
+            doors,
+            open,
+            settings,
+        } => {
+            let mut body = Map::new();
+            set(&mut body, "name", name);
+            set(&mut body, "id", id);
+            body.insert("doors".into(), doors.into());
+            body.insert("open".into(), open_rules(&open)?);
+            body.insert("settings".into(), pairs(&settings)?);
+            Request::new("POST", "/v1/apps").body(body.into())
+        }
+        AppCommand::List => Request::new("GET", "/v1/apps?limit=1000")
+            .table("apps", &["id", "name", "enabled", "doors", "revision"]),
+        AppCommand::Show { app, no_secrets } => {
+            Request::new("GET", format!("/v1/apps/{app}?secrets={}", !no_secrets))
+        }
+        AppCommand::Update {
+            app,
+            name,
+            enabled,
+            doors,
+            open,
+            settings,
+        } => {
+            let mut body = Map::new();
+            set(&mut body, "name", name);
+            set(&mut body, "enabled", enabled);
+            set(&mut body, "doors", (!doors.is_empty()).then_some(doors));
+            if !open.is_empty() {
+                body.insert("open".into(), open_rules(&open)?);
+            }
+            body.insert("settings".into(), pairs(&settings)?);
+            Request::new("PATCH", format!("/v1/apps/{app}")).body(body.into())
+        }
+        AppCommand::RotateKey {
+            app,
+            key,
+            overlap_ms,
+        } => {
+            let path = format!("/v1/apps/{app}/keys/{}/rotate", encoded(&key));
+            Request::new("POST", path).body(json!({ "overlap_ms": overlap_ms }))
+        }
+        AppCommand::Delete { app } => Request::new("DELETE", format!("/v1/apps/{app}")),
+    })
+}
+
+/// `grant …`
+///
+/// # Errors
+/// A usage failure when a subject cannot be explained.
+pub fn grant(command: GrantCommand) -> Result<Request, Failure> {
+    Ok(match command {
+        GrantCommand::Set {
+            app,
+            subject,
+            pattern,
+            can,
+            ttl_ms,
+            replace,
+        } => {
+            let line = |pattern: String| {
+                let mut line = Map::new();
+                set(&mut line, "pattern", Some(pattern));
+                set(&mut line, "operations", Some(can.clone()));
+                set(&mut line, "ttl_ms", ttl_ms);
+                Value::from(line)
+            };
+            let lines: Vec<Value> = pattern.into_iter().map(line).collect();
+            let method = if replace { "PUT" } else { "POST" };
+            Request::new(method, format!("/v1/apps/{app}/grants"))
+                .body(json!({ "subject": subject_json(&subject), "grants": lines }))
+        }
+        GrantCommand::List { app, subject } => {
+            let (kind, name) = subject_pair(&subject);
+            let path = format!("/v1/apps/{app}/grants?{kind}={}", encoded(name));
+            Request::new("GET", path).table(
+                "grants",
+                &["pattern", "operations", "expires_ms", "issuer", "revision"],
+            )
+        }
+        GrantCommand::Delete {
+            app,
+            subject,
+            pattern,
+        } => Request::new("DELETE", format!("/v1/apps/{app}/grants"))
+            .body(json!({ "subject": subject_json(&subject), "patterns": pattern })),
+        GrantCommand::Explain {
+            app,
+            subject,
+            channel,
+            can,
+        } => {
+            let mut body = Map::new();
+            set(&mut body, "channel", Some(channel));
+            set(&mut body, "operations", Some(can));
+            let (kind, name) = subject_pair(&subject);
+            if kind != "everyone" {
+                body.insert(kind.into(), name.into());
+            }
+            Request::new("POST", format!("/v1/apps/{app}/explain")).body(body.into())
+        }
+    })
+}
+
+/// `revoke …`
+///
+/// # Errors
+/// None today; kept beside its siblings.
+pub fn revoke(command: RevokeCommand) -> Result<Request, Failure> {
+    let kind = match command.kind {
+        TargetKind::User => "user",
+        TargetKind::Token => "token",
+        TargetKind::RevocationKey => "revocation_key",
+        TargetKind::Channel => "channel",
+        TargetKind::Key => "key",
+    };
+    let mut body = Map::new();
+    body.insert("target".into(), json!({ kind: command.name }));
+    set(&mut body, "issued_before_ms", command.issued_before_ms);
+    set(&mut body, "margin_ms", Some(command.margin_ms));
+    set(&mut body, "wait", Some(command.wait.word()));
+    let path = format!("/v1/apps/{}/revoke", command.app);
+    Ok(Request::new("POST", path).body(body.into()))
+}
+
+/// `user …`
+#[must_use]
+pub fn user(command: UserCommand) -> Request {
+    let path =
+        |app: u64, user: &str, verb: &str| format!("/v1/apps/{app}/users/{}/{verb}", encoded(user));
+    match command {
+        UserCommand::Disconnect { app, user, wait } => {
+            Request::new("POST", path(app, &user, "disconnect"))
+                .body(json!({ "wait": wait.word() }))
+        }
+        UserCommand::Block {
+            app,
+            user,
+            for_ms,
+            reason,
+            wait,
+        } => {
+            let mut body = Map::new();
+            set(&mut body, "for_ms", for_ms);
+            set(&mut body, "reason", Some(reason));
+            set(&mut body, "wait", Some(wait.word()));
+            Request::new("POST", path(app, &user, "block")).body(body.into())
+        }
+        UserCommand::Unblock { app, user } => Request::new("DELETE", path(app, &user, "block")),
+    }
+}
+
+/// `cluster …`
+#[must_use]
+pub fn cluster(command: ClusterCommand) -> Request {
+    match command {
+        ClusterCommand::Status => Request::new("GET", "/v1/cluster").table(
+            "nodes",
+            &[
+                "node",
+                "state",
+                "voter",
+                "epoch",
+                "matched",
+                "peer_addr",
+                "public_url",
+            ],
+        ),
+        ClusterCommand::Add { node, peer_addr } => Request::new("POST", "/v1/cluster/nodes")
+            .body(json!({ "node": node, "peer_addr": peer_addr })),
+        ClusterCommand::Remove { node } => {
+            Request::new("DELETE", format!("/v1/cluster/nodes/{node}"))
+        }
+    }
+}
+
+/// `conn …`
+#[must_use]
+pub fn conn(command: ConnCommand) -> Request {
+    let ConnCommand::List { app, user, limit } = command;
+    let user = user.map(|user| format!("&user={}", encoded(&user)));
+    let path = format!(
+        "/v1/apps/{app}/connections?limit={limit}{}",
+        user.unwrap_or_default()
+    );
+    Request::new("GET", path).table(
+        "connections",
+        &[
+            "id",
+            "node",
+            "user",
+            "dialect",
+            "remote",
+            "subscriptions",
+            "queued_bytes",
+            "since_ms",
+        ],
+    )
+}
+
+/// `channel …`
+#[must_use]
+pub fn channel(command: ChannelCommand) -> Request {
+    match command {
+        ChannelCommand::List { app, prefix, limit } => {
+            let prefix = encoded(&prefix);
+            let path = format!("/v1/apps/{app}/channels?limit={limit}&prefix={prefix}");
+            Request::new("GET", path)
+                .table("channels", &["name", "subscribers", "clients", "members"])
+        }
+        ChannelCommand::Members { app, channel } => {
+            let path = format!("/v1/apps/{app}/channels/{}/members", encoded(&channel));
+            Request::new("GET", path).table("members", &["client", "connection", "node", "data"])
+        }
+    }
+}
+
+fn set(body: &mut Map<String, Value>, name: &str, value: Option<impl Into<Value>>) {
+    if let Some(value) = value {
+        body.insert(name.into(), value.into());
+    }
+}
+
+fn subject_pair(subject: &SubjectArgs) -> (&'static str, &str) {
+    match (&subject.user, &subject.auth_token, &subject.key) {
+        (Some(user), _, _) => ("user", user),
+        (_, Some(token), _) => ("token", token),
+        (_, _, Some(key)) => ("key", key),
+        (None, None, None) => ("everyone", "1"),
+    }
+}
+
+fn subject_json(subject: &SubjectArgs) -> Value {
+    match subject_pair(subject) {
+        ("everyone", _) => "everyone".into(),
+        (kind, name) => json!({ kind: name }),
+    }
+}
+
+/// `pattern=operation,…`; the last `=` parts them, since patterns may contain one.
+fn open_rules(rules: &[String]) -> Result<Value, Failure> {
+    let rule = |text: &String| match text.rsplit_once('=') {
+        Some((pattern, operations)) => {
+            let operations: Vec<&str> = operations.split(',').collect();
+            Ok(json!({ "pattern": pattern, "operations": operations }))
+        }
+        None => {
+            let message = format!("--open {text}: write pattern=operation,…");
+            Err(Failure::new(Exit::Usage, message))
+        }
+    };
+    rules.iter().map(rule).collect()
+}
+
+/// `name=value`: true, false and numbers are what they look like; nothing = back to the default.
+fn pairs(settings: &[String]) -> Result<Value, Failure> {
+    let mut map = Map::new();
+    for text in settings {
+        let Some((name, value)) = text.split_once('=') else {
+            let message = format!("--set {text}: write name=value");
+            return Err(Failure::new(Exit::Usage, message));
+        };
+        let value = match value {
+            "" => Value::Null,
+            text => serde_json::from_str::<Value>(text)
+                .ok()
+                .filter(|value| value.is_boolean() || value.is_u64())
+                .unwrap_or_else(|| text.into()),
+        };
+        map.insert(name.into(), value);
+    }
+    Ok(map.into())
+}
+
+/// One part of a path or query: everything but unreserved characters is escaped.
+fn encoded(text: &str) -> String {
+    let escape = |byte: u8| match byte {
+        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'~' => {
+            char::from(byte).to_string()
+        }
+        b'.' if text != "." && text != ".." => ".".to_owned(),
+        other => format!("%{other:02X}"),
+    };
+    text.bytes().map(escape).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::super::arguments::{Cli, Command};
+    use super::*;
+    use clap::Parser as _;
+
+    fn typed(line: &str) -> Request {
+        let arguments = std::iter::once("gatecast").chain(line.split(' '));
+        let cli = Cli::try_parse_from(arguments).ok().unwrap();
+        match cli.command {
+            Command::App(command) => app(command).unwrap(),
+            Command::Grant(command) => grant(command).unwrap(),
+            Command::Revoke(command) => revoke(command).unwrap(),
+            Command::User(command) => user(command),
+            Command::Cluster(command) => cluster(command),
+            Command::Conn(command) => conn(command),
+            Command::Channel(command) => channel(command),
+            Command::Serve(_) | Command::Config(_) => unreachable!("not a request"),
+        }
+    }
+
+    #[test]
+    fn what_is_typed_becomes_one_request() {
+        let create = typed(
+            "app create --name demo --door pusher --open public-*=subscribe,history --set client_events=true --set history_ms=5",
+        );
+        assert_eq!((create.method, &*create.path), ("POST", "/v1/apps"));
+        let expected = json!({
+            "name": "demo", "doors": ["pusher"],
+            "open": [{"pattern": "public-*", "operations": ["subscribe", "history"]}],
+            "settings": {"client_events": true, "history_ms": 5},
+        });
+        assert_eq!(create.body, Some(expected));
+        let set = typed(
+            "grant set 7 --user ana --pattern private-room --can subscribe,publish --ttl-ms 60000",
+        );
+        let expected = json!({
+            "subject": {"user": "ana"},
+            "grants": [{"pattern": "private-room", "operations": ["subscribe", "publish"], "ttl_ms": 60000}],
+        });
+        assert_eq!((set.method, set.body), ("POST", Some(expected)));
+        let revoke = typed("revoke 7 revocation-key k1 --margin-ms 5 --wait strict");
+        let expected =
+            json!({"target": {"revocation_key": "k1"}, "margin_ms": 5, "wait": "strict"});
+        assert_eq!(revoke.body, Some(expected));
+        assert_eq!(
+            typed("user unblock 7 a/b").path,
+            "/v1/apps/7/users/a%2Fb/block"
+        );
+        assert_eq!(
+            typed("grant list 7 --everyone").path,
+            "/v1/apps/7/grants?everyone=1"
+        );
+        assert_eq!(typed("cluster remove 3").method, "DELETE");
+    }
+
+    #[test]
+    fn a_subject_is_named_exactly_once() {
+        let parse = |line: &str| Cli::try_parse_from(line.split(' ')).is_ok();
+        assert!(parse("gatecast grant list 7 --user ana"));
+        assert!(!parse("gatecast grant list 7"));
+        assert!(!parse("gatecast grant list 7 --user ana --key k"));
+    }
+}

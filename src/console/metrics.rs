@@ -1,0 +1,98 @@
+//! Metrics for Prometheus: what others registered, and what the access plane says of itself at the moment.
+//!
+//! **Must never know:** users, channels, keys, tokens: as labels they would grow without bound and tell too much.
+//! **Why gauges are read when asked:** a background task that copies numbers would show old ones as new.
+
+use crate::core::authority::{Authority, Freshness};
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+use std::sync::atomic::AtomicU64;
+
+/// The registry and the gauges that are set when they are read.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    fresh: Gauge,
+    view_age: Gauge<f64, AtomicU64>,
+    term: Gauge,
+    leading: Gauge,
+    applied: Gauge,
+    enforced: Gauge,
+    members: Gauge,
+    apps: Gauge,
+    grants: Gauge,
+}
+
+impl Metrics {
+    /// With whatever else the process counts.
+    pub fn new(others: impl FnOnce(&mut Registry)) -> Self {
+        let mut registry = Registry::with_prefix("gatecast");
+        let mut gauge = |name: &str, help: &str| {
+            let gauge = Gauge::default();
+            registry.register(name, help, gauge.clone());
+            gauge
+        };
+        let fresh = gauge("view_fresh", "1 while this node may serve protected data");
+        let term = gauge("raft_term", "Consensus term");
+        let leading = gauge("raft_leader", "1 while this node believes that it leads");
+        let applied = gauge("raft_applied_index", "Last applied log index");
+        let enforced = gauge(
+            "enforced_index",
+            "Last log index carried out on connections",
+        );
+        let members = gauge("members", "Nodes in the member list");
+        let apps = gauge("apps", "Apps");
+        let grants = gauge("grants", "Stored grants");
+        let view_age = Gauge::default();
+        let help = "Age of the proof that this node's view is current; -1 = never proven";
+        registry.register("view_age_seconds", help, view_age.clone());
+        others(&mut registry);
+        Self {
+            registry,
+            fresh,
+            view_age,
+            term,
+            leading,
+            applied,
+            enforced,
+            members,
+            apps,
+            grants,
+        }
+    }
+
+    /// Everything, as text.
+    ///
+    /// # Errors
+    /// When formatting fails.
+    pub fn text(&self, authority: &Authority) -> Result<String, std::fmt::Error> {
+        self.read(authority);
+        let mut text = String::new();
+        encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+
+    fn read(&self, authority: &Authority) {
+        let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+        let size = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+        let (fresh, age) = match authority.freshness() {
+            Freshness::Fresh(age) => (1, age.as_secs_f64()),
+            Freshness::Stale(age) => (0, age.as_secs_f64()),
+            Freshness::Never => (0, -1.0),
+        };
+        self.fresh.set(fresh);
+        self.view_age.set(age);
+        let view = authority.view();
+        self.members.set(size(view.members.len()));
+        self.apps.set(size(view.apps.len()));
+        self.grants.set(size(view.grants.len()));
+        if let Some(status) = authority.status() {
+            self.term.set(number(status.term));
+            self.leading
+                .set(i64::from(status.leader == Some(status.node)));
+            self.applied.set(number(status.applied));
+            self.enforced.set(number(status.enforced));
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! Whether this node should be sent traffic, and if not, why.
+//!
+//! **Must never know:** who asks.
+
+use crate::core::authority::{Authority, Freshness, MemberState};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+/// Where this process is in its life. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct Life(Arc<AtomicU8>);
+
+const OPEN: u8 = 1;
+const DRAINING: u8 = 2;
+
+impl Life {
+    /// The client doors are open.
+    pub fn open(&self) {
+        self.0.store(OPEN, Ordering::Release);
+    }
+
+    /// The process is on its way out.
+    pub fn drain(&self) {
+        self.0.store(DRAINING, Ordering::Release);
+    }
+
+    fn reason(&self) -> Option<&'static str> {
+        match self.0.load(Ordering::Acquire) {
+            OPEN => None,
+            DRAINING => Some("draining: this node is going down in order"),
+            _starting => Some("starting: the client doors are not open yet"),
+        }
+    }
+}
+
+/// Everything that speaks against sending traffic here; empty = ready.
+#[must_use]
+pub fn reasons(authority: &Authority, life: &Life) -> Vec<String> {
+    let mut reasons: Vec<String> = life.reason().map(str::to_owned).into_iter().collect();
+    match authority.freshness() {
+        Freshness::Fresh(_) => {}
+        Freshness::Stale(age) => reasons.push(format!(
+            "stale: no majority has confirmed this node's view for {} ms",
+            age.as_millis()
+        )),
+        Freshness::Never => {
+            reasons.push("stale: no majority has confirmed this node's view yet".into())
+        }
+    }
+    if let Some(status) = authority.status() {
+        let own = status.nodes.iter().find(|node| node.node == status.node);
+        match own
+            .and_then(|node| node.member.as_ref())
+            .map(|member| member.state)
+        {
+            Some(MemberState::Up) => {}
+            Some(MemberState::Down) => {
+                reasons.push("down: the cluster has given this node up".into())
+            }
+            Some(MemberState::Draining) => reasons.push("draining: asked to leave".into()),
+            None => reasons.push("joining: not in the member list yet".into()),
+        }
+    }
+    reasons
+}

@@ -1,0 +1,208 @@
+//! Judging: one question to the access machine becomes a [`Pass`] with the time it has to be asked again.
+//!
+//! **Must never know:** who asked over which transport, what happens with the answer.
+//! **Why expiry is taken conservatively:** an operation may be allowed by several rules and the machine names
+//! one; the pass ends with the earliest thing that may end it, and is simply asked again then.
+
+use crate::core::limits::Setting;
+
+use super::{
+    AppId, Ask, Authority, Decision, Millis, Operations, Pass, Principal, Proof, Question, Reason,
+    Refusal, Rule, State,
+};
+
+/// Whether a newer view of the access state could turn this refusal into a yes.
+fn may_change(reason: &Reason) -> bool {
+    match reason {
+        Reason::NoSuchApp(_)
+        | Reason::AppDisabled
+        | Reason::NoSuchKey(_)
+        | Reason::KeyDisabled(_)
+        | Reason::Blocked { .. }
+        | Reason::BeyondKey(_)
+        | Reason::NotGranted(_) => true,
+        Reason::Expired { .. } | Reason::Revoked { .. } => false,
+    }
+}
+
+/// What is told when a refusal could not be confirmed on a fresh view.
+const UNCONFIRMED: Refusal = Refusal::Unavailable("the access view could not be confirmed");
+/// What is told when the lease is over.
+const NOT_SERVING: Refusal = Refusal::Unavailable("this node may not serve now");
+
+impl Authority {
+    /// An app's value of a limit; its default for an app that is not known.
+    #[must_use]
+    pub fn limit(&self, app: AppId, limit: &Setting) -> u64 {
+        let view = self.view();
+        view.apps
+            .get(&app)
+            .map_or(limit.default, |app| limit.of(app))
+    }
+
+    /// Decides on the current view, without waiting. For sessions and for re-asking.
+    ///
+    /// # Errors
+    /// The reason of the refusal.
+    pub fn decide(
+        &self,
+        principal: &Principal,
+        proof: Option<&Proof>,
+        ask: Ask<'_>,
+    ) -> Result<Pass, Reason> {
+        let view = self.view();
+        let now_ms = self.now().cluster_ms;
+        let standing = standing_until(&view, principal, proof, now_ms);
+        let rule = |operations| {
+            let question = Question {
+                principal,
+                proof,
+                resource: ask.resource,
+                name: ask.name,
+                operations,
+                now_ms,
+            };
+            match self.judge(&view, &question) {
+                Decision::Allow(rule) => Ok(rule_until(&rule, principal, proof, now_ms)),
+                Decision::Deny(reason) => Err(reason),
+            }
+        };
+        let mut until_ms = earliest(standing, rule(ask.needs)?);
+        let mut operations = ask.needs;
+        // One rule is named per answer, so several operations are asked one by one for the time they end.
+        if ask.needs.0.count_ones() > 1 {
+            for bit in bits(ask.needs) {
+                until_ms = earliest(until_ms, rule(bit)?);
+            }
+        }
+        for bit in bits(ask.wants) {
+            if operations.contains(bit) {
+                continue;
+            }
+            if let Ok(end) = rule(bit) {
+                operations = operations | bit;
+                until_ms = earliest(until_ms, end);
+            }
+        }
+        Ok(Pass {
+            operations,
+            until_ms,
+        })
+    }
+
+    /// As [`Self::decide`], but a refusal is final only on a fresh view: a node that may be behind catches up
+    /// first (one shared, rate-limited read index). Refuses with `Unavailable` while this node may not serve.
+    ///
+    /// # Errors
+    /// [`Refusal::Denied`] with the reason, or [`Refusal::Unavailable`].
+    pub async fn authorize(
+        &self,
+        principal: &Principal,
+        proof: Option<&Proof>,
+        ask: Ask<'_>,
+    ) -> Result<Pass, Refusal> {
+        if let Some(answer) = self.settle(self.decide(principal, proof, ask)) {
+            return answer;
+        }
+        self.catch_up().await.map_err(|_| UNCONFIRMED)?;
+        if !self.serving() {
+            return Err(NOT_SERVING);
+        }
+        self.decide(principal, proof, ask).map_err(Refusal::Denied)
+    }
+
+    /// The answer that needs no waiting: a yes, a no that no newer view can change, or that this node may not
+    /// serve. `None` = [`Self::authorize`] has to catch up first.
+    #[must_use]
+    pub fn settle(&self, decision: Result<Pass, Reason>) -> Option<Result<Pass, Refusal>> {
+        if !self.serving() {
+            return Some(Err(NOT_SERVING));
+        }
+        match decision {
+            Ok(pass) => Some(Ok(pass)),
+            Err(reason) if !may_change(&reason) => Some(Err(Refusal::Denied(reason))),
+            Err(_) => None,
+        }
+    }
+
+    /// Whether the principal may be taken on now, without waiting; `None` as with [`Self::settle`].
+    #[must_use]
+    pub fn admits(&self, principal: &Principal) -> Option<Result<(), Refusal>> {
+        if !self.serving() {
+            return Some(Err(NOT_SERVING));
+        }
+        match self.objection(principal) {
+            None => Some(Ok(())),
+            Some(reason) if !may_change(&reason) => Some(Err(Refusal::Denied(reason))),
+            Some(_) => None,
+        }
+    }
+
+    /// As [`Self::admits`], catching up before a refusal that a newer view could change.
+    ///
+    /// # Errors
+    /// [`Refusal::Denied`] with the reason, or [`Refusal::Unavailable`].
+    pub async fn admit(&self, principal: &Principal) -> Result<(), Refusal> {
+        if let Some(answer) = self.admits(principal) {
+            return answer;
+        }
+        self.catch_up().await.map_err(|_| UNCONFIRMED)?;
+        if !self.serving() {
+            return Err(NOT_SERVING);
+        }
+        self.objection(principal)
+            .map_or(Ok(()), |reason| Err(Refusal::Denied(reason)))
+    }
+}
+
+fn bits(operations: Operations) -> impl Iterator<Item = Operations> {
+    Operations::NAMES
+        .into_iter()
+        .map(|(_, bit)| bit)
+        .filter(move |bit| operations.contains(*bit))
+}
+
+fn earliest(one: Option<Millis>, other: Option<Millis>) -> Option<Millis> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (end, None) | (None, end) => end,
+    }
+}
+
+/// When the identity itself ends: its own expiry, and the ends of the keys it hangs on. What has ended already
+/// cannot be why it was allowed.
+fn standing_until(
+    state: &State,
+    principal: &Principal,
+    proof: Option<&Proof>,
+    now_ms: Millis,
+) -> Option<Millis> {
+    let proof_keys = [principal.proof.as_ref(), proof];
+    let keys = proof_keys.into_iter().flatten().map(|proof| &proof.key);
+    principal
+        .key
+        .iter()
+        .chain(keys)
+        .filter_map(|id| state.keys.get(id).and_then(|key| key.expires_ms))
+        .chain(principal.expires_ms)
+        .filter(|end| *end > now_ms)
+        .min()
+}
+
+/// When the rule that allowed it ends.
+fn rule_until(
+    rule: &Rule,
+    principal: &Principal,
+    proof: Option<&Proof>,
+    now_ms: Millis,
+) -> Option<Millis> {
+    match rule {
+        Rule::Open(_) => None,
+        Rule::Grant { expires_ms, .. } => *expires_ms,
+        Rule::Proof { .. } => {
+            let proofs = [principal.proof.as_ref(), proof].into_iter().flatten();
+            let ends = proofs.filter_map(|proof| proof.expires_ms);
+            ends.filter(|end| *end > now_ms).min()
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! The operator's side of the door: who is in the cluster, how fresh this node is, why a decision fell.
+//!
+//! **Must never know:** who the operator is or how the question arrived.
+//! **Why not in the door itself:** sessions never need any of this; a smaller door is easier to trust.
+
+use super::{
+    Ask, Authority, ClusterStatus, Decision, Freshness, NodeId, Operations, Pass, Principal, Proof,
+    Question, Source, Text,
+};
+
+pub use gatecast_cluster::access::Member;
+pub use gatecast_cluster::{JoinError, NodeStatus};
+
+impl Authority {
+    /// This node; 0 over a fixed state.
+    #[must_use]
+    pub fn node(&self) -> NodeId {
+        match &self.source {
+            Source::Cluster(cluster) => cluster.node(),
+            Source::Fixed { .. } => NodeId(0),
+        }
+    }
+
+    /// How fresh this node's view provably is.
+    #[must_use]
+    pub fn freshness(&self) -> Freshness {
+        match &self.source {
+            Source::Cluster(cluster) => cluster.freshness(),
+            Source::Fixed { .. } => Freshness::Fresh(std::time::Duration::ZERO),
+        }
+    }
+
+    /// The cluster as this node sees it; none over a fixed state.
+    #[must_use]
+    pub fn status(&self) -> Option<ClusterStatus> {
+        match &self.source {
+            Source::Cluster(cluster) => Some(cluster.status()),
+            Source::Fixed { .. } => None,
+        }
+    }
+
+    /// Adds a node to the cluster.
+    ///
+    /// # Errors
+    /// See [`JoinError`].
+    pub async fn add_node(&self, node: NodeId, peer_addr: Text) -> Result<(), JoinError> {
+        match &self.source {
+            Source::Cluster(cluster) => cluster.add_node(node, peer_addr).await,
+            Source::Fixed { .. } => Err(JoinError::Refused("a fixed state has no nodes".into())),
+        }
+    }
+
+    /// Removes a node from the cluster.
+    ///
+    /// # Errors
+    /// See [`JoinError`].
+    pub async fn remove_node(&self, node: NodeId) -> Result<(), JoinError> {
+        match &self.source {
+            Source::Cluster(cluster) => cluster.remove_node(node).await,
+            Source::Fixed { .. } => Err(JoinError::Refused("a fixed state has no nodes".into())),
+        }
+    }
+
+    /// As [`Authority::decide`], with the rule that allowed it.
+    #[must_use]
+    pub fn explain(&self, principal: &Principal, proof: Option<&Proof>, ask: Ask<'_>) -> Decision {
+        let question = Question {
+            principal,
+            proof,
+            resource: ask.resource,
+            name: ask.name,
+            operations: ask.needs,
+            now_ms: self.now().cluster_ms,
+        };
+        self.judge(&self.view(), &question)
+    }
+
+    /// The pass of the cluster's operator, who is above every app's rules. Only the internal port may ask.
+    #[must_use]
+    pub fn operator_pass(&self, operations: Operations) -> Pass {
+        Pass {
+            operations,
+            until_ms: None,
+        }
+    }
+}

@@ -1,0 +1,477 @@
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic
+)]
+use super::super::{FromPeer, Join, Leave, PresenceTo, PublishTo, Read};
+use super::*;
+use crate::core::authority::Pass;
+use crate::core::connection::{Frame, NewMember, PresenceRequest, Start, Subscribe};
+use crate::core::delivery::encoding::{Encoder, Encoding, EncodingId, Encodings};
+use crate::core::ids::{AppId, ConnectionId, NodeId};
+use crate::core::message::{ContentKind, Draft};
+use crate::core::nodes::Members;
+use bytes::Bytes;
+use std::sync::Mutex;
+use tokio::sync::mpsc;
+
+/// Encodes to "{seq}:{data}" or "{action}:{client}:{edge}".
+struct Plain;
+
+impl Encoder for Plain {
+    fn encode(&self, _channel: &ChannelKey, broadcast: &Broadcast) -> Option<Frame> {
+        let text = match broadcast {
+            Broadcast::Message(one) => {
+                let data = String::from_utf8_lossy(&one.draft.data).into_owned();
+                format!("{}:{data}", one.position.seq)
+            }
+            Broadcast::Presence(one) => {
+                let (action, client) = (one.action, &one.member.client);
+                format!("{action:?}:{client}:{}", one.edge)
+            }
+            Broadcast::Count(count) => format!("count:{count}"),
+        };
+        Some(Frame::Text(text.into()))
+    }
+}
+
+fn encodings() -> Arc<Encodings> {
+    let mut encodings = Encodings::default();
+    encodings.add(Encoding {
+        encoder: Box::new(Plain),
+        framing: |frame| match frame {
+            Frame::Text(text) => text.into_bytes(),
+            Frame::Binary(bytes) => bytes,
+        },
+    });
+    Arc::new(encodings)
+}
+
+/// Channels of several nodes in one process; a link is a mailbox. A node that is taken out is dead.
+#[derive(Default)]
+struct Net {
+    nodes: Mutex<HashMap<NodeId, Channels>>,
+}
+
+struct Port {
+    from: NodeId,
+    net: Arc<Net>,
+}
+
+impl super::super::PeerPort for Port {
+    fn send(&self, to: NodeId, key: &Arc<ChannelKey>, wire: &Wire) -> bool {
+        let nodes = self.net.nodes.lock().unwrap();
+        let Some(channels) = nodes.get(&to).filter(|_| nodes.contains_key(&self.from)) else {
+            return false;
+        };
+        let message = FromPeer {
+            from: self.from,
+            wire: wire.clone(),
+        };
+        channels.get(key).do_send(message);
+        true
+    }
+}
+
+fn members(ids: &[u64], revision: u64) -> Members {
+    Members {
+        live: ids.iter().map(|id| (NodeId(*id), 1)).collect(),
+        draining: Vec::new(),
+        revision,
+    }
+}
+
+fn net(ids: &[u64]) -> (Arc<Net>, HashMap<u64, Channels>) {
+    let net = Arc::new(Net::default());
+    let start = |id: &u64| {
+        let channels = Channels::build(NodeId(*id), encodings(), None, &[]);
+        let port = Port {
+            from: NodeId(*id),
+            net: net.clone(),
+        };
+        channels.connect(Arc::new(port));
+        channels.set_members(members(ids, 1));
+        let mut nodes = net.nodes.lock().unwrap();
+        nodes.insert(NodeId(*id), channels.clone());
+        (*id, channels)
+    };
+    let channels = ids.iter().map(start).collect();
+    (net, channels)
+}
+
+type Tapped = (Addr<Relay>, ToRelay);
+
+thread_local! {
+    static TAP: std::cell::RefCell<Option<mpsc::UnboundedSender<Tapped>>> = const { std::cell::RefCell::new(None) };
+}
+
+/// What channels on this thread say to relays goes to the test, if there is one listening.
+pub(super) fn tapped(relay: &Addr<Relay>, message: ToRelay) -> Option<ToRelay> {
+    TAP.with_borrow(|tap| match tap {
+        Some(tap) => {
+            tap.send((relay.clone(), message)).unwrap();
+            None
+        }
+        None => Some(message),
+    })
+}
+
+/// What the relays of all clients were told: text per relay.
+struct World {
+    tap: mpsc::UnboundedReceiver<Tapped>,
+    seen: HashMap<Addr<Relay>, Vec<String>>,
+    answers: HashMap<Addr<Relay>, Subscribed>,
+}
+
+impl World {
+    fn new() -> Self {
+        let (to, tap) = mpsc::unbounded_channel();
+        TAP.set(Some(to));
+        Self {
+            tap,
+            seen: HashMap::new(),
+            answers: HashMap::new(),
+        }
+    }
+
+    /// Waits until what that client's relay was told is exactly this.
+    async fn expect(&mut self, client: &Client, wanted: &[&str]) {
+        let relay = &client.subscriber.relay;
+        let wait = async {
+            while self.seen.get(relay).map_or(0, Vec::len) < wanted.len() {
+                self.take().await;
+            }
+        };
+        let in_time = tokio::time::timeout(Duration::from_secs(10), wait).await;
+        let got = self.seen.get(relay).cloned().unwrap_or_default();
+        assert!(in_time.is_ok(), "wanted {wanted:?}, got {got:?}");
+        assert_eq!(got, wanted);
+    }
+
+    async fn take(&mut self) {
+        let (relay, message) = self.tap.recv().await.unwrap();
+        let told = self.seen.entry(relay.clone()).or_default();
+        match message {
+            ToRelay::Attach(attach) => {
+                told.push("attach".into());
+                self.answers.insert(relay, *attach.subscribed);
+            }
+            ToRelay::Detach(_) => told.push("detach".into()),
+            ToRelay::Deliver(deliver) => {
+                let (_, bytes) = &deliver.frames[0];
+                told.push(String::from_utf8(bytes.to_vec()).unwrap());
+            }
+        }
+    }
+}
+
+struct Ear(mpsc::UnboundedSender<Event>);
+impl Actor for Ear {
+    type Context = Context<Self>;
+}
+impl Handler<Tell> for Ear {
+    type Result = ();
+    fn handle(&mut self, message: Tell, _: &mut Context<Self>) {
+        let _ = self.0.send(message.0);
+    }
+}
+
+/// A connection with a relay of its own.
+struct Client {
+    subscriber: Subscriber,
+    told: mpsc::UnboundedReceiver<Event>,
+}
+
+impl Client {
+    fn new(n: u64) -> Self {
+        let (to, told) = mpsc::unbounded_channel();
+        let subscriber = Subscriber {
+            connection: ConnectionId(n, n),
+            tell: Ear(to).start().recipient(),
+            relay: Relay::default().start(),
+            worker: u16::try_from(n).unwrap(),
+            encoding: EncodingId(0),
+        };
+        Self { subscriber, told }
+    }
+
+    fn join(&self, at: &Channels, key: &Arc<ChannelKey>, member: Option<&str>) {
+        let member = member.map(|client| NewMember {
+            client: client.into(),
+            data: Bytes::new(),
+        });
+        at.get(key).do_send(Join {
+            subscriber: self.subscriber.clone(),
+            request: Box::new(Subscribe {
+                channel: key.clone(),
+                needs: Operations::SUBSCRIBE,
+                wants: Operations::NONE,
+                proof: None,
+                start: Start::Rewind { count: 10 },
+                member,
+                with_members: true,
+                delivery: DeliveryMode::Shared,
+                echo: true,
+                tag: 1,
+            }),
+            pass: Pass::unchecked(),
+        });
+    }
+}
+
+fn draft(data: &str) -> Draft {
+    Draft {
+        id: None,
+        name: "n".into(),
+        data: Bytes::copy_from_slice(data.as_bytes()),
+        kind: ContentKind::Text,
+        meta: None,
+        client: None,
+        connection: None,
+        except: None,
+        store: true,
+        retain_ms: None,
+        tag: None,
+    }
+}
+
+async fn publish(at: &Channels, key: &Arc<ChannelKey>, data: &str) -> Result<Receipt, Refusal> {
+    let (to, answer) = oneshot::channel();
+    at.get(key).do_send(PublishTo {
+        draft: draft(data),
+        pass: Pass::unchecked(),
+        reply: ReplyTo::Once(to),
+    });
+    answer.await.unwrap()
+}
+
+async fn read_members(at: &Channels, key: &Arc<ChannelKey>) -> Vec<String> {
+    let (to, answer) = oneshot::channel();
+    at.get(key).do_send(Read::Members(to));
+    let members = answer.await.unwrap().unwrap();
+    members.iter().map(|one| one.client.to_string()).collect()
+}
+
+#[actix::test]
+async fn a_node_alone_joins_publishes_and_remembers() {
+    let mut world = World::new();
+    let channels = Channels::new(encodings(), &[]);
+    let key = ChannelKey::channel(AppId(1), "room");
+    let first = publish(&channels, &key, "early").await.unwrap();
+    assert_eq!(first.position.seq, 1);
+    let (ana, mut bob) = (Client::new(1), Client::new(2));
+    ana.join(&channels, &key, Some("ana"));
+    world.expect(&ana, &["attach"]).await;
+    let subscribed = &world.answers[&ana.subscriber.relay];
+    assert_eq!(subscribed.position, first.position);
+    assert_eq!(subscribed.backlog.len(), 1);
+    assert_eq!(subscribed.members.as_ref().unwrap().len(), 1);
+    bob.join(&channels, &key, Some("bob"));
+    let second = publish(&channels, &key, "hi").await.unwrap();
+    assert!(second.timetoken > first.timetoken);
+    world.expect(&bob, &["attach", "2:hi"]).await;
+    world
+        .expect(&ana, &["attach", "Enter:bob:true", "2:hi"])
+        .await;
+    bob.join(&channels, &key, None);
+    assert!(matches!(
+        bob.told.recv().await,
+        Some(Event::SubscribeRefused {
+            refusal: Refusal::AlreadySubscribed,
+            ..
+        })
+    ));
+    let (connection, gone) = (bob.subscriber.connection, true);
+    channels.get(&key).do_send(Leave { connection, gone });
+    world.expect(&bob, &["attach", "2:hi", "detach"]).await;
+    let all = ["attach", "Enter:bob:true", "2:hi", "Timeout:bob:true"];
+    world.expect(&ana, &all).await;
+    assert_eq!(read_members(&channels, &key).await, ["ana"]);
+    let occupied = channels.occupied_here(AppId(1), "ro", 9);
+    assert_eq!(occupied[0].1.subscribers, 1);
+}
+
+/// Home, backup, and the third of three nodes.
+fn roles(key: &Arc<ChannelKey>) -> (u64, u64, u64) {
+    let place = members(&[1, 2, 3], 1).place(key).unwrap();
+    let (home, backup) = (place.home.0, place.backup.unwrap().0);
+    (home, backup, 6 - home - backup)
+}
+
+#[actix::test]
+async fn three_nodes_deliver_everything_once_in_one_order() {
+    let mut world = World::new();
+    let (_net, nodes) = net(&[1, 2, 3]);
+    let key = ChannelKey::channel(AppId(1), "room");
+    let clients: Vec<Client> = (1..=3).map(Client::new).collect();
+    for (n, client) in (1..=3).zip(&clients) {
+        client.join(&nodes[&n], &key, None);
+        world.expect(client, &["attach"]).await;
+    }
+    for round in 0..10 {
+        let sent = (1..=3).map(|n| publish(&nodes[&n], &key, "x"));
+        let receipts = futures_util::future::join_all(sent).await;
+        assert_eq!(
+            receipts.iter().filter(|one| one.is_ok()).count(),
+            3,
+            "round {round}"
+        );
+    }
+    let wanted: Vec<String> = (1..=30).map(|seq| format!("{seq}:x")).collect();
+    let wanted: Vec<&str> = ["attach"]
+        .into_iter()
+        .chain(wanted.iter().map(String::as_str))
+        .collect();
+    for client in &clients {
+        world.expect(client, &wanted).await;
+    }
+}
+
+#[actix::test]
+async fn a_dead_home_costs_its_own_members_and_nothing_else() {
+    let mut world = World::new();
+    let (net, nodes) = net(&[1, 2, 3]);
+    let key = ChannelKey::channel(AppId(1), "room");
+    let (home, backup, other) = roles(&key);
+    let (ana, bob, eve) = (Client::new(1), Client::new(2), Client::new(3));
+    ana.join(&nodes[&backup], &key, Some("ana"));
+    world.expect(&ana, &["attach"]).await;
+    bob.join(&nodes[&other], &key, Some("bob"));
+    world.expect(&bob, &["attach"]).await;
+    eve.join(&nodes[&home], &key, Some("eve"));
+    world.expect(&eve, &["attach"]).await;
+    let before = publish(&nodes[&other], &key, "one").await.unwrap();
+    world
+        .expect(&bob, &["attach", "Enter:eve:true", "1:one"])
+        .await;
+
+    net.nodes.lock().unwrap().remove(&NodeId(home));
+    for node in [other, backup] {
+        nodes[&node].set_members(members(&[backup.min(other), backup.max(other)], 2));
+    }
+    let after = publish(&nodes[&other], &key, "two").await.unwrap();
+    assert_eq!(after.position.epoch, before.position.epoch);
+    assert_eq!(after.position.seq, 2);
+    let told = [
+        "attach",
+        "Enter:eve:true",
+        "1:one",
+        "Timeout:eve:true",
+        "2:two",
+    ];
+    world.expect(&bob, &told).await;
+    let told = [
+        "attach",
+        "Enter:bob:true",
+        "Enter:eve:true",
+        "1:one",
+        "Timeout:eve:true",
+        "2:two",
+    ];
+    world.expect(&ana, &told).await;
+    assert_eq!(read_members(&nodes[&other], &key).await, ["ana", "bob"]);
+}
+
+#[actix::test]
+async fn presence_is_answered_and_the_next_page_of_history_follows() {
+    let mut world = World::new();
+    let (_net, nodes) = net(&[1, 2, 3]);
+    let key = ChannelKey::channel(AppId(1), "room");
+    let (_, _, other) = roles(&key);
+    let at = &nodes[&other];
+    let mut ana = Client::new(1);
+    ana.join(at, &key, None);
+    world.expect(&ana, &["attach"]).await;
+    at.get(&key).do_send(PresenceTo {
+        connection: ana.subscriber.connection,
+        request: Box::new(PresenceRequest {
+            channel: key.clone(),
+            member: Some(NewMember {
+                client: "ana".into(),
+                data: Bytes::new(),
+            }),
+            client: "ana".into(),
+            proof: None,
+            tag: 7,
+        }),
+        pass: Pass::unchecked(),
+        tell: ana.subscriber.tell.clone(),
+    });
+    let done = ana.told.recv().await;
+    assert!(matches!(
+        done,
+        Some(Event::PresenceDone {
+            tag: 7,
+            refusal: None,
+            ..
+        })
+    ));
+    // Its own entry is told to it as to everyone.
+    world.expect(&ana, &["attach", "Enter:ana:true"]).await;
+    for text in ["a", "b", "c"] {
+        publish(at, &key, text).await.unwrap();
+    }
+    let page = |after, backwards| crate::core::connection::HistoryPage {
+        after,
+        until: u64::MAX,
+        limit: 2,
+        backwards,
+    };
+    let read = async |page| {
+        let (to, answer) = oneshot::channel();
+        at.get(&key).do_send(Read::History(page, to));
+        answer.await.unwrap().unwrap()
+    };
+    let seqs = |page: &[Arc<Publication>]| -> Vec<u64> {
+        page.iter().map(|one| one.position.seq).collect()
+    };
+    let first = read(page(0, false)).await;
+    assert_eq!(seqs(&first), [1, 2]);
+    assert_eq!(seqs(&read(page(first[1].timetoken, false)).await), [3]);
+    assert_eq!(seqs(&read(page(0, true)).await), [3, 2]);
+}
+
+#[actix::test]
+async fn what_comes_to_a_stopped_channel_reaches_its_successor() {
+    let _world = World::new();
+    let channels = Channels::new(encodings(), &[]);
+    let key = ChannelKey::channel(AppId(1), "room");
+    let old = channels.get(&key);
+    assert!(old.send(Stop).await.is_ok());
+    assert_eq!(channels.count(), 0);
+    let (to, answer) = oneshot::channel();
+    old.do_send(PublishTo {
+        draft: draft("late"),
+        pass: Pass::unchecked(),
+        reply: ReplyTo::Once(to),
+    });
+    assert_eq!(answer.await.unwrap().unwrap().position.seq, 1);
+    assert_eq!(channels.count(), 1);
+    assert_ne!(channels.get(&key), old);
+}
+
+/// As when housekeeping finds a channel idle.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Stop;
+
+impl Handler<Stop> for Channel {
+    type Result = ();
+    fn handle(&mut self, _: Stop, cx: &mut Context<Self>) {
+        self.retire(cx);
+    }
+}
+
+#[actix::test]
+async fn a_full_relay_holds_the_channel_back_and_loses_nothing() {
+    // Not tapped: the real mailbox of a relay, which nobody empties while this thread is busy here.
+    TAP.set(None);
+    let channels = Channels::new(encodings(), &[]);
+    let key = ChannelKey::channel(AppId(1), "room");
+    let ana = Client::new(1);
+    ana.join(&channels, &key, None);
+    let sent = (0..2_000).map(|_| publish(&channels, &key, "x"));
+    let receipts = futures_util::future::join_all(sent).await;
+    assert!(receipts.iter().all(Result::is_ok));
+}

@@ -1,0 +1,351 @@
+//! The home's answers: to asks of any node, and to what nodes say of their subscribers and members.
+//!
+//! **Must never know:** how effects are held back or replicated (`home` does), how this node became home.
+//!
+//! **Why answers go through the same gate as broadcasts:** an acknowledgement is a promise that the backup has it.
+
+use super::history::Backlog;
+use super::home::not_home;
+use super::presence::Announced;
+use super::state::{Effect, Role, State, Ticket};
+use super::stream::{Seen, Stream};
+use super::wire::{Answer, Ask, Declined, Joined, Wire};
+use crate::core::clock::Now;
+use crate::core::connection::Start;
+use crate::core::error::Refusal;
+use crate::core::ids::{ConnectionId, NodeId, Text};
+use crate::core::message::{Draft, Member, PresenceAction};
+use bytes::Bytes;
+use std::sync::Arc;
+
+/// Whose ask it is.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Origin {
+    /// Of this node.
+    Local(Ticket),
+    /// Of another, under its own number.
+    Peer(NodeId, u64),
+}
+
+/// A join, taken apart.
+struct JoinParts {
+    connection: ConnectionId,
+    start: Start,
+    member: Option<(Text, Bytes)>,
+    with_members: bool,
+    subscribers: u64,
+}
+
+impl State {
+    pub(super) fn on_request(
+        &mut self,
+        from: NodeId,
+        request: u64,
+        ask: Ask,
+        again: bool,
+        now: Now,
+        out: &mut Vec<Effect>,
+    ) {
+        if self.is_home() {
+            self.serve(Origin::Peer(from, request), ask, again, now, out);
+        } else {
+            not_home(from, out);
+        }
+    }
+
+    /// Answers an ask. Only called on the home.
+    pub(super) fn serve(
+        &mut self,
+        origin: Origin,
+        ask: Ask,
+        again: bool,
+        now: Now,
+        out: &mut Vec<Effect>,
+    ) {
+        let node = match origin {
+            Origin::Local(_) => self.node,
+            Origin::Peer(node, _) => node,
+        };
+        let local = matches!(origin, Origin::Local(_));
+        let noted = (local && ask.enters()).then(|| ask.clone());
+        let answer = match ask {
+            Ask::Publish(draft) => Ok(self.publish(draft, now, out)),
+            Ask::Join {
+                connection,
+                start,
+                member,
+                with_members,
+                subscribers,
+            } => {
+                let parts = JoinParts {
+                    connection,
+                    start,
+                    member,
+                    with_members,
+                    subscribers,
+                };
+                self.join(node, parts, again, now, out)
+            }
+            Ask::Present {
+                connection,
+                client,
+                data,
+            } => self
+                .enter(node, connection, (client, data), again, now, out)
+                .map(|()| Answer::Done),
+            Ask::Absent { connection, client } => {
+                let Role::Home(home) = &mut self.role else {
+                    return;
+                };
+                let key = (connection, client);
+                let left = home.stream.leave(&key, PresenceAction::Leave, now);
+                home.commit_all(left.into_iter().collect(), now, out);
+                Ok(Answer::Done)
+            }
+            ask @ (Ask::Occupancy | Ask::Members | Ask::History(_) | Ask::Last) => {
+                Ok(self.read(&ask, now))
+            }
+        };
+        if let Some(ask) = noted {
+            self.settled(&ask, answer.is_ok());
+        }
+        let joined = matches!(answer, Ok(Answer::Joined(_)));
+        self.answer(origin, answer, out);
+        if joined {
+            self.count_changed(now, out);
+        }
+    }
+
+    fn answer(&mut self, origin: Origin, answer: Result<Answer, Declined>, out: &mut Vec<Effect>) {
+        let effect = match origin {
+            Origin::Local(ticket) => {
+                let answer = answer.map_err(Refusal::from);
+                Effect::Answer { ticket, answer }
+            }
+            Origin::Peer(to, request) => {
+                let wire = Wire::Answer { request, answer };
+                Effect::Send { to, wire }
+            }
+        };
+        if let Role::Home(home) = &mut self.role {
+            home.emit(effect, out);
+        }
+    }
+
+    fn publish(&mut self, draft: Draft, now: Now, out: &mut Vec<Effect>) -> Answer {
+        let Role::Home(home) = &mut self.role else {
+            return Answer::Done;
+        };
+        let (receipt, logged) = home.stream.publish(draft, self.limits.bounds, now);
+        if let Some(logged) = logged {
+            home.commit(logged, now, out);
+        }
+        Answer::Receipt(receipt)
+    }
+
+    fn enter(
+        &mut self,
+        node: NodeId,
+        connection: ConnectionId,
+        (client, data): (Text, Bytes),
+        again: bool,
+        now: Now,
+        out: &mut Vec<Effect>,
+    ) -> Result<(), Declined> {
+        let max = self.limits.presence_clients;
+        let Role::Home(home) = &mut self.role else {
+            return Ok(());
+        };
+        let presence = &home.stream.presence;
+        if !presence.has_client(&client) && presence.clients() >= max {
+            return Err(Declined::PresenceClients { max });
+        }
+        let key = (connection, client);
+        let same = presence.get(&key).is_some_and(|entry| entry.data == data);
+        if again && same {
+            return Ok(());
+        }
+        let (connection, client) = key;
+        let member = Member {
+            client,
+            connection,
+            node,
+            data,
+            since: 0,
+        };
+        let logged = home.stream.enter(member, now);
+        home.commit(logged, now, out);
+        Ok(())
+    }
+
+    /// Enters the member before the subscriber counts: the snapshot holds it, the news of it goes to others.
+    fn join(
+        &mut self,
+        node: NodeId,
+        parts: JoinParts,
+        again: bool,
+        now: Now,
+        out: &mut Vec<Effect>,
+    ) -> Result<Answer, Declined> {
+        if let Some(member) = parts.member {
+            self.enter(node, parts.connection, member, again, now, out)?;
+        }
+        let local = self.subscribers();
+        let (bounds, here) = (self.limits.bounds, node == self.node);
+        let Role::Home(home) = &mut self.role else {
+            return Ok(Answer::Done);
+        };
+        if !here {
+            home.set_interest(node, parts.subscribers);
+        }
+        home.stream.history.trim(bounds, now);
+        let position = home.stream.position();
+        let backlog: Backlog = home.stream.history.backlog(parts.start, position, now);
+        let members = parts.with_members.then(|| all(&home.stream));
+        Ok(Answer::Joined(Box::new(Joined {
+            seen: home.stream.seen(),
+            position,
+            backlog,
+            members,
+            occupancy: home.occupancy(local),
+        })))
+    }
+
+    fn read(&mut self, ask: &Ask, now: Now) -> Answer {
+        let local = self.subscribers();
+        let Role::Home(home) = &mut self.role else {
+            return Answer::Done;
+        };
+        home.stream.history.trim(self.limits.bounds, now);
+        match ask {
+            Ask::Occupancy => Answer::Occupancy(home.occupancy(local)),
+            Ask::Members => Answer::Members(all(&home.stream)),
+            Ask::History(page) => Answer::History(home.stream.history.page(*page)),
+            Ask::Last => Answer::Last(home.stream.history.last(now)),
+            Ask::Publish(_) | Ask::Join { .. } | Ask::Present { .. } | Ask::Absent { .. } => {
+                Answer::Done
+            }
+        }
+    }
+
+    pub(super) fn on_interest(
+        &mut self,
+        from: NodeId,
+        subscribers: u64,
+        now: Now,
+        out: &mut Vec<Effect>,
+    ) {
+        let Role::Home(home) = &mut self.role else {
+            return not_home(from, out);
+        };
+        if home.set_interest(from, subscribers) {
+            self.count_changed(now, out);
+        }
+    }
+
+    pub(super) fn on_left(
+        &mut self,
+        from: NodeId,
+        (connection, gone): (ConnectionId, bool),
+        subscribers: u64,
+        now: Now,
+        out: &mut Vec<Effect>,
+    ) {
+        if self.is_home() {
+            self.depart(from, connection, gone, now, out);
+            self.on_interest(from, subscribers, now, out);
+        } else {
+            not_home(from, out);
+        }
+    }
+
+    /// Removes a connection's presence entries. Only called on the home.
+    pub(super) fn depart(
+        &mut self,
+        node: NodeId,
+        connection: ConnectionId,
+        gone: bool,
+        now: Now,
+        out: &mut Vec<Effect>,
+    ) {
+        let Role::Home(home) = &mut self.role else {
+            return;
+        };
+        let action = if gone {
+            PresenceAction::Timeout
+        } else {
+            PresenceAction::Leave
+        };
+        let its = |member: &Member| member.connection == connection && member.node == node;
+        let left = home.stream.leave_all(its, action, now);
+        home.commit_all(left, now, out);
+    }
+
+    pub(super) fn on_announce(
+        &mut self,
+        from: NodeId,
+        subscribers: u64,
+        (members, seen): (Vec<Announced>, Option<Seen>),
+        now: Now,
+        out: &mut Vec<Effect>,
+    ) {
+        let fresh = self.draw();
+        let Role::Home(home) = &mut self.role else {
+            return not_home(from, out);
+        };
+        let own = home.stream.seen();
+        if seen.is_some_and(|seen| seen.epoch == own.epoch && seen.entry > own.entry) {
+            home.renew(fresh, out);
+        }
+        let entries = home.stream.reconcile(from, members, now);
+        home.commit_all(entries, now, out);
+        let changed = home.set_interest(from, subscribers);
+        let (entries, whole) = match seen {
+            Some(seen) => home.stream.missed(seen),
+            None => (Vec::new(), true),
+        };
+        let wire = Wire::Caught {
+            seen: home.stream.seen(),
+            entries,
+            lost: !whole,
+        };
+        home.send(from, wire, out);
+        if changed {
+            self.count_changed(now, out);
+        }
+    }
+
+    pub(super) fn count_changed(&mut self, now: Now, out: &mut Vec<Effect>) {
+        let local = self.subscribers();
+        if let Role::Home(home) = &mut self.role
+            && self.limits.counts
+        {
+            home.counted(local, now, out);
+        }
+    }
+
+    pub(super) fn on_copied(&mut self, from: NodeId, seen: Seen, out: &mut Vec<Effect>) {
+        if let Role::Home(home) = &mut self.role {
+            home.copied(from, seen, out);
+        }
+    }
+
+    pub(super) fn on_need_copy(&mut self, from: NodeId, out: &mut Vec<Effect>) {
+        if let Role::Home(home) = &mut self.role
+            && home.mirror.as_ref().is_some_and(|one| one.node == from)
+        {
+            home.copy_now(out);
+        }
+    }
+
+    pub(super) fn wake_home(&mut self, now: Now, out: &mut Vec<Effect>) {
+        let local = self.subscribers();
+        if let Role::Home(home) = &mut self.role {
+            home.wake(local, now, out);
+        }
+    }
+}
+
+fn all(stream: &Stream) -> Arc<[Member]> {
+    stream.presence.members().cloned().collect()
+}

@@ -1,0 +1,495 @@
+//! Every node's part of a channel: counts its own subscribers and members, passes asks on to the home, takes
+//! the home's broadcasts in order and once.
+//!
+//! **Must never know:** how the home orders, what a backup keeps.
+//!
+//! **Why level-triggered:** a node never says "one more" or "one less" but how many there are; what was lost
+//! on a broken link is made good by the next telling.
+
+use super::asks::Origin;
+use super::presence::{Announced, EntryKey};
+use super::state::{Effect, Input, Role, State, Ticket};
+use super::stream::{Logged, Seen};
+use super::wire::{Answer, Ask, Wire};
+use crate::core::clock::Now;
+use crate::core::error::Refusal;
+use crate::core::ids::{ConnectionId, NodeId, Text};
+use crate::core::message::Broadcast;
+use bytes::Bytes;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// How long an ask may wait for its home, ms.
+pub(super) const ASK_MS: u64 = 5_000;
+/// After a "not home", how long until everything is sent again, ms.
+pub(super) const RETRY_MS: u64 = 100;
+/// How long changes of the subscriber count are gathered, ms.
+pub(super) const INTEREST_MS: u64 = 20;
+/// Most asks of one channel that may wait for its home.
+pub(super) const MAX_PENDING: usize = 10_000;
+
+/// An ask under way to the home.
+#[derive(Debug)]
+struct Pending {
+    ask: Ask,
+    deadline_ms: u64,
+    /// It has been handed to a link at least once.
+    sent: bool,
+    /// It is not to be sent before the home has said what was missed.
+    again: bool,
+}
+
+/// What every node keeps of a channel it is not the home of.
+#[derive(Debug, Default)]
+pub(super) struct Edge {
+    /// The last broadcast its subscribers got; none while nobody here waits for one.
+    pub(super) seen: Option<Seen>,
+    pending: BTreeMap<Ticket, Pending>,
+    interest_due: Option<u64>,
+    retry_due: Option<u64>,
+    /// An announcement is under way; broadcasts that leave a gap wait for its answer.
+    catching: bool,
+    /// Some home may count subscribers or members of this node.
+    told: bool,
+}
+
+impl Edge {
+    pub(super) fn idle(&self) -> bool {
+        self.pending.is_empty() && self.interest_due.is_none() && self.retry_due.is_none()
+    }
+
+    pub(super) fn wake_at(&self) -> Option<u64> {
+        // Tickets ascend, so the first is the oldest.
+        let deadline = self.pending.values().next().map(|one| one.deadline_ms);
+        let all = [deadline, self.interest_due, self.retry_due];
+        all.into_iter().flatten().min()
+    }
+
+    pub(super) fn unsent(&mut self, ticket: Ticket) {
+        if let Some(pending) = self.pending.get_mut(&ticket)
+            && !pending.again
+        {
+            pending.sent = false;
+        }
+    }
+}
+
+impl State {
+    pub(super) fn on_ask(&mut self, ticket: Ticket, ask: Ask, now: Now, out: &mut Vec<Effect>) {
+        if let Err(refusal) = self.note(&ask) {
+            out.push(Effect::Answer {
+                ticket,
+                answer: Err(refusal),
+            });
+        } else if self.is_home() {
+            self.serve(Origin::Local(ticket), ask, false, now, out);
+        } else {
+            self.forward(ticket, ask, now, out);
+        }
+    }
+
+    /// Writes down what the ask changes here, before anybody answers it.
+    fn note(&mut self, ask: &Ask) -> Result<(), Refusal> {
+        match ask {
+            Ask::Join {
+                connection, member, ..
+            } => {
+                if !self.local.insert(*connection) {
+                    return Err(Refusal::AlreadySubscribed);
+                }
+                if let Some((client, data)) = member {
+                    self.note_member(*connection, client, data);
+                }
+            }
+            Ask::Present {
+                connection,
+                client,
+                data,
+            } => self.note_member(*connection, client, data),
+            Ask::Absent { connection, client } => {
+                self.mine.remove(&(*connection, client.clone()));
+            }
+            Ask::Publish(_) | Ask::Occupancy | Ask::Members | Ask::History(_) | Ask::Last => {}
+        }
+        Ok(())
+    }
+
+    fn note_member(&mut self, connection: ConnectionId, client: &Text, data: &Bytes) {
+        let entry = self.mine.entry((connection, client.clone()));
+        entry.or_insert((data.clone(), false)).0 = data.clone();
+    }
+
+    fn forward(&mut self, ticket: Ticket, mut ask: Ask, now: Now, out: &mut Vec<Effect>) {
+        if self.edge.pending.len() >= MAX_PENDING {
+            self.undo(&ask);
+            let answer = Err(Refusal::Unavailable(
+                "too much waits for the channel's home",
+            ));
+            return out.push(Effect::Answer { ticket, answer });
+        }
+        if let Ask::Publish(draft) = &mut ask
+            && draft.id.is_none()
+        {
+            // Without an id the home could not tell a repetition from a second message.
+            draft.id = Some(format!("{:016x}", self.draw()).into());
+        }
+        self.edge.pending.insert(
+            ticket,
+            Pending {
+                ask,
+                deadline_ms: now.mono_ms + ASK_MS,
+                sent: false,
+                again: false,
+            },
+        );
+        self.send_pending(|one| one == ticket, false, out);
+    }
+
+    fn send_pending(&mut self, which: impl Fn(Ticket) -> bool, again: bool, out: &mut Vec<Effect>) {
+        let subscribers = self.subscribers();
+        let Some(to) = self.home().filter(|home| *home != self.node) else {
+            return;
+        };
+        let edge = &mut self.edge;
+        for (request, pending) in &mut edge.pending {
+            if !which(*request) {
+                continue;
+            }
+            pending.sent = true;
+            pending.again |= again;
+            let mut ask = pending.ask.clone();
+            if let Ask::Join {
+                subscribers: count, ..
+            } = &mut ask
+            {
+                *count = subscribers;
+            }
+            edge.told |= ask.enters();
+            let wire = Wire::Request {
+                request: *request,
+                ask,
+                again,
+            };
+            out.push(Effect::Send { to, wire });
+        }
+    }
+
+    /// The home has answered an ask of this node.
+    fn settle(&mut self, ticket: Ticket, done: bool) {
+        if let Some(pending) = self.edge.pending.remove(&ticket) {
+            self.settled(&pending.ask, done);
+        }
+    }
+
+    /// What [`Self::note`] wrote down holds, or is taken back.
+    pub(super) fn settled(&mut self, ask: &Ask, done: bool) {
+        if !done {
+            return self.undo(ask);
+        }
+        if let Some(key) = entry_of(ask)
+            && let Some((_, confirmed)) = self.mine.get_mut(&key)
+        {
+            *confirmed = true;
+        }
+    }
+
+    /// Takes back what [`Self::note`] wrote down.
+    fn undo(&mut self, ask: &Ask) {
+        if let Ask::Join { connection, .. } = ask {
+            self.local.remove(connection);
+        }
+        if let Some(key) = entry_of(ask)
+            && self.mine.get(&key).is_some_and(|(_, confirmed)| !confirmed)
+        {
+            self.mine.remove(&key);
+        }
+    }
+
+    pub(super) fn on_leave(
+        &mut self,
+        connection: ConnectionId,
+        gone: bool,
+        now: Now,
+        out: &mut Vec<Effect>,
+    ) {
+        let counted = self.local.remove(&connection);
+        let before = self.mine.len();
+        self.mine.retain(|(whose, _), _| *whose != connection);
+        let had_members = self.mine.len() != before;
+        let its = |pending: &Pending| asker(&pending.ask) == Some(connection);
+        let pending = self.edge.pending.extract_if(.., |_, one| its(one));
+        out.extend(pending.map(|(ticket, _)| Effect::Forget(ticket)));
+        if self.is_home() {
+            self.depart(self.node, connection, gone, now, out);
+            if counted {
+                self.count_changed(now, out);
+            }
+        } else if had_members {
+            let wire = Wire::Left {
+                connection,
+                gone,
+                subscribers: self.subscribers(),
+            };
+            self.tell_home(wire, out);
+            self.rest();
+        } else if counted {
+            let due = now.mono_ms + INTEREST_MS;
+            self.edge.interest_due.get_or_insert(due);
+        }
+    }
+
+    fn tell_home(&mut self, wire: Wire, out: &mut Vec<Effect>) {
+        if let Some(to) = self.home().filter(|home| *home != self.node) {
+            out.push(Effect::Send { to, wire });
+        }
+    }
+
+    /// Nobody here waits for broadcasts any more: the next join starts from where the home then is.
+    fn rest(&mut self) {
+        if self.local.is_empty() {
+            self.edge.seen = None;
+            self.edge.interest_due = None;
+        }
+    }
+
+    pub(super) fn on_home_says(&mut self, wire: Wire, now: Now, out: &mut Vec<Effect>) {
+        match wire {
+            Wire::Answer { request, answer } => self.on_answer(request, answer, out),
+            Wire::NotHome => {
+                self.edge.retry_due.get_or_insert(now.mono_ms + RETRY_MS);
+            }
+            Wire::Broadcast { epoch, logged } => self.on_broadcast(epoch, logged, out),
+            Wire::Caught {
+                seen,
+                entries,
+                lost: _,
+            } => self.on_caught(seen, entries, out),
+            Wire::Count(count) => {
+                if self.edge.seen.is_some() {
+                    out.push(Effect::Deliver(Broadcast::Count(count)));
+                }
+            }
+            Wire::Request { .. }
+            | Wire::Interest { .. }
+            | Wire::Left { .. }
+            | Wire::Announce { .. }
+            | Wire::Who
+            | Wire::Copy { .. }
+            | Wire::Replicate { .. }
+            | Wire::Copied(_)
+            | Wire::NeedCopy
+            | Wire::Claim { .. }
+            | Wire::Nothing => {}
+        }
+    }
+
+    fn on_answer(
+        &mut self,
+        request: Ticket,
+        answer: Result<Answer, super::wire::Declined>,
+        out: &mut Vec<Effect>,
+    ) {
+        let Some(pending) = self.edge.pending.get_mut(&request) else {
+            return;
+        };
+        if let Ok(Answer::Joined(joined)) = &answer {
+            if self.edge.seen.is_some_and(|seen| seen != joined.seen) {
+                // Subscribers that were here first lack something: they get it, then this one joins.
+                pending.again = true;
+                return self.catch_up(out);
+            }
+            self.edge.seen = Some(joined.seen);
+        }
+        self.settle(request, answer.is_ok());
+        out.push(Effect::Answer {
+            ticket: request,
+            answer: answer.map_err(Refusal::from),
+        });
+    }
+
+    fn on_broadcast(&mut self, epoch: u64, logged: Logged, out: &mut Vec<Effect>) {
+        let Some(seen) = &mut self.edge.seen else {
+            return;
+        };
+        if seen.epoch == epoch && logged.entry <= seen.entry {
+            return;
+        }
+        if seen.epoch == epoch && logged.entry == seen.entry + 1 {
+            seen.entry = logged.entry;
+            out.push(Effect::Deliver(logged.broadcast));
+        } else {
+            self.catch_up(out);
+        }
+    }
+
+    fn catch_up(&mut self, out: &mut Vec<Effect>) {
+        if !self.edge.catching
+            && let Some(home) = self.home()
+        {
+            self.announce_to(home, out);
+        }
+    }
+
+    fn on_caught(&mut self, upto: Seen, entries: Vec<Logged>, out: &mut Vec<Effect>) {
+        self.edge.catching = false;
+        if let Some(seen) = self.edge.seen {
+            let new = |one: &Logged| seen.epoch != upto.epoch || one.entry > seen.entry;
+            let missed = entries.into_iter().filter(new);
+            out.extend(missed.map(|one| Effect::Deliver(one.broadcast)));
+            self.edge.seen = Some(upto);
+        }
+        let waiting: Vec<Ticket> = self
+            .edge
+            .pending
+            .iter()
+            .filter(|(_, one)| one.again)
+            .map(|(ticket, _)| *ticket)
+            .collect();
+        self.send_pending(|one| waiting.contains(&one), true, out);
+    }
+
+    /// Tells a node everything about this one.
+    pub(super) fn announce_to(&mut self, to: NodeId, out: &mut Vec<Effect>) {
+        if to == self.node {
+            return;
+        }
+        self.rest();
+        let members = self.announced();
+        self.edge.told |= !(members.is_empty() && self.local.is_empty());
+        self.edge.catching |= self.home() == Some(to);
+        out.push(Effect::Send {
+            to,
+            wire: Wire::Announce {
+                subscribers: self.subscribers(),
+                members,
+                seen: self.edge.seen,
+            },
+        });
+    }
+
+    pub(super) fn announced(&self) -> Vec<Announced> {
+        let entries = self.mine.iter();
+        let announced = entries.map(|((connection, client), (data, confirmed))| Announced {
+            connection: *connection,
+            client: client.clone(),
+            data: data.clone(),
+            confirmed: *confirmed,
+        });
+        announced.collect()
+    }
+
+    /// There is a new home, or a new link to it: everything is told again, then asked again.
+    pub(super) fn start_over(&mut self, out: &mut Vec<Effect>) {
+        self.edge.catching = false;
+        self.edge.retry_due = None;
+        if let Some(home) = self.home()
+            && home != self.node
+        {
+            // Also when there is nobody here now: the last to leave may have told a home that is none.
+            if self.edge.told || !(self.local.is_empty() && self.mine.is_empty()) {
+                self.announce_to(home, out);
+            }
+            self.send_pending(|_| true, true, out);
+        }
+    }
+
+    /// This node is home now: what waited for one is answered here.
+    pub(super) fn serve_pending(&mut self, now: Now, out: &mut Vec<Effect>) {
+        self.edge.retry_due = None;
+        self.edge.interest_due = None;
+        self.edge.catching = false;
+        let tickets: Vec<Ticket> = self.edge.pending.keys().copied().collect();
+        for ticket in tickets {
+            if let Some(pending) = self.edge.pending.remove(&ticket) {
+                self.serve(Origin::Local(ticket), pending.ask, true, now, out);
+            }
+        }
+    }
+
+    pub(super) fn wake_edge(&mut self, now: Now, out: &mut Vec<Effect>) {
+        let due = |at: Option<u64>| at.is_some_and(|at| now.mono_ms >= at);
+        if due(self.edge.interest_due) {
+            self.edge.interest_due = None;
+            if !self.is_home() {
+                let subscribers = self.subscribers();
+                self.tell_home(Wire::Interest { subscribers }, out);
+                self.rest();
+            }
+        }
+        if due(self.edge.retry_due) {
+            self.start_over(out);
+        }
+        while let Some(oldest) = self.edge.pending.first_entry() {
+            if oldest.get().deadline_ms > now.mono_ms {
+                break;
+            }
+            let (ticket, pending) = oldest.remove_entry();
+            self.give_up(ticket, &pending, now, out);
+        }
+    }
+
+    fn give_up(&mut self, ticket: Ticket, pending: &Pending, now: Now, out: &mut Vec<Effect>) {
+        self.undo(&pending.ask);
+        // The home may count it yet: the next telling sets that right.
+        self.edge.interest_due.get_or_insert(now.mono_ms);
+        let refusal = match &pending.ask {
+            Ask::Publish(_) if pending.sent => Refusal::OutcomeUnknown,
+            Ask::Publish(_)
+            | Ask::Join { .. }
+            | Ask::Present { .. }
+            | Ask::Absent { .. }
+            | Ask::Occupancy
+            | Ask::Members
+            | Ask::History(_)
+            | Ask::Last => Refusal::Unavailable("the channel's home does not answer"),
+        };
+        out.push(Effect::Answer {
+            ticket,
+            answer: Err(refusal),
+        });
+    }
+
+    /// While a claim is open, keeps what only a home can do. True when it did.
+    pub(super) fn hold(&mut self, input: &Input, out: &mut Vec<Effect>) -> bool {
+        match (&mut self.role, input) {
+            (Role::Claiming(claim), Input::From { from, wire })
+                if wire.needs_home() || matches!(wire, Wire::Claim { .. }) =>
+            {
+                claim.keep(*from, wire.clone(), out);
+                true
+            }
+            (Role::Claiming(_) | Role::Edge | Role::Home(_), _) => false,
+        }
+    }
+}
+
+/// The presence entry an ask is about to make.
+fn entry_of(ask: &Ask) -> Option<EntryKey> {
+    match ask {
+        Ask::Join {
+            connection,
+            member: Some((client, _)),
+            ..
+        }
+        | Ask::Present {
+            connection, client, ..
+        } => Some((*connection, Arc::clone(client))),
+        Ask::Join { member: None, .. }
+        | Ask::Absent { .. }
+        | Ask::Publish(_)
+        | Ask::Occupancy
+        | Ask::Members
+        | Ask::History(_)
+        | Ask::Last => None,
+    }
+}
+
+/// The connection whose leaving makes an ask pointless.
+fn asker(ask: &Ask) -> Option<ConnectionId> {
+    match ask {
+        Ask::Join { connection, .. }
+        | Ask::Present { connection, .. }
+        | Ask::Absent { connection, .. } => Some(*connection),
+        Ask::Publish(_) | Ask::Occupancy | Ask::Members | Ask::History(_) | Ask::Last => None,
+    }
+}

@@ -1,0 +1,152 @@
+//! A channel's mailbox: each message becomes an ask or an input of the state.
+//!
+//! **Must never know:** what is done with it.
+//!
+//! **Why a pass is looked at again here:** it is the proof that somebody decided; a subscriber's pass does not
+//! publish.
+
+use super::actor::{Channel, Joiner, Waiting, published};
+use super::state::Input;
+use super::wire::Ask;
+use super::{FromPeer, Join, Leave, LinkUp, PresenceTo, PublishTo, Read, Rehome, Tell};
+use crate::core::authority::{Operations, Pass, Reason};
+use crate::core::clock::Now;
+use crate::core::connection::Event;
+use crate::core::error::Refusal;
+use actix::prelude::*;
+
+fn denied(pass: &Pass, needs: Operations, now: Now) -> Option<Refusal> {
+    (!pass.allows(needs, now)).then_some(Refusal::Denied(Reason::NotGranted(needs)))
+}
+
+impl Handler<Join> for Channel {
+    type Result = ();
+    fn handle(&mut self, message: Join, cx: &mut Context<Self>) {
+        let Some(join) = self.unless_retired(message) else {
+            return;
+        };
+        let request = *join.request;
+        if let Some(refusal) = denied(&join.pass, request.needs, self.ground.now()) {
+            let channel = self.key.clone();
+            return join.subscriber.tell.do_send(Tell(Event::SubscribeRefused {
+                channel,
+                refusal,
+                tag: request.tag,
+            }));
+        }
+        let ask = Ask::Join {
+            connection: join.subscriber.connection,
+            start: request.start,
+            member: request.member.map(|one| (one.client, one.data)),
+            with_members: request.with_members,
+            subscribers: 0,
+        };
+        let joiner = Joiner {
+            subscriber: join.subscriber,
+            granted: join.pass.operations(),
+            mode: request.delivery,
+            echo: request.echo,
+            tag: request.tag,
+        };
+        self.ask(ask, Waiting::Join(Box::new(joiner)), cx);
+    }
+}
+
+impl Handler<Leave> for Channel {
+    type Result = ();
+    fn handle(&mut self, message: Leave, cx: &mut Context<Self>) {
+        let Some(Leave { connection, gone }) = self.unless_retired(message) else {
+            return;
+        };
+        self.detach(connection);
+        self.feed(Input::Leave { connection, gone }, cx);
+    }
+}
+
+impl Handler<PublishTo> for Channel {
+    type Result = ();
+    fn handle(&mut self, message: PublishTo, cx: &mut Context<Self>) {
+        let Some(message) = self.unless_retired(message) else {
+            return;
+        };
+        match denied(&message.pass, Operations::PUBLISH, self.ground.now()) {
+            Some(refusal) => published(message.reply, Err(refusal), &self.key),
+            None => {
+                let waiting = Waiting::Publish(message.reply);
+                self.ask(Ask::Publish(message.draft), waiting, cx);
+            }
+        }
+    }
+}
+
+impl Handler<PresenceTo> for Channel {
+    type Result = ();
+    fn handle(&mut self, message: PresenceTo, cx: &mut Context<Self>) {
+        let Some(message) = self.unless_retired(message) else {
+            return;
+        };
+        let (request, connection) = (*message.request, message.connection);
+        let (tell, tag) = (message.tell, request.tag);
+        if let Some(refusal) = denied(&message.pass, Operations::PRESENCE, self.ground.now()) {
+            return tell.do_send(Tell(Event::PresenceDone {
+                channel: self.key.clone(),
+                tag,
+                refusal: Some(refusal),
+            }));
+        }
+        let ask = match request.member {
+            Some(member) => Ask::Present {
+                connection,
+                client: member.client,
+                data: member.data,
+            },
+            None => Ask::Absent {
+                connection,
+                client: request.client,
+            },
+        };
+        self.ask(ask, Waiting::Presence { tell, tag }, cx);
+    }
+}
+
+impl Handler<Read> for Channel {
+    type Result = ();
+    fn handle(&mut self, message: Read, cx: &mut Context<Self>) {
+        match self.unless_retired(message) {
+            None => {}
+            Some(Read::Occupancy(to)) => self.ask(Ask::Occupancy, Waiting::Occupancy(to), cx),
+            Some(Read::Members(to)) => self.ask(Ask::Members, Waiting::Members(to), cx),
+            Some(Read::History(page, to)) => {
+                self.ask(Ask::History(page), Waiting::History(to), cx);
+            }
+            Some(Read::Last(to)) => self.ask(Ask::Last, Waiting::Last(to), cx),
+        }
+    }
+}
+
+impl Handler<FromPeer> for Channel {
+    type Result = ();
+    fn handle(&mut self, message: FromPeer, cx: &mut Context<Self>) {
+        if let Some(FromPeer { from, wire }) = self.unless_retired(message) {
+            self.feed(Input::From { from, wire }, cx);
+        }
+    }
+}
+
+impl Handler<LinkUp> for Channel {
+    type Result = ();
+    fn handle(&mut self, message: LinkUp, cx: &mut Context<Self>) {
+        if !self.retired {
+            self.feed(Input::LinkUp(message.0), cx);
+        }
+    }
+}
+
+impl Handler<Rehome> for Channel {
+    type Result = ();
+    fn handle(&mut self, message: Rehome, cx: &mut Context<Self>) {
+        if !self.retired {
+            self.feed(Input::Rehome(message.0), cx);
+        }
+    }
+}

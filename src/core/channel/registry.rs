@@ -1,0 +1,390 @@
+//! The channels of this node by name: finds or starts their actors, and tells all of them when the world changes.
+//!
+//! **Must never know:** what a channel does with what it is told.
+//!
+//! **Why locks here do not hurt:** the registry is asked when somebody joins, publishes over HTTP or a peer's
+//! frame arrives, in one of 64 parts, and nothing is awaited under a lock. A subscribed connection keeps the
+//! address and never comes here.
+
+use super::actor::Channel;
+use super::history::Bounds;
+use super::state::{Birth, Limits};
+use super::{LinkUp, PeerPort, Rehome, Wire};
+use crate::core::authority::Authority;
+use crate::core::broker::QueryPort;
+use crate::core::clock::Now;
+use crate::core::delivery::encoding::Encodings;
+use crate::core::ids::{AppId, ChannelKey, NodeId, Space, Text};
+use crate::core::limits::{HISTORY_MESSAGES, HISTORY_MS, PRESENCE_CLIENTS, Setting};
+use crate::core::message::Occupancy;
+use crate::core::nodes::{Members, key_hash};
+use actix::prelude::*;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+/// Payload bytes a channel keeps as history.
+pub const HISTORY_BYTES: Setting = Setting {
+    name: "history_bytes",
+    default: 1 << 20,
+};
+/// Above this a channel's copy would not fit the frame that takes it to another node.
+const MAX_HISTORY_BYTES: usize = 8 << 20;
+/// Whether subscribers are told how many subscriptions there are.
+pub const SUBSCRIPTION_COUNT: Setting = Setting {
+    name: "subscription_count",
+    default: 0,
+};
+
+const PARTS: usize = 64;
+/// How long after a change of the member list a new channel asks its former home, ms.
+const FORMER_MS: u64 = 10_000;
+
+/// What a channel's counts are, for listings that must not ask every actor.
+#[derive(Debug, Default)]
+pub struct Stat {
+    home: AtomicBool,
+    subscribers: AtomicU64,
+    clients: AtomicU64,
+    members: AtomicU64,
+}
+
+impl Stat {
+    /// Only the home knows the counts.
+    pub(super) fn set(&self, counts: Option<Occupancy>) {
+        self.home.store(counts.is_some(), Ordering::Relaxed);
+        let counts = counts.unwrap_or_default();
+        self.subscribers
+            .store(counts.subscribers, Ordering::Relaxed);
+        self.clients.store(counts.clients, Ordering::Relaxed);
+        self.members.store(counts.members, Ordering::Relaxed);
+    }
+
+    fn occupied(&self) -> Option<Occupancy> {
+        let counts = Occupancy {
+            subscribers: self.subscribers.load(Ordering::Relaxed),
+            clients: self.clients.load(Ordering::Relaxed),
+            members: self.members.load(Ordering::Relaxed),
+        };
+        let home = self.home.load(Ordering::Relaxed);
+        (home && (counts.subscribers > 0 || counts.members > 0)).then_some(counts)
+    }
+}
+
+#[derive(Debug)]
+struct Entry {
+    addr: Addr<Channel>,
+    stat: Arc<Stat>,
+}
+
+type Part = HashMap<Arc<ChannelKey>, Entry>;
+
+/// The member list and the one before it.
+#[derive(Debug)]
+struct List {
+    now: Arc<Members>,
+    before: Option<Arc<Members>>,
+    changed_ms: u64,
+    /// It is only what a node believes before it has heard anything.
+    first: bool,
+}
+
+/// What all channels of a node stand on.
+pub struct Ground {
+    node: NodeId,
+    pub(super) encodings: Arc<Encodings>,
+    authority: Option<Arc<Authority>>,
+    started: Instant,
+    arbiters: Vec<ArbiterHandle>,
+    parts: Vec<Mutex<Part>>,
+    list: arc_swap::ArcSwap<List>,
+    port: OnceLock<Arc<dyn PeerPort>>,
+    queries: OnceLock<Arc<dyn QueryPort>>,
+}
+
+impl std::fmt::Debug for Ground {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Ground(node {})", self.node)
+    }
+}
+
+impl Ground {
+    /// Now: from the access plane's clock, or without one from this machine's.
+    pub(super) fn now(&self) -> Now {
+        if let Some(authority) = &self.authority {
+            return authority.now();
+        }
+        let unix = SystemTime::now().duration_since(UNIX_EPOCH);
+        Now {
+            mono_ms: millis(self.started.elapsed()),
+            cluster_ms: unix.map_or(0, millis),
+        }
+    }
+
+    pub(super) fn limits(&self, app: AppId) -> Limits {
+        let app = self
+            .authority
+            .as_ref()
+            .and_then(|authority| authority.app(app));
+        let of = |setting: Setting| app.as_ref().map_or(setting.default, |app| setting.of(app));
+        let count = |setting| usize::try_from(of(setting)).unwrap_or(usize::MAX);
+        Limits {
+            bounds: Bounds {
+                messages: count(HISTORY_MESSAGES),
+                age_ms: of(HISTORY_MS),
+                bytes: count(HISTORY_BYTES).min(MAX_HISTORY_BYTES),
+            },
+            presence_clients: of(PRESENCE_CLIENTS),
+            counts: of(SUBSCRIPTION_COUNT) != 0,
+        }
+    }
+
+    pub(super) fn send(&self, to: NodeId, key: &Arc<ChannelKey>, wire: &Wire) -> bool {
+        let port = self.port.get();
+        port.is_some_and(|port| port.send(to, key, wire))
+    }
+
+    fn part(&self, key: &ChannelKey) -> Option<MutexGuard<'_, Part>> {
+        let index = usize::try_from(key_hash(key) >> 32).unwrap_or(0) % PARTS;
+        self.parts.get(index).map(lock)
+    }
+
+    /// Removes the entry, if it is still this channel's.
+    pub(super) fn forget(&self, key: &Arc<ChannelKey>, stat: &Arc<Stat>) -> bool {
+        let Some(mut part) = self.part(key) else {
+            return false;
+        };
+        let its = part
+            .get(key)
+            .is_some_and(|one| Arc::ptr_eq(&one.stat, stat));
+        if its {
+            part.remove(key);
+        }
+        its
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A part is consistent between any two statements: poison means nothing here.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn millis(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Finds or starts channel actors. Asked when somebody joins or publishes over HTTP, never per message of a
+/// subscribed connection (which keeps the address).
+#[derive(Clone, Debug)]
+pub struct Channels {
+    ground: Arc<Ground>,
+}
+
+impl Channels {
+    /// A node alone, with the machine's clock and every limit at its default: for tests and tools.
+    #[must_use]
+    pub fn new(encodings: Arc<Encodings>, arbiters: &[ArbiterHandle]) -> Self {
+        Self::build(NodeId(1), encodings, None, arbiters)
+    }
+
+    /// The channels of this node. Its actors run on these arbiters, or without any on the one of the thread
+    /// that calls this. Alone until [`Self::connect`] and
+    /// [`Self::set_members`].
+    #[must_use]
+    pub fn of_node(
+        node: NodeId,
+        encodings: Arc<Encodings>,
+        authority: Arc<Authority>,
+        arbiters: &[ArbiterHandle],
+    ) -> Self {
+        Self::build(node, encodings, Some(authority), arbiters)
+    }
+
+    pub(super) fn build(
+        node: NodeId,
+        encodings: Arc<Encodings>,
+        authority: Option<Arc<Authority>>,
+        arbiters: &[ArbiterHandle],
+    ) -> Self {
+        let list = List {
+            now: Arc::new(Members::alone(node)),
+            before: None,
+            changed_ms: 0,
+            first: true,
+        };
+        Self {
+            ground: Arc::new(Ground {
+                node,
+                encodings,
+                authority,
+                started: Instant::now(),
+                arbiters: if arbiters.is_empty() {
+                    Arbiter::try_current().into_iter().collect()
+                } else {
+                    arbiters.to_vec()
+                },
+                parts: (0..PARTS).map(|_| Mutex::default()).collect(),
+                list: arc_swap::ArcSwap::from_pointee(list),
+                port: OnceLock::new(),
+                queries: OnceLock::new(),
+            }),
+        }
+    }
+
+    pub(super) fn on(ground: &Arc<Ground>) -> Self {
+        let ground = ground.clone();
+        Self { ground }
+    }
+
+    /// Gives the channels their way to other nodes. Once; later calls change nothing.
+    pub fn connect(&self, port: Arc<dyn PeerPort>) {
+        let _first = self.ground.port.set(port);
+    }
+
+    /// Gives the broker its way to ask other nodes. Once; later calls change nothing.
+    pub fn connect_queries(&self, port: Arc<dyn QueryPort>) {
+        let _first = self.ground.queries.set(port);
+    }
+
+    /// The way to ask other nodes, if there is one.
+    #[must_use]
+    pub fn queries(&self) -> Option<Arc<dyn QueryPort>> {
+        self.ground.queries.get().cloned()
+    }
+
+    /// This node.
+    #[must_use]
+    pub fn node(&self) -> NodeId {
+        self.ground.node
+    }
+
+    /// The member list that placement uses here.
+    #[must_use]
+    pub fn members(&self) -> Arc<Members> {
+        self.ground.list.load().now.clone()
+    }
+
+    /// The channel's actor on this node, started if need be.
+    #[must_use]
+    pub fn get(&self, key: &Arc<ChannelKey>) -> Addr<Channel> {
+        let Some(mut part) = self.ground.part(key) else {
+            return self.start(key).addr;
+        };
+        if let Some(entry) = part.get(key)
+            && entry.addr.connected()
+        {
+            return entry.addr.clone();
+        }
+        let entry = self.start(key);
+        let addr = entry.addr.clone();
+        part.insert(key.clone(), entry);
+        addr
+    }
+
+    /// The channel's actor on this node, if there is one.
+    #[must_use]
+    pub fn existing(&self, key: &ChannelKey) -> Option<Addr<Channel>> {
+        let part = self.ground.part(key)?;
+        part.get(key).map(|entry| entry.addr.clone())
+    }
+
+    fn start(&self, key: &Arc<ChannelKey>) -> Entry {
+        let ground = self.ground.clone();
+        let list = ground.list.load();
+        let recent = ground.now().mono_ms < list.changed_ms + FORMER_MS;
+        let birth = Birth {
+            key: key.clone(),
+            node: ground.node,
+            members: list.now.clone(),
+            before: list.before.clone().filter(|_| recent),
+            limits: ground.limits(key.app),
+            seed: rand::random(),
+        };
+        drop(list);
+        let stat = Arc::new(Stat::default());
+        let arbiters = &ground.arbiters;
+        let turn = usize::try_from(key_hash(key)).unwrap_or(0) % arbiters.len().max(1);
+        let (on, its) = (self.ground.clone(), stat.clone());
+        let addr = match arbiters.get(turn) {
+            Some(arbiter) => {
+                Channel::start_in_arbiter(arbiter, move |_| Channel::new(birth, on, its))
+            }
+            None => Channel::new(birth, on, its).start(),
+        };
+        Entry { addr, stat }
+    }
+
+    /// Number of channel actors on this node.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.ground.parts.iter().map(|part| lock(part).len()).sum()
+    }
+
+    /// Every channel actor on this node, at this moment.
+    #[must_use]
+    pub fn each(&self) -> Vec<Addr<Channel>> {
+        let parts = self.ground.parts.iter();
+        parts
+            .flat_map(|part| {
+                let part = lock(part);
+                part.values()
+                    .map(|one| one.addr.clone())
+                    .collect::<Vec<_>>()
+            })
+            .collect()
+    }
+
+    /// The member list has changed: every channel is placed anew.
+    pub fn set_members(&self, members: Members) {
+        let old = self.ground.list.load_full();
+        if members.revision < old.now.revision || members == *old.now {
+            return;
+        }
+        // On a node's first list the former homes are those of the same list without it.
+        let before = if old.first {
+            let mut without = members.clone();
+            without.live.retain(|(node, _)| *node != self.ground.node);
+            Arc::new(without)
+        } else {
+            old.now.clone()
+        };
+        let members = Arc::new(members);
+        // First the list, then the channels: one that starts in between has the new list already.
+        self.ground.list.store(Arc::new(List {
+            now: members.clone(),
+            before: Some(before),
+            changed_ms: self.ground.now().mono_ms,
+            first: false,
+        }));
+        for channel in self.each() {
+            channel.do_send(Rehome(members.clone()));
+        }
+    }
+
+    /// The link to a node is (again) usable.
+    pub fn link_up(&self, node: NodeId) {
+        for channel in self.each() {
+            channel.do_send(LinkUp(node));
+        }
+    }
+
+    /// The occupied channels of an app that this node is home of, with their cluster-wide counts, sorted by
+    /// name, at most `limit`.
+    #[must_use]
+    pub fn occupied_here(&self, app: AppId, prefix: &str, limit: usize) -> Vec<(Text, Occupancy)> {
+        let mut found = Vec::new();
+        for part in &self.ground.parts {
+            let part = lock(part);
+            let of_app = part.iter().filter(|(key, _)| {
+                key.app == app && key.space == Space::Channel && key.name.starts_with(prefix)
+            });
+            found.extend(
+                of_app.filter_map(|(key, entry)| Some((key.name.clone(), entry.stat.occupied()?))),
+            );
+        }
+        found.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        found.truncate(limit);
+        found
+    }
+}

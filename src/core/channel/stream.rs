@@ -1,0 +1,299 @@
+//! A channel's stream: everything its home knows that its backup has a copy of. Stamps, orders, remembers.
+//!
+//! **Must never know:** which node it is on, who subscribes, whether anything was delivered.
+//!
+//! **Why broadcasts are numbered apart from positions:** presence changes are broadcast too but are no
+//! publications; `entry` counts every broadcast, so that a node can say exactly what it has seen and get the
+//! rest after a broken link or a lost home, once and in order.
+
+use super::history::{Bounds, History, HistoryImage, TICKS_PER_MS};
+use super::presence::{Announced, Change, EntryKey, Presence};
+use crate::core::clock::Now;
+use crate::core::ids::{NodeId, Position, Timetoken};
+use crate::core::message::{
+    Broadcast, Draft, Member, PresenceAction, PresenceChange, Publication, Receipt,
+};
+use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// Most broadcasts kept for nodes that missed some.
+const JOURNAL_ENTRIES: usize = 128;
+/// Most payload bytes kept for them.
+const JOURNAL_BYTES: usize = 512 * 1024;
+
+/// One numbered broadcast.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Logged {
+    /// Its number, from 1, without gaps within an epoch.
+    pub entry: u64,
+    /// The broadcast.
+    pub broadcast: Broadcast,
+}
+
+/// How far a node has received a channel's broadcasts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seen {
+    /// Of which stream.
+    pub epoch: u64,
+    /// The last entry.
+    pub entry: u64,
+}
+
+/// The stream.
+#[derive(Clone, Debug)]
+pub struct Stream {
+    epoch: u64,
+    /// The epoch this one was cut off from, and the entry at the cut.
+    cut: Option<Seen>,
+    seq: u64,
+    timetoken: Timetoken,
+    entry: u64,
+    /// Past publications.
+    pub history: History,
+    /// Members.
+    pub presence: Presence,
+    journal: VecDeque<Logged>,
+    journal_bytes: usize,
+}
+
+/// A stream as it travels to another node.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Image {
+    epoch: u64,
+    cut: Option<Seen>,
+    seq: u64,
+    timetoken: Timetoken,
+    entry: u64,
+    history: HistoryImage,
+    members: Vec<Member>,
+    journal: Vec<Logged>,
+}
+
+impl Stream {
+    /// An empty stream. `epoch` must be new: random, or unique otherwise.
+    #[must_use]
+    pub fn new(epoch: u64) -> Self {
+        Self {
+            epoch,
+            cut: None,
+            seq: 0,
+            timetoken: 0,
+            entry: 0,
+            history: History::default(),
+            presence: Presence::default(),
+            journal: VecDeque::new(),
+            journal_bytes: 0,
+        }
+    }
+
+    /// Where it stands.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        Position {
+            epoch: self.epoch,
+            seq: self.seq,
+        }
+    }
+
+    /// The last broadcast.
+    #[must_use]
+    pub fn seen(&self) -> Seen {
+        Seen {
+            epoch: self.epoch,
+            entry: self.entry,
+        }
+    }
+
+    /// A stamp later than every stamp before it.
+    pub fn stamp(&mut self, now: Now) -> Timetoken {
+        self.timetoken = (now.cluster_ms * TICKS_PER_MS).max(self.timetoken + 1);
+        self.timetoken
+    }
+
+    /// Publishes, unless the id is known; then the old receipt comes back and nothing is to be sent.
+    pub fn publish(&mut self, draft: Draft, bounds: Bounds, now: Now) -> (Receipt, Option<Logged>) {
+        self.history.trim(bounds, now);
+        if let Some(receipt) = draft.id.as_ref().and_then(|id| self.history.known(id)) {
+            return (receipt, None);
+        }
+        let timetoken = self.stamp(now);
+        self.seq += 1;
+        let publication = Arc::new(Publication {
+            draft,
+            position: self.position(),
+            timetoken,
+        });
+        self.history.push(&publication, bounds, now);
+        let receipt = Receipt {
+            position: publication.position,
+            timetoken,
+            duplicate: false,
+        };
+        let logged = self.log(Broadcast::Message(publication));
+        (receipt, Some(logged))
+    }
+
+    /// Enters or updates a member.
+    pub fn enter(&mut self, mut member: Member, now: Now) -> Logged {
+        member.since = self.stamp(now);
+        let change = self.presence.enter(member);
+        self.log_change(change, now)
+    }
+
+    /// Removes an entry.
+    pub fn leave(&mut self, key: &EntryKey, action: PresenceAction, now: Now) -> Option<Logged> {
+        let change = self.presence.leave(key, action)?;
+        Some(self.log_change(change, now))
+    }
+
+    /// Removes every entry for which `of` holds.
+    pub fn leave_all(
+        &mut self,
+        of: impl Fn(&Member) -> bool,
+        action: PresenceAction,
+        now: Now,
+    ) -> Vec<Logged> {
+        let keys = self.presence.keys(of);
+        let left = keys.iter().filter_map(|key| self.leave(key, action, now));
+        left.collect()
+    }
+
+    /// Makes a node's entries what it announces.
+    pub fn reconcile(&mut self, node: NodeId, set: Vec<Announced>, now: Now) -> Vec<Logged> {
+        let at = self.stamp(now);
+        let changes = self.presence.reconcile(node, set, at);
+        let logged = changes.into_iter().map(|one| self.log_change(one, now));
+        logged.collect()
+    }
+
+    fn log_change(&mut self, change: Change, now: Now) -> Logged {
+        let timetoken = self.stamp(now);
+        let position = self.position();
+        self.log(Broadcast::Presence(Arc::new(PresenceChange {
+            action: change.action,
+            member: change.member,
+            edge: change.edge,
+            clients: change.clients,
+            position,
+            timetoken,
+        })))
+    }
+
+    fn log(&mut self, broadcast: Broadcast) -> Logged {
+        self.entry += 1;
+        let logged = Logged {
+            entry: self.entry,
+            broadcast,
+        };
+        self.keep(logged.clone());
+        logged
+    }
+
+    fn keep(&mut self, logged: Logged) {
+        self.journal_bytes += weight(&logged.broadcast);
+        self.journal.push_back(logged);
+        while self.journal.len() > JOURNAL_ENTRIES || self.journal_bytes > JOURNAL_BYTES {
+            let Some(gone) = self.journal.pop_front() else {
+                break;
+            };
+            self.journal_bytes = self.journal_bytes.saturating_sub(weight(&gone.broadcast));
+        }
+    }
+
+    /// Repeats on a copy what the home logged. False when an entry is missing in between.
+    pub fn repeat(&mut self, epoch: u64, logged: Logged, bounds: Bounds, now: Now) -> bool {
+        if epoch != self.epoch || logged.entry != self.entry + 1 {
+            return epoch == self.epoch && logged.entry <= self.entry;
+        }
+        match &logged.broadcast {
+            Broadcast::Message(publication) => {
+                self.seq = publication.position.seq;
+                self.timetoken = self.timetoken.max(publication.timetoken);
+                self.history.push(publication, bounds, now);
+            }
+            Broadcast::Presence(change) => {
+                self.timetoken = self.timetoken.max(change.timetoken);
+                self.presence.replay(change.action, &change.member);
+            }
+            Broadcast::Count(_) => {}
+        }
+        self.entry = logged.entry;
+        self.keep(logged);
+        true
+    }
+
+    /// What a node that has seen so much still needs; the flag says that nothing is missing in between.
+    #[must_use]
+    pub fn missed(&self, seen: Seen) -> (Vec<Logged>, bool) {
+        let from = match self.cut {
+            Some(_) | None if seen.epoch == self.epoch => seen.entry,
+            Some(cut) if cut.epoch == seen.epoch => seen.entry.min(cut.entry),
+            Some(cut) => cut.entry,
+            None => 0,
+        };
+        let first = self.journal.front().map_or(self.entry + 1, |one| one.entry);
+        let later = self.journal.iter().filter(|one| one.entry > from);
+        (later.cloned().collect(), first <= from + 1)
+    }
+
+    /// Begins a new epoch: somebody has seen more of the old one than this copy holds.
+    pub fn cut(&mut self, epoch: u64) {
+        self.cut = Some(self.seen());
+        self.epoch = epoch;
+    }
+
+    /// Lets go of what is too old.
+    pub fn trim(&mut self, bounds: Bounds, now: Now) {
+        self.history.trim(bounds, now);
+        if self.history.is_empty() && self.presence.is_empty() {
+            self.journal.clear();
+            self.journal_bytes = 0;
+        }
+    }
+
+    /// Whether forgetting the stream would lose nothing that anyone could still ask for.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.history.is_empty() && self.presence.is_empty()
+    }
+
+    /// For another node.
+    #[must_use]
+    pub fn image(&self) -> Image {
+        Image {
+            epoch: self.epoch,
+            cut: self.cut,
+            seq: self.seq,
+            timetoken: self.timetoken,
+            entry: self.entry,
+            history: self.history.image(),
+            members: self.presence.members().cloned().collect(),
+            journal: self.journal.iter().cloned().collect(),
+        }
+    }
+
+    /// From another node.
+    #[must_use]
+    pub fn restore(image: Image) -> Self {
+        Self {
+            epoch: image.epoch,
+            cut: image.cut,
+            seq: image.seq,
+            timetoken: image.timetoken,
+            entry: image.entry,
+            history: History::restore(image.history),
+            presence: Presence::restore(image.members),
+            journal_bytes: image.journal.iter().map(|one| weight(&one.broadcast)).sum(),
+            journal: image.journal.into(),
+        }
+    }
+}
+
+fn weight(broadcast: &Broadcast) -> usize {
+    match broadcast {
+        Broadcast::Message(publication) => publication.draft.data.len(),
+        Broadcast::Presence(change) => change.member.data.len(),
+        Broadcast::Count(_) => 0,
+    }
+}

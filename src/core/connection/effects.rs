@@ -1,0 +1,114 @@
+//! Access effects on one connection: what is judged again, what is cut, and when a margin is over. Pure.
+//!
+//! **Must never know:** actix, sockets, dialects; how effects arrive.
+
+use super::state::{State, Step};
+use crate::core::authority::{
+    Authority, Cut, Effect, Issued, Pattern, Principal, Proof, Resource, Scope, Subject, Target,
+    Text,
+};
+
+impl<A: Clone> State<A> {
+    /// Carries out one access effect. `Some` = the connection has to end for it, now.
+    pub fn enforce(
+        &mut self,
+        effect: &Effect,
+        authority: &Authority,
+        out: &mut Vec<Step<A>>,
+    ) -> Option<Cut> {
+        let principal = self.principal.as_deref()?;
+        match effect {
+            Effect::Recheck { app, scope } if *app == principal.app => {
+                if in_scope(principal, scope) {
+                    self.recheck(authority, out);
+                }
+                None
+            }
+            Effect::Cut { app, target, cut } if *app == principal.app => {
+                if !reached(principal, target, cut) {
+                    // The credential of a single subscription may be what was named.
+                    self.recheck(authority, out);
+                    return None;
+                }
+                let now_ms = authority.now().cluster_ms;
+                match cut {
+                    Cut::Revoked { applies_ms, .. } if *applies_ms > now_ms => {
+                        self.cuts.push((*applies_ms, *cut));
+                        None
+                    }
+                    Cut::Revoked { .. } | Cut::Disconnected | Cut::Blocked | Cut::Disabled => {
+                        Some(*cut)
+                    }
+                }
+            }
+            Effect::Recheck { .. }
+            | Effect::Cut { .. }
+            | Effect::AppChanged(_)
+            | Effect::MembersChanged => None,
+        }
+    }
+
+    /// Asks again what has run out. `Some` = a revocation's margin is over and still reaches the principal.
+    pub fn expire(&mut self, authority: &Authority, out: &mut Vec<Step<A>>) -> Option<Cut> {
+        let now_ms = authority.now().cluster_ms;
+        let due = self.cuts.iter().position(|(at, _)| *at <= now_ms);
+        let cut = due.map(|at| self.cuts.swap_remove(at).1);
+        if let (Some(cut), Some(principal)) = (cut, self.principal())
+            && authority.objection(principal).is_some()
+        {
+            return Some(cut);
+        }
+        self.recheck(authority, out);
+        None
+    }
+}
+
+/// Whether a change of rights may concern this principal.
+fn in_scope(principal: &Principal, scope: &Scope) -> bool {
+    match scope {
+        Scope::App | Scope::Subject(Subject::Everyone) => true,
+        Scope::Subject(Subject::User(user)) => principal.user.as_ref() == Some(user),
+        Scope::Subject(Subject::Token(token)) => principal.token.as_ref() == Some(token),
+        // A key is also the ceiling of every proof it has signed, and those hang on single subscriptions.
+        Scope::Subject(Subject::Key(_)) => true,
+    }
+}
+
+/// Whether a cut ends this principal's connection: it is named, and its credential is old enough.
+pub(super) fn reached(principal: &Principal, target: &Target, cut: &Cut) -> bool {
+    let own = Some(principal.issued);
+    let proof = principal.proof.as_ref();
+    let issued = match target {
+        Target::App => own,
+        Target::User(user) => own.filter(|_| principal.user.as_ref() == Some(user)),
+        Target::Token(token) => own.filter(|_| principal.token.as_ref() == Some(token)),
+        Target::RevocationKey(key) => {
+            own.filter(|_| principal.revocation_key.as_ref() == Some(key))
+        }
+        Target::Key(key) if principal.key.as_ref() == Some(key) => own,
+        Target::Key(key) => proof
+            .filter(|proof| proof.key == *key)
+            .map(|proof| proof.issued),
+        Target::Channel(name) => proof
+            .filter(|proof| names_exactly(proof, name))
+            .map(|proof| proof.issued),
+    };
+    match (issued, cut) {
+        (None, _) => false,
+        (
+            Some(Issued::At(at)),
+            Cut::Revoked {
+                issued_before_ms, ..
+            },
+        ) => at < *issued_before_ms,
+        (Some(Issued::Seen(seen)), Cut::Revoked { revision, .. }) => seen < *revision,
+        (Some(_), Cut::Disconnected | Cut::Blocked | Cut::Disabled) => true,
+    }
+}
+
+fn names_exactly(proof: &Proof, name: &Text) -> bool {
+    proof.capability.rights.iter().any(|right| {
+        right.resource == Resource::Channel
+            && matches!(&right.pattern, Pattern::Exact(exact) if exact == name)
+    })
+}

@@ -1,0 +1,131 @@
+//! How a connection ends: once, in order, in bounded time.
+//!
+//! **Must never know:** any dialect's close codes; why access was taken away.
+//! **Why leaving comes before the goodbye:** whoever ends a connection counts on it that nothing of a channel
+//! reaches it any more. Sending the goodbye may take the peer's time; the peer has no say in the rest.
+
+use super::actor::Connection;
+use super::{Action, Context as Cx, Frame, Input};
+use crate::core::authority::Cut;
+use crate::core::channel::Leave;
+use crate::core::close::{Abuse, Close, End};
+use crate::core::ids::Text;
+use actix::prelude::*;
+
+/// How long a socket may take to swallow the goodbye before it is cut, ms.
+const GOODBYE_MS: u64 = 2_000;
+
+impl Connection {
+    /// Ends the connection: leaves everything, lets the session say goodbye, then closes. Never undone.
+    pub(super) fn finish(
+        &mut self,
+        end: Option<End>,
+        close: Option<Close>,
+        cx: &mut Context<Self>,
+    ) {
+        if self.is_ending() {
+            return;
+        }
+        let (goodbye, words) = end.map(|end| self.last_words(end)).unwrap_or_default();
+        self.ending = Some(self.now().mono_ms.saturating_add(GOODBYE_MS));
+        self.waiting.clear();
+        // A request that still waits for room in a channel's mailbox must not get there after the leaving.
+        if let Some(pending) = self.pending.take() {
+            cx.cancel_future(pending);
+        }
+        self.leave_all();
+        if end.is_some_and(loses_queue) {
+            self.outbox.drop_queued();
+        }
+        // Nobody listens to what is said after the client's own close.
+        if end != Some(End::Gone) {
+            for frame in goodbye {
+                self.outbox.push_last((self.wire.framing)(frame));
+            }
+            let plain = || end.and_then(plain_close);
+            if let Some(close) = close.or(words).or_else(plain) {
+                self.outbox.push_last((self.wire.closing)(&close));
+            }
+        }
+        self.outbox.close();
+        // The socket is read on, so that a client's last bytes do not turn the close into a reset.
+        self.gate.open();
+        if end == Some(End::Slow) {
+            self.cut_off(cx);
+        } else {
+            self.schedule();
+        }
+    }
+
+    /// What the session wants to have said, and its close.
+    fn last_words(&mut self, end: End) -> (Vec<Frame>, Option<Close>) {
+        let (mut actions, mut frames, mut close) = (Vec::new(), Vec::new(), None);
+        let context = Cx {
+            id: self.id,
+            now: self.now(),
+            authority: &self.desk.broker.authority,
+        };
+        let input = Input::Ending(end);
+        self.session.handle(input, context, &mut actions);
+        for action in actions {
+            match action {
+                Action::Send(frame) => frames.push(frame),
+                Action::Close(words) => {
+                    close.get_or_insert(words);
+                }
+                Action::Do(_) | Action::Wake { .. } => {}
+            }
+        }
+        (frames, close)
+    }
+
+    /// Cuts the socket: nothing that waits on the peer can hold the connection any longer.
+    pub(super) fn cut_off(&mut self, cx: &mut Context<Self>) {
+        self.outbox.drop_queued();
+        self.outbox.close();
+        if let Some(sever) = self.sever.take() {
+            sever.sever();
+        }
+        cx.stop();
+    }
+
+    pub(super) fn leave_all(&mut self) {
+        if let Some(app) = self.counted.take() {
+            self.desk.broker.relays.leave(app);
+        }
+        if let Some(slot) = self.slot {
+            self.desk.local.detach_all(slot);
+        }
+        for channel in self.state.end() {
+            channel.do_send(Leave {
+                connection: self.id,
+                gone: true,
+            });
+        }
+    }
+}
+
+/// Endings after which nothing queued may reach the client: it lost the right, or it could not read it anyway.
+fn loses_queue(end: End) -> bool {
+    match end {
+        End::Cut(_) | End::Stale | End::Slow => true,
+        End::Abuse(_) | End::Draining | End::Silent | End::Gone => false,
+    }
+}
+
+/// The close frame when the session has no words for it (RFC 6455 §7.4.1).
+fn plain_close(end: End) -> Option<Close> {
+    let (code, reason) = match end {
+        End::Slow | End::Gone => return None,
+        End::Abuse(Abuse::Protocol) => (1002, "protocol error"),
+        End::Abuse(Abuse::NotUtf8) => (1007, "text is not UTF-8"),
+        End::Abuse(Abuse::TooLarge) => (1009, "message too large"),
+        End::Cut(Cut::Disconnected) => (1000, "disconnected"),
+        End::Cut(Cut::Revoked { .. } | Cut::Blocked | Cut::Disabled) => (1008, "access ended"),
+        End::Draining => (1001, "going away"),
+        End::Stale => (1012, "reconnect"),
+        End::Silent => (1008, "nothing was said"),
+    };
+    let reason: Text = reason.into();
+    Some(Close { code, reason })
+}

@@ -1,0 +1,362 @@
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+// The state has fields of its own that nobody else may name.
+#![allow(clippy::field_reassign_with_default)]
+use super::*;
+use crate::core::authority::{
+    AppId, Capability, Decision, Effect, Issued, Pattern, Question, Right, Rule, Scope, Subject,
+    Target,
+};
+use crate::core::connection::{DeliveryMode, NewMember, Start};
+use crate::core::ids::Position;
+use crate::core::message::Occupancy;
+
+const APP: AppId = AppId(1);
+type Access = crate::core::authority::State;
+
+/// What is allowed is written in the state's revision, as bits; until the state's version, as a time.
+fn judge(state: &Access, question: &Question<'_>) -> Decision {
+    let allowed = Operations(state.revision);
+    if !allowed.contains(question.operations) {
+        return Decision::Deny(Reason::NotGranted(question.operations));
+    }
+    Decision::Allow(Rule::Grant {
+        subject: Subject::Everyone,
+        pattern: Pattern::All,
+        revision: 1,
+        expires_ms: (state.version != 0).then_some(u64::from(state.version)),
+    })
+}
+
+fn access(operations: Operations, until: u16) -> Access {
+    let mut access = Access::default();
+    access.revision = operations.0;
+    access.version = until;
+    access
+}
+
+fn authority(operations: Operations) -> Authority {
+    Authority::fixed_by(access(operations, 0), 100, judge)
+}
+
+fn principal() -> Box<Principal> {
+    Box::new(Principal::anonymous(APP, Some("key".into()), 5))
+}
+
+fn room() -> Arc<ChannelKey> {
+    ChannelKey::channel(APP, "room")
+}
+
+fn request(member: bool) -> Subscribe {
+    Subscribe {
+        channel: room(),
+        needs: Operations::SUBSCRIBE,
+        wants: Operations::PUBLISH | Operations::PRESENCE,
+        proof: None,
+        start: Start::Now,
+        member: member.then(|| NewMember {
+            client: "ana".into(),
+            data: "".into(),
+        }),
+        with_members: false,
+        delivery: DeliveryMode::Shared,
+        echo: true,
+        tag: 9,
+    }
+}
+
+fn subscribed() -> Subscribed {
+    Subscribed {
+        channel: room(),
+        tag: 9,
+        granted: Operations::NONE,
+        position: Position::default(),
+        backlog: Vec::new(),
+        continuous: true,
+        members: None,
+        occupancy: Occupancy::default(),
+    }
+}
+
+/// A state that is joining the room at address 77.
+fn joining(authority: &Authority, member: bool) -> State<u32> {
+    let mut state = State::default();
+    state.identify(principal(), authority, &mut Vec::new());
+    let request = request(member);
+    let pass = authority
+        .decide(&principal(), None, ask_for(&request))
+        .unwrap();
+    state.joining(&request, pass, 77);
+    state
+}
+
+fn ask_for(request: &Subscribe) -> Ask<'_> {
+    ask(&request.channel, request.needs, request.wants)
+}
+
+fn standing(authority: &Authority, member: bool) -> State<u32> {
+    let mut state = joining(authority, member);
+    let standing = state.subscribed(&mut subscribed(), &mut Vec::new());
+    assert_eq!(standing, Standing::Stands { leave: false });
+    state
+}
+
+/// The steps in one line each.
+fn told(steps: &[Step<u32>]) -> Vec<String> {
+    let line = |step: &Step<u32>| match step {
+        Step::Tell(Event::RightsChanged {
+            granted, refusal, ..
+        }) => format!("changed {:?} {}", granted.names(), refusal.is_some()),
+        Step::Tell(Event::Unsubscribed { refusal, .. }) => {
+            format!("unsubscribed {}", refusal.is_none())
+        }
+        Step::Tell(other) => format!("{other:?}"),
+        Step::Detach { drop, .. } => format!("detach {drop}"),
+        Step::Leave(at) => format!("leave {at}"),
+        Step::LeavePresence(_, at, _, client) => format!("leave presence {at} {client}"),
+    };
+    steps.iter().map(line).collect()
+}
+
+#[test]
+fn a_subscription_is_counted_once_and_limited() {
+    let authority = authority(Operations::ALL);
+    let state = joining(&authority, false);
+    assert_eq!(
+        state.may_subscribe(&room(), 10),
+        Err(Refusal::AlreadySubscribed)
+    );
+    let other = ChannelKey::channel(APP, "other");
+    assert!(matches!(
+        state.may_subscribe(&other, 1),
+        Err(Refusal::Limit { max: 1, .. })
+    ));
+    assert_eq!(state.may_subscribe(&other, 2), Ok(()));
+}
+
+#[test]
+fn the_held_pass_serves_only_what_stands_and_is_allowed() {
+    let authority = authority(Operations::SUBSCRIBE | Operations::PUBLISH);
+    let now = authority.now();
+    let joining = joining(&authority, false);
+    assert!(joining.held(&room(), Operations::PUBLISH, now).is_none());
+    let state = standing(&authority, false);
+    let (address, _) = state.held(&room(), Operations::PUBLISH, now).unwrap();
+    assert_eq!(*address, 77);
+    assert!(state.held(&room(), Operations::HISTORY, now).is_none());
+}
+
+#[test]
+fn leaving_before_it_stands_is_answered_after_it_stands() {
+    let authority = authority(Operations::ALL);
+    let mut state = joining(&authority, false);
+    let mut steps = Vec::new();
+    state.unsubscribe(&room(), &mut steps);
+    assert!(steps.is_empty());
+    let standing = state.subscribed(&mut subscribed(), &mut steps);
+    assert_eq!(standing, Standing::Stands { leave: true });
+    state.unsubscribe(&room(), &mut steps);
+    assert_eq!(
+        told(&steps),
+        ["detach false", "leave 77", "unsubscribed true"]
+    );
+    state.unsubscribe(&room(), &mut steps);
+    assert_eq!(told(&steps).last().unwrap(), "unsubscribed false");
+}
+
+#[test]
+fn a_right_lost_on_the_way_never_stands() {
+    let authority = authority(Operations::ALL);
+    let mut state = joining(&authority, false);
+    authority.set_fixed(access(Operations::NONE, 0), 100, true);
+    let mut steps = Vec::new();
+    state.recheck(&authority, &mut steps);
+    assert!(steps.is_empty(), "the channel has not answered yet");
+    let standing = state.subscribed(&mut subscribed(), &mut steps);
+    assert!(matches!(standing, Standing::Lost(Refusal::Denied(_))));
+    assert_eq!(told(&steps), ["leave 77"]);
+    assert_eq!(state.subscriptions(), 0);
+}
+
+#[test]
+fn narrowing_is_told_and_losing_ends_the_subscription_before_it_is_told() {
+    let authority = authority(Operations::SUBSCRIBE | Operations::PUBLISH);
+    let mut state = standing(&authority, false);
+    let mut steps = Vec::new();
+    state.recheck(&authority, &mut steps);
+    assert!(steps.is_empty(), "nothing changed");
+
+    authority.set_fixed(access(Operations::SUBSCRIBE, 0), 100, true);
+    state.recheck(&authority, &mut steps);
+    assert_eq!(told(&steps), [r#"changed ["subscribe"] false"#]);
+    assert!(
+        state
+            .held(&room(), Operations::PUBLISH, authority.now())
+            .is_none()
+    );
+
+    steps.clear();
+    authority.set_fixed(access(Operations::PUBLISH, 0), 100, true);
+    state.recheck(&authority, &mut steps);
+    assert_eq!(
+        told(&steps),
+        ["detach true", "leave 77", r#"changed ["publish"] true"#]
+    );
+    assert!(!state.stands(&room()));
+}
+
+#[test]
+fn a_lost_presence_right_takes_the_member_out_and_keeps_the_subscription() {
+    let authority = authority(Operations::SUBSCRIBE | Operations::PRESENCE);
+    let mut state = standing(&authority, true);
+    authority.set_fixed(access(Operations::SUBSCRIBE, 0), 100, true);
+    let mut steps = Vec::new();
+    state.recheck(&authority, &mut steps);
+    assert_eq!(
+        told(&steps),
+        ["leave presence 77 ana", r#"changed ["subscribe"] false"#]
+    );
+    assert!(state.stands(&room()));
+}
+
+#[test]
+fn an_attendance_ends_with_its_right_and_is_left_at_the_end() {
+    let authority = authority(Operations::PRESENCE);
+    let mut state = State::default();
+    state.identify(principal(), &authority, &mut Vec::new());
+    let key = room();
+    let ask = ask(&key, Operations::PRESENCE, Operations::NONE);
+    let pass = authority.decide(&principal(), None, ask).unwrap();
+    state.attend(&key, &"ana".into(), None, pass.clone(), 5);
+    state.attend(&key, &"ana".into(), None, pass, 5);
+    assert_eq!(state.attendances(), 1);
+    authority.set_fixed(access(Operations::NONE, 0), 100, true);
+    let mut steps = Vec::new();
+    state.recheck(&authority, &mut steps);
+    assert_eq!(told(&steps), ["leave presence 5 ana"]);
+    assert!(state.end().is_empty());
+}
+
+#[test]
+fn a_pass_is_asked_again_when_it_ends() {
+    let authority = authority(Operations::ALL);
+    authority.set_fixed(access(Operations::ALL, 500), 100, true);
+    let mut state = standing(&authority, false);
+    assert_eq!(state.next_expiry(authority.now()), Some(500));
+    let mut steps = Vec::new();
+    // Renewed before it ended.
+    authority.set_fixed(access(Operations::ALL, 900), 500, true);
+    assert_eq!(state.expire(&authority, &mut steps), None);
+    assert!(steps.is_empty());
+    assert_eq!(state.next_expiry(authority.now()), Some(900));
+    // Not renewed.
+    authority.set_fixed(access(Operations::NONE, 0), 900, true);
+    assert_eq!(state.expire(&authority, &mut steps), None);
+    assert_eq!(told(&steps), ["detach true", "leave 77", "changed [] true"]);
+}
+
+fn revoked(issued_before_ms: u64, revision: u64, applies_ms: u64) -> Cut {
+    Cut::Revoked {
+        issued_before_ms,
+        revision,
+        applies_ms,
+    }
+}
+
+#[test]
+fn a_cut_reaches_what_it_names_and_what_is_old_enough() {
+    let mut one = principal();
+    one.user = Some("ana".into());
+    one.token = Some("t".into());
+    one.revocation_key = Some("r".into());
+    one.issued = Issued::Seen(5);
+    one.proof = Some(Proof {
+        key: "signer".into(),
+        issued: Issued::At(1_000),
+        expires_ms: None,
+        capability: Capability {
+            rights: vec![Right {
+                resource: Resource::Channel,
+                pattern: Pattern::Exact("room".into()),
+                operations: Operations::ALL,
+            }],
+        },
+    });
+    let reached = |target: Target, cut: Cut| super::super::effects::reached(&one, &target, &cut);
+    let named = [
+        Target::App,
+        Target::User("ana".into()),
+        Target::Token("t".into()),
+        Target::RevocationKey("r".into()),
+        Target::Key("key".into()),
+    ];
+    for target in named {
+        assert!(reached(target.clone(), revoked(0, 6, 0)), "{target:?}");
+        assert!(!reached(target.clone(), revoked(9_999, 5, 0)), "{target:?}");
+        assert!(reached(target.clone(), Cut::Blocked), "{target:?}");
+    }
+    // What a proof brings is as old as the proof.
+    for target in [Target::Key("signer".into()), Target::Channel("room".into())] {
+        assert!(reached(target.clone(), revoked(1_001, 0, 0)), "{target:?}");
+        assert!(
+            !reached(target.clone(), revoked(1_000, 99, 0)),
+            "{target:?}"
+        );
+    }
+    for target in [
+        Target::User("bob".into()),
+        Target::Token("u".into()),
+        Target::Channel("roo".into()),
+        Target::Key("other".into()),
+        Target::RevocationKey("q".into()),
+    ] {
+        assert!(!reached(target.clone(), Cut::Disabled), "{target:?}");
+    }
+}
+
+#[test]
+fn effects_of_another_app_and_of_others_change_nothing() {
+    let authority = authority(Operations::ALL);
+    let mut state = standing(&authority, false);
+    authority.set_fixed(access(Operations::NONE, 0), 100, true);
+    let mut steps = Vec::new();
+    let elsewhere = [
+        Effect::Cut {
+            app: AppId(2),
+            target: Target::App,
+            cut: Cut::Disabled,
+        },
+        Effect::Recheck {
+            app: AppId(2),
+            scope: Scope::App,
+        },
+        Effect::Recheck {
+            app: APP,
+            scope: Scope::Subject(Subject::User("bob".into())),
+        },
+        Effect::MembersChanged,
+        Effect::AppChanged(APP),
+    ];
+    for effect in elsewhere {
+        assert_eq!(state.enforce(&effect, &authority, &mut steps), None);
+        assert!(steps.is_empty(), "{effect:?}");
+    }
+    let here = Effect::Recheck {
+        app: APP,
+        scope: Scope::App,
+    };
+    assert_eq!(state.enforce(&here, &authority, &mut steps), None);
+    assert_eq!(told(&steps).len(), 3);
+}
+
+#[test]
+fn a_margin_is_waited_for() {
+    let authority = authority(Operations::ALL);
+    let mut state = standing(&authority, false);
+    let cut = Effect::Cut {
+        app: APP,
+        target: Target::App,
+        cut: revoked(0, 9, 400),
+    };
+    assert_eq!(state.enforce(&cut, &authority, &mut Vec::new()), None);
+    assert_eq!(state.next_expiry(authority.now()), Some(400));
+}

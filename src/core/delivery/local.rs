@@ -1,0 +1,357 @@
+//! What one worker thread knows of its connections: shared by its relay and its connection actors.
+//!
+//! **Must never know:** dialects, sockets, other threads.
+//! **Why shared and not asked by message:** a relay that fans out must reach a thousand outboxes without a
+//! mailbox hop each, and a connection that loses a right must be out of the list before it answers. Both run on
+//! one thread, so a `RefCell` is all it takes; nothing is borrowed while anyone else's code runs.
+
+use super::channels::{Entry, Lists, LocalChannels, Membership, Outcome};
+use super::index::Index;
+use super::port::ConnectionPort;
+use super::relay::{Attach, Deliver};
+use super::timers::{Deadline, Timers};
+use crate::core::authority::{EffectBatch, Principal};
+use crate::core::broker::{ConnectionFilter, ConnectionInfo};
+use crate::core::close::End;
+use crate::core::connection::outbox::{Outbox, Pushed, Source};
+use crate::core::ids::{AppId, ChannelKey, ConnectionId, NodeId, Text};
+use futures_util::future::LocalBoxFuture;
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeSet, HashMap};
+use std::rc::Rc;
+
+/// A connection's number on its thread. Reused after it is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slot(pub(super) u32);
+
+/// What listings show of a connection that does not change.
+#[derive(Clone, Debug)]
+pub struct About {
+    /// The connection.
+    pub id: ConnectionId,
+    /// The dialect's word.
+    pub dialect: &'static str,
+    /// Peer address.
+    pub remote: Text,
+    /// Since when, cluster time ms.
+    pub since_ms: u64,
+}
+
+struct Connection {
+    about: About,
+    outbox: Rc<Outbox>,
+    port: Box<dyn ConnectionPort>,
+    principal: Option<Box<Principal>>,
+    memberships: Vec<Membership>,
+    deadline: Deadline,
+}
+
+#[derive(Default)]
+struct Table {
+    slots: Vec<Option<Box<Connection>>>,
+    free: Vec<u32>,
+    by_id: HashMap<ConnectionId, u32>,
+}
+
+impl Table {
+    fn get(&self, slot: u32) -> Option<&Connection> {
+        self.slots.get(slot as usize)?.as_deref()
+    }
+
+    fn get_mut(&mut self, slot: u32) -> Option<&mut Connection> {
+        self.slots.get_mut(slot as usize)?.as_deref_mut()
+    }
+}
+
+impl Lists for Table {
+    fn list(&mut self, slot: u32) -> Option<&mut Vec<Membership>> {
+        self.get_mut(slot).map(|one| &mut one.memberships)
+    }
+}
+
+#[derive(Default)]
+struct Tables {
+    connections: Table,
+    channels: LocalChannels,
+    index: Index,
+    timers: Timers,
+}
+
+/// The tables of one worker thread.
+#[derive(Default)]
+pub struct Local {
+    tables: RefCell<Tables>,
+    dirty: RefCell<Vec<Rc<Outbox>>>,
+    withheld: Rc<Cell<bool>>,
+}
+
+impl std::fmt::Debug for Local {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Local(…)")
+    }
+}
+
+impl Local {
+    /// Enters a connection.
+    pub fn register(
+        &self,
+        about: About,
+        outbox: Rc<Outbox>,
+        port: Box<dyn ConnectionPort>,
+    ) -> Slot {
+        let table = &mut self.tables.borrow_mut().connections;
+        let slot = table.free.pop().unwrap_or_else(|| {
+            table.slots.push(None);
+            u32::try_from(table.slots.len() - 1).unwrap_or(u32::MAX)
+        });
+        table.by_id.insert(about.id, slot);
+        let connection = Connection {
+            about,
+            outbox,
+            port,
+            principal: None,
+            memberships: Vec::new(),
+            deadline: Deadline::default(),
+        };
+        if let Some(place) = table.slots.get_mut(slot as usize) {
+            *place = Some(Box::new(connection));
+        }
+        Slot(slot)
+    }
+
+    /// Forgets a connection.
+    pub fn unregister(&self, slot: Slot) {
+        self.detach_all(slot);
+        let tables = &mut *self.tables.borrow_mut();
+        let place = tables.connections.slots.get_mut(slot.0 as usize);
+        let Some(gone) = place.and_then(Option::take) else {
+            return;
+        };
+        if let Some(principal) = &gone.principal {
+            tables.index.leave(slot.0, principal);
+        }
+        tables.connections.by_id.remove(&gone.about.id);
+        tables.connections.free.push(slot.0);
+    }
+
+    /// The connection speaks for somebody else from now on.
+    pub fn identify(&self, slot: Slot, principal: &Principal) {
+        let tables = &mut *self.tables.borrow_mut();
+        let Some(connection) = tables.connections.get_mut(slot.0) else {
+            return;
+        };
+        if let Some(old) = connection.principal.replace(Box::new(principal.clone())) {
+            tables.index.leave(slot.0, &old);
+        }
+        tables.index.enter(slot.0, principal);
+    }
+
+    /// Number of connections of an app on this thread.
+    pub fn of_app(&self, app: AppId) -> usize {
+        self.tables.borrow().index.of_app(app)
+    }
+
+    /// From a channel: see [`Attach`].
+    pub fn attach(&self, message: Attach) {
+        let tables = &mut *self.tables.borrow_mut();
+        let Some(slot) = tables.connections.by_id.get(&message.connection).copied() else {
+            // It ended on the way, and its leaving is on its way to the channel.
+            return;
+        };
+        let Some(connection) = tables.connections.get(slot) else {
+            return;
+        };
+        let entry = Entry::held(
+            connection.outbox.clone(),
+            message.connection,
+            slot,
+            message.encoding,
+            message.mode,
+            message.echo,
+        );
+        let new = tables
+            .channels
+            .attach(&message.channel, entry, &mut tables.connections);
+        if new && let Some(connection) = tables.connections.get(slot) {
+            connection.port.attached(message.subscribed);
+        }
+    }
+
+    /// The session has been told that the subscription stands: what was held goes out, then the rest.
+    pub fn release(&self, slot: Slot, key: &ChannelKey) {
+        let tables = &mut *self.tables.borrow_mut();
+        let pushed = tables
+            .channels
+            .release(key, slot.0, &mut tables.connections);
+        let Some(connection) = tables.connections.get(slot.0) else {
+            return;
+        };
+        match pushed {
+            Some(Pushed::Over) => connection.port.end(End::Slow),
+            Some(Pushed::First) => connection.outbox.wake(),
+            Some(Pushed::Queued | Pushed::Closed) | None => {}
+        }
+    }
+
+    /// Ends deliveries of a channel; with how its bytes are marked.
+    pub fn detach(&self, slot: Slot, key: &ChannelKey) -> Option<Source> {
+        let tables = &mut *self.tables.borrow_mut();
+        tables.channels.detach(key, slot.0, &mut tables.connections)
+    }
+
+    /// As [`Self::detach`], by the connection's name.
+    pub fn detach_id(&self, id: ConnectionId, key: &ChannelKey) {
+        let slot = self.tables.borrow().connections.by_id.get(&id).copied();
+        if let Some(slot) = slot {
+            self.detach(Slot(slot), key);
+        }
+    }
+
+    /// Ends all deliveries to a connection.
+    pub fn detach_all(&self, slot: Slot) {
+        let tables = &mut *self.tables.borrow_mut();
+        tables.channels.detach_all(slot.0, &mut tables.connections);
+    }
+
+    /// How a channel's bytes are marked in outboxes.
+    pub fn source(&self, key: &ChannelKey) -> Source {
+        let tables = self.tables.borrow();
+        tables.channels.source(key).unwrap_or(Source::SESSION)
+    }
+
+    /// Hands a broadcast to this thread's subscribers. Wakes nobody: see [`Self::wake_dirty`]. Returns whether
+    /// anybody is owed a wake-up.
+    pub fn deliver(&self, message: &Deliver) -> bool {
+        let mut outcome = Outcome {
+            dirty: std::mem::take(&mut *self.dirty.borrow_mut()),
+            ..Outcome::default()
+        };
+        let tables = &mut *self.tables.borrow_mut();
+        tables.channels.deliver(message, &mut outcome);
+        if !outcome.sessions.is_empty() {
+            let source = tables.channels.source(&message.channel);
+            let source = source.unwrap_or(Source::SESSION);
+            for slot in outcome.sessions {
+                if let Some(one) = tables.connections.get(slot) {
+                    let broadcast = message.broadcast.clone();
+                    one.port
+                        .broadcast(message.channel.clone(), broadcast, source);
+                }
+            }
+        }
+        for slot in outcome.over {
+            if let Some(one) = tables.connections.get(slot) {
+                one.port.end(End::Slow);
+            }
+        }
+        let owed = !outcome.dirty.is_empty();
+        *self.dirty.borrow_mut() = outcome.dirty;
+        owed
+    }
+
+    /// Wakes every outbox that was pushed into since the last time.
+    pub fn wake_dirty(&self) {
+        // A waker may run code that delivers, so nothing is borrowed meanwhile.
+        let mut dirty = std::mem::take(&mut *self.dirty.borrow_mut());
+        for outbox in dirty.drain(..) {
+            outbox.wake();
+        }
+        let mut place = self.dirty.borrow_mut();
+        if place.capacity() < dirty.capacity() && place.is_empty() {
+            *place = dirty;
+        }
+    }
+
+    /// The flag that its outboxes look at: see [`Self::withhold`].
+    #[must_use]
+    pub fn withheld(&self) -> Rc<Cell<bool>> {
+        self.withheld.clone()
+    }
+
+    /// Holds back what channels have queued in outboxes while the lease is over, and lets it go afterwards.
+    pub fn withhold(&self, lease_over: bool) {
+        if self.withheld.replace(lease_over) && !lease_over {
+            for connection in self.tables.borrow().connections.slots.iter().flatten() {
+                connection.outbox.wake();
+            }
+        }
+    }
+
+    /// Sets or drops a connection's deadline, monotonic ms.
+    pub fn schedule(&self, slot: Slot, at: Option<u64>) {
+        let tables = &mut *self.tables.borrow_mut();
+        if let Some(connection) = tables.connections.get_mut(slot.0) {
+            tables.timers.set(slot.0, &mut connection.deadline, at);
+        }
+    }
+
+    /// Tells every connection whose deadline has come.
+    pub fn fire(&self, now_mono_ms: u64) {
+        let tables = &mut *self.tables.borrow_mut();
+        while let Some(entry) = tables.timers.pop(now_mono_ms) {
+            let Some(connection) = tables.connections.get_mut(entry.1) else {
+                continue;
+            };
+            let deadline = &mut connection.deadline;
+            if tables.timers.fires(entry, deadline, now_mono_ms) {
+                connection.port.due();
+            }
+        }
+    }
+
+    /// Ends every connection of this thread.
+    pub fn end_all(&self, end: End) {
+        for connection in self.tables.borrow().connections.slots.iter().flatten() {
+            connection.port.end(end);
+        }
+    }
+
+    /// Asks every connection that a batch may concern to carry it out.
+    pub fn enforce(&self, batch: &EffectBatch) -> Vec<LocalBoxFuture<'static, bool>> {
+        let tables = self.tables.borrow();
+        let mut slots = BTreeSet::new();
+        for effect in batch.effects.iter() {
+            tables.index.concerned(effect, &mut slots);
+        }
+        slots
+            .into_iter()
+            .filter_map(|slot| tables.connections.get(slot))
+            .map(|connection| connection.port.enforce(batch.clone()))
+            .collect()
+    }
+
+    /// The connections of this thread, as listings show them.
+    pub fn list(&self, node: NodeId, filter: &ConnectionFilter) -> Vec<ConnectionInfo> {
+        let tables = self.tables.borrow();
+        let all = tables.connections.slots.iter().flatten();
+        all.filter_map(|one| {
+            let principal = one.principal.as_deref()?;
+            let wanted = filter.app.is_none_or(|app| app == principal.app)
+                && (filter.user.is_none() || filter.user == principal.user);
+            wanted.then(|| ConnectionInfo {
+                id: one.about.id,
+                node,
+                app: principal.app,
+                user: principal.user.clone(),
+                key: principal.key.clone(),
+                dialect: one.about.dialect.into(),
+                remote: one.about.remote.clone(),
+                since_ms: one.about.since_ms,
+                subscriptions: u32::try_from(one.memberships.len()).unwrap_or(u32::MAX),
+                queued_bytes: one.outbox.queued() as u64,
+            })
+        })
+        .take(filter.limit as usize)
+        .collect()
+    }
+
+    /// Connections and channels on this thread, for metrics and tests.
+    pub fn counts(&self) -> (usize, usize) {
+        let tables = self.tables.borrow();
+        (tables.connections.by_id.len(), tables.channels.len())
+    }
+}
+
+#[cfg(test)]
+#[path = "local_tests.rs"]
+mod tests;

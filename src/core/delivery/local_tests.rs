@@ -1,0 +1,248 @@
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+use super::*;
+use crate::core::connection::{DeliveryMode, Subscribed};
+use crate::core::delivery::encoding::EncodingId;
+use crate::core::ids::Position;
+use crate::core::message::{Broadcast, Occupancy};
+use bytes::Bytes;
+use futures_util::FutureExt as _;
+use proptest::prelude::*;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+/// What a connection was told.
+#[derive(Clone, Default)]
+struct Port(Rc<RefCell<Vec<String>>>);
+
+impl ConnectionPort for Port {
+    fn attached(&self, subscribed: Box<Subscribed>) {
+        let name = &subscribed.channel.name;
+        self.0.borrow_mut().push(format!("attached {name}"));
+    }
+    fn broadcast(&self, channel: Arc<ChannelKey>, broadcast: Broadcast, _source: Source) {
+        let name = &channel.name;
+        self.0.borrow_mut().push(format!("{name} {broadcast:?}"));
+    }
+    fn end(&self, end: End) {
+        self.0.borrow_mut().push(format!("end {end:?}"));
+    }
+    fn due(&self) {
+        self.0.borrow_mut().push("due".to_owned());
+    }
+    fn enforce(&self, _batch: EffectBatch) -> LocalBoxFuture<'static, bool> {
+        async { false }.boxed_local()
+    }
+}
+
+struct One {
+    id: ConnectionId,
+    slot: Slot,
+    outbox: Rc<Outbox>,
+    told: Port,
+}
+
+impl One {
+    fn enter(local: &Local, number: u64) -> Self {
+        let id = ConnectionId(number, 0);
+        let about = About {
+            id,
+            dialect: "test",
+            remote: "".into(),
+            since_ms: 0,
+        };
+        let (outbox, told) = (Rc::new(Outbox::new(100, local.withheld())), Port::default());
+        let slot = local.register(about, outbox.clone(), Box::new(told.clone()));
+        Self {
+            id,
+            slot,
+            outbox,
+            told,
+        }
+    }
+
+    fn attach(&self, local: &Local, channel: &str, mode: DeliveryMode, echo: bool) {
+        local.attach(Attach {
+            channel: key(channel),
+            connection: self.id,
+            mode,
+            encoding: EncodingId(0),
+            echo,
+            subscribed: Box::new(Subscribed {
+                channel: key(channel),
+                tag: 0,
+                granted: crate::core::authority::Operations::NONE,
+                position: Position::default(),
+                backlog: Vec::new(),
+                continuous: true,
+                members: None,
+                occupancy: Occupancy::default(),
+            }),
+        });
+    }
+
+    fn join(&self, local: &Local, channel: &str) {
+        self.attach(local, channel, DeliveryMode::Shared, true);
+        local.release(self.slot, &key(channel));
+    }
+
+    /// Everything in the outbox, as text.
+    fn read(&self) -> String {
+        let mut all = String::new();
+        let mut cx = Context::from_waker(Waker::noop());
+        while let Poll::Ready(Some(frame)) = self.outbox.poll_next(&mut cx) {
+            all.push_str(std::str::from_utf8(&frame).unwrap());
+        }
+        all
+    }
+}
+
+fn key(name: &str) -> Arc<ChannelKey> {
+    ChannelKey::channel(AppId(1), name)
+}
+
+fn message(channel: &str, text: &str) -> Deliver {
+    Deliver {
+        channel: key(channel),
+        frames: [(EncodingId(0), Bytes::copy_from_slice(text.as_bytes()))].into(),
+        broadcast: Broadcast::Count(1),
+        except: None,
+        publisher: None,
+    }
+}
+
+#[test]
+fn nothing_is_delivered_before_the_session_has_spoken_and_nothing_is_lost() {
+    let local = Local::default();
+    let one = One::enter(&local, 1);
+    one.attach(&local, "room", DeliveryMode::Shared, true);
+    local.deliver(&message("room", "a"));
+    local.deliver(&message("room", "b"));
+    assert_eq!(one.read(), "");
+    assert_eq!(*one.told.0.borrow(), ["attached room"]);
+    let _ = one.outbox.push(Source::SESSION, "subscribed:".into());
+    local.release(one.slot, &key("room"));
+    local.deliver(&message("room", "c"));
+    assert_eq!(one.read(), "subscribed:abc");
+}
+
+#[test]
+fn except_and_echo_leave_out_exactly_one() {
+    let local = Local::default();
+    let (one, two) = (One::enter(&local, 1), One::enter(&local, 2));
+    one.join(&local, "room");
+    two.attach(&local, "room", DeliveryMode::Shared, false);
+    local.release(two.slot, &key("room"));
+    let mut from_two = message("room", "a");
+    from_two.publisher = Some(two.id);
+    local.deliver(&from_two);
+    let mut not_one = message("room", "b");
+    not_one.except = Some(one.id);
+    local.deliver(&not_one);
+    let mut from_one = message("room", "c");
+    from_one.publisher = Some(one.id);
+    local.deliver(&from_one);
+    assert_eq!((one.read(), two.read()), ("ac".to_owned(), "bc".to_owned()));
+}
+
+#[test]
+fn a_session_that_frames_itself_gets_the_broadcast() {
+    let local = Local::default();
+    let one = One::enter(&local, 1);
+    one.attach(&local, "room", DeliveryMode::Session, true);
+    local.deliver(&message("room", "a"));
+    assert_eq!(*one.told.0.borrow(), ["attached room", "room Count(1)"]);
+    assert_eq!(one.read(), "");
+}
+
+#[test]
+fn an_unknown_encoding_gets_nothing_and_a_full_outbox_is_ended_once() {
+    let local = Local::default();
+    let (one, two) = (One::enter(&local, 1), One::enter(&local, 2));
+    one.join(&local, "room");
+    two.join(&local, "room");
+    let mut foreign = message("room", "x");
+    foreign.frames = [(EncodingId(9), "x".into())].into();
+    local.deliver(&foreign);
+    assert_eq!(one.read(), "");
+    for _ in 0..30 {
+        local.deliver(&message("room", "0123456789"));
+        two.read();
+    }
+    assert_eq!(*one.told.0.borrow(), ["attached room", "end Slow"]);
+    assert_eq!(*two.told.0.borrow(), ["attached room"]);
+}
+
+#[test]
+fn what_is_held_counts_as_well() {
+    let local = Local::default();
+    let one = One::enter(&local, 1);
+    one.attach(&local, "room", DeliveryMode::Shared, true);
+    for _ in 0..11 {
+        local.deliver(&message("room", "0123456789"));
+    }
+    assert_eq!(*one.told.0.borrow(), ["attached room", "end Slow"]);
+}
+
+#[test]
+fn a_connection_that_has_ended_is_forgotten_everywhere() {
+    let local = Local::default();
+    let one = One::enter(&local, 1);
+    let mut principal = Principal::anonymous(AppId(1), None, 1);
+    principal.user = Some("ana".into());
+    local.identify(one.slot, &principal);
+    one.join(&local, "room");
+    assert_eq!((local.counts(), local.of_app(AppId(1))), ((1, 1), 1));
+    local.unregister(one.slot);
+    assert_eq!((local.counts(), local.of_app(AppId(1))), ((0, 0), 0));
+    // Late word from a channel is for nobody.
+    one.attach(&local, "room", DeliveryMode::Shared, true);
+    local.detach_id(one.id, &key("room"));
+    assert_eq!(local.counts(), (0, 0));
+}
+
+#[test]
+fn deadlines_reach_the_connection() {
+    let local = Local::default();
+    let one = One::enter(&local, 1);
+    local.schedule(one.slot, Some(100));
+    local.fire(99);
+    assert!(one.told.0.borrow().is_empty());
+    local.fire(100);
+    local.fire(200);
+    assert_eq!(*one.told.0.borrow(), ["due"]);
+}
+
+proptest! {
+    /// Any order of joining and leaving: everyone gets exactly what they are subscribed to, once.
+    #[test]
+    fn the_lists_stay_true(steps in proptest::collection::vec((0u8..6, 0u8..4, any::<bool>()), 0..120)) {
+        let local = Local::default();
+        let all: Vec<_> = (0..6).map(|number| One::enter(&local, number)).collect();
+        let mut model = BTreeSet::new();
+        for (who, channel, join) in steps {
+            let one = &all[usize::from(who)];
+            if join {
+                one.join(&local, &channel.to_string());
+                model.insert((who, channel));
+            } else {
+                let known = local.detach(one.slot, &key(&channel.to_string())).is_some();
+                prop_assert_eq!(known, model.remove(&(who, channel)));
+            }
+        }
+        for channel in 0..4u8 {
+            let name = channel.to_string();
+            local.deliver(&message(&name, &name));
+        }
+        for (who, one) in (0u8..).zip(&all) {
+            let wanted: String = (0..4u8).filter(|channel| model.contains(&(who, *channel))).map(|c| c.to_string()).collect();
+            prop_assert_eq!(one.read(), wanted);
+        }
+        let channels: BTreeSet<_> = model.iter().map(|(_, channel)| channel).collect();
+        prop_assert_eq!(local.counts(), (6, channels.len()));
+    }
+}

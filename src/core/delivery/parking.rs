@@ -1,0 +1,134 @@
+//! What happens to broadcasts while this node's lease is over: they wait, in order and bounded.
+//!
+//! **Must never know:** connections, what a lease is made of. Pure.
+//! **Why they wait instead of being dropped:** a dropped message is a gap that most dialects cannot see. Either
+//! the lease comes back, and everything goes out in order after what was enforced meanwhile, or the clients are
+//! sent to another node, where they can ask for what they missed.
+
+use super::relay::Deliver;
+use std::collections::VecDeque;
+
+/// Most bytes that wait on one worker.
+const MAX_BYTES: usize = 4 << 20;
+/// How long the lease may be over before connections are sent away: as long as the lease's own length.
+const GRACE_MS: u64 = 3_000;
+
+/// Broadcasts that may not be delivered now.
+#[derive(Debug, Default)]
+pub(super) struct Parking {
+    parked: VecDeque<Deliver>,
+    bytes: usize,
+    /// Since when the lease has been over, monotonic ms.
+    since: Option<u64>,
+    gave_up: bool,
+}
+
+/// What to do at a tick.
+#[derive(Debug)]
+pub(super) enum Verdict {
+    /// Nothing.
+    Wait,
+    /// Deliver these now, in this order.
+    Release(VecDeque<Deliver>),
+    /// Send the connections away.
+    GiveUp,
+}
+
+impl Parking {
+    /// Gives the message back when it may be delivered at once.
+    pub(super) fn admit(&mut self, message: Deliver, serving: bool, now: u64) -> Option<Deliver> {
+        if serving && self.parked.is_empty() {
+            self.since = None;
+            return Some(message);
+        }
+        self.since.get_or_insert(now);
+        self.bytes = self.bytes.saturating_add(size(&message));
+        if self.bytes <= MAX_BYTES {
+            self.parked.push_back(message);
+        }
+        None
+    }
+
+    /// Looks at the lease again.
+    pub(super) fn tick(&mut self, serving: bool, now: u64) -> Verdict {
+        let overrun = self.bytes > MAX_BYTES;
+        if serving && !overrun {
+            self.since = None;
+            self.gave_up = false;
+            self.bytes = 0;
+            let parked = std::mem::take(&mut self.parked);
+            return if parked.is_empty() {
+                Verdict::Wait
+            } else {
+                Verdict::Release(parked)
+            };
+        }
+        let since = *self.since.get_or_insert(now);
+        if self.gave_up || (!overrun && now.saturating_sub(since) < GRACE_MS) {
+            return Verdict::Wait;
+        }
+        // Something was lost, or nobody knows how long this takes: let them go where the view is fresh.
+        self.parked.clear();
+        self.bytes = 0;
+        self.since = None;
+        self.gave_up = !serving;
+        Verdict::GiveUp
+    }
+}
+
+fn size(message: &Deliver) -> usize {
+    let frames: usize = message.frames.iter().map(|(_, frame)| frame.len()).sum();
+    frames + std::mem::size_of::<Deliver>()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+    use super::*;
+    use crate::core::authority::AppId;
+    use crate::core::delivery::encoding::EncodingId;
+    use crate::core::ids::ChannelKey;
+    use crate::core::message::Broadcast;
+
+    fn message(number: u64, bytes: usize) -> Deliver {
+        Deliver {
+            channel: ChannelKey::channel(AppId(1), "room"),
+            frames: [(EncodingId(0), vec![0; bytes].into())].into(),
+            broadcast: Broadcast::Count(number),
+            except: None,
+            publisher: None,
+        }
+    }
+
+    #[test]
+    fn everything_waits_and_comes_back_in_order() {
+        let mut parking = Parking::default();
+        assert!(parking.admit(message(0, 1), true, 0).is_some());
+        assert!(parking.admit(message(1, 1), false, 10).is_none());
+        // The lease is back, but the first one has not gone out yet: order before speed.
+        assert!(parking.admit(message(2, 1), true, 20).is_none());
+        let Verdict::Release(parked) = parking.tick(true, 50) else {
+            panic!("the lease is back");
+        };
+        let numbers: Vec<_> = parked.iter().map(|one| one.broadcast.clone()).collect();
+        assert_eq!(numbers, [Broadcast::Count(1), Broadcast::Count(2)]);
+        assert!(parking.admit(message(3, 1), true, 60).is_some());
+    }
+
+    #[test]
+    fn a_lost_lease_sends_connections_away_once() {
+        let mut parking = Parking::default();
+        assert!(matches!(parking.tick(false, 0), Verdict::Wait));
+        assert!(matches!(parking.tick(false, 2_999), Verdict::Wait));
+        assert!(matches!(parking.tick(false, 3_000), Verdict::GiveUp));
+        assert!(matches!(parking.tick(false, 9_000), Verdict::Wait));
+    }
+
+    #[test]
+    fn what_cannot_wait_is_never_passed_over_in_silence() {
+        let mut parking = Parking::default();
+        assert!(parking.admit(message(0, MAX_BYTES), false, 0).is_none());
+        assert!(matches!(parking.tick(true, 1), Verdict::GiveUp));
+        assert!(parking.admit(message(1, 1), true, 2).is_some());
+    }
+}

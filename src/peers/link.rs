@@ -1,0 +1,159 @@
+//! One link to one node: a bounded buffer out, frames in.
+//!
+//! **Must never know:** channels, queries, who dials.
+//!
+//! **Why over budget means reset and not drop:** a stream with a hole looks whole to the other side. A broken
+//! link is noticed by both, and both tell each other everything again.
+
+use super::frame::{self, Frame, FrameError};
+use crate::core::ids::NodeId;
+use bytes::BytesMut;
+use std::io;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::Notify;
+use tokio::time::timeout;
+
+/// Bytes that may wait for one peer before the link is reset.
+pub const BUDGET: usize = 64 << 20;
+/// Above this, what may be large and can wait (copies of streams) is refused: its sender tries again.
+pub const BULK_BUDGET: usize = 24 << 20;
+/// A link says something at least this often.
+const ALIVE: Duration = Duration::from_secs(1);
+/// A link that has said nothing for so long is dead.
+const SILENT: Duration = Duration::from_secs(5);
+const READ_BUFFER: usize = 64 << 10;
+
+/// The sending side: any thread puts frames in, one task writes all of them at once.
+#[derive(Debug)]
+pub struct Outbound {
+    node: NodeId,
+    waiting: Mutex<Waiting>,
+    filled: Notify,
+    closed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    bytes: BytesMut,
+    /// Taken by the writer and not yet written.
+    writing: usize,
+    closed: bool,
+}
+
+impl Outbound {
+    /// An empty one.
+    #[must_use]
+    pub fn new(node: NodeId) -> Self {
+        Self {
+            node,
+            waiting: Mutex::default(),
+            filled: Notify::new(),
+            closed: Notify::new(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts an encoded frame in; false when it will not be sent. A full buffer ends the link.
+    #[must_use]
+    pub fn push(&self, frame: &[u8], bulk: bool) -> bool {
+        let mut waiting = self.lock();
+        let after = waiting.bytes.len() + waiting.writing + frame.len();
+        if waiting.closed || (bulk && after > BULK_BUDGET) {
+            return false;
+        }
+        if after > BUDGET {
+            drop(waiting);
+            tracing::warn!(node = self.node.0, "a peer does not keep up: link reset");
+            self.close();
+            return false;
+        }
+        waiting.bytes.extend_from_slice(frame);
+        drop(waiting);
+        self.filled.notify_one();
+        true
+    }
+
+    /// Ends the link.
+    pub fn close(&self) {
+        self.lock().closed = true;
+        self.closed.notify_one();
+    }
+
+    /// Whether nothing more is sent.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.lock().closed
+    }
+
+    fn take(&self) -> BytesMut {
+        let mut waiting = self.lock();
+        waiting.writing = waiting.bytes.len();
+        std::mem::take(&mut waiting.bytes)
+    }
+
+    async fn write(&self, mut socket: OwnedWriteHalf) -> io::Result<()> {
+        let alive = frame::encode(&Frame::Alive).unwrap_or_default();
+        loop {
+            if timeout(ALIVE, self.filled.notified()).await.is_err() {
+                let _full = self.push(&alive, false);
+            }
+            loop {
+                let bytes = self.take();
+                if bytes.is_empty() {
+                    break;
+                }
+                socket.write_all(&bytes).await?;
+            }
+        }
+    }
+}
+
+/// Runs a link until it ends; every frame goes to `taken`, one after the other.
+///
+/// # Errors
+/// The reason of its end.
+pub async fn run<F>(
+    outbound: &Outbound,
+    stream: TcpStream,
+    taken: impl FnMut(Frame) -> F,
+) -> io::Result<()>
+where
+    F: Future<Output = ()>,
+{
+    // The socket may come from another runtime: from here on this one drives it.
+    let stream = TcpStream::from_std(stream.into_std()?)?;
+    stream.set_nodelay(true)?;
+    let (from, to) = stream.into_split();
+    let ended = tokio::select! {
+        ended = outbound.write(to) => ended,
+        ended = read(from, taken) => ended,
+        () = outbound.closed.notified() => Err(io::ErrorKind::ConnectionAborted.into()),
+    };
+    outbound.close();
+    ended
+}
+
+async fn read<F>(mut socket: OwnedReadHalf, mut taken: impl FnMut(Frame) -> F) -> io::Result<()>
+where
+    F: Future<Output = ()>,
+{
+    let mut buffer = BytesMut::with_capacity(READ_BUFFER);
+    loop {
+        let broken = |error: FrameError| io::Error::new(io::ErrorKind::InvalidData, error);
+        while let Some(frame) = frame::take(&mut buffer).map_err(broken)? {
+            taken(frame).await;
+        }
+        buffer.reserve(READ_BUFFER);
+        let read = timeout(SILENT, socket.read_buf(&mut buffer)).await??;
+        if read == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! Questions between nodes and their answers, with a time-out.
+//!
+//! **Must never know:** sockets; what is done with an answer.
+//!
+//! **Why a missing answer is an error and not an empty list:** a listing that silently lacks a node looks
+//! complete.
+
+use crate::core::broker::{ConnectionFilter, ConnectionInfo, Finding, Found, Query};
+use crate::core::channel::registry::Channels;
+use crate::core::error::Refusal;
+use crate::core::ids::NodeId;
+use std::collections::HashMap;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+/// How long a node has to answer.
+pub const ANSWER: Duration = Duration::from_secs(2);
+
+/// A listing on its way.
+pub type Listing = Pin<Box<dyn Future<Output = Result<Vec<ConnectionInfo>, Refusal>> + Send>>;
+
+/// Lists this node's own connections.
+pub type LocalConnections = Arc<dyn Fn(ConnectionFilter) -> Listing + Send + Sync>;
+
+type Asked = HashMap<u64, (NodeId, oneshot::Sender<Option<Found>>)>;
+
+/// Questions under way.
+#[derive(Debug, Default)]
+pub struct Questions {
+    asked: Mutex<(u64, Asked)>,
+}
+
+impl Questions {
+    fn lock(&self) -> MutexGuard<'_, (u64, Asked)> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks: `send` puts the question with its number on the link and says whether there is one.
+    pub fn ask(self: &Arc<Self>, node: NodeId, send: impl FnOnce(u64) -> bool) -> Finding {
+        let (to, answer) = oneshot::channel();
+        let id = {
+            let mut asked = self.lock();
+            asked.0 += 1;
+            let id = asked.0;
+            asked.1.insert(id, (node, to));
+            id
+        };
+        if !send(id) {
+            self.lock().1.remove(&id);
+            let refusal = Refusal::Unavailable("a node is not linked");
+            return Box::pin(std::future::ready(Err(refusal)));
+        }
+        let questions = self.clone();
+        Box::pin(async move {
+            let answer = tokio::time::timeout(ANSWER, answer).await;
+            questions.lock().1.remove(&id);
+            let found = answer.ok().and_then(Result::ok).flatten();
+            found.ok_or(Refusal::Unavailable("a node did not answer"))
+        })
+    }
+
+    /// An answer has come.
+    pub fn answered(&self, from: NodeId, id: u64, found: Option<Found>) {
+        let mut asked = self.lock();
+        if asked.1.get(&id).is_some_and(|(node, _)| *node == from)
+            && let Some((_, to)) = asked.1.remove(&id)
+        {
+            let _gone = to.send(found);
+        }
+    }
+
+    /// The link to a node is gone, and its answers with it.
+    pub fn lost(&self, node: NodeId) {
+        self.lock().1.retain(|_, (asked, _)| *asked != node);
+    }
+}
+
+/// Answers a question of another node; nothing when this node cannot say all of it.
+pub async fn answer(channels: &Channels, local: &LocalConnections, query: Query) -> Option<Found> {
+    match query {
+        Query::Occupied { app, prefix, limit } => {
+            let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+            Some(Found::Occupied(channels.occupied_here(app, &prefix, limit)))
+        }
+        Query::Connections(filter) => local(filter).await.ok().map(Found::Connections),
+    }
+}

@@ -1,0 +1,310 @@
+//! Wiring: everything is built here once, in the order it depends on each other, and taken down in reverse.
+//!
+//! The client doors open only after this node's view has been proven fresh; until then the public port is
+//! reserved but refuses. An orderly stop tells every connection before it closes them.
+//!
+//! **Must never know:** any rule. If something here decides, it is in the wrong room.
+
+mod plane;
+mod tables;
+
+use crate::adapters::native::{self, Gate, Native, meter::Meter};
+use crate::config::{Config, LogFormat};
+use crate::console::{self, metrics::Metrics, readiness::Life};
+use crate::core::authority::Authority;
+use crate::core::broker::Broker;
+use crate::transport;
+use actix_web::dev::ServerHandle;
+use actix_web::rt::signal::unix::{Signal, SignalKind, signal};
+use actix_web::{App, HttpServer, web};
+use gatecast_cluster::access::NodeId;
+use gatecast_cluster::{Cluster, ClusterConfig, PeerSecret, StartError};
+use plane::Plane;
+use socket2::{Domain, Protocol, Socket, Type};
+use std::io::{IsTerminal as _, Write as _};
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Why the server did not start or did not stop in order.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The access plane refused.
+    #[error(transparent)]
+    Cluster(#[from] StartError),
+    /// A port could not be had.
+    #[error("cannot listen on {addr} ({what}): {error}")]
+    Listen {
+        /// Which port.
+        what: &'static str,
+        /// Where.
+        addr: SocketAddr,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// Anything else of the system.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    /// It was stopped before it was ready.
+    #[error("stopped before this node was ready")]
+    StoppedEarly,
+    /// The orderly stop took too long, or a second signal cut it short.
+    #[error("the orderly stop was cut short")]
+    CutShort,
+}
+
+/// Runs a node until it is told to stop.
+///
+/// # Errors
+/// When it cannot start, or could not stop in order.
+pub async fn serve(config: Config) -> Result<(), ServeError> {
+    let mut stop = Stop::listen()?;
+    let public = reserve("public", config.public)?;
+    let internal = reserve("internal", config.internal)?;
+    let public_url = match &config.public_url {
+        Some(url) => url.clone(),
+        None => format!("http://{}", public.addr).into(),
+    };
+    let cluster = Cluster::start(cluster_config(&config, public_url.clone()))?;
+    let authority = Arc::new(Authority::new(cluster.clone()));
+    let plane = Plane::start(&cluster, &authority, threads(&config));
+    let rooms = Rooms {
+        broker: plane.broker(),
+        catalog: Arc::new(tables::catalog()),
+        meter: Meter::default(),
+        life: Life::default(),
+    };
+    let internal_url = format!("http://{}", internal.addr);
+    let operators = internal_server(&rooms, &config, internal)?;
+    if config.dev_token {
+        say(&format!("admin token for this run: {}", config.admin_token));
+    }
+    tokio::select! {
+        () = cluster.ready() => {}
+        () = stop.asked() => {
+            operators.stop(false).await;
+            cluster.shutdown().await;
+            return Err(ServeError::StoppedEarly);
+        }
+    }
+    let clients = public_server(&rooms, &plane, &config, public)?;
+    rooms.life.open();
+    say(&format!(
+        "ready node={} public={public_url} internal={internal_url}",
+        config.node
+    ));
+    stop.asked().await;
+    let orderly = async {
+        rooms.life.drain();
+        clients.pause().await;
+        plane.drain().await;
+        clients.stop(true).await;
+        cluster.shutdown().await;
+        operators.stop(false).await;
+    };
+    tokio::select! {
+        () = orderly => Ok(()),
+        () = stop.asked() => Err(ServeError::CutShort),
+        () = tokio::time::sleep(config.drain) => Err(ServeError::CutShort),
+    }
+}
+
+/// What both servers hand to their handlers.
+#[derive(Clone)]
+struct Rooms {
+    broker: Broker,
+    catalog: Arc<native::catalog::Catalog>,
+    meter: Meter,
+    life: Life,
+}
+
+impl Rooms {
+    fn native(&self, gate: Gate) -> web::Data<Native> {
+        web::Data::new(Native {
+            gate,
+            catalog: self.catalog.clone(),
+            meter: self.meter.clone(),
+        })
+    }
+}
+
+fn public_server(
+    rooms: &Rooms,
+    plane: &Plane,
+    config: &Config,
+    port: Reserved,
+) -> Result<ServerHandle, ServeError> {
+    let (broker, native) = (
+        web::Data::new(rooms.broker.clone()),
+        rooms.native(Gate::Keys),
+    );
+    let workers = plane.workers();
+    let factory = move || {
+        App::new()
+            .app_data(broker.clone())
+            .app_data(native.clone())
+            .configure(|service| workers.configure(service))
+            .configure(native::routes)
+            .configure(console::public_routes)
+    };
+    let server = HttpServer::new(factory)
+        .workers(threads(config))
+        .keep_alive(config.keep_alive)
+        .client_request_timeout(config.request_timeout)
+        .client_disconnect_timeout(Duration::from_secs(2))
+        .tcp_nodelay(true)
+        .max_connections(config.max_connections)
+        .shutdown_timeout(config.drain.as_secs().saturating_sub(5).max(1))
+        .disable_signals()
+        .on_connect(transport::on_connect)
+        .listen(port.listen(config.backlog)?)?
+        .run();
+    Ok(spawned(server))
+}
+
+fn internal_server(
+    rooms: &Rooms,
+    config: &Config,
+    port: Reserved,
+) -> Result<ServerHandle, ServeError> {
+    let token = config.admin_token.clone();
+    let native = rooms.native(Gate::Operators { token });
+    let broker = web::Data::new(rooms.broker.clone());
+    let life = web::Data::new(rooms.life.clone());
+    let meter = rooms.meter.clone();
+    let metrics = web::Data::new(Metrics::new(|registry| meter.register(registry)));
+    let factory = move || {
+        App::new()
+            .app_data(broker.clone())
+            .app_data(native.clone())
+            .app_data(life.clone())
+            .app_data(metrics.clone())
+            .configure(native::routes)
+            .configure(console::routes)
+    };
+    let server = HttpServer::new(factory)
+        .workers(1)
+        .client_request_timeout(config.request_timeout)
+        .shutdown_timeout(1)
+        .disable_signals()
+        .listen(port.listen(128)?)?
+        .run();
+    Ok(spawned(server))
+}
+
+/// Worker threads: as asked, or one per core.
+fn threads(config: &Config) -> usize {
+    match config.workers {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        given => given,
+    }
+}
+
+fn spawned(server: actix_web::dev::Server) -> ServerHandle {
+    let handle = server.handle();
+    actix_web::rt::spawn(server);
+    handle
+}
+
+fn cluster_config(config: &Config, public_url: Arc<str>) -> ClusterConfig {
+    ClusterConfig {
+        node: NodeId(config.node),
+        data_dir: config.data.clone(),
+        peer_listen: config.peer,
+        peer_addr: config.peer_addr.clone(),
+        public_url,
+        secret: PeerSecret(config.cluster_secret.clone()),
+        first_start: config.first_start.clone(),
+        heartbeat: config.heartbeat,
+        election: config.election,
+        lease: config.lease,
+        lease_renewal: config.lease_renewal,
+        propose_timeout: config.propose_timeout,
+        snapshot_after: config.snapshot_after,
+        keep_entries: config.keep_entries,
+        allow_plaintext_peers: config.allow_plaintext_peers,
+    }
+}
+
+/// A port that is ours but still refuses: a conflict shows at once, a client only meets an open door.
+struct Reserved {
+    what: &'static str,
+    addr: SocketAddr,
+    socket: Socket,
+}
+
+fn reserve(what: &'static str, addr: SocketAddr) -> Result<Reserved, ServeError> {
+    let bound = || {
+        let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_reuse_address(true)?;
+        socket.bind(&addr.into())?;
+        let bound = socket.local_addr()?.as_socket().unwrap_or(addr);
+        Ok((socket, bound))
+    };
+    match bound() {
+        Ok((socket, addr)) => Ok(Reserved { what, addr, socket }),
+        Err(error) => Err(ServeError::Listen { what, addr, error }),
+    }
+}
+
+impl Reserved {
+    fn listen(self, backlog: u32) -> Result<TcpListener, ServeError> {
+        let Self { what, addr, socket } = self;
+        let backlog = i32::try_from(backlog).unwrap_or(i32::MAX);
+        match socket.listen(backlog) {
+            Ok(()) => Ok(socket.into()),
+            Err(error) => Err(ServeError::Listen { what, addr, error }),
+        }
+    }
+}
+
+/// SIGTERM and SIGINT.
+struct Stop {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Stop {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn asked(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// A line for whoever started the process, on stdout; logs go to stderr.
+fn say(line: &str) {
+    let mut out = std::io::stdout().lock();
+    // Nobody may be reading; that is no reason to stop.
+    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+}
+
+/// Starts logging to stderr.
+///
+/// # Errors
+/// When the filter cannot be read.
+pub fn log(config: &Config) -> Result<(), String> {
+    let filter = tracing_subscriber::EnvFilter::try_new(&config.log)
+        .map_err(|error| format!("`log`: {error}"))?;
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    let pretty = match config.log_format {
+        LogFormat::Auto => std::io::stderr().is_terminal(),
+        LogFormat::Json => false,
+        LogFormat::Pretty => true,
+    };
+    let started = match pretty {
+        true => builder.try_init(),
+        false => builder.json().flatten_event(true).try_init(),
+    };
+    started.map_err(|error| error.to_string())
+}

@@ -1,0 +1,53 @@
+//! What a worker thread has for its connections: made once per thread, in the server's factory.
+//!
+//! **Must never know:** any dialect.
+
+use crate::core::broker::Broker;
+use crate::core::connection::actor::Desk;
+use crate::core::delivery::local::Local;
+use crate::core::delivery::relay::Relay;
+use crate::core::ids::NodeId;
+use actix::Actor as _;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// One worker thread's relay and tables. Bound to its thread: `web::Data<Worker>` in that thread's `App`.
+#[derive(Debug)]
+pub struct Worker {
+    desk: Desk,
+}
+
+impl Worker {
+    /// Starts the relay of this thread and enters it in the broker's list. Call it in the closure given to
+    /// `HttpServer::new`: that runs on each worker thread.
+    #[must_use]
+    pub fn start(broker: &Broker, node: NodeId) -> Self {
+        let local = Rc::new(Local::default());
+        let authority = Arc::clone(&broker.authority);
+        let relay = Relay::new(local.clone(), authority, node).start();
+        let worker = broker.relays.add(relay.clone());
+        let desk = Desk {
+            broker: broker.clone(),
+            local,
+            relay,
+            worker,
+        };
+        Self { desk }
+    }
+
+    /// Its number among this node's workers.
+    #[must_use]
+    pub fn index(&self) -> u16 {
+        self.desk.worker
+    }
+
+    /// Connections and channels with subscribers on this thread.
+    #[must_use]
+    pub fn counts(&self) -> (usize, usize) {
+        self.desk.local.counts()
+    }
+
+    pub(super) fn desk(&self) -> &Desk {
+        &self.desk
+    }
+}

@@ -1,0 +1,121 @@
+// A WebSocket client that may be as rude as a test needs: raw frames over a plain socket.
+
+import { createHmac, randomBytes } from 'node:crypto';
+import { connect } from 'node:net';
+import { once } from 'node:events';
+import { Inbox, within } from './wait.mjs';
+
+/** One client frame. `payload` is a Buffer or text; `mask: false` and odd opcodes are the caller's right. */
+export function frame(opcode, payload = '', { fin = true, mask = true, length, reserved = 0 } = {}) {
+  const body = Buffer.from(payload);
+  const claimed = length ?? body.length;
+  const head = [(fin ? 0x80 : 0) | (reserved << 4) | opcode];
+  const flag = mask ? 0x80 : 0;
+  if (claimed < 126) head.push(flag | claimed);
+  else if (claimed < 65536) head.push(flag | 126, claimed >> 8, claimed & 255);
+  else {
+    const long = Buffer.alloc(8);
+    long.writeBigUInt64BE(BigInt(claimed));
+    head.push(flag | 127, ...long);
+  }
+  if (!mask) return Buffer.concat([Buffer.from(head), body]);
+  const key = randomBytes(4);
+  const masked = Buffer.from(body.map((byte, at) => byte ^ key[at & 3]));
+  return Buffer.concat([Buffer.from(head), key, masked]);
+}
+
+/** A raw connection: `events` holds parsed text frames, `closed` the close frame or the end of the socket. */
+export class RawSocket {
+  static async open(url, path, { headers = '' } = {}) {
+    const { hostname, port } = new URL(url);
+    const raw = new RawSocket();
+    raw.socket = connect({ host: hostname, port: Number(port) });
+    raw.socket.setNoDelay(true);
+    await within(once(raw.socket, 'connect'), 'the TCP connection');
+    raw.events = new Inbox(`raw ${path}`);
+    raw.ends = new Inbox(`raw ${path} end`);
+    raw.bytes = Buffer.alloc(0);
+    raw.upgraded = new Inbox(`raw ${path} handshake`);
+    raw.socket.on('error', () => {});
+    raw.socket.on('data', (bytes) => raw.take(bytes));
+    raw.socket.on('close', () => raw.ends.push({ code: 1006, text: 'socket closed' }));
+    raw.socket.write(
+      `GET ${path} HTTP/1.1\r\nHost: ${hostname}:${port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n` +
+        `Sec-WebSocket-Key: ${randomBytes(16).toString('base64')}\r\nSec-WebSocket-Version: 13\r\n${headers}\r\n`,
+    );
+    const status = await raw.upgraded.next(() => true, 'an answer to the handshake');
+    raw.status = status;
+    return raw;
+  }
+
+  take(bytes) {
+    this.bytes = Buffer.concat([this.bytes, bytes]);
+    if (this.upgraded.items.length === 0) {
+      const end = this.bytes.indexOf('\r\n\r\n');
+      if (end < 0) return;
+      this.upgraded.push(Number(/^HTTP\/1\.1 (\d+)/.exec(this.bytes.toString('latin1'))?.[1]));
+      this.bytes = this.bytes.subarray(end + 4);
+    }
+    for (let one = this.cut(); one; one = this.cut()) {
+      if (one.opcode === 1) this.events.push(JSON.parse(one.body.toString('utf8')));
+      if (one.opcode === 8) {
+        const code = one.body.length >= 2 ? one.body.readUInt16BE(0) : 1005;
+        this.ends.push({ code, text: one.body.subarray(2).toString('utf8') });
+      }
+    }
+  }
+
+  /** Cuts the next whole frame off what has arrived. */
+  cut() {
+    if (this.bytes.length < 2) return undefined;
+    let [length, at] = [this.bytes[1] & 0x7f, 2];
+    if (length === 126) {
+      if (this.bytes.length < 4) return undefined;
+      [length, at] = [this.bytes.readUInt16BE(2), 4];
+    } else if (length === 127) {
+      if (this.bytes.length < 10) return undefined;
+      [length, at] = [Number(this.bytes.readBigUInt64BE(2)), 10];
+    }
+    if (this.bytes.length < at + length) return undefined;
+    const one = { opcode: this.bytes[0] & 15, body: this.bytes.subarray(at, at + length) };
+    this.bytes = this.bytes.subarray(at + length);
+    return one;
+  }
+
+  send(value) {
+    this.socket.write(frame(1, typeof value === 'string' ? value : JSON.stringify(value)));
+  }
+  write(bytes) {
+    this.socket.write(bytes);
+  }
+
+  /** The next event of that name, its `data` parsed when it is a JSON string. */
+  async event(name, ms) {
+    const found = await this.events.next((event) => event.event === name, name, ms);
+    const data = typeof found.data === 'string' ? JSON.parse(found.data) : found.data;
+    return { ...found, data };
+  }
+
+  /** Waits for the end: the close frame's code and text, or 1006 when the socket just ended. */
+  end(ms) {
+    return this.ends.next(() => true, 'the end of the connection', ms);
+  }
+
+  close() {
+    this.socket.destroy();
+  }
+}
+
+/** A Pusher connection on a raw socket, established. */
+export async function rawPusher(url, key, query = 'protocol=7&client=js&version=8.6.0') {
+  const raw = await RawSocket.open(url, `/app/${key}?${query}`);
+  const { data } = await raw.event('pusher:connection_established');
+  raw.socketId = data.socket_id;
+  raw.established = data;
+  return raw;
+}
+
+/** `key:hex` over the parts joined by `:`, as an app server signs. */
+export function sign(app, ...parts) {
+  return `${app.key}:${createHmac('sha256', app.secret).update(parts.join(':')).digest('hex')}`;
+}

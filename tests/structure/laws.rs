@@ -1,0 +1,297 @@
+//! The import law as data: which room may not name what, and why.
+//!
+//! `server -> adapters -> transport -> core -> cluster`, and `peers -> core, cluster`.
+
+use crate::Finding;
+use crate::imports::{Import, module_of};
+use crate::source::Source;
+
+/// A room, and what it never names.
+struct Never {
+    /// Path prefixes of the files it holds for.
+    room: &'static [&'static str],
+    /// Files (prefixes) inside the room it does not hold for.
+    except: &'static [&'static str],
+    /// Absolute paths that are not named there, nor anything below them.
+    paths: &'static [&'static str],
+    /// Said to whoever breaks it.
+    why: &'static str,
+}
+
+const LAWS: &[Never] = &[
+    Never {
+        room: &["cluster/src/access/"],
+        except: &[],
+        paths: &[
+            "openraft",
+            "sled",
+            "tokio",
+            "futures_util",
+            "rand",
+            "tracing",
+            "arc_swap",
+            "regex::bytes",
+            "std::time",
+            "std::net",
+            "std::fs",
+            "std::env",
+            "std::thread",
+            "std::io",
+            "std::process",
+            "std::collections::HashMap",
+            "std::collections::HashSet",
+            "gatecast_cluster::raft",
+            "gatecast_cluster::store",
+            "gatecast_cluster::net",
+            "gatecast_cluster::handle",
+            "gatecast_cluster::Cluster",
+        ],
+        why: "the access machine is pure: same log, same state, on every node",
+    },
+    Never {
+        room: &["cluster/src/"],
+        except: &[],
+        paths: &[
+            "gatecast",
+            "actix",
+            "actix_web",
+            "actix_http",
+            "actix_web_actors",
+            "actix_rt",
+            "serde_json",
+            "reqwest",
+        ],
+        why: "the access plane is below the broker and knows no wire of its clients",
+    },
+    Never {
+        room: &["src/core/"],
+        except: &[],
+        paths: &[
+            "gatecast::adapters",
+            "gatecast::transport",
+            "gatecast::peers",
+            "gatecast::server",
+            "gatecast::config",
+            "gatecast::cli",
+            "gatecast::console",
+            "actix_web",
+            "actix_http",
+            "actix_web_actors",
+            "serde_json",
+            "reqwest",
+            "figment",
+            "std::fs",
+            "tokio::fs",
+            "tokio::net",
+            "std::net::TcpStream",
+            "std::net::TcpListener",
+            "std::env",
+        ],
+        why: "core knows no wire format, no HTTP, no configuration and nothing that depends on it",
+    },
+    Never {
+        room: &["src/core/"],
+        except: &["src/core/authority", "src/core/nodes"],
+        paths: &["gatecast_cluster"],
+        why: "inside core only `authority` and `nodes` are doors to the cluster",
+    },
+    Never {
+        room: &[
+            "src/core/connection/state",
+            "src/core/channel/state",
+            "src/core/channel/history",
+            "src/core/channel/presence",
+        ],
+        except: &[],
+        paths: &[
+            "actix",
+            "tokio::time",
+            "tokio::spawn",
+            "std::time::Instant",
+            "std::time::SystemTime",
+            "rand",
+            "tracing",
+        ],
+        why: "states are pure: `handle(input, now) -> effects`",
+    },
+    Never {
+        room: &["src/transport/"],
+        except: &[],
+        paths: &[
+            "gatecast::adapters",
+            "gatecast::peers",
+            "gatecast::server",
+            "gatecast::cli",
+            "gatecast::config",
+            "gatecast_cluster",
+            "serde_json",
+            "gatecast::core::channel",
+        ],
+        why: "a transport carries bytes and never knows what they mean",
+    },
+    Never {
+        room: &["src/adapters/"],
+        except: &[],
+        paths: &[
+            "gatecast_cluster",
+            "gatecast::peers",
+            "gatecast::server",
+            "gatecast::cli",
+            "gatecast::config",
+            "gatecast::core::channel::actor",
+            "gatecast::core::channel::state",
+            "gatecast::core::channel::history",
+            "gatecast::core::channel::presence",
+            "gatecast::core::channel::fanout",
+            "sled",
+            "openraft",
+        ],
+        why: "an adapter translates; what it needs is offered by core's vocabulary",
+    },
+    Never {
+        room: &["src/peers/"],
+        except: &[],
+        paths: &[
+            "gatecast::adapters",
+            "gatecast::transport",
+            "gatecast::server",
+            "gatecast::cli",
+            "gatecast::config",
+            "actix_web",
+            "actix_http",
+            "actix_web_actors",
+        ],
+        why: "links between nodes carry publications, never a dialect",
+    },
+    Never {
+        room: &["src/config"],
+        except: &[],
+        paths: &[
+            "gatecast::adapters",
+            "gatecast::transport",
+            "gatecast::peers",
+            "gatecast::server",
+        ],
+        why: "a configuration is handed out in pieces; only the wiring knows the rooms",
+    },
+];
+
+/// A crate that only one room may name, because it may have to be swapped.
+struct OneRoom {
+    krate: &'static str,
+    room: &'static str,
+}
+
+const ONE_ROOM: &[OneRoom] = &[
+    OneRoom {
+        krate: "sled",
+        room: "cluster/src/store",
+    },
+    OneRoom {
+        krate: "bincode",
+        room: "cluster/src/codec",
+    },
+    OneRoom {
+        krate: "actix_web_actors",
+        room: "src/transport/",
+    },
+    OneRoom {
+        krate: "openraft",
+        room: "cluster/src/",
+    },
+];
+
+/// Where a file may live. A new room has to be entered here, and so has to be thought about.
+const ROOMS: &[&str] = &[
+    "cluster/src/",
+    "src/core/",
+    "src/transport/",
+    "src/adapters/",
+    "src/peers/",
+    "src/cli/",
+    "src/cli.rs",
+    "src/config",
+    "src/console/",
+    "src/server",
+    "src/lib.rs",
+    "src/main.rs",
+];
+
+/// The laws this source breaks by what it names, and by where it lives.
+pub(crate) fn check(source: &Source, imports: &[Import]) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let path = source.path.as_str();
+    if !ROOMS.iter().any(|room| path.starts_with(room)) {
+        findings.push(finding(
+            source,
+            1,
+            "no room of the map: enter it in tests/structure/laws.rs".into(),
+        ));
+    }
+    for import in imports {
+        for law in LAWS {
+            let holds = law.room.iter().any(|room| path.starts_with(room))
+                && !law.except.iter().any(|room| path.starts_with(room));
+            let named = law
+                .paths
+                .iter()
+                .find(|banned| is_below(&import.path, banned));
+            if let Some(banned) = named.filter(|_| holds) {
+                let what = format!(
+                    "names `{}` (never `{banned}` here: {})",
+                    import.path, law.why
+                );
+                findings.push(finding(source, import.line, what));
+            }
+        }
+        for one in ONE_ROOM {
+            if is_below(&import.path, one.krate) && !path.starts_with(one.room) {
+                let what = format!(
+                    "names `{}`: only {} may, so that it can be swapped",
+                    one.krate, one.room
+                );
+                findings.push(finding(source, import.line, what));
+            }
+        }
+        findings.extend(sibling_adapter(source, import));
+    }
+    findings
+}
+
+/// One adapter naming another. `adapters/mod.rs` lists them all and is no adapter.
+fn sibling_adapter(source: &Source, import: &Import) -> Option<Finding> {
+    let own = source.path.strip_prefix("src/adapters/")?;
+    let own = own.split('/').next()?;
+    if own == "mod.rs" {
+        return None;
+    }
+    let other = import.path.strip_prefix("gatecast::adapters::")?;
+    let other = other.split("::").next()?;
+    let is_folder = other
+        .bytes()
+        .all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+    (is_folder && other != own.trim_end_matches(".rs")).then(|| {
+        let what = format!(
+            "names adapter `{other}`: what two dialects need belongs in core, or is written twice"
+        );
+        finding(source, import.line, what)
+    })
+}
+
+fn is_below(path: &str, banned: &str) -> bool {
+    path.strip_prefix(banned)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+}
+
+fn finding(source: &Source, line: usize, what: String) -> Finding {
+    Finding {
+        path: source.path.clone(),
+        line,
+        what,
+    }
+}
+
+/// The last word of a file's module path: what the module is called.
+pub(crate) fn name_of(source: &Source) -> String {
+    module_of(&source.path).pop().unwrap_or_default()
+}

@@ -1,0 +1,289 @@
+//! The checker checked: each law catches a small source that breaks it, and none cries over a good one.
+
+use crate::source::parse_all;
+use crate::{Finding, examine};
+
+const HEAD: &str = "//! A file.\n//!\n//! **Must never know:** the rest.\n";
+
+/// What the checker says of one file with this code under a proper head.
+fn said(path: &str, code: &str) -> Vec<Finding> {
+    examine(&parse_all(vec![(path.into(), format!("{HEAD}{code}"))]))
+}
+
+#[track_caller]
+fn caught(path: &str, code: &str, line: usize, words: &str) {
+    let findings = said(path, code);
+    let wanted = HEAD.lines().count() + line;
+    assert!(
+        findings
+            .iter()
+            .any(|finding| finding.line == wanted && finding.what.contains(words)),
+        "nothing about {words:?} at line {wanted}: {findings:?}"
+    );
+}
+
+#[track_caller]
+fn clean(path: &str, code: &str) {
+    let findings = said(path, code);
+    assert!(findings.is_empty(), "{findings:?}");
+}
+
+#[test]
+fn imports_are_seen_however_they_are_written() {
+    caught(
+        "src/core/a.rs",
+        "use crate::adapters::pusher;\n",
+        1,
+        "gatecast::adapters",
+    );
+    caught(
+        "src/core/a.rs",
+        "use crate::{core::ids, transport::ws};\n",
+        1,
+        "gatecast::transport",
+    );
+    caught(
+        "src/core/a.rs",
+        "\nfn f() { crate::peers::go(); }\n",
+        2,
+        "gatecast::peers",
+    );
+    caught(
+        "src/core/b/c.rs",
+        "use super::super::super::adapters::X;\n",
+        1,
+        "gatecast::adapters",
+    );
+    caught(
+        "src/core/a.rs",
+        "use crate as all;\nfn f() -> all::transport::W { all::make() }\n",
+        2,
+        "transport",
+    );
+    caught(
+        "src/core/a.rs",
+        "fn f() { ::serde_json::to_string(&1); }\n",
+        1,
+        "serde_json",
+    );
+    caught("src/core/a.rs", "extern crate actix_web;\n", 1, "actix_web");
+    caught(
+        "src/core/a.rs",
+        "mod b {\n  use super::super::super::peers::X;\n}\n",
+        2,
+        "gatecast::peers",
+    );
+    caught(
+        "src/core/a.rs",
+        "fn f() { let x = gatecast_cluster::access::State::new(); }\n",
+        1,
+        "doors",
+    );
+}
+
+#[test]
+fn every_edge_of_the_law_is_held() {
+    caught(
+        "src/core/channel/actor.rs",
+        "use gatecast_cluster::access::State;\n",
+        1,
+        "doors",
+    );
+    caught(
+        "src/core/connection/state.rs",
+        "use actix::prelude::*;\n",
+        1,
+        "pure",
+    );
+    caught(
+        "src/transport/ws.rs",
+        "use crate::adapters::pusher::Frame;\n",
+        1,
+        "adapters",
+    );
+    caught(
+        "src/adapters/pusher/a.rs",
+        "use gatecast_cluster::Cluster;\n",
+        1,
+        "gatecast_cluster",
+    );
+    caught(
+        "src/adapters/pusher/a.rs",
+        "use crate::adapters::ably::X;\n",
+        1,
+        "adapter `ably`",
+    );
+    caught(
+        "src/adapters/pusher/a.rs",
+        "use super::super::ably::X;\n",
+        1,
+        "adapter `ably`",
+    );
+    caught(
+        "src/adapters/pusher/a.rs",
+        "use crate::core::channel::state::S;\n",
+        1,
+        "channel::state",
+    );
+    caught(
+        "src/peers/link.rs",
+        "use crate::adapters::pusher::X;\n",
+        1,
+        "adapters",
+    );
+    caught(
+        "cluster/src/access/apply.rs",
+        "use std::collections::HashMap;\n",
+        1,
+        "HashMap",
+    );
+    caught(
+        "cluster/src/access/apply.rs",
+        "use std::{collections::BTreeMap, time::Instant};\n",
+        1,
+        "std::time",
+    );
+    caught(
+        "cluster/src/access/apply.rs",
+        "fn f() { tracing::info!(1); }\n",
+        1,
+        "tracing",
+    );
+    caught(
+        "cluster/src/raft/node.rs",
+        "use actix::Actor;\n",
+        1,
+        "actix",
+    );
+    caught("cluster/src/raft/node.rs", "use sled::Db;\n", 1, "swapped");
+    caught(
+        "src/core/a.rs",
+        "fn f() { bincode::serialize(&1); }\n",
+        1,
+        "swapped",
+    );
+    caught(
+        "src/adapters/pusher/ws.rs",
+        "use actix_web_actors::ws;\n",
+        1,
+        "swapped",
+    );
+    assert!(
+        said("src/gadgets/a.rs", "")
+            .iter()
+            .any(|found| found.what.contains("no room"))
+    );
+}
+
+#[test]
+fn good_sources_pass() {
+    clean(
+        "src/core/authority.rs",
+        "pub use gatecast_cluster::access::State;\n",
+    );
+    clean(
+        "src/core/a.rs",
+        "use super::ids::Text;\nuse core::fmt::Debug;\nuse std::sync::Arc;\n",
+    );
+    clean(
+        "src/adapters/pusher/rest.rs",
+        "use super::codes::X;\nuse crate::core::broker::Broker;\n",
+    );
+    clean("cluster/src/store/log.rs", "use sled::Db;\n");
+    clean(
+        "src/server.rs",
+        "use crate::adapters::{ably, pusher};\nuse gatecast_cluster::Cluster;\n",
+    );
+}
+
+#[test]
+fn comments_literals_and_tests_do_not_count() {
+    clean(
+        "src/core/a.rs",
+        "// crate::adapters::x\n/* /* sled::Db */ actix_web::x */\n",
+    );
+    clean(
+        "src/core/a.rs",
+        "const A: &str = \"serde_json::x .unwrap() {\";\nconst B: &str = r#\"a\" .unwrap() \"#;\n",
+    );
+    clean(
+        "src/core/a.rs",
+        "const C: char = '{';\nconst D: u8 = b'\\'';\nfn f<'a>(x: &'a str) -> &'a str { x }\n",
+    );
+    clean(
+        "src/core/a.rs",
+        "#[cfg(test)]\nmod tests {\n    use crate::adapters::x;\n    fn f() { a.unwrap() }\n}\n",
+    );
+    let files = vec![
+        (
+            "src/core/a.rs".to_owned(),
+            format!("{HEAD}#[cfg(test)]\n#[allow(x, y)]\nmod tests;\n"),
+        ),
+        (
+            "src/core/a/tests.rs".to_owned(),
+            "fn f() { a.unwrap() }\n".to_owned(),
+        ),
+    ];
+    assert_eq!(examine(&parse_all(files)), Vec::new());
+    let declared = "#[cfg(test)]\n#[path = \"a_tests.rs\"]\nmod tests;\n";
+    let files = vec![
+        ("src/core/a.rs".to_owned(), format!("{HEAD}{declared}")),
+        (
+            "src/core/a_tests.rs".to_owned(),
+            "fn f() { a.unwrap() }\n".to_owned(),
+        ),
+    ];
+    assert_eq!(examine(&parse_all(files)), Vec::new());
+    caught(
+        "src/core/a.rs",
+        "#[cfg(test)]\nmod tests {}\nfn f() { a.unwrap() }\n",
+        3,
+        ".unwrap()",
+    );
+}
+
+#[test]
+fn form_is_held() {
+    caught(
+        "src/core/a.rs",
+        "fn f() {\n    x.expect(\"\");\n}\n",
+        2,
+        ".expect(",
+    );
+    caught("src/core/a.rs", "fn f() { panic!(\"no\") }\n", 1, "panic!(");
+    let long = format!(
+        "fn short() {{}}\nfn long(\n    a: [u8; 4],\n) {{\n{}}}\n",
+        "    x();\n".repeat(67)
+    );
+    caught("src/core/a.rs", &long, 2, "`long` has 71 lines");
+    let fits = format!("fn fits() {{\n{}}}\n", "    x();\n".repeat(68));
+    clean("src/core/a.rs", &fits);
+    let lines = "static X: u8 = 1;\n".repeat(498);
+    assert!(
+        said("src/core/a.rs", &lines)
+            .iter()
+            .any(|found| found.what.contains("501 lines"))
+    );
+    assert!(
+        said("src/core/utils.rs", "")
+            .iter()
+            .any(|found| found.what.contains("says nothing"))
+    );
+    let bare = |text: &str| examine(&parse_all(vec![("src/core/a.rs".into(), text.into())]));
+    assert!(
+        bare("fn f() {}\n")
+            .iter()
+            .any(|found| found.what.contains("does not open"))
+    );
+    assert!(
+        bare("//! A file.\nfn f() {}\n")
+            .iter()
+            .any(|found| found.what.contains("must never know"))
+    );
+    let grown = "static X: u8 = 1;\n".repeat(160);
+    assert!(
+        said("src/core/a.rs", &grown)
+            .iter()
+            .any(|found| found.what.contains("median"))
+    );
+}

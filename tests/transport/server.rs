@@ -1,0 +1,269 @@
+//! A node without a cluster: real server, fixed access state, and a dialect of a few words.
+
+use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
+use bytes::Bytes;
+use gatecast::core::authority::{
+    AppId, Authority, Decision, EffectBatch, Operations, Pattern, Principal, Question, Reason,
+    Rule, State,
+};
+use gatecast::core::broker::Broker;
+use gatecast::core::channel::actor::Channels;
+use gatecast::core::close::{Close, End};
+use gatecast::core::connection::{
+    Action, Context, DeliveryMode, Event, Frame, Input, Intent, Publish, Session, Start, Subscribe,
+};
+use gatecast::core::delivery::encoding::{Encoder, Encoding, Encodings};
+use gatecast::core::delivery::enforcer;
+use gatecast::core::ids::{ChannelKey, NodeId};
+use gatecast::core::message::{Broadcast, ContentKind, Draft};
+use gatecast::transport::{Worker, on_connect, ws};
+use std::net::SocketAddr;
+use std::sync::{Arc, mpsc};
+use tokio::sync::mpsc::UnboundedSender;
+
+pub const APP: AppId = AppId(7);
+pub const MAX_FRAME: usize = 64 << 10;
+pub const MAX_OUTBOX: usize = 256 << 10;
+
+/// Everybody may subscribe and publish, except on channels whose name starts with the state's time as text:
+/// a right that a test can take away by setting the state.
+fn judge(state: &State, question: &Question<'_>) -> Decision {
+    let denied = format!("{}-", state.time_ms);
+    if question.name.starts_with(&denied) {
+        Decision::Deny(Reason::NotGranted(question.operations))
+    } else {
+        Decision::Allow(Rule::Open(Pattern::All))
+    }
+}
+
+struct Plain;
+
+impl Encoder for Plain {
+    fn encode(&self, channel: &ChannelKey, broadcast: &Broadcast) -> Option<Frame> {
+        match broadcast {
+            Broadcast::Message(message) => {
+                let data = String::from_utf8_lossy(&message.draft.data);
+                Some(Frame::Text(format!("{} {data}", channel.name).into()))
+            }
+            Broadcast::Presence(_) | Broadcast::Count(_) => None,
+        }
+    }
+}
+
+/// `user X`, `sub C`, `echo-off C`, `own C` (framed by the session), `unsub C`, `pub C text`, `wake`, `bye`;
+/// anything else is echoed.
+struct Words;
+
+fn say(text: impl Into<String>) -> Action {
+    Action::Send(Frame::Text(text.into().into()))
+}
+
+fn subscribe(name: &str, echo: bool, delivery: DeliveryMode) -> Action {
+    Action::Do(Intent::Subscribe(Box::new(Subscribe {
+        channel: ChannelKey::channel(APP, name),
+        needs: Operations::SUBSCRIBE,
+        wants: Operations::PUBLISH,
+        proof: None,
+        start: Start::Now,
+        member: None,
+        with_members: false,
+        delivery,
+        echo,
+        tag: 0,
+    })))
+}
+
+pub fn draft(data: &str) -> Draft {
+    Draft {
+        id: None,
+        name: "message".into(),
+        data: Bytes::copy_from_slice(data.as_bytes()),
+        kind: ContentKind::Text,
+        meta: None,
+        client: None,
+        connection: None,
+        except: None,
+        store: false,
+        retain_ms: None,
+        tag: None,
+    }
+}
+
+fn identify(user: Option<&str>, cx: &Context<'_>) -> Action {
+    let seen = cx.authority.view().revision;
+    let mut principal = Principal::anonymous(APP, Some("key".into()), seen);
+    principal.user = user.map(Into::into);
+    Action::Do(Intent::Identify(Box::new(principal)))
+}
+
+impl Words {
+    fn word(text: &str, cx: &Context<'_>) -> Action {
+        let (word, rest) = text.split_once(' ').unwrap_or((text, ""));
+        match word {
+            "user" => identify(Some(rest), cx),
+            "sub" => subscribe(rest, true, DeliveryMode::Shared),
+            "echo-off" => subscribe(rest, false, DeliveryMode::Shared),
+            "own" => subscribe(rest, true, DeliveryMode::Session),
+            "unsub" => Action::Do(Intent::Unsubscribe {
+                channel: ChannelKey::channel(APP, rest),
+            }),
+            "pub" => {
+                let (name, data) = rest.split_once(' ').unwrap();
+                Action::Do(Intent::Publish(Box::new(Publish {
+                    channel: ChannelKey::channel(APP, name),
+                    draft: draft(data),
+                    subscribed_only: false,
+                    proof: None,
+                    ack: None,
+                    tag: 0,
+                })))
+            }
+            "wake" => Action::Wake {
+                at_mono_ms: cx.now.mono_ms + 100,
+            },
+            "bye" => Action::Close(Close {
+                code: 4200,
+                reason: "as you wish".into(),
+            }),
+            _ => say(format!("echo {text}")),
+        }
+    }
+
+    fn event(event: Event) -> Option<Action> {
+        Some(match event {
+            Event::Identified => say("hello"),
+            Event::Subscribed(subscribed) => say(format!("in {}", subscribed.channel.name)),
+            Event::SubscribeRefused { channel, .. } => say(format!("no {}", channel.name)),
+            Event::Unsubscribed { channel, refusal } => {
+                say(format!("out {} {}", channel.name, refusal.is_none()))
+            }
+            Event::RightsChanged {
+                channel, refusal, ..
+            } => say(format!("changed {} {}", channel.name, refusal.is_none())),
+            Event::Broadcast { channel, broadcast } => match broadcast {
+                Broadcast::Message(message) => {
+                    let data = String::from_utf8_lossy(&message.draft.data).into_owned();
+                    say(format!("own {} {data}", channel.name))
+                }
+                Broadcast::Presence(_) | Broadcast::Count(_) => return None,
+            },
+            other => say(format!("{other:?}")),
+        })
+    }
+}
+
+impl Session for Words {
+    fn handle(&mut self, input: Input, cx: Context<'_>, out: &mut Vec<Action>) {
+        match input {
+            Input::Opened => out.push(identify(None, &cx)),
+            Input::Frame(Frame::Text(text)) => {
+                for line in text.split('\n') {
+                    out.push(Self::word(line, &cx));
+                }
+            }
+            Input::Frame(Frame::Binary(data)) => out.push(Action::Send(Frame::Binary(data))),
+            Input::Event(event) => out.extend(Self::event(event)),
+            Input::Wake => out.push(say("awake")),
+            Input::Alive => {}
+            Input::Ending(End::Cut(cut)) => {
+                out.push(say(format!("cut {cut:?}")));
+                out.push(Action::Close(Close {
+                    code: 4009,
+                    reason: "cut".into(),
+                }));
+            }
+            Input::Ending(_) => {}
+        }
+    }
+}
+
+async fn accept(
+    request: HttpRequest,
+    payload: web::Payload,
+    encoding: web::Data<gatecast::core::delivery::encoding::EncodingId>,
+) -> Result<HttpResponse, actix_web::Error> {
+    let opening = ws::Opening {
+        dialect: "words",
+        app: Some(APP),
+        encoding: **encoding,
+        max_frame_bytes: MAX_FRAME,
+        max_outbox_bytes: MAX_OUTBOX,
+        subprotocol: Some("test".into()),
+    };
+    ws::open(&request, payload, opening, |_| Box::new(Words))
+}
+
+/// A running node. The server thread ends with the test process.
+pub struct Node {
+    pub addr: SocketAddr,
+    pub broker: Broker,
+    pub effects: UnboundedSender<EffectBatch>,
+    /// What the enforcer acknowledged.
+    pub enforced: mpsc::Receiver<(u64, u64)>,
+}
+
+impl Node {
+    pub fn start(workers: usize) -> Self {
+        let (ready, started) = mpsc::channel();
+        let (acknowledge, enforced) = mpsc::channel();
+        let (effects, batches) = tokio::sync::mpsc::unbounded_channel();
+        std::thread::spawn(move || {
+            actix_web::rt::System::new().block_on(async move {
+                let authority = Arc::new(Authority::fixed_by(State::default(), 1_000, judge));
+                let mut encodings = Encodings::default();
+                let id = encodings.add(Encoding {
+                    encoder: Box::new(Plain),
+                    framing: ws::framing,
+                });
+                let arbiter = actix::Arbiter::new();
+                let channels = Channels::new(Arc::new(encodings), &[arbiter.handle()]);
+                let broker = Broker::new(authority, channels);
+                let for_threads = broker.clone();
+                let encoding = web::Data::new(id);
+                let server = HttpServer::new(move || {
+                    let worker = Worker::start(&for_threads, NodeId(1));
+                    App::new()
+                        .app_data(web::Data::new(worker))
+                        .app_data(encoding.clone())
+                        .route("/ws", web::get().to(accept))
+                })
+                .workers(workers)
+                .tcp_nodelay(true)
+                .disable_signals()
+                .on_connect(on_connect)
+                .bind("127.0.0.1:0")
+                .unwrap();
+                let addr = server.addrs()[0];
+                let enforce = enforcer::run(
+                    batches,
+                    broker.relays.clone(),
+                    move |revision, closed| acknowledge.send((revision, closed)).unwrap_or(()),
+                    || {},
+                );
+                actix_web::rt::spawn(enforce);
+                ready.send((addr, broker)).unwrap();
+                server.run().await.unwrap();
+            });
+        });
+        let (addr, broker) = started.recv().unwrap();
+        Self {
+            addr,
+            broker,
+            effects,
+            enforced,
+        }
+    }
+
+    /// Carries out effects and waits for the acknowledgement; the number of connections closed.
+    pub fn enforce(&self, revision: u64, effects: Vec<gatecast::core::authority::Effect>) -> u64 {
+        let batch = EffectBatch {
+            revision,
+            effects: effects.into(),
+        };
+        self.effects.send(batch).unwrap();
+        let patience = std::time::Duration::from_secs(10);
+        let (enforced, closed) = self.enforced.recv_timeout(patience).unwrap();
+        assert_eq!(enforced, revision);
+        closed
+    }
+}
