@@ -152,6 +152,14 @@ impl Channel {
                 Effect::Send { to, wire } => self.send(to, &wire, now),
                 Effect::Answer { ticket, answer } => self.answer(ticket, answer),
                 Effect::Forget(ticket) => drop(self.waiting.remove(&ticket)),
+                Effect::Lost => {
+                    let (app, channel) = (self.key.app.0, &*self.key.name);
+                    tracing::warn!(
+                        app,
+                        channel,
+                        "broadcasts lost: the home remembers too little"
+                    );
+                }
                 Effect::Retire => self.retire(cx),
             }
         }

@@ -262,8 +262,13 @@ impl State {
             Wire::Caught {
                 seen,
                 entries,
-                lost: _,
-            } => self.on_caught(seen, entries, out),
+                lost,
+            } => {
+                if lost && self.edge.seen.is_some() {
+                    out.push(Effect::Lost);
+                }
+                self.on_caught(seen, entries, out);
+            }
             Wire::Count(count) => {
                 if self.edge.seen.is_some() {
                     out.push(Effect::Deliver(Broadcast::Count(count)));

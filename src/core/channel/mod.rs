@@ -3,6 +3,16 @@
 //! One actor per channel and node. On the channel's *home* it stamps and orders; on its *backup* it keeps a
 //! copy; elsewhere it only knows this node's subscribers. All rules are in pure states; the actor feeds them.
 //!
+//! In reading order: [`wire`] (what is asked and said), [`history`], [`presence`], [`stream`] (what a backup has a
+//! copy of), [`state`] with `home`, `asks`, `edge` and `role`, then the shells `actor`, `mail`, `fanout` and
+//! [`registry`].
+//!
+//! What is promised: one order per channel; every subscriber gets a broadcast once; nothing is delivered or
+//! acknowledged before the backup has it, unless the backup is silent for a second: then the home goes on
+//! alone, and should it die before the backup has caught up, what it acknowledged meanwhile is lost. Where any
+//! surviving node had seen it, a new epoch says so; where none had, a client that holds a position from then is
+//! told "gap" only while that position is still ahead of the new home's.
+//!
 //! **Must never know:** the cluster crate, dialects, sockets, how peers are linked (it has a [`PeerPort`]).
 //! **Why a home and not every node for itself:** one order per channel in the whole cluster, and one
 //! emitter of everything that must happen once.

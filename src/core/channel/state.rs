@@ -95,6 +95,8 @@ pub enum Effect {
     },
     /// An ask is off: its connection has left.
     Forget(Ticket),
+    /// Subscribers here missed broadcasts that are not to be had any more.
+    Lost,
     /// The channel is of no use any more: stop.
     Retire,
 }

@@ -170,6 +170,7 @@ impl Sim {
             }
             Effect::Answer { ticket, answer } => self.answered(ticket, answer),
             Effect::Forget(ticket) => drop(self.tickets.remove(&ticket)),
+            Effect::Lost => panic!("within the journal nothing is lost"),
             Effect::Retire => drop(self.states.remove(&node)),
         }
     }
