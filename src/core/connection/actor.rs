@@ -350,6 +350,7 @@ impl Handler<Tell> for Connection {
             Event::PresenceDone { tag: CORE_TAG, .. } => {}
             told @ (Event::Identified
             | Event::IdentifyRefused(_)
+            | Event::CaughtUp(_)
             | Event::Subscribed(_)
             | Event::Unsubscribed { .. }
             | Event::RightsChanged { .. }
