@@ -7,8 +7,8 @@ use super::chance::{self, below, millis, pick};
 use super::checker::{self, Call, Right, RightOp, Verdict};
 use super::world::{APP, CHANNEL, World, allows, name, principal, serving};
 use crate::access::{
-    AppSpec, Command, GrantEntry, GrantMode, Issuer, Operations, Pattern, Rejection, Reply,
-    Resource, Subject, Target,
+    AppSpec, Command, GrantEntry, GrantMode, Issued, Issuer, Operations, Pattern, Rejection, Reply,
+    Resource, Revision, Subject, Target,
 };
 use crate::{BarrierMode, Cluster, Committed, ProposeError, RequestId};
 use std::collections::BTreeMap;
@@ -37,6 +37,12 @@ struct Seen {
     history: Mutex<Vec<(usize, Call<RightOp>)>>,
     revokes: AtomicU64,
     nonces: Mutex<BTreeMap<u64, Nonce>>,
+    /// Credentials of users, and at which revision each was seen live.
+    credentials: Mutex<Vec<(usize, Revision)>>,
+    /// Revocations that returned: of whom, at which revision, and when.
+    revoked: Mutex<Vec<(usize, Revision, u64)>>,
+    /// Old credentials that were served: whose, seen when, and when the question was asked.
+    served: Mutex<Vec<(usize, Revision, u64)>>,
     stop: AtomicBool,
     acts: Mutex<BTreeMap<&'static str, u64>>,
 }
@@ -143,7 +149,9 @@ async fn revokes(world: &World, seen: &Seen, user: usize, node: u64) {
     let number = seen.revokes.fetch_add(1, Ordering::SeqCst) as u16;
     let began = seen.now();
     let mut ended = None;
-    match propose(world, node, revoke(user)).await {
+    let command = revoke(user);
+    let voids = matches!(command, Command::Revoke { .. });
+    match propose(world, node, command).await {
         Ok((_, Err(Rejection::NotFound))) => {
             // It found nothing to take: as good as a refused check.
             seen.add(user, RightOp::Refused, began, Some(seen.now()));
@@ -171,6 +179,10 @@ async fn revokes(world: &World, seen: &Seen, user: usize, node: u64) {
                     "somebody was forgotten: {report:?}"
                 );
                 ended = Some(seen.now());
+                if voids {
+                    let row = (user, revision, seen.now());
+                    seen.revoked.lock().unwrap().push(row);
+                }
                 seen.count(match report.fenced.is_empty() {
                     true => "revokes",
                     false => "revokes with a fenced node",
@@ -192,14 +204,15 @@ async fn checks(world: &World, seen: &Seen, user: usize, node: u64) {
     let answer = on(world, node, move |cluster: Cluster| async move {
         let ask = |cluster: &Cluster| {
             let principal = principal(user, cluster.view().revision);
+            let revision = principal.issued;
             let yes = serving(cluster) && allows(cluster, &principal);
             if yes {
                 held.lock().unwrap().insert(user, principal);
             }
-            yes
+            yes.then_some(revision)
         };
-        if ask(&cluster) {
-            return Some(true);
+        if let Some(issued) = ask(&cluster) {
+            return Some(Some(issued));
         }
         if !serving(&cluster) || cluster.catch_up().await.is_err() || !serving(&cluster) {
             return None;
@@ -209,12 +222,41 @@ async fn checks(world: &World, seen: &Seen, user: usize, node: u64) {
     .await
     .flatten();
     let op = match answer {
-        Some(true) => RightOp::Allowed,
-        Some(false) => RightOp::Refused,
+        Some(Some(issued)) => {
+            if let Issued::Seen(at) = issued {
+                seen.credentials.lock().unwrap().push((user, at));
+            }
+            RightOp::Allowed
+        }
+        Some(None) => RightOp::Refused,
         None => return seen.count("checks without an answer"),
     };
     seen.count("checks");
     seen.add(user, op, began, Some(seen.now()));
+}
+
+/// A credential from earlier is shown again. A refusal says nothing: it may have been revoked.
+async fn returns(world: &World, seen: &Seen, node: u64) {
+    let old = {
+        let credentials = seen.credentials.lock().unwrap();
+        match credentials.len() {
+            0 => return,
+            some => credentials[below(some as u64) as usize],
+        }
+    };
+    let (user, at) = old;
+    let began = seen.now();
+    let served = on(world, node, move |cluster: Cluster| async move {
+        serving(&cluster) && allows(&cluster, &principal(user, at))
+    })
+    .await;
+    if served == Some(true) {
+        seen.add(user, RightOp::Allowed, began, Some(seen.now()));
+        seen.served.lock().unwrap().push((user, at, began));
+        seen.count("old credentials served");
+    } else {
+        seen.count("old credentials refused");
+    }
 }
 
 /// A message for a standing subscription: delivered while the lease holds and the subscription stands.
@@ -266,8 +308,9 @@ async fn client(world: Arc<World>, seen: Arc<Seen>) {
         match below(100) {
             0..20 => grants(&world, &seen, user, node).await,
             20..38 => revokes(&world, &seen, user, node).await,
-            38..68 => checks(&world, &seen, user, node).await,
-            68..92 => delivers(&world, &seen, user, node).await,
+            38..60 => checks(&world, &seen, user, node).await,
+            60..70 => returns(&world, &seen, node).await,
+            70..92 => delivers(&world, &seen, user, node).await,
             _ => nonces(&world, &seen).await,
         }
         tokio::time::sleep(millis(5, 120)).await;
@@ -425,7 +468,11 @@ pub(crate) async fn play(world: Arc<World>) -> Outcome {
     for user in 0..USERS {
         for node in 1..=world.size {
             checks(&world, &seen, user, node).await;
+            grants(&world, &seen, user, node).await;
         }
+    }
+    for _ in 0..40 {
+        returns(&world, &seen, 1 + below(world.size)).await;
     }
     judge(&world, &seen);
     let history = seen.history.lock().unwrap();
@@ -458,6 +505,16 @@ fn judge(world: &World, seen: &Seen) {
                 );
             }
         }
+    }
+    let revoked = seen.revoked.lock().unwrap();
+    for (user, at, began) in seen.served.lock().unwrap().iter() {
+        let void = revoked
+            .iter()
+            .find(|(whose, revision, returned)| whose == user && revision > at && returned < began);
+        assert!(
+            void.is_none(),
+            "a credential of user {user} seen at {at} was served at {began} although revoked: {void:?}"
+        );
     }
     for (nonce, uses) in seen.nonces.lock().unwrap().iter() {
         assert!(
