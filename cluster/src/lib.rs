@@ -12,6 +12,11 @@ mod handle;
 mod net;
 mod raft;
 mod store;
+mod task;
+
+#[cfg(test)]
+#[path = "../tests/sim/mod.rs"]
+mod sim;
 
 pub use handle::{
     BarrierMode, BarrierReport, Cluster, ClusterConfig, ClusterStatus, Committed, EffectBatch,

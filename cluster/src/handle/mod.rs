@@ -17,6 +17,7 @@ pub use config::{ClusterConfig, FirstStart, PeerSecret, StartError};
 use crate::access::{self, Command, Millis, NodeId, Revision, State, Text};
 use crate::net::{Plane, Stream};
 use crate::raft::{self, Core};
+use crate::task;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -79,11 +80,7 @@ fn own(
             runtime.shutdown_timeout(LAST_ORDERS);
             let _ = begun.send(Err(error));
         }
-        Ok(raft::Started {
-            core,
-            messages,
-            sync_thread,
-        }) => {
+        Ok((raft::Started { core, messages }, sync_thread)) => {
             let raft = core.raft.clone();
             let _ = begun.send(Ok((core, messages, runtime.handle().clone())));
             let _ = runtime.block_on(stop);
@@ -123,6 +120,20 @@ impl Cluster {
         })
     }
 
+    /// Over a node that runs on the current runtime: for simulations. Whoever owns the runtime ends it.
+    #[cfg(test)]
+    pub(crate) fn over(started: raft::Started) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                core: started.core,
+                runtime: tokio::runtime::Handle::current(),
+                messages: Mutex::new(Some(started.messages)),
+                stop: Mutex::default(),
+                stopped: watch::Sender::new(false).subscribe(),
+            }),
+        }
+    }
+
     fn core(&self) -> &Arc<Core> {
         &self.inner.core
     }
@@ -132,7 +143,7 @@ impl Cluster {
         &self,
         work: impl Future<Output = T> + Send + 'static,
     ) -> Option<T> {
-        self.inner.runtime.spawn(work).await.ok()
+        task::spawn_on(&self.inner.runtime, work).await.ok()
     }
 
     /// Resolves once a quorum-checked read index has been applied and this node is an `Up` member. Does not

@@ -14,6 +14,7 @@ use super::{lock, machine};
 use crate::access::{self, Effect, Reply, Scope, State};
 use crate::codec::{self, CodecError};
 use crate::store::{Store, StoreError};
+use crate::task;
 use openraft::storage::RaftStateMachine;
 use openraft::{
     Entry, EntryPayload, ErrorSubject, ErrorVerb, OptionalSend, RaftSnapshotBuilder, Snapshot,
@@ -242,7 +243,7 @@ fn snapshot_error(verb: ErrorVerb) -> impl Fn(io::Error) -> StorageError {
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, io::Error> + Send + 'static,
 ) -> io::Result<T> {
-    tokio::task::spawn_blocking(work)
+    task::blocking(work)
         .await
         .unwrap_or_else(|error| Err(io::Error::other(error)))
 }

@@ -41,6 +41,8 @@ pub(crate) use self::core::Core;
 pub(crate) use barrier::barrier;
 pub(crate) use membership::{add, remove};
 pub(crate) use read::catch_up;
+#[cfg(test)]
+pub(crate) use start::start_over;
 pub(crate) use start::{Started, start};
 pub(crate) use status::status;
 

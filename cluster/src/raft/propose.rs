@@ -15,6 +15,7 @@ use crate::access::{Batch, Command, Millis, Op, Reply};
 use crate::codec;
 use crate::handle::{Committed, ProposeError, RequestId};
 use crate::net::AskError;
+use crate::task;
 use openraft::error::RaftError;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -183,7 +184,7 @@ pub(super) async fn run(core: Arc<Core>, mut queues: Queues) {
             return;
         };
         let (core, stamp) = (Arc::clone(&core), Arc::clone(&stamp));
-        tokio::spawn(async move {
+        task::spawn(async move {
             drive(&core, &stamp, batch).await;
             drop(permit);
         });

@@ -21,9 +21,14 @@ pub(crate) trait Disk: Send + 'static {
 }
 
 /// The queue of one store's sync thread.
-#[derive(Debug)]
 pub(crate) struct SyncQueue {
-    queue: mpsc::Sender<Done>,
+    queue: Box<dyn Fn(Done) + Send + Sync>,
+}
+
+impl std::fmt::Debug for SyncQueue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SyncQueue")
+    }
 }
 
 impl SyncQueue {
@@ -33,14 +38,24 @@ impl SyncQueue {
         let thread = std::thread::Builder::new()
             .name("gatecast-sync".into())
             .spawn(move || run(&disk, &waiting))?;
-        Ok((Self { queue }, thread))
+        let queue = move |done| {
+            if let Err(mpsc::SendError(done)) = queue.send(done) {
+                done(Err(io::Error::other("the store is closed")));
+            }
+        };
+        Ok((Self::by(queue), thread))
+    }
+
+    /// Over anything that calls what it is given once everything written before is durable.
+    pub(crate) fn by(queue: impl Fn(Done) + Send + Sync + 'static) -> Self {
+        Self {
+            queue: Box::new(queue),
+        }
     }
 
     /// Calls `done` from the sync thread once everything written before this call is durable.
     pub(crate) fn sync(&self, done: Done) {
-        if let Err(mpsc::SendError(done)) = self.queue.send(done) {
-            done(Err(io::Error::other("the store is closed")));
-        }
+        (self.queue)(done);
     }
 }
 

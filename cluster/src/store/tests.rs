@@ -102,7 +102,7 @@ fn leftovers_of_a_crash_do_not_stop_the_start() {
         store.append(&records(0..5)).unwrap();
         store.write_snapshot(b"about", b"whole").unwrap();
         let torn = [9u64.to_be_bytes(), 0u64.to_be_bytes()].concat();
-        store.snap.insert(torn, b"half a chunk".as_slice()).unwrap();
+        store.snap.insert(torn, b"half a chunk".to_vec()).unwrap();
     });
     std::fs::write(dir.path().join("sled/snap.0000.generating"), b"").unwrap();
     with(dir.path(), |store| {
