@@ -16,6 +16,7 @@ use super::propose::{self, Proposer};
 use super::read::{self, Reader};
 use super::service::Answering;
 use super::view::View;
+use super::vitals::{self, Vitals};
 use crate::handle::MessageLink;
 use crate::net::{self, Acceptor, Identity, Links, Local, Service as _, Tcp};
 use crate::store::{Store, StoreError};
@@ -94,6 +95,7 @@ pub(crate) async fn start(config: ClusterConfig) -> Result<Started, StartError> 
         gate: Gate::default(),
         proposer,
         reader,
+        vitals: Vitals::default(),
         failure: watch::Sender::new(None),
         changing: tokio::sync::Mutex::default(),
         config,
@@ -165,6 +167,7 @@ fn spawn_tasks(core: &Arc<Core>, proposals: propose::Queues, questions: read::Qu
     tokio::spawn(lease::run(Arc::clone(core)));
     tokio::spawn(liveness::announce(Arc::clone(core)));
     tokio::spawn(liveness::watch(Arc::clone(core)));
+    tokio::spawn(vitals::run(Arc::clone(core)));
     tokio::spawn(snapshots(Arc::clone(core)));
 }
 
@@ -195,7 +198,7 @@ fn check(config: &ClusterConfig) -> Result<(), StartError> {
 }
 
 /// Who this disk says we are; written at the first start.
-fn identity(store: &Store, node: u64) -> Result<Identity, StoreError> {
+pub(super) fn identity(store: &Store, node: u64) -> Result<Identity, StoreError> {
     let wrong = |error: codec::CodecError| StoreError::Damaged(format!("identity: {error}"));
     let cluster = match store.meta("cluster")? {
         Some(body) => codec::decode(VERSION, &body, MAX_IDENTITY).map_err(wrong)?,

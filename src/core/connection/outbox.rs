@@ -17,6 +17,22 @@ pub struct Source(pub u64);
 impl Source {
     /// The session itself: answers, greetings, goodbyes.
     pub const SESSION: Self = Self(0);
+    const FLOWING: u64 = 1 << 63;
+
+    /// The same source, for bytes that may go out even while channels' bytes are withheld.
+    #[must_use]
+    pub fn flowing(self) -> Self {
+        Self(self.0 | Self::FLOWING)
+    }
+
+    fn may_be_withheld(self) -> bool {
+        self != Self::SESSION && self.0 & Self::FLOWING == 0
+    }
+
+    /// Whether both are of one channel, whatever may be withheld.
+    fn is_of(self, other: Self) -> bool {
+        self.0 & !Self::FLOWING == other.0 & !Self::FLOWING
+    }
 }
 
 /// What became of a push.
@@ -95,7 +111,7 @@ impl Outbox {
     /// Takes back what came from this source and has not been handed to the socket.
     pub fn drop_source(&self, source: Source) {
         let mut queue = self.queue.borrow_mut();
-        queue.retain(|(from, _)| *from != source);
+        queue.retain(|(from, _)| !from.is_of(source));
         self.queued
             .set(queue.iter().map(|(_, frame)| frame.len()).sum());
     }
@@ -143,9 +159,14 @@ impl Outbox {
     /// The next frame; `None` after the last of a closed outbox.
     pub fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         let mut queue = self.queue.borrow_mut();
-        let withheld = |(source, _): &(Source, Bytes)| *source != Source::SESSION;
-        let waits = self.withheld.get() && queue.front().is_some_and(withheld);
-        if let Some((_, frame)) = (!waits).then(|| queue.pop_front()).flatten() {
+        let withheld = |(source, _): &(Source, Bytes)| source.may_be_withheld();
+        let waits = self.withheld.get() && queue.iter().any(withheld);
+        // While something waits, what may go passes it: a channel that flows must not stand behind one that does not.
+        let next = match waits {
+            true => queue.iter().position(|one| !withheld(one)),
+            false => (!queue.is_empty()).then_some(0),
+        };
+        if let Some((_, frame)) = next.and_then(|at| queue.remove(at)) {
             self.queued
                 .set(self.queued.get().saturating_sub(frame.len()));
             if queue.is_empty() && queue.capacity() > KEEP_SLOTS {
