@@ -168,6 +168,7 @@ fn spawn_tasks(core: &Arc<Core>, proposals: propose::Queues, questions: read::Qu
     tokio::spawn(liveness::announce(Arc::clone(core)));
     tokio::spawn(liveness::watch(Arc::clone(core)));
     tokio::spawn(vitals::run(Arc::clone(core)));
+    tokio::spawn(vitals::stand_back(Arc::clone(core)));
     tokio::spawn(snapshots(Arc::clone(core)));
 }
 

@@ -144,6 +144,13 @@ impl Core {
         }
     }
 
+    /// Whether a majority's wall clocks are so far ahead of cluster time that nothing else need happen for it to
+    /// follow.
+    pub(super) fn is_behind_the_clocks(&self) -> bool {
+        let carried = self.view.now_ms().saturating_add(clock::ALARM_MS);
+        self.reached().is_some_and(|reached| reached > carried)
+    }
+
     fn reached(&self) -> Option<Millis> {
         let voters = self.voters();
         let mut walls = self.vitals.walls(|node| voters.contains(&node));
@@ -180,18 +187,25 @@ pub(super) async fn run(core: Arc<Core>) {
         join_all(others.iter().map(|node| ask(&core, *node))).await;
         look_at_clock(&core, &mut complained);
         look_at_disk(&core, &space).await;
-        core.vitals
-            .drained
-            .store(core.is_drained(), Ordering::Release);
-        if core.leads() && core.yields() {
-            hand_over(&core).await;
-        }
         // Faster until the first clocks are known: somebody may be waiting for the first stamp.
         let pause = match core.reached() {
             Some(_) => PERIOD,
             None => PERIOD / 10,
         };
         tokio::time::sleep(pause.saturating_sub(began.elapsed())).await;
+    }
+}
+
+/// Sees to it that a node which stands back does not lead, for ever.
+pub(super) async fn stand_back(core: Arc<Core>) {
+    loop {
+        core.vitals
+            .drained
+            .store(core.is_drained(), Ordering::Release);
+        if core.leads() && core.yields() {
+            hand_over(&core).await;
+        }
+        tokio::time::sleep(PERIOD / 10).await;
     }
 }
 
