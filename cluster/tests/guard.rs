@@ -278,11 +278,11 @@ async fn a_rolling_restart_and_a_replacement_under_load_lose_nothing_acknowledge
                     up.values().nth(n as usize % up.len()).cloned()
                 };
                 let user = format!("u{n}");
-                if let Some(cluster) = through
-                    && cluster
-                        .propose(request(), grant(&user, "room"))
-                        .await
-                        .is_ok()
+                let Some(cluster) = through else { continue };
+                if cluster
+                    .propose(request(), grant(&user, "room"))
+                    .await
+                    .is_ok()
                 {
                     acknowledged.lock().unwrap().push(user);
                 }
@@ -292,6 +292,11 @@ async fn a_rolling_restart_and_a_replacement_under_load_lose_nothing_acknowledge
         })
     };
     for node in 1..=3 {
+        let before = acknowledged.lock().unwrap().len();
+        eventually("load", || {
+            (acknowledged.lock().unwrap().len() > before + 60).then_some(())
+        })
+        .await;
         nodes.up[&node].retire().await;
         handles.lock().unwrap().remove(&node);
         nodes.stop(node).await;

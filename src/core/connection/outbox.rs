@@ -25,8 +25,12 @@ impl Source {
         Self(self.0 | Self::FLOWING)
     }
 
+    fn flows(self) -> bool {
+        self.0 & Self::FLOWING != 0
+    }
+
     fn may_be_withheld(self) -> bool {
-        self != Self::SESSION && self.0 & Self::FLOWING == 0
+        self != Self::SESSION && !self.flows()
     }
 
     /// Whether both are of one channel, whatever may be withheld.
@@ -160,10 +164,10 @@ impl Outbox {
     pub fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         let mut queue = self.queue.borrow_mut();
         let withheld = |(source, _): &(Source, Bytes)| source.may_be_withheld();
-        let waits = self.withheld.get() && queue.iter().any(withheld);
-        // While something waits, what may go passes it: a channel that flows must not stand behind one that does not.
+        let waits = self.withheld.get() && queue.front().is_some_and(withheld);
+        // A channel that flows must not stand behind one that does not; the session's own words keep their place.
         let next = match waits {
-            true => queue.iter().position(|one| !withheld(one)),
+            true => queue.iter().position(|(source, _)| source.flows()),
             false => (!queue.is_empty()).then_some(0),
         };
         if let Some((_, frame)) = next.and_then(|at| queue.remove(at)) {
