@@ -95,6 +95,7 @@ keys! {
     propose_timeout_ms: u64 = 5_000, Number, "Longest wait for a change before its outcome is called unknown";
     snapshot_after: u64 = 20_000, Number, "Changes since the last snapshot that trigger a new one";
     keep_entries: u64 = 4_000, Number, "Log entries kept behind a snapshot, for nodes that were away briefly";
+    disk_reserve_mb: u64 = 64, Number, "Megabytes of the data folder's disk kept free; below that this node takes no changes";
     allow_plaintext_peers: bool = false, Switch, "Peers may link beyond loopback without encryption: only on a private network";
 }
 

@@ -5,6 +5,7 @@
 //!
 //! **Must never know:** any rule. If something here decides, it is in the wrong room.
 
+pub mod backup;
 mod plane;
 mod tables;
 
@@ -18,7 +19,7 @@ use actix_web::dev::ServerHandle;
 use actix_web::rt::signal::unix::{Signal, SignalKind, signal};
 use actix_web::{App, HttpServer, web};
 use gatecast_cluster::access::NodeId;
-use gatecast_cluster::{Cluster, ClusterConfig, PeerSecret, StartError};
+use gatecast_cluster::{Cluster, ClusterConfig, PeerSecret, StartError, WallClock};
 use plane::Plane;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io::{IsTerminal as _, Write as _};
@@ -48,6 +49,9 @@ pub enum ServeError {
     /// It was stopped before it was ready.
     #[error("stopped before this node was ready")]
     StoppedEarly,
+    /// This node may not take part any more; only an operator can help.
+    #[error("this node has stopped taking part: {0}")]
+    Failed(String),
     /// The orderly stop took too long, or a second signal cut it short.
     #[error("the orderly stop was cut short")]
     CutShort,
@@ -81,6 +85,11 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     }
     tokio::select! {
         () = cluster.ready() => {}
+        why = cluster.failed() => {
+            operators.stop(false).await;
+            cluster.shutdown().await;
+            return Err(ServeError::Failed(why));
+        }
         () = stop.asked() => {
             operators.stop(false).await;
             cluster.shutdown().await;
@@ -93,20 +102,41 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
         "ready node={} public={public_url} internal={internal_url}",
         config.node
     ));
-    stop.asked().await;
+    let end = tokio::select! {
+        () = stop.asked() => None,
+        failure = cluster.failed() => Some(failure),
+        () = cluster.asked_to_leave() => {
+            leave(&rooms, &clients, &plane).await;
+            // Empty but a member still: whoever asked stops it, or starts it again.
+            tokio::select! {
+                () = stop.asked() => None,
+                failure = cluster.failed() => Some(failure),
+            }
+        }
+    };
     let orderly = async {
         rooms.life.drain();
-        clients.pause().await;
-        plane.drain().await;
+        // Before the clients go: they find the channels' new homes and a leader at once.
+        if end.is_none() {
+            cluster.retire().await;
+        }
+        leave(&rooms, &clients, &plane).await;
         clients.stop(true).await;
         cluster.shutdown().await;
         operators.stop(false).await;
     };
     tokio::select! {
-        () = orderly => Ok(()),
+        () = orderly => end.map_or(Ok(()), |why| Err(ServeError::Failed(why))),
         () = stop.asked() => Err(ServeError::CutShort),
         () = tokio::time::sleep(config.drain) => Err(ServeError::CutShort),
     }
+}
+
+/// Takes no more clients, and tells those that are here to go elsewhere.
+async fn leave(rooms: &Rooms, clients: &ServerHandle, plane: &Plane) {
+    rooms.life.drain();
+    clients.pause().await;
+    plane.drain().await;
 }
 
 /// What both servers hand to their handlers.
@@ -226,6 +256,8 @@ fn cluster_config(config: &Config, public_url: Arc<str>) -> ClusterConfig {
         propose_timeout: config.propose_timeout,
         snapshot_after: config.snapshot_after,
         keep_entries: config.keep_entries,
+        disk_reserve: config.disk_reserve,
+        wall_clock: WallClock::default(),
         allow_plaintext_peers: config.allow_plaintext_peers,
     }
 }

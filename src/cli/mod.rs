@@ -5,6 +5,7 @@
 //! **Must never know:** the cluster, the core: what it wants done goes through `/v1` like everybody's requests.
 
 pub mod arguments;
+pub mod backup;
 pub mod client;
 pub mod output;
 pub mod request;
@@ -108,6 +109,7 @@ fn carry_out(cli: Cli) -> Result<(), Failure> {
         Command::Revoke(command) => client::ask(&cli.remote, request::revoke(command)?),
         Command::User(command) => client::ask(&cli.remote, request::user(command)),
         Command::Cluster(command) => client::ask(&cli.remote, request::cluster(command)),
+        Command::Backup(command) => backup::carry_out(&cli.remote, command),
         Command::Conn(command) => client::ask(&cli.remote, request::conn(command)),
         Command::Channel(command) => client::ask(&cli.remote, request::channel(command)),
     }

@@ -226,6 +226,15 @@ pub fn cluster(command: ClusterCommand) -> Request {
         ClusterCommand::Remove { node } => {
             Request::new("DELETE", format!("/v1/cluster/nodes/{node}"))
         }
+        ClusterCommand::Replace {
+            old,
+            new,
+            peer_addr,
+        } => Request::new("POST", format!("/v1/cluster/nodes/{old}/replace"))
+            .body(json!({ "node": new, "peer_addr": peer_addr })),
+        ClusterCommand::Drain { node } => {
+            Request::new("POST", format!("/v1/cluster/nodes/{node}/drain"))
+        }
     }
 }
 
@@ -357,7 +366,9 @@ mod tests {
             Command::Cluster(command) => cluster(command),
             Command::Conn(command) => conn(command),
             Command::Channel(command) => channel(command),
-            Command::Serve(_) | Command::Config(_) => unreachable!("not a request"),
+            Command::Serve(_) | Command::Config(_) | Command::Backup(_) => {
+                unreachable!("not a request")
+            }
         }
     }
 

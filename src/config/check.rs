@@ -90,6 +90,8 @@ pub struct Config {
     pub snapshot_after: u64,
     /// Log entries kept behind a snapshot.
     pub keep_entries: u64,
+    /// Bytes of the disk kept free.
+    pub disk_reserve: u64,
     /// Whether peers may link beyond loopback without encryption.
     pub allow_plaintext_peers: bool,
 }
@@ -153,6 +155,7 @@ impl Config {
             election: (ms(raw.election_min_ms), ms(raw.election_max_ms)),
             propose_timeout: ms(raw.propose_timeout_ms),
             snapshot_after: raw.snapshot_after,
+            disk_reserve: raw.disk_reserve_mb.saturating_mul(1 << 20),
             keep_entries: raw.keep_entries,
             allow_plaintext_peers: raw.allow_plaintext_peers,
         })

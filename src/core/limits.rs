@@ -56,6 +56,11 @@ pub const HISTORY_MS: Setting = Setting {
     name: "history_ms",
     default: 120_000,
 };
+/// Channels that an app rule opens to anyone go on being delivered while a node is cut off from the cluster.
+pub const OPEN_WHILE_STALE: Setting = Setting {
+    name: "open_while_stale",
+    default: 0,
+};
 /// Most distinct clients in one presence set.
 pub const PRESENCE_CLIENTS: Setting = Setting {
     name: "presence_clients",

@@ -28,7 +28,9 @@ pub(super) fn catalog() -> Catalog {
         limits::PRESENCE_CLIENTS,
     ];
     let numbers = own.into_iter().chain(pusher::limits::NUMBERS);
-    let switches = pusher::limits::SWITCHES.into_iter();
+    let switches = [limits::OPEN_WHILE_STALE]
+        .into_iter()
+        .chain(pusher::limits::SWITCHES);
     Catalog {
         doors: vec![
             door(pusher::DIALECT, pusher::default_open()),

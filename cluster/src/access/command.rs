@@ -289,6 +289,9 @@ pub enum Reply {
     },
     /// Not done, and why. Rejections change nothing.
     Rejected(Rejection),
+    /// Done; this many records were touched, and the subject may do less than before. Said by the machine,
+    /// because only the log's order tells what a merge overwrote.
+    Narrowed(u64),
 }
 
 /// Why a command was not carried out. Deterministic: the same on every node.

@@ -23,6 +23,7 @@ mod pattern;
 mod principal;
 mod records;
 mod requests;
+mod restored;
 mod revocation;
 mod snapshot;
 mod state;
@@ -46,6 +47,7 @@ pub use records::{
     Revocation, Secret, SettingValue, Subject, Target, Token,
 };
 pub use requests::{Answered, Requests};
+pub use restored::restored;
 pub use snapshot::{SnapshotError, restore, snapshot};
 pub use state::State;
 

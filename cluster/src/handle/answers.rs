@@ -3,6 +3,7 @@
 //! **Must never know:** how an answer was obtained.
 
 use crate::access::{Effect, Member, Millis, NodeId, Rejection, Reply, Revision, Text};
+use crate::store::DiskSpace;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,6 +37,9 @@ pub enum ProposeError {
     /// the same request id is safe.
     #[error("outcome unknown")]
     OutcomeUnknown,
+    /// This node's disk is (nearly) full: it takes no changes. Nothing was proposed.
+    #[error("the disk of this node is full")]
+    DiskFull,
     /// The proposer's queue is full.
     #[error("too many proposals are waiting")]
     Busy,
@@ -164,6 +168,12 @@ pub struct ClusterStatus {
     pub freshness: Freshness,
     /// Everyone.
     pub nodes: Vec<NodeStatus>,
+    /// How far this node's wall clock is ahead (behind: negative) of the members', milliseconds.
+    pub clock_off_ms: i64,
+    /// It is so far off that this node may not serve.
+    pub clock_is_wrong: bool,
+    /// Room on this node's disk.
+    pub disk: DiskSpace,
     /// Why this node has stopped taking part for good, if it has; only an operator can help.
     pub failure: Option<String>,
 }

@@ -16,6 +16,7 @@ use super::propose::{self, Proposer};
 use super::read::{self, Reader};
 use super::service::Answering;
 use super::view::View;
+use super::vitals::{self, Vitals};
 use crate::handle::MessageLink;
 use crate::net::{self, Acceptor, Identity, Links, Listener, Local, Service as _, Tcp, Transport};
 use crate::store::{Store, StoreError};
@@ -115,6 +116,7 @@ async fn assemble(
         gate: Gate::default(),
         proposer,
         reader,
+        vitals: Vitals::default(),
         failure: watch::Sender::new(None),
         changing: tokio::sync::Mutex::default(),
         config,
@@ -186,6 +188,8 @@ fn spawn_tasks(core: &Arc<Core>, proposals: propose::Queues, questions: read::Qu
     task::spawn(lease::run(Arc::clone(core)));
     task::spawn(liveness::announce(Arc::clone(core)));
     task::spawn(liveness::watch(Arc::clone(core)));
+    task::spawn(vitals::run(Arc::clone(core)));
+    task::spawn(vitals::stand_back(Arc::clone(core)));
     task::spawn(snapshots(Arc::clone(core)));
 }
 
@@ -216,7 +220,7 @@ fn check(config: &ClusterConfig) -> Result<(), StartError> {
 }
 
 /// Who this disk says we are; written at the first start.
-fn identity(store: &Store, node: u64) -> Result<Identity, StoreError> {
+pub(super) fn identity(store: &Store, node: u64) -> Result<Identity, StoreError> {
     let wrong = |error: codec::CodecError| StoreError::Damaged(format!("identity: {error}"));
     let cluster = match store.meta("cluster")? {
         Some(body) => codec::decode(VERSION, &body, MAX_IDENTITY).map_err(wrong)?,

@@ -11,12 +11,16 @@
 //!
 //! **Must never know:** openraft, what an entry or a snapshot contains. **Only this room names `sled`.**
 
+mod mark;
 mod open;
 mod record;
 mod snapshots;
+mod space;
 mod sync;
 mod tree;
 
+pub use space::DiskSpace;
+pub(crate) use space::Space;
 pub(crate) use sync::{Disk, Done, SyncQueue};
 
 use std::ops::RangeInclusive;

@@ -7,7 +7,12 @@
 
 use std::io;
 use std::sync::mpsc;
+use std::sync::mpsc::RecvTimeoutError;
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// How long after a sync the rest is tidied up.
+const SETTLE: Duration = Duration::from_millis(100);
 
 /// What to call when everything written before is on the disk, or will never be.
 pub(crate) type Done = Box<dyn FnOnce(io::Result<()>) + Send>;
@@ -18,6 +23,10 @@ pub(crate) trait Disk: Send + 'static {
     fn flush(&self) -> io::Result<()>;
     /// Makes everything handed over survive a power cut.
     fn fdatasync(&self) -> io::Result<()>;
+    /// Tidies up what no acknowledgement waits for; called when there is time, soon after a sync.
+    fn settle(&self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// The queue of one store's sync thread.
@@ -61,7 +70,8 @@ impl SyncQueue {
 
 fn run(disk: &impl Disk, waiting: &mpsc::Receiver<Done>) {
     let mut failed: Option<String> = None;
-    while let Ok(first) = waiting.recv() {
+    let mut unsettled: Option<Instant> = None;
+    while let Some(first) = next(disk, waiting, &mut unsettled) {
         let mut group = vec![first];
         group.extend(waiting.try_iter());
         if failed.is_none()
@@ -72,6 +82,7 @@ fn run(disk: &impl Disk, waiting: &mpsc::Receiver<Done>) {
                 "an earlier write could not be made durable: {error}"
             ));
         }
+        unsettled.get_or_insert_with(Instant::now);
         for done in group {
             done(match &failed {
                 None => Ok(()),
@@ -80,6 +91,31 @@ fn run(disk: &impl Disk, waiting: &mpsc::Receiver<Done>) {
         }
     }
     let _ = disk.flush().and_then(|()| disk.fdatasync());
+    let _ = disk.settle();
+}
+
+/// The next that waits; settles the disk meanwhile when that is due. None: the store is closed.
+fn next(
+    disk: &impl Disk,
+    waiting: &mpsc::Receiver<Done>,
+    unsettled: &mut Option<Instant>,
+) -> Option<Done> {
+    while let Some(since) = *unsettled {
+        match waiting.recv_timeout(SETTLE.saturating_sub(since.elapsed())) {
+            Ok(done) if since.elapsed() < SETTLE => return Some(done),
+            Err(RecvTimeoutError::Disconnected) => return None,
+            late @ (Ok(_) | Err(RecvTimeoutError::Timeout)) => {
+                *unsettled = None;
+                if let Err(error) = disk.settle() {
+                    tracing::warn!(%error, "the mark of what was acknowledged could not be synced");
+                }
+                if let Ok(done) = late {
+                    return Some(done);
+                }
+            }
+        }
+    }
+    waiting.recv().ok()
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ pub mod input;
 pub mod key;
 pub mod meter;
 pub mod mint;
+pub mod operation;
 pub mod publish;
 pub mod revoke;
 pub mod text;
@@ -83,6 +84,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .configure(connection::routes)
         .configure(explain::routes)
         .configure(cluster::routes)
+        .configure(operation::routes)
         .default_service(web::to(move || {
             let error = unknown();
             async move { Err::<actix_web::HttpResponse, _>(error.await) }

@@ -19,6 +19,26 @@ pub struct Source(pub u64);
 impl Source {
     /// The session itself: answers, greetings, goodbyes.
     pub const SESSION: Self = Self(0);
+    const FLOWING: u64 = 1 << 63;
+
+    /// The same source, for bytes that may go out even while channels' bytes are withheld.
+    #[must_use]
+    pub fn flowing(self) -> Self {
+        Self(self.0 | Self::FLOWING)
+    }
+
+    fn flows(self) -> bool {
+        self.0 & Self::FLOWING != 0
+    }
+
+    fn may_be_withheld(self) -> bool {
+        self != Self::SESSION && !self.flows()
+    }
+
+    /// Whether both are of one channel, whatever may be withheld.
+    fn is_of(self, other: Self) -> bool {
+        self.0 & !Self::FLOWING == other.0 & !Self::FLOWING
+    }
 }
 
 /// What became of a push.
@@ -183,9 +203,12 @@ impl Outbox {
 
     /// One write of what may go out; `None` when there is nothing.
     fn write_some(&self) -> Result<Option<usize>, Error> {
-        let (begun, queue) = (self.begun.borrow(), self.queue.borrow());
         let withheld = self.withheld.get();
-        let goes = |(source, _): &&(Source, Bytes)| !withheld || *source == Source::SESSION;
+        if withheld {
+            self.let_flow();
+        }
+        let (begun, queue) = (self.begun.borrow(), self.queue.borrow());
+        let goes = |(source, _): &&(Source, Bytes)| !withheld || !source.may_be_withheld();
         let rest = Some(&*begun).filter(|rest| !rest.is_empty());
         let frames = queue.iter().take_while(goes).map(|(_, frame)| frame);
         let mut slices = [IoSlice::new(&[]); GATHER];
@@ -197,6 +220,19 @@ impl Outbox {
         match slices.get(..count) {
             None | Some([]) => Ok(None),
             Some(slices) => self.sink.write(slices).map(Some),
+        }
+    }
+
+    /// A channel that flows must not stand behind one that does not; the session's own words keep their place.
+    fn let_flow(&self) {
+        let mut queue = self.queue.borrow_mut();
+        if queue
+            .front()
+            .is_some_and(|(source, _)| source.may_be_withheld())
+            && let Some(at) = queue.iter().position(|(source, _)| source.flows())
+            && let Some(frame) = queue.remove(at)
+        {
+            queue.push_front(frame);
         }
     }
 
@@ -228,7 +264,7 @@ impl Outbox {
     /// Takes back what came from this source, except the rest of a frame that is half out.
     pub fn drop_source(&self, source: Source) {
         let mut queue = self.queue.borrow_mut();
-        queue.retain(|(from, _)| *from != source);
+        queue.retain(|(from, _)| !from.is_of(source));
         self.queued
             .set(queue.iter().map(|(_, frame)| frame.len()).sum());
     }

@@ -20,6 +20,11 @@ mod tokens;
 
 pub use batch::{Batch, Op, apply_batch};
 
+/// Voids every credential of the app that was issued up to now, and nothing else.
+pub(super) fn void_everything(state: &mut State, app: AppId) {
+    revoke::leave_void(state, app, super::Target::App);
+}
+
 use super::{App, Subject};
 use super::{AppId, Command, Effect, Limits, Rejection, Reply, Revision, Scope, Stamp, State};
 

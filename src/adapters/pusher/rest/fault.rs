@@ -68,6 +68,7 @@ impl From<ProposeError> for Fault {
             },
             ProposeError::NoQuorum(_) | ProposeError::Busy | ProposeError::Stopping => 503,
             ProposeError::OutcomeUnknown => 504,
+            ProposeError::DiskFull => 507,
             ProposeError::TooLarge { .. } => 413,
         };
         Self::new(status, error.to_string())
