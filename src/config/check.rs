@@ -60,7 +60,7 @@ pub struct Config {
     pub admin_token: Arc<str>,
     /// The admin token was made up for this run, because everything is on loopback and alone.
     pub dev_token: bool,
-    /// Threads that serve clients; 0 = one per core.
+    /// Threads that serve clients; 0 = one per core but one.
     pub workers: usize,
     /// Log filter.
     pub log: String,

@@ -96,6 +96,8 @@ pub struct Ground {
     pub(super) encodings: Arc<Encodings>,
     authority: Option<Arc<Authority>>,
     started: Instant,
+    /// Where channels live before there are worker threads.
+    birthplace: Option<ArbiterHandle>,
     /// The threads that channels live on.
     hosts: RwLock<Vec<ArbiterHandle>>,
     parts: Vec<Mutex<Part>>,
@@ -192,7 +194,8 @@ impl Channels {
     }
 
     /// The channels of this node. Its actors run on these arbiters and on those of threads that call
-    /// [`Self::on_this_thread`]. Alone until [`Self::connect`] and [`Self::set_members`].
+    /// [`Self::on_this_thread`], and before there are any on that of the thread that calls this. Alone until
+    /// [`Self::connect`] and [`Self::set_members`].
     #[must_use]
     pub fn of_node(
         node: NodeId,
@@ -222,6 +225,7 @@ impl Channels {
                 encodings,
                 authority,
                 started: Instant::now(),
+                birthplace: Arbiter::try_current(),
                 hosts: RwLock::new(arbiters.to_vec()),
                 parts: (0..PARTS).map(|_| Mutex::default()).collect(),
                 list: arc_swap::ArcSwap::from_pointee(list),
@@ -254,7 +258,7 @@ impl Channels {
             let hosts = self.ground.hosts.read();
             let hosts = hosts.unwrap_or_else(PoisonError::into_inner);
             let turn = usize::try_from(key_hash(key)).unwrap_or(0) % hosts.len().max(1);
-            hosts.get(turn).cloned()
+            hosts.get(turn).or(self.ground.birthplace.as_ref()).cloned()
         };
         self.here.clone().or_else(by_name)
     }
