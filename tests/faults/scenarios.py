@@ -107,21 +107,18 @@ async def silence(lab, load, node, cut):
     body = {"subject": {"user": user}, "grants": [{"pattern": f"private-{user}", "operations": ["subscribe"]}]}
     status, _ = await lab.ask(node, "POST", f"/v1/apps/{app}/grants", body)
     assert status in (200, 201), f"the grant before the cut: {status}"
-    load.users_of_scenario = user
-    load.history.setdefault(user, [])
+    load.history[user] = []
     holder = asyncio.create_task(load.holder(user, node))
     for _ in range(100):
         if any("allowed" in line for line in load.history[user]):
             break
         await asyncio.sleep(0.05)
     assert any("allowed" in line for line in load.history[user]), "the holder never subscribed"
-    load.history.pop(user)
     cut(node)
     began, sent, unready = time.monotonic(), {}, None
     while time.monotonic() - began < 8:
         ident = f"cut{random.randrange(10**12)}"
         at = time.monotonic()
-        load.history.setdefault(user, [])
         await lab.ask(node, "POST", f"/v1/apps/{app}/publish",
                       {"channel": f"private-{user}", "name": "news", "data": {"id": ident}}, timeout=0.5)  # fmt: skip
         sent[ident] = at - began
@@ -131,6 +128,7 @@ async def silence(lab, load, node, cut):
     late = [ident for ident, at in sent.items() if at > SILENT and ident in load.seen]
     early = [sent[ident] for ident in sent if ident in load.seen]
     holder.cancel()
+    await asyncio.wait([holder], timeout=12)
     load.history.pop(user, None)
     lab.block([])
     assert not late, f"S5: node {node} delivered {len(late)} messages later than {SILENT} s after it was cut off"
