@@ -216,7 +216,7 @@ async def disk_full(lab, load):
                     file.flush()
             except OSError:
                 pass
-        await asyncio.sleep(5)
+        noticed = await stuff(lab, load, node)
         first = await first_write(lab, load, others(node))
         filler.unlink(missing_ok=True)
         await asyncio.sleep(1)
@@ -238,7 +238,24 @@ async def disk_full(lab, load):
         folder.rmdir()
         keep.rename(folder)
     lab.start(node)
-    return f"node {node} {exited}; a grant on the others took {first * 1000:.0f} ms meanwhile"
+    return f"node {node} {noticed}, {exited}; a grant on the others took {first * 1000:.0f} ms meanwhile"
+
+
+async def stuff(lab, load, node):
+    """Writes more than a full disk takes, through the others, and waits until the node shows it."""
+    body = {"subject": {"user": "bulk"}, "grants": [
+        {"pattern": f"private-bulk-{'x' * 60}-{n}", "operations": ["subscribe"]} for n in range(200)]}  # fmt: skip
+    began = time.monotonic()
+    while time.monotonic() - began < 10:
+        for via in others(node):
+            body["subject"]["user"] = f"bulk-{random.randrange(20)}"
+            status, _ = await lab.ask(via, "POST", f"/v1/apps/{load.app['id']}/grants", body, timeout=8)
+            assert status in (200, 201, 504, 503, 0), f"a grant on node {via} while node {node}'s disk is full: {status}"
+        if not lab.alive(node):
+            return "exited"
+        if not await lab.ready(node):
+            return f"left service after {time.monotonic() - began:.1f} s"
+    return "did not notice"
 
 
 async def clock(lab, load, node, jump):
