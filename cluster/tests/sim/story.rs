@@ -310,10 +310,28 @@ async fn client(world: Arc<World>, seen: Arc<Seen>) {
             20..38 => revokes(&world, &seen, user, node).await,
             38..60 => checks(&world, &seen, user, node).await,
             60..70 => returns(&world, &seen, node).await,
-            70..92 => delivers(&world, &seen, user, node).await,
+            70..92 => checks(&world, &seen, user, node).await,
             _ => nonces(&world, &seen).await,
         }
         tokio::time::sleep(millis(5, 120)).await;
+    }
+}
+
+/// Messages for everybody everywhere, all the time, each on its own: some wait in a frozen node's queues and
+/// are carried out the moment it wakes.
+async fn watcher(world: Arc<World>, seen: Arc<Seen>) {
+    let mut waiting = Vec::new();
+    while !seen.stop.load(Ordering::SeqCst) {
+        let (user, node) = (below(USERS as u64) as usize, 1 + below(world.size));
+        let (there, noted) = (Arc::clone(&world), Arc::clone(&seen));
+        waiting.push(tokio::spawn(async move {
+            delivers(&there, &noted, user, node).await;
+        }));
+        waiting.retain(|task| !task.is_finished());
+        tokio::time::sleep(millis(10, 60)).await;
+    }
+    for task in waiting {
+        task.await.expect("a delivery");
     }
 }
 
@@ -324,9 +342,13 @@ async fn breaks(world: &World, seen: &Seen) {
         false => 1 + below(world.size),
     };
     let other = 1 + node % world.size;
-    let hold = millis(200, pick(&[600, 1500, 4500]));
-    let others: Vec<u64> = (1..=world.size).filter(|n| *n != node).collect();
     let act = below(12);
+    // Longer than a lease now and then: that is when fencing counts.
+    let hold = match matches!(act, 3..=7) && chance::per_mille(400) {
+        true => millis(3500, 6500),
+        false => millis(200, pick(&[600, 1500, 4500])),
+    };
+    let others: Vec<u64> = (1..=world.size).filter(|n| *n != node).collect();
     let what = match act {
         0 => {
             world.kill(node);
@@ -451,9 +473,10 @@ pub(crate) async fn play(world: Arc<World>) -> Outcome {
         "{made:?}"
     );
     let seen = Arc::new(Seen::default());
-    let clients: Vec<_> = (0..CLIENTS)
+    let mut clients: Vec<_> = (0..CLIENTS)
         .map(|_| tokio::spawn(client(Arc::clone(&world), Arc::clone(&seen))))
         .collect();
+    clients.push(tokio::spawn(watcher(Arc::clone(&world), Arc::clone(&seen))));
     let began = tokio::time::Instant::now();
     while began.elapsed() < ACTS {
         breaks(&world, &seen).await;
