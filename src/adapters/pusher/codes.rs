@@ -30,6 +30,8 @@ pub(super) const OVER_CAPACITY: u16 = 4100;
 pub(super) const RECONNECT: u16 = 4200;
 /// Nothing was heard in time.
 pub(super) const NO_PONG: u16 = 4201;
+/// Too many users on a watchlist. Only ever in `pusher:error`.
+pub(super) const WATCHLIST_LIMIT: u16 = 4302;
 /// Too many client events. Only ever in `pusher:error`.
 pub(super) const CLIENT_EVENT_RATE: u16 = 4301;
 

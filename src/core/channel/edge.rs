@@ -284,7 +284,8 @@ impl State {
             | Wire::Copied(_)
             | Wire::NeedCopy
             | Wire::Claim { .. }
-            | Wire::Nothing => {}
+            | Wire::Nothing
+            | Wire::Told(_) => {}
         }
     }
 

@@ -112,7 +112,7 @@ impl Call {
 fn ask(channel: &ChannelKey, needs: Operations) -> Ask<'_> {
     let resource = match channel.space {
         Space::Channel => Resource::Channel,
-        Space::User => Resource::User,
+        Space::User | Space::Status => Resource::User,
     };
     Ask {
         resource,

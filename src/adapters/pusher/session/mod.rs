@@ -13,6 +13,7 @@ mod client_event;
 mod hello;
 mod sign_in;
 mod subscribe;
+mod watchlist;
 #[cfg(test)]
 mod tests;
 
@@ -30,6 +31,7 @@ use crate::core::limits::Setting;
 use alive::{Alive, Due};
 use bytes::Bytes;
 use client_event::Bucket;
+use watchlist::Watchlist;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -59,6 +61,10 @@ struct SigningIn {
     user: User,
     /// Goes back byte for byte.
     user_data: String,
+    /// The key that signed it.
+    signer: Text,
+    /// Whom the user wants to hear of.
+    watchlist: Vec<Text>,
 }
 
 /// A subscription the client asked for, or the inbox that comes with signing in.
@@ -91,6 +97,7 @@ pub(super) struct PusherSession {
     last_tag: u64,
     bucket: Bucket,
     alive: Alive,
+    watchlist: Watchlist,
 }
 
 /// One input's surroundings: what may be read, and where the answers go.
@@ -154,6 +161,7 @@ impl PusherSession {
             last_tag: 0,
             bucket: Bucket::default(),
             alive: Alive::default(),
+            watchlist: Watchlist::default(),
         }
     }
 
