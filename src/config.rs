@@ -73,6 +73,7 @@ keys! {
     peer: SocketAddr = loopback(7601), Text, "Where this node listens for its peers";
     peer_addr: String = String::new(), Text, "host:port at which peers reach this node, if not `peer`";
     public_url: String = String::new(), Text, "Base URL at which clients reach this node, if not http://`public`";
+    path_prefix: String = String::new(), Text, "Path under which Pusher's paths are served as well, such as /ws; for clients with wsPath";
     cluster: String = String::new(), Text, "All nodes of a new cluster: 1=host:port,2=host:port,…; empty = alone";
     join: String = String::new(), Text, "Peers of an existing cluster to join: host:port,…";
     cluster_secret: String = String::new(), Secret, "Proof between nodes that they belong together; at least 16 characters";

@@ -67,7 +67,12 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     };
     let cluster = Cluster::start(cluster_config(&config, public_url.clone()))?;
     let authority = Arc::new(Authority::new(cluster.clone()));
-    let plane = Plane::start(&cluster, &authority, threads(&config));
+    let plane = Plane::start(
+        &cluster,
+        &authority,
+        threads(&config),
+        config.path_prefix.clone(),
+    );
     let rooms = Rooms {
         broker: plane.broker(),
         catalog: Arc::new(tables::catalog()),
@@ -75,7 +80,7 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
         life: Life::default(),
     };
     let internal_url = format!("http://{}", internal.addr);
-    let operators = internal_server(&rooms, &config, internal)?;
+    let operators = internal_server(&rooms, &plane, &config, internal)?;
     if config.dev_token {
         say(&format!("admin token for this run: {}", config.admin_token));
     }
@@ -164,6 +169,7 @@ fn public_server(
 
 fn internal_server(
     rooms: &Rooms,
+    plane: &Plane,
     config: &Config,
     port: Reserved,
 ) -> Result<ServerHandle, ServeError> {
@@ -172,7 +178,10 @@ fn internal_server(
     let broker = web::Data::new(rooms.broker.clone());
     let life = web::Data::new(rooms.life.clone());
     let meter = rooms.meter.clone();
-    let metrics = web::Data::new(Metrics::new(|registry| meter.register(registry)));
+    let metrics = web::Data::new(Metrics::new(|registry| {
+        meter.register(registry);
+        plane.register(registry);
+    }));
     let factory = move || {
         App::new()
             .app_data(broker.clone())

@@ -86,6 +86,8 @@ fn code(exit: Exit) -> ExitCode {
 }
 
 fn carry_out(cli: Cli) -> Result<(), Failure> {
+    // One TLS provider for the whole process; a second call would find it chosen already.
+    let _chosen = rustls::crypto::ring::default_provider().install_default();
     match cli.command {
         Command::Serve(serve) => {
             let config = load(&serve)?;

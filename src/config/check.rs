@@ -52,6 +52,8 @@ pub struct Config {
     pub peer_addr: Arc<str>,
     /// How clients reach it; none = as bound.
     pub public_url: Option<Arc<str>>,
+    /// In front of Pusher's paths; empty = nothing.
+    pub path_prefix: Arc<str>,
     /// What to do when the data folder is new.
     pub first_start: FirstStart,
     /// Shared by all nodes.
@@ -159,6 +161,7 @@ impl Config {
             peer: raw.peer,
             peer_addr: peer_addr.into(),
             public_url: (!raw.public_url.is_empty()).then(|| raw.public_url.into()),
+            path_prefix: path_prefix(&raw.path_prefix)?,
             first_start,
             cluster_secret: cluster_secret.into(),
             admin_token: admin_token.into(),
@@ -305,6 +308,16 @@ fn members(list: &str) -> Result<BTreeMap<NodeId, Arc<str>>, ConfigError> {
         }
     }
     Ok(nodes)
+}
+
+fn path_prefix(text: &str) -> Result<Arc<str>, ConfigError> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte);
+    let path = text.trim_end_matches('/');
+    let good = path.is_empty() || (path.starts_with('/') && !path.contains("//"));
+    match good && path.bytes().all(plain) {
+        true => Ok(path.into()),
+        false => wrong("`path_prefix` begins with / and holds letters, digits and -._~/ only"),
+    }
 }
 
 fn host_port<'a>(key: &str, text: &'a str) -> Result<&'a str, ConfigError> {

@@ -6,6 +6,7 @@
 //! **Must never know:** any rule.
 
 use crate::adapters::pusher;
+use crate::adapters::pusher::webhooks::Webhooks;
 use crate::core::authority::Authority;
 use crate::core::broker::Broker;
 use crate::core::channel::actor::Channels;
@@ -19,6 +20,7 @@ use actix::Arbiter;
 use actix_web::web;
 use gatecast_cluster::Cluster;
 use gatecast_cluster::access::NodeId;
+use prometheus_client::registry::Registry;
 use std::sync::Arc;
 
 /// The message plane of this node.
@@ -26,6 +28,7 @@ use std::sync::Arc;
 pub(super) struct Plane {
     broker: Broker,
     workers: Workers,
+    webhooks: Webhooks,
     /// The threads that channels live on.
     _arbiters: Vec<Arbiter>,
 }
@@ -36,12 +39,18 @@ pub(super) struct Workers {
     broker: Broker,
     node: NodeId,
     pusher: pusher::Encoding,
+    prefix: pusher::Prefix,
 }
 
 impl Plane {
     /// Starts it, with channels on so many threads. Runs on the main thread's system, before any door is open.
     #[must_use]
-    pub(super) fn start(cluster: &Cluster, authority: &Arc<Authority>, threads: usize) -> Self {
+    pub(super) fn start(
+        cluster: &Cluster,
+        authority: &Arc<Authority>,
+        threads: usize,
+        prefix: Arc<str>,
+    ) -> Self {
         let mut encodings = Encodings::default();
         let pusher = pusher::Encoding(encodings.add(Encoding {
             encoder: pusher::encoder(),
@@ -51,6 +60,8 @@ impl Plane {
         let handles: Vec<_> = arbiters.iter().map(Arbiter::handle).collect();
         let (node, encodings) = (cluster.node(), Arc::new(encodings));
         let channels = Channels::of_node(node, encodings, authority.clone(), &handles);
+        let webhooks = Webhooks::start(authority.clone(), node);
+        channels.set_listener(Arc::new(webhooks.clone()));
         let broker = Broker::new(authority.clone(), channels.clone());
         let listing = broker.clone();
         let local: peers::query::LocalConnections = Arc::new(move |filter| {
@@ -66,10 +77,12 @@ impl Plane {
             broker: broker.clone(),
             node,
             pusher,
+            prefix: pusher::Prefix(prefix),
         };
         Self {
             broker,
             workers,
+            webhooks,
             _arbiters: arbiters,
         }
     }
@@ -78,6 +91,11 @@ impl Plane {
     #[must_use]
     pub(super) fn broker(&self) -> Broker {
         self.broker.clone()
+    }
+
+    /// Shows the message plane's counters in this registry.
+    pub(super) fn register(&self, registry: &mut Registry) {
+        self.webhooks.register(registry);
     }
 
     /// What worker threads need.
@@ -102,7 +120,8 @@ impl Workers {
         service
             .app_data(web::Data::new(worker))
             .app_data(web::Data::new(self.pusher))
-            .configure(pusher::routes);
+            .app_data(web::Data::new(self.prefix.clone()))
+            .configure(|service| pusher::routes(service, &self.prefix));
     }
 }
 

@@ -86,7 +86,12 @@ pub(super) fn channel_proof(state: &State, key: &ApiKey, channel: &str) -> Proof
 
 /// What a valid sign-in proves: the user's own inbox, and that she is there.
 pub(super) fn user_proof(seen: Revision, key: Text, user: &str) -> Proof {
-    on_user(seen, key, user, Operations::SUBSCRIBE | Operations::PRESENCE)
+    on_user(
+        seen,
+        key,
+        user,
+        Operations::SUBSCRIBE | Operations::PRESENCE,
+    )
 }
 
 /// What a signed watchlist proves of each user on it.

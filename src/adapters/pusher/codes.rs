@@ -14,6 +14,8 @@ use std::borrow::Cow;
 pub(super) const NO_SUCH_APP: u16 = 4001;
 /// The app is disabled, or does not speak this protocol.
 pub(super) const APP_DISABLED: u16 = 4003;
+/// The app has as many connections as it may have.
+pub(super) const OVER_QUOTA: u16 = 4004;
 /// No app lives at this path.
 pub(super) const BAD_PATH: u16 = 4005;
 /// The client's version is no version.
@@ -94,7 +96,7 @@ fn cut(cut: Cut) -> Goodbye {
 
 /// An identity (the key's on connecting, the user's on signing in) was refused: the connection ends,
 /// because a client that waits for its sign-in has no other way to learn of it.
-pub(super) fn identify(refusal: &Refusal, key: &str) -> Goodbye {
+pub(super) fn identify(refusal: &Refusal, key: &str, quota_retry: bool) -> Goodbye {
     match refusal {
         Refusal::Denied(reason) => {
             let code = match reason {
@@ -110,10 +112,17 @@ pub(super) fn identify(refusal: &Refusal, key: &str) -> Goodbye {
             };
             Goodbye::new(code, why(reason))
         }
-        Refusal::Limit { .. }
-        | Refusal::Rate { .. }
-        | Refusal::Unavailable(_)
-        | Refusal::OutcomeUnknown => Goodbye::new(OVER_CAPACITY, general(refusal)),
+        Refusal::Limit { .. } => {
+            let code = if quota_retry {
+                OVER_CAPACITY
+            } else {
+                OVER_QUOTA
+            };
+            Goodbye::new(code, "Application is over connection quota")
+        }
+        Refusal::Rate { .. } | Refusal::Unavailable(_) | Refusal::OutcomeUnknown => {
+            Goodbye::new(OVER_CAPACITY, general(refusal))
+        }
         Refusal::AlreadySubscribed | Refusal::NotSubscribed | Refusal::Invalid(_) => {
             Goodbye::new(UNAUTHORIZED, general(refusal))
         }
@@ -303,7 +312,10 @@ mod tests {
 
     #[test]
     fn identities_are_refused_for_good_or_for_now() {
-        let code = |refusal: Refusal| identify(&refusal, "k").code;
+        let code = |refusal: Refusal| identify(&refusal, "k", false).code;
+        let full = Refusal::Limit { limit: "x", max: 1 };
+        assert_eq!(identify(&full, "k", true).code, 4100);
+        assert_eq!(code(full), 4004);
         assert_eq!(
             code(Refusal::Denied(Reason::Blocked { until_ms: None })),
             4009

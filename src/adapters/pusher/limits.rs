@@ -15,6 +15,10 @@ pub const CLIENT_EVENTS: Setting = setting("client_events", 0);
 pub const USER_SIGN_IN: Setting = setting("user_sign_in", 0);
 /// Whether signed-in users are told who of their watchlist comes and goes.
 pub const WATCHLIST: Setting = setting("watchlist", 0);
+/// Whether a connection above the app's quota is told to come back (4100) and not to stay away (4004).
+pub const QUOTA_RETRY: Setting = setting("quota_retry", 0);
+/// Whether webhooks may be posted to addresses that are not public. Operators set it, not the app's own servers.
+pub const WEBHOOK_PRIVATE_TARGETS: Setting = setting("webhook_private_targets", 0);
 /// Whether a connection must sign in or join a private or presence channel within 30 seconds.
 pub const AUTHORIZED_CONNECTIONS: Setting = setting("authorized_connections", 0);
 /// Whether a signed-in user's stored grants open private and presence channels without a signature.
@@ -51,10 +55,11 @@ pub const WATCHED_USERS: Setting = setting("watched_users", 100);
 pub const CACHE_MS: Setting = setting("cache_ms", 1_800_000);
 
 /// Settings of this dialect that are on or off.
-pub const SWITCHES: [Setting; 5] = [
+pub const SWITCHES: [Setting; 6] = [
     CLIENT_EVENTS,
     USER_SIGN_IN,
     WATCHLIST,
+    QUOTA_RETRY,
     AUTHORIZED_CONNECTIONS,
     GRANTS_OPEN_CHANNELS,
 ];

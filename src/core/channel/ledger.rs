@@ -181,8 +181,14 @@ mod tests {
         assert_eq!(ledger.count(1, 3_000), None);
         assert_eq!(ledger.count(0, 3_050), None, "a new grace begins");
         let enter = change(PresenceAction::Enter, true);
-        assert_eq!(ledger.change(&enter, 0), Some(Happening::Joined("ana".into())));
-        assert_eq!(ledger.change(&change(PresenceAction::Timeout, true), 100), None);
+        assert_eq!(
+            ledger.change(&enter, 0),
+            Some(Happening::Joined("ana".into()))
+        );
+        assert_eq!(
+            ledger.change(&change(PresenceAction::Timeout, true), 100),
+            None
+        );
         assert!(ledger.left(3_099).is_empty());
         assert_eq!(ledger.change(&enter, 3_099), None);
         assert!(ledger.left(9_000).is_empty());
@@ -193,7 +199,11 @@ mod tests {
     #[test]
     fn a_second_connection_of_a_client_is_no_news() {
         let mut ledger = Ledger::default();
-        for action in [PresenceAction::Enter, PresenceAction::Leave, PresenceAction::Update] {
+        for action in [
+            PresenceAction::Enter,
+            PresenceAction::Leave,
+            PresenceAction::Update,
+        ] {
             assert_eq!(ledger.change(&change(action, false), 0), None);
         }
         assert_eq!(ledger.wake_at(), None);
@@ -209,7 +219,11 @@ mod tests {
         assert_eq!(new.count(1, 1_000), None, "occupied was told");
         assert_eq!(new.left(7_000), [Happening::Left("ana".into())]);
         let mut lonely = Ledger::after(old.told(), 1_000);
-        assert_eq!(lonely.count(0, 1_000), None, "the others have yet to announce themselves");
+        assert_eq!(
+            lonely.count(0, 1_000),
+            None,
+            "the others have yet to announce themselves"
+        );
         assert_eq!(lonely.count(0, 7_000), Some(Happening::Vacated));
     }
 

@@ -263,6 +263,12 @@ impl Channels {
         let _first = self.ground.listener.set(listener);
     }
 
+    /// Who is told of it.
+    #[must_use]
+    pub fn listener(&self) -> Option<Arc<dyn Listener>> {
+        self.ground.listener.get().cloned()
+    }
+
     /// The way to ask other nodes, if there is one.
     #[must_use]
     pub fn queries(&self) -> Option<Arc<dyn QueryPort>> {

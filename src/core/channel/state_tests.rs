@@ -795,10 +795,15 @@ fn the_lifecycle_is_told_once_wherever_clients_come_and_go() {
     let mut sim = Sim::new(&[1, 2, 3]);
     let joined: Vec<u64> = [1, 2, 3, 1].map(|node| sim.join(node, true)).into();
     sim.settle();
-    let users = joined.iter().map(|id| id % 3).collect::<BTreeSet<_>>().len();
+    let users = joined
+        .iter()
+        .map(|id| id % 3)
+        .collect::<BTreeSet<_>>()
+        .len();
     let entered = |sim: &Sim| {
         let told = sim.told.iter();
-        told.filter(|one| matches!(one, Happening::Joined(_))).count()
+        told.filter(|one| matches!(one, Happening::Joined(_)))
+            .count()
     };
     assert_eq!((sim.count(&Happening::Occupied), entered(&sim)), (1, users));
     for id in &joined[1..] {
@@ -809,7 +814,10 @@ fn the_lifecycle_is_told_once_wherever_clients_come_and_go() {
     sim.leave(joined[0]);
     sim.wait();
     assert_eq!(sim.count(&Happening::Vacated), 1);
-    let left = sim.told.iter().filter(|one| matches!(one, Happening::Left(_)));
+    let left = sim
+        .told
+        .iter()
+        .filter(|one| matches!(one, Happening::Left(_)));
     assert_eq!(left.count(), users);
 }
 
@@ -845,7 +853,11 @@ fn a_dead_home_takes_nothing_back_and_its_successor_repeats_nothing() {
     assert_eq!(sim.count(&Happening::Vacated), 0);
     if lost % 3 != kept % 3 {
         let user: Text = format!("u{}", lost % 3).into();
-        assert_eq!(sim.count(&Happening::Left(user)), 1, "her node is gone, and she with it");
+        assert_eq!(
+            sim.count(&Happening::Left(user)),
+            1,
+            "her node is gone, and she with it"
+        );
     }
     sim.leave(kept);
     sim.wait();

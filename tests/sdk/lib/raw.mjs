@@ -53,6 +53,7 @@ export class RawSocket {
     if (this.upgraded.items.length === 0) {
       const end = this.bytes.indexOf('\r\n\r\n');
       if (end < 0) return;
+      this.head = this.bytes.subarray(0, end + 2).toString('latin1');
       this.upgraded.push(Number(/^HTTP\/1\.1 (\d+)/.exec(this.bytes.toString('latin1'))?.[1]));
       this.bytes = this.bytes.subarray(end + 4);
     }

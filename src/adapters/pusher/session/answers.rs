@@ -17,7 +17,8 @@ impl PusherSession {
         match event {
             Event::Identified => self.identified(turn),
             Event::IdentifyRefused(refusal) => {
-                let goodbye = codes::identify(&refusal, &self.hello.key);
+                let retry = limits::QUOTA_RETRY.on(turn.app);
+                let goodbye = codes::identify(&refusal, &self.hello.key, retry);
                 self.leave(&goodbye, turn.out);
             }
             Event::Subscribed(subscribed) if subscribed.channel.space == Space::Status => {

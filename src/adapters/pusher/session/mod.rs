@@ -13,9 +13,9 @@ mod client_event;
 mod hello;
 mod sign_in;
 mod subscribe;
-mod watchlist;
 #[cfg(test)]
 mod tests;
+mod watchlist;
 
 pub(super) use hello::Hello;
 
@@ -31,9 +31,9 @@ use crate::core::limits::Setting;
 use alive::{Alive, Due};
 use bytes::Bytes;
 use client_event::Bucket;
-use watchlist::Watchlist;
 use std::collections::HashMap;
 use std::sync::Arc;
+use watchlist::Watchlist;
 
 /// How far the connection has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

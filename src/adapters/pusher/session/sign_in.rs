@@ -96,7 +96,10 @@ fn user(data: &str, turn: &Turn<'_>) -> Result<(User, Vec<Text>), String> {
     };
     let watchlist = watchlist.ok_or("Invalid user_data: `watchlist` must be a list of user ids")?;
     let max = turn.limit(limits::USER_ID_BYTES);
-    if watchlist.iter().any(|id| id.is_empty() || id.len() as u64 > max) {
+    if watchlist
+        .iter()
+        .any(|id| id.is_empty() || id.len() as u64 > max)
+    {
         return Err("Invalid user_data: `watchlist` has an id that no user can have".into());
     }
     Ok((user, watchlist.into_iter().map(Text::from).collect()))

@@ -60,7 +60,13 @@ pub(super) fn bounded(asked: Vec<Text>, max: u64) -> (Vec<Text>, bool) {
 
 impl PusherSession {
     /// The user has signed in: she is online from now on, and hears of those on her list.
-    pub(super) fn watch(&mut self, user: &Text, signer: &Text, list: Vec<Text>, turn: &mut Turn<'_>) {
+    pub(super) fn watch(
+        &mut self,
+        user: &Text,
+        signer: &Text,
+        list: Vec<Text>,
+        turn: &mut Turn<'_>,
+    ) {
         if !limits::WATCHLIST.on(turn.app) {
             return;
         }
@@ -173,8 +179,19 @@ mod tests {
 
     #[test]
     fn a_list_is_cut_after_its_limit_and_names_count_once() {
-        let list = |names: &[&str]| names.iter().map(|name| Text::from(*name)).collect::<Vec<_>>();
-        assert_eq!(bounded(list(&["a", "b", "a"]), 2), (list(&["a", "b"]), false));
-        assert_eq!(bounded(list(&["a", "b", "c"]), 2), (list(&["a", "b"]), true));
+        let list = |names: &[&str]| {
+            names
+                .iter()
+                .map(|name| Text::from(*name))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            bounded(list(&["a", "b", "a"]), 2),
+            (list(&["a", "b"]), false)
+        );
+        assert_eq!(
+            bounded(list(&["a", "b", "c"]), 2),
+            (list(&["a", "b"]), true)
+        );
     }
 }
