@@ -14,6 +14,7 @@ use crate::console::{self, metrics::Metrics, readiness::Life};
 use crate::core::authority::Authority;
 use crate::core::broker::Broker;
 use crate::transport;
+use crate::transport::tls::{Certificate, TlsError};
 use actix_web::dev::ServerHandle;
 use actix_web::rt::signal::unix::{Signal, SignalKind, signal};
 use actix_web::{App, HttpServer, web};
@@ -42,6 +43,9 @@ pub enum ServeError {
         /// Why.
         error: std::io::Error,
     },
+    /// The certificate cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// Anything else of the system.
     #[error(transparent)]
     Io(#[from] std::io::Error),
@@ -61,9 +65,10 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     let mut stop = Stop::listen()?;
     let public = reserve("public", config.public)?;
     let internal = reserve("internal", config.internal)?;
+    let secure = secure_port(&config)?;
     let public_url = match &config.public_url {
         Some(url) => url.clone(),
-        None => format!("http://{}", public.addr).into(),
+        None => own_url(&config, public.addr),
     };
     let cluster = Cluster::start(cluster_config(&config, public_url.clone()))?;
     let authority = Arc::new(Authority::new(cluster.clone()));
@@ -92,7 +97,7 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
             return Err(ServeError::StoppedEarly);
         }
     }
-    let clients = public_server(&rooms, &plane, &config, public)?;
+    let clients = public_server(&rooms, &plane, &config, (public, secure))?;
     rooms.life.open();
     say(&format!(
         "ready node={} public={public_url} internal={internal_url}",
@@ -137,7 +142,7 @@ fn public_server(
     rooms: &Rooms,
     plane: &Plane,
     config: &Config,
-    port: Reserved,
+    (port, secure): (Reserved, Option<Secure>),
 ) -> Result<ServerHandle, ServeError> {
     let (broker, native) = (
         web::Data::new(rooms.broker.clone()),
@@ -161,10 +166,58 @@ fn public_server(
         .max_connections(config.max_connections)
         .shutdown_timeout(config.drain.as_secs().saturating_sub(5).max(1))
         .disable_signals()
-        .on_connect(transport::on_connect)
-        .listen(port.listen(config.backlog)?)?
-        .run();
-    Ok(spawned(server))
+        .tls_handshake_timeout(config.request_timeout)
+        .on_connect(transport::on_connect);
+    let open = |port: Reserved| port.listen(config.backlog);
+    let server = match secure {
+        None => server.listen(open(port)?)?,
+        Some(Secure { own: None, tls }) => server.listen_rustls_0_23(open(port)?, tls)?,
+        Some(Secure {
+            own: Some(own),
+            tls,
+        }) => server
+            .listen(open(port)?)?
+            .listen_rustls_0_23(open(own)?, tls)?,
+    };
+    Ok(spawned(server.run()))
+}
+
+/// What speaks TLS: a port of its own, or the public one.
+struct Secure {
+    own: Option<Reserved>,
+    tls: rustls::ServerConfig,
+}
+
+/// Reads the certificate, now and on every SIGHUP.
+fn secure_port(config: &Config) -> Result<Option<Secure>, ServeError> {
+    let mut hangup = signal(SignalKind::hangup())?;
+    let Some(tls) = &config.tls else {
+        // A hang-up must not end a node that has nothing to read again.
+        actix_web::rt::spawn(async move { while hangup.recv().await.is_some() {} });
+        return Ok(None);
+    };
+    let certificate = Certificate::load(&tls.cert, &tls.key)?;
+    let own = tls
+        .port
+        .map(|addr| reserve("public_tls", addr))
+        .transpose()?;
+    let tls = certificate.server()?;
+    actix_web::rt::spawn(async move {
+        while hangup.recv().await.is_some() {
+            match certificate.reload() {
+                Ok(()) => tracing::info!("the certificate was read again"),
+                Err(error) => tracing::error!(%error, "the old certificate stays in use"),
+            }
+        }
+    });
+    Ok(Some(Secure { own, tls }))
+}
+
+/// How clients reach this node when nobody says otherwise.
+fn own_url(config: &Config, addr: SocketAddr) -> Arc<str> {
+    let plain = config.tls.as_ref().is_none_or(|tls| tls.port.is_some());
+    let scheme = if plain { "http" } else { "https" };
+    format!("{scheme}://{addr}").into()
 }
 
 fn internal_server(

@@ -35,6 +35,17 @@ pub enum LogFormat {
     Pretty,
 }
 
+/// Where and with what TLS is spoken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tls {
+    /// A port of its own; none = the public one.
+    pub port: Option<SocketAddr>,
+    /// Certificate chain.
+    pub cert: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
+}
+
 /// A configuration that holds together.
 #[derive(Clone)]
 pub struct Config {
@@ -52,6 +63,8 @@ pub struct Config {
     pub peer_addr: Arc<str>,
     /// How clients reach it; none = as bound.
     pub public_url: Option<Arc<str>>,
+    /// TLS of the public side.
+    pub tls: Option<Tls>,
     /// In front of Pusher's paths; empty = nothing.
     pub path_prefix: Arc<str>,
     /// What to do when the data folder is new.
@@ -125,6 +138,7 @@ impl Config {
             );
         }
         let first_start = first_start(&raw, &peer_addr)?;
+        let tls = tls(&raw)?;
         let alone = raw.join.is_empty() && raw.cluster.split(',').count() <= 1;
         let local = |addr: &SocketAddr| addr.ip().is_loopback();
         let cluster_secret = secret(
@@ -161,6 +175,7 @@ impl Config {
             peer: raw.peer,
             peer_addr: peer_addr.into(),
             public_url: (!raw.public_url.is_empty()).then(|| raw.public_url.into()),
+            tls,
             path_prefix: path_prefix(&raw.path_prefix)?,
             first_start,
             cluster_secret: cluster_secret.into(),
@@ -308,6 +323,32 @@ fn members(list: &str) -> Result<BTreeMap<NodeId, Arc<str>>, ConfigError> {
         }
     }
     Ok(nodes)
+}
+
+fn tls(raw: &Raw) -> Result<Option<Tls>, ConfigError> {
+    let given = |path: &Path| !path.as_os_str().is_empty();
+    let port = match raw.public_tls.as_str() {
+        "" => None,
+        text => match text.parse::<SocketAddr>() {
+            Ok(addr) if addr.port() != 0 && addr == raw.public => {
+                return wrong(
+                    "`public_tls` and `public` are the same address: leave `public_tls` out",
+                );
+            }
+            Ok(addr) => Some(addr),
+            Err(_) => return wrong(format!("`public_tls`: `{text}` is not address:port")),
+        },
+    };
+    match (given(&raw.tls_cert), given(&raw.tls_key)) {
+        (true, true) => Ok(Some(Tls {
+            port,
+            cert: raw.tls_cert.clone(),
+            key: raw.tls_key.clone(),
+        })),
+        (false, false) if port.is_none() => Ok(None),
+        (false, false) => wrong("`public_tls` needs `tls_cert` and `tls_key`"),
+        (true, false) | (false, true) => wrong("`tls_cert` and `tls_key` go together"),
+    }
 }
 
 fn path_prefix(text: &str) -> Result<Arc<str>, ConfigError> {

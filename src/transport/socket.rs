@@ -9,6 +9,7 @@
 use crate::core::connection::mail::WayOut;
 use crate::core::connection::seat::Sever;
 use actix::Recipient;
+use actix_tls::accept::rustls_0_23::TlsStream;
 use actix_web::dev::Extensions;
 use actix_web::rt::net::TcpStream;
 use futures_util::FutureExt as _;
@@ -69,10 +70,15 @@ impl Sever for Cut {
     }
 }
 
-/// To be installed by `HttpServer::on_connect`. Sockets it does not know (TLS streams) go without; their
-/// connections end by the dispatcher's own time-outs.
+fn tcp_below(tls: &TlsStream<TcpStream>) -> &TcpStream {
+    tls.get_ref().0
+}
+
+/// To be installed by `HttpServer::on_connect`. Knows plain sockets and TLS streams; what is cut is the socket
+/// below, so a peer that takes nothing cannot hold the connection in TLS's own goodbye.
 pub fn on_connect(io: &dyn Any, extensions: &mut Extensions) {
     let stream = io.downcast_ref::<TcpStream>();
+    let stream = stream.or_else(|| Some(tcp_below(io.downcast_ref()?)));
     extensions.insert(Duplicate {
         // Out of descriptors: the connection works, only cutting it has to wait for the peer.
         socket: RefCell::new(stream.and_then(|stream| SockRef::from(stream).try_clone().ok())),

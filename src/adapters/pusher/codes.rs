@@ -10,6 +10,8 @@ use crate::core::close::{Abuse, Close, End};
 use crate::core::error::Refusal;
 use std::borrow::Cow;
 
+/// The app wants TLS.
+pub(super) const TLS_ONLY: u16 = 4000;
 /// The app key is unknown.
 pub(super) const NO_SUCH_APP: u16 = 4001;
 /// The app is disabled, or does not speak this protocol.

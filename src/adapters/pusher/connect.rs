@@ -21,7 +21,9 @@ pub(super) async fn connect(
 ) -> Result<HttpResponse, actix_web::Error> {
     let tail = request.match_info().get("tail").unwrap_or_default();
     let tail = query::decode(tail).unwrap_or_default();
-    let hello = Hello::new(&tail, request.query_string());
+    // As a proxy says it; a client that says so itself only harms itself.
+    let secure = request.connection_info().scheme() == "https";
+    let hello = Hello::new(&tail, request.query_string(), secure);
     let authority = &broker.authority;
     if !authority.view().keys.contains_key(&*hello.key) {
         // The key may be newer than this node's view; if no majority answers, the old view decides.

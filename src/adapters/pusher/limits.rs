@@ -17,6 +17,8 @@ pub const USER_SIGN_IN: Setting = setting("user_sign_in", 0);
 pub const WATCHLIST: Setting = setting("watchlist", 0);
 /// Whether a connection above the app's quota is told to come back (4100) and not to stay away (4004).
 pub const QUOTA_RETRY: Setting = setting("quota_retry", 0);
+/// Whether connections without TLS are refused (4000; pusher-js comes back with TLS at once).
+pub const TLS_ONLY: Setting = setting("tls_only", 0);
 /// Whether webhooks may be posted to addresses that are not public. Operators set it, not the app's own servers.
 pub const WEBHOOK_PRIVATE_TARGETS: Setting = setting("webhook_private_targets", 0);
 /// Whether a connection must sign in or join a private or presence channel within 30 seconds.
@@ -55,11 +57,12 @@ pub const WATCHED_USERS: Setting = setting("watched_users", 100);
 pub const CACHE_MS: Setting = setting("cache_ms", 1_800_000);
 
 /// Settings of this dialect that are on or off.
-pub const SWITCHES: [Setting; 6] = [
+pub const SWITCHES: [Setting; 7] = [
     CLIENT_EVENTS,
     USER_SIGN_IN,
     WATCHLIST,
     QUOTA_RETRY,
+    TLS_ONLY,
     AUTHORIZED_CONNECTIONS,
     GRANTS_OPEN_CHANNELS,
 ];
