@@ -84,7 +84,7 @@ keys! {
     admin_token: String = String::new(), Secret, "Token of the internal port; at least 16 characters";
     admin_token_file: PathBuf = PathBuf::new(), Text, "File that holds `admin_token`";
     workers: u64 = 0, Number, "Threads that serve clients; 0 = one per core";
-    log: String = "info".into(), Text, "What is logged: a level, or module=level,…";
+    log: String = "info,openraft=warn,actix_server=warn".into(), Text, "What is logged: a level, or module=level,…";
     log_format: LogFormat = LogFormat::Auto, Text, "json, pretty, or auto: pretty on a terminal";
     keep_alive_ms: u64 = 75_000, Number, "How long an idle HTTP connection is kept";
     request_timeout_ms: u64 = 5_000, Number, "How long a client may take to send a request's head";

@@ -4,6 +4,8 @@
 //! [`transport`] (sockets to frames), [`adapters`] (one folder per dialect), [`peers`] (links between nodes),
 //! `server` (wiring). Every arrow points inward: `server -> adapters -> transport -> core -> cluster` and
 //! `peers -> core`; a structure test holds them.
+//!
+//! **Must never know:** anything; this is the list of the rooms.
 
 pub mod adapters;
 pub mod cli;

@@ -13,8 +13,8 @@ use crate::config::{Config, LogFormat};
 use crate::console::{self, metrics::Metrics, readiness::Life};
 use crate::core::authority::Authority;
 use crate::core::broker::Broker;
-use crate::transport;
 use crate::transport::tls::{Certificate, TlsError};
+use crate::transport::{self, Door, Listening};
 use actix_web::dev::ServerHandle;
 use actix_web::rt::signal::unix::{Signal, SignalKind, signal};
 use actix_web::{App, HttpServer, web};
@@ -72,12 +72,7 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     };
     let cluster = Cluster::start(cluster_config(&config, public_url.clone()))?;
     let authority = Arc::new(Authority::new(cluster.clone()));
-    let plane = Plane::start(
-        &cluster,
-        &authority,
-        threads(&config),
-        config.path_prefix.clone(),
-    );
+    let plane = Plane::start(&cluster, &authority, config.path_prefix.clone());
     let rooms = Rooms {
         broker: plane.broker(),
         catalog: Arc::new(tables::catalog()),
@@ -157,29 +152,29 @@ fn public_server(
             .configure(native::routes)
             .configure(console::public_routes)
     };
-    let server = HttpServer::new(factory)
-        .workers(threads(config))
-        .keep_alive(config.keep_alive)
-        .client_request_timeout(config.request_timeout)
-        .client_disconnect_timeout(Duration::from_secs(2))
-        .tcp_nodelay(true)
-        .max_connections(config.max_connections)
-        .shutdown_timeout(config.drain.as_secs().saturating_sub(5).max(1))
-        .disable_signals()
-        .tls_handshake_timeout(config.request_timeout)
-        .on_connect(transport::on_connect);
+    let how = Listening {
+        workers: threads(config),
+        keep_alive: config.keep_alive,
+        request_timeout: config.request_timeout,
+        disconnect_timeout: Duration::from_secs(2),
+        max_connections: config.max_connections,
+        shutdown_timeout: config
+            .drain
+            .saturating_sub(Duration::from_secs(5))
+            .max(Duration::from_secs(1)),
+    };
     let open = |port: Reserved| port.listen(config.backlog);
-    let server = match secure {
-        None => server.listen(open(port)?)?,
-        Some(Secure { own: None, tls }) => server.listen_rustls_0_23(open(port)?, tls)?,
+    let mut doors = Vec::new();
+    match secure {
+        None => doors.push(Door::plain(open(port)?)),
+        Some(Secure { own: None, tls }) => doors.push(Door::tls(open(port)?, tls)),
         Some(Secure {
             own: Some(own),
             tls,
-        }) => server
-            .listen(open(port)?)?
-            .listen_rustls_0_23(open(own)?, tls)?,
-    };
-    Ok(spawned(server.run()))
+        }) => doors.extend([Door::plain(open(port)?), Door::tls(open(own)?, tls)]),
+    }
+    let server = transport::listen(factory, doors, how)?;
+    Ok(spawned(server))
 }
 
 /// What speaks TLS: a port of its own, or the public one.
@@ -254,10 +249,14 @@ fn internal_server(
     Ok(spawned(server))
 }
 
-/// Worker threads: as asked, or one per core.
+/// Worker threads: as asked, or one per core but one. The last core is for the access plane and the kernel's part of
+/// the work; with a worker on every core they mostly wake each other (docs/performance.md).
 fn threads(config: &Config) -> usize {
     match config.workers {
-        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        0 => {
+            let cores = std::thread::available_parallelism().map_or(1, usize::from);
+            cores.saturating_sub(1).max(1)
+        }
         given => given,
     }
 }

@@ -4,3 +4,4 @@
 
 pub mod native;
 pub mod pusher;
+pub mod realtime;

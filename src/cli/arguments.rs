@@ -71,7 +71,7 @@ pub enum Output {
 #[derive(Subcommand)]
 pub enum Command {
     /// Runs a node
-    Serve(Serve),
+    Serve(Box<Serve>),
     /// Shows and checks the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -115,7 +115,7 @@ pub enum ConfigCommand {
     #[command(visible_alias = "default")]
     Doc,
     /// Checks a configuration without starting anything
-    Check(Serve),
+    Check(Box<Serve>),
 }
 
 /// What can be done with apps.

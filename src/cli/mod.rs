@@ -64,26 +64,27 @@ impl Failure {
 /// Runs one command line.
 #[must_use]
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    ExitCode::from(attempt(arguments) as u8)
+}
+
+/// As [`run`], with the outcome by its name.
+fn attempt(arguments: impl IntoIterator<Item = OsString>) -> Exit {
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version are answers; the rest is a usage error.
             let _ = error.print();
             let wrong = error.use_stderr();
-            return code(if wrong { Exit::Usage } else { Exit::Ok });
+            return if wrong { Exit::Usage } else { Exit::Ok };
         }
     };
     match carry_out(cli) {
-        Ok(()) => code(Exit::Ok),
+        Ok(()) => Exit::Ok,
         Err(failure) => {
             output::complain(&failure.message);
-            code(failure.exit)
+            failure.exit
         }
     }
-}
-
-fn code(exit: Exit) -> ExitCode {
-    ExitCode::from(exit as u8)
 }
 
 fn carry_out(cli: Cli) -> Result<(), Failure> {
@@ -135,4 +136,91 @@ fn load(serve: &arguments::Serve) -> Result<config::Config, Failure> {
 fn environment() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use std::io::{Read as _, Write as _};
+    use std::net::TcpListener;
+
+    fn attempted(line: &str) -> Exit {
+        let words = std::iter::once("gatecast").chain(line.split(' '));
+        attempt(words.map(OsString::from))
+    }
+
+    /// A server that reads one request's head and answers so.
+    fn server(answer: &'static str) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        std::thread::spawn(move || {
+            let (mut socket, _) = listener.accept().unwrap();
+            let mut head = [0; 4096];
+            let _ = socket.read(&mut head);
+            let _ = socket.write_all(answer.as_bytes());
+        });
+        url
+    }
+
+    #[test]
+    fn a_wrong_line_is_usage_and_help_is_none() {
+        assert_eq!(attempted("frobnicate"), Exit::Usage);
+        assert_eq!(attempted("grant set 7"), Exit::Usage);
+        assert_eq!(attempted("app create --open no-equals"), Exit::Usage);
+        assert_eq!(attempted("--version"), Exit::Ok);
+        assert_eq!(attempted("config doc"), Exit::Ok);
+        assert_eq!(attempted("config check --node 0"), Exit::Config);
+        assert_eq!(
+            attempted("config check --config /no/such/file"),
+            Exit::Config
+        );
+    }
+
+    #[test]
+    fn a_server_that_is_not_there_was_asked_nothing() {
+        // Bound and dropped: nobody listens there now.
+        let gone = TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap();
+        assert_eq!(
+            attempted(&format!("app list --server http://{gone}")),
+            Exit::Failed
+        );
+        assert_eq!(
+            attempted(&format!("app delete 7 --server http://{gone}")),
+            Exit::Failed
+        );
+    }
+
+    #[test]
+    fn a_write_that_is_cut_off_may_have_happened_and_a_read_did_not() {
+        let cut = server("HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{");
+        assert_eq!(
+            attempted(&format!("app delete 7 --server {cut}")),
+            Exit::OutcomeUnknown
+        );
+        let silent = server("");
+        assert_eq!(
+            attempted(&format!("revoke 7 user ana --server {silent}")),
+            Exit::OutcomeUnknown
+        );
+        let cut = server("HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{");
+        assert_eq!(attempted(&format!("app list --server {cut}")), Exit::Failed);
+    }
+
+    #[test]
+    fn a_refusal_keeps_its_meaning_in_the_exit_code() {
+        let refused = server("HTTP/1.1 404 Not Found\r\ncontent-length: 2\r\n\r\n{}");
+        assert_eq!(
+            attempted(&format!("app show 7 --server {refused}")),
+            Exit::NotFound
+        );
+        let done = server("HTTP/1.1 200 OK\r\ncontent-length: 14\r\n\r\n{\"revision\": 7}");
+        assert_eq!(
+            attempted(&format!("app delete 7 --server {done} -o json")),
+            Exit::Ok
+        );
+    }
 }

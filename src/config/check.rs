@@ -139,33 +139,9 @@ impl Config {
         }
         let first_start = first_start(&raw, &peer_addr)?;
         let tls = tls(&raw)?;
-        let alone = raw.join.is_empty() && raw.cluster.split(',').count() <= 1;
-        let local = |addr: &SocketAddr| addr.ip().is_loopback();
-        let cluster_secret = secret(
-            "cluster_secret",
-            &raw.cluster_secret,
-            &raw.cluster_secret_file,
-        )?;
-        let cluster_secret = match cluster_secret {
-            Some(secret) => secret,
-            None if alone && local(&raw.peer) => made_up(),
-            None => {
-                return wrong(
-                    "`cluster_secret` is missing: every node of a cluster, and every node whose peer port is not on loopback, needs the same one",
-                );
-            }
-        };
-        let admin_token = secret("admin_token", &raw.admin_token, &raw.admin_token_file)?;
+        let (cluster_secret, admin_token) = secrets(&raw)?;
         let dev_token = admin_token.is_none();
-        let admin_token = match admin_token {
-            Some(token) => token,
-            None if alone && [raw.public, raw.internal, raw.peer].iter().all(local) => made_up(),
-            None => {
-                return wrong(
-                    "`admin_token` is missing: only a single node with every port on loopback makes one up",
-                );
-            }
-        };
+        let admin_token = admin_token.unwrap_or_else(made_up);
         let ms = Duration::from_millis;
         Ok(Self {
             node: raw.node,
@@ -214,6 +190,33 @@ fn bounded<T: TryFrom<u64>>(
     let inside = (least..=most).contains(&value);
     let value = T::try_from(value).ok().filter(|_| inside);
     value.ok_or_else(|| ConfigError(format!("`{key}` is between {least} and {most}")))
+}
+
+/// The cluster's secret and the admin token; no admin token = one may be made up.
+fn secrets(raw: &Raw) -> Result<(String, Option<String>), ConfigError> {
+    let alone = raw.join.is_empty() && raw.cluster.split(',').count() <= 1;
+    let local = |addr: &SocketAddr| addr.ip().is_loopback();
+    let cluster = match secret(
+        "cluster_secret",
+        &raw.cluster_secret,
+        &raw.cluster_secret_file,
+    )? {
+        Some(secret) => secret,
+        None if alone && local(&raw.peer) => made_up(),
+        None => {
+            return wrong(
+                "`cluster_secret` is missing: every node of a cluster, and every node whose peer port is not on loopback, needs the same one",
+            );
+        }
+    };
+    let admin = secret("admin_token", &raw.admin_token, &raw.admin_token_file)?;
+    let private = alone && [raw.public, raw.internal, raw.peer].iter().all(local);
+    match admin.is_some() || private {
+        true => Ok((cluster, admin)),
+        false => wrong(
+            "`admin_token` is missing: only a single node with every port on loopback makes one up",
+        ),
+    }
 }
 
 fn timing(raw: &Raw) -> Result<(), ConfigError> {

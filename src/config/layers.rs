@@ -13,7 +13,7 @@ use figment::{Figment, Metadata, Profile, Provider};
 use std::path::Path;
 
 /// Variables that start with `GATECAST_` and belong to something else: the CLI, the scripts, the tests.
-const NOT_OURS: [&str; 12] = [
+const NOT_OURS: [&str; 13] = [
     "server",
     "config",
     "urls",
@@ -23,6 +23,7 @@ const NOT_OURS: [&str; 12] = [
     "profile",
     "bin",
     "port_base",
+    "cluster_dir",
     "port",
     "host",
     "output",
@@ -59,15 +60,11 @@ fn fault(error: &figment::Error) -> ConfigError {
         format!(" (from {}{})", from.name, source.unwrap_or_default())
     });
     let place = place.unwrap_or_default();
-    let message = match &error.kind {
-        Fault::UnknownField(name, _) => {
-            let advice = advice(name, KEYS.iter().map(|key| key.name));
-            format!("unknown key `{name}`{advice}{place}")
-        }
-        other => {
-            let key = error.path.join(".");
-            format!("`{key}`: {other}{place}")
-        }
+    let message = if let Fault::UnknownField(name, _) = &error.kind {
+        let advice = advice(name, KEYS.iter().map(|key| key.name));
+        format!("unknown key `{name}`{advice}{place}")
+    } else {
+        format!("`{}`: {}{place}", error.path.join("."), error.kind)
     };
     ConfigError(message)
 }

@@ -16,7 +16,6 @@ use crate::core::delivery::enforcer;
 use crate::core::delivery::relay::EndAll;
 use crate::peers::{self, Peers};
 use crate::transport::{Worker, ws};
-use actix::Arbiter;
 use actix_web::web;
 use gatecast_cluster::Cluster;
 use gatecast_cluster::access::NodeId;
@@ -29,8 +28,6 @@ pub(super) struct Plane {
     broker: Broker,
     workers: Workers,
     webhooks: Webhooks,
-    /// The threads that channels live on.
-    _arbiters: Vec<Arbiter>,
 }
 
 /// What the factory of the public server takes to its threads. Clones share it.
@@ -43,23 +40,17 @@ pub(super) struct Workers {
 }
 
 impl Plane {
-    /// Starts it, with channels on so many threads. Runs on the main thread's system, before any door is open.
+    /// Starts it. Runs on the main thread's system, before any door is open. Channels live on the worker threads;
+    /// one that a peer asks for before there are any lives here.
     #[must_use]
-    pub(super) fn start(
-        cluster: &Cluster,
-        authority: &Arc<Authority>,
-        threads: usize,
-        prefix: Arc<str>,
-    ) -> Self {
+    pub(super) fn start(cluster: &Cluster, authority: &Arc<Authority>, prefix: Arc<str>) -> Self {
         let mut encodings = Encodings::default();
         let pusher = pusher::Encoding(encodings.add(Encoding {
             encoder: pusher::encoder(),
             framing: ws::framing,
         }));
-        let arbiters: Vec<Arbiter> = (0..threads).map(|_| Arbiter::new()).collect();
-        let handles: Vec<_> = arbiters.iter().map(Arbiter::handle).collect();
         let (node, encodings) = (cluster.node(), Arc::new(encodings));
-        let channels = Channels::of_node(node, encodings, authority.clone(), &handles);
+        let channels = Channels::of_node(node, encodings, authority.clone(), &[]);
         let webhooks = Webhooks::start(authority.clone(), node);
         channels.set_listener(Arc::new(webhooks.clone()));
         let broker = Broker::new(authority.clone(), channels.clone());
@@ -83,7 +74,6 @@ impl Plane {
             broker,
             workers,
             webhooks,
-            _arbiters: arbiters,
         }
     }
 

@@ -81,7 +81,9 @@ impl Certificate {
             .with_safe_default_protocol_versions()
             .map_err(pair)?
             .with_no_client_auth();
-        Ok(config.with_cert_resolver(self.current.clone()))
+        let mut config = config.with_cert_resolver(self.current.clone());
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(config)
     }
 }
 

@@ -141,6 +141,19 @@ pub enum Command {
         /// When it may be forgotten, cluster time.
         expires_ms: Millis,
     },
+    /// Switches a named flag of one channel on or off.
+    SetChannelFlag {
+        /// The app.
+        app: AppId,
+        /// Who asks.
+        issuer: Issuer,
+        /// The channel.
+        channel: Text,
+        /// The flag; opaque here.
+        flag: Text,
+        /// On or off; off is what every flag is by itself.
+        on: bool,
+    },
 }
 
 /// What happens to members.

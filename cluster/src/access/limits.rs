@@ -46,6 +46,8 @@ impl Limits {
     pub const BLOCKS: usize = 10_000_000;
     /// Remembered nonces in the cluster.
     pub const NONCES: usize = 10_000_000;
+    /// Channel flags that are on, in the cluster.
+    pub const FLAGS: usize = 10_000_000;
     /// Members of the cluster.
     pub const MEMBERS: usize = 64;
     /// Longest time a credential that states its own time of issue is honoured: what makes it safe to

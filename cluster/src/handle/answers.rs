@@ -80,7 +80,7 @@ pub enum JoinError {
 /// Effects of one applied entry, in log order.
 #[derive(Clone, Debug)]
 pub struct EffectBatch {
-    /// Log index. When its effects are carried out, call [`Cluster::enforced`] with it.
+    /// Log index. When its effects are carried out, call [`crate::Cluster::enforced`] with it.
     pub revision: Revision,
     /// What to do; often nothing, but every entry is sent.
     pub effects: Arc<[Effect]>,
@@ -130,7 +130,7 @@ pub struct MessageLink {
     pub stream: tokio::net::TcpStream,
 }
 
-/// One node as [`Cluster::status`] shows it.
+/// One node as [`crate::Cluster::status`] shows it.
 #[derive(Clone, Debug)]
 pub struct NodeStatus {
     /// Agreed record, if the node is in the member list.

@@ -22,6 +22,7 @@ use crate::store::{Store, StoreError};
 use crate::{ClusterConfig, StartError, codec};
 use arc_swap::ArcSwap;
 use openraft::Raft;
+use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use tokio::net::TcpListener;
@@ -52,12 +53,7 @@ pub(crate) async fn start(config: ClusterConfig) -> Result<Started, StartError> 
         applier,
         log,
     } = open(&config)?;
-    let listener = TcpListener::bind(config.peer_listen)
-        .await
-        .map_err(|error| StartError::Listen {
-            addr: config.peer_listen,
-            error,
-        })?;
+    let listener = listen(config.peer_listen).await?;
     let local = Local {
         transport: Arc::new(Tcp),
         secret: config.secret.clone(),
@@ -113,6 +109,12 @@ pub(crate) async fn start(config: ClusterConfig) -> Result<Started, StartError> 
         messages,
         sync_thread,
     })
+}
+
+async fn listen(addr: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(addr)
+        .await
+        .map_err(|error| StartError::Listen { addr, error })
 }
 
 /// A store that has been judged, and what was read from it.

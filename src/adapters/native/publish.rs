@@ -93,8 +93,9 @@ async fn publish(
     let pass = pass(&call, app, &channel).await?;
     let key = ChannelKey::channel(app, &channel);
     let receipt = call.broker.publish(&key, draft, pass).await?;
+    // Texts where a number would not survive every JSON reader.
     let body = json!({
-        "position": { "epoch": receipt.position.epoch, "seq": receipt.position.seq },
+        "position": { "epoch": receipt.position.epoch.to_string(), "seq": receipt.position.seq },
         "timetoken": receipt.timetoken.to_string(),
         "duplicate": receipt.duplicate,
     });

@@ -6,6 +6,7 @@ use super::session::{Hello, PusherSession};
 use super::{DIALECT, Encoding, limits, query};
 use crate::core::broker::Broker;
 use crate::core::limits::{OUTBOX_BYTES, Setting};
+use crate::transport::Encrypted;
 use crate::transport::ws::{self, Opening};
 use actix_web::{HttpRequest, HttpResponse, web};
 
@@ -22,7 +23,8 @@ pub(super) async fn connect(
     let tail = request.match_info().get("tail").unwrap_or_default();
     let tail = query::decode(tail).unwrap_or_default();
     // As a proxy says it; a client that says so itself only harms itself.
-    let secure = request.connection_info().scheme() == "https";
+    let secure =
+        request.conn_data::<Encrypted>().is_some() || request.connection_info().scheme() == "https";
     let hello = Hello::new(&tail, request.query_string(), secure);
     let authority = &broker.authority;
     if !authority.view().keys.contains_key(&*hello.key) {

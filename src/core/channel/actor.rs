@@ -147,6 +147,8 @@ impl Channel {
     }
 
     fn carry_out(&mut self, mut effects: Vec<Effect>, now: Now, cx: &mut Context<Self>) {
+        // Before anybody is answered: who was told of a subscription finds it in the listings.
+        self.stat.set(self.state.occupancy());
         for effect in effects.drain(..) {
             match effect {
                 Effect::Deliver(broadcast) => self.deliver(broadcast),
@@ -170,7 +172,6 @@ impl Channel {
             }
         }
         self.effects = effects;
-        self.stat.set(self.state.occupancy());
         self.drain(cx);
         self.set_timer(now, cx);
     }
@@ -215,7 +216,7 @@ impl Channel {
             except,
             publisher,
         };
-        for relay in self.fan.relays() {
+        for relay in self.fan.relays(except, publisher) {
             offer(&mut self.queue, relay, ToRelay::Deliver(message.clone()));
         }
     }
@@ -270,7 +271,8 @@ impl Channel {
             tell: _,
         } = joiner.subscriber;
         let seat = (worker, relay.clone());
-        self.fan.attach(connection, seat, encoding, joiner.mode);
+        let how = (encoding, joiner.mode, joiner.echo);
+        self.fan.attach(connection, seat, how);
         let message = Attach {
             channel: self.key.clone(),
             connection,

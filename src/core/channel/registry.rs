@@ -22,7 +22,7 @@ use crate::core::nodes::{Members, key_hash};
 use actix::prelude::*;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// Payload bytes a channel keeps as history.
@@ -97,7 +97,8 @@ pub struct Ground {
     pub(super) encodings: Arc<Encodings>,
     authority: Option<Arc<Authority>>,
     started: Instant,
-    arbiters: Vec<ArbiterHandle>,
+    /// The threads that channels live on.
+    hosts: RwLock<Vec<ArbiterHandle>>,
     parts: Vec<Mutex<Part>>,
     list: arc_swap::ArcSwap<List>,
     port: OnceLock<Arc<dyn PeerPort>>,
@@ -189,6 +190,8 @@ fn millis(duration: std::time::Duration) -> u64 {
 #[derive(Clone, Debug)]
 pub struct Channels {
     ground: Arc<Ground>,
+    /// Where this handle starts channels; without it, the name decides.
+    here: Option<ArbiterHandle>,
 }
 
 impl Channels {
@@ -198,9 +201,8 @@ impl Channels {
         Self::build(NodeId(1), encodings, None, arbiters)
     }
 
-    /// The channels of this node. Its actors run on these arbiters, or without any on the one of the thread
-    /// that calls this. Alone until [`Self::connect`] and
-    /// [`Self::set_members`].
+    /// The channels of this node. Its actors run on these arbiters and on those of threads that call
+    /// [`Self::on_this_thread`]. Alone until [`Self::connect`] and [`Self::set_members`].
     #[must_use]
     pub fn of_node(
         node: NodeId,
@@ -224,16 +226,13 @@ impl Channels {
             first: true,
         };
         Self {
+            here: None,
             ground: Arc::new(Ground {
                 node,
                 encodings,
                 authority,
                 started: Instant::now(),
-                arbiters: if arbiters.is_empty() {
-                    Arbiter::try_current().into_iter().collect()
-                } else {
-                    arbiters.to_vec()
-                },
+                hosts: RwLock::new(arbiters.to_vec()),
                 parts: (0..PARTS).map(|_| Mutex::default()).collect(),
                 list: arc_swap::ArcSwap::from_pointee(list),
                 port: OnceLock::new(),
@@ -244,8 +243,31 @@ impl Channels {
     }
 
     pub(super) fn on(ground: &Arc<Ground>) -> Self {
-        let ground = ground.clone();
-        Self { ground }
+        let (ground, here) = (ground.clone(), Arbiter::try_current());
+        Self { ground, here }
+    }
+
+    /// The same channels, but those that this handle starts live on the calling thread: a channel runs where
+    /// its first subscriber is, and talking to one's own thread costs a tenth of waking another.
+    #[must_use]
+    pub fn on_this_thread(&self) -> Self {
+        let here = Arbiter::try_current();
+        let hosts = self.ground.hosts.write();
+        let mut hosts = hosts.unwrap_or_else(PoisonError::into_inner);
+        hosts.extend(here.clone());
+        let ground = self.ground.clone();
+        Self { ground, here }
+    }
+
+    /// The thread for a new channel; none = the calling one.
+    fn host(&self, key: &ChannelKey) -> Option<ArbiterHandle> {
+        let by_name = || {
+            let hosts = self.ground.hosts.read();
+            let hosts = hosts.unwrap_or_else(PoisonError::into_inner);
+            let turn = usize::try_from(key_hash(key)).unwrap_or(0) % hosts.len().max(1);
+            hosts.get(turn).cloned()
+        };
+        self.here.clone().or_else(by_name)
     }
 
     /// Gives the channels their way to other nodes. Once; later calls change nothing.
@@ -325,12 +347,10 @@ impl Channels {
         };
         drop(list);
         let stat = Arc::new(Stat::default());
-        let arbiters = &ground.arbiters;
-        let turn = usize::try_from(key_hash(key)).unwrap_or(0) % arbiters.len().max(1);
         let (on, its) = (self.ground.clone(), stat.clone());
-        let addr = match arbiters.get(turn) {
+        let addr = match self.host(key) {
             Some(arbiter) => {
-                Channel::start_in_arbiter(arbiter, move |_| Channel::new(birth, on, its))
+                Channel::start_in_arbiter(&arbiter, move |_| Channel::new(birth, on, its))
             }
             None => Channel::new(birth, on, its).start(),
         };

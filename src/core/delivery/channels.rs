@@ -57,7 +57,7 @@ struct Channel {
 /// What happened to a delivery beside being queued.
 #[derive(Debug, Default)]
 pub(super) struct Outcome {
-    /// Outboxes that are owed a wake-up.
+    /// Outboxes that are to be sent.
     pub(super) dirty: Vec<Rc<Outbox>>,
     /// Slots whose budget ran over.
     pub(super) over: Vec<u32>,

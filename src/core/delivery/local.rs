@@ -219,8 +219,8 @@ impl Local {
         tables.channels.source(key).unwrap_or(Source::SESSION)
     }
 
-    /// Hands a broadcast to this thread's subscribers. Wakes nobody: see [`Self::wake_dirty`]. Returns whether
-    /// anybody is owed a wake-up.
+    /// Hands a broadcast to this thread's subscribers. Sends nothing: see [`Self::send_dirty`]. Returns whether
+    /// anything is to be sent.
     pub fn deliver(&self, message: &Deliver) -> bool {
         let mut outcome = Outcome {
             dirty: std::mem::take(&mut *self.dirty.borrow_mut()),
@@ -249,12 +249,12 @@ impl Local {
         owed
     }
 
-    /// Wakes every outbox that was pushed into since the last time.
-    pub fn wake_dirty(&self) {
+    /// Sends every outbox that was pushed into since the last time.
+    pub fn send_dirty(&self) {
         // A waker may run code that delivers, so nothing is borrowed meanwhile.
         let mut dirty = std::mem::take(&mut *self.dirty.borrow_mut());
         for outbox in dirty.drain(..) {
-            outbox.wake();
+            outbox.send();
         }
         let mut place = self.dirty.borrow_mut();
         if place.capacity() < dirty.capacity() && place.is_empty() {

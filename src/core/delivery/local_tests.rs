@@ -5,6 +5,7 @@
     clippy::indexing_slicing
 )]
 use super::*;
+use crate::core::connection::outbox::fixture::Basin;
 use crate::core::connection::{DeliveryMode, Subscribed};
 use crate::core::delivery::encoding::EncodingId;
 use crate::core::ids::Position;
@@ -13,7 +14,6 @@ use bytes::Bytes;
 use futures_util::FutureExt as _;
 use proptest::prelude::*;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
 
 /// What a connection was told.
 #[derive(Clone, Default)]
@@ -43,6 +43,7 @@ struct One {
     id: ConnectionId,
     slot: Slot,
     outbox: Rc<Outbox>,
+    basin: Rc<Basin>,
     told: Port,
 }
 
@@ -55,12 +56,14 @@ impl One {
             remote: "".into(),
             since_ms: 0,
         };
-        let (outbox, told) = (Rc::new(Outbox::new(100, local.withheld())), Port::default());
+        let (basin, told) = (Basin::of(10_000), Port::default());
+        let outbox = Rc::new(Outbox::new(100, local.withheld(), basin.clone()));
         let slot = local.register(about, outbox.clone(), Box::new(told.clone()));
         Self {
             id,
             slot,
             outbox,
+            basin,
             told,
         }
     }
@@ -90,14 +93,10 @@ impl One {
         local.release(self.slot, &key(channel));
     }
 
-    /// Everything in the outbox, as text.
+    /// Everything that was sent and can be, as text.
     fn read(&self) -> String {
-        let mut all = String::new();
-        let mut cx = Context::from_waker(Waker::noop());
-        while let Poll::Ready(Some(frame)) = self.outbox.poll_next(&mut cx) {
-            all.push_str(std::str::from_utf8(&frame).unwrap());
-        }
-        all
+        self.outbox.flush();
+        self.basin.text()
     }
 }
 

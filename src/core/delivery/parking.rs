@@ -36,12 +36,17 @@ pub(super) enum Verdict {
 
 impl Parking {
     /// Gives the message back when it may be delivered at once.
-    pub(super) fn admit(&mut self, message: Deliver, serving: bool, now: u64) -> Option<Deliver> {
+    pub(super) fn admit(
+        &mut self,
+        message: Deliver,
+        serving: bool,
+        now: impl FnOnce() -> u64,
+    ) -> Option<Deliver> {
         if serving && self.parked.is_empty() {
             self.since = None;
             return Some(message);
         }
-        self.since.get_or_insert(now);
+        self.since.get_or_insert_with(now);
         self.bytes = self.bytes.saturating_add(size(&message));
         if self.bytes <= MAX_BYTES {
             self.parked.push_back(message);
@@ -103,16 +108,16 @@ mod tests {
     #[test]
     fn everything_waits_and_comes_back_in_order() {
         let mut parking = Parking::default();
-        assert!(parking.admit(message(0, 1), true, 0).is_some());
-        assert!(parking.admit(message(1, 1), false, 10).is_none());
+        assert!(parking.admit(message(0, 1), true, || 0).is_some());
+        assert!(parking.admit(message(1, 1), false, || 10).is_none());
         // The lease is back, but the first one has not gone out yet: order before speed.
-        assert!(parking.admit(message(2, 1), true, 20).is_none());
+        assert!(parking.admit(message(2, 1), true, || 20).is_none());
         let Verdict::Release(parked) = parking.tick(true, 50) else {
             panic!("the lease is back");
         };
         let numbers: Vec<_> = parked.iter().map(|one| one.broadcast.clone()).collect();
         assert_eq!(numbers, [Broadcast::Count(1), Broadcast::Count(2)]);
-        assert!(parking.admit(message(3, 1), true, 60).is_some());
+        assert!(parking.admit(message(3, 1), true, || 60).is_some());
     }
 
     #[test]
@@ -127,8 +132,8 @@ mod tests {
     #[test]
     fn what_cannot_wait_is_never_passed_over_in_silence() {
         let mut parking = Parking::default();
-        assert!(parking.admit(message(0, MAX_BYTES), false, 0).is_none());
+        assert!(parking.admit(message(0, MAX_BYTES), false, || 0).is_none());
         assert!(matches!(parking.tick(true, 1), Verdict::GiveUp));
-        assert!(parking.admit(message(1, 1), true, 2).is_some());
+        assert!(parking.admit(message(1, 1), true, || 2).is_some());
     }
 }

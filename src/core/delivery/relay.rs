@@ -1,6 +1,6 @@
 //! The relay: one per worker thread; owns which local connections receive which channel.
 //!
-//! It drains its mailbox into outboxes and then wakes them, so that a burst becomes one write per connection.
+//! It drains its mailbox into outboxes and then sends them, so that a burst becomes one write per connection.
 //!
 //! **Must never know:** any dialect, or another thread's connections.
 
@@ -55,7 +55,7 @@ impl Relay {
         }
     }
 
-    /// Delivers now, and sees to it that whoever is owed a wake-up gets it once the mailbox is empty.
+    /// Delivers into outboxes now, and sees to it that they are sent once the mailbox is empty.
     fn deliver(&mut self, message: &Deliver, cx: &mut Context<Self>) {
         if self.local.deliver(message) && !self.flushing {
             self.flushing = true;
@@ -89,7 +89,7 @@ impl Actor for Relay {
     }
 }
 
-/// To itself, after everything in the mailbox: wake what was pushed into.
+/// To itself, after everything in the mailbox: send what was pushed.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 struct Flush;
@@ -172,7 +172,7 @@ impl Handler<Detach> for Relay {
 impl Handler<Deliver> for Relay {
     type Result = ();
     fn handle(&mut self, message: Deliver, cx: &mut Context<Self>) {
-        let now = self.authority.now().mono_ms;
+        let now = || self.authority.now().mono_ms;
         if let Some(message) = self.parking.admit(message, self.authority.serving(), now) {
             self.deliver(&message, cx);
         }
@@ -183,7 +183,7 @@ impl Handler<Flush> for Relay {
     type Result = ();
     fn handle(&mut self, _message: Flush, _cx: &mut Context<Self>) {
         self.flushing = false;
-        self.local.wake_dirty();
+        self.local.send_dirty();
     }
 }
 

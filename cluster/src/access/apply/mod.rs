@@ -9,6 +9,7 @@
 mod apps;
 mod batch;
 mod blocks;
+mod flags;
 mod grants;
 mod issuer;
 mod keys;
@@ -88,7 +89,8 @@ fn since(command: &Command) -> u16 {
         | Command::Disconnect { .. }
         | Command::Block { .. }
         | Command::Unblock { .. }
-        | Command::UseNonce { .. } => 0,
+        | Command::UseNonce { .. }
+        | Command::SetChannelFlag { .. } => 0,
     }
 }
 
@@ -159,6 +161,13 @@ fn run(state: &mut State, command: &Command, effects: &mut Vec<Effect>) -> Resul
             nonce,
             expires_ms,
         } => tokens::use_nonce(state, (*app, key, nonce), *expires_ms),
+        Command::SetChannelFlag {
+            app,
+            issuer,
+            channel,
+            flag,
+            on,
+        } => flags::set(state, (*app, issuer), (channel, flag), *on),
     }
 }
 
