@@ -14,7 +14,8 @@ use crate::config::{Config, LogFormat};
 use crate::console::{self, metrics::Metrics, readiness::Life};
 use crate::core::authority::Authority;
 use crate::core::broker::Broker;
-use crate::transport::{self, Listening};
+use crate::transport::tls::{Certificate, TlsError};
+use crate::transport::{self, Door, Listening};
 use actix_web::dev::ServerHandle;
 use actix_web::rt::signal::unix::{Signal, SignalKind, signal};
 use actix_web::{App, HttpServer, web};
@@ -43,6 +44,9 @@ pub enum ServeError {
         /// Why.
         error: std::io::Error,
     },
+    /// The certificate cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// Anything else of the system.
     #[error(transparent)]
     Io(#[from] std::io::Error),
@@ -65,13 +69,14 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     let mut stop = Stop::listen()?;
     let public = reserve("public", config.public)?;
     let internal = reserve("internal", config.internal)?;
+    let secure = secure_port(&config)?;
     let public_url = match &config.public_url {
         Some(url) => url.clone(),
-        None => format!("http://{}", public.addr).into(),
+        None => own_url(&config, public.addr),
     };
     let cluster = Cluster::start(cluster_config(&config, public_url.clone()))?;
     let authority = Arc::new(Authority::new(cluster.clone()));
-    let plane = Plane::start(&cluster, &authority);
+    let plane = Plane::start(&cluster, &authority, config.path_prefix.clone());
     let rooms = Rooms {
         broker: plane.broker(),
         catalog: Arc::new(tables::catalog()),
@@ -79,7 +84,7 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
         life: Life::default(),
     };
     let internal_url = format!("http://{}", internal.addr);
-    let operators = internal_server(&rooms, &config, internal)?;
+    let operators = internal_server(&rooms, &plane, &config, internal)?;
     if config.dev_token {
         say(&format!("admin token for this run: {}", config.admin_token));
     }
@@ -96,7 +101,7 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
             return Err(ServeError::StoppedEarly);
         }
     }
-    let clients = public_server(&rooms, &plane, &config, public)?;
+    let clients = public_server(&rooms, &plane, &config, (public, secure))?;
     rooms.life.open();
     say(&format!(
         "ready node={} public={public_url} internal={internal_url}",
@@ -162,7 +167,7 @@ fn public_server(
     rooms: &Rooms,
     plane: &Plane,
     config: &Config,
-    port: Reserved,
+    (port, secure): (Reserved, Option<Secure>),
 ) -> Result<ServerHandle, ServeError> {
     let (broker, native) = (
         web::Data::new(rooms.broker.clone()),
@@ -188,12 +193,61 @@ fn public_server(
             .saturating_sub(Duration::from_secs(5))
             .max(Duration::from_secs(1)),
     };
-    let server = transport::listen(factory, port.listen(config.backlog)?, how)?;
+    let open = |port: Reserved| port.listen(config.backlog);
+    let mut doors = Vec::new();
+    match secure {
+        None => doors.push(Door::plain(open(port)?)),
+        Some(Secure { own: None, tls }) => doors.push(Door::tls(open(port)?, tls)),
+        Some(Secure {
+            own: Some(own),
+            tls,
+        }) => doors.extend([Door::plain(open(port)?), Door::tls(open(own)?, tls)]),
+    }
+    let server = transport::listen(factory, doors, how)?;
     Ok(spawned(server))
+}
+
+/// What speaks TLS: a port of its own, or the public one.
+struct Secure {
+    own: Option<Reserved>,
+    tls: rustls::ServerConfig,
+}
+
+/// Reads the certificate, now and on every SIGHUP.
+fn secure_port(config: &Config) -> Result<Option<Secure>, ServeError> {
+    let mut hangup = signal(SignalKind::hangup())?;
+    let Some(tls) = &config.tls else {
+        // A hang-up must not end a node that has nothing to read again.
+        actix_web::rt::spawn(async move { while hangup.recv().await.is_some() {} });
+        return Ok(None);
+    };
+    let certificate = Certificate::load(&tls.cert, &tls.key)?;
+    let own = tls
+        .port
+        .map(|addr| reserve("public_tls", addr))
+        .transpose()?;
+    let tls = certificate.server()?;
+    actix_web::rt::spawn(async move {
+        while hangup.recv().await.is_some() {
+            match certificate.reload() {
+                Ok(()) => tracing::info!("the certificate was read again"),
+                Err(error) => tracing::error!(%error, "the old certificate stays in use"),
+            }
+        }
+    });
+    Ok(Some(Secure { own, tls }))
+}
+
+/// How clients reach this node when nobody says otherwise.
+fn own_url(config: &Config, addr: SocketAddr) -> Arc<str> {
+    let plain = config.tls.as_ref().is_none_or(|tls| tls.port.is_some());
+    let scheme = if plain { "http" } else { "https" };
+    format!("{scheme}://{addr}").into()
 }
 
 fn internal_server(
     rooms: &Rooms,
+    plane: &Plane,
     config: &Config,
     port: Reserved,
 ) -> Result<ServerHandle, ServeError> {
@@ -202,7 +256,10 @@ fn internal_server(
     let broker = web::Data::new(rooms.broker.clone());
     let life = web::Data::new(rooms.life.clone());
     let meter = rooms.meter.clone();
-    let metrics = web::Data::new(Metrics::new(|registry| meter.register(registry)));
+    let metrics = web::Data::new(Metrics::new(|registry| {
+        meter.register(registry);
+        plane.register(registry);
+    }));
     let factory = move || {
         App::new()
             .app_data(broker.clone())

@@ -142,6 +142,18 @@ pub enum AppCommand {
         #[arg(long = "set")]
         settings: Vec<String>,
     },
+    /// Makes an app as SOKETI_…, REVERB_… or PUSHER_… variables describe it, with its key and secret
+    ImportEnv {
+        /// File with the variables, such as .env; without it the environment
+        #[arg(long)]
+        file: Option<PathBuf>,
+        /// App id, if not the one in the variables; SDKs insist on a number
+        #[arg(long)]
+        id: Option<u64>,
+        /// Name, for people
+        #[arg(long)]
+        name: Option<String>,
+    },
     /// Lists apps
     List,
     /// Shows an app, with its credentials in every dialect

@@ -6,6 +6,7 @@
 //! **Must never know:** any rule.
 
 use crate::adapters::pusher;
+use crate::adapters::pusher::webhooks::Webhooks;
 use crate::core::authority::Authority;
 use crate::core::broker::Broker;
 use crate::core::channel::actor::Channels;
@@ -18,6 +19,7 @@ use crate::transport::{Worker, ws};
 use actix_web::web;
 use gatecast_cluster::Cluster;
 use gatecast_cluster::access::NodeId;
+use prometheus_client::registry::Registry;
 use std::sync::Arc;
 
 /// The message plane of this node.
@@ -25,6 +27,7 @@ use std::sync::Arc;
 pub(super) struct Plane {
     broker: Broker,
     workers: Workers,
+    webhooks: Webhooks,
 }
 
 /// What the factory of the public server takes to its threads. Clones share it.
@@ -33,13 +36,14 @@ pub(super) struct Workers {
     broker: Broker,
     node: NodeId,
     pusher: pusher::Encoding,
+    prefix: pusher::Prefix,
 }
 
 impl Plane {
     /// Starts it. Runs on the main thread's system, before any door is open. Channels live on the worker threads;
     /// one that a peer asks for before there are any lives here.
     #[must_use]
-    pub(super) fn start(cluster: &Cluster, authority: &Arc<Authority>) -> Self {
+    pub(super) fn start(cluster: &Cluster, authority: &Arc<Authority>, prefix: Arc<str>) -> Self {
         let mut encodings = Encodings::default();
         let pusher = pusher::Encoding(encodings.add(Encoding {
             encoder: pusher::encoder(),
@@ -47,6 +51,8 @@ impl Plane {
         }));
         let (node, encodings) = (cluster.node(), Arc::new(encodings));
         let channels = Channels::of_node(node, encodings, authority.clone(), &[]);
+        let webhooks = Webhooks::start(authority.clone(), node);
+        channels.set_listener(Arc::new(webhooks.clone()));
         let broker = Broker::new(authority.clone(), channels.clone());
         let listing = broker.clone();
         let local: peers::query::LocalConnections = Arc::new(move |filter| {
@@ -62,14 +68,24 @@ impl Plane {
             broker: broker.clone(),
             node,
             pusher,
+            prefix: pusher::Prefix(prefix),
         };
-        Self { broker, workers }
+        Self {
+            broker,
+            workers,
+            webhooks,
+        }
     }
 
     /// The handle for handlers.
     #[must_use]
     pub(super) fn broker(&self) -> Broker {
         self.broker.clone()
+    }
+
+    /// Shows the message plane's counters in this registry.
+    pub(super) fn register(&self, registry: &mut Registry) {
+        self.webhooks.register(registry);
     }
 
     /// What worker threads need.
@@ -94,7 +110,8 @@ impl Workers {
         service
             .app_data(web::Data::new(worker))
             .app_data(web::Data::new(self.pusher))
-            .configure(pusher::routes);
+            .app_data(web::Data::new(self.prefix.clone()))
+            .configure(|service| pusher::routes(service, &self.prefix));
     }
 }
 

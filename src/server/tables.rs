@@ -5,20 +5,31 @@
 
 use crate::adapters::native::catalog::{Catalog, DoorSpec, SettingKind, SettingSpec};
 use crate::adapters::pusher;
+use crate::core::channel::registry::{HISTORY_BYTES, SUBSCRIPTION_COUNT};
 use crate::core::limits;
 
 /// All dialects and settings of this build.
 #[must_use]
 pub(super) fn catalog() -> Catalog {
     let door = |name, default_open| DoorSpec { name, default_open };
-    let number = |name| SettingSpec {
+    let spec = |name, kind| SettingSpec {
         name,
-        kind: SettingKind::Number,
+        kind,
+        operators_only: false,
     };
-    let switch = |name| SettingSpec {
-        name,
-        kind: SettingKind::Switch,
-    };
+    let number = |name| spec(name, SettingKind::Number);
+    let switch = |name| spec(name, SettingKind::Switch);
+    let special = [
+        spec(SUBSCRIPTION_COUNT.name, SettingKind::Switch),
+        spec(
+            pusher::webhooks::SETTING,
+            SettingKind::Document(pusher::webhooks::hook::check),
+        ),
+        SettingSpec {
+            operators_only: true,
+            ..switch(pusher::limits::WEBHOOK_PRIVATE_TARGETS.name)
+        },
+    ];
     let own = [
         limits::SUBSCRIPTIONS_PER_CONNECTION,
         limits::CONNECTIONS_PER_NODE,
@@ -26,6 +37,7 @@ pub(super) fn catalog() -> Catalog {
         limits::HISTORY_MESSAGES,
         limits::HISTORY_MS,
         limits::PRESENCE_CLIENTS,
+        HISTORY_BYTES,
     ];
     let numbers = own.into_iter().chain(pusher::limits::NUMBERS);
     let switches = [limits::OPEN_WHILE_STALE]
@@ -41,6 +53,7 @@ pub(super) fn catalog() -> Catalog {
         settings: numbers
             .map(|setting| number(setting.name))
             .chain(switches.map(|setting| switch(setting.name)))
+            .chain(special)
             .collect(),
     }
 }

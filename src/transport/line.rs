@@ -6,34 +6,29 @@
 //! message, the dispatcher's buffers per connection, and when the socket is full the body is not polled any more,
 //! so that ending it closes nothing (all measured).
 
+use super::wire::Socket;
 use crate::core::connection::actor::Connection;
 use crate::core::connection::mail::Gone;
 use crate::core::connection::outbox::{Outbox, Sent, Sink};
 use actix::Addr;
-use actix_web::rt::net::TcpStream;
-use socket2::SockRef;
+use bytes::BytesMut;
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
-use std::io::{Error, ErrorKind, IoSlice};
-use std::net::Shutdown;
+use std::io::{Error, IoSlice};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
-use tokio::net::tcp::OwnedWriteHalf;
 
-/// Bytes thrown away at once while waiting for the client's end.
-const DISCARD: usize = 512;
-
-/// The socket, but for reading messages from it.
+/// The socket, shared by whoever reads it and whoever writes it.
 pub(super) struct Line {
-    socket: OwnedWriteHalf,
+    socket: Socket,
     /// Somebody reads messages still.
     reading: Cell<bool>,
     carrier: RefCell<Option<Waker>>,
 }
 
 impl Line {
-    /// Over this socket, whose other half is being read.
-    pub(super) fn new(socket: OwnedWriteHalf) -> Rc<Self> {
+    /// Over this socket.
+    pub(super) fn new(socket: Socket) -> Rc<Self> {
         Rc::new(Self {
             socket,
             reading: Cell::new(true),
@@ -49,20 +44,33 @@ impl Line {
         }
     }
 
-    fn stream(&self) -> &TcpStream {
-        self.socket.as_ref()
+    /// Reads into the buffer; 0 at the end.
+    pub(super) fn poll_read(
+        &self,
+        buffer: &mut BytesMut,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<usize, Error>> {
+        self.socket.poll_read(buffer, cx)
     }
 
     /// Sends what others could not send at once, until the way out has ended. Whether it ended in order.
     fn poll_sent(&self, outbox: &Outbox, cx: &mut Context<'_>) -> Poll<bool> {
         outbox.wait(cx);
+        *self.carrier.borrow_mut() = Some(cx.waker().clone());
         loop {
-            match outbox.flush() {
+            let sent = outbox.flush();
+            if sent != Sent::Broken
+                && self.socket.holds()
+                && ready!(self.socket.poll_flush(cx)).is_err()
+            {
+                return Poll::Ready(false);
+            }
+            match sent {
                 Sent::All => return Poll::Pending,
                 Sent::Ended => return Poll::Ready(true),
                 Sent::Broken => return Poll::Ready(false),
                 Sent::NoRoom => {
-                    if ready!(self.stream().poll_write_ready(cx)).is_err() {
+                    if ready!(self.socket.poll_room(cx)).is_err() {
                         return Poll::Ready(false);
                     }
                 }
@@ -77,32 +85,24 @@ impl Line {
         if self.reading.get() {
             return Poll::Pending;
         }
-        let mut nowhere = [0; DISCARD];
-        loop {
-            match self.stream().try_read(&mut nowhere) {
-                Ok(1..) => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    if ready!(self.stream().poll_read_ready(cx)).is_err() {
-                        return Poll::Ready(());
-                    }
-                }
-                Ok(0) | Err(_) => return Poll::Ready(()),
-            }
-        }
+        self.socket.poll_drained(cx)
     }
 }
 
 impl Sink for Line {
     fn write(&self, slices: &[IoSlice<'_>]) -> Result<usize, Error> {
-        match slices {
-            [one] => self.socket.try_write(one),
-            many => self.socket.try_write_vectored(many),
+        let taken = self.socket.write(slices)?;
+        if self.socket.holds()
+            && let Some(carrier) = &*self.carrier.borrow()
+        {
+            // TLS has taken it all, but the socket has not: somebody has to see to the rest.
+            carrier.wake_by_ref();
         }
+        Ok(taken)
     }
 
     fn sever(&self) {
-        // It may be closed already; there is nothing else to do about it.
-        let _ = SockRef::from(self.stream()).shutdown(Shutdown::Both);
+        self.socket.sever();
     }
 }
 
@@ -119,7 +119,7 @@ impl Drop for Farewell {
 pub(super) async fn carry(line: Rc<Line>, outbox: Rc<Outbox>, connection: Addr<Connection>) {
     let _told = Farewell(connection);
     if poll_fn(|cx| line.poll_sent(&outbox, cx)).await {
-        let _ = SockRef::from(line.stream()).shutdown(Shutdown::Write);
+        line.socket.end_writing();
         poll_fn(|cx| line.poll_closed(cx)).await;
     }
 }

@@ -6,15 +6,18 @@
 //! app. Both run the same app, built once per thread, so that a dialect's handler judges a handshake like any
 //! other request and only says in its response that it accepts.
 
-use super::ws;
+use super::{wire::Socket, ws};
 use actix_codec::Framed;
+use actix_codec::{AsyncRead, AsyncWrite};
 use actix_http::h1::{Codec, SendResponse};
 use actix_http::{ConnectionType, HttpService, KeepAlive, Request, Response};
 use actix_service::{IntoServiceFactory, Service, ServiceFactory, fn_factory, fn_service};
+use actix_tls::accept::rustls_0_23::TlsStream;
 use actix_web::Error;
 use actix_web::body::{BoxBody, MessageBody, to_bytes};
-use actix_web::dev::{AppConfig, Server, ServiceResponse};
+use actix_web::dev::{AppConfig, Extensions, Server, ServiceResponse};
 use actix_web::rt::net::TcpStream;
+use std::any::Any;
 use std::cell::RefCell;
 use std::future::Future;
 use std::net::TcpListener;
@@ -38,6 +41,37 @@ pub struct Listening {
     pub shutdown_timeout: Duration,
 }
 
+/// A listening socket, and what is spoken on it.
+#[derive(Debug)]
+pub struct Door {
+    listener: TcpListener,
+    tls: Option<rustls::ServerConfig>,
+}
+
+impl Door {
+    /// Without TLS.
+    #[must_use]
+    pub fn plain(listener: TcpListener) -> Self {
+        Self {
+            listener,
+            tls: None,
+        }
+    }
+
+    /// With TLS.
+    #[must_use]
+    pub fn tls(listener: TcpListener, config: rustls::ServerConfig) -> Self {
+        Self {
+            listener,
+            tls: Some(config),
+        }
+    }
+}
+
+/// Among the connection data of requests that came with TLS.
+#[derive(Clone, Copy, Debug)]
+pub struct Encrypted;
+
 /// One app per thread, for both services.
 struct Shared<F, S> {
     app: F,
@@ -59,13 +93,51 @@ where
     }
 }
 
-/// Serves `app` on a listening socket. The closure runs once on each worker thread.
+/// One thread's HTTP over one door; a macro, because plain and TLS differ in the type of nearly everything.
+macro_rules! http {
+    ($app:expr, $how:expr, $addr:expr, $stopping:expr) => {{
+        let shared = Rc::new(Shared {
+            app: $app().into_factory(),
+            made: RefCell::new(None),
+        });
+        let (stopping, upgraded) = ($stopping.clone(), shared.clone());
+        HttpService::build()
+            .graceful_shutdown_signal(move || {
+                let stopping = stopping.clone();
+                async move { stopping.notified().await }
+            })
+            .keep_alive(KeepAlive::Timeout($how.keep_alive))
+            .client_request_timeout($how.request_timeout)
+            .client_disconnect_timeout($how.disconnect_timeout)
+            .tcp_nodelay(true)
+            .local_addr($addr)
+            .upgrade(fn_factory(move || {
+                let service = upgraded.clone().service();
+                async move {
+                    let app = service.await?;
+                    let upgrade = move |(request, framed)| upgrade(app.call(request), framed);
+                    Ok::<_, F::InitError>(fn_service(upgrade))
+                }
+            }))
+            .on_connect_ext(note)
+            .h1(fn_factory(move || shared.clone().service()))
+    }};
+}
+
+/// Notes on a new connection what its requests may ask about.
+fn note<T: 'static>(socket: &T, data: &mut Extensions) {
+    if (socket as &dyn Any).is::<TlsStream<TcpStream>>() {
+        data.insert(Encrypted);
+    }
+}
+
+/// Serves `app` behind these doors. The closure runs once on each worker thread for each door.
 ///
 /// # Errors
-/// When the socket cannot be taken over.
+/// When a socket cannot be taken over.
 pub fn listen<A, I, F, B>(
     app: A,
-    listener: TcpListener,
+    doors: Vec<Door>,
     how: Listening,
 ) -> Result<Server, std::io::Error>
 where
@@ -78,48 +150,36 @@ where
     F::InitError: std::fmt::Debug,
     B: MessageBody + 'static,
 {
-    let addr = listener.local_addr()?;
-    let builder = Server::build()
+    let mut builder = Server::build()
         .workers(how.workers)
         .max_concurrent_connections(how.max_connections)
         .shutdown_timeout(how.shutdown_timeout.as_secs())
         .disable_signals();
     let stopping = builder.graceful_shutdown_signal();
-    let services = move || {
-        let shared = Rc::new(Shared {
-            app: app().into_factory(),
-            made: RefCell::new(None),
-        });
-        let (stopping, upgraded) = (stopping.clone(), shared.clone());
-        HttpService::build()
-            .graceful_shutdown_signal(move || {
-                let stopping = stopping.clone();
-                async move { stopping.notified().await }
-            })
-            .keep_alive(KeepAlive::Timeout(how.keep_alive))
-            .client_request_timeout(how.request_timeout)
-            .client_disconnect_timeout(how.disconnect_timeout)
-            .tcp_nodelay(true)
-            .local_addr(addr)
-            .upgrade(fn_factory(move || {
-                let service = upgraded.clone().service();
-                async move {
-                    let app = service.await?;
-                    let upgrade = move |(request, framed)| upgrade(app.call(request), framed);
-                    Ok::<_, F::InitError>(fn_service(upgrade))
-                }
-            }))
-            .h1(fn_factory(move || shared.clone().service()))
-            .tcp()
-    };
-    Ok(builder.listen("public", listener, services)?.run())
+    for Door { listener, tls } in doors {
+        let addr = listener.local_addr()?;
+        let (app, stopping) = (app.clone(), stopping.clone());
+        builder = match tls {
+            None => builder.listen("public", listener, move || {
+                http!(app, how, addr, stopping).tcp()
+            })?,
+            // A handshake has three seconds, by the acceptor's own default.
+            Some(tls) => builder.listen("public with TLS", listener, move || {
+                http!(app, how, addr, stopping).rustls_0_23(tls.clone())
+            })?,
+        };
+    }
+    Ok(builder.run())
 }
 
 /// A request that wants the connection for something else: answered by the app, then taken over or closed.
-fn upgrade<B: MessageBody + 'static>(
+fn upgrade<B: MessageBody + 'static, T>(
     answer: impl Future<Output = Result<ServiceResponse<B>, Error>>,
-    framed: Framed<TcpStream, Codec>,
-) -> impl Future<Output = Result<(), Error>> {
+    framed: Framed<T, Codec>,
+) -> impl Future<Output = Result<(), Error>>
+where
+    T: AsyncRead + AsyncWrite + Unpin + Into<Socket>,
+{
     async move {
         // What it takes to answer is let go of before the connection begins, which may last for days.
         let carrying = Box::pin(async move {
@@ -138,7 +198,7 @@ fn upgrade<B: MessageBody + 'static>(
             let body = to_bytes(body).await.unwrap_or_default();
             let framed = SendResponse::new(framed, head.set_body(body)).await.ok()?;
             let parts = framed.into_parts();
-            Some(accepted?.begin(parts.io, parts.read_buf.freeze()))
+            Some(accepted?.begin(parts.io.into(), parts.read_buf.freeze()))
         })
         .await;
         if let Some(carrying) = carrying {

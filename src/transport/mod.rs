@@ -4,8 +4,10 @@
 
 mod line;
 mod listen;
+pub mod tls;
+mod wire;
 mod worker;
 pub mod ws;
 
-pub use listen::{Listening, listen};
+pub use listen::{Door, Encrypted, Listening, listen};
 pub use worker::Worker;

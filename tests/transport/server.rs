@@ -16,7 +16,7 @@ use gatecast::core::delivery::encoding::{Encoder, Encoding, Encodings};
 use gatecast::core::delivery::enforcer;
 use gatecast::core::ids::{ChannelKey, NodeId};
 use gatecast::core::message::{Broadcast, ContentKind, Draft};
-use gatecast::transport::{Listening, Worker, listen, ws};
+use gatecast::transport::{Door, Listening, Worker, listen, ws};
 use std::net::SocketAddr;
 use std::sync::{Arc, mpsc};
 use tokio::sync::mpsc::UnboundedSender;
@@ -238,7 +238,7 @@ impl Node {
                 };
                 let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
                 let addr = listener.local_addr().unwrap();
-                let server = listen(app, listener, how).unwrap();
+                let server = listen(app, vec![Door::plain(listener)], how).unwrap();
                 let enforce = enforcer::run(
                     batches,
                     broker.relays.clone(),

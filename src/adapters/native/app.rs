@@ -210,6 +210,9 @@ async fn update(
     let app = call.app(&path)?.id;
     call.caller.whole(app, Operations::ADMIN)?;
     let change = body.value.change(&call.native.catalog)?;
+    if call.native.catalog.reserved(&body.value.settings).is_some() {
+        call.caller.operator()?;
+    }
     let write = Write::of(&call, &body.raw)?;
     let command = Command::UpdateApp { app, change };
     if body.value.narrows() {

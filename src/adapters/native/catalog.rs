@@ -19,7 +19,7 @@ pub struct DoorSpec {
 }
 
 /// What a setting's value is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub enum SettingKind {
     /// `true` or `false`.
     Switch,
@@ -27,6 +27,8 @@ pub enum SettingKind {
     Number,
     /// A text.
     Text,
+    /// Some JSON of its owner's shape. The owner checks it and gives the text to keep, or says what is wrong.
+    Document(fn(&Value) -> Result<String, String>),
 }
 
 /// A setting an app can have.
@@ -36,6 +38,8 @@ pub struct SettingSpec {
     pub name: &'static str,
     /// What its value is.
     pub kind: SettingKind,
+    /// Only operators may set it: it takes away a protection of the installation.
+    pub operators_only: bool,
 }
 
 /// Both tables.
@@ -71,6 +75,16 @@ impl Catalog {
             });
         }
         Ok(doors)
+    }
+
+    /// The first of these settings that only operators may set.
+    #[must_use]
+    pub fn reserved<'a>(&self, given: &'a serde_json::Map<String, Value>) -> Option<&'a str> {
+        let reserved = |name: &str| {
+            let mut specs = self.settings.iter();
+            specs.any(|spec| spec.operators_only && spec.name == name)
+        };
+        given.keys().map(String::as_str).find(|name| reserved(name))
     }
 
     /// Settings as given; `null` drops one back to its default.
@@ -115,6 +129,10 @@ fn setting(spec: &SettingSpec, value: &Value) -> Result<Option<SettingValue>, Ap
             Some(text) => super::text::label(spec.name, text).map(|t| Some(SettingValue::Text(t))),
             None => wrong("a text"),
         },
+        SettingKind::Document(check) => match check(value) {
+            Ok(text) => Ok(Some(SettingValue::Text(text.into()))),
+            Err(why) => wrong(&format!("not usable: {why}")),
+        },
     }
 }
 
@@ -124,6 +142,10 @@ pub fn setting_json(value: &SettingValue) -> Value {
     match value {
         SettingValue::Bool(on) => (*on).into(),
         SettingValue::Int(number) => (*number).into(),
+        // A document is shown as the JSON it was given as.
+        SettingValue::Text(text) if text.starts_with(['[', '{']) => {
+            serde_json::from_str(text).unwrap_or_else(|_| (**text).into())
+        }
         SettingValue::Text(text) => (**text).into(),
     }
 }
@@ -139,7 +161,11 @@ mod tests {
             name,
             default_open: Vec::new(),
         };
-        let setting = |name, kind| SettingSpec { name, kind };
+        let setting = |name, kind| SettingSpec {
+            name,
+            kind,
+            operators_only: false,
+        };
         Catalog {
             doors: vec![door("pusher"), door("ably")],
             settings: vec![

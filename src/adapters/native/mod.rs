@@ -14,6 +14,7 @@ pub mod channel;
 pub mod cluster;
 pub mod codes;
 pub mod connection;
+pub mod delivery;
 pub mod explain;
 pub mod grant;
 pub mod input;
@@ -82,6 +83,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .configure(publish::routes)
         .configure(channel::routes)
         .configure(connection::routes)
+        .configure(delivery::routes)
         .configure(explain::routes)
         .configure(cluster::routes)
         .configure(operation::routes)

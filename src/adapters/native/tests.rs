@@ -99,6 +99,7 @@ async fn ask(gate: Gate, request: TestRequest) -> (u16, Option<String>, Value) {
                 default_open: Vec::new(),
             }],
             settings: vec![SettingSpec {
+                operators_only: false,
                 name: "client_events",
                 kind: SettingKind::Switch,
             }],

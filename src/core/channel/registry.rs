@@ -15,6 +15,7 @@ use crate::core::broker::QueryPort;
 use crate::core::clock::Now;
 use crate::core::delivery::encoding::Encodings;
 use crate::core::ids::{AppId, ChannelKey, NodeId, Space, Text};
+use crate::core::lifecycle::{LifecycleEvent, Listener};
 use crate::core::limits::{HISTORY_MESSAGES, HISTORY_MS, PRESENCE_CLIENTS, Setting};
 use crate::core::message::Occupancy;
 use crate::core::nodes::{Members, key_hash};
@@ -104,6 +105,7 @@ pub struct Ground {
     list: arc_swap::ArcSwap<List>,
     port: OnceLock<Arc<dyn PeerPort>>,
     queries: OnceLock<Arc<dyn QueryPort>>,
+    listener: OnceLock<Arc<dyn Listener>>,
 }
 
 impl std::fmt::Debug for Ground {
@@ -125,11 +127,11 @@ impl Ground {
         }
     }
 
-    pub(super) fn limits(&self, app: AppId) -> Limits {
+    pub(super) fn limits(&self, key: &ChannelKey) -> Limits {
         let app = self
             .authority
             .as_ref()
-            .and_then(|authority| authority.app(app));
+            .and_then(|authority| authority.app(key.app));
         let of = |setting: Setting| app.as_ref().map_or(setting.default, |app| setting.of(app));
         let count = |setting| usize::try_from(of(setting)).unwrap_or(usize::MAX);
         Limits {
@@ -140,6 +142,14 @@ impl Ground {
             },
             presence_clients: of(PRESENCE_CLIENTS),
             counts: of(SUBSCRIPTION_COUNT) != 0,
+            watched: key.space == Space::Channel
+                && self.listener.get().is_some_and(|one| one.wants(key.app)),
+        }
+    }
+
+    pub(super) fn happened(&self, event: LifecycleEvent) {
+        if let Some(listener) = self.listener.get() {
+            listener.tell(event);
         }
     }
 
@@ -231,6 +241,7 @@ impl Channels {
                 list: arc_swap::ArcSwap::from_pointee(list),
                 port: OnceLock::new(),
                 queries: OnceLock::new(),
+                listener: OnceLock::new(),
             }),
         }
     }
@@ -271,6 +282,17 @@ impl Channels {
     /// Gives the broker its way to ask other nodes. Once; later calls change nothing.
     pub fn connect_queries(&self, port: Arc<dyn QueryPort>) {
         let _first = self.ground.queries.set(port);
+    }
+
+    /// Who is told of the lifecycle of the channels that this node is home of. Once; later calls change nothing.
+    pub fn set_listener(&self, listener: Arc<dyn Listener>) {
+        let _first = self.ground.listener.set(listener);
+    }
+
+    /// Who is told of it.
+    #[must_use]
+    pub fn listener(&self) -> Option<Arc<dyn Listener>> {
+        self.ground.listener.get().cloned()
     }
 
     /// The way to ask other nodes, if there is one.
@@ -324,7 +346,7 @@ impl Channels {
             node: ground.node,
             members: list.now.clone(),
             before: list.before.clone().filter(|_| recent),
-            limits: ground.limits(key.app),
+            limits: ground.limits(key),
             seed: rand::random(),
         };
         drop(list);

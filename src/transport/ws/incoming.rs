@@ -12,12 +12,9 @@ use crate::transport::line::Line;
 use bytes::{Bytes, BytesMut};
 use futures_util::Stream;
 use std::cell::RefCell;
-use std::future::Future;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
-use tokio::io::AsyncReadExt as _;
-use tokio::net::tcp::OwnedReadHalf;
 
 /// Bytes read at once, at most.
 const READ: usize = 16 << 10;
@@ -31,8 +28,8 @@ pub(in crate::transport) struct Buffer(Rc<RefCell<BytesMut>>);
 /// What the client says, decoded while the gate is open. Ends after its close frame, after abuse, or with the
 /// socket.
 pub(super) struct Incoming {
-    socket: Option<OwnedReadHalf>,
     line: Rc<Line>,
+    ended: bool,
     buffer: Buffer,
     chunk: Bytes,
     decoder: Decoder,
@@ -40,17 +37,17 @@ pub(super) struct Incoming {
 }
 
 impl Incoming {
-    /// Reads this half; `first` came before.
+    /// Reads this socket; `first` came before.
     pub(super) fn new(
-        (socket, line): (OwnedReadHalf, Rc<Line>),
+        line: Rc<Line>,
         first: Bytes,
         buffer: Buffer,
         max_frame_bytes: usize,
         gate: Rc<Gate>,
     ) -> Self {
         Self {
-            socket: Some(socket),
             line,
+            ended: false,
             buffer,
             chunk: first,
             decoder: Decoder::new(max_frame_bytes),
@@ -59,7 +56,7 @@ impl Incoming {
     }
 
     fn end(&mut self) {
-        if self.socket.take().is_some() {
+        if !std::mem::replace(&mut self.ended, true) {
             self.line.read_out();
         }
     }
@@ -72,12 +69,12 @@ impl Drop for Incoming {
 }
 
 /// The next bytes; none at the end of the socket, in order or not.
-fn read(socket: &mut OwnedReadHalf, buffer: &Buffer, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+fn read(line: &Line, buffer: &Buffer, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
     let buffer = &mut *buffer.0.borrow_mut();
     if buffer.capacity() < ROOM {
         buffer.reserve(READ);
     }
-    match ready!(pin!(socket.read_buf(buffer)).poll(cx)) {
+    match ready!(line.poll_read(buffer, cx)) {
         Ok(1..) => Poll::Ready(Some(buffer.split().freeze())),
         Ok(0) | Err(_) => Poll::Ready(None),
     }
@@ -90,9 +87,9 @@ impl Stream for Incoming {
         let this = &mut *self;
         ready!(this.gate.poll(cx));
         loop {
-            let Some(socket) = &mut this.socket else {
+            if this.ended {
                 return Poll::Ready(None);
-            };
+            }
             match this.decoder.next(&mut this.chunk) {
                 Ok(Some(Said::Message(frame))) => return Poll::Ready(Some(Inbound::Frame(frame))),
                 Ok(Some(Said::Ping(data))) => {
@@ -110,7 +107,7 @@ impl Stream for Incoming {
                 Ok(None) => {
                     // What is used up must not keep the thread's buffer alive.
                     this.chunk = Bytes::new();
-                    match ready!(read(socket, &this.buffer, cx)) {
+                    match ready!(read(&this.line, &this.buffer, cx)) {
                         Some(chunk) => this.chunk = chunk,
                         None => this.end(),
                     }

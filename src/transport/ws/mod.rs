@@ -14,6 +14,7 @@ pub(super) use incoming::Buffer;
 
 use super::Worker;
 use super::line::{Line, carry};
+use super::wire::Socket;
 use crate::core::connection::Session;
 use crate::core::connection::actor::Connection;
 use crate::core::connection::outbox::Outbox;
@@ -21,7 +22,6 @@ use crate::core::connection::seat::{Gate, Seat, Wire};
 use crate::core::delivery::encoding::EncodingId;
 use crate::core::ids::{AppId, ConnectionId, Text};
 use actix_web::error::ErrorInternalServerError;
-use actix_web::rt::net::TcpStream;
 use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
 use incoming::Incoming;
@@ -96,16 +96,20 @@ pub fn open(
 impl Accepted {
     /// Starts the connection on its socket, of which `first` has been read already. The future has to be polled
     /// for as long as it lasts.
-    pub(super) fn begin(self, socket: TcpStream, first: Bytes) -> impl Future<Output = ()> + use<> {
+    pub(super) fn begin(self, socket: Socket, first: Bytes) -> impl Future<Output = ()> + use<> {
         let desk = self.worker.desk();
-        let (reading, writing) = socket.into_split();
-        let line = Line::new(writing);
+        let line = Line::new(socket);
         let withheld = desk.local.withheld();
         let outbox = Rc::new(Outbox::new(self.max_outbox_bytes, withheld, line.clone()));
         let gate = Rc::new(Gate::default());
-        let half = (reading, line.clone());
         let buffer = self.worker.buffer();
-        let incoming = Incoming::new(half, first, buffer, self.max_frame_bytes, gate.clone());
+        let incoming = Incoming::new(
+            line.clone(),
+            first,
+            buffer,
+            self.max_frame_bytes,
+            gate.clone(),
+        );
         let connection = Connection::start(self.seat, desk, outbox.clone(), gate, incoming);
         carry(line, outbox, connection)
     }

@@ -83,6 +83,7 @@ impl ResponseError for Fault {
     fn error_response(&self) -> HttpResponse {
         let mut response = HttpResponse::build(self.status_code());
         response.content_type(ContentType::plaintext());
+        response.insert_header(super::ANYWHERE);
         if self.status == 503 {
             response.insert_header((RETRY_AFTER, "1"));
         }
