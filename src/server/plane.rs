@@ -5,7 +5,7 @@
 //!
 //! **Must never know:** any rule.
 
-use crate::adapters::pusher;
+use crate::adapters::{pusher, realtime};
 use crate::core::authority::Authority;
 use crate::core::broker::Broker;
 use crate::core::channel::actor::Channels;
@@ -36,15 +36,26 @@ pub(super) struct Workers {
     broker: Broker,
     node: NodeId,
     pusher: pusher::Encoding,
+    realtime: realtime::Encoding,
+    site: realtime::Site,
 }
 
 impl Plane {
     /// Starts it, with channels on so many threads. Runs on the main thread's system, before any door is open.
     #[must_use]
-    pub(super) fn start(cluster: &Cluster, authority: &Arc<Authority>, threads: usize) -> Self {
+    pub(super) fn start(
+        cluster: &Cluster,
+        authority: &Arc<Authority>,
+        threads: usize,
+        public_url: Option<Arc<str>>,
+    ) -> Self {
         let mut encodings = Encodings::default();
         let pusher = pusher::Encoding(encodings.add(Encoding {
             encoder: pusher::encoder(),
+            framing: ws::framing,
+        }));
+        let realtime = realtime::Encoding(encodings.add(Encoding {
+            encoder: realtime::encoder(),
             framing: ws::framing,
         }));
         let arbiters: Vec<Arbiter> = (0..threads).map(|_| Arbiter::new()).collect();
@@ -66,6 +77,8 @@ impl Plane {
             broker: broker.clone(),
             node,
             pusher,
+            realtime,
+            site: realtime::Site(public_url),
         };
         Self {
             broker,
@@ -102,7 +115,10 @@ impl Workers {
         service
             .app_data(web::Data::new(worker))
             .app_data(web::Data::new(self.pusher))
-            .configure(pusher::routes);
+            .app_data(web::Data::new(self.realtime))
+            .app_data(web::Data::new(self.site.clone()))
+            .configure(pusher::routes)
+            .configure(realtime::routes);
     }
 }
 

@@ -3,21 +3,20 @@
 //!
 //! **Must never know:** what a setting does.
 
-use crate::adapters::native::catalog::{Catalog, DoorSpec, SettingKind, SettingSpec};
-use crate::adapters::pusher;
+use crate::adapters::native::catalog::{Catalog, DoorSpec, SettingKind, SettingSpec, Settings};
+use crate::adapters::{pusher, realtime};
 use crate::core::limits;
 
 /// All dialects and settings of this build.
 #[must_use]
 pub(super) fn catalog() -> Catalog {
-    let door = |name, default_open| DoorSpec { name, default_open };
-    let number = |name| SettingSpec {
-        name,
-        kind: SettingKind::Number,
-    };
-    let switch = |name| SettingSpec {
-        name,
-        kind: SettingKind::Switch,
+    let door = |name, default_open: fn(&Settings) -> _| DoorSpec { name, default_open };
+    let spec = |kind| {
+        move |setting: limits::Setting| SettingSpec {
+            name: setting.name,
+            kind,
+            default: setting.default,
+        }
     };
     let own = [
         limits::SUBSCRIPTIONS_PER_CONNECTION,
@@ -27,18 +26,23 @@ pub(super) fn catalog() -> Catalog {
         limits::HISTORY_MS,
         limits::PRESENCE_CLIENTS,
     ];
-    let numbers = own.into_iter().chain(pusher::limits::NUMBERS);
-    let switches = pusher::limits::SWITCHES.into_iter();
+    let numbers = own
+        .into_iter()
+        .chain(pusher::limits::NUMBERS)
+        .chain(realtime::limits::NUMBERS);
+    let switches = pusher::limits::SWITCHES
+        .into_iter()
+        .chain(realtime::limits::SWITCHES);
     Catalog {
         doors: vec![
-            door(pusher::DIALECT, pusher::default_open()),
-            door("ably", Vec::new()),
-            door("pubnub", Vec::new()),
-            door("realtime", Vec::new()),
+            door(pusher::DIALECT, |_| pusher::default_open()),
+            door("ably", |_| Vec::new()),
+            door("pubnub", |_| Vec::new()),
+            door(realtime::DIALECT, realtime::default_open),
         ],
         settings: numbers
-            .map(|setting| number(setting.name))
-            .chain(switches.map(|setting| switch(setting.name)))
+            .map(spec(SettingKind::Number))
+            .chain(switches.map(spec(SettingKind::Switch)))
             .collect(),
     }
 }
