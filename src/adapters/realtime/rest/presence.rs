@@ -125,12 +125,13 @@ async fn read(request: &HttpRequest, broker: &Broker) -> Result<String, Fault> {
 fn json(subscribers: u64, members: &[Member]) -> String {
     let mut counts: Vec<(&str, u64)> = Vec::new();
     for member in members {
+        let room = counts.len() < METADATA;
         let known = counts
             .iter()
             .position(|(known, _)| **known == *member.client);
         match known.and_then(|at| counts.get_mut(at)) {
             Some((_, count)) => *count += 1,
-            None if counts.len() < METADATA => counts.push((&member.client, 1)),
+            None if room => counts.push((&member.client, 1)),
             None => {}
         }
     }
