@@ -147,7 +147,7 @@ function messages(on) {
     const channels = [fresh('batch'), fresh('batch')];
     const client = await on.client('browser').connected(on.open);
     for (const channel of channels) await client.subscribed(channel);
-    client.ortc.batchSend(channels, 'to both');
+    client.ortc.batchSend(channels.join(','), 'to both');
     for (const channel of channels) await client.message(channel, 'to both');
   });
 
@@ -230,7 +230,7 @@ function authentication(on, nodes) {
     await on.server(on.closed).authenticate(token, { ch: 'w' });
     const client = await new Client('node', on.cluster.urls[nodes - 1]).connected(on.closed, token);
     await client.subscribed('ch');
-    await on.cluster.server(1, on.closed).call('POST', `/v1/apps/${on.closed.id}/revocations`, { target: { token } });
+    await on.cluster.server(1, on.closed).call('POST', `/v1/apps/${on.closed.id}/revoke`, { target: { token } });
     await client.error(/Invalid connection\./);
     await client.event('Disconnected');
     const again = on.client('node').connect(on.closed, token);
