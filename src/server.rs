@@ -76,7 +76,12 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     };
     let cluster = Cluster::start(cluster_config(&config, public_url.clone()))?;
     let authority = Arc::new(Authority::new(cluster.clone()));
-    let plane = Plane::start(&cluster, &authority, config.path_prefix.clone());
+    let plane = Plane::start(
+        &cluster,
+        &authority,
+        config.path_prefix.clone(),
+        config.public_url.clone(),
+    );
     let rooms = Rooms {
         broker: plane.broker(),
         catalog: Arc::new(tables::catalog()),

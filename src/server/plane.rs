@@ -5,8 +5,8 @@
 //!
 //! **Must never know:** any rule.
 
-use crate::adapters::pusher;
 use crate::adapters::pusher::webhooks::Webhooks;
+use crate::adapters::{pusher, realtime};
 use crate::core::authority::Authority;
 use crate::core::broker::Broker;
 use crate::core::channel::actor::Channels;
@@ -37,16 +37,27 @@ pub(super) struct Workers {
     node: NodeId,
     pusher: pusher::Encoding,
     prefix: pusher::Prefix,
+    realtime: realtime::Encoding,
+    site: realtime::Site,
 }
 
 impl Plane {
     /// Starts it. Runs on the main thread's system, before any door is open. Channels live on the worker threads;
     /// one that a peer asks for before there are any lives here.
     #[must_use]
-    pub(super) fn start(cluster: &Cluster, authority: &Arc<Authority>, prefix: Arc<str>) -> Self {
+    pub(super) fn start(
+        cluster: &Cluster,
+        authority: &Arc<Authority>,
+        prefix: Arc<str>,
+        public_url: Option<Arc<str>>,
+    ) -> Self {
         let mut encodings = Encodings::default();
         let pusher = pusher::Encoding(encodings.add(Encoding {
             encoder: pusher::encoder(),
+            framing: ws::framing,
+        }));
+        let realtime = realtime::Encoding(encodings.add(Encoding {
+            encoder: realtime::encoder(),
             framing: ws::framing,
         }));
         let (node, encodings) = (cluster.node(), Arc::new(encodings));
@@ -69,6 +80,8 @@ impl Plane {
             node,
             pusher,
             prefix: pusher::Prefix(prefix),
+            realtime,
+            site: realtime::Site(public_url),
         };
         Self {
             broker,
@@ -111,7 +124,10 @@ impl Workers {
             .app_data(web::Data::new(worker))
             .app_data(web::Data::new(self.pusher))
             .app_data(web::Data::new(self.prefix.clone()))
-            .configure(|service| pusher::routes(service, &self.prefix));
+            .app_data(web::Data::new(self.realtime))
+            .app_data(web::Data::new(self.site.clone()))
+            .configure(|service| pusher::routes(service, &self.prefix))
+            .configure(realtime::routes);
     }
 }
 

@@ -3,31 +3,33 @@
 //!
 //! **Must never know:** what a setting does.
 
-use crate::adapters::native::catalog::{Catalog, DoorSpec, SettingKind, SettingSpec};
-use crate::adapters::pusher;
+use crate::adapters::native::catalog::{Catalog, DoorSpec, SettingKind, SettingSpec, Settings};
+use crate::adapters::{pusher, realtime};
 use crate::core::channel::registry::{HISTORY_BYTES, SUBSCRIPTION_COUNT};
 use crate::core::limits;
 
 /// All dialects and settings of this build.
 #[must_use]
 pub(super) fn catalog() -> Catalog {
-    let door = |name, default_open| DoorSpec { name, default_open };
-    let spec = |name, kind| SettingSpec {
+    let door = |name, default_open: fn(&Settings) -> _| DoorSpec { name, default_open };
+    let spec = |name, kind, default| SettingSpec {
         name,
         kind,
         operators_only: false,
+        default,
     };
-    let number = |name| spec(name, SettingKind::Number);
-    let switch = |name| spec(name, SettingKind::Switch);
+    let of = |kind| move |setting: limits::Setting| spec(setting.name, kind, setting.default);
+    let (number, switch) = (of(SettingKind::Number), of(SettingKind::Switch));
     let special = [
-        spec(SUBSCRIPTION_COUNT.name, SettingKind::Switch),
+        switch(SUBSCRIPTION_COUNT),
         spec(
             pusher::webhooks::SETTING,
             SettingKind::Document(pusher::webhooks::hook::check),
+            0,
         ),
         SettingSpec {
             operators_only: true,
-            ..switch(pusher::limits::WEBHOOK_PRIVATE_TARGETS.name)
+            ..switch(pusher::limits::WEBHOOK_PRIVATE_TARGETS)
         },
     ];
     let own = [
@@ -39,20 +41,24 @@ pub(super) fn catalog() -> Catalog {
         limits::PRESENCE_CLIENTS,
         HISTORY_BYTES,
     ];
-    let numbers = own.into_iter().chain(pusher::limits::NUMBERS);
+    let numbers = own
+        .into_iter()
+        .chain(pusher::limits::NUMBERS)
+        .chain(realtime::limits::NUMBERS);
     let switches = [limits::OPEN_WHILE_STALE]
         .into_iter()
-        .chain(pusher::limits::SWITCHES);
+        .chain(pusher::limits::SWITCHES)
+        .chain(realtime::limits::SWITCHES);
     Catalog {
         doors: vec![
-            door(pusher::DIALECT, pusher::default_open()),
-            door("ably", Vec::new()),
-            door("pubnub", Vec::new()),
-            door("realtime", Vec::new()),
+            door(pusher::DIALECT, |_| pusher::default_open()),
+            door("ably", |_| Vec::new()),
+            door("pubnub", |_| Vec::new()),
+            door(realtime::DIALECT, realtime::default_open),
         ],
         settings: numbers
-            .map(|setting| number(setting.name))
-            .chain(switches.map(|setting| switch(setting.name)))
+            .map(number)
+            .chain(switches.map(switch))
             .chain(special)
             .collect(),
     }

@@ -9,13 +9,16 @@ use crate::core::nearest::advice;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
+/// An app's settings, by their names.
+pub type Settings = BTreeMap<Text, SettingValue>;
+
 /// A dialect an app can accept.
 #[derive(Clone, Debug)]
 pub struct DoorSpec {
     /// Its name in `/v1`.
     pub name: &'static str,
-    /// What it leaves open by its own documentation while it is an app's one door.
-    pub default_open: Vec<OpenRule>,
+    /// What it leaves open by its own documentation while it is an app's one door, under these settings.
+    pub default_open: fn(&Settings) -> Vec<OpenRule>,
 }
 
 /// What a setting's value is.
@@ -40,6 +43,8 @@ pub struct SettingSpec {
     pub kind: SettingKind,
     /// Only operators may set it: it takes away a protection of the installation.
     pub operators_only: bool,
+    /// What holds when the app says nothing.
+    pub default: u64,
 }
 
 /// Both tables.
@@ -52,26 +57,31 @@ pub struct Catalog {
 }
 
 impl Catalog {
-    /// Doors by their names.
+    /// Doors by their names, as they stand under these settings.
     ///
     /// # Errors
     /// `unknown_door`, or `bad_value` when one is named twice.
-    pub fn doors(&self, names: &[String]) -> Result<Vec<Door>, ApiError> {
+    pub fn doors<N: AsRef<str>>(
+        &self,
+        names: &[N],
+        settings: &Settings,
+    ) -> Result<Vec<Door>, ApiError> {
         let mut doors: Vec<Door> = Vec::new();
         for name in names {
+            let name = name.as_ref();
             let spec = self.doors.iter().find(|spec| spec.name == name);
             let spec = spec.ok_or_else(|| {
                 let advice = advice(name, self.doors.iter().map(|spec| spec.name));
                 let message = format!("there is no door `{name}`{advice}");
                 ApiError::new(Code::UnknownDoor, message)
             })?;
-            if doors.iter().any(|door| *door.name == **name) {
+            if doors.iter().any(|door| *door.name == *name) {
                 let message = format!("door `{name}` is named twice");
                 return Err(ApiError::new(Code::BadValue, message));
             }
             doors.push(Door {
                 name: spec.name.into(),
-                default_open: spec.default_open.clone(),
+                default_open: (spec.default_open)(settings),
             });
         }
         Ok(doors)
@@ -136,6 +146,23 @@ fn setting(spec: &SettingSpec, value: &Value) -> Result<Option<SettingValue>, Ap
     }
 }
 
+impl Catalog {
+    /// Every setting an app with these settings goes by, said or not.
+    #[must_use]
+    pub fn effective(&self, said: &Settings) -> serde_json::Map<String, Value> {
+        let value = |spec: &SettingSpec| {
+            let value = match (said.get(spec.name), spec.kind) {
+                (Some(value), _) => setting_json(value),
+                (None, SettingKind::Switch) => (spec.default != 0).into(),
+                (None, SettingKind::Number) => spec.default.into(),
+                (None, SettingKind::Text | SettingKind::Document(_)) => Value::Null,
+            };
+            (spec.name.to_owned(), value)
+        };
+        self.settings.iter().map(value).collect()
+    }
+}
+
 /// A setting's value as JSON.
 #[must_use]
 pub fn setting_json(value: &SettingValue) -> Value {
@@ -159,12 +186,13 @@ mod tests {
     fn catalog() -> Catalog {
         let door = |name| DoorSpec {
             name,
-            default_open: Vec::new(),
+            default_open: |_: &Settings| Vec::new(),
         };
         let setting = |name, kind| SettingSpec {
             name,
             kind,
             operators_only: false,
+            default: 0,
         };
         Catalog {
             doors: vec![door("pusher"), door("ably")],
@@ -179,7 +207,7 @@ mod tests {
     fn doors_are_known_and_named_once() {
         let doors = |names: &[&str]| {
             let names: Vec<String> = names.iter().map(ToString::to_string).collect();
-            catalog().doors(&names)
+            catalog().doors(&names, &Settings::new())
         };
         assert_eq!(doors(&["pusher", "ably"]).unwrap().len(), 2);
         assert!(doors(&["pushr"]).unwrap_err().message.contains("`pusher`"));

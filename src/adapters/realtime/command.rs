@@ -56,6 +56,7 @@ pub(super) enum Command<'a> {
     },
     Ack {
         channel: &'a str,
+        id: &'a str,
         sequence: u64,
         all: bool,
     },
@@ -143,11 +144,11 @@ pub(super) fn parse(command: &[u8]) -> Result<Command<'_>, Malformed> {
         }
         "ack" => {
             fields.text()?;
-            let channel = fields.text()?;
-            fields.text()?;
+            let (channel, id) = (fields.text()?, fields.text()?);
             let sequence = fields.number()?;
             Ok(Command::Ack {
                 channel,
+                id,
                 sequence,
                 all: fields.last()?.starts_with(b"1"),
             })

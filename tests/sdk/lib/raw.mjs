@@ -27,9 +27,10 @@ export function frame(opcode, payload = '', { fin = true, mask = true, length, r
 
 /** A raw connection: `events` holds parsed text frames, `closed` the close frame or the end of the socket. */
 export class RawSocket {
-  static async open(url, path, { headers = '' } = {}) {
+  static async open(url, path, { headers = '', parse = JSON.parse } = {}) {
     const { hostname, port, protocol } = new URL(url);
     const raw = new RawSocket();
+    raw.parse = parse;
     const secure = protocol === 'https:';
     const to = { host: hostname, port: Number(port), rejectUnauthorized: false };
     raw.socket = secure ? connectTls(to) : connect(to);
@@ -61,7 +62,7 @@ export class RawSocket {
       this.bytes = this.bytes.subarray(end + 4);
     }
     for (let one = this.cut(); one; one = this.cut()) {
-      if (one.opcode === 1) this.events.push(JSON.parse(one.body.toString('utf8')));
+      if (one.opcode === 1) this.events.push(this.parse(one.body.toString('utf8')));
       if (one.opcode === 8) {
         const code = one.body.length >= 2 ? one.body.readUInt16BE(0) : 1005;
         this.ends.push({ code, text: one.body.subarray(2).toString('utf8') });
