@@ -28,6 +28,9 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
+/// How often a leaving node looks for clients that slipped in.
+const TURN_AWAY: Duration = Duration::from_millis(200);
+
 /// Why the server did not start or did not stop in order.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
@@ -121,6 +124,7 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
             tokio::select! {
                 () = stop.asked() => None,
                 failure = cluster.failed() => Some(failure),
+                () = turn_away(&plane) => None,
             }
         }
     };
@@ -131,7 +135,10 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
             cluster.retire().await;
         }
         leave(&rooms, &clients, &plane).await;
-        clients.stop(true).await;
+        tokio::select! {
+            () = clients.stop(true) => {}
+            () = turn_away(&plane) => {}
+        }
         cluster.shutdown().await;
         operators.stop(false).await;
     };
@@ -147,6 +154,14 @@ async fn leave(rooms: &Rooms, clients: &ServerHandle, plane: &Plane) {
     rooms.life.drain();
     clients.pause().await;
     plane.drain().await;
+}
+
+/// Tells those who slipped in while the door was closing, for as long as it is polled.
+async fn turn_away(plane: &Plane) {
+    loop {
+        actix_web::rt::time::sleep(TURN_AWAY).await;
+        plane.drain().await;
+    }
 }
 
 /// What both servers hand to their handlers.
