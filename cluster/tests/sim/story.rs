@@ -123,8 +123,7 @@ async fn propose(
             Some(Err(
                 ProposeError::NoQuorum(_) | ProposeError::Busy | ProposeError::TooLarge { .. },
             )) => {}
-            Some(Err(ProposeError::OutcomeUnknown | ProposeError::Stopping)) => maybe = true,
-            None => maybe |= world.node(node).is_some() || true,
+            Some(Err(ProposeError::OutcomeUnknown | ProposeError::Stopping)) | None => maybe = true,
         }
         tokio::time::sleep(millis(10, 200)).await;
         node = 1 + below(world.size);
