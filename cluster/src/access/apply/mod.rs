@@ -95,7 +95,7 @@ fn since(command: &Command) -> u16 {
         | Command::Block { .. }
         | Command::Unblock { .. }
         | Command::UseNonce { .. }
-        | Command::SetChannelFlag { .. } => 0,
+        | Command::SetChannelFlag(_) => 0,
     }
 }
 
@@ -166,13 +166,7 @@ fn run(state: &mut State, command: &Command, effects: &mut Vec<Effect>) -> Resul
             nonce,
             expires_ms,
         } => tokens::use_nonce(state, (*app, key, nonce), *expires_ms),
-        Command::SetChannelFlag {
-            app,
-            issuer,
-            channel,
-            flag,
-            on,
-        } => flags::set(state, (*app, issuer), (channel, flag), *on),
+        Command::SetChannelFlag(flag) => flags::set(state, flag),
     }
 }
 
