@@ -121,7 +121,10 @@ async fn propose(
             Some(Ok(committed)) => return Ok((node, Ok(committed))),
             Some(Err(ProposeError::Rejected(why))) => return Ok((node, Err(why))),
             Some(Err(
-                ProposeError::NoQuorum(_) | ProposeError::Busy | ProposeError::TooLarge { .. },
+                ProposeError::NoQuorum(_)
+                | ProposeError::Busy
+                | ProposeError::DiskFull
+                | ProposeError::TooLarge { .. },
             )) => {}
             Some(Err(ProposeError::OutcomeUnknown | ProposeError::Stopping)) | None => maybe = true,
         }
