@@ -152,6 +152,8 @@ fn public_server(
         .keep_alive(config.keep_alive)
         .client_request_timeout(config.request_timeout)
         .client_disconnect_timeout(Duration::from_secs(2))
+        // A long poll whose client has hung up must end, not wait for its deadline.
+        .h1_allow_half_closed(false)
         .tcp_nodelay(true)
         .max_connections(config.max_connections)
         .shutdown_timeout(config.drain.as_secs().saturating_sub(5).max(1))

@@ -20,3 +20,4 @@ pub mod limits;
 pub mod message;
 pub mod nearest;
 pub mod nodes;
+pub mod polling;

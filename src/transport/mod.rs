@@ -2,6 +2,7 @@
 //!
 //! **Must never know:** what the bytes mean.
 
+pub mod longpoll;
 mod socket;
 mod worker;
 pub mod ws;

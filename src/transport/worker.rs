@@ -7,6 +7,7 @@ use crate::core::connection::actor::Desk;
 use crate::core::delivery::local::Local;
 use crate::core::delivery::relay::Relay;
 use crate::core::ids::NodeId;
+use crate::core::polling::Polls;
 use actix::Actor as _;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub struct Worker {
     desk: Desk,
+    polls: Polls,
 }
 
 impl Worker {
@@ -26,13 +28,14 @@ impl Worker {
         let authority = Arc::clone(&broker.authority);
         let relay = Relay::new(local.clone(), authority, node).start();
         let worker = broker.relays.add(relay.clone());
+        let polls = Polls::start(broker, &local, &relay, worker);
         let desk = Desk {
             broker: broker.clone(),
             local,
             relay,
             worker,
         };
-        Self { desk }
+        Self { desk, polls }
     }
 
     /// Its number among this node's workers.
@@ -45,6 +48,10 @@ impl Worker {
     #[must_use]
     pub fn counts(&self) -> (usize, usize) {
         self.desk.local.counts()
+    }
+
+    pub(super) fn polls(&self) -> &Polls {
+        &self.polls
     }
 
     pub(super) fn desk(&self) -> &Desk {

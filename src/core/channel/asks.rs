@@ -93,6 +93,22 @@ impl State {
             } => self
                 .enter(node, connection, (client, data), again, now, out)
                 .map(|()| Answer::Done),
+            Ask::Hold {
+                connection,
+                client,
+                data,
+            } => self
+                .enter(node, connection, (client, data), true, now, out)
+                .map(|()| Answer::Done),
+            Ask::Erase { after, until } => {
+                let Role::Home(home) = &mut self.role else {
+                    return;
+                };
+                if home.stream.history.erase(after, until) > 0 {
+                    home.copy_now(out);
+                }
+                Ok(Answer::Done)
+            }
             Ask::Absent { connection, client } => {
                 let Role::Home(home) = &mut self.role else {
                     return;
@@ -222,9 +238,12 @@ impl State {
             Ask::Members => Answer::Members(all(&home.stream)),
             Ask::History(page) => Answer::History(home.stream.history.page(*page)),
             Ask::Last => Answer::Last(home.stream.history.last(now)),
-            Ask::Publish(_) | Ask::Join { .. } | Ask::Present { .. } | Ask::Absent { .. } => {
-                Answer::Done
-            }
+            Ask::Publish(_)
+            | Ask::Join { .. }
+            | Ask::Present { .. }
+            | Ask::Hold { .. }
+            | Ask::Erase { .. }
+            | Ask::Absent { .. } => Answer::Done,
         }
     }
 

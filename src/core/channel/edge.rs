@@ -105,11 +105,21 @@ impl State {
                 connection,
                 client,
                 data,
+            }
+            | Ask::Hold {
+                connection,
+                client,
+                data,
             } => self.note_member(*connection, client, data),
             Ask::Absent { connection, client } => {
                 self.mine.remove(&(*connection, client.clone()));
             }
-            Ask::Publish(_) | Ask::Occupancy | Ask::Members | Ask::History(_) | Ask::Last => {}
+            Ask::Publish(_)
+            | Ask::Occupancy
+            | Ask::Members
+            | Ask::History(_)
+            | Ask::Last
+            | Ask::Erase { .. } => {}
         }
         Ok(())
     }
@@ -442,6 +452,8 @@ impl State {
             Ask::Publish(_)
             | Ask::Join { .. }
             | Ask::Present { .. }
+            | Ask::Hold { .. }
+            | Ask::Erase { .. }
             | Ask::Absent { .. }
             | Ask::Occupancy
             | Ask::Members
@@ -478,8 +490,12 @@ fn entry_of(ask: &Ask) -> Option<EntryKey> {
         }
         | Ask::Present {
             connection, client, ..
+        }
+        | Ask::Hold {
+            connection, client, ..
         } => Some((*connection, Arc::clone(client))),
         Ask::Join { member: None, .. }
+        | Ask::Erase { .. }
         | Ask::Absent { .. }
         | Ask::Publish(_)
         | Ask::Occupancy
@@ -494,7 +510,13 @@ fn asker(ask: &Ask) -> Option<ConnectionId> {
     match ask {
         Ask::Join { connection, .. }
         | Ask::Present { connection, .. }
+        | Ask::Hold { connection, .. }
         | Ask::Absent { connection, .. } => Some(*connection),
-        Ask::Publish(_) | Ask::Occupancy | Ask::Members | Ask::History(_) | Ask::Last => None,
+        Ask::Publish(_)
+        | Ask::Occupancy
+        | Ask::Members
+        | Ask::History(_)
+        | Ask::Last
+        | Ask::Erase { .. } => None,
     }
 }

@@ -11,7 +11,7 @@ use super::presence::Announced;
 use super::stream::{Image, Logged, Seen};
 use crate::core::connection::{HistoryPage, Start};
 use crate::core::error::Refusal;
-use crate::core::ids::{ConnectionId, Position, Text};
+use crate::core::ids::{ConnectionId, Position, Text, Timetoken};
 use crate::core::limits::PRESENCE_CLIENTS;
 use crate::core::message::{Draft, Member, Occupancy, Publication, Receipt};
 use bytes::Bytes;
@@ -60,13 +60,32 @@ pub enum Ask {
     History(HistoryPage),
     /// The retained last value.
     Last,
+    /// Be in the presence set with this data, whoever asked before: says nothing when it is so already.
+    Hold {
+        /// On which connection.
+        connection: ConnectionId,
+        /// Who.
+        client: Text,
+        /// What it says of itself.
+        data: Bytes,
+    },
+    /// Forget what was stamped in `after < timetoken <= until`.
+    Erase {
+        /// Exclusive.
+        after: Timetoken,
+        /// Inclusive.
+        until: Timetoken,
+    },
 }
 
 impl Ask {
     /// Whether it makes its node count: as a subscriber's, or a member's.
     #[must_use]
     pub fn enters(&self) -> bool {
-        matches!(self, Self::Join { .. } | Self::Present { .. })
+        matches!(
+            self,
+            Self::Join { .. } | Self::Present { .. } | Self::Hold { .. }
+        )
     }
 }
 
