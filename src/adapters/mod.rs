@@ -3,4 +3,5 @@
 //! **Must never know:** each other, the cluster crate, peers, channel internals.
 
 pub mod native;
+pub mod pubnub;
 pub mod pusher;

@@ -5,7 +5,7 @@
 //!
 //! **Must never know:** any rule.
 
-use crate::adapters::pusher;
+use crate::adapters::{pubnub, pusher};
 use crate::core::authority::Authority;
 use crate::core::broker::Broker;
 use crate::core::channel::actor::Channels;
@@ -36,6 +36,7 @@ pub(super) struct Workers {
     broker: Broker,
     node: NodeId,
     pusher: pusher::Encoding,
+    pubnub: web::Data<pubnub::PubNub>,
 }
 
 impl Plane {
@@ -66,6 +67,7 @@ impl Plane {
             broker: broker.clone(),
             node,
             pusher,
+            pubnub: pubnub::PubNub::start(&broker),
         };
         Self {
             broker,
@@ -102,7 +104,9 @@ impl Workers {
         service
             .app_data(web::Data::new(worker))
             .app_data(web::Data::new(self.pusher))
-            .configure(pusher::routes);
+            .app_data(self.pubnub.clone())
+            .configure(pusher::routes)
+            .configure(pubnub::routes);
     }
 }
 

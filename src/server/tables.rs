@@ -3,14 +3,14 @@
 //!
 //! **Must never know:** what a setting does.
 
-use crate::adapters::native::catalog::{Catalog, DoorSpec, SettingKind, SettingSpec};
-use crate::adapters::pusher;
+use crate::adapters::native::catalog::{Catalog, DoorSpec, SettingKind, SettingSpec, Settings};
+use crate::adapters::{pubnub, pusher};
 use crate::core::limits;
 
 /// All dialects and settings of this build.
 #[must_use]
 pub(super) fn catalog() -> Catalog {
-    let door = |name, default_open| DoorSpec { name, default_open };
+    let door = |name, default_open: fn(&Settings) -> _| DoorSpec { name, default_open };
     let number = |name| SettingSpec {
         name,
         kind: SettingKind::Number,
@@ -27,14 +27,19 @@ pub(super) fn catalog() -> Catalog {
         limits::HISTORY_MS,
         limits::PRESENCE_CLIENTS,
     ];
-    let numbers = own.into_iter().chain(pusher::limits::NUMBERS);
-    let switches = pusher::limits::SWITCHES.into_iter();
+    let numbers = own
+        .into_iter()
+        .chain(pusher::limits::NUMBERS)
+        .chain(pubnub::limits::NUMBERS);
+    let switches = pusher::limits::SWITCHES
+        .into_iter()
+        .chain(pubnub::limits::SWITCHES);
     Catalog {
         doors: vec![
-            door(pusher::DIALECT, pusher::default_open()),
-            door("ably", Vec::new()),
-            door("pubnub", Vec::new()),
-            door("realtime", Vec::new()),
+            door(pusher::DIALECT, |_| pusher::default_open()),
+            door("ably", |_| Vec::new()),
+            door(pubnub::DIALECT, pubnub::default_open),
+            door("realtime", |_| Vec::new()),
         ],
         settings: numbers
             .map(|setting| number(setting.name))

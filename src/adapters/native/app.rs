@@ -12,12 +12,13 @@ use super::resource;
 use super::text::{OpenText, label, open, open_text};
 use super::write::{Write, answer};
 use crate::core::authority::{
-    App, AppChange, AppId, AppSpec, Command, KeySpec, Operations, SettingValue, Text,
+    App, AppChange, AppId, AppSpec, Command, Door, KeySpec, Operations, SettingValue, Text,
 };
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Longest wait for this node to have applied what was just committed.
@@ -63,6 +64,10 @@ impl AppIn {
         let id = id.unwrap_or_else(|| mint.app_id());
         let name = label("name", self.name.as_deref().unwrap_or(""))?;
         let settings = catalog.settings(&self.settings)?;
+        let settings = settings
+            .into_iter()
+            .filter_map(|(name, value)| value.map(|value| (name, value)))
+            .collect();
         let default = [KeyIn::default()];
         let keys = if self.keys.is_empty() {
             &default[..]
@@ -73,12 +78,9 @@ impl AppIn {
         Ok(AppSpec {
             id,
             name,
-            doors: catalog.doors(&self.doors)?,
+            doors: catalog.doors(&self.doors, &settings)?,
             open: open(&self.open)?,
-            settings: settings
-                .into_iter()
-                .filter_map(|(n, v)| v.map(|v| (n, v)))
-                .collect(),
+            settings,
             keys: keys.collect::<Result<_, _>>()?,
             aliases: mint.aliases(),
         })
@@ -177,8 +179,9 @@ impl AppPatch {
     ///
     /// # Errors
     /// When a name, pattern, door or setting is unusable.
-    pub fn change(&self, catalog: &Catalog) -> Result<AppChange, ApiError> {
-        let doors = self.doors.as_ref().map(|doors| catalog.doors(doors));
+    pub fn change(&self, catalog: &Catalog, app: &App) -> Result<AppChange, ApiError> {
+        let settings = catalog.settings(&self.settings)?;
+        let doors = self.doors(catalog, app, &settings);
         Ok(AppChange {
             name: self
                 .name
@@ -188,8 +191,30 @@ impl AppPatch {
             enabled: self.enabled,
             doors: doors.transpose()?,
             open: self.open.as_ref().map(|rules| open(rules)).transpose()?,
-            settings: catalog.settings(&self.settings)?,
+            settings,
         })
+    }
+
+    /// The doors as a whole, when they or a setting they may hang on are changed.
+    fn doors(
+        &self,
+        catalog: &Catalog,
+        app: &App,
+        changes: &BTreeMap<Text, Option<SettingValue>>,
+    ) -> Option<Result<Vec<Door>, ApiError>> {
+        if self.doors.is_none() && changes.is_empty() {
+            return None;
+        }
+        let mut settings = app.settings.clone();
+        for (name, value) in changes {
+            match value {
+                Some(value) => settings.insert(name.clone(), value.clone()),
+                None => settings.remove(name),
+            };
+        }
+        let present: Vec<String> = app.doors.iter().map(|door| door.name.to_string()).collect();
+        let names = self.doors.as_ref().unwrap_or(&present);
+        Some(catalog.doors(names, &settings))
     }
 
     /// Whether rights may be lost by it.
@@ -207,9 +232,10 @@ async fn update(
     path: web::Path<String>,
     body: Body<AppPatch>,
 ) -> Result<HttpResponse, ApiError> {
-    let app = call.app(&path)?.id;
+    let before = call.app(&path)?;
+    let app = before.id;
     call.caller.whole(app, Operations::ADMIN)?;
-    let change = body.value.change(&call.native.catalog)?;
+    let change = body.value.change(&call.native.catalog, &before)?;
     let write = Write::of(&call, &body.raw)?;
     let command = Command::UpdateApp { app, change };
     if body.value.narrows() {

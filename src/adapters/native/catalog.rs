@@ -14,9 +14,12 @@ use std::collections::BTreeMap;
 pub struct DoorSpec {
     /// Its name in `/v1`.
     pub name: &'static str,
-    /// What it leaves open by its own documentation while it is an app's one door.
-    pub default_open: Vec<OpenRule>,
+    /// What it leaves open by its own documentation while it is an app's one door, given the app's settings.
+    pub default_open: fn(&Settings) -> Vec<OpenRule>,
 }
+
+/// An app's settings.
+pub type Settings = BTreeMap<Text, SettingValue>;
 
 /// What a setting's value is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,22 +55,26 @@ impl Catalog {
     ///
     /// # Errors
     /// `unknown_door`, or `bad_value` when one is named twice.
-    pub fn doors(&self, names: &[String]) -> Result<Vec<Door>, ApiError> {
+    pub fn doors<S: AsRef<str>>(
+        &self,
+        names: &[S],
+        settings: &Settings,
+    ) -> Result<Vec<Door>, ApiError> {
         let mut doors: Vec<Door> = Vec::new();
-        for name in names {
+        for name in names.iter().map(AsRef::as_ref) {
             let spec = self.doors.iter().find(|spec| spec.name == name);
             let spec = spec.ok_or_else(|| {
                 let advice = advice(name, self.doors.iter().map(|spec| spec.name));
                 let message = format!("there is no door `{name}`{advice}");
                 ApiError::new(Code::UnknownDoor, message)
             })?;
-            if doors.iter().any(|door| *door.name == **name) {
+            if doors.iter().any(|door| *door.name == *name) {
                 let message = format!("door `{name}` is named twice");
                 return Err(ApiError::new(Code::BadValue, message));
             }
             doors.push(Door {
                 name: spec.name.into(),
-                default_open: spec.default_open.clone(),
+                default_open: (spec.default_open)(settings),
             });
         }
         Ok(doors)
@@ -137,7 +144,7 @@ mod tests {
     fn catalog() -> Catalog {
         let door = |name| DoorSpec {
             name,
-            default_open: Vec::new(),
+            default_open: |_| Vec::new(),
         };
         let setting = |name, kind| SettingSpec { name, kind };
         Catalog {
@@ -152,8 +159,7 @@ mod tests {
     #[test]
     fn doors_are_known_and_named_once() {
         let doors = |names: &[&str]| {
-            let names: Vec<String> = names.iter().map(ToString::to_string).collect();
-            catalog().doors(&names)
+            catalog().doors(names, &Settings::new())
         };
         assert_eq!(doors(&["pusher", "ably"]).unwrap().len(), 2);
         assert!(doors(&["pushr"]).unwrap_err().message.contains("`pusher`"));

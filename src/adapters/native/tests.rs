@@ -96,7 +96,7 @@ async fn ask(gate: Gate, request: TestRequest) -> (u16, Option<String>, Value) {
         catalog: Arc::new(Catalog {
             doors: vec![DoorSpec {
                 name: "pusher",
-                default_open: Vec::new(),
+                default_open: |_| Vec::new(),
             }],
             settings: vec![SettingSpec {
                 name: "client_events",
