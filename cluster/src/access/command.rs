@@ -141,6 +141,21 @@ pub enum Command {
         /// When it may be forgotten, cluster time.
         expires_ms: Millis,
     },
+    /// Changes a channel group. The right to do so is judged before it is proposed.
+    SetGroup {
+        /// The app.
+        app: AppId,
+        /// Who answers for it.
+        issuer: Issuer,
+        /// Which.
+        group: Text,
+        /// Channels that come in.
+        add: Vec<Text>,
+        /// Channels that go.
+        remove: Vec<Text>,
+        /// All others go as well.
+        clear: bool,
+    },
 }
 
 /// What happens to members.

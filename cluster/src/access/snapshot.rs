@@ -48,10 +48,12 @@ enum Section {
     Departed = 12,
     Requests = 13,
     End = 14,
+    /// Stands before the end.
+    Groups = 15,
 }
 
 impl Section {
-    const ALL: [Self; 14] = [
+    const ALL: [Self; 15] = [
         Self::Head,
         Self::Apps,
         Self::Aliases,
@@ -65,14 +67,23 @@ impl Section {
         Self::Members,
         Self::Departed,
         Self::Requests,
+        Self::Groups,
         Self::End,
     ];
+
+    /// Where it stands among the sections; what is appended keeps its number and still precedes the end.
+    const fn place(self) -> u8 {
+        match self {
+            Self::End => u8::MAX,
+            other => other as u8,
+        }
+    }
 
     /// Records of one chunk: few where one record may be large, so that a chunk stays under its bound.
     const fn chunk(self) -> usize {
         match self {
             Self::Head | Self::End => 1,
-            Self::Apps | Self::Keys | Self::Tokens => 16,
+            Self::Apps | Self::Keys | Self::Tokens | Self::Groups => 16,
             Self::Grants => 4096,
             Self::Aliases
             | Self::Heirs
@@ -138,7 +149,8 @@ pub(super) fn frames(state: &State, out: &mut dyn FnMut(&[u8])) -> u64 {
     records += chunks(Section::Nonces, state.nonces.iter(), out);
     records += chunks(Section::Members, state.members.iter(), out);
     records += chunks(Section::Departed, state.departed.iter(), out);
-    records + chunks(Section::Requests, state.requests.iter(), out)
+    records += chunks(Section::Requests, state.requests.iter(), out);
+    records + chunks(Section::Groups, state.groups.iter(), out)
 }
 
 fn chunks<T: Serialize>(
@@ -195,7 +207,8 @@ pub fn restore(bytes: &[u8]) -> Result<State, SnapshotError> {
     let mut records = 0;
     let mut last = None;
     while let Some((section, whole, record)) = next_frame(&mut rest)? {
-        if last.is_some_and(|last| section < last) || (last.is_none()) != (section == Section::Head)
+        if last.is_some_and(|last: Section| section.place() < last.place())
+            || (last.is_none()) != (section == Section::Head)
         {
             return Err(damaged("sections out of order"));
         }
@@ -257,6 +270,7 @@ fn read(state: &mut State, section: Section, record: &[u8]) -> Result<u64, Snaps
         Section::Members => insert(&mut state.members, record),
         Section::Departed => insert(&mut state.departed, record),
         Section::Requests => read_requests(&mut state.requests, record),
+        Section::Groups => insert(&mut state.groups, record),
         Section::End => Ok(0),
     }
 }
@@ -324,6 +338,7 @@ fn finish(mut state: State) -> Result<State, SnapshotError> {
         && state.tokens.keys().all(|(app, _)| known(app))
         && state.blocks.keys().all(|(app, _)| known(app))
         && state.nonces.keys().all(|(app, ..)| known(app))
+        && state.groups.keys().all(|(app, _)| known(app))
         && state.grants.keys().all(|key| known(&key.app));
     if !whole {
         return Err(damaged("a record names an app or key that is not there"));

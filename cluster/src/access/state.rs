@@ -42,6 +42,8 @@ pub struct State {
     pub blocks: OrdMap<(AppId, Subject), Block>,
     /// Used nonces and when they may be forgotten.
     pub nonces: OrdMap<(AppId, Text, Text), Millis>,
+    /// Channel groups and their channels; none is empty.
+    pub groups: OrdMap<(AppId, Text), OrdSet<Text>>,
     /// The member list.
     pub members: OrdMap<NodeId, Member>,
     /// Last epoch of members that have left, so that a return is not taken for the former self.
@@ -76,6 +78,14 @@ impl State {
             .range((app, Text::default())..)
             .take_while(move |(owner, _)| *owner == app)
             .filter_map(|(_, id)| self.keys.get(id))
+    }
+
+    /// The channel groups of an app, in order of their names.
+    pub fn groups_of(&self, app: AppId) -> impl Iterator<Item = (&Text, &OrdSet<Text>)> {
+        self.groups
+            .range((app, Text::default())..)
+            .take_while(move |((owner, _), _)| *owner == app)
+            .map(|((_, name), channels)| (name, channels))
     }
 
     /// The stored grants of one subject, in order of resource and pattern (exact names first).

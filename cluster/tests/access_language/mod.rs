@@ -239,6 +239,20 @@ pub fn command(line: &Line<'_>, now_ms: Millis) -> Option<Command> {
             nonce: line.word(3).into(),
             expires_ms: line.millis("expires").expect("expires="),
         },
+        "group" => {
+            let list = |name: &str| {
+                line.option(name)
+                    .map_or_else(Vec::new, |text| text.split(',').map(Into::into).collect())
+            };
+            Command::SetGroup {
+                app: app(line.word(1)),
+                issuer: line.issuer(),
+                group: line.word(2).into(),
+                add: list("add"),
+                remove: list("remove"),
+                clear: line.option("clear").is_some(),
+            }
+        }
         _ => return None,
     })
 }

@@ -158,9 +158,7 @@ mod tests {
 
     #[test]
     fn doors_are_known_and_named_once() {
-        let doors = |names: &[&str]| {
-            catalog().doors(names, &Settings::new())
-        };
+        let doors = |names: &[&str]| catalog().doors(names, &Settings::new());
         assert_eq!(doors(&["pusher", "ably"]).unwrap().len(), 2);
         assert!(doors(&["pushr"]).unwrap_err().message.contains("`pusher`"));
         assert!(doors(&["ably", "ably"]).is_err());

@@ -70,7 +70,10 @@ impl Attendance {
             state: Bytes::new(),
         });
         seat.until_ms = sign.until_ms;
-        let changed = sign.state.as_ref().is_some_and(|state| *state != seat.state);
+        let changed = sign
+            .state
+            .as_ref()
+            .is_some_and(|state| *state != seat.state);
         if let Some(state) = &sign.state {
             seat.state = state.clone();
         }
@@ -120,7 +123,9 @@ impl Attendance {
         for member in members.iter() {
             if member.client == *uuid && is_ours(member.connection) {
                 // A home that cannot be asked lets it time out.
-                let _ = broker.absent(channel, member.connection, uuid.clone()).await;
+                let _ = broker
+                    .absent(channel, member.connection, uuid.clone())
+                    .await;
             }
         }
     }

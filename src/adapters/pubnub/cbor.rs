@@ -33,10 +33,9 @@ impl Value {
         match json {
             Json::Null => Self::Null,
             Json::Bool(on) => Self::Bool(*on),
-            Json::Number(number) => number.as_i64().map_or_else(
-                || Self::Float(number.as_f64().unwrap_or(0.0)),
-                Self::Int,
-            ),
+            Json::Number(number) => number
+                .as_i64()
+                .map_or_else(|| Self::Float(number.as_f64().unwrap_or(0.0)), Self::Int),
             Json::String(text) => Self::Text(text.clone()),
             Json::Array(list) => Self::List(list.iter().map(Self::of_json).collect()),
             Json::Object(map) => {
@@ -56,7 +55,10 @@ impl Value {
             Self::Int(_) | Self::List(_) | Self::Map(_) => false,
             Self::Bool(_) | Self::Null | Self::Float(_) => false,
         };
-        pairs.iter().find(|(key, _)| its(key)).map(|(_, value)| value)
+        pairs
+            .iter()
+            .find(|(key, _)| its(key))
+            .map(|(_, value)| value)
     }
 
     /// A number, if it is one and not negative.
@@ -240,7 +242,10 @@ mod tests {
         for cut in 0..bytes.len() {
             assert_eq!(Value::read(bytes.get(..cut).unwrap()), None);
         }
-        assert_eq!(Value::read(&[0x9b, 255, 255, 255, 255, 255, 255, 255, 255]), None);
+        assert_eq!(
+            Value::read(&[0x9b, 255, 255, 255, 255, 255, 255, 255, 255]),
+            None
+        );
         assert_eq!(Value::read(&[0x81; 100]), None);
         assert_eq!(Value::read(&[0x9f, 0xff]), None);
     }

@@ -71,7 +71,9 @@ pub(super) fn payload(draft: &Draft) -> Cow<'_, str> {
 /// The publisher's own data for filters, as a JSON text.
 pub(super) fn meta(draft: &Draft) -> Option<&str> {
     let meta = draft.meta.as_ref()?;
-    std::str::from_utf8(meta).ok().filter(|meta| !meta.is_empty())
+    std::str::from_utf8(meta)
+        .ok()
+        .filter(|meta| !meta.is_empty())
 }
 
 /// The event name of a message, where PubNub can show it as a custom message type.
@@ -195,7 +197,10 @@ fn presence(change: &PresenceChange) -> Option<Value> {
 /// A member's data, where it is an object with something in it.
 pub(super) fn state(data: &[u8]) -> Option<Value> {
     let state: Value = serde_json::from_slice(data).ok()?;
-    state.as_object().is_some_and(|map| !map.is_empty()).then_some(state)
+    state
+        .as_object()
+        .is_some_and(|map| !map.is_empty())
+        .then_some(state)
 }
 
 #[cfg(test)]
@@ -270,7 +275,10 @@ pub(super) mod tests {
             ..Extra::default()
         };
         signal.tag = extra.tag();
-        assert_eq!(shown(&publication(signal, 1), None).unwrap().get("e"), Some(&json!(1)));
+        assert_eq!(
+            shown(&publication(signal, 1), None).unwrap().get("e"),
+            Some(&json!(1))
+        );
         let plain = draft("1", ContentKind::Json);
         assert_eq!(shown(&publication(plain, 1), None).unwrap().get("e"), None);
     }
@@ -310,8 +318,12 @@ pub(super) mod tests {
             shown(&Broadcast::Presence(change.into()), None)
         };
         let join = change(PresenceAction::Enter, true, "").unwrap();
-        let data = json!({"action": "join", "timestamp": 1_795_352_550, "uuid": "alice", "occupancy": 2});
-        assert_eq!((join.get("c"), join.get("d")), (Some(&json!("c1-pnpres")), Some(&data)));
+        let data =
+            json!({"action": "join", "timestamp": 1_795_352_550, "uuid": "alice", "occupancy": 2});
+        assert_eq!(
+            (join.get("c"), join.get("d")),
+            (Some(&json!("c1-pnpres")), Some(&data))
+        );
         assert_eq!((join.get("i"), join.get("e")), (None, None));
         let update = change(PresenceAction::Update, false, r#"{"mood":"ok"}"#).unwrap();
         assert_eq!(update.pointer("/d/data/mood"), Some(&json!("ok")));
@@ -326,7 +338,15 @@ pub(super) mod tests {
         for good in ["abc", "a-b_c", "0bc"] {
             assert!(is_custom_type(good));
         }
-        for bad in ["ab", "-abc", "_abc", "pn-abc", "pn_abc", "a b c", &"x".repeat(51)] {
+        for bad in [
+            "ab",
+            "-abc",
+            "_abc",
+            "pn-abc",
+            "pn_abc",
+            "a b c",
+            &"x".repeat(51),
+        ] {
             assert!(!is_custom_type(bad), "{bad}");
         }
     }

@@ -115,7 +115,10 @@ fn tokens(mut text: &str) -> Option<Vec<Token>> {
             '0'..='9' => {
                 let end = text.find(|one: char| !one.is_ascii_digit() && one != '.');
                 let number = text.get(..end.unwrap_or(text.len()))?;
-                (Token::Value(number.parse::<f64>().ok()?.into()), number.len())
+                (
+                    Token::Value(number.parse::<f64>().ok()?.into()),
+                    number.len(),
+                )
             }
             one if one.is_alphabetic() || one == '_' => {
                 let end = text.find(|one: char| !one.is_alphanumeric() && one != '_');
@@ -436,7 +439,9 @@ mod tests {
 
     #[test]
     fn what_is_no_expression_is_refused_and_none_is_too_deep() {
-        for bad in ["", "a ==", "'open", "a b", "(a", "a..b", "a[1]", "#", "== 1"] {
+        for bad in [
+            "", "a ==", "'open", "a b", "(a", "a..b", "a[1]", "#", "== 1",
+        ] {
             assert_eq!(Filter::parse(bad), None, "{bad}");
         }
         assert_eq!(Filter::parse(&"(".repeat(2_000)), None);

@@ -67,7 +67,9 @@ impl<'q> Names<'q> {
     fn patterns(&self) -> Vec<(Resource, Pattern)> {
         let named = self.lists().flat_map(|(resource, list)| {
             let patterns = list.iter().map(|name| rights::pattern(name));
-            patterns.map(move |pattern| (resource, pattern)).collect::<Vec<_>>()
+            patterns
+                .map(move |pattern| (resource, pattern))
+                .collect::<Vec<_>>()
         });
         let named: Vec<_> = named.collect();
         match named.is_empty() {
@@ -81,7 +83,11 @@ impl<'q> Names<'q> {
     fn subjects(&self) -> Vec<Subject> {
         match self.auths.is_empty() {
             true => vec![Subject::Everyone],
-            false => self.auths.iter().map(|auth| Subject::Token((*auth).into())).collect(),
+            false => self
+                .auths
+                .iter()
+                .map(|auth| Subject::Token((*auth).into()))
+                .collect(),
         }
     }
 }
@@ -243,9 +249,18 @@ fn granted(names: &Names<'_>, flags: &[(&str, bool)], ttl: u64) -> Value {
             payload.insert("channel-groups".into(), each(groups));
             if !channels.is_empty() {
                 payload.insert("channels".into(), each(channels));
-                payload.extend(flags.clone().into_iter().filter(|(one, _)| "rwm".contains(one)));
+                payload.extend(
+                    flags
+                        .clone()
+                        .into_iter()
+                        .filter(|(one, _)| "rwm".contains(one)),
+                );
             }
-            if with { "channel-group+auth" } else { "channel-group" }
+            if with {
+                "channel-group+auth"
+            } else {
+                "channel-group"
+            }
         }
     };
     payload.insert("level".into(), level.into());
@@ -420,7 +435,10 @@ mod tests {
         let f = || json!({"r": 1, "w": 0});
         let cases = [
             ("", json!({"level": "subkey", "ttl": 5, "r": 1, "w": 0})),
-            ("channel=c", json!({"level": "channel", "ttl": 5, "channels": {"c": f()}})),
+            (
+                "channel=c",
+                json!({"level": "channel", "ttl": 5, "channels": {"c": f()}}),
+            ),
             (
                 "channel=c&auth=k,l",
                 json!({"level": "user", "ttl": 5, "channel": "c", "auths": {"k": f(), "l": f()}}),
@@ -430,7 +448,10 @@ mod tests {
                 json!({"level": "user", "ttl": 5, "channels":
                     {"c": {"auths": {"k": f()}}, "d": {"auths": {"k": f()}}}}),
             ),
-            ("channel-group=g", json!({"level": "channel-group", "ttl": 5, "channel-groups": {"g": f()}})),
+            (
+                "channel-group=g",
+                json!({"level": "channel-group", "ttl": 5, "channel-groups": {"g": f()}}),
+            ),
             (
                 "channel-group=g&auth=k",
                 json!({"level": "channel-group+auth", "ttl": 5, "channel-groups": "g", "auths": {"k": f()}}),
@@ -506,7 +527,10 @@ mod tests {
         assert_eq!(all["channels"]["c"]["auths"]["k"].get("ttl"), None);
         assert_eq!(all["channels"]["a.*"]["auths"]["k"]["r"], 1);
         let one = audit("channel=c&auth=k");
-        assert_eq!((&one["level"], &one["auths"]["k"]["r"]), (&json!("user"), &json!(0)));
+        assert_eq!(
+            (&one["level"], &one["auths"]["k"]["r"]),
+            (&json!("user"), &json!(0))
+        );
     }
 
     #[test]
@@ -527,7 +551,8 @@ mod tests {
             entries: vec![entry(rights::READ, Some(60_000))],
         });
         let state = fixture::state(&commands);
-        let takes = |operations, ttl_ms| takes_away(&state, APP, &subject, &[entry(operations, ttl_ms)]);
+        let takes =
+            |operations, ttl_ms| takes_away(&state, APP, &subject, &[entry(operations, ttl_ms)]);
         assert!(takes(Operations::NONE, None));
         assert!(takes(rights::READ, Some(30_000)));
         assert!(!takes(rights::READ | Operations::PUBLISH, Some(90_000)));

@@ -60,7 +60,10 @@ impl Call<'_> {
         reverse: bool,
     ) -> Result<Vec<Arc<Publication>>, Fault> {
         let bound = |name| match self.ctx.query.given(name) {
-            Some(text) => text.parse::<u64>().map(Some).map_err(|_| Fault::arguments()),
+            Some(text) => text
+                .parse::<u64>()
+                .map(Some)
+                .map_err(|_| Fault::arguments()),
             None => Ok(None),
         };
         let (start, end) = (bound("start")?, bound("end")?);
@@ -211,8 +214,12 @@ impl Call<'_> {
             .await?;
         let after = self.ctx.query.number("start").unwrap_or(0);
         let until = self.ctx.query.number("end").unwrap_or(u64::MAX);
-        self.broker.erase(&self.key(&channel), (after, until), pass).await?;
-        Ok(ok(&json!({ "status": 200, "error": false, "error_message": "" })))
+        self.broker
+            .erase(&self.key(&channel), (after, until), pass)
+            .await?;
+        Ok(ok(
+            &json!({ "status": 200, "error": false, "error_message": "" }),
+        ))
     }
 }
 

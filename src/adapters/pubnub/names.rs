@@ -9,7 +9,8 @@ pub(super) const PRESENCE: &str = "-pnpres";
 
 /// Whether a channel or group can be called this: PubNub's own rule.
 pub(super) fn is_valid(name: &str, max_characters: u64) -> bool {
-    let bad = |letter: char| matches!(letter, ',' | ':' | '*' | '/' | '\\' | ' ') || letter.is_control();
+    let bad =
+        |letter: char| matches!(letter, ',' | ':' | '*' | '/' | '\\' | ' ') || letter.is_control();
     let base = name.strip_suffix(PRESENCE).unwrap_or(name);
     !base.is_empty() && base.chars().count() as u64 <= max_characters && !name.contains(bad)
 }
@@ -18,7 +19,8 @@ pub(super) fn is_valid(name: &str, max_characters: u64) -> bool {
 pub(super) fn wildcard(name: &str) -> Option<&str> {
     let prefix = name.strip_suffix('*')?;
     let dots = prefix.matches('.').count();
-    (prefix.len() > 1 && prefix.ends_with('.') && dots <= 2 && !prefix.contains('*')).then_some(prefix)
+    (prefix.len() > 1 && prefix.ends_with('.') && dots <= 2 && !prefix.contains('*'))
+        .then_some(prefix)
 }
 
 /// A name as subscribed to: the channel or group, and whether its presence is meant.
@@ -49,7 +51,9 @@ mod tests {
         for good in ["a", "room.1", "ü", "a-pnpres", "x@y_z!"] {
             assert!(is_valid(good, 92), "{good}");
         }
-        for bad in ["", "a b", "a:b", "a/b", "a\\b", "a.*", "a,b", "a\u{0}", "-pnpres"] {
+        for bad in [
+            "", "a b", "a:b", "a/b", "a\\b", "a.*", "a,b", "a\u{0}", "-pnpres",
+        ] {
             assert!(!is_valid(bad, 92), "{bad}");
         }
         assert!(is_valid(&"x".repeat(92), 92) && !is_valid(&"x".repeat(93), 92));

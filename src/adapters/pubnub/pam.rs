@@ -44,7 +44,11 @@ fn in_body(message: &str, detail: &str, location: &str) -> Fault {
 /// A request whose signature is missing or wrong.
 pub(super) fn unsigned(source: &str) -> Fault {
     let detail = "Client and server produced different signatures for the same inputs.";
-    fault(403, (source, "Invalid signature"), (detail, "signature", "query"))
+    fault(
+        403,
+        (source, "Invalid signature"),
+        (detail, "signature", "query"),
+    )
 }
 
 /// Carries out `grantToken`. Nothing is stored: the token says it all.
@@ -54,15 +58,25 @@ pub(super) fn grant(
     ctx: &Ctx<'_>,
 ) -> Result<HttpResponse, Fault> {
     let (key, _) = caller.issuer().map_err(|_| unsigned("grant"))?;
-    let may = key.capability.operations_over(Resource::Channel, &Pattern::All);
+    let may = key
+        .capability
+        .operations_over(Resource::Channel, &Pattern::All);
     if !may.contains(Operations::GRANT) {
         let detail = "The key may not grant.";
-        return Err(fault(403, ("grant", "Forbidden"), (detail, "signature", "query")));
+        return Err(fault(
+            403,
+            ("grant", "Forbidden"),
+            (detail, "signature", "query"),
+        ));
     }
     let claims = claims(&ctx.body, authority.now().cluster_ms / 1_000)?;
     let token = claims.sign(caller.app.id, key);
     if token.len() > token::MAX_TOKEN {
-        return Err(in_body("Invalid permissions", "The token would be too large.", "permissions"));
+        return Err(in_body(
+            "Invalid permissions",
+            "The token would be too large.",
+            "permissions",
+        ));
     }
     Ok(ok(&json!({
         "data": { "message": "Success", "token": token },
@@ -79,11 +93,20 @@ fn claims(body: &[u8], now_s: u64) -> Result<Claims, Fault> {
         Value::String(text) => text.parse().ok(),
         other => other.as_u64(),
     });
-    let ttl = ttl.filter(|ttl| (1..=MAX_TTL).contains(ttl)).ok_or_else(|| {
-        in_body("Invalid ttl", "Range should be 1 to 43200 minute(s).", "ttl")
-    })?;
+    let ttl = ttl
+        .filter(|ttl| (1..=MAX_TTL).contains(ttl))
+        .ok_or_else(|| {
+            in_body(
+                "Invalid ttl",
+                "Range should be 1 to 43200 minute(s).",
+                "ttl",
+            )
+        })?;
     let empty = Map::new();
-    let permissions = body.get("permissions").and_then(Value::as_object).unwrap_or(&empty);
+    let permissions = body
+        .get("permissions")
+        .and_then(Value::as_object)
+        .unwrap_or(&empty);
     let resources = side(permissions, "resources")?;
     let patterns = side(permissions, "patterns")?;
     for (kind, entries) in KINDS.iter().zip(&patterns) {
@@ -97,11 +120,19 @@ fn claims(body: &[u8], now_s: u64) -> Result<Claims, Fault> {
         return Err(in_body(message, "What are you granting?", "permissions"));
     }
     if count > token::MAX_RIGHTS {
-        return Err(in_body("Invalid permissions", "Too many permissions.", "permissions"));
+        return Err(in_body(
+            "Invalid permissions",
+            "Too many permissions.",
+            "permissions",
+        ));
     }
     let meta = permissions.get("meta").filter(|meta| meta.is_object());
     if meta.is_some_and(|meta| meta.to_string().len() > META_BYTES) {
-        return Err(in_body("Invalid meta", "The meta is too large.", "permissions.meta"));
+        return Err(in_body(
+            "Invalid meta",
+            "The meta is too large.",
+            "permissions.meta",
+        ));
     }
     let user = permissions.get("uuid").and_then(Value::as_str);
     Ok(Claims {
@@ -125,7 +156,8 @@ fn side(permissions: &Map<String, Value>, name: &str) -> Result<[Vec<(String, u6
             let mask = mask.as_u64().filter(|mask| (1..256).contains(mask));
             let mask = mask.ok_or_else(|| {
                 let location = format!("permissions.{name}.{kind}.{text}");
-                let detail = format!("Unexpected value: `{location}` must be positive and non-zero.");
+                let detail =
+                    format!("Unexpected value: `{location}` must be positive and non-zero.");
                 in_body("Invalid permissions", &detail, &location)
             })?;
             entries.push((text.clone(), mask));
@@ -198,9 +230,7 @@ pub(super) async fn revoke(
     text: &str,
 ) -> Result<HttpResponse, Fault> {
     let (_, issuer) = caller.issuer().map_err(|_| unsigned("revoke"))?;
-    let bad = |detail: &str| {
-        fault(400, ("revoke", "Invalid token"), (detail, "token", "path"))
-    };
+    let bad = |detail: &str| fault(400, ("revoke", "Invalid token"), (detail, "token", "path"));
     if !limits::TOKEN_REVOCATION.on(&caller.app) {
         let detail = "Token revocation is disabled.";
         let of = ("revoke", "Feature disabled");
@@ -223,7 +253,9 @@ pub(super) async fn revoke(
         margin_ms: 0,
     };
     let committed = authority.change(RequestId(rand::random()), command).await?;
-    authority.barrier(committed.revision, BarrierMode::All).await;
+    authority
+        .barrier(committed.revision, BarrierMode::All)
+        .await;
     Ok(ok(&json!({
         "data": { "message": "Success" }, "service": "Access Manager", "status": 200,
     })))

@@ -96,7 +96,9 @@ impl Call<'_> {
     /// Keeps the client present.
     pub(super) async fn heartbeat(&self, channels: &str) -> Result<HttpResponse, Fault> {
         let named = self.channels(channels)?;
-        let allowed = self.allowed(&named, Operations::SUBSCRIBE, Operations::PRESENCE).await?;
+        let allowed = self
+            .allowed(&named, Operations::SUBSCRIBE, Operations::PRESENCE)
+            .await?;
         let states = states(self.ctx.query.get("state"));
         let now_ms = self.broker.authority.now().mono_ms;
         let until_ms = now_ms + heartbeat(self.ctx) * 1_000;
@@ -171,7 +173,9 @@ impl Call<'_> {
         let authority = &self.broker.authority;
         let seen = occupied.into_iter().filter_map(|(name, _)| {
             let ask = claim(Resource::Channel, &name, needs);
-            let pass = authority.decide(&self.caller.principal, None, ask.ask()).ok()?;
+            let pass = authority
+                .decide(&self.caller.principal, None, ask.ask())
+                .ok()?;
             Some((self.key(&name), pass))
         });
         Ok(seen.collect())
@@ -185,7 +189,10 @@ impl Call<'_> {
             let limit = self.ctx.query.number("limit").unwrap_or(LISTED as u64);
             let offset = self.ctx.query.number("offset").unwrap_or(0);
             let count = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
-            let page = clients.iter().skip(count(offset)).take(count(limit).min(LISTED));
+            let page = clients
+                .iter()
+                .skip(count(offset))
+                .take(count(limit).min(LISTED));
             let with_state = self.ctx.query.flag("state");
             let uuids = page.map(|(uuid, data)| match with_state {
                 false => Value::from(&***uuid),
@@ -230,9 +237,13 @@ impl Call<'_> {
         }
         if let ([one], []) = (&named.0[..], &named.1[..]) {
             let payload = states.remove(&**one);
-            return Ok(done(json!({ "payload": payload, "uuid": uuid, "channel": &**one })));
+            return Ok(done(
+                json!({ "payload": payload, "uuid": uuid, "channel": &**one }),
+            ));
         }
-        Ok(done(json!({ "payload": { "channels": states }, "uuid": uuid })))
+        Ok(done(
+            json!({ "payload": { "channels": states }, "uuid": uuid }),
+        ))
     }
 
     /// Sets it.
@@ -248,7 +259,9 @@ impl Call<'_> {
             return Err(Fault::bad("Invalid JSON specified as state"));
         }
         let named = self.channels(channels)?;
-        let allowed = self.allowed(&named, Operations::SUBSCRIBE, Operations::PRESENCE).await?;
+        let allowed = self
+            .allowed(&named, Operations::SUBSCRIBE, Operations::PRESENCE)
+            .await?;
         let until_ms = self.broker.authority.now().mono_ms + heartbeat(self.ctx) * 1_000;
         for (channel, pass) in allowed {
             if !pass.operations().contains(Operations::PRESENCE) {

@@ -99,7 +99,10 @@ fn draft(
         e: given.signal.then_some(1),
         i: ctx.query.given("uuid").map(str::to_owned),
         s: ctx.query.number("seqn"),
-        o: ctx.query.get("ortt").and_then(|o| serde_json::from_str(o).ok()),
+        o: ctx
+            .query
+            .get("ortt")
+            .and_then(|o| serde_json::from_str(o).ok()),
     };
     let store = !given.signal && ctx.query.get("store") != Some("0");
     Ok(Draft {
@@ -136,12 +139,19 @@ mod tests {
 
     #[test]
     fn strings_become_text_and_the_rest_stays_as_sent() {
-        let read = |text: &str| content(text.as_bytes()).map(|(data, kind)| {
-            (String::from_utf8(data.to_vec()).unwrap(), kind)
-        });
+        let read = |text: &str| {
+            content(text.as_bytes())
+                .map(|(data, kind)| (String::from_utf8(data.to_vec()).unwrap(), kind))
+        };
         let json = |text: &str| Some((text.to_owned(), ContentKind::Json));
-        assert_eq!(read(r#""h\u00e9\"llo""#), Some(("hé\"llo".into(), ContentKind::Text)));
-        assert_eq!(read(" {\"b\": 1.0, \"a\":[]}\n"), json("{\"b\": 1.0, \"a\":[]}"));
+        assert_eq!(
+            read(r#""h\u00e9\"llo""#),
+            Some(("hé\"llo".into(), ContentKind::Text))
+        );
+        assert_eq!(
+            read(" {\"b\": 1.0, \"a\":[]}\n"),
+            json("{\"b\": 1.0, \"a\":[]}")
+        );
         for other in ["1", "true", "null", "[\"x\"]"] {
             assert_eq!(read(other), json(other));
         }

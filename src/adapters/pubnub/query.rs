@@ -126,7 +126,8 @@ mod tests {
 
     #[test]
     fn tokens_plus_and_commas_survive() {
-        let query = Query::parse("auth=qE+F2==&channel=a%2Cb&channel-group=g1,g%202&ee=&x").unwrap();
+        let query =
+            Query::parse("auth=qE+F2==&channel=a%2Cb&channel-group=g1,g%202&ee=&x").unwrap();
         assert_eq!(query.get("auth"), Some("qE+F2=="));
         assert_eq!(query.list("channel"), ["a", "b"]);
         assert_eq!(query.list("channel-group"), ["g1", "g 2"]);
@@ -138,7 +139,10 @@ mod tests {
 
     #[test]
     fn path_names_are_split_before_they_are_decoded() {
-        assert_eq!(path_list("a%2Cb,c%2Fd,room.%2A").unwrap(), ["a,b", "c/d", "room.*"]);
+        assert_eq!(
+            path_list("a%2Cb,c%2Fd,room.%2A").unwrap(),
+            ["a,b", "c/d", "room.*"]
+        );
         assert_eq!(path_list(",").unwrap(), Vec::<String>::new());
         assert_eq!(decode("100%, 5%zz%41").unwrap(), "100%, 5%zzA");
     }

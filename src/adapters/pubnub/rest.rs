@@ -42,7 +42,18 @@ enum Call<'a> {
 fn call<'a>(method: &str, path: &'a str) -> Option<(&'a str, Call<'a>)> {
     let segments: Vec<&str> = path.strip_prefix('/')?.split('/').collect();
     let found = match (method, segments.as_slice()) {
-        ("GET" | "POST", [kind @ ("publish" | "signal"), publish_key, sub, _, channel, _, rest @ ..]) => {
+        (
+            "GET" | "POST",
+            [
+                kind @ ("publish" | "signal"),
+                publish_key,
+                sub,
+                _,
+                channel,
+                _,
+                rest @ ..,
+            ],
+        ) => {
             let message = match (method, rest) {
                 ("GET", [message]) => Some(*message),
                 ("POST", []) => None,
@@ -63,7 +74,9 @@ fn call<'a>(method: &str, path: &'a str) -> Option<(&'a str, Call<'a>)> {
             let version = Version::One(timetoken.parse().ok()?);
             (*sub, Call::Subscribe(channels, version))
         }
-        ("GET", ["v2", "presence", "sub-key" | "sub_key", sub, rest @ ..]) => (*sub, presence_call(rest)?),
+        ("GET", ["v2", "presence", "sub-key" | "sub_key", sub, rest @ ..]) => {
+            (*sub, presence_call(rest)?)
+        }
         ("GET", ["v1", "channel-registration", "sub-key", sub, rest @ ..]) => {
             let call = match rest {
                 ["channel-group"] => Call::Groups,
@@ -77,12 +90,26 @@ fn call<'a>(method: &str, path: &'a str) -> Option<(&'a str, Call<'a>)> {
         ("GET", ["v1" | "v2", "auth", "audit", "sub-key", sub]) => (*sub, Call::Audit),
         ("POST", ["v3", "pam", sub, "grant"]) => (*sub, Call::GrantToken),
         ("DELETE", ["v3", "pam", sub, "grant", token]) => (*sub, Call::RevokeToken(token)),
-        ("GET", ["v2", "history", "sub-key", sub, "channel", channel]) => (*sub, Call::FetchOld(channel)),
-        ("GET", ["v3", "history" | "history-with-actions", "sub-key", sub, "channel", channels]) => {
-            (*sub, Call::Fetch(channels))
+        ("GET", ["v2", "history", "sub-key", sub, "channel", channel]) => {
+            (*sub, Call::FetchOld(channel))
         }
-        ("GET", ["v3", "history", "sub-key", sub, "message-counts", channels]) => (*sub, Call::Counts(channels)),
-        ("DELETE", ["v3", "history", "sub-key", sub, "channel", channel]) => (*sub, Call::DeleteMessages(channel)),
+        (
+            "GET",
+            [
+                "v3",
+                "history" | "history-with-actions",
+                "sub-key",
+                sub,
+                "channel",
+                channels,
+            ],
+        ) => (*sub, Call::Fetch(channels)),
+        ("GET", ["v3", "history", "sub-key", sub, "message-counts", channels]) => {
+            (*sub, Call::Counts(channels))
+        }
+        ("DELETE", ["v3", "history", "sub-key", sub, "channel", channel]) => {
+            (*sub, Call::DeleteMessages(channel))
+        }
         _ => return None,
     };
     Some(found)
@@ -119,11 +146,14 @@ async fn any(
     }
     let method = http.method().as_str();
     let path = http.uri().path().to_owned();
-    let (subscribe_key, call) = call(method, &path).ok_or_else(|| Fault::service(404, "Not Found"))?;
+    let (subscribe_key, call) =
+        call(method, &path).ok_or_else(|| Fault::service(404, "Not Found"))?;
     let query = Query::parse(http.query_string()).ok_or_else(|| Fault::bad("Invalid query"))?;
     let body = match method {
         "POST" => {
-            let packed = body::read(payload).await.and_then(|body| body::unpacked(&body));
+            let packed = body::read(payload)
+                .await
+                .and_then(|body| body::unpacked(&body));
             packed.map_err(|why| match why {
                 body::NoBody::TooLarge => Fault::too_large(),
                 body::NoBody::Broken => Fault::bad("Invalid body"),
@@ -242,19 +272,55 @@ mod tests {
             })
         };
         let cases = [
-            ("GET", "/publish/p/s/0/c%2C1/0/%22x%22", publication(Some("%22x%22"), false)),
+            (
+                "GET",
+                "/publish/p/s/0/c%2C1/0/%22x%22",
+                publication(Some("%22x%22"), false),
+            ),
             ("POST", "/publish/p/s/0/c%2C1/0", publication(None, false)),
-            ("GET", "/signal/p/s/0/c%2C1/0/1", publication(Some("1"), true)),
-            ("GET", "/v2/subscribe/s/a,b/0", Call::Subscribe("a,b", Version::Two)),
-            ("GET", "/subscribe/s/a/0/17", Call::Subscribe("a", Version::One(17))),
-            ("GET", "/v2/presence/sub_key/s/channel/a/leave", Call::Leave("a")),
+            (
+                "GET",
+                "/signal/p/s/0/c%2C1/0/1",
+                publication(Some("1"), true),
+            ),
+            (
+                "GET",
+                "/v2/subscribe/s/a,b/0",
+                Call::Subscribe("a,b", Version::Two),
+            ),
+            (
+                "GET",
+                "/subscribe/s/a/0/17",
+                Call::Subscribe("a", Version::One(17)),
+            ),
+            (
+                "GET",
+                "/v2/presence/sub_key/s/channel/a/leave",
+                Call::Leave("a"),
+            ),
             ("GET", "/v2/presence/sub-key/s", Call::HereNow(None)),
-            ("GET", "/v2/presence/sub-key/s/channel/a/uuid/u/data", Call::SetState("a", "u")),
-            ("GET", "/v1/channel-registration/sub-key/s/channel-group/g/remove", Call::Group("g", true)),
+            (
+                "GET",
+                "/v2/presence/sub-key/s/channel/a/uuid/u/data",
+                Call::SetState("a", "u"),
+            ),
+            (
+                "GET",
+                "/v1/channel-registration/sub-key/s/channel-group/g/remove",
+                Call::Group("g", true),
+            ),
             ("GET", "/v1/auth/grant/sub-key/s", Call::Grant),
             ("DELETE", "/v3/pam/s/grant/t%3D", Call::RevokeToken("t%3D")),
-            ("GET", "/v3/history-with-actions/sub-key/s/channel/a", Call::Fetch("a")),
-            ("DELETE", "/v3/history/sub-key/s/channel/a", Call::DeleteMessages("a")),
+            (
+                "GET",
+                "/v3/history-with-actions/sub-key/s/channel/a",
+                Call::Fetch("a"),
+            ),
+            (
+                "DELETE",
+                "/v3/history/sub-key/s/channel/a",
+                Call::DeleteMessages("a"),
+            ),
         ];
         for (method, path, wanted) in cases {
             assert_eq!(call(method, path), Some(("s", wanted)), "{path}");

@@ -54,7 +54,9 @@ pub(super) fn of_mask(mask: u64) -> Operations {
 /// The names a v2 grant means: `a.*` is everything below `a.` at any depth, anything else is itself.
 pub(super) fn pattern(name: &str) -> Pattern {
     match name.strip_suffix('*') {
-        Some(level) if level.len() > 1 && level.ends_with('.') && level.matches('.').count() == 1 => {
+        Some(level)
+            if level.len() > 1 && level.ends_with('.') && level.matches('.').count() == 1 =>
+        {
             Pattern::Levels(level.into())
         }
         Some(_) | None => Pattern::Exact(name.into()),
@@ -97,7 +99,10 @@ mod tests {
         let read_write = of_letters(|letter| "rw".contains(letter));
         assert_eq!(read_write, of_mask(3));
         assert_eq!(read_write, READ | Operations::PUBLISH);
-        let shown: String = LETTERS.into_iter().filter(|one| shows(of_mask(239), one)).collect();
+        let shown: String = LETTERS
+            .into_iter()
+            .filter(|one| shows(of_mask(239), one))
+            .collect();
         assert_eq!(shown, "rwmdguj");
         assert!(!shows(Operations::HISTORY, "r"));
         assert_eq!(of_mask(0), Operations::NONE);
@@ -116,7 +121,11 @@ mod tests {
     fn expressions_search_and_groups_lose_their_colon() {
         let group = expression(Resource::Group, r"^:channel_group-\S*$").unwrap();
         assert!(group.matches("channel_group-1") && !group.matches("x"));
-        assert!(expression(Resource::Channel, "room-").unwrap().matches("my-room-1"));
+        assert!(
+            expression(Resource::Channel, "room-")
+                .unwrap()
+                .matches("my-room-1")
+        );
         assert!(expression(Resource::Channel, "/").unwrap().matches("a/b"));
         assert!(expression(Resource::Channel, "!<[^>]+>++(").is_err());
     }

@@ -51,7 +51,9 @@ impl Sessions {
     pub(super) fn take(&self, place: &Place, principal: &Principal) -> Option<Arc<Poller>> {
         let mut inner = self.lock();
         let pollers = inner.parked.get_mut(place)?;
-        let at = pollers.iter().position(|one| same(one.principal(), principal));
+        let at = pollers
+            .iter()
+            .position(|one| same(one.principal(), principal));
         let taken = at.map(|at| pollers.swap_remove(at));
         if pollers.is_empty() {
             inner.parked.remove(place);

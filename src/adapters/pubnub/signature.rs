@@ -7,7 +7,7 @@
 use super::query::{self, Query};
 use crate::core::authority::{ApiKey, Millis};
 use base64::Engine as _;
-use base64::engine::general_purpose::{URL_SAFE_NO_PAD, GeneralPurpose};
+use base64::engine::general_purpose::{GeneralPurpose, URL_SAFE_NO_PAD};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use std::fmt::Write as _;
@@ -51,7 +51,11 @@ pub(super) fn signer<'k>(
         None => (false, given),
     };
     let bytes = BASE64.decode(text.trim_end_matches('=')).ok()?;
-    let messages = if new { new_forms(request) } else { old_forms(request) };
+    let messages = if new {
+        new_forms(request)
+    } else {
+        old_forms(request)
+    };
     keys.into_iter().find(|key| {
         let mut matched = false;
         for message in &messages {
@@ -106,7 +110,11 @@ fn old_forms(request: &Signed<'_>) -> Vec<Vec<u8>> {
 
 /// The query as it may have been signed: values escaped strictly, and values as they were received.
 fn canonical(query: &Query<'_>) -> Vec<String> {
-    let mut pairs: Vec<_> = query.0.iter().filter(|one| one.name != "signature").collect();
+    let mut pairs: Vec<_> = query
+        .0
+        .iter()
+        .filter(|one| one.name != "signature")
+        .collect();
     pairs.sort_by(|one, other| one.name.as_bytes().cmp(other.name.as_bytes()));
     let mut texts = [String::new(), String::new()];
     for pair in pairs {

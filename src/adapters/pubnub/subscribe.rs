@@ -11,7 +11,7 @@ use super::filter::Filter;
 use super::groups;
 use super::names::{self, distinct, split};
 use super::{DIALECT, PubNub, limits, query, sessions};
-use crate::core::authority::{Millis, Operations, Pass, Resource};
+use crate::core::authority::{AppId, Millis, Operations, Pass, Resource};
 use crate::core::broker::Broker;
 use crate::core::connection::Start;
 use crate::core::ids::{ChannelKey, Text, Timetoken};
@@ -86,6 +86,8 @@ struct Selection {
     of: HashMap<Arc<ChannelKey>, Vec<usize>>,
     /// The only item, if there is just one: it need not be named.
     single: Option<Text>,
+    /// Groups are among the names.
+    grouped: bool,
 }
 
 impl Selection {
@@ -94,19 +96,24 @@ impl Selection {
         let app = caller.app.id;
         for name in channels {
             let (base, presence) = split(name);
-            selection.claims.push(claim(Resource::Channel, name, Operations::SUBSCRIBE));
+            selection
+                .claims
+                .push(claim(Resource::Channel, name, Operations::SUBSCRIBE));
             let at = selection.claims.len() - 1;
             selection.add(ChannelKey::channel(app, base), name, presence, at);
         }
         let view = broker.authority.view();
         for name in groups {
             let (base, presence) = split(name);
-            selection.claims.push(claim(Resource::Group, name, Operations::SUBSCRIBE));
+            selection
+                .claims
+                .push(claim(Resource::Group, name, Operations::SUBSCRIBE));
             let at = selection.claims.len() - 1;
             for member in groups::members(&view, app, base) {
                 selection.add(ChannelKey::channel(app, &member), name, presence, at);
             }
         }
+        selection.grouped = !groups.is_empty();
         if let ([one], []) | ([], [one]) = (channels, groups) {
             selection.single = Some(one.clone());
         }
@@ -163,6 +170,7 @@ pub(super) enum Version {
 
 /// Everything a request carries along while it waits.
 struct Wait {
+    app: AppId,
     node: web::Data<PubNub>,
     broker: web::Data<Broker>,
     selection: Selection,
@@ -207,6 +215,7 @@ pub(super) async fn subscribe(
     let states = states(ctx.query.get("state"));
     let key = admit::alias(&caller.app, admit::SUBSCRIBE_KEY).to_owned();
     let wait = Wait {
+        app: caller.app.id,
         hold_ms: caller.limit(limits::HOLD_MS),
         heartbeat_s: heartbeat(ctx),
         uuid: caller.uuid.clone(),
@@ -274,12 +283,7 @@ pub(super) fn states(text: Option<&str>) -> HashMap<String, Bytes> {
 
 impl Wait {
     fn place(&self, cursor: Timetoken) -> sessions::Place {
-        (self.app(), self.uuid.clone(), cursor)
-    }
-
-    fn app(&self) -> crate::core::authority::AppId {
-        let key = self.selection.of.keys().next();
-        key.map_or(crate::core::authority::AppId(0), |key| key.app)
+        (self.app, self.uuid.clone(), cursor)
     }
 
     /// The client's poller of its last request, or a new one that begins at its cursor.
@@ -295,7 +299,11 @@ impl Wait {
             at => Start::AfterTime(self.back(at, cursor.region)),
         };
         let parked = (cursor.timetoken != 0)
-            .then(|| self.node.sessions.take(&self.place(self.cursor), &caller.principal))
+            .then(|| {
+                self.node
+                    .sessions
+                    .take(&self.place(self.cursor), &caller.principal)
+            })
             .flatten();
         let poller = match parked {
             Some(poller) => {
@@ -315,7 +323,7 @@ impl Wait {
                 claim.resource = Resource::Channel;
             }
         }
-        poller.attach(wants);
+        poller.attach(wants, self.selection.grouped);
         let (node, place) = (self.node.clone(), self.place(self.cursor));
         let (attended, uuid) = (self.selection.attended(), self.uuid.clone());
         let (broker, heartbeat_s) = (self.broker.clone(), self.heartbeat_s);
@@ -352,7 +360,11 @@ impl Wait {
             };
             Some((sign, pass))
         };
-        self.selection.attended().into_iter().filter_map(sign).collect()
+        self.selection
+            .attended()
+            .into_iter()
+            .filter_map(sign)
+            .collect()
     }
 
     /// Tells the homes that the client is there, without making it wait.
@@ -370,7 +382,11 @@ impl Wait {
         });
     }
 
-    async fn run(mut self, mut hold: Hold, signs: Vec<(Sign, Pass)>) -> Result<HttpResponse, Fault> {
+    async fn run(
+        mut self,
+        mut hold: Hold,
+        signs: Vec<(Sign, Pass)>,
+    ) -> Result<HttpResponse, Fault> {
         if self.cursor == 0 {
             let now_ms = self.broker.authority.now().cluster_ms;
             hold.wait(JOIN_WITHIN, now_ms, true).await;
@@ -411,7 +427,9 @@ impl Wait {
             return false;
         };
         match (&self.filter, &item.broadcast) {
-            (Some(filter), Broadcast::Message(one)) => filter.passes(&item.channel.name, &one.draft),
+            (Some(filter), Broadcast::Message(one)) => {
+                filter.passes(&item.channel.name, &one.draft)
+            }
             (None, Broadcast::Message(_)) | (_, Broadcast::Presence(_)) => true,
             (_, Broadcast::Count(_)) => false,
         }
@@ -445,7 +463,10 @@ impl Wait {
             region,
             subscribe_key: &self.key,
         };
-        let mut out = format!("{{\"t\":{{\"t\":\"{}\",\"r\":{region}}},\"m\":[", self.cursor);
+        let mut out = format!(
+            "{{\"t\":{{\"t\":\"{}\",\"r\":{region}}},\"m\":[",
+            self.cursor
+        );
         let mut first = true;
         for item in items {
             let Some(way) = self.selection.way(item) else {
@@ -457,7 +478,13 @@ impl Wait {
             }
             let matched = self.selection.single.is_none() || way.matched != of_channel(item, way);
             let matched = matched.then_some(&*way.matched);
-            if envelope::write(&item.broadcast, &item.channel.name, matched, place, &mut out) {
+            if envelope::write(
+                &item.broadcast,
+                &item.channel.name,
+                matched,
+                place,
+                &mut out,
+            ) {
                 first = false;
             } else {
                 out.truncate(before);

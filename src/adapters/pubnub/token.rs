@@ -172,22 +172,19 @@ fn parse(text: &str) -> Option<(Vec<(Value, Value)>, Vec<u8>)> {
     }
 }
 
-/// Whether the text has the form of a token, whoever made it.
-pub(super) fn is_token(text: &str) -> bool {
-    parse(text).is_some()
-}
-
 fn side(map: &Value, name: &str) -> [Vec<(String, u64)>; 5] {
-    KINDS.map(|(kind, _)| match map.get(name).and_then(|side| side.get(kind)) {
-        Some(Value::Map(entries)) => entries
-            .iter()
-            .filter_map(|(key, mask)| match key {
-                Value::Text(name) => Some((name.clone(), mask.number()?)),
-                _ => None,
-            })
-            .collect(),
-        Some(_) | None => Vec::new(),
-    })
+    KINDS.map(
+        |(kind, _)| match map.get(name).and_then(|side| side.get(kind)) {
+            Some(Value::Map(entries)) => entries
+                .iter()
+                .filter_map(|(key, mask)| match key {
+                    Value::Text(name) => Some((name.clone(), mask.number()?)),
+                    _ => None,
+                })
+                .collect(),
+            Some(_) | None => Vec::new(),
+        },
+    )
 }
 
 fn claims(map: Vec<(Value, Value)>) -> Option<Claims> {
@@ -213,18 +210,13 @@ pub(super) fn id(text: &str) -> Text {
 }
 
 /// Reads what `auth` holds, given the app's usable keys.
-pub(super) fn read<'k>(
-    app: AppId,
-    text: &str,
-    mut keys: impl Iterator<Item = &'k ApiKey>,
-) -> Read {
+pub(super) fn read<'k>(app: AppId, text: &str, mut keys: impl Iterator<Item = &'k ApiKey>) -> Read {
     let Some((map, sig)) = parse(text) else {
         return Read::Other;
     };
     let message = bytes(&map);
-    let its = |key: &&ApiKey| {
-        mac(app, key, &message).is_some_and(|mac| mac.verify_slice(&sig).is_ok())
-    };
+    let its =
+        |key: &&ApiKey| mac(app, key, &message).is_some_and(|mac| mac.verify_slice(&sig).is_ok());
     let Some((key, claims)) = keys.find(its).zip(claims(map)) else {
         return Read::Foreign;
     };
@@ -297,7 +289,10 @@ mod tests {
         assert_eq!((claims.issued_s, claims.ttl), (1_627_968_380, 60));
         let of = |side: &[Vec<(String, u64)>; 5], kind: usize| side.get(kind).unwrap().clone();
         assert_eq!(of(&claims.resources, 0), [("channel-1".into(), 239)]);
-        assert_eq!(of(&claims.patterns, 1), [(r"^:channel_group-\S*$".into(), 5)]);
+        assert_eq!(
+            of(&claims.patterns, 1),
+            [(r"^:channel_group-\S*$".into(), 5)]
+        );
         assert_eq!(of(&claims.patterns, 4), [(r"^uuid-\S*$".into(), 104)]);
         assert_eq!(claims.user.as_deref(), Some("test-authorized-uuid"));
         let key = fixture::key("k", "secret");
@@ -308,7 +303,10 @@ mod tests {
         let mut resources: [Vec<(String, u64)>; 5] = Default::default();
         resources.first_mut().unwrap().push((channel.into(), mask));
         let mut patterns: [Vec<(String, u64)>; 5] = Default::default();
-        patterns.first_mut().unwrap().push(("^room-[0-9]+$".into(), 1));
+        patterns
+            .first_mut()
+            .unwrap()
+            .push(("^room-[0-9]+$".into(), 1));
         Claims {
             issued_s: 1_000,
             ttl: 15,
@@ -327,17 +325,28 @@ mod tests {
         let Read::Token(token) = read(APP, &text, [&other, &key].into_iter()) else {
             panic!("it is a token of k1");
         };
-        assert_eq!((&*token.proof.key, token.user.as_deref()), ("k1", Some("alice")));
+        assert_eq!(
+            (&*token.proof.key, token.user.as_deref()),
+            ("k1", Some("alice"))
+        );
         assert_eq!(token.proof.issued, Issued::At(1_000_000));
         assert_eq!(token.proof.expires_ms, Some(1_900_000));
-        let on = |name| token.proof.capability.operations_on(Resource::Channel, name);
+        let on = |name| {
+            token
+                .proof
+                .capability
+                .operations_on(Resource::Channel, name)
+        };
         assert_eq!(on("secure"), rights::READ | Operations::PUBLISH);
         assert_eq!(on("room-12"), rights::READ);
         assert_eq!(on("room-x"), Operations::NONE);
         assert_eq!(read(APP, &text, [&other].into_iter()), Read::Foreign);
         assert_eq!(read(AppId(8), &text, [&key].into_iter()), Read::Foreign);
         let bare = text.trim_end_matches('=');
-        assert!(matches!(read(APP, bare, [&key].into_iter()), Read::Token(_)));
+        assert!(matches!(
+            read(APP, bare, [&key].into_iter()),
+            Read::Token(_)
+        ));
         assert_eq!(id(bare), id(&text));
     }
 
@@ -358,7 +367,9 @@ mod tests {
     #[test]
     fn the_layout_is_that_of_the_reference() {
         let key = fixture::key("k1", "s1");
-        let bytes = ANY_PADDING.decode(claims_for("secure", 3).sign(APP, &key)).unwrap();
+        let bytes = ANY_PADDING
+            .decode(claims_for("secure", 3).sign(APP, &key))
+            .unwrap();
         // A map of eight; "v" as bytes: 2; "t" as bytes.
         assert!(bytes.starts_with(&[0xa8, 0x41, b'v', 2, 0x41, b't']));
         let Value::Map(map) = Value::read(&bytes).unwrap() else {

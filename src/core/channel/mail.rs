@@ -8,9 +8,7 @@
 use super::actor::{Channel, Joiner, Waiting, published};
 use super::state::Input;
 use super::wire::Ask;
-use super::{
-    Deed, Do, FromPeer, Join, Leave, LinkUp, PresenceTo, PublishTo, Read, Rehome, Tell,
-};
+use super::{Deed, Do, FromPeer, Join, Leave, LinkUp, PresenceTo, PublishTo, Read, Rehome, Tell};
 use crate::core::authority::{Operations, Pass, Reason};
 use crate::core::clock::Now;
 use crate::core::connection::{Event, NewMember};

@@ -7,7 +7,7 @@
 use super::board::{Board, Close};
 use super::queue::{Ended, Item, Queue};
 use crate::core::authority::{
-    Ask, Cut, Effect, EffectBatch, Millis, Operations, Pass, Principal, Resource, Text,
+    Ask, Cut, Effect, EffectBatch, Millis, Operations, Pass, Principal, Resource, Scope, Text,
 };
 use crate::core::broker::Broker;
 use crate::core::channel::{Join, Leave, Subscriber, Tell};
@@ -25,6 +25,7 @@ use actix::Addr;
 use futures_util::FutureExt as _;
 use futures_util::future::LocalBoxFuture;
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
@@ -99,6 +100,8 @@ pub struct Poller {
     principal: Principal,
     broker: Broker,
     post: Post,
+    /// It subscribes to groups, though perhaps to empty ones.
+    grouped: AtomicBool,
     inner: Mutex<Inner>,
 }
 
@@ -110,6 +113,7 @@ impl Poller {
             principal,
             broker,
             post,
+            grouped: AtomicBool::new(false),
             inner: Mutex::default(),
         }
     }
@@ -132,7 +136,9 @@ impl Poller {
     }
 
     /// Makes its channels exactly these: joins what is new, leaves what is not wanted, and notes the claims.
-    pub fn attach(&self, wants: Vec<Want>) {
+    /// `grouped` = some come from groups, so that it ends when groups may have changed.
+    pub fn attach(&self, wants: Vec<Want>, grouped: bool) {
+        self.grouped.store(grouped, Ordering::Relaxed);
         let mut joins = Vec::new();
         let mut inner = self.lock();
         if inner.ended.is_some() {
@@ -320,6 +326,10 @@ impl Poller {
         true
     }
 
+    fn through_group(&self) -> bool {
+        self.grouped.load(Ordering::Relaxed)
+    }
+
     fn push(&self, item: Item) {
         let mut inner = self.lock();
         if inner.ended.is_some() || !inner.streams.contains_key(&item.channel) {
@@ -401,7 +411,12 @@ impl ConnectionPort for Port {
                 });
             }
         }
-        poller.judge();
+        let everyone = |effect: &Effect| matches!(effect, Effect::Recheck { app, scope: Scope::App } if *app == principal.app);
+        if poller.judge() && poller.through_group() && batch.effects.iter().any(everyone) {
+            // A group may hold other channels now: its client asks again, and goes on where it stands.
+            poller.finish(Ended::Sent);
+            return std::future::ready(false).boxed_local();
+        }
         let ended = !was && poller.is_over();
         std::future::ready(ended).boxed_local()
     }

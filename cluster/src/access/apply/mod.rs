@@ -10,6 +10,7 @@ mod apps;
 mod batch;
 mod blocks;
 mod grants;
+mod groups;
 mod issuer;
 mod keys;
 mod members;
@@ -88,7 +89,8 @@ fn since(command: &Command) -> u16 {
         | Command::Disconnect { .. }
         | Command::Block { .. }
         | Command::Unblock { .. }
-        | Command::UseNonce { .. } => 0,
+        | Command::UseNonce { .. }
+        | Command::SetGroup { .. } => 0,
     }
 }
 
@@ -159,6 +161,18 @@ fn run(state: &mut State, command: &Command, effects: &mut Vec<Effect>) -> Resul
             nonce,
             expires_ms,
         } => tokens::use_nonce(state, (*app, key, nonce), *expires_ms),
+        Command::SetGroup {
+            app,
+            issuer,
+            group,
+            add,
+            remove,
+            clear,
+        } => {
+            let clear = *clear;
+            let change = groups::Change { add, remove, clear };
+            groups::set(state, (*app, issuer, group), change, effects)
+        }
     }
 }
 
