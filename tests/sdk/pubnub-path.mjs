@@ -144,7 +144,7 @@ export function suite(nodes) {
   });
 
   test('an open subscribe ends when its grant runs out by itself', async () => {
-    await cluster.admin(1).grant(keys.id, { token: 'k-short' }, [{ pattern: 'short', operations: ['subscribe', 'publish'], ttl_s: 2 }]);
+    await cluster.admin(1).grant(keys.id, { token: 'k-short' }, [{ pattern: 'short', operations: ['subscribe', 'publish'], ttl_ms: 2000 }]);
     const heard = await listen(client(url(0), keys, { authKey: 'k-short' }), ['short']);
     await heard.is('PNConnectedCategory');
     await within(heard.is('PNAccessDeniedCategory'), 'the 403 at the end of the grant', 10_000);

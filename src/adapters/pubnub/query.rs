@@ -93,10 +93,11 @@ fn hex(byte: u8) -> Option<u8> {
         .and_then(|digit| u8::try_from(digit).ok())
 }
 
-/// A list in the path: split at commas, then decoded, for a name may hold `%2C`.
+/// A list in the path. Some clients write its commas bare and some as `%2C`; no name can hold one.
 pub(super) fn path_list(segment: &str) -> Option<Vec<String>> {
-    let names = segment.split(',').filter(|name| !name.is_empty());
-    names.map(decode).collect()
+    let names = decode(segment)?;
+    let names = names.split(',').filter(|name| !name.is_empty());
+    Some(names.map(str::to_owned).collect())
 }
 
 /// Escapes everything but `A-Z a-z 0-9 - _ .`.
@@ -138,10 +139,10 @@ mod tests {
     }
 
     #[test]
-    fn path_names_are_split_before_they_are_decoded() {
+    fn path_lists_have_bare_or_escaped_commas() {
         assert_eq!(
             path_list("a%2Cb,c%2Fd,room.%2A").unwrap(),
-            ["a,b", "c/d", "room.*"]
+            ["a", "b", "c/d", "room.*"]
         );
         assert_eq!(path_list(",").unwrap(), Vec::<String>::new());
         assert_eq!(decode("100%, 5%zz%41").unwrap(), "100%, 5%zzA");

@@ -1,8 +1,8 @@
 //! Which call a request is, and its way to whoever carries it out.
 //!
 //! **Must never know:** what a call does.
-//! **Why the path is taken apart here:** lists in it must be split before they are decoded, which a router has
-//! done already when it hands its parameters over.
+//! **Why the path is taken apart here:** a router hands its parameters over partly decoded, and a `%2F` in a name must
+//! not become a segment.
 
 use super::admit::{self, Ctx};
 use super::codes::{Fault, answer};
