@@ -85,6 +85,12 @@ impl Attendance {
         Some(seat.state.clone())
     }
 
+    /// Whether this node keeps the client there.
+    pub(super) fn knows(&self, sign: &Sign) -> bool {
+        let place = (sign.uuid.clone(), sign.channel.clone());
+        self.lock().contains_key(&place)
+    }
+
     /// Notes a sign of life and tells the channel's home, where it does not know.
     pub(super) async fn touch(&self, broker: &Broker, sign: Sign, pass: Pass) {
         let Some(data) = self.note(&sign, broker.authority.now().mono_ms) else {

@@ -12,21 +12,24 @@ use crate::core::authority::{Operations, Pass, Resource};
 use crate::core::broker::Broker;
 use crate::core::ids::{ChannelKey, Text};
 use crate::core::message::Member;
-use actix_web::HttpResponse;
+use actix_web::{HttpResponse, web};
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Most clients listed of one channel.
 const LISTED: usize = 1_000;
+/// How long a heartbeat leaves it to a subscribe to enter its client first.
+const ENTER_AFTER: Duration = Duration::from_secs(1);
 /// Most channels looked at for one client or the whole keyset.
 const CHANNELS: usize = 1_000;
 
 /// A presence call: its tools and its caller.
 pub(super) struct Call<'a> {
-    pub(super) node: &'a PubNub,
-    pub(super) broker: &'a Broker,
+    pub(super) node: &'a web::Data<PubNub>,
+    pub(super) broker: &'a web::Data<Broker>,
     pub(super) caller: &'a Caller,
     pub(super) ctx: &'a Ctx<'a>,
 }
@@ -112,9 +115,21 @@ impl Call<'_> {
                 channel,
                 until_ms,
             };
-            self.node.attendance.touch(self.broker, sign, pass).await;
+            match self.node.attendance.knows(&sign) {
+                true => self.node.attendance.touch(self.broker, sign, pass).await,
+                false => self.enter_later(sign, pass),
+            }
         }
         Ok(done(json!({})))
+    }
+
+    /// Clients send their first heartbeat beside their first subscribe, and are to hear of their own join.
+    fn enter_later(&self, sign: Sign, pass: Pass) {
+        let (node, broker) = (self.node.clone(), self.broker.clone());
+        actix_web::rt::spawn(async move {
+            actix_web::rt::time::sleep(ENTER_AFTER).await;
+            node.attendance.touch(&broker, sign, pass).await;
+        });
     }
 
     /// Lets the client leave. Needs no right: it takes none from anybody else.
