@@ -1,7 +1,7 @@
 //! PubNub: Access Manager v2 and v3, publish, subscribe, presence, history.
 //!
 //! In reading order: [`rest`] (which call it is), `query`, `body`, `signature`, `admit` (who asks), `rights`, `grant`
-//! and `pam` (what is granted), `token` on `cbor`, `publish`, `subscribe` on `sessions` and `envelope`, `presence` on
+//! and `pam` (what is granted), `token` on `cbor`, `publish`, `subscribe` on `selection`, `sessions` and `envelope`, `presence` on
 //! `attendance`, `groups`, `history`, `filter`, `codes`.
 //!
 //! **Must never know:** other dialects, the cluster crate, peers, channel internals.
@@ -26,6 +26,7 @@ mod publish;
 mod query;
 mod rest;
 mod rights;
+mod selection;
 mod sessions;
 mod signature;
 mod subscribe;

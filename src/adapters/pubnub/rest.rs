@@ -90,29 +90,29 @@ fn call<'a>(method: &str, path: &'a str) -> Option<(&'a str, Call<'a>)> {
         ("GET", ["v1" | "v2", "auth", "audit", "sub-key", sub]) => (*sub, Call::Audit),
         ("POST", ["v3", "pam", sub, "grant"]) => (*sub, Call::GrantToken),
         ("DELETE", ["v3", "pam", sub, "grant", token]) => (*sub, Call::RevokeToken(token)),
-        ("GET", ["v2", "history", "sub-key", sub, "channel", channel]) => {
-            (*sub, Call::FetchOld(channel))
-        }
         (
-            "GET",
+            _,
             [
-                "v3",
+                version @ ("v2" | "v3"),
                 "history" | "history-with-actions",
                 "sub-key",
                 sub,
-                "channel",
-                channels,
+                rest @ ..,
             ],
-        ) => (*sub, Call::Fetch(channels)),
-        ("GET", ["v3", "history", "sub-key", sub, "message-counts", channels]) => {
-            (*sub, Call::Counts(channels))
-        }
-        ("DELETE", ["v3", "history", "sub-key", sub, "channel", channel]) => {
-            (*sub, Call::DeleteMessages(channel))
-        }
+        ) => (*sub, history_call(method, version, rest)?),
         _ => return None,
     };
     Some(found)
+}
+
+fn history_call<'a>(method: &str, version: &str, segments: &[&'a str]) -> Option<Call<'a>> {
+    Some(match (method, version, segments) {
+        ("GET", "v2", ["channel", channel]) => Call::FetchOld(channel),
+        ("GET", "v3", ["channel", channels]) => Call::Fetch(channels),
+        ("GET", "v3", ["message-counts", channels]) => Call::Counts(channels),
+        ("DELETE", "v3", ["channel", channel]) => Call::DeleteMessages(channel),
+        _ => return None,
+    })
 }
 
 fn presence_call<'a>(segments: &[&'a str]) -> Option<Call<'a>> {

@@ -3,20 +3,20 @@
 //! **Must never know:** how broadcasts reach a poller.
 //! **Why the first answer is empty and early:** it carries the cursor, and the client's own join must come after it.
 
-use super::admit::{self, Caller, Ctx, claim, is_open};
+use super::admit::{self, Caller, Ctx, is_open};
 use super::attendance::Sign;
 use super::codes::{Fault, answer};
 use super::envelope::{self, Place};
 use super::filter::Filter;
-use super::groups;
 use super::names::{self, distinct, split};
+use super::selection::{Selection, of_channel};
 use super::{DIALECT, PubNub, limits, query, sessions};
 use crate::core::authority::{AppId, Millis, Operations, Pass, Resource};
 use crate::core::broker::Broker;
 use crate::core::connection::Start;
 use crate::core::ids::{ChannelKey, Text, Timetoken};
 use crate::core::message::Broadcast;
-use crate::core::polling::{Claim, Ended, Item, Want, stamp};
+use crate::core::polling::{Ended, Item, stamp};
 use crate::transport::longpoll::{self, Hold};
 use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
@@ -67,96 +67,6 @@ impl Cursor {
 
 fn bad_cursor() -> Fault {
     Fault::bad("Invalid timetoken")
-}
-
-/// One way a channel's broadcasts reach the subscriber.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Way {
-    /// The subscription, as the client spelt it.
-    matched: Text,
-    presence: bool,
-}
-
-/// What a request subscribes to.
-#[derive(Debug, Default)]
-struct Selection {
-    ways: HashMap<Arc<ChannelKey>, Vec<Way>>,
-    /// Names to be judged; those of one channel stand in `of`.
-    claims: Vec<Claim>,
-    of: HashMap<Arc<ChannelKey>, Vec<usize>>,
-    /// The only item, if there is just one: it need not be named.
-    single: Option<Text>,
-    /// Groups are among the names.
-    grouped: bool,
-}
-
-impl Selection {
-    fn of(broker: &Broker, caller: &Caller, channels: &[Text], groups: &[Text]) -> Self {
-        let mut selection = Self::default();
-        let app = caller.app.id;
-        for name in channels {
-            let (base, presence) = split(name);
-            selection
-                .claims
-                .push(claim(Resource::Channel, name, Operations::SUBSCRIBE));
-            let at = selection.claims.len() - 1;
-            selection.add(ChannelKey::channel(app, base), name, presence, at);
-        }
-        let view = broker.authority.view();
-        for name in groups {
-            let (base, presence) = split(name);
-            selection
-                .claims
-                .push(claim(Resource::Group, name, Operations::SUBSCRIBE));
-            let at = selection.claims.len() - 1;
-            for member in groups::members(&view, app, base) {
-                selection.add(ChannelKey::channel(app, &member), name, presence, at);
-            }
-        }
-        selection.grouped = !groups.is_empty();
-        if let ([one], []) | ([], [one]) = (channels, groups) {
-            selection.single = Some(one.clone());
-        }
-        selection
-    }
-
-    fn add(&mut self, key: Arc<ChannelKey>, matched: &Text, presence: bool, at: usize) {
-        let ways = self.ways.entry(key.clone()).or_default();
-        if !ways.iter().any(|way| way.presence == presence) {
-            let matched = matched.clone();
-            ways.push(Way { matched, presence });
-        }
-        self.of.entry(key).or_default().push(at);
-    }
-
-    /// What to be attached to, by the passes of the claims.
-    fn wants(&self, passes: &[Pass], start: Start) -> Vec<Want> {
-        let want = |(key, at): (&Arc<ChannelKey>, &Vec<usize>)| {
-            let pass = at.iter().find_map(|at| passes.get(*at))?;
-            let claims = at.iter().filter_map(|at| self.claims.get(*at));
-            Some(Want {
-                channel: key.clone(),
-                claims: claims.cloned().collect(),
-                pass: pass.clone(),
-                start,
-            })
-        };
-        self.of.iter().filter_map(want).collect()
-    }
-
-    /// The way a broadcast takes, if any.
-    fn way(&self, item: &Item) -> Option<&Way> {
-        let presence = matches!(item.broadcast, Broadcast::Presence(_));
-        let ways = self.ways.get(&item.channel)?;
-        ways.iter().find(|way| way.presence == presence)
-    }
-
-    /// The channels whose presence the subscriber is part of.
-    fn attended(&self) -> Vec<Arc<ChannelKey>> {
-        let ways = self.ways.iter();
-        let messages = ways.filter(|(_, ways)| ways.iter().any(|way| !way.presence));
-        messages.map(|(key, _)| key.clone()).collect()
-    }
 }
 
 /// Which generation of the call it is.
@@ -536,13 +446,5 @@ impl Wait {
             Version::One(_) => self.bare(&[]),
         };
         Ok(answer(200, body))
-    }
-}
-
-/// What a subscription to just that would be called.
-fn of_channel(item: &Item, way: &Way) -> Text {
-    match way.presence {
-        true => format!("{}{}", item.channel.name, names::PRESENCE).into(),
-        false => item.channel.name.clone(),
     }
 }

@@ -7,7 +7,7 @@
 //! cluster of one is not a special case.
 
 use super::history::Backlog;
-use super::presence::Announced;
+use super::presence::{Announced, EntryKey};
 use super::stream::{Image, Logged, Seen};
 use crate::core::connection::{HistoryPage, Start};
 use crate::core::error::Refusal;
@@ -86,6 +86,47 @@ impl Ask {
             self,
             Self::Join { .. } | Self::Present { .. } | Self::Hold { .. }
         )
+    }
+
+    /// The presence entry an ask is about to make.
+    pub(super) fn entry(&self) -> Option<EntryKey> {
+        match self {
+            Self::Join {
+                connection,
+                member: Some((client, _)),
+                ..
+            }
+            | Self::Present {
+                connection, client, ..
+            }
+            | Self::Hold {
+                connection, client, ..
+            } => Some((*connection, Arc::clone(client))),
+            Self::Join { member: None, .. }
+            | Self::Erase { .. }
+            | Self::Absent { .. }
+            | Self::Publish(_)
+            | Self::Occupancy
+            | Self::Members
+            | Self::History(_)
+            | Self::Last => None,
+        }
+    }
+
+    /// The connection whose leaving makes an ask pointless.
+    pub(super) fn asker(&self) -> Option<ConnectionId> {
+        match self {
+            Self::Join { connection, .. }
+            | Self::Present { connection, .. }
+            | Self::Hold { connection, .. }
+            | Self::Absent { connection, .. } => Some(*connection),
+            Self::Publish(_)
+            | Self::Occupancy
+            | Self::Members
+            | Self::History(_)
+            | Self::Last
+            | Self::Erase { .. } => None,
+        }
     }
 }
 

@@ -5,34 +5,31 @@
 //! delete it.
 
 use super::super::limits::{self, Limits};
-use super::super::{AppId, Effect, Issuer, Reply, State, Text};
+use super::super::{AppId, Command, Effect, Reply, State, Text};
 use super::issuer::authority;
 use super::{Result, apps};
 use imbl::OrdSet;
 
-/// How a group changes.
-#[derive(Clone, Copy)]
-pub(super) struct Change<'a> {
-    /// Channels that come in.
-    pub(super) add: &'a [Text],
-    /// Channels that go; first of all.
-    pub(super) remove: &'a [Text],
-    /// Everything goes; then `add` comes in.
-    pub(super) clear: bool,
-}
-
-pub(super) fn set(
-    state: &mut State,
-    (app, issuer, group): (AppId, &Issuer, &Text),
-    change: Change<'_>,
-    effects: &mut Vec<Effect>,
-) -> Result {
+/// Carries out a [`Command::SetGroup`].
+pub(super) fn set(state: &mut State, command: &Command, effects: &mut Vec<Effect>) -> Result {
+    let Command::SetGroup {
+        app,
+        issuer,
+        group,
+        add,
+        remove,
+        clear,
+    } = command
+    else {
+        return Ok(Reply::Changed(0));
+    };
+    let app = *app;
     authority(state, app, issuer)?;
     limits::name("group", group, Limits::ID_TEXT)?;
-    for channel in change.add.iter().chain(change.remove) {
+    for channel in add.iter().chain(remove) {
         limits::name("channel", channel, Limits::MAX_TEXT)?;
     }
-    let named = change.add.len() + change.remove.len();
+    let named = add.len() + remove.len();
     limits::at_most("group channels", named, Limits::GROUP_CHANNELS)?;
     let place = (app, group.clone());
     let before = state.groups.get(&place).cloned();
@@ -40,14 +37,14 @@ pub(super) fn set(
         limits::at_most("groups", state.groups.len() + 1, Limits::GROUPS)?;
     }
     let before = before.unwrap_or_default();
-    let mut after = match change.clear {
+    let mut after = match clear {
         true => OrdSet::new(),
         false => before.clone(),
     };
-    for channel in change.remove {
+    for channel in remove {
         after.remove(channel);
     }
-    for channel in change.add {
+    for channel in add {
         after.insert(channel.clone());
     }
     limits::at_most("group channels", after.len(), Limits::GROUP_CHANNELS)?;

@@ -161,18 +161,7 @@ fn run(state: &mut State, command: &Command, effects: &mut Vec<Effect>) -> Resul
             nonce,
             expires_ms,
         } => tokens::use_nonce(state, (*app, key, nonce), *expires_ms),
-        Command::SetGroup {
-            app,
-            issuer,
-            group,
-            add,
-            remove,
-            clear,
-        } => {
-            let clear = *clear;
-            let change = groups::Change { add, remove, clear };
-            groups::set(state, (*app, issuer, group), change, effects)
-        }
+        Command::SetGroup { .. } => groups::set(state, command, effects),
     }
 }
 
