@@ -42,6 +42,7 @@ disconnect 7 token:t
 block 7 key:k1 for=5 reason=why
 unblock 7 user:u
 nonce 7 k1 n expires=9
+flag 7 room f on by=k1
 group 7 g add=a,b remove=c by=k1";
 
 /// A log whose state has something in every section.

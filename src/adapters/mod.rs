@@ -5,3 +5,4 @@
 pub mod native;
 pub mod pubnub;
 pub mod pusher;
+pub mod realtime;

@@ -2,10 +2,13 @@
 //!
 //! **Must never know:** what the bytes mean.
 
+mod line;
+mod listen;
 pub mod longpoll;
-mod socket;
+pub mod tls;
+mod wire;
 mod worker;
 pub mod ws;
 
-pub use socket::on_connect;
+pub use listen::{Door, Encrypted, Listening, listen};
 pub use worker::Worker;

@@ -2,6 +2,7 @@
 //!
 //! **Must never know:** any dialect.
 
+use super::ws::Buffer;
 use crate::core::broker::Broker;
 use crate::core::connection::actor::Desk;
 use crate::core::delivery::local::Local;
@@ -17,6 +18,7 @@ use std::sync::Arc;
 pub struct Worker {
     desk: Desk,
     polls: Polls,
+    buffer: Buffer,
 }
 
 impl Worker {
@@ -28,14 +30,23 @@ impl Worker {
         let authority = Arc::clone(&broker.authority);
         let relay = Relay::new(local.clone(), authority, node).start();
         let worker = broker.relays.add(relay.clone());
-        let polls = Polls::start(broker, &local, &relay, worker);
+        let broker = Broker {
+            channels: broker.channels.on_this_thread(),
+            ..broker.clone()
+        };
+        let polls = Polls::start(&broker, &local, &relay, worker);
         let desk = Desk {
-            broker: broker.clone(),
+            broker,
             local,
             relay,
             worker,
         };
-        Self { desk, polls }
+        let buffer = Buffer::default();
+        Self {
+            desk,
+            polls,
+            buffer,
+        }
     }
 
     /// Its number among this node's workers.
@@ -52,6 +63,10 @@ impl Worker {
 
     pub(super) fn polls(&self) -> &Polls {
         &self.polls
+    }
+
+    pub(super) fn buffer(&self) -> Buffer {
+        self.buffer.clone()
     }
 
     pub(super) fn desk(&self) -> &Desk {

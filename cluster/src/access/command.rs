@@ -141,6 +141,19 @@ pub enum Command {
         /// When it may be forgotten, cluster time.
         expires_ms: Millis,
     },
+    /// Switches a named flag of one channel on or off.
+    SetChannelFlag {
+        /// The app.
+        app: AppId,
+        /// Who asks.
+        issuer: Issuer,
+        /// The channel.
+        channel: Text,
+        /// The flag; opaque here.
+        flag: Text,
+        /// On or off; off is what every flag is by itself.
+        on: bool,
+    },
     /// Changes a channel group. The right to do so is judged before it is proposed.
     SetGroup {
         /// The app.
@@ -291,6 +304,9 @@ pub enum Reply {
     },
     /// Not done, and why. Rejections change nothing.
     Rejected(Rejection),
+    /// Done; this many records were touched, and the subject may do less than before. Said by the machine,
+    /// because only the log's order tells what a merge overwrote.
+    Narrowed(u64),
 }
 
 /// Why a command was not carried out. Deterministic: the same on every node.

@@ -31,8 +31,8 @@ pub enum SnapshotError {
     Damaged(String),
 }
 
-/// Sections in the order in which they stand. Numbers are stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// Sections. Numbers are stored; later ones stand where [`Section::ALL`] says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Section {
     Head = 1,
     Apps = 2,
@@ -48,12 +48,13 @@ enum Section {
     Departed = 12,
     Requests = 13,
     End = 14,
-    /// Stands before the end.
-    Groups = 15,
+    Flags = 15,
+    Groups = 16,
 }
 
 impl Section {
-    const ALL: [Self; 15] = [
+    /// In the order in which they stand.
+    const ALL: [Self; 16] = [
         Self::Head,
         Self::Apps,
         Self::Aliases,
@@ -67,16 +68,14 @@ impl Section {
         Self::Members,
         Self::Departed,
         Self::Requests,
+        Self::Flags,
         Self::Groups,
         Self::End,
     ];
 
-    /// Where it stands among the sections; what is appended keeps its number and still precedes the end.
-    const fn place(self) -> u8 {
-        match self {
-            Self::End => u8::MAX,
-            other => other as u8,
-        }
+    /// Where it stands among the others.
+    fn place(self) -> Option<usize> {
+        Self::ALL.into_iter().position(|one| one == self)
     }
 
     /// Records of one chunk: few where one record may be large, so that a chunk stays under its bound.
@@ -92,7 +91,8 @@ impl Section {
             | Self::Nonces
             | Self::Members
             | Self::Departed
-            | Self::Requests => 1024,
+            | Self::Requests
+            | Self::Flags => 1024,
         }
     }
 }
@@ -150,6 +150,7 @@ pub(super) fn frames(state: &State, out: &mut dyn FnMut(&[u8])) -> u64 {
     records += chunks(Section::Members, state.members.iter(), out);
     records += chunks(Section::Departed, state.departed.iter(), out);
     records += chunks(Section::Requests, state.requests.iter(), out);
+    records += chunks(Section::Flags, state.flags.iter(), out);
     records + chunks(Section::Groups, state.groups.iter(), out)
 }
 
@@ -269,6 +270,7 @@ fn read(state: &mut State, section: Section, record: &[u8]) -> Result<u64, Snaps
         Section::Nonces => insert(&mut state.nonces, record),
         Section::Members => insert(&mut state.members, record),
         Section::Departed => insert(&mut state.departed, record),
+        Section::Flags => insert(&mut state.flags, record),
         Section::Requests => read_requests(&mut state.requests, record),
         Section::Groups => insert(&mut state.groups, record),
         Section::End => Ok(0),
@@ -338,6 +340,7 @@ fn finish(mut state: State) -> Result<State, SnapshotError> {
         && state.tokens.keys().all(|(app, _)| known(app))
         && state.blocks.keys().all(|(app, _)| known(app))
         && state.nonces.keys().all(|(app, ..)| known(app))
+        && state.flags.keys().all(|(app, ..)| known(app))
         && state.groups.keys().all(|(app, _)| known(app))
         && state.grants.keys().all(|key| known(&key.app));
     if !whole {

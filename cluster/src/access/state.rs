@@ -42,6 +42,8 @@ pub struct State {
     pub blocks: OrdMap<(AppId, Subject), Block>,
     /// Used nonces and when they may be forgotten.
     pub nonces: OrdMap<(AppId, Text, Text), Millis>,
+    /// Channel flags that are on (channel, flag), and since when.
+    pub flags: OrdMap<(AppId, Text, Text), Revision>,
     /// Channel groups and their channels; none is empty.
     pub groups: OrdMap<(AppId, Text), OrdSet<Text>>,
     /// The member list.
@@ -70,6 +72,13 @@ impl State {
     #[must_use]
     pub fn key_of(&self, app: AppId, key: &str) -> Option<&ApiKey> {
         self.keys.get(key).filter(|key| key.app == app)
+    }
+
+    /// Whether a flag of a channel is on.
+    #[must_use]
+    pub fn flag(&self, app: AppId, channel: &str, flag: &str) -> bool {
+        !self.flags.is_empty()
+            && (self.flags).contains_key(&(app, Text::from(channel), Text::from(flag)))
     }
 
     /// The keys of an app, in order of their ids.

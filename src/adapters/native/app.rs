@@ -3,7 +3,7 @@
 //! **Must never know:** how a dialect checks its credentials; only how its SDK calls them.
 
 use super::auth::Call;
-use super::catalog::{Catalog, setting_json};
+use super::catalog::{Catalog, Settings, setting_json};
 use super::codes::{ApiError, Code};
 use super::input::{AppIdText, Body, Params, Wait};
 use super::key::{self, KeyIn};
@@ -12,13 +12,12 @@ use super::resource;
 use super::text::{OpenText, label, open, open_text};
 use super::write::{Write, answer};
 use crate::core::authority::{
-    App, AppChange, AppId, AppSpec, Command, Door, KeySpec, Operations, SettingValue, Text,
+    App, AppChange, AppId, AppSpec, Command, KeySpec, Operations, SettingValue, Text,
 };
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Longest wait for this node to have applied what was just committed.
@@ -64,7 +63,7 @@ impl AppIn {
         let id = id.unwrap_or_else(|| mint.app_id());
         let name = label("name", self.name.as_deref().unwrap_or(""))?;
         let settings = catalog.settings(&self.settings)?;
-        let settings = settings
+        let settings: Settings = settings
             .into_iter()
             .filter_map(|(name, value)| value.map(|value| (name, value)))
             .collect();
@@ -141,7 +140,9 @@ async fn show(call: Call, path: web::Path<String>) -> Result<HttpResponse, ApiEr
     let view = call.broker.authority.view();
     let keys = key::keys_of(&view, app.id);
     let listed: Vec<Value> = keys.iter().map(|key| key::key_json(key, secrets)).collect();
-    let mut body = json!({ "app": app_json(&app), "keys": listed });
+    let effective = call.native.catalog.effective(&app.settings);
+    let mut body =
+        json!({ "app": app_json(&app), "keys": listed, "effective_settings": effective });
     if let (true, Some(first), Some(fields)) = (secrets, keys.first(), body.as_object_mut()) {
         let spec = KeySpec {
             id: first.id.clone(),
@@ -179,9 +180,24 @@ impl AppPatch {
     ///
     /// # Errors
     /// When a name, pattern, door or setting is unusable.
-    pub fn change(&self, catalog: &Catalog, app: &App) -> Result<AppChange, ApiError> {
+    pub fn change(&self, catalog: &Catalog, before: &App) -> Result<AppChange, ApiError> {
         let settings = catalog.settings(&self.settings)?;
-        let doors = self.doors(catalog, app, &settings);
+        let mut after = before.settings.clone();
+        for (name, value) in &settings {
+            match value {
+                Some(value) => after.insert(name.clone(), value.clone()),
+                None => after.remove(name),
+            };
+        }
+        // What a door leaves open may hang on a setting, so it is stored anew with either.
+        let doors = match &self.doors {
+            Some(names) => Some(catalog.doors(names, &after)),
+            None if settings.is_empty() => None,
+            None => {
+                let names: Vec<&str> = before.doors.iter().map(|door| &*door.name).collect();
+                Some(catalog.doors(&names, &after))
+            }
+        };
         Ok(AppChange {
             name: self
                 .name
@@ -193,28 +209,6 @@ impl AppPatch {
             open: self.open.as_ref().map(|rules| open(rules)).transpose()?,
             settings,
         })
-    }
-
-    /// The doors as a whole, when they or a setting they may hang on are changed.
-    fn doors(
-        &self,
-        catalog: &Catalog,
-        app: &App,
-        changes: &BTreeMap<Text, Option<SettingValue>>,
-    ) -> Option<Result<Vec<Door>, ApiError>> {
-        if self.doors.is_none() && changes.is_empty() {
-            return None;
-        }
-        let mut settings = app.settings.clone();
-        for (name, value) in changes {
-            match value {
-                Some(value) => settings.insert(name.clone(), value.clone()),
-                None => settings.remove(name),
-            };
-        }
-        let present: Vec<String> = app.doors.iter().map(|door| door.name.to_string()).collect();
-        let names = self.doors.as_ref().unwrap_or(&present);
-        Some(catalog.doors(names, &settings))
     }
 
     /// Whether rights may be lost by it.
@@ -236,6 +230,9 @@ async fn update(
     let app = before.id;
     call.caller.whole(app, Operations::ADMIN)?;
     let change = body.value.change(&call.native.catalog, &before)?;
+    if call.native.catalog.reserved(&body.value.settings).is_some() {
+        call.caller.operator()?;
+    }
     let write = Write::of(&call, &body.raw)?;
     let command = Command::UpdateApp { app, change };
     if body.value.narrows() {

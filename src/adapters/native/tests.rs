@@ -99,8 +99,10 @@ async fn ask(gate: Gate, request: TestRequest) -> (u16, Option<String>, Value) {
                 default_open: |_| Vec::new(),
             }],
             settings: vec![SettingSpec {
+                operators_only: false,
                 name: "client_events",
                 kind: SettingKind::Switch,
+                default: 0,
             }],
         }),
         meter: Meter::default(),

@@ -195,6 +195,7 @@ impl From<ProposeError> for Fault {
             ProposeError::NoQuorum(_)
             | ProposeError::Busy
             | ProposeError::Stopping
+            | ProposeError::DiskFull
             | ProposeError::OutcomeUnknown => Self::unavailable(),
         }
     }

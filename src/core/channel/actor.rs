@@ -16,6 +16,7 @@ use crate::core::connection::{DeliveryMode, Event, Subscribed};
 use crate::core::delivery::relay::{Attach, Deliver, Detach, Relay};
 use crate::core::error::Refusal;
 use crate::core::ids::{ChannelKey, ConnectionId, NodeId};
+use crate::core::lifecycle::LifecycleEvent;
 use crate::core::message::{Broadcast, Member, Occupancy, Publication, Receipt};
 use actix::dev::ToEnvelope;
 use actix::prelude::*;
@@ -139,7 +140,7 @@ impl Channel {
         let now = self.ground.now();
         if now.mono_ms >= self.limits_due {
             self.limits_due = now.mono_ms + LIMITS_MS;
-            self.state.set_limits(self.ground.limits(self.key.app));
+            self.state.set_limits(self.ground.limits(&self.key));
         }
         let mut effects = std::mem::take(&mut self.effects);
         self.state.handle(input, now, &mut effects);
@@ -155,6 +156,11 @@ impl Channel {
                 Effect::Send { to, wire } => self.send(to, &wire, now),
                 Effect::Answer { ticket, answer } => self.answer(ticket, answer),
                 Effect::Forget(ticket) => drop(self.waiting.remove(&ticket)),
+                Effect::Happened(happening) => self.ground.happened(LifecycleEvent {
+                    channel: self.key.clone(),
+                    at_ms: now.cluster_ms,
+                    happening,
+                }),
                 Effect::Lost => {
                     let (app, channel) = (self.key.app.0, &*self.key.name);
                     tracing::warn!(
@@ -211,7 +217,7 @@ impl Channel {
             except,
             publisher,
         };
-        for relay in self.fan.relays() {
+        for relay in self.fan.relays(except, publisher) {
             offer(&mut self.queue, relay, ToRelay::Deliver(message.clone()));
         }
     }
@@ -267,7 +273,8 @@ impl Channel {
             tell: _,
         } = joiner.subscriber;
         let seat = (worker, relay.clone());
-        self.fan.attach(connection, seat, encoding, joiner.mode);
+        let how = (encoding, joiner.mode, joiner.echo);
+        self.fan.attach(connection, seat, how);
         let message = Attach {
             channel: self.key.clone(),
             connection,

@@ -5,7 +5,7 @@
 //! can neither time out nor be ended. This one runs whatever the socket does, and reads only while its gate is
 //! open.
 
-use super::mail::{Attached, Carry, Due, Finish, Heard, WayOut};
+use super::mail::{Attached, Carry, Due, Finish, Gone, Heard};
 use super::outbox::{Outbox, Pushed, Source};
 use super::seat::{Gate, Inbound, Seat, Wire};
 use super::state::{Standing, State, Step};
@@ -59,7 +59,6 @@ pub struct Connection {
     pub(super) session: Box<dyn Session>,
     pub(super) outbox: Rc<Outbox>,
     pub(super) wire: Wire,
-    pub(super) sever: Option<Box<dyn super::seat::Sever>>,
     about: Option<About>,
     pub(super) slot: Option<Slot>,
     /// The app it is counted for on this node.
@@ -107,7 +106,6 @@ impl Connection {
                 session: seat.session,
                 outbox,
                 wire: seat.wire,
-                sever: seat.sever,
                 about: Some(about),
                 slot: None,
                 counted: None,
@@ -192,7 +190,7 @@ impl Connection {
 
     fn push(&mut self, source: Source, bytes: Bytes, cx: &mut Context<Self>) {
         match self.outbox.push(source, bytes) {
-            // The dispatcher runs after this actor's turn, so several pushes still leave together.
+            // Whoever sends runs after this actor's turn, so several pushes leave together.
             Pushed::First => self.outbox.wake(),
             Pushed::Queued | Pushed::Closed => {}
             Pushed::Over => self.finish(Some(End::Slow), None, cx),
@@ -352,6 +350,7 @@ impl Handler<Tell> for Connection {
             Event::PresenceDone { tag: CORE_TAG, .. } => {}
             told @ (Event::Identified
             | Event::IdentifyRefused(_)
+            | Event::CaughtUp(_)
             | Event::Subscribed(_)
             | Event::Unsubscribed { .. }
             | Event::RightsChanged { .. }
@@ -423,16 +422,11 @@ impl Handler<Finish> for Connection {
     }
 }
 
-impl Handler<WayOut> for Connection {
+impl Handler<Gone> for Connection {
     type Result = ();
-    fn handle(&mut self, message: WayOut, cx: &mut Context<Self>) {
+    fn handle(&mut self, _message: Gone, cx: &mut Context<Self>) {
         self.finish(Some(End::Gone), None, cx);
-        match (message, &self.sever) {
-            (WayOut::Drained, Some(sever)) => {
-                cx.spawn(sever.end_writing().into_actor(self));
-            }
-            (WayOut::Gone, _) | (WayOut::Drained, None) => cx.stop(),
-        }
+        cx.stop();
     }
 }
 

@@ -90,7 +90,7 @@ struct Attendance<A> {
 pub fn resource(key: &ChannelKey) -> Resource {
     match key.space {
         Space::Channel => Resource::Channel,
-        Space::User => Resource::User,
+        Space::User | Space::Status => Resource::User,
     }
 }
 

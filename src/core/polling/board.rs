@@ -9,13 +9,14 @@ use crate::core::authority::Principal;
 use crate::core::broker::Broker;
 use crate::core::channel::Tell;
 use crate::core::connection::Event;
-use crate::core::connection::outbox::Outbox;
+use crate::core::connection::outbox::{Outbox, Sink};
 use crate::core::delivery::local::{About, Local, Slot};
 use crate::core::delivery::relay::Relay;
 use crate::core::ids::Text;
 use actix::prelude::*;
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::io::{Error, ErrorKind, IoSlice};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,6 +42,18 @@ pub struct Board {
     broker: Broker,
     local: Rc<Local>,
     table: Table,
+}
+
+/// A poller's answers go out with its requests: nothing is ever written for it here.
+#[derive(Debug)]
+struct NoSocket;
+
+impl Sink for NoSocket {
+    fn write(&self, _slices: &[IoSlice<'_>]) -> Result<usize, Error> {
+        Err(ErrorKind::WouldBlock.into())
+    }
+
+    fn sever(&self) {}
 }
 
 /// To the board: that poller is let go.
@@ -92,7 +105,7 @@ impl Polls {
             remote,
             since_ms: self.broker.authority.now().cluster_ms,
         };
-        let outbox = Rc::new(Outbox::new(0, self.local.withheld()));
+        let outbox = Rc::new(Outbox::new(0, self.local.withheld(), Rc::new(NoSocket)));
         let port = Box::new(Port(poller.clone()));
         let slot = self.local.register(about, outbox, port);
         self.local.identify(slot, poller.principal());

@@ -55,6 +55,7 @@ pub(super) fn set(
     let shared = state.grants_of(app, subject).next();
     let subject = shared.map_or_else(|| subject.clone(), |(key, _)| key.subject.clone());
     let mut touched = 0;
+    let mut narrowed = !removed.is_empty();
     for key in &removed {
         touched += u64::from(state.drop_grant(key).is_some());
     }
@@ -66,7 +67,9 @@ pub(super) fn set(
             pattern: pattern.clone(),
         };
         if entry.operations.is_empty() {
-            touched += u64::from(state.drop_grant(&key).is_some());
+            let dropped = state.drop_grant(&key).is_some();
+            narrowed |= dropped;
+            touched += u64::from(dropped);
             continue;
         }
         let grant = Grant {
@@ -75,13 +78,28 @@ pub(super) fn set(
             issuer: issuer.clone(),
             revision: state.revision,
         };
+        let before = state.grants.get(&key);
+        narrowed |= before.is_some_and(|before| is_less(&grant, before));
         state.put_grant(key, grant);
         touched += 1;
     }
     if touched > 0 {
         effects.push(recheck(app, &subject));
     }
-    Ok(Reply::Changed(touched))
+    Ok(match narrowed {
+        true => Reply::Narrowed(touched),
+        false => Reply::Changed(touched),
+    })
+}
+
+/// Whether a line takes away something of the one it overwrites.
+fn is_less(after: &Grant, before: &Grant) -> bool {
+    let sooner = match (before.expires_ms, after.expires_ms) {
+        (_, None) => false,
+        (None, Some(_)) => true,
+        (Some(before), Some(after)) => after < before,
+    };
+    sooner || !after.operations.contains(before.operations)
 }
 
 fn check(entry: &GrantEntry, authority: Authority<'_>) -> Result<()> {

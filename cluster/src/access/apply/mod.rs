@@ -9,6 +9,7 @@
 mod apps;
 mod batch;
 mod blocks;
+mod flags;
 mod grants;
 mod groups;
 mod issuer;
@@ -19,6 +20,11 @@ mod sweep;
 mod tokens;
 
 pub use batch::{Batch, Op, apply_batch};
+
+/// Voids every credential of the app that was issued up to now, and nothing else.
+pub(super) fn void_everything(state: &mut State, app: AppId) {
+    revoke::leave_void(state, app, super::Target::App);
+}
 
 use super::{App, Subject};
 use super::{AppId, Command, Effect, Limits, Rejection, Reply, Revision, Scope, Stamp, State};
@@ -90,6 +96,7 @@ fn since(command: &Command) -> u16 {
         | Command::Block { .. }
         | Command::Unblock { .. }
         | Command::UseNonce { .. }
+        | Command::SetChannelFlag { .. }
         | Command::SetGroup { .. } => 0,
     }
 }
@@ -161,6 +168,13 @@ fn run(state: &mut State, command: &Command, effects: &mut Vec<Effect>) -> Resul
             nonce,
             expires_ms,
         } => tokens::use_nonce(state, (*app, key, nonce), *expires_ms),
+        Command::SetChannelFlag {
+            app,
+            issuer,
+            channel,
+            flag,
+            on,
+        } => flags::set(state, (*app, issuer), (channel, flag), *on),
         Command::SetGroup { .. } => groups::set(state, command, effects),
     }
 }
