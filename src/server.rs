@@ -115,19 +115,7 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
         "ready node={} public={public_url} internal={internal_url}",
         config.node
     ));
-    let end = tokio::select! {
-        () = stop.asked() => None,
-        failure = cluster.failed() => Some(failure),
-        () = cluster.asked_to_leave() => {
-            leave(&rooms, &clients, &plane).await;
-            // Empty but a member still: whoever asked stops it, or starts it again.
-            tokio::select! {
-                () = stop.asked() => None,
-                failure = cluster.failed() => Some(failure),
-                () = turn_away(&plane) => None,
-            }
-        }
-    };
+    let end = served(&cluster, &mut stop, &rooms, &clients, &plane).await;
     let orderly = async {
         rooms.life.drain();
         // Before the clients go: they find the channels' new homes and a leader at once.
@@ -146,6 +134,29 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
         () = orderly => end.map_or(Ok(()), |why| Err(ServeError::Failed(why))),
         () = stop.asked() => Err(ServeError::CutShort),
         () = tokio::time::sleep(config.drain) => Err(ServeError::CutShort),
+    }
+}
+
+/// Waits for the end of serving; why, when it was not asked for.
+async fn served(
+    cluster: &Cluster,
+    stop: &mut Stop,
+    rooms: &Rooms,
+    clients: &ServerHandle,
+    plane: &Plane,
+) -> Option<String> {
+    tokio::select! {
+        () = stop.asked() => None,
+        failure = cluster.failed() => Some(failure),
+        () = cluster.asked_to_leave() => {
+            leave(rooms, clients, plane).await;
+            // Empty but a member still: whoever asked stops it, or starts it again.
+            tokio::select! {
+                () = stop.asked() => None,
+                failure = cluster.failed() => Some(failure),
+                () = turn_away(plane) => None,
+            }
+        }
     }
 }
 

@@ -59,7 +59,9 @@ revoke 7 user:z margin=50
 block 7 key:k1 for=5 reason=why
 nonce 7 k1 n expires=9000
 request 5 app update 7 name=m
-request 6 app create 7";
+request 6 app create 7
+flag 7 room f on
+group 7 g add=a,b";
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {

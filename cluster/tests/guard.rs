@@ -319,7 +319,7 @@ async fn a_rolling_restart_and_a_replacement_under_load_lose_nothing_acknowledge
     stop.send(true).unwrap();
     writer.await.unwrap();
     nodes.agree().await;
-    let acknowledged = acknowledged.lock().unwrap();
+    let acknowledged = std::mem::take(&mut *acknowledged.lock().unwrap());
     assert!(acknowledged.len() > 200, "{}", acknowledged.len());
     for (node, cluster) in &nodes.up {
         let view = cluster.view();

@@ -113,6 +113,7 @@ pub struct Serve {
 
 /// What can be done with the configuration.
 #[derive(Subcommand)]
+#[allow(clippy::large_enum_variant)] // Made once per process; clap takes no box here.
 pub enum ConfigCommand {
     /// Prints every key with its meaning and default
     #[command(visible_alias = "default")]

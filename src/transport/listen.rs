@@ -175,37 +175,35 @@ where
 }
 
 /// A request that wants the connection for something else: answered by the app, then taken over or closed.
-fn upgrade<B: MessageBody + 'static, T>(
+async fn upgrade<B: MessageBody + 'static, T>(
     answer: impl Future<Output = Result<ServiceResponse<B>, Error>>,
     framed: Framed<T, Codec>,
-) -> impl Future<Output = Result<(), Error>>
+) -> Result<(), Error>
 where
     T: AsyncRead + AsyncWrite + Unpin + Into<Socket>,
 {
-    async move {
-        // What it takes to answer is let go of before the connection begins, which may last for days.
-        let carrying = Box::pin(async move {
-            let mut response = match answer.await {
-                Ok(answer) => Response::from(answer).map_body(|_, body| BoxBody::new(body)),
-                Err(error) => error.into(),
-            };
-            let accepted = response.extensions_mut().remove::<ws::Accepted>();
-            if accepted.is_none() {
-                response
-                    .head_mut()
-                    .set_connection_type(ConnectionType::Close);
-            }
-            // Empty, or the words of a refusal.
-            let (head, body) = response.into_parts();
-            let body = to_bytes(body).await.unwrap_or_default();
-            let framed = SendResponse::new(framed, head.set_body(body)).await.ok()?;
-            let parts = framed.into_parts();
-            Some(accepted?.begin(parts.io.into(), parts.read_buf.freeze()))
-        })
-        .await;
-        if let Some(carrying) = carrying {
-            carrying.await;
+    // What it takes to answer is let go of before the connection begins, which may last for days.
+    let carrying = Box::pin(async move {
+        let mut response = match answer.await {
+            Ok(answer) => Response::from(answer).map_body(|_, body| BoxBody::new(body)),
+            Err(error) => error.into(),
+        };
+        let accepted = response.extensions_mut().remove::<ws::Accepted>();
+        if accepted.is_none() {
+            response
+                .head_mut()
+                .set_connection_type(ConnectionType::Close);
         }
-        Ok(())
+        // Empty, or the words of a refusal.
+        let (head, body) = response.into_parts();
+        let body = to_bytes(body).await.unwrap_or_default();
+        let framed = SendResponse::new(framed, head.set_body(body)).await.ok()?;
+        let parts = framed.into_parts();
+        Some(accepted?.begin(parts.io.into(), parts.read_buf.freeze()))
+    })
+    .await;
+    if let Some(carrying) = carrying {
+        carrying.await;
     }
+    Ok(())
 }

@@ -22,8 +22,8 @@ const PLAIN: usize = 4 << 10;
 pub(super) enum Socket {
     /// As it is.
     Plain(TcpStream),
-    /// Below TLS.
-    Tls(RefCell<TlsStream<TcpStream>>),
+    /// Below TLS. Boxed, so that plain connections do not pay for it.
+    Tls(Box<RefCell<TlsStream<TcpStream>>>),
 }
 
 impl From<TcpStream> for Socket {
@@ -34,7 +34,7 @@ impl From<TcpStream> for Socket {
 
 impl From<TlsStream<TcpStream>> for Socket {
     fn from(socket: TlsStream<TcpStream>) -> Self {
-        Self::Tls(RefCell::new(socket))
+        Self::Tls(Box::new(RefCell::new(socket)))
     }
 }
 

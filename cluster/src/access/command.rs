@@ -142,33 +142,41 @@ pub enum Command {
         expires_ms: Millis,
     },
     /// Switches a named flag of one channel on or off.
-    SetChannelFlag {
-        /// The app.
-        app: AppId,
-        /// Who asks.
-        issuer: Issuer,
-        /// The channel.
-        channel: Text,
-        /// The flag; opaque here.
-        flag: Text,
-        /// On or off; off is what every flag is by itself.
-        on: bool,
-    },
+    SetChannelFlag(ChannelFlag),
     /// Changes a channel group. The right to do so is judged before it is proposed.
-    SetGroup {
-        /// The app.
-        app: AppId,
-        /// Who answers for it.
-        issuer: Issuer,
-        /// Which.
-        group: Text,
-        /// Channels that come in.
-        add: Vec<Text>,
-        /// Channels that go.
-        remove: Vec<Text>,
-        /// All others go as well.
-        clear: bool,
-    },
+    SetGroup(GroupChange),
+}
+
+/// A flag of a channel to be set.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChannelFlag {
+    /// The app.
+    pub app: AppId,
+    /// Who asks.
+    pub issuer: Issuer,
+    /// The channel.
+    pub channel: Text,
+    /// The flag; opaque here.
+    pub flag: Text,
+    /// On or off; off is what every flag is by itself.
+    pub on: bool,
+}
+
+/// A channel group to be changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupChange {
+    /// The app.
+    pub app: AppId,
+    /// Who answers for it.
+    pub issuer: Issuer,
+    /// Which.
+    pub group: Text,
+    /// Channels that come in.
+    pub add: Vec<Text>,
+    /// Channels that go.
+    pub remove: Vec<Text>,
+    /// All others go as well.
+    pub clear: bool,
 }
 
 /// What happens to members.

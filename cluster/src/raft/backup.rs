@@ -128,10 +128,12 @@ mod tests {
 
     #[test]
     fn any_damage_anywhere_is_noticed() {
-        let state = State {
-            revision: 9,
-            ..State::default()
+        let mut state = State::default();
+        let stamp = access::Stamp {
+            index: 9,
+            time_ms: 70,
         };
+        access::apply(&mut state, &access::Command::Tick, stamp);
         let file = write(&state, "c".into(), NodeId(2), 77).unwrap();
         let info = verify_backup(&file).unwrap();
         assert_eq!((info.revision, info.time_ms, info.node), (9, 77, NodeId(2)));

@@ -46,8 +46,8 @@ pub(crate) fn is_urgent(command: &Command) -> bool {
         | Command::SetGrants { .. }
         | Command::IssueToken { .. }
         | Command::Unblock { .. }
-        | Command::SetChannelFlag { .. }
-        | Command::UseNonce { .. }
-        | Command::SetGroup { .. } => false,
+        | Command::SetChannelFlag(_)
+        | Command::SetGroup(_)
+        | Command::UseNonce { .. } => false,
     }
 }

@@ -203,8 +203,10 @@ async fn drive(core: &Core, stamp: &AtomicU64, mut batch: Vec<Waiting>) {
         }
         let leader = core.leader();
         batch = match leader {
-            Some(leader) if leader == core.me && core.yields() => give_back(batch),
-            Some(leader) if leader == core.me => write(core, stamp, batch).await,
+            Some(leader) if leader == core.me => match core.begin_writing() {
+                Some(_writing) => write(core, stamp, batch).await,
+                None => give_back(batch),
+            },
             Some(leader) => forward(core, leader, give_back(batch)).await,
             None => batch,
         };

@@ -11,7 +11,7 @@ use crate::access::{MemberState, Millis, NodeId};
 use crate::store::{DiskSpace, Space};
 use futures_util::future::join_all;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -47,8 +47,19 @@ pub(crate) struct Vitals {
     leaving: AtomicBool,
     /// The member list says so.
     drained: AtomicBool,
+    /// Entries of this node as the leader that have no answer yet.
+    writing: AtomicUsize,
     space: AtomicU8,
     off_ms: AtomicI64,
+}
+
+/// An entry on its way; see [`Core::begin_writing`].
+pub(super) struct Writing<'a>(&'a AtomicUsize);
+
+impl Drop for Writing<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 impl Vitals {
@@ -125,6 +136,14 @@ impl Core {
         let (state, epoch) = (self.view.state(), self.lease.epoch());
         let own = state.members.get(&NodeId(self.me));
         own.is_some_and(|own| own.epoch == epoch && own.state == MemberState::Draining)
+    }
+
+    /// Counts an entry until what is returned is dropped; none while leading is left to others. A successor is
+    /// asked only when none is on its way: it would lack that entry, and this node could not vote for it.
+    pub(super) fn begin_writing(&self) -> Option<Writing<'_>> {
+        self.vitals.writing.fetch_add(1, Ordering::AcqRel);
+        let writing = Writing(&self.vitals.writing);
+        (!self.yields()).then_some(writing)
     }
 
     /// The leader's time for the next entry.
@@ -260,8 +279,14 @@ async fn look_at_disk(core: &Core, space: &Space) {
 /// Has a caught-up voter stand for election. This node has stopped writing and sending heartbeats by then, and
 /// votes for it, so that it costs one round of votes instead of a silence.
 async fn hand_over(core: &Core) {
+    if core.vitals.writing.load(Ordering::Acquire) > 0 {
+        return;
+    }
     let metrics = core.metrics();
     let last = metrics.last_log_index.unwrap_or(0);
+    if metrics.last_applied.is_none_or(|at| at.index < last) {
+        return;
+    }
     let caught_up = |node: &u64| {
         let at = metrics
             .replication
@@ -275,7 +300,11 @@ async fn hand_over(core: &Core) {
     tracing::info!(successor, "leading is handed over");
     if let Err(error) = core.ask(successor, &Ask::TakeOver, PERIOD).await {
         tracing::debug!(successor, %error, "a successor could not be asked");
+        return;
     }
+    // Asking again would start its election over; on a slow disk it would never end.
+    let elected = core.leader_changes(core.me);
+    let _ = tokio::time::timeout(core.config.election.0, elected).await;
 }
 
 /// The process ends soon: Draining in the member list, and somebody else leads. Best effort, in bounded time.
@@ -286,10 +315,10 @@ pub(crate) async fn retire(core: &Core) {
     if let Err(error) = tokio::time::timeout(wait, drain).await.unwrap_or(Ok(())) {
         tracing::info!(%error, "this node could not be marked draining");
     }
+    // The node stands back by now; see `stand_back`.
     let led_by_other = async {
         while core.leads() && !core.successors().is_empty() {
-            hand_over(core).await;
-            tokio::time::sleep(PERIOD / 5).await;
+            tokio::time::sleep(PERIOD / 25).await;
         }
     };
     let _ = tokio::time::timeout(wait, led_by_other).await;

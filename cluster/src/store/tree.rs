@@ -90,9 +90,4 @@ impl Tree {
     pub(super) fn len(&self) -> usize {
         self.iter().count()
     }
-
-    #[cfg(test)]
-    pub(super) fn first(&self) -> Result<Option<Pair>, StoreError> {
-        self.iter().next().transpose()
-    }
 }

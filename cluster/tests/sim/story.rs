@@ -121,10 +121,12 @@ async fn propose(
             Some(Ok(committed)) => return Ok((node, Ok(committed))),
             Some(Err(ProposeError::Rejected(why))) => return Ok((node, Err(why))),
             Some(Err(
-                ProposeError::NoQuorum(_) | ProposeError::Busy | ProposeError::TooLarge { .. },
+                ProposeError::NoQuorum(_)
+                | ProposeError::Busy
+                | ProposeError::DiskFull
+                | ProposeError::TooLarge { .. },
             )) => {}
-            Some(Err(ProposeError::OutcomeUnknown | ProposeError::Stopping)) => maybe = true,
-            None => maybe |= world.node(node).is_some() || true,
+            Some(Err(ProposeError::OutcomeUnknown | ProposeError::Stopping)) | None => maybe = true,
         }
         tokio::time::sleep(millis(10, 200)).await;
         node = 1 + below(world.size);

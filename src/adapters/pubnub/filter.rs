@@ -384,7 +384,7 @@ impl Filter {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
     use super::*;
     use crate::adapters::pubnub::envelope::tests::draft;
     use crate::core::message::ContentKind;
@@ -397,7 +397,7 @@ mod tests {
                 .into(),
         );
         draft.client = Some("alice".into());
-        let filter = Filter::parse(text).unwrap_or_else(|| panic!("{text}"));
+        let filter = Filter::parse(text).expect(text);
         filter.passes("room", &draft)
     }
 

@@ -419,7 +419,7 @@ fn merge_auths(all: &mut Map<String, Value>, name: &str, more: Map<String, Value
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
     use crate::adapters::pubnub::fixture::{self, APP};
     use crate::core::authority::Issuer;

@@ -8,7 +8,7 @@ use super::admit::{Caller, Ctx};
 use super::codes::{Fault, answer};
 use super::{limits, names, query};
 use crate::core::authority::{
-    AppId, Authority, BarrierMode, Command, Issuer, Operations, RequestId, State,
+    AppId, Authority, BarrierMode, Command, GroupChange, Issuer, Operations, RequestId, State,
 };
 use crate::core::ids::Text;
 use actix_web::HttpResponse;
@@ -75,14 +75,14 @@ pub(super) async fn group(
     }
     let texts = |names: Vec<&str>| names.into_iter().map(Into::into).collect();
     let narrows = clear || !remove.is_empty();
-    let command = Command::SetGroup {
+    let command = Command::SetGroup(GroupChange {
         app: caller.app.id,
         issuer: Issuer::Operator,
         group: group.into(),
         add: texts(add),
         remove: texts(remove),
         clear,
-    };
+    });
     let committed = authority.change(RequestId(rand::random()), command).await?;
     let within = std::time::Duration::from_secs(2);
     // Every other node follows on its own; this one shows what it was told.

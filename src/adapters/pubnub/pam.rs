@@ -89,10 +89,12 @@ fn claims(body: &[u8], now_s: u64) -> Result<Claims, Fault> {
     let broken = || in_body("Invalid JSON", "The body is no JSON object.", "body");
     let body: Value = serde_json::from_slice(body).map_err(|_| broken())?;
     let body = body.as_object().ok_or_else(broken)?;
-    let ttl = body.get("ttl").and_then(|ttl| match ttl {
-        Value::String(text) => text.parse().ok(),
-        other => other.as_u64(),
-    });
+    // Some clients write the number as text.
+    let number = |ttl: &Value| {
+        let text = ttl.as_str().and_then(|text| text.parse().ok());
+        text.or_else(|| ttl.as_u64())
+    };
+    let ttl = body.get("ttl").and_then(number);
     let ttl = ttl
         .filter(|ttl| (1..=MAX_TTL).contains(ttl))
         .ok_or_else(|| {

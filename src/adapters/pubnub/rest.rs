@@ -224,10 +224,12 @@ async fn carry_out(
 
 /// v3 says in its own form that a signature is wrong.
 fn in_its_form(fault: Fault, call: &Call<'_>) -> Fault {
-    let source = match call {
-        Call::GrantToken => "grant",
-        Call::RevokeToken(_) => "revoke",
-        _other => return fault,
+    let source = if matches!(call, Call::GrantToken) {
+        "grant"
+    } else if matches!(call, Call::RevokeToken(_)) {
+        "revoke"
+    } else {
+        return fault;
     };
     match fault.status {
         403 => pam::unsigned(source),

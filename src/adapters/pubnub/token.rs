@@ -152,8 +152,11 @@ fn mac(app: AppId, key: &ApiKey, message: &[u8]) -> Option<Hmac<Sha256>> {
     Some(mac)
 }
 
-/// The bytes and claims of what has the form of a token.
-fn parse(text: &str) -> Option<(Vec<(Value, Value)>, Vec<u8>)> {
+/// A CBOR map, in its own order.
+type Entries = Vec<(Value, Value)>;
+
+/// The claims and the signature of what has the form of a token.
+fn parse(text: &str) -> Option<(Entries, Vec<u8>)> {
     if text.len() > MAX_TOKEN {
         return None;
     }
@@ -166,9 +169,10 @@ fn parse(text: &str) -> Option<(Vec<(Value, Value)>, Vec<u8>)> {
     };
     of("v").zip(of("res"))?;
     let (_, sig) = map.remove(of("sig")?);
-    match sig {
-        Value::Bytes(sig) => Some((map, sig)),
-        _ => None,
+    if let Value::Bytes(sig) = sig {
+        Some((map, sig))
+    } else {
+        None
     }
 }
 
@@ -177,9 +181,11 @@ fn side(map: &Value, name: &str) -> [Vec<(String, u64)>; 5] {
         |(kind, _)| match map.get(name).and_then(|side| side.get(kind)) {
             Some(Value::Map(entries)) => entries
                 .iter()
-                .filter_map(|(key, mask)| match key {
-                    Value::Text(name) => Some((name.clone(), mask.number()?)),
-                    _ => None,
+                .filter_map(|(key, mask)| {
+                    let Value::Text(name) = key else {
+                        return None;
+                    };
+                    Some((name.clone(), mask.number()?))
                 })
                 .collect(),
             Some(_) | None => Vec::new(),

@@ -54,7 +54,7 @@ pub(super) struct Accepted {
 }
 
 /// Answers the handshake. The connection actor around the session starts when the answer has gone out and the
-/// socket is taken over: needs `web::Data<Worker>` in the app, and [`super::listen`] as its server.
+/// socket is taken over: needs `web::Data<Worker>` in the app, and [`super::listen()`] as its server.
 ///
 /// # Errors
 /// When the request is no WebSocket handshake (the response says so).

@@ -66,22 +66,9 @@ pub(super) fn set(
             resource,
             pattern: pattern.clone(),
         };
-        if entry.operations.is_empty() {
-            let dropped = state.drop_grant(&key).is_some();
-            narrowed |= dropped;
-            touched += u64::from(dropped);
-            continue;
-        }
-        let grant = Grant {
-            operations: entry.operations,
-            expires_ms: entry.ttl_ms.map(|ttl| state.time_ms.saturating_add(ttl)),
-            issuer: issuer.clone(),
-            revision: state.revision,
-        };
-        let before = state.grants.get(&key);
-        narrowed |= before.is_some_and(|before| is_less(&grant, before));
-        state.put_grant(key, grant);
-        touched += 1;
+        let (did, took) = write(state, key, entry, &issuer);
+        touched += u64::from(did);
+        narrowed |= took;
     }
     if touched > 0 {
         effects.push(recheck(app, &subject));
@@ -90,6 +77,24 @@ pub(super) fn set(
         true => Reply::Narrowed(touched),
         false => Reply::Changed(touched),
     })
+}
+
+/// Writes one line: whether anything was touched, and whether something was taken away.
+fn write(state: &mut State, key: GrantKey, entry: &GrantEntry, issuer: &Issuer) -> (bool, bool) {
+    if entry.operations.is_empty() {
+        let dropped = state.drop_grant(&key).is_some();
+        return (dropped, dropped);
+    }
+    let grant = Grant {
+        operations: entry.operations,
+        expires_ms: entry.ttl_ms.map(|ttl| state.time_ms.saturating_add(ttl)),
+        issuer: issuer.clone(),
+        revision: state.revision,
+    };
+    let before = state.grants.get(&key);
+    let less = before.is_some_and(|before| is_less(&grant, before));
+    state.put_grant(key, grant);
+    (true, less)
 }
 
 /// Whether a line takes away something of the one it overwrites.

@@ -5,24 +5,21 @@
 //! delete it.
 
 use super::super::limits::{self, Limits};
-use super::super::{AppId, Command, Effect, Reply, State, Text};
+use super::super::{AppId, Effect, GroupChange, Reply, State, Text};
 use super::issuer::authority;
 use super::{Result, apps};
 use imbl::OrdSet;
 
-/// Carries out a [`Command::SetGroup`].
-pub(super) fn set(state: &mut State, command: &Command, effects: &mut Vec<Effect>) -> Result {
-    let Command::SetGroup {
+/// Carries out a [`super::super::Command::SetGroup`].
+pub(super) fn set(state: &mut State, change: &GroupChange, effects: &mut Vec<Effect>) -> Result {
+    let GroupChange {
         app,
         issuer,
         group,
         add,
         remove,
         clear,
-    } = command
-    else {
-        return Ok(Reply::Changed(0));
-    };
+    } = change;
     let app = *app;
     authority(state, app, issuer)?;
     limits::name("group", group, Limits::ID_TEXT)?;

@@ -96,8 +96,8 @@ fn since(command: &Command) -> u16 {
         | Command::Block { .. }
         | Command::Unblock { .. }
         | Command::UseNonce { .. }
-        | Command::SetChannelFlag { .. }
-        | Command::SetGroup { .. } => 0,
+        | Command::SetChannelFlag(_)
+        | Command::SetGroup(_) => 0,
     }
 }
 
@@ -168,14 +168,8 @@ fn run(state: &mut State, command: &Command, effects: &mut Vec<Effect>) -> Resul
             nonce,
             expires_ms,
         } => tokens::use_nonce(state, (*app, key, nonce), *expires_ms),
-        Command::SetChannelFlag {
-            app,
-            issuer,
-            channel,
-            flag,
-            on,
-        } => flags::set(state, (*app, issuer), (channel, flag), *on),
-        Command::SetGroup { .. } => groups::set(state, command, effects),
+        Command::SetChannelFlag(flag) => flags::set(state, flag),
+        Command::SetGroup(change) => groups::set(state, change, effects),
     }
 }
 

@@ -153,7 +153,10 @@ impl Courier {
             };
             let state = match state {
                 DeliveryState::Pending if late => DeliveryState::GivenUp,
-                other => other,
+                known @ (DeliveryState::Pending
+                | DeliveryState::Delivered
+                | DeliveryState::GivenUp
+                | DeliveryState::Dropped) => known,
             };
             let over = state != DeliveryState::Pending;
             self.log.change(app, id, |line| {

@@ -99,7 +99,7 @@ impl Desk {
             if hook.batch {
                 self.gather((app, index), hook, said.clone(), event.at_ms);
             } else {
-                self.send(app, hook, &[said.clone()], event.at_ms);
+                self.send(app, hook, std::slice::from_ref(&said), event.at_ms);
             }
         }
     }
@@ -189,6 +189,7 @@ fn body(events: &[Said], at_ms: u64) -> Bytes {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::indexing_slicing)]
     use super::*;
 
     #[test]

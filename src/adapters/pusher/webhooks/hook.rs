@@ -173,7 +173,7 @@ pub fn read(document: &str) -> Vec<Hook> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
     use serde_json::json;
 
@@ -183,7 +183,7 @@ mod tests {
             "filter": {"channel_name_starts_with": "presence-"}, "headers": {"X-Mine": "1"}, "batch": true}]);
         let hooks = read(&check(&given).unwrap());
         assert_eq!(serde_json::to_value(&hooks).unwrap(), given);
-        let hook = &hooks[..1][0];
+        let hook = &hooks[0];
         assert!(hook.wants("client_event", "presence-a"));
         assert!(!hook.wants("client_event", "private-a"));
         assert!(!hook.wants("cache_miss", "presence-a"));

@@ -1,4 +1,10 @@
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+//! The session by itself: what is said, what is asked of the core.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::wildcard_enum_match_arm
+)]
 
 use super::*;
 use crate::adapters::realtime::fixture::{self, APP, APPLICATION, PRIVATE};
@@ -87,10 +93,12 @@ fn texts(actions: &[Action]) -> Vec<String> {
 }
 
 fn asked(actions: &[Action]) -> Vec<&Intent> {
-    let intent = |action| match action {
-        &Action::Do(ref intent) => Some(intent),
-        Action::Send(_) | Action::Close(_) | Action::Wake { .. } => None,
-    };
+    fn intent(action: &Action) -> Option<&Intent> {
+        match action {
+            Action::Do(intent) => Some(intent),
+            Action::Send(_) | Action::Close(_) | Action::Wake { .. } => None,
+        }
+    }
     actions.iter().filter_map(intent).collect()
 }
 
@@ -157,15 +165,15 @@ mod validating {
 
     #[test]
     fn a_token_keeps_what_it_may_do_when_it_connects() {
-        let mut state = fixture::state(true);
-        fixture::grant(&mut state, "tok", "rd", Operations::SUBSCRIBE);
-        fixture::grant(
-            &mut state,
-            "tok",
-            "main:*",
-            Operations::SUBSCRIBE | Operations::PUBLISH,
+        let both = Operations::SUBSCRIBE | Operations::PUBLISH;
+        let state = fixture::granted(
+            true,
+            &[
+                ("rd", Operations::SUBSCRIBE),
+                ("main:*", both),
+                ("seen", Operations::PRESENCE_READ),
+            ],
         );
-        fixture::grant(&mut state, "tok", "seen", Operations::PRESENCE_READ);
         let mut client = Client::new(state);
         client.feed(Input::Opened);
         let said = client.say(&format!("validate;{APPLICATION};tok;;;;"));
