@@ -2,6 +2,7 @@
 //!
 //! **Must never know:** what the bytes mean.
 
+mod hangup;
 mod line;
 mod listen;
 pub mod longpoll;

@@ -237,7 +237,7 @@ impl Wait {
         let (node, place) = (self.node.clone(), self.place(self.cursor));
         let (attended, uuid) = (self.selection.attended(), self.uuid.clone());
         let (broker, heartbeat_s) = (self.broker.clone(), self.heartbeat_s);
-        Ok(Hold::new(poller, move |poller| {
+        Ok(Hold::new(http, poller, move |poller| {
             let until = broker.authority.now().mono_ms + heartbeat_s * 1_000;
             node.attendance.extend(&uuid, &attended, until);
             node.sessions.park(place, poller);
@@ -314,6 +314,9 @@ impl Wait {
             let left = until.saturating_duration_since(Instant::now());
             let now_ms = self.broker.authority.now().cluster_ms;
             hold.wait(left, now_ms, false).await;
+            if hold.hung_up() {
+                return Ok(self.reply(hold, &[]));
+            }
             if !self.broker.authority.serving() {
                 return Err(Fault::unavailable());
             }
