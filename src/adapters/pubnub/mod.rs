@@ -1,6 +1,6 @@
 //! PubNub: Access Manager v2 and v3, publish, subscribe, presence, history.
 //!
-//! In reading order: [`rest`] (which call it is), `query`, `body`, `signature`, `admit` (who asks), `rights`, `grant`
+//! In reading order: `rest` (which call it is), `query`, `body`, `signature`, `admit` (who asks), `rights`, `grant`
 //! and `pam` (what is granted), `token` on `cbor`, `publish`, `subscribe` on `selection`, `sessions` and `envelope`, `presence` on
 //! `attendance`, `groups`, `history`, `filter`, `codes`.
 //!

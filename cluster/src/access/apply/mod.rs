@@ -101,11 +101,15 @@ fn since(command: &Command) -> u16 {
     }
 }
 
-fn run(state: &mut State, command: &Command, effects: &mut Vec<Effect>) -> Result {
-    let since = since(command);
-    if since > state.version {
-        return Err(Rejection::VersionNotEnabled(since));
+fn read_by_all(state: &State, command: &Command) -> Result<()> {
+    match since(command) {
+        since if since > state.version => Err(Rejection::VersionNotEnabled(since)),
+        _enabled => Ok(()),
     }
+}
+
+fn run(state: &mut State, command: &Command, effects: &mut Vec<Effect>) -> Result {
+    read_by_all(state, command)?;
     match command {
         Command::Tick => Ok(Reply::Done),
         Command::SetClusterVersion(version) => members::set_version(state, *version),
