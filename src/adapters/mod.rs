@@ -3,5 +3,6 @@
 //! **Must never know:** each other, the cluster crate, peers, channel internals.
 
 pub mod native;
+pub mod pubnub;
 pub mod pusher;
 pub mod realtime;

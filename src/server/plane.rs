@@ -6,7 +6,7 @@
 //! **Must never know:** any rule.
 
 use crate::adapters::pusher::webhooks::Webhooks;
-use crate::adapters::{pusher, realtime};
+use crate::adapters::{pubnub, pusher, realtime};
 use crate::core::authority::Authority;
 use crate::core::broker::Broker;
 use crate::core::channel::actor::Channels;
@@ -39,6 +39,7 @@ pub(super) struct Workers {
     prefix: pusher::Prefix,
     realtime: realtime::Encoding,
     site: realtime::Site,
+    pubnub: web::Data<pubnub::PubNub>,
 }
 
 impl Plane {
@@ -82,6 +83,7 @@ impl Plane {
             prefix: pusher::Prefix(prefix),
             realtime,
             site: realtime::Site(public_url),
+            pubnub: pubnub::PubNub::start(&broker),
         };
         Self {
             broker,
@@ -127,7 +129,9 @@ impl Workers {
             .app_data(web::Data::new(self.realtime))
             .app_data(web::Data::new(self.site.clone()))
             .configure(|service| pusher::routes(service, &self.prefix))
-            .configure(realtime::routes);
+            .configure(realtime::routes)
+            .app_data(self.pubnub.clone())
+            .configure(pubnub::routes);
     }
 }
 

@@ -226,6 +226,7 @@ impl Node {
                         .app_data(web::Data::new(worker))
                         .app_data(encoding.clone())
                         .route("/ws", web::get().to(accept))
+                        .configure(super::hangup::routes)
                 };
                 let patience = std::time::Duration::from_secs(5);
                 let how = Listening {

@@ -75,7 +75,7 @@ fn in_scope(principal: &Principal, scope: &Scope) -> bool {
 }
 
 /// Whether a cut ends this principal's connection: it is named, and its credential is old enough.
-pub(super) fn reached(principal: &Principal, target: &Target, cut: &Cut) -> bool {
+pub(crate) fn reached(principal: &Principal, target: &Target, cut: &Cut) -> bool {
     let own = Some(principal.issued);
     let proof = principal.proof.as_ref();
     let issued = match target {

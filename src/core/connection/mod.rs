@@ -7,7 +7,7 @@
 //! **Must never know:** wire formats, sockets, HTTP, the cluster crate.
 
 pub mod actor;
-mod effects;
+pub(crate) mod effects;
 mod ending;
 mod intents;
 pub mod mail;
@@ -19,7 +19,7 @@ use super::authority::{Authority, Operations, Principal, Proof};
 use super::clock::Now;
 use super::close::{Close, End};
 use super::error::Refusal;
-use super::ids::{ChannelKey, ConnectionId, Position, Text};
+use super::ids::{ChannelKey, ConnectionId, Position, Text, Timetoken};
 use super::message::{Broadcast, Draft, Member, Occupancy, Publication, Receipt};
 use bytes::Bytes;
 use bytestring::ByteString;
@@ -172,6 +172,8 @@ pub enum Start {
     },
     /// With what follows a position held by the client.
     After(Position),
+    /// With what was stamped later than this timetoken: for clients whose one cursor spans many channels.
+    AfterTime(Timetoken),
 }
 
 /// An entry for a presence set.
