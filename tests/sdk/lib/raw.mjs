@@ -114,6 +114,10 @@ export class RawSocket {
 /** A Pusher connection on a raw socket, established. */
 export async function rawPusher(url, key, query = 'protocol=7&client=js&version=8.6.0') {
   const raw = await RawSocket.open(url, `/app/${key}?${query}`);
+  if (raw.status !== 101) {
+    raw.close();
+    throw new Error(`the handshake was answered with ${raw.status}`);
+  }
   const { data } = await raw.event('pusher:connection_established');
   raw.socketId = data.socket_id;
   raw.established = data;
