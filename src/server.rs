@@ -31,6 +31,9 @@ use std::time::Duration;
 /// How often a leaving node looks for clients that slipped in.
 const TURN_AWAY: Duration = Duration::from_millis(200);
 
+/// How long a client may leave an HTTP answer unread.
+const STALLED: Duration = Duration::from_secs(30);
+
 /// Why the server did not start or did not stop in order.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
@@ -218,6 +221,7 @@ fn public_server(
         keep_alive: config.keep_alive,
         request_timeout: config.request_timeout,
         disconnect_timeout: Duration::from_secs(2),
+        stalled: STALLED,
         max_connections: config.max_connections,
         shutdown_timeout: config
             .drain

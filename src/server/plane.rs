@@ -15,7 +15,7 @@ use crate::core::delivery::encoding::{Encoding, Encodings};
 use crate::core::delivery::enforcer;
 use crate::core::delivery::relay::EndAll;
 use crate::peers::{self, Peers};
-use crate::transport::{Worker, ws};
+use crate::transport::{Worker, stream::Streams, ws};
 use actix_web::web;
 use gatecast_cluster::Cluster;
 use gatecast_cluster::access::NodeId;
@@ -38,6 +38,8 @@ pub(super) struct Workers {
     pusher: pusher::Encoding,
     prefix: pusher::Prefix,
     realtime: realtime::Encoding,
+    realtime_stream: realtime::StreamEncoding,
+    streams: Streams,
     site: realtime::Site,
 }
 
@@ -60,6 +62,10 @@ impl Plane {
             encoder: realtime::encoder(),
             framing: ws::framing,
         }));
+        let realtime_stream = realtime::StreamEncoding(encodings.add(Encoding {
+            encoder: realtime::encoder(),
+            framing: realtime::stream_framing,
+        }));
         let (node, encodings) = (cluster.node(), Arc::new(encodings));
         let channels = Channels::of_node(node, encodings, authority.clone(), &[]);
         let webhooks = Webhooks::start(authority.clone(), node);
@@ -81,6 +87,8 @@ impl Plane {
             pusher,
             prefix: pusher::Prefix(prefix),
             realtime,
+            realtime_stream,
+            streams: Streams::default(),
             site: realtime::Site(public_url),
         };
         Self {
@@ -125,6 +133,8 @@ impl Workers {
             .app_data(web::Data::new(self.pusher))
             .app_data(web::Data::new(self.prefix.clone()))
             .app_data(web::Data::new(self.realtime))
+            .app_data(web::Data::new(self.realtime_stream))
+            .app_data(web::Data::new(self.streams.clone()))
             .app_data(web::Data::new(self.site.clone()))
             .configure(|service| pusher::routes(service, &self.prefix))
             .configure(realtime::routes);

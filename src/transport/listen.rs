@@ -6,7 +6,8 @@
 //! app. Both run the same app, built once per thread, so that a dialect's handler judges a handshake like any
 //! other request and only says in its response that it accepts.
 
-use super::{wire::Socket, ws};
+use super::wire::{self, Socket};
+use super::ws;
 use actix_codec::Framed;
 use actix_codec::{AsyncRead, AsyncWrite};
 use actix_http::h1::{Codec, SendResponse};
@@ -35,6 +36,8 @@ pub struct Listening {
     pub request_timeout: Duration,
     /// How long a client may take to close.
     pub disconnect_timeout: Duration,
+    /// How long a client may leave an answer unread, over HTTP. WebSockets are bounded by bytes instead.
+    pub stalled: Duration,
     /// Most connections per thread.
     pub max_connections: usize,
     /// How long an orderly stop waits for connections.
@@ -110,6 +113,8 @@ macro_rules! http {
             .client_request_timeout($how.request_timeout)
             .client_disconnect_timeout($how.disconnect_timeout)
             .tcp_nodelay(true)
+            // A response without end has to notice when its client goes.
+            .h1_allow_half_closed(false)
             .local_addr($addr)
             .upgrade(fn_factory(move || {
                 let service = upgraded.clone().service();
@@ -119,15 +124,20 @@ macro_rules! http {
                     Ok::<_, F::InitError>(fn_service(upgrade))
                 }
             }))
-            .on_connect_ext(note)
+            .on_connect_ext(move |socket: &_, data: &mut _| note(socket, $how.stalled, data))
             .h1(fn_factory(move || shared.clone().service()))
     }};
 }
 
-/// Notes on a new connection what its requests may ask about.
-fn note<T: 'static>(socket: &T, data: &mut Extensions) {
-    if (socket as &dyn Any).is::<TlsStream<TcpStream>>() {
+/// Notes on a new connection what its requests may ask about. HTTP itself never ends a response that is not read.
+fn note<T: 'static>(socket: &T, stalled: Duration, data: &mut Extensions) {
+    let socket: &dyn Any = socket;
+    if let Some(tls) = socket.downcast_ref::<TlsStream<TcpStream>>() {
         data.insert(Encrypted);
+        wire::give_up(tls.get_ref().0, Some(stalled));
+    }
+    if let Some(tcp) = socket.downcast_ref::<TcpStream>() {
+        wire::give_up(tcp, Some(stalled));
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod line;
 mod listen;
+pub mod stream;
 pub mod tls;
 mod wire;
 mod worker;

@@ -97,6 +97,7 @@ impl Accepted {
     /// Starts the connection on its socket, of which `first` has been read already. The future has to be polled
     /// for as long as it lasts.
     pub(super) fn begin(self, socket: Socket, first: Bytes) -> impl Future<Output = ()> + use<> {
+        socket.taken_over();
         let desk = self.worker.desk();
         let line = Line::new(socket);
         let withheld = desk.local.withheld();
