@@ -11,11 +11,11 @@ use crate::core::authority::Authority;
 use crate::core::broker::Broker;
 use crate::core::channel::actor::Channels;
 use crate::core::close::End;
-use crate::core::delivery::encoding::{Encoding, Encodings};
+use crate::core::delivery::encoding::Encodings;
 use crate::core::delivery::enforcer;
 use crate::core::delivery::relay::EndAll;
 use crate::peers::{self, Peers};
-use crate::transport::{Worker, stream::Streams, ws};
+use crate::transport::{Worker, stream::Streams};
 use actix_web::web;
 use gatecast_cluster::Cluster;
 use gatecast_cluster::access::NodeId;
@@ -38,7 +38,6 @@ pub(super) struct Workers {
     pusher: pusher::Encoding,
     prefix: pusher::Prefix,
     realtime: realtime::Encoding,
-    realtime_stream: realtime::StreamEncoding,
     streams: Streams,
     site: realtime::Site,
 }
@@ -54,18 +53,8 @@ impl Plane {
         public_url: Option<Arc<str>>,
     ) -> Self {
         let mut encodings = Encodings::default();
-        let pusher = pusher::Encoding(encodings.add(Encoding {
-            encoder: pusher::encoder(),
-            framing: ws::framing,
-        }));
-        let realtime = realtime::Encoding(encodings.add(Encoding {
-            encoder: realtime::encoder(),
-            framing: ws::framing,
-        }));
-        let realtime_stream = realtime::StreamEncoding(encodings.add(Encoding {
-            encoder: realtime::encoder(),
-            framing: realtime::stream_framing,
-        }));
+        let pusher = pusher::Encoding::register(&mut encodings);
+        let realtime = realtime::Encoding::register(&mut encodings);
         let (node, encodings) = (cluster.node(), Arc::new(encodings));
         let channels = Channels::of_node(node, encodings, authority.clone(), &[]);
         let webhooks = Webhooks::start(authority.clone(), node);
@@ -87,7 +76,6 @@ impl Plane {
             pusher,
             prefix: pusher::Prefix(prefix),
             realtime,
-            realtime_stream,
             streams: Streams::default(),
             site: realtime::Site(public_url),
         };
@@ -133,7 +121,6 @@ impl Workers {
             .app_data(web::Data::new(self.pusher))
             .app_data(web::Data::new(self.prefix.clone()))
             .app_data(web::Data::new(self.realtime))
-            .app_data(web::Data::new(self.realtime_stream))
             .app_data(web::Data::new(self.streams.clone()))
             .app_data(web::Data::new(self.site.clone()))
             .configure(|service| pusher::routes(service, &self.prefix))

@@ -202,16 +202,23 @@ where
                 .head_mut()
                 .set_connection_type(ConnectionType::Close);
         }
-        // Empty, or the words of a refusal.
-        let (head, body) = response.into_parts();
-        let body = to_bytes(body).await.unwrap_or_default();
-        let framed = SendResponse::new(framed, head.set_body(body)).await.ok()?;
+        let framed = match accepted.as_ref().is_none_or(ws::Accepted::answers_by_http) {
+            true => {
+                // Empty, or the words of a refusal.
+                let (head, body) = response.into_parts();
+                let body = to_bytes(body).await.unwrap_or_default();
+                SendResponse::new(framed, head.set_body(body)).await.ok()?
+            }
+            false => framed,
+        };
         let parts = framed.into_parts();
-        Some(accepted?.begin(parts.io.into(), parts.read_buf.freeze()))
+        accepted?
+            .begin(parts.io.into(), parts.read_buf.freeze())
+            .await
     })
     .await;
-    if let Some(carrying) = carrying {
-        carrying.await;
+    if let Some(begun) = carrying {
+        begun.carried().await;
     }
     Ok(())
 }

@@ -2,11 +2,12 @@
 // client does through one node is seen through the others, so over one node and over three it reads the same.
 
 import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
 import { after, afterEach, before, describe, test } from 'node:test';
 import { Cluster } from './lib/cluster.mjs';
 import { Tab, closeTabs, serverSdk } from './lib/client.mjs';
 import { AppServer, Client, closeClients } from './lib/realtime.mjs';
-import { RawSocket, frame } from './lib/raw.mjs';
+import { RawHixie, RawSocket, frame } from './lib/raw.mjs';
 import { until } from './lib/wait.mjs';
 
 let unique = 0;
@@ -47,6 +48,7 @@ export function realtimePath(nodes) {
     presence(on);
     across(on);
     rawFrames(on);
+    drafts(on);
     if (nodes > 1) nodeLoss(on);
   });
 }
@@ -393,6 +395,78 @@ function rawFrames(on) {
       socket.close();
     }
     await on.client('node').connected(on.open);
+  });
+}
+
+function drafts(on) {
+  const PATH = '/broadcast/7/0a1b2c3d/websocket';
+  const JAVA = [
+    'Upgrade: WebSocket',
+    'Connection: Upgrade',
+    'Connection: keep-alive',
+    'Origin: http://127.0.0.1',
+    'Sec-WebSocket-Key1: 4 @1  46546xW%0l 1 5',
+    'Sec-WebSocket-Key2: 12998 5 Y3 1  .P00',
+  ];
+  const told = (client, text) => client.frames.next((one) => one === text, text);
+
+  test('hixie-76, as the Java SDK speaks it: the handshake and the frames, byte for byte', async () => {
+    const client = await RawHixie.open(on.url(), PATH, { lines: JAVA });
+    const { head, digest } = await client.heads.next(() => true, 'the answer');
+    assert.equal(
+      head,
+      'HTTP/1.1 101 WebSocket Protocol Handshake\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\n' +
+        `Sec-WebSocket-Origin: http://127.0.0.1\r\nSec-WebSocket-Location: ws://127.0.0.1${PATH}\r\n\r\n`,
+    );
+    const numbers = Buffer.alloc(16);
+    numbers.writeUInt32BE(829309203, 0);
+    numbers.writeUInt32BE(259970620, 4);
+    assert.equal(digest.toString('hex'), createHash('md5').update(numbers).digest('hex'));
+    await told(client, 'o');
+    const { application } = on.open;
+    const channel = fresh('java');
+    client.send(`"validate;${application};jt;;;{\\"u\\":\\"ja\\"}"`);
+    await told(client, String.raw`a["{\"op\":\"ortc-validated\",\"up\":null,\"set\":30}"]`);
+    client.send(`"subscribe;${application};jt;${channel};null"`);
+    await told(client, String.raw`a["{\"op\":\"ortc-subscribed\",\"ch\":\"${channel}\"}"]`);
+    client.send(`"send;${application};jt;${channel};null;0a1b2c3d_1-1_é 😀 \\"q\\""`);
+    await told(client, String.raw`a["{\"ch\":\"${channel}\",\"m\":\"0a1b2c3d_1-1_é 😀 \\\"q\\\"\"}"]`);
+    // What others send reaches it in its framing, and what it sends reaches them.
+    const other = await on.client('node').connected(on.open);
+    await other.subscribed(channel);
+    other.send(channel, 'from node');
+    await client.frames.next((one) => one.includes('from node'), 'from node');
+    client.send(`"send;${application};jt;${channel};null;0a1b2c3e_1-1_from java"`);
+    await other.message(channel, 'from java');
+    client.socket.write(Buffer.of(0xff, 0x00));
+    assert.equal(await client.ends.next(() => true, 'the close'), 'ff00');
+  });
+
+  test('hixie-76: a challenge that comes late, a refusal, and rubbish', async () => {
+    const late = await RawHixie.open(on.url(), PATH, { lines: JAVA, cut: true });
+    await told(late, 'o');
+    late.send(`"validate;${on.closed.application};nobody;;;"`);
+    await told(late, String.raw`a["{\"op\":\"ortc-error\",\"ex\":{\"op\":\"validate\",\"ex\":\"Invalid connection.\"}}"]`);
+    await late.ends.next((end) => end === 'ff00', 'the close');
+    const rude = await RawHixie.open(on.url(), PATH, { lines: JAVA });
+    await told(rude, 'o');
+    rude.socket.write(Buffer.from([0x80, 0x05, 1, 2]));
+    await rude.ends.next(() => true, 'the end');
+  });
+
+  test('hixie-75, as the Lua SDK reads it: six lines in their order', async () => {
+    const lines = ['Upgrade: WebSocket', 'Connection: Upgrade', 'Origin: http://127.0.0.1'];
+    const client = await RawHixie.open(on.url(), PATH, { lines, challenge: Buffer.alloc(0) });
+    const { head } = await client.heads.next(() => true, 'the answer');
+    assert.deepEqual(head.split('\r\n').slice(1, -1), [
+      'Upgrade: WebSocket',
+      'Connection: Upgrade',
+      'WebSocket-Origin: http://127.0.0.1',
+      `WebSocket-Location: ws://127.0.0.1${PATH}`,
+      '',
+    ]);
+    await told(client, 'o');
+    client.close();
   });
 }
 

@@ -5,7 +5,7 @@
 
 use super::limits;
 use super::session::RealtimeSession;
-use super::{DIALECT, StreamEncoding};
+use super::{DIALECT, Encoding};
 use crate::core::close::Close;
 use crate::core::connection::Frame;
 use crate::core::connection::seat::Wire;
@@ -63,7 +63,7 @@ pub(super) fn routes(cfg: &mut web::ServiceConfig) {
 #[allow(clippy::unused_async)] // Handlers are async.
 async fn streaming(
     request: HttpRequest,
-    encoding: web::Data<StreamEncoding>,
+    encoding: web::Data<Encoding>,
     streams: web::Data<Streams>,
 ) -> Result<HttpResponse, actix_web::Error> {
     open(&request, &encoding, &streams, Asked::Stream)
@@ -72,7 +72,7 @@ async fn streaming(
 #[allow(clippy::unused_async)] // Handlers are async.
 async fn poll(
     request: HttpRequest,
-    encoding: web::Data<StreamEncoding>,
+    encoding: web::Data<Encoding>,
     streams: web::Data<Streams>,
 ) -> Result<HttpResponse, actix_web::Error> {
     open(&request, &encoding, &streams, Asked::Poll)
@@ -80,7 +80,7 @@ async fn poll(
 
 fn open(
     request: &HttpRequest,
-    encoding: &StreamEncoding,
+    encoding: &Encoding,
     streams: &Streams,
     asked: Asked,
 ) -> Result<HttpResponse, actix_web::Error> {
@@ -88,7 +88,7 @@ fn open(
         let opening = Opening {
             dialect: DIALECT,
             app: None,
-            encoding: encoding.0,
+            encoding: encoding.stream,
             max_frame_bytes: limits::FRAME_BYTES,
             max_outbox_bytes: usize::try_from(OUTBOX_BYTES.default).unwrap_or(usize::MAX),
             subprotocol: None,
@@ -105,7 +105,14 @@ async fn send(
     // An array of commands is a frame like another.
     let whole = |body: &str| Some(vec![Frame::Text(body.into())]);
     let to = name(&request);
-    stream::say(&request, payload, (&streams, &to), limits::FRAME_BYTES, whole).await
+    stream::say(
+        &request,
+        payload,
+        (&streams, &to),
+        limits::FRAME_BYTES,
+        whole,
+    )
+    .await
 }
 
 fn name(request: &HttpRequest) -> Text {

@@ -53,8 +53,8 @@ pub struct Speech {
     pub greeting: &'static [u8],
     /// What means nothing.
     pub heartbeat: &'static [u8],
-    /// The client breaks off a response to ask for the next one. Else breaking off is its goodbye, and a response ends
-    /// by itself before the browser has too much of it.
+    /// The client breaks off a stream to ask for the next one. Else breaking off is its goodbye, and a stream ends by
+    /// itself before the browser has too much of it.
     pub breaks_off: bool,
 }
 
@@ -142,7 +142,10 @@ pub fn open(
         };
         begin(worker, request, life, heard, speech, accept());
     }
-    Ok(answer::streaming(request, Reader::new(spool, asked, speech)))
+    Ok(answer::streaming(
+        request,
+        Reader::new(spool, asked, speech),
+    ))
 }
 
 /// Starts the connection on this thread.
@@ -168,8 +171,7 @@ fn begin(
     let withheld = desk.local.withheld();
     let outbox = Rc::new(Outbox::new(opening.max_outbox_bytes, withheld, sink));
     if !speech.greeting.is_empty() {
-        // The first word in an empty outbox; whoever carries it looks as soon as it begins.
-        let _ = outbox.push(Source::SESSION, Bytes::from_static(speech.greeting));
+        outbox.open_with(Bytes::from_static(speech.greeting));
     }
     let gate = Rc::new(Gate::default());
     let incoming = Incoming {
