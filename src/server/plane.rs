@@ -14,7 +14,7 @@ use crate::core::delivery::encoding::{Encoding, Encodings};
 use crate::core::delivery::enforcer;
 use crate::core::delivery::relay::EndAll;
 use crate::peers::{self, Peers};
-use crate::transport::{Worker, ws};
+use crate::transport::{Worker, stream::Streams, ws};
 use actix::Arbiter;
 use actix_web::web;
 use gatecast_cluster::Cluster;
@@ -37,6 +37,8 @@ pub(super) struct Workers {
     node: NodeId,
     pusher: pusher::Encoding,
     realtime: realtime::Encoding,
+    realtime_stream: realtime::StreamEncoding,
+    streams: Streams,
     site: realtime::Site,
 }
 
@@ -58,6 +60,10 @@ impl Plane {
             encoder: realtime::encoder(),
             framing: ws::framing,
         }));
+        let realtime_stream = realtime::StreamEncoding(encodings.add(Encoding {
+            encoder: realtime::encoder(),
+            framing: realtime::stream_framing,
+        }));
         let arbiters: Vec<Arbiter> = (0..threads).map(|_| Arbiter::new()).collect();
         let handles: Vec<_> = arbiters.iter().map(Arbiter::handle).collect();
         let (node, encodings) = (cluster.node(), Arc::new(encodings));
@@ -78,6 +84,8 @@ impl Plane {
             node,
             pusher,
             realtime,
+            realtime_stream,
+            streams: Streams::default(),
             site: realtime::Site(public_url),
         };
         Self {
@@ -116,6 +124,8 @@ impl Workers {
             .app_data(web::Data::new(worker))
             .app_data(web::Data::new(self.pusher))
             .app_data(web::Data::new(self.realtime))
+            .app_data(web::Data::new(self.realtime_stream))
+            .app_data(web::Data::new(self.streams.clone()))
             .app_data(web::Data::new(self.site.clone()))
             .configure(pusher::routes)
             .configure(realtime::routes);

@@ -3,6 +3,7 @@
 //! **Must never know:** what the bytes mean.
 
 mod socket;
+pub mod stream;
 mod worker;
 pub mod ws;
 

@@ -132,6 +132,16 @@ function messages(on) {
     });
   }
 
+  test('browser: the same over xhr-streaming', async () => {
+    const channel = fresh('xhr');
+    const client = await on.client('browser', { protocol: 'xhr-streaming' }).connected(on.open);
+    await client.subscribed(channel);
+    client.send(channel, TEXT);
+    await client.message(channel, TEXT);
+    client.ortc.disconnect();
+    await client.event('Disconnected');
+  });
+
   test('node: sendproxy with the private key, and not with another', async () => {
     const channel = fresh('proxy');
     const reader = await on.client('node').connected(on.open);

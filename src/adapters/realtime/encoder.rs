@@ -174,7 +174,7 @@ mod tests {
         let half = b"id_1-2_x\xed\xa0\xbd";
         let draft = draft(half, None);
         assert_eq!(draft.kind, ContentKind::Binary);
-        let frame = r#"a["{\"ch\":\"c\",\"m\":\"id_1-2_x\\\\ud83d\"}"]"#;
+        let frame = r#"a["{\"ch\":\"c\",\"m\":\"id_1-2_x\\ud83d\"}"]"#;
         assert_eq!(encoded(draft), frame);
     }
 
@@ -185,9 +185,9 @@ mod tests {
             draft.tag = tag.map(Into::into);
             String::from_utf8(wire(&published(draft))).unwrap()
         };
-        assert_eq!(foreign(b"{\"a\":1}", None), "a6e48000_1-1_{\"a\":1}");
-        assert_eq!(foreign(b"x", Some("1")), "a6e48000_1-1_x");
-        assert_eq!(foreign(b"\xff", None), "a6e48000_1-1_/w==");
+        assert_eq!(foreign(b"{\"a\":1}", None), "f12e8000_1-1_{\"a\":1}");
+        assert_eq!(foreign(b"x", Some("1")), "f12e8000_1-1_x");
+        assert_eq!(foreign(b"\xff", None), "f12e8000_1-1_/w==");
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! One app and its key, for the tests of this folder.
+#![allow(clippy::unwrap_used)]
 
+use crate::core::authority::fixture::state_after;
 use crate::core::authority::{
-    ApiKey, App, AppId, Capability, Door, Grant, GrantKey, Issuer, Operations, Resource, Secret,
-    SettingValue, State, Subject,
+    AppId, AppSpec, Capability, Command, Door, GrantEntry, GrantMode, Issuer, KeySpec, Operations,
+    Resource, Secret, SettingValue, State, Subject,
 };
 
 pub(super) const APP: AppId = AppId(3);
@@ -11,15 +13,19 @@ pub(super) const PRIVATE: &str = "pRiVaTe";
 
 /// The state, with authentication on or off.
 pub(super) fn state(authentication: bool) -> State {
+    granted(authentication, &[])
+}
+
+/// The state with these rights of the token `tok`, under the app's key.
+pub(super) fn granted(authentication: bool, rights: &[(&str, Operations)]) -> State {
     let settings = [(
         "realtime_authentication".into(),
         SettingValue::Bool(authentication),
-    )];
-    let settings = settings.into();
-    let app = App {
+    )]
+    .into();
+    let app = AppSpec {
         id: APP,
         name: "demo".into(),
-        enabled: true,
         doors: vec![Door {
             name: super::DIALECT.into(),
             default_open: super::default_open(&settings),
@@ -27,46 +33,27 @@ pub(super) fn state(authentication: bool) -> State {
         open: Vec::new(),
         settings,
         aliases: vec![("realtime-application".into(), APPLICATION.into())],
-        revision: 1,
+        keys: vec![KeySpec {
+            id: "k1".into(),
+            app: APP,
+            name: "server".into(),
+            secret: Secret(PRIVATE.into()),
+            capability: Capability::full(),
+            revocable_tokens: false,
+        }],
     };
-    let key = ApiKey {
-        id: "k1".into(),
-        app: APP,
-        name: "server".into(),
-        secret: Secret(PRIVATE.into()),
-        capability: Capability::full(),
-        enabled: true,
-        expires_ms: None,
-        revocable_tokens: false,
-        created_ms: 0,
-        revision: 1,
-    };
-    let mut state = State::default();
-    state
-        .aliases
-        .insert(("realtime-application".into(), APPLICATION.into()), APP);
-    state.apps.insert(APP, app);
-    state.keys.insert(key.id.clone(), key);
-    state.revision = 7;
-    state
-}
-
-/// Gives a token a right, under the app's key.
-pub(super) fn grant(state: &mut State, token: &str, channel: &str, operations: Operations) {
-    let Some(pattern) = super::auth::pattern(channel) else {
-        return;
-    };
-    let key = GrantKey {
-        app: APP,
-        subject: Subject::Token(token.into()),
+    let entry = |(channel, operations): &(&str, Operations)| GrantEntry {
         resource: Resource::Channel,
-        pattern,
+        pattern: super::auth::pattern(channel).unwrap(),
+        operations: *operations,
+        ttl_ms: Some(10_000),
     };
-    let grant = Grant {
-        operations,
-        expires_ms: Some(10_000),
+    let grants = Command::SetGrants {
+        app: APP,
         issuer: Issuer::Key("k1".into()),
-        revision: 2,
+        subject: Subject::Token("tok".into()),
+        mode: GrantMode::Replace,
+        entries: rights.iter().map(entry).collect(),
     };
-    state.grants.insert(key, grant);
+    state_after(&[Command::CreateApp(app), grants], 1_000)
 }

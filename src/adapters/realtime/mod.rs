@@ -9,6 +9,7 @@ mod codes;
 mod command;
 mod connect;
 mod encoder;
+mod fallback;
 mod filter;
 #[cfg(test)]
 mod fixture;
@@ -19,8 +20,10 @@ mod session;
 mod text;
 
 use crate::core::authority::{OpenRule, Operations, Pattern, SettingValue, Text};
+use crate::core::connection::Frame;
 use crate::core::delivery::encoding::{Encoder, EncodingId};
 use actix_web::web;
+use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -31,6 +34,10 @@ pub const DIALECT: &str = "realtime";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Encoding(pub EncodingId);
 
+/// The same for the streaming fallback.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StreamEncoding(pub EncodingId);
+
 /// Base URL at which clients reach this node, if the operator has said so; else each request's own host is
 /// answered. App data of the server.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -40,6 +47,12 @@ pub struct Site(pub Option<Arc<str>>);
 #[must_use]
 pub fn encoder() -> Box<dyn Encoder> {
     Box::new(encoder::RealtimeEncoder)
+}
+
+/// How the streaming fallback writes frames.
+#[must_use]
+pub fn stream_framing(frame: Frame) -> Bytes {
+    fallback::line(frame)
 }
 
 /// What an app that speaks only this dialect leaves open: everything while authentication is off, nothing
@@ -55,8 +68,10 @@ pub fn default_open(settings: &BTreeMap<Text, SettingValue>) -> Vec<OpenRule> {
     }
 }
 
-/// Routes of the public port. Needs `web::Data` of [`Encoding`], [`Site`] and the broker.
+/// Routes of the public port. Needs `web::Data` of [`Encoding`], [`StreamEncoding`], [`Site`], the node's streams
+/// and the broker.
 pub fn routes(cfg: &mut web::ServiceConfig) {
     rest::routes(cfg);
+    fallback::routes(cfg);
     cfg.route(connect::PATH, web::get().to(connect::connect));
 }

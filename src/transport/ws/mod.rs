@@ -22,7 +22,8 @@ use crate::core::ids::{AppId, ConnectionId, Text};
 use actix_web::error::ErrorInternalServerError;
 use actix_web::{HttpRequest, HttpResponse, web};
 use std::rc::Rc;
-use streams::{Incoming, Outgoing};
+use streams::Incoming;
+pub(super) use streams::Outgoing;
 
 /// What an adapter says about a WebSocket it accepts.
 #[derive(Clone, Debug)]

@@ -70,13 +70,13 @@ impl Stream for Incoming {
 }
 
 /// The outbox as a response body. Frames are handed on uncopied; the dispatcher gathers them into one write.
-pub(super) struct Outgoing {
+pub(in super::super) struct Outgoing {
     outbox: Rc<Outbox>,
     connection: Recipient<WayOut>,
 }
 
 impl Outgoing {
-    pub(super) fn new(outbox: Rc<Outbox>, connection: Recipient<WayOut>) -> Self {
+    pub(in super::super) fn new(outbox: Rc<Outbox>, connection: Recipient<WayOut>) -> Self {
         Self { outbox, connection }
     }
 }

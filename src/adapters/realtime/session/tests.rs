@@ -1,3 +1,4 @@
+//! The session by itself: what is said, what is asked of the core.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 use super::*;
@@ -157,15 +158,15 @@ mod validating {
 
     #[test]
     fn a_token_keeps_what_it_may_do_when_it_connects() {
-        let mut state = fixture::state(true);
-        fixture::grant(&mut state, "tok", "rd", Operations::SUBSCRIBE);
-        fixture::grant(
-            &mut state,
-            "tok",
-            "main:*",
-            Operations::SUBSCRIBE | Operations::PUBLISH,
+        let both = Operations::SUBSCRIBE | Operations::PUBLISH;
+        let state = fixture::granted(
+            true,
+            &[
+                ("rd", Operations::SUBSCRIBE),
+                ("main:*", both),
+                ("seen", Operations::PRESENCE_READ),
+            ],
         );
-        fixture::grant(&mut state, "tok", "seen", Operations::PRESENCE_READ);
         let mut client = Client::new(state);
         client.feed(Input::Opened);
         let said = client.say(&format!("validate;{APPLICATION};tok;;;;"));
