@@ -8,7 +8,7 @@ use super::Worker;
 use super::socket::Duplicate;
 use super::ws::{Opening, Outgoing};
 use crate::core::connection::actor::Connection;
-use crate::core::connection::outbox::{Outbox, Source};
+use crate::core::connection::outbox::{Outbox, Pushed, Source};
 use crate::core::connection::seat::{Gate, Inbound, Seat, Wire};
 use crate::core::connection::{Frame, Session};
 use crate::core::ids::{ConnectionId, Text};
@@ -87,8 +87,10 @@ pub fn open(
     let duplicate = request.conn_data::<Duplicate>();
     let withheld = worker.desk().local.withheld();
     let outbox = Rc::new(Outbox::new(opening.max_outbox_bytes, withheld));
-    // It is the first thing in an empty outbox.
-    let _ = outbox.push(Source::SESSION, preamble);
+    // Whoever pushes first owes the wake-up; later pushes count on it.
+    if outbox.push(Source::SESSION, preamble) == Pushed::First {
+        outbox.wake();
+    }
     let gate = Rc::new(Gate::default());
     let peer = request.peer_addr();
     let seat = Seat {

@@ -1,5 +1,10 @@
 //! The session by itself: what is said, what is asked of the core.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::wildcard_enum_match_arm
+)]
 
 use super::*;
 use crate::adapters::realtime::fixture::{self, APP, APPLICATION, PRIVATE};
@@ -88,10 +93,12 @@ fn texts(actions: &[Action]) -> Vec<String> {
 }
 
 fn asked(actions: &[Action]) -> Vec<&Intent> {
-    let intent = |action| match action {
-        &Action::Do(ref intent) => Some(intent),
-        Action::Send(_) | Action::Close(_) | Action::Wake { .. } => None,
-    };
+    fn intent(action: &Action) -> Option<&Intent> {
+        match action {
+            Action::Do(intent) => Some(intent),
+            Action::Send(_) | Action::Close(_) | Action::Wake { .. } => None,
+        }
+    }
     actions.iter().filter_map(intent).collect()
 }
 
