@@ -9,8 +9,8 @@
 mod operator;
 
 pub use gatecast_cluster::access::{
-    ApiKey, App, AppChange, AppId, AppSpec, Block, Capability, Command, Cut, Decision, Door,
-    Effect, Grant, GrantEntry, GrantKey, GrantMode, Issued, Issuer, KeyChange, KeySpec,
+    ApiKey, App, AppChange, AppId, AppSpec, Block, Capability, ChannelFlag, Command, Cut, Decision,
+    Door, Effect, Grant, GrantEntry, GrantKey, GrantMode, Issued, Issuer, KeyChange, KeySpec,
     MemberState, Millis, NodeId, OpenRule, Operations, Pattern, PatternError, Principal, Proof,
     Question, Reason, Rejection, Reply, Resource, Revision, Revocation, Right, Rule, Scope, Secret,
     SettingValue, State, Subject, Target, Text, Token,

@@ -142,18 +142,22 @@ pub enum Command {
         expires_ms: Millis,
     },
     /// Switches a named flag of one channel on or off.
-    SetChannelFlag {
-        /// The app.
-        app: AppId,
-        /// Who asks.
-        issuer: Issuer,
-        /// The channel.
-        channel: Text,
-        /// The flag; opaque here.
-        flag: Text,
-        /// On or off; off is what every flag is by itself.
-        on: bool,
-    },
+    SetChannelFlag(ChannelFlag),
+}
+
+/// A flag of a channel to be set.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChannelFlag {
+    /// The app.
+    pub app: AppId,
+    /// Who asks.
+    pub issuer: Issuer,
+    /// The channel.
+    pub channel: Text,
+    /// The flag; opaque here.
+    pub flag: Text,
+    /// On or off; off is what every flag is by itself.
+    pub on: bool,
 }
 
 /// What happens to members.

@@ -46,7 +46,7 @@ pub(crate) fn is_urgent(command: &Command) -> bool {
         | Command::SetGrants { .. }
         | Command::IssueToken { .. }
         | Command::Unblock { .. }
-        | Command::SetChannelFlag { .. }
+        | Command::SetChannelFlag(_)
         | Command::UseNonce { .. } => false,
     }
 }

@@ -142,17 +142,7 @@ pub(super) fn parse(command: &[u8]) -> Result<Command<'_>, Malformed> {
                 message: fields.last()?,
             })
         }
-        "ack" => {
-            fields.text()?;
-            let (channel, id) = (fields.text()?, fields.text()?);
-            let sequence = fields.number()?;
-            Ok(Command::Ack {
-                channel,
-                id,
-                sequence,
-                all: fields.last()?.starts_with(b"1"),
-            })
-        }
+        "ack" => ack(&mut fields),
         "sendproxy" => Ok(Command::SendProxy {
             key: fields.text()?,
             private: fields.text()?,
@@ -218,6 +208,18 @@ fn options<'a>(fields: &mut Fields<'a>) -> Result<Command<'a>, Malformed> {
         channel,
         subscriber,
         filter,
+    })
+}
+
+fn ack<'a>(fields: &mut Fields<'a>) -> Result<Command<'a>, Malformed> {
+    fields.text()?;
+    let (channel, id) = (fields.text()?, fields.text()?);
+    let sequence = fields.number()?;
+    Ok(Command::Ack {
+        channel,
+        id,
+        sequence,
+        all: fields.last()?.starts_with(b"1"),
     })
 }
 

@@ -4,17 +4,20 @@
 //! from the view each time it acts.
 
 use super::super::limits::{self, Limits};
-use super::super::{AppId, Issuer, Operations, Pattern, Reply, Resource, State, Text};
+use super::super::{AppId, ChannelFlag, Operations, Pattern, Reply, Resource, State, Text};
 use super::Result;
 use super::issuer::authority;
 
 /// Sets one flag; how many changed.
-pub(super) fn set(
-    state: &mut State,
-    (app, issuer): (AppId, &Issuer),
-    (channel, flag): (&Text, &Text),
-    on: bool,
-) -> Result {
+pub(super) fn set(state: &mut State, change: &ChannelFlag) -> Result {
+    let ChannelFlag {
+        app,
+        issuer,
+        channel,
+        flag,
+        on,
+    } = change;
+    let (app, on) = (*app, *on);
     let pattern = Pattern::Exact(channel.clone());
     limits::pattern(&pattern)?;
     limits::name("flag", flag, Limits::ID_TEXT)?;

@@ -90,7 +90,7 @@ fn since(command: &Command) -> u16 {
         | Command::Block { .. }
         | Command::Unblock { .. }
         | Command::UseNonce { .. }
-        | Command::SetChannelFlag { .. } => 0,
+        | Command::SetChannelFlag(_) => 0,
     }
 }
 
@@ -161,13 +161,7 @@ fn run(state: &mut State, command: &Command, effects: &mut Vec<Effect>) -> Resul
             nonce,
             expires_ms,
         } => tokens::use_nonce(state, (*app, key, nonce), *expires_ms),
-        Command::SetChannelFlag {
-            app,
-            issuer,
-            channel,
-            flag,
-            on,
-        } => flags::set(state, (*app, issuer), (channel, flag), *on),
+        Command::SetChannelFlag(flag) => flags::set(state, flag),
     }
 }
 

@@ -8,7 +8,7 @@ use super::form::decode;
 use super::{METADATA_FLAG, PRESENCE_FLAG};
 use crate::adapters::realtime::auth;
 use crate::core::authority::{
-    Ask, Command, Operations, Principal, RequestId, Resource, State, Text,
+    Ask, ChannelFlag, Command, Operations, Principal, RequestId, Resource, State, Text,
 };
 use crate::core::broker::Broker;
 use crate::core::ids::ChannelKey;
@@ -34,13 +34,13 @@ pub(super) async fn switch(
     let on = request.match_info().get("switch") == Some("enable");
     let metadata = on && !matches!(form.get("metadata"), None | Some("" | "0" | "false"));
     for (flag, on) in [(PRESENCE_FLAG, on), (METADATA_FLAG, metadata)] {
-        let command = Command::SetChannelFlag {
+        let command = Command::SetChannelFlag(ChannelFlag {
             app: call.app.id,
             issuer: call.issuer(),
             channel: Text::from(&*channel),
             flag: flag.into(),
             on,
-        };
+        });
         let request = RequestId(rand::random());
         broker.authority.change(request, command).await?;
     }
