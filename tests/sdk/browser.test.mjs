@@ -2,21 +2,14 @@
 // Skipped, with the reason printed, where there is no Chromium.
 
 import assert from 'node:assert/strict';
-import { spawn, spawnSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { once } from 'node:events';
-import { join } from 'node:path';
-import { tmpdir } from 'node:os';
 import { after, test } from 'node:test';
+import { Chromium, skip } from './lib/chromium.mjs';
 import { Cluster } from './lib/cluster.mjs';
 import { serverSdk } from './lib/client.mjs';
 import { Inbox, until } from './lib/wait.mjs';
-
-const names = [process.env.GATECAST_TEST_CHROMIUM, 'chromium', 'chromium-browser', 'google-chrome'].filter(Boolean);
-const program = names.find((name) => spawnSync(name, ['--version']).status === 0);
-const skip = program ? false : 'no Chromium here: install Debian\'s package chromium';
-if (skip) console.log(`# browser test skipped: ${skip}`);
 
 const library = new URL('node_modules/pusher-js/dist/web/pusher.min.js', import.meta.url);
 const page = (app, port) => `<!doctype html><script src="/pusher.js"></script><script>
@@ -41,16 +34,11 @@ const page = (app, port) => `<!doctype html><script src="/pusher.js"></script><s
 let cluster;
 let chromium;
 let server;
-let profile;
 after(async () => {
-  if (chromium) {
-    chromium.kill('SIGKILL');
-    await once(chromium, 'exit').catch(() => {});
-  }
+  await chromium?.close();
   server?.closeAllConnections();
   server?.close();
   await cluster?.stop();
-  if (profile) rmSync(profile, { recursive: true, force: true, maxRetries: 5 });
 });
 
 test('pusher-js in Chromium', { skip, timeout: 120_000 }, async () => {
@@ -80,9 +68,8 @@ test('pusher-js in Chromium', { skip, timeout: 120_000 }, async () => {
   });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
-  profile = mkdtempSync(join(tmpdir(), 'gatecast-chromium-'));
-  const flags = ['--headless=new', '--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', '--no-first-run', `--user-data-dir=${profile}`, '--disable-background-networking', '--disable-component-update'];
-  chromium = spawn(program, [...flags, `http://127.0.0.1:${server.address().port}/`], { stdio: 'ignore' });
+  chromium = new Chromium();
+  await chromium.open(`http://127.0.0.1:${server.address().port}/`);
   const said = (what) => told.next((each) => each.what === what, what, 60_000);
   assert.match((await said('connected')).agent, /Chrom/);
   await said('subscribed');
