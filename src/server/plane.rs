@@ -21,6 +21,7 @@ use gatecast_cluster::Cluster;
 use gatecast_cluster::access::NodeId;
 use prometheus_client::registry::Registry;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The message plane of this node.
 #[derive(Debug)]
@@ -109,6 +110,14 @@ impl Plane {
         let told = told.iter().map(|relay| relay.send(EndAll(End::Draining)));
         // A worker that is gone has nobody left to tell.
         futures_util::future::join_all(told).await;
+    }
+
+    /// Delivers the webhooks that wait, for at most this long.
+    pub(super) async fn finish(&self, within: Duration) {
+        let lost = self.webhooks.finish(within).await;
+        if lost > 0 {
+            tracing::warn!(lost, "webhooks were not taken in time and are lost");
+        }
     }
 }
 

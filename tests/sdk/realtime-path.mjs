@@ -3,6 +3,8 @@
 
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
+import { once } from 'node:events';
+import { connect, createServer } from 'node:net';
 import { after, afterEach, before, describe, test } from 'node:test';
 import { Cluster } from './lib/cluster.mjs';
 import { Tab, closeTabs, serverSdk } from './lib/client.mjs';
@@ -471,6 +473,43 @@ function drafts(on) {
 }
 
 function nodeLoss(on) {
+  test('a node without its majority turns clients away at their own pace, and not for good', async () => {
+    // After `Server is too busy` the Node SDK comes back without a pause; after a bare close the browser's goes over to TLS for good.
+    const attempts = [];
+    const said = [];
+    const gate = createServer((socket) => {
+      const onward = connect(Number(new URL(on.cluster.urls[0]).port), '127.0.0.1');
+      for (const [from, to] of [[socket, onward], [onward, socket]]) from.on('error', () => to.destroy()).pipe(to);
+      socket.once('data', (head) => /^GET .*websocket/.test(head.toString('latin1')) && attempts.push(Date.now()));
+      onward.on('data', (bytes) => said.push(bytes.toString('latin1')));
+    });
+    gate.listen(0, '127.0.0.1');
+    await once(gate, 'listening');
+    const url = `http://127.0.0.1:${gate.address().port}`;
+    const server = new AppServer(on.cluster.urls[0], on.closed);
+    await server.authenticate('patient', { ch: 'w' });
+    await Promise.all([on.cluster.kill(2), on.cluster.kill(3)]);
+    let clients = [];
+    try {
+      await until(async () => (await fetch(`${on.cluster.adminUrls[0]}/ready`)).status === 503, 'node 1 knows that it is alone');
+      clients = KINDS.flatMap((kind) => [on.open, on.closed].map((app) => new Client(kind, url).connect(app, 'patient')));
+      await new Promise((resolve) => setTimeout(resolve, 12_000));
+      assert.ok(attempts.length >= clients.length && attempts.length <= 4 * clients.length, `${attempts.length} attempts of ${clients.length} clients`);
+      assert.ok(clients.every((client) => client.events.all((event) => event === 'Connected').length === 0));
+    } finally {
+      await Promise.all([on.cluster.startNode(2), on.cluster.startNode(3)]);
+    }
+    for (const client of clients) {
+      await client.events.next((event) => /^(C|Rec)onnected$/.test(event), `${client.name} gets in`, 60_000);
+    }
+    assert.doesNotMatch(said.join(''), /Unable to connect|Invalid connection/);
+    assert.match(said.join(''), /Server is too busy/);
+    const told = clients.filter((client) => client.errors.all((error) => error.includes('too busy')).length > 0);
+    assert.deepEqual([...new Set(told.map((client) => client.kind))], ['browser']);
+    closeClients();
+    gate.close();
+  });
+
   test('a place outlives the node its subscriber was at, and the messages their home', async () => {
     const channel = fresh('loss');
     const away = await new Client('node', on.cluster.urls[2]).connected(on.open);
