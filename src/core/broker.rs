@@ -6,7 +6,8 @@ use super::authority::{AppId, Authority, Pass};
 use super::channel::actor::Channels;
 use super::channel::{PublishTo, Read, ReplyTo};
 use super::connection::HistoryPage;
-use super::delivery::relay::ListConnections;
+use super::connection::seat::Inheritance;
+use super::delivery::relay::{ListConnections, TakeOver};
 use super::delivery::relays::Relays;
 use super::error::Refusal;
 use super::ids::{ChannelKey, ConnectionId, NodeId, Text};
@@ -251,6 +252,15 @@ impl Broker {
             }
         }
         Ok(all)
+    }
+
+    /// Ends the socket that a connection has on this node, if any, so that another can carry the connection
+    /// on: it takes over the presence entries.
+    pub async fn take_over(&self, id: ConnectionId) -> Option<Inheritance> {
+        let asked = self.relays.all();
+        let asked = asked.iter().map(|relay| relay.send(TakeOver(id)));
+        let answers = futures_util::future::join_all(asked).await;
+        answers.into_iter().find_map(|answer| answer.ok().flatten())
     }
 
     /// Asks every other node that may have clients, all at once. One that cannot be asked fails the whole:

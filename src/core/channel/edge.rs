@@ -238,6 +238,20 @@ impl State {
         }
     }
 
+    /// As leaving, but the members wait for the connection's next socket.
+    pub(super) fn on_step(&mut self, connection: ConnectionId, now: Now, out: &mut Vec<Effect>) {
+        let counted = self.local.remove(&connection);
+        let its = |pending: &Pending| asker(&pending.ask) == Some(connection);
+        let pending = self.edge.pending.extract_if(.., |_, one| its(one));
+        out.extend(pending.map(|(ticket, _)| Effect::Forget(ticket)));
+        if counted && self.is_home() {
+            self.count_changed(now, out);
+        } else if counted {
+            let due = now.mono_ms + INTEREST_MS;
+            self.edge.interest_due.get_or_insert(due);
+        }
+    }
+
     fn tell_home(&mut self, wire: Wire, out: &mut Vec<Effect>) {
         if let Some(to) = self.home().filter(|home| *home != self.node) {
             out.push(Effect::Send { to, wire });

@@ -77,7 +77,7 @@ pub struct Join {
     pub pass: Pass,
 }
 
-/// A connection no longer receives the channel, or is gone. Its presence entries leave with it.
+/// A connection no longer receives the channel, or is gone. Its presence entries leave with it, unless kept.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct Leave {
@@ -85,6 +85,8 @@ pub struct Leave {
     pub connection: ConnectionId,
     /// Its connection ended without saying so.
     pub gone: bool,
+    /// Its presence entries stay: the same connection's next socket takes them over.
+    pub keeps_members: bool,
 }
 
 /// Where an answer to a publication goes.

@@ -5,9 +5,9 @@
 //! can neither time out nor be ended. This one runs whatever the socket does, and reads only while its gate is
 //! open.
 
-use super::mail::{Attached, Carry, Due, Finish, Heard, WayOut};
+use super::mail::{Attached, Carry, Due, Finish, Heard, TakeOver, WayOut};
 use super::outbox::{Outbox, Pushed, Source};
-use super::seat::{Gate, Inbound, Seat, Wire};
+use super::seat::{Gate, Inbound, Inheritance, Seat, Wire};
 use super::state::{Standing, State, Step};
 use super::{Action, Context as Cx, Event, Frame, Input, Session};
 use crate::core::authority::Authority;
@@ -67,6 +67,10 @@ pub struct Connection {
     wake_at: Option<u64>,
     /// Set once it is ending: when the socket is cut at the latest.
     pub(super) ending: Option<u64>,
+    /// Its socket is lost; until then its presence entries wait for it to come back.
+    pub(super) lingering: Option<u64>,
+    /// The connection goes on with another socket.
+    pub(super) succeeded: bool,
 }
 
 impl std::fmt::Debug for Connection {
@@ -93,12 +97,14 @@ impl Connection {
             remote: seat.remote,
             since_ms: desk.broker.authority.now().cluster_ms,
         };
+        let mut state = State::default();
+        state.inherit(seat.inheritance.map(Inheritance::take).unwrap_or_default());
         Self::create(|cx| {
             cx.add_stream(inbound);
             Self {
                 id: seat.id,
                 desk: desk.clone(),
-                state: State::default(),
+                state,
                 waiting: VecDeque::new(),
                 pending: None,
                 recent: None,
@@ -113,6 +119,8 @@ impl Connection {
                 counted: None,
                 wake_at: None,
                 ending: None,
+                lingering: None,
+                succeeded: false,
             }
         })
     }
@@ -215,6 +223,7 @@ impl Connection {
                 Step::Leave(channel) => channel.do_send(Leave {
                     connection: self.id,
                     gone: false,
+                    keeps_members: false,
                 }),
                 Step::LeavePresence(channel, addr, pass, client) => {
                     let request = super::PresenceRequest {
@@ -247,7 +256,9 @@ impl Connection {
     pub(super) fn schedule(&mut self) {
         let Some(slot) = self.slot else { return };
         let at = if let Some(cut_off) = self.ending {
-            Some(cut_off)
+            // Once the socket is cut, only the lingering is left.
+            let cut = self.sever.is_none();
+            Some(self.lingering.filter(|_| cut).unwrap_or(cut_off))
         } else {
             let now = self.now();
             let expiry = self.state.next_expiry(now).map(|at| {
@@ -352,6 +363,7 @@ impl Handler<Tell> for Connection {
             Event::PresenceDone { tag: CORE_TAG, .. } => {}
             told @ (Event::Identified
             | Event::IdentifyRefused(_)
+            | Event::Expiring { .. }
             | Event::Subscribed(_)
             | Event::Unsubscribed { .. }
             | Event::RightsChanged { .. }
@@ -423,6 +435,25 @@ impl Handler<Finish> for Connection {
     }
 }
 
+impl Handler<TakeOver> for Connection {
+    type Result = Option<Inheritance>;
+    fn handle(&mut self, _message: TakeOver, cx: &mut Context<Self>) -> Option<Inheritance> {
+        let attendances = self.state.bequeath();
+        let connection = self.id;
+        self.succeeded = true;
+        if self.lingering.is_some() {
+            self.leave_all();
+            cx.stop();
+        } else {
+            self.finish(Some(End::Gone), None, cx);
+        }
+        Some(Inheritance {
+            connection,
+            attendances,
+        })
+    }
+}
+
 impl Handler<WayOut> for Connection {
     type Result = ();
     fn handle(&mut self, message: WayOut, cx: &mut Context<Self>) {
@@ -431,7 +462,11 @@ impl Handler<WayOut> for Connection {
             (WayOut::Drained, Some(sever)) => {
                 cx.spawn(sever.end_writing().into_actor(self));
             }
-            (WayOut::Gone, _) | (WayOut::Drained, None) => cx.stop(),
+            (WayOut::Gone, _) | (WayOut::Drained, None) if self.lingering.is_none() => cx.stop(),
+            (WayOut::Gone, _) | (WayOut::Drained, None) => {
+                self.sever = None;
+                self.schedule();
+            }
         }
     }
 }
@@ -441,7 +476,9 @@ impl Handler<Due> for Connection {
     fn handle(&mut self, _message: Due, cx: &mut Context<Self>) {
         let now = self.now();
         if let Some(cut_off) = self.ending {
-            if cut_off <= now.mono_ms {
+            if self.lingering.is_some_and(|until| until <= now.mono_ms) {
+                cx.stop();
+            } else if cut_off <= now.mono_ms {
                 self.cut_off(cx);
             } else {
                 self.schedule();
@@ -468,6 +505,9 @@ impl Handler<Carry> for Connection {
         if self.is_ending() {
             // It is on its way out already; what it had queued goes no further.
             self.outbox.drop_queued();
+            if self.lingering.is_some() && cut.is_some() {
+                cx.stop();
+            }
             return false;
         }
         match cut {

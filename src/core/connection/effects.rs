@@ -2,6 +2,7 @@
 //!
 //! **Must never know:** actix, sockets, dialects; how effects arrive.
 
+use super::Event;
 use super::state::{State, Step};
 use crate::core::authority::{
     Authority, Cut, Effect, Issued, Pattern, Principal, Proof, Resource, Scope, Subject, Target,
@@ -34,6 +35,8 @@ impl<A: Clone> State<A> {
                 match cut {
                     Cut::Revoked { applies_ms, .. } if *applies_ms > now_ms => {
                         self.cuts.push((*applies_ms, *cut));
+                        let at_ms = *applies_ms;
+                        out.push(Step::Tell(Event::Expiring { at_ms }));
                         None
                     }
                     Cut::Revoked { .. } | Cut::Disconnected | Cut::Blocked | Cut::Disabled => {

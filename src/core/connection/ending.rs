@@ -33,7 +33,14 @@ impl Connection {
         if let Some(pending) = self.pending.take() {
             cx.cancel_future(pending);
         }
-        self.leave_all();
+        let linger = match end {
+            Some(End::Gone) if self.state.attendances() > 0 => self.session.linger_ms(),
+            Some(_) | None => 0,
+        };
+        match linger {
+            0 => self.leave_all(),
+            ms => self.linger(ms),
+        }
         if end.is_some_and(loses_queue) {
             self.outbox.drop_queued();
         }
@@ -86,7 +93,18 @@ impl Connection {
         if let Some(sever) = self.sever.take() {
             sever.sever();
         }
-        cx.stop();
+        match self.lingering {
+            Some(_) => self.schedule(),
+            None => cx.stop(),
+        }
+    }
+
+    /// Receives nothing any more, but its presence entries wait for the connection to come back.
+    fn linger(&mut self, ms: u64) {
+        self.lingering = Some(self.now().mono_ms.saturating_add(ms));
+        if let Some(slot) = self.slot {
+            self.desk.local.detach_all(slot);
+        }
     }
 
     pub(super) fn leave_all(&mut self) {
@@ -100,6 +118,7 @@ impl Connection {
             channel.do_send(Leave {
                 connection: self.id,
                 gone: true,
+                keeps_members: self.succeeded,
             });
         }
     }

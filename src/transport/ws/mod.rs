@@ -16,7 +16,7 @@ use super::socket::Duplicate;
 use crate::core::connection::Session;
 use crate::core::connection::actor::Connection;
 use crate::core::connection::outbox::Outbox;
-use crate::core::connection::seat::{Gate, Seat, Wire};
+use crate::core::connection::seat::{Gate, Inheritance, Seat, Wire};
 use crate::core::delivery::encoding::EncodingId;
 use crate::core::ids::{AppId, ConnectionId, Text};
 use actix_web::error::ErrorInternalServerError;
@@ -25,7 +25,7 @@ use std::rc::Rc;
 use streams::{Incoming, Outgoing};
 
 /// What an adapter says about a WebSocket it accepts.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Opening {
     /// The adapter's word, for listings and metrics.
     pub dialect: &'static str,
@@ -39,6 +39,10 @@ pub struct Opening {
     pub max_outbox_bytes: usize,
     /// Subprotocol to echo, if the client offered it.
     pub subprotocol: Option<Text>,
+    /// The connection that this socket carries on; none = a new one.
+    pub resumes: Option<ConnectionId>,
+    /// What its former socket on this node left.
+    pub inheritance: Option<Inheritance>,
 }
 
 /// Completes the handshake and starts a connection actor around the session. Needs `web::Data<Worker>` in the
@@ -63,7 +67,7 @@ pub fn open(
         worker.desk().local.withheld(),
     ));
     let gate = Rc::new(Gate::default());
-    let id = ConnectionId::random();
+    let id = opening.resumes.unwrap_or_else(ConnectionId::random);
     let seat = Seat {
         id,
         dialect: opening.dialect,
@@ -74,6 +78,7 @@ pub fn open(
         wire: Wire { framing, closing },
         session: session(id),
         sever: duplicate.and_then(Duplicate::take),
+        inheritance: opening.inheritance,
     };
     let incoming = Incoming::new(payload, opening.max_frame_bytes, gate.clone());
     let connection = Connection::start(seat, worker.desk(), outbox.clone(), gate, incoming);

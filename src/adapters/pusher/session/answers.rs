@@ -43,6 +43,7 @@ impl PusherSession {
             }
             // Never asked for.
             Event::Published { .. }
+            | Event::Expiring { .. }
             | Event::PresenceDone { .. }
             | Event::Members { .. }
             | Event::History { .. }
