@@ -2,5 +2,6 @@
 //!
 //! **Must never know:** each other, the cluster crate, peers, channel internals.
 
+pub mod ably;
 pub mod native;
 pub mod pusher;
