@@ -5,7 +5,7 @@
 //!
 //! **Must never know:** any rule.
 
-use crate::adapters::pusher;
+use crate::adapters::{ably, pusher};
 use crate::core::authority::Authority;
 use crate::core::broker::Broker;
 use crate::core::channel::actor::Channels;
@@ -36,6 +36,9 @@ pub(super) struct Workers {
     broker: Broker,
     node: NodeId,
     pusher: pusher::Encoding,
+    ably: ably::Encodings,
+    /// Of all threads: a connection may come back to another.
+    ably_endings: ably::Endings,
 }
 
 impl Plane {
@@ -47,6 +50,16 @@ impl Plane {
             encoder: pusher::encoder(),
             framing: ws::framing,
         }));
+        let ably = ably::Encodings {
+            json: encodings.add(Encoding {
+                encoder: ably::json_encoder(),
+                framing: ws::framing,
+            }),
+            msgpack: encodings.add(Encoding {
+                encoder: ably::msgpack_encoder(),
+                framing: ws::framing,
+            }),
+        };
         let arbiters: Vec<Arbiter> = (0..threads).map(|_| Arbiter::new()).collect();
         let handles: Vec<_> = arbiters.iter().map(Arbiter::handle).collect();
         let (node, encodings) = (cluster.node(), Arc::new(encodings));
@@ -66,6 +79,8 @@ impl Plane {
             broker: broker.clone(),
             node,
             pusher,
+            ably,
+            ably_endings: ably::Endings::default(),
         };
         Self {
             broker,
@@ -102,7 +117,10 @@ impl Workers {
         service
             .app_data(web::Data::new(worker))
             .app_data(web::Data::new(self.pusher))
-            .configure(pusher::routes);
+            .app_data(web::Data::new(self.ably))
+            .app_data(web::Data::new(self.ably_endings.clone()))
+            .configure(pusher::routes)
+            .configure(ably::routes);
     }
 }
 

@@ -4,7 +4,7 @@
 //! **Must never know:** what a setting does.
 
 use crate::adapters::native::catalog::{Catalog, DoorSpec, SettingKind, SettingSpec};
-use crate::adapters::pusher;
+use crate::adapters::{ably, pusher};
 use crate::core::limits;
 
 /// All dialects and settings of this build.
@@ -27,12 +27,15 @@ pub(super) fn catalog() -> Catalog {
         limits::HISTORY_MS,
         limits::PRESENCE_CLIENTS,
     ];
-    let numbers = own.into_iter().chain(pusher::limits::NUMBERS);
+    let numbers = own
+        .into_iter()
+        .chain(pusher::limits::NUMBERS)
+        .chain(ably::limits::NUMBERS);
     let switches = pusher::limits::SWITCHES.into_iter();
     Catalog {
         doors: vec![
             door(pusher::DIALECT, pusher::default_open()),
-            door("ably", Vec::new()),
+            door(ably::DIALECT, Vec::new()),
             door("pubnub", Vec::new()),
             door("realtime", Vec::new()),
         ],

@@ -6,9 +6,7 @@
 use super::capability::Wanted;
 use super::codes::{self, Fault};
 use super::{DIALECT, jwt, limits, token};
-use crate::core::authority::{
-    ApiKey, AppId, Capability, Issued, Millis, Principal, Proof, State,
-};
+use crate::core::authority::{ApiKey, AppId, Capability, Issued, Millis, Principal, Proof, State};
 use crate::core::ids::Text;
 use subtle::ConstantTimeEq as _;
 
@@ -162,7 +160,11 @@ fn open_door(state: &State, app: AppId) -> Result<(), Fault> {
     let app = app.ok_or_else(|| Fault::new(40400, 404, "No such app"))?;
     match app.doors.iter().any(|door| &*door.name == DIALECT) {
         true => Ok(()),
-        false => Err(Fault::new(40300, 403, "The app does not speak this protocol")),
+        false => Err(Fault::new(
+            40300,
+            403,
+            "The app does not speak this protocol",
+        )),
     }
 }
 

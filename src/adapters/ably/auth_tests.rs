@@ -33,8 +33,17 @@ fn client_ids_follow_the_table() {
     assert_eq!(plain.stamp(Some("x")).unwrap().as_deref(), Some("x"));
     assert_eq!(told(&key, Some("x")).unwrap().client.as_deref(), Some("x"));
     let of = |client: Option<&str>| Credential::Token(ours(NOW, 60_000, client));
-    assert_eq!(told(&of(Some("bob")), None).unwrap().client.as_deref(), Some("bob"));
-    assert_eq!(told(&of(Some("bob")), Some("bob")).unwrap().client.as_deref(), Some("bob"));
+    assert_eq!(
+        told(&of(Some("bob")), None).unwrap().client.as_deref(),
+        Some("bob")
+    );
+    assert_eq!(
+        told(&of(Some("bob")), Some("bob"))
+            .unwrap()
+            .client
+            .as_deref(),
+        Some("bob")
+    );
     assert_eq!(told(&of(Some("bob")), Some("eve")).unwrap_err(), 40102);
     assert_eq!(told(&of(None), Some("eve")).unwrap_err(), 40102);
     assert!(told(&of(Some("*")), None).unwrap().any_client);
@@ -57,7 +66,8 @@ fn tokens_end_to_the_millisecond() {
 #[test]
 fn jwts_are_verified_before_they_are_read() {
     let s = NOW / 1000;
-    let good = json!({"iat": s, "exp": s + 60, "x-ably-clientId": "bob", "x-ably-revocation-key": "r"});
+    let good =
+        json!({"iat": s, "exp": s + 60, "x-ably-clientId": "bob", "x-ably-revocation-key": "r"});
     let identity = token(jwt(NAME, SECRET, &good)).unwrap();
     assert_eq!(identity.client.as_deref(), Some("bob"));
     assert_eq!(identity.principal.revocation_key.as_deref(), Some("r"));
@@ -69,9 +79,16 @@ fn jwts_are_verified_before_they_are_read() {
         (json!({"iat": s - 60, "exp": s}), 40142),
         (json!({"iat": s + 60, "exp": s + 90}), 40144),
         (json!({"iat": s, "exp": s + 86_401}), 40003),
-        (json!({"iat": s, "exp": s + 60, "x-ably-capability": "x"}), 40144),
+        (
+            json!({"iat": s, "exp": s + 60, "x-ably-capability": "x"}),
+            40144,
+        ),
     ] {
-        assert_eq!(token(jwt(NAME, SECRET, &claims)).unwrap_err(), code, "{claims}");
+        assert_eq!(
+            token(jwt(NAME, SECRET, &claims)).unwrap_err(),
+            code,
+            "{claims}"
+        );
     }
     assert_eq!(token("nonsense".into()).unwrap_err(), 40005);
     let none = jwt(NAME, SECRET, &good).replacen("eyJ", "fyJ", 1);

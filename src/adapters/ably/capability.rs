@@ -50,11 +50,6 @@ type Names = BTreeSet<&'static str>;
 pub(super) struct Wanted(BTreeMap<String, Names>);
 
 impl Wanted {
-    /// What is asked for when nothing is said.
-    pub(super) fn everything() -> Self {
-        Self([(EVERYTHING.to_owned(), [ALL].into())].into())
-    }
-
     /// Reads a capability.
     ///
     /// # Errors
@@ -242,7 +237,9 @@ mod tests {
     fn within(asked: &str, key_text: &str) -> Result<String, u32> {
         let wanted = Wanted::parse(asked).unwrap();
         let within = wanted.within(&key(key_text));
-        within.map(|one| one.to_string()).map_err(|fault| fault.code)
+        within
+            .map(|one| one.to_string())
+            .map_err(|fault| fault.code)
     }
 
     #[test]
@@ -255,8 +252,14 @@ mod tests {
         assert_eq!(within(r#"{"*":["*"]}"#, notif), Ok(notif.into()));
         let everything = r#"{"[*]*":["*"]}"#;
         assert_eq!(within(everything, everything), Ok(everything.into()));
-        assert_eq!(within(r#"{"*":["*"]}"#, everything), Ok(r#"{"*":["*"]}"#.into()));
-        assert_eq!(within(everything, r#"{"*":["*"]}"#), Ok(r#"{"*":["*"]}"#.into()));
+        assert_eq!(
+            within(r#"{"*":["*"]}"#, everything),
+            Ok(r#"{"*":["*"]}"#.into())
+        );
+        assert_eq!(
+            within(everything, r#"{"*":["*"]}"#),
+            Ok(r#"{"*":["*"]}"#.into())
+        );
         assert_eq!(within(r#"{"x":["*"]}"#, notif), Err(40160));
         assert_eq!(within(r#"{"notif":["publish"]}"#, notif), Err(40160));
     }
@@ -284,15 +287,26 @@ mod tests {
             ("[meta]*", "a", false),
         ];
         for (resource, name, matches) in cases {
-            assert_eq!(pattern_of(resource).matches(name), matches, "{resource} {name}");
+            assert_eq!(
+                pattern_of(resource).matches(name),
+                matches,
+                "{resource} {name}"
+            );
         }
     }
 
     #[test]
     fn bad_ones_are_refused() {
         for text in [
-            "", "[]", "{}", "{\"a\":[]}", "{\"a\":[\"fly\"]}", "{\"a\":[\"*\",\"publish\"]}",
-            "{\"a\":\"*\"}", "{\"\":[\"*\"]}", "null",
+            "",
+            "[]",
+            "{}",
+            "{\"a\":[]}",
+            "{\"a\":[\"fly\"]}",
+            "{\"a\":[\"*\",\"publish\"]}",
+            "{\"a\":\"*\"}",
+            "{\"\":[\"*\"]}",
+            "null",
         ] {
             assert_eq!(Wanted::parse(text).unwrap_err().code, 40000, "{text}");
         }

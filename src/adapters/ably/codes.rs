@@ -96,9 +96,7 @@ impl From<ProposeError> for Fault {
     fn from(error: ProposeError) -> Self {
         match &error {
             ProposeError::Rejected(rejection) => match rejection {
-                Rejection::NonceUsed => {
-                    Self::new(40105, 401, "The nonce has been used before")
-                }
+                Rejection::NonceUsed => Self::new(40105, 401, "The nonce has been used before"),
                 Rejection::BeyondIssuer(_) => no_capability(),
                 Rejection::NoSuchApp | Rejection::NoSuchKey | Rejection::NotFound => {
                     Self::new(40400, 404, "No such app or key")

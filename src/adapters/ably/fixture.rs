@@ -76,7 +76,11 @@ pub(super) fn limited(
 pub(super) fn jwt(name: &str, secret: &str, claims: &Value) -> String {
     let b64 = |bytes: &[u8]| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes);
     let header = json!({"typ": "JWT", "alg": "HS256", "kid": name}).to_string();
-    let signed = format!("{}.{}", b64(header.as_bytes()), b64(claims.to_string().as_bytes()));
+    let signed = format!(
+        "{}.{}",
+        b64(header.as_bytes()),
+        b64(claims.to_string().as_bytes())
+    );
     let mut mac = hmac::Hmac::<sha2::Sha256>::new_from_slice(secret.as_bytes()).unwrap();
     mac.update(signed.as_bytes());
     format!("{signed}.{}", b64(&mac.finalize().into_bytes()))

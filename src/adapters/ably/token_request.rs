@@ -238,7 +238,12 @@ mod tests {
         assert_eq!(says(r#"{"capability":"x"}"#), Err(40000));
         let mut revocable = fixture::key();
         revocable.revocable_tokens = true;
-        let long = check(&body(r#"{"ttl":3600001}"#), ("appId.keyId", &revocable), true, AT);
+        let long = check(
+            &body(r#"{"ttl":3600001}"#),
+            ("appId.keyId", &revocable),
+            true,
+            AT,
+        );
         assert_eq!(long.unwrap_err().code, 40003);
     }
 }

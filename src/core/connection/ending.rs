@@ -34,7 +34,8 @@ impl Connection {
             cx.cancel_future(pending);
         }
         let linger = match end {
-            Some(End::Gone) if self.state.attendances() > 0 => self.session.linger_ms(),
+            // `None`: the session itself closes, and says whether the client is to come back.
+            Some(End::Gone) | None if self.state.attendances() > 0 => self.session.linger_ms(),
             Some(_) | None => 0,
         };
         match linger {
