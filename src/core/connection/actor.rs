@@ -489,7 +489,10 @@ impl Handler<Due> for Connection {
             self.wake_at = None;
             self.feed(Input::Wake, cx);
         }
-        self.expire(cx);
+        // What a connection that has just closed leaves waiting for its return is not judged any more.
+        if !self.is_ending() {
+            self.expire(cx);
+        }
     }
 }
 

@@ -23,6 +23,9 @@ pub(in crate::adapters::ably) struct Hello {
     pub(in crate::adapters::ably) heartbeat_ms: u64,
 }
 
+/// How much before its token's end a connection ends, ms: before the core finds the rights gone one by one.
+const EARLY_MS: u64 = 10;
+
 /// What the connection waits for, monotonic ms.
 #[derive(Debug)]
 pub(super) struct Timers {
@@ -139,7 +142,7 @@ impl AblySession {
         }
         let ends = self.identity.as_ref().and_then(|one| one.expires_ms);
         let left = ends.map(|at| at.saturating_sub(now.cluster_ms));
-        self.timers.expires = left.map(|left| now.mono_ms + left);
+        self.timers.expires = left.map(|left| now.mono_ms + left.saturating_sub(EARLY_MS));
         // A shorter token is not worth asking for another at once; it ends, and the client comes back.
         let early = left.and_then(|left| left.checked_sub(limits::RENEW_MS));
         self.timers.renew = early.filter(|ms| *ms > 0).map(|ms| now.mono_ms + ms);
