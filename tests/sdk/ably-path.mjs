@@ -34,6 +34,7 @@ export function ablyPath(nodes) {
     app = of(made.keys[0]);
     app.plain = of(made.keys[1]);
     app.narrow = of(made.keys[2]);
+    assert.equal(made.keys[0].ably_key, keyOf(app));
   });
   afterEach(() => {
     closeClients();
@@ -267,6 +268,7 @@ export function ablyPath(nodes) {
     const targets = {
       'clientId:gus': { 'x-ably-clientId': 'gus' },
       'revocationKey:group': { 'x-ably-revocation-key': 'group' },
+      'channel:rooms:*': { 'x-ably-capability': '{"rooms:*":["subscribe"]}' },
       'channel:secret': { 'x-ably-capability': '{"secret":["subscribe"]}' },
     };
     for (const [target, claims] of Object.entries(targets)) {

@@ -155,9 +155,16 @@ pub(super) fn check(
     Ok(identity)
 }
 
-fn open_door(state: &State, app: AppId) -> Result<(), Fault> {
+/// Whether an app speaks this protocol, and speaks at all.
+///
+/// # Errors
+/// 40400, 40300.
+pub(super) fn open_door(state: &State, app: AppId) -> Result<(), Fault> {
     let app = state.apps.get(&app);
     let app = app.ok_or_else(|| Fault::new(40400, 404, "No such app"))?;
+    if !app.enabled {
+        return Err(Fault::new(40300, 403, "The app is disabled"));
+    }
     match app.doors.iter().any(|door| &*door.name == DIALECT) {
         true => Ok(()),
         false => Err(Fault::new(

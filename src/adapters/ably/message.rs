@@ -335,9 +335,9 @@ pub(super) fn check_ids(messages: &[Message]) -> Result<(), Fault> {
     }
     let base = first.id.as_deref().and_then(|id| id.strip_suffix(":0"));
     let base = base.ok_or_else(bad)?;
-    let numbered = messages.iter().enumerate();
+    let mut numbered = messages.iter().enumerate();
     let fits = |(at, one): (usize, &Message)| one.id.as_deref() == Some(&format!("{base}:{at}"));
-    match numbered.map(fits).all(|fits| fits) {
+    match numbered.all(fits) {
         true => Ok(()),
         false => Err(bad()),
     }

@@ -112,6 +112,6 @@ pub(super) fn reached(principal: &Principal, target: &Target, cut: &Cut) -> bool
 fn names_exactly(proof: &Proof, name: &Text) -> bool {
     proof.capability.rights.iter().any(|right| {
         right.resource == Resource::Channel
-            && matches!(&right.pattern, Pattern::Exact(exact) if exact == name)
+            && matches!(&right.pattern, Pattern::Exact(own) | Pattern::Segments(own) if own == name)
     })
 }

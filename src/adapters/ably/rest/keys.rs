@@ -29,6 +29,7 @@ async fn key(name: &str, authority: &Authority) -> Result<ApiKey, Fault> {
     }
     let key = find().ok_or_else(|| Fault::new(40400, 404, "No such key"))?;
     auth::live(&key, authority.now().cluster_ms)?;
+    auth::open_door(&authority.view(), key.app)?;
     Ok(key)
 }
 
@@ -170,8 +171,7 @@ async fn revoked(
             Ok(target) => {
                 let command = Command::Revoke {
                     app: key.app,
-                    // The protocol lets every revocable key revoke; the command is made in the app's name.
-                    issuer: Issuer::Operator,
+                    issuer: Issuer::Key(key.id.clone()),
                     target,
                     issued_before_ms: before,
                     margin_ms,

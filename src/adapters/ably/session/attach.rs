@@ -71,9 +71,9 @@ pub(super) struct Wish {
 }
 
 fn params(name: &ChannelName, frame: &ProtocolMessage) -> BTreeMap<String, String> {
-    let text = |value: &Value| match value {
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
+    let text = |value: &Value| match value.as_str() {
+        Some(text) => text.to_owned(),
+        None => value.to_string(),
     };
     let mut all = name.params.clone();
     let said = frame.params.iter().flatten();

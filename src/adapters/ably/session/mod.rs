@@ -246,7 +246,8 @@ impl AblySession {
         };
         self.endings.ended(turn.cx.id, until, now);
         let greeting = self.phase == Phase::Greeting;
-        let fails = goodbye.fails && !(goodbye.fault.wants_token() && !greeting);
+        // On an open connection a token error is a reason to come back with another token.
+        let fails = goodbye.fails && (greeting || !goodbye.fault.wants_token());
         let number = match fails {
             true => action::ERROR,
             false => action::DISCONNECTED,
