@@ -9,6 +9,7 @@
 use super::asks::Origin;
 use super::presence::{Announced, EntryKey};
 use super::state::{Effect, Input, Role, State, Ticket};
+use super::step::asker;
 use super::stream::{Logged, Seen};
 use super::wire::{Answer, Ask, Wire};
 use crate::core::clock::Now;
@@ -45,7 +46,7 @@ pub(super) struct Edge {
     /// The last broadcast its subscribers got; none while nobody here waits for one.
     pub(super) seen: Option<Seen>,
     pending: BTreeMap<Ticket, Pending>,
-    interest_due: Option<u64>,
+    pub(super) interest_due: Option<u64>,
     retry_due: Option<u64>,
     /// An announcement is under way; broadcasts that leave a gap wait for its answer.
     catching: bool,
@@ -54,6 +55,13 @@ pub(super) struct Edge {
 }
 
 impl Edge {
+    /// Takes out what a connection asked.
+    pub(super) fn asks_of(&mut self, connection: ConnectionId) -> Vec<Ticket> {
+        let its = |pending: &Pending| asker(&pending.ask) == Some(connection);
+        let pending = self.pending.extract_if(.., |_, one| its(one));
+        pending.map(|(ticket, _)| ticket).collect()
+    }
+
     pub(super) fn idle(&self) -> bool {
         self.pending.is_empty() && self.interest_due.is_none() && self.retry_due.is_none()
     }
@@ -216,9 +224,7 @@ impl State {
         let before = self.mine.len();
         self.mine.retain(|(whose, _), _| *whose != connection);
         let had_members = self.mine.len() != before;
-        let its = |pending: &Pending| asker(&pending.ask) == Some(connection);
-        let pending = self.edge.pending.extract_if(.., |_, one| its(one));
-        out.extend(pending.map(|(ticket, _)| Effect::Forget(ticket)));
+        self.forget_asks(connection, out);
         if self.is_home() {
             self.depart(self.node, connection, gone, now, out);
             if counted {
@@ -233,22 +239,7 @@ impl State {
             self.tell_home(wire, out);
             self.rest();
         } else if counted {
-            let due = now.mono_ms + INTEREST_MS;
-            self.edge.interest_due.get_or_insert(due);
-        }
-    }
-
-    /// As leaving, but the members wait for the connection's next socket.
-    pub(super) fn on_step(&mut self, connection: ConnectionId, now: Now, out: &mut Vec<Effect>) {
-        let counted = self.local.remove(&connection);
-        let its = |pending: &Pending| asker(&pending.ask) == Some(connection);
-        let pending = self.edge.pending.extract_if(.., |_, one| its(one));
-        out.extend(pending.map(|(ticket, _)| Effect::Forget(ticket)));
-        if counted && self.is_home() {
-            self.count_changed(now, out);
-        } else if counted {
-            let due = now.mono_ms + INTEREST_MS;
-            self.edge.interest_due.get_or_insert(due);
+            self.lose_interest(now);
         }
     }
 
@@ -500,15 +491,5 @@ fn entry_of(ask: &Ask) -> Option<EntryKey> {
         | Ask::Members
         | Ask::History(_)
         | Ask::Last => None,
-    }
-}
-
-/// The connection whose leaving makes an ask pointless.
-fn asker(ask: &Ask) -> Option<ConnectionId> {
-    match ask {
-        Ask::Join { connection, .. }
-        | Ask::Present { connection, .. }
-        | Ask::Absent { connection, .. } => Some(*connection),
-        Ask::Publish(_) | Ask::Occupancy | Ask::Members | Ask::History(_) | Ask::Last => None,
     }
 }

@@ -28,6 +28,7 @@ pub mod presence;
 pub mod registry;
 mod role;
 pub mod state;
+mod step;
 pub mod stream;
 pub mod wire;
 

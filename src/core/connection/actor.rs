@@ -5,7 +5,7 @@
 //! can neither time out nor be ended. This one runs whatever the socket does, and reads only while its gate is
 //! open.
 
-use super::mail::{Attached, Carry, Due, Finish, Heard, TakeOver, WayOut};
+use super::mail::{Attached, Due, Finish, Heard, WayOut};
 use super::outbox::{Outbox, Pushed, Source};
 use super::seat::{Gate, Inbound, Inheritance, Seat, Wire};
 use super::state::{Standing, State, Step};
@@ -435,25 +435,6 @@ impl Handler<Finish> for Connection {
     }
 }
 
-impl Handler<TakeOver> for Connection {
-    type Result = Option<Inheritance>;
-    fn handle(&mut self, _message: TakeOver, cx: &mut Context<Self>) -> Option<Inheritance> {
-        let attendances = self.state.bequeath();
-        let connection = self.id;
-        self.succeeded = true;
-        if self.lingering.is_some() {
-            self.leave_all();
-            cx.stop();
-        } else {
-            self.finish(Some(End::Gone), None, cx);
-        }
-        Some(Inheritance {
-            connection,
-            attendances,
-        })
-    }
-}
-
 impl Handler<WayOut> for Connection {
     type Result = ();
     fn handle(&mut self, message: WayOut, cx: &mut Context<Self>) {
@@ -492,36 +473,6 @@ impl Handler<Due> for Connection {
         // What a connection that has just closed leaves waiting for its return is not judged any more.
         if !self.is_ending() {
             self.expire(cx);
-        }
-    }
-}
-
-impl Handler<Carry> for Connection {
-    type Result = bool;
-    fn handle(&mut self, message: Carry, cx: &mut Context<Self>) -> bool {
-        let mut steps = Vec::new();
-        let authority = self.authority().clone();
-        let effects = message.0.effects.iter();
-        let cut = effects
-            .filter_map(|effect| self.state.enforce(effect, &authority, &mut steps))
-            .last();
-        if self.is_ending() {
-            // It is on its way out already; what it had queued goes no further.
-            self.outbox.drop_queued();
-            if self.lingering.is_some() && cut.is_some() {
-                cx.stop();
-            }
-            return false;
-        }
-        match cut {
-            Some(cut) => {
-                self.finish(Some(End::Cut(cut)), None, cx);
-                true
-            }
-            None => {
-                self.steps(steps, cx);
-                false
-            }
         }
     }
 }

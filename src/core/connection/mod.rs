@@ -14,6 +14,7 @@ pub mod mail;
 pub mod outbox;
 pub mod seat;
 pub mod state;
+mod taken;
 
 use super::authority::{Authority, Operations, Principal, Proof};
 use super::clock::Now;

@@ -17,7 +17,7 @@ impl AblySession {
         match self.requests(&frame, turn) {
             Ok(requests) => {
                 let parts = requests.len() as u64;
-                let first = self.expect(frame.msg_serial, parts);
+                let first = self.owe(frame.msg_serial, parts);
                 for (mut request, tag) in requests.into_iter().zip(first..) {
                     request.tag = tag;
                     turn.ask(Intent::Presence(Box::new(request)));

@@ -35,7 +35,7 @@ impl AblySession {
         match self.drafts(&frame, turn) {
             Ok((channel, drafts)) => {
                 let parts = drafts.len() as u64;
-                let first = self.expect(frame.msg_serial, parts);
+                let first = self.owe(frame.msg_serial, parts);
                 for (draft, tag) in drafts.into_iter().zip(first..) {
                     turn.ask(Intent::Publish(Box::new(Publish {
                         channel: channel.clone(),
@@ -88,7 +88,7 @@ impl AblySession {
     }
 
     /// Writes down a frame of so many parts; with the tag of the first.
-    pub(super) fn expect(&mut self, msg_serial: Option<u64>, parts: u64) -> u64 {
+    pub(super) fn owe(&mut self, msg_serial: Option<u64>, parts: u64) -> u64 {
         let first_tag = self.last_tag + 1;
         self.last_tag += parts;
         self.unacknowledged.push_back(Unacknowledged {
@@ -104,7 +104,7 @@ impl AblySession {
 
     /// Refuses a frame, in its place among the acknowledgements.
     pub(super) fn refuse(&mut self, msg_serial: Option<u64>, fault: Fault, turn: &mut Turn<'_>) {
-        self.expect(msg_serial, 0);
+        self.owe(msg_serial, 0);
         if let Some(last) = self.unacknowledged.back_mut() {
             last.fault = Some(fault);
         }
