@@ -7,7 +7,7 @@
 mod check;
 mod layers;
 
-pub use check::{Config, ConfigError, LogFormat};
+pub use check::{Config, ConfigError, LogFormat, Tls};
 pub use layers::load;
 
 use serde::{Deserialize, Serialize};
@@ -73,13 +73,17 @@ keys! {
     peer: SocketAddr = loopback(7601), Text, "Where this node listens for its peers";
     peer_addr: String = String::new(), Text, "host:port at which peers reach this node, if not `peer`";
     public_url: String = String::new(), Text, "Base URL at which clients reach this node, if not http://`public`";
+    public_tls: String = String::new(), Text, "Where clients connect with TLS besides `public`; empty = `public` itself speaks TLS when there is a certificate";
+    tls_cert: PathBuf = PathBuf::new(), Text, "Certificate chain of the public port (PEM); read again on SIGHUP";
+    tls_key: PathBuf = PathBuf::new(), Text, "Private key of `tls_cert` (PEM)";
+    path_prefix: String = String::new(), Text, "Path under which Pusher's paths are served as well, such as /ws; for clients with wsPath";
     cluster: String = String::new(), Text, "All nodes of a new cluster: 1=host:port,2=host:port,…; empty = alone";
     join: String = String::new(), Text, "Peers of an existing cluster to join: host:port,…";
     cluster_secret: String = String::new(), Secret, "Proof between nodes that they belong together; at least 16 characters";
     cluster_secret_file: PathBuf = PathBuf::new(), Text, "File that holds `cluster_secret`";
     admin_token: String = String::new(), Secret, "Token of the internal port; at least 16 characters";
     admin_token_file: PathBuf = PathBuf::new(), Text, "File that holds `admin_token`";
-    workers: u64 = 0, Number, "Threads that serve clients; 0 = one per core";
+    workers: u64 = 0, Number, "Threads that serve clients; 0 = one per core but one";
     log: String = "info,openraft=warn,actix_server=warn".into(), Text, "What is logged: a level, or module=level,…";
     log_format: LogFormat = LogFormat::Auto, Text, "json, pretty, or auto: pretty on a terminal";
     keep_alive_ms: u64 = 75_000, Number, "How long an idle HTTP connection is kept";
@@ -95,6 +99,7 @@ keys! {
     propose_timeout_ms: u64 = 5_000, Number, "Longest wait for a change before its outcome is called unknown";
     snapshot_after: u64 = 20_000, Number, "Changes since the last snapshot that trigger a new one";
     keep_entries: u64 = 4_000, Number, "Log entries kept behind a snapshot, for nodes that were away briefly";
+    disk_reserve_mb: u64 = 64, Number, "Megabytes of the data folder's disk kept free; below that this node takes no changes";
     allow_plaintext_peers: bool = false, Switch, "Peers may link beyond loopback without encryption: only on a private network";
 }
 

@@ -5,6 +5,7 @@
 //!
 //! **Must never know:** any rule. If something here decides, it is in the wrong room.
 
+pub mod backup;
 mod plane;
 mod tables;
 
@@ -13,18 +14,22 @@ use crate::config::{Config, LogFormat};
 use crate::console::{self, metrics::Metrics, readiness::Life};
 use crate::core::authority::Authority;
 use crate::core::broker::Broker;
-use crate::transport;
+use crate::transport::tls::{Certificate, TlsError};
+use crate::transport::{self, Door, Listening};
 use actix_web::dev::ServerHandle;
 use actix_web::rt::signal::unix::{Signal, SignalKind, signal};
 use actix_web::{App, HttpServer, web};
 use gatecast_cluster::access::NodeId;
-use gatecast_cluster::{Cluster, ClusterConfig, PeerSecret, StartError};
+use gatecast_cluster::{Cluster, ClusterConfig, PeerSecret, StartError, WallClock};
 use plane::Plane;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io::{IsTerminal as _, Write as _};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
+
+/// How often a leaving node looks for clients that slipped in.
+const TURN_AWAY: Duration = Duration::from_millis(200);
 
 /// Why the server did not start or did not stop in order.
 #[derive(Debug, thiserror::Error)]
@@ -42,12 +47,18 @@ pub enum ServeError {
         /// Why.
         error: std::io::Error,
     },
+    /// The certificate cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// Anything else of the system.
     #[error(transparent)]
     Io(#[from] std::io::Error),
     /// It was stopped before it was ready.
     #[error("stopped before this node was ready")]
     StoppedEarly,
+    /// This node may not take part any more; only an operator can help.
+    #[error("this node has stopped taking part: {0}")]
+    Failed(String),
     /// The orderly stop took too long, or a second signal cut it short.
     #[error("the orderly stop was cut short")]
     CutShort,
@@ -61,13 +72,19 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     let mut stop = Stop::listen()?;
     let public = reserve("public", config.public)?;
     let internal = reserve("internal", config.internal)?;
+    let secure = secure_port(&config)?;
     let public_url = match &config.public_url {
         Some(url) => url.clone(),
-        None => format!("http://{}", public.addr).into(),
+        None => own_url(&config, public.addr),
     };
     let cluster = Cluster::start(cluster_config(&config, public_url.clone()))?;
     let authority = Arc::new(Authority::new(cluster.clone()));
-    let plane = Plane::start(&cluster, &authority, threads(&config));
+    let plane = Plane::start(
+        &cluster,
+        &authority,
+        config.path_prefix.clone(),
+        config.public_url.clone(),
+    );
     let rooms = Rooms {
         broker: plane.broker(),
         catalog: Arc::new(tables::catalog()),
@@ -75,37 +92,86 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
         life: Life::default(),
     };
     let internal_url = format!("http://{}", internal.addr);
-    let operators = internal_server(&rooms, &config, internal)?;
+    let operators = internal_server(&rooms, &plane, &config, internal)?;
     if config.dev_token {
         say(&format!("admin token for this run: {}", config.admin_token));
     }
     tokio::select! {
         () = cluster.ready() => {}
+        why = cluster.failed() => {
+            operators.stop(false).await;
+            cluster.shutdown().await;
+            return Err(ServeError::Failed(why));
+        }
         () = stop.asked() => {
             operators.stop(false).await;
             cluster.shutdown().await;
             return Err(ServeError::StoppedEarly);
         }
     }
-    let clients = public_server(&rooms, &plane, &config, public)?;
+    let clients = public_server(&rooms, &plane, &config, (public, secure))?;
     rooms.life.open();
     say(&format!(
         "ready node={} public={public_url} internal={internal_url}",
         config.node
     ));
-    stop.asked().await;
+    let end = served(&cluster, &mut stop, &rooms, &clients, &plane).await;
     let orderly = async {
         rooms.life.drain();
-        clients.pause().await;
-        plane.drain().await;
-        clients.stop(true).await;
+        // Before the clients go: they find the channels' new homes and a leader at once.
+        if end.is_none() {
+            cluster.retire().await;
+        }
+        leave(&rooms, &clients, &plane).await;
+        tokio::select! {
+            () = clients.stop(true) => {}
+            () = turn_away(&plane) => {}
+        }
         cluster.shutdown().await;
         operators.stop(false).await;
     };
     tokio::select! {
-        () = orderly => Ok(()),
+        () = orderly => end.map_or(Ok(()), |why| Err(ServeError::Failed(why))),
         () = stop.asked() => Err(ServeError::CutShort),
         () = tokio::time::sleep(config.drain) => Err(ServeError::CutShort),
+    }
+}
+
+/// Waits for the end of serving; why, when it was not asked for.
+async fn served(
+    cluster: &Cluster,
+    stop: &mut Stop,
+    rooms: &Rooms,
+    clients: &ServerHandle,
+    plane: &Plane,
+) -> Option<String> {
+    tokio::select! {
+        () = stop.asked() => None,
+        failure = cluster.failed() => Some(failure),
+        () = cluster.asked_to_leave() => {
+            leave(rooms, clients, plane).await;
+            // Empty but a member still: whoever asked stops it, or starts it again.
+            tokio::select! {
+                () = stop.asked() => None,
+                failure = cluster.failed() => Some(failure),
+                () = turn_away(plane) => None,
+            }
+        }
+    }
+}
+
+/// Takes no more clients, and tells those that are here to go elsewhere.
+async fn leave(rooms: &Rooms, clients: &ServerHandle, plane: &Plane) {
+    rooms.life.drain();
+    clients.pause().await;
+    plane.drain().await;
+}
+
+/// Tells those who slipped in while the door was closing, for as long as it is polled.
+async fn turn_away(plane: &Plane) {
+    loop {
+        actix_web::rt::time::sleep(TURN_AWAY).await;
+        plane.drain().await;
     }
 }
 
@@ -132,7 +198,7 @@ fn public_server(
     rooms: &Rooms,
     plane: &Plane,
     config: &Config,
-    port: Reserved,
+    (port, secure): (Reserved, Option<Secure>),
 ) -> Result<ServerHandle, ServeError> {
     let (broker, native) = (
         web::Data::new(rooms.broker.clone()),
@@ -147,23 +213,72 @@ fn public_server(
             .configure(native::routes)
             .configure(console::public_routes)
     };
-    let server = HttpServer::new(factory)
-        .workers(threads(config))
-        .keep_alive(config.keep_alive)
-        .client_request_timeout(config.request_timeout)
-        .client_disconnect_timeout(Duration::from_secs(2))
-        .tcp_nodelay(true)
-        .max_connections(config.max_connections)
-        .shutdown_timeout(config.drain.as_secs().saturating_sub(5).max(1))
-        .disable_signals()
-        .on_connect(transport::on_connect)
-        .listen(port.listen(config.backlog)?)?
-        .run();
+    let how = Listening {
+        workers: threads(config),
+        keep_alive: config.keep_alive,
+        request_timeout: config.request_timeout,
+        disconnect_timeout: Duration::from_secs(2),
+        max_connections: config.max_connections,
+        shutdown_timeout: config
+            .drain
+            .saturating_sub(Duration::from_secs(5))
+            .max(Duration::from_secs(1)),
+    };
+    let open = |port: Reserved| port.listen(config.backlog);
+    let mut doors = Vec::new();
+    match secure {
+        None => doors.push(Door::plain(open(port)?)),
+        Some(Secure { own: None, tls }) => doors.push(Door::tls(open(port)?, tls)),
+        Some(Secure {
+            own: Some(own),
+            tls,
+        }) => doors.extend([Door::plain(open(port)?), Door::tls(open(own)?, tls)]),
+    }
+    let server = transport::listen(factory, doors, how)?;
     Ok(spawned(server))
+}
+
+/// What speaks TLS: a port of its own, or the public one.
+struct Secure {
+    own: Option<Reserved>,
+    tls: rustls::ServerConfig,
+}
+
+/// Reads the certificate, now and on every SIGHUP.
+fn secure_port(config: &Config) -> Result<Option<Secure>, ServeError> {
+    let mut hangup = signal(SignalKind::hangup())?;
+    let Some(tls) = &config.tls else {
+        // A hang-up must not end a node that has nothing to read again.
+        actix_web::rt::spawn(async move { while hangup.recv().await.is_some() {} });
+        return Ok(None);
+    };
+    let certificate = Certificate::load(&tls.cert, &tls.key)?;
+    let own = tls
+        .port
+        .map(|addr| reserve("public_tls", addr))
+        .transpose()?;
+    let tls = certificate.server()?;
+    actix_web::rt::spawn(async move {
+        while hangup.recv().await.is_some() {
+            match certificate.reload() {
+                Ok(()) => tracing::info!("the certificate was read again"),
+                Err(error) => tracing::error!(%error, "the old certificate stays in use"),
+            }
+        }
+    });
+    Ok(Some(Secure { own, tls }))
+}
+
+/// How clients reach this node when nobody says otherwise.
+fn own_url(config: &Config, addr: SocketAddr) -> Arc<str> {
+    let plain = config.tls.as_ref().is_none_or(|tls| tls.port.is_some());
+    let scheme = if plain { "http" } else { "https" };
+    format!("{scheme}://{addr}").into()
 }
 
 fn internal_server(
     rooms: &Rooms,
+    plane: &Plane,
     config: &Config,
     port: Reserved,
 ) -> Result<ServerHandle, ServeError> {
@@ -172,7 +287,10 @@ fn internal_server(
     let broker = web::Data::new(rooms.broker.clone());
     let life = web::Data::new(rooms.life.clone());
     let meter = rooms.meter.clone();
-    let metrics = web::Data::new(Metrics::new(|registry| meter.register(registry)));
+    let metrics = web::Data::new(Metrics::new(|registry| {
+        meter.register(registry);
+        plane.register(registry);
+    }));
     let factory = move || {
         App::new()
             .app_data(broker.clone())
@@ -192,10 +310,14 @@ fn internal_server(
     Ok(spawned(server))
 }
 
-/// Worker threads: as asked, or one per core.
+/// Worker threads: as asked, or one per core but one. The last core is for the access plane and the kernel's part of
+/// the work; with a worker on every core they mostly wake each other (docs/performance.md).
 fn threads(config: &Config) -> usize {
     match config.workers {
-        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        0 => {
+            let cores = std::thread::available_parallelism().map_or(1, usize::from);
+            cores.saturating_sub(1).max(1)
+        }
         given => given,
     }
 }
@@ -222,6 +344,8 @@ fn cluster_config(config: &Config, public_url: Arc<str>) -> ClusterConfig {
         propose_timeout: config.propose_timeout,
         snapshot_after: config.snapshot_after,
         keep_entries: config.keep_entries,
+        disk_reserve: config.disk_reserve,
+        wall_clock: WallClock::default(),
         allow_plaintext_peers: config.allow_plaintext_peers,
     }
 }

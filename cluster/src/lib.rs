@@ -12,9 +12,16 @@ mod handle;
 mod net;
 mod raft;
 mod store;
+mod task;
+
+#[cfg(test)]
+#[path = "../tests/sim/mod.rs"]
+mod sim;
 
 pub use handle::{
     BarrierMode, BarrierReport, Cluster, ClusterConfig, ClusterStatus, Committed, EffectBatch,
     FirstStart, Freshness, JoinError, MessageLink, NodeStatus, PeerSecret, ProposeError, ReadError,
-    RequestId, StartError,
+    RequestId, StartError, WallClock,
 };
+pub use raft::{BackupError, BackupInfo, RestoreTarget, restore_backup, verify_backup};
+pub use store::DiskSpace;

@@ -41,7 +41,8 @@ revoke 7 app by=k1
 disconnect 7 token:t
 block 7 key:k1 for=5 reason=why
 unblock 7 user:u
-nonce 7 k1 n expires=9";
+nonce 7 k1 n expires=9
+flag 7 room f on by=k1";
 
 /// A log whose state has something in every section.
 const LOG: &str = "\

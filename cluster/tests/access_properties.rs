@@ -178,7 +178,7 @@ proptest! {
             entries: entries.clone(),
         };
         let stamp = Stamp { index: 1000, time_ms: state.time_ms };
-        if let Reply::Changed(_) = apply(&mut state, &command, stamp).reply {
+        if let Reply::Changed(_) | Reply::Narrowed(_) = apply(&mut state, &command, stamp).reply {
             let capability = capability.unwrap();
             for entry in entries.iter().filter(|entry| !entry.operations.is_empty()) {
                 for name in NAMES.into_iter().filter(|name| entry.pattern.matches(name)) {

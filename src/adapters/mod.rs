@@ -5,3 +5,4 @@
 pub mod ably;
 pub mod native;
 pub mod pusher;
+pub mod realtime;

@@ -89,6 +89,9 @@ pub enum Command {
     /// The cluster's nodes
     #[command(subcommand)]
     Cluster(ClusterCommand),
+    /// Backups of what is agreed: apps, keys, grants, revocations
+    #[command(subcommand)]
+    Backup(BackupCommand),
     /// Connections
     #[command(subcommand)]
     Conn(ConnCommand),
@@ -110,6 +113,7 @@ pub struct Serve {
 
 /// What can be done with the configuration.
 #[derive(Subcommand)]
+#[allow(clippy::large_enum_variant)] // Made once per process; clap takes no box here.
 pub enum ConfigCommand {
     /// Prints every key with its meaning and default
     #[command(visible_alias = "default")]
@@ -138,6 +142,18 @@ pub enum AppCommand {
         /// Settings: name=value
         #[arg(long = "set")]
         settings: Vec<String>,
+    },
+    /// Makes an app as SOKETI_…, REVERB_… or PUSHER_… variables describe it, with its key and secret
+    ImportEnv {
+        /// File with the variables, such as .env; without it the environment
+        #[arg(long)]
+        file: Option<PathBuf>,
+        /// App id, if not the one in the variables; SDKs insist on a number
+        #[arg(long)]
+        id: Option<u64>,
+        /// Name, for people
+        #[arg(long)]
+        name: Option<String>,
     },
     /// Lists apps
     List,
@@ -375,6 +391,52 @@ pub enum ClusterCommand {
     Remove {
         /// Its number
         node: u64,
+    },
+    /// Adds a node, then removes another
+    Replace {
+        /// Number of the node that goes
+        old: u64,
+        /// Number of the one that comes, never used before
+        new: u64,
+        /// Where its peers reach it, host:port
+        peer_addr: String,
+    },
+    /// Empties a node before it is stopped: no new channels or clients, and another leads
+    Drain {
+        /// Its number
+        node: u64,
+    },
+}
+
+/// What can be done with backups.
+#[derive(Subcommand)]
+pub enum BackupCommand {
+    /// Writes everything that is agreed to a file; it holds every secret
+    Create {
+        /// The file; must not exist
+        file: PathBuf,
+    },
+    /// Checks a file from end to end
+    Verify {
+        /// The file
+        file: PathBuf,
+    },
+    /// Makes the data folder of the first node of a new cluster
+    Restore {
+        /// The file
+        file: PathBuf,
+        /// Folder of the new node's data; empty or missing
+        #[arg(long)]
+        data: PathBuf,
+        /// Number of the new node
+        #[arg(long, default_value_t = 1)]
+        node: u64,
+        /// Where its peers will reach it, host:port
+        #[arg(long, default_value = "127.0.0.1:7601")]
+        peer_addr: String,
+        /// Honours tokens issued before the restore, although some may have been revoked after the backup
+        #[arg(long)]
+        accept_tokens_issued_before: bool,
     },
 }
 

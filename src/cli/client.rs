@@ -49,6 +49,51 @@ fn token(remote: &Remote) -> Result<String, Failure> {
     Ok(text.trim_end().to_owned())
 }
 
+/// Asks for a file and hands it over as it comes.
+///
+/// # Errors
+/// As [`ask`], and whatever `take` says.
+pub fn fetch(
+    remote: &Remote,
+    path: &str,
+    mut take: impl FnMut(&[u8]) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let token = token(remote)?;
+    let failed = |error: std::io::Error| Failure::new(Exit::Failed, error.to_string());
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(failed)?;
+    runtime.block_on(async {
+        let url = format!("{}{path}", remote.server.trim_end_matches('/'));
+        let client = reqwest::Client::builder()
+            .connect_timeout(Duration::from_secs(remote.timeout.max(1)))
+            .read_timeout(Duration::from_secs(remote.timeout.max(1)))
+            .no_proxy()
+            .build()
+            .map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
+        let call = client.get(&url).bearer_auth(&token).send();
+        let mut response = call.await.map_err(|error| lost(&error, false))?;
+        let status = response.status().as_u16();
+        if status != 200 {
+            let bytes = response
+                .bytes()
+                .await
+                .map_err(|error| lost(&error, false))?;
+            let answer = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
+            return Err(refused(status, &answer));
+        }
+        while let Some(piece) = response
+            .chunk()
+            .await
+            .map_err(|error| lost(&error, false))?
+        {
+            take(&piece)?;
+        }
+        Ok(())
+    })
+}
+
 async fn send(remote: &Remote, token: &str, request: &Request) -> Result<(u16, Value), Failure> {
     let url = format!("{}{}", remote.server.trim_end_matches('/'), request.path);
     let client = reqwest::Client::builder()

@@ -5,13 +5,15 @@
 //! **Must never know:** the cluster, the core: what it wants done goes through `/v1` like everybody's requests.
 
 pub mod arguments;
+pub mod backup;
 pub mod client;
+pub mod import;
 pub mod output;
 pub mod request;
 
 use crate::config;
 use crate::server;
-use arguments::{Cli, Command, ConfigCommand};
+use arguments::{AppCommand, Cli, Command, ConfigCommand};
 use clap::Parser as _;
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -87,6 +89,8 @@ fn attempt(arguments: impl IntoIterator<Item = OsString>) -> Exit {
 }
 
 fn carry_out(cli: Cli) -> Result<(), Failure> {
+    // One TLS provider for the whole process; a second call would find it chosen already.
+    let _chosen = rustls::crypto::ring::default_provider().install_default();
     match cli.command {
         Command::Serve(serve) => {
             let config = load(&serve)?;
@@ -103,22 +107,37 @@ fn carry_out(cli: Cli) -> Result<(), Failure> {
             output::print(&format!("{config:?} holds together\n"));
             Ok(())
         }
+        Command::App(AppCommand::ImportEnv { file, id, name }) => {
+            let variables = match &file {
+                Some(path) => import::file(path)?,
+                None => environment().collect(),
+            };
+            let (request, notes) = import::app(&variables, id, name)?;
+            for note in notes {
+                output::complain(&note);
+            }
+            client::ask(&cli.remote, request)
+        }
         Command::App(command) => client::ask(&cli.remote, request::app(command)?),
         Command::Grant(command) => client::ask(&cli.remote, request::grant(command)?),
         Command::Revoke(command) => client::ask(&cli.remote, request::revoke(command)?),
         Command::User(command) => client::ask(&cli.remote, request::user(command)),
         Command::Cluster(command) => client::ask(&cli.remote, request::cluster(command)),
+        Command::Backup(command) => backup::carry_out(&cli.remote, command),
         Command::Conn(command) => client::ask(&cli.remote, request::conn(command)),
         Command::Channel(command) => client::ask(&cli.remote, request::channel(command)),
     }
 }
 
 fn load(serve: &arguments::Serve) -> Result<config::Config, Failure> {
-    // Names or values that are not Unicode belong to no key of ours.
-    let environment = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    let loaded = config::load(&serve.flags, environment, serve.config.as_deref());
+    let loaded = config::load(&serve.flags, environment(), serve.config.as_deref());
     loaded.map_err(|error| Failure::new(Exit::Config, error.to_string()))
+}
+
+/// The environment. Names or values that are not Unicode belong to no key of ours.
+fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }
 
 #[cfg(test)]

@@ -64,6 +64,10 @@ pub fn app(command: AppCommand) -> Result<Request, Failure> {
             body.insert("settings".into(), pairs(&settings)?);
             Request::new("POST", "/v1/apps").body(body.into())
         }
+        AppCommand::ImportEnv { .. } => {
+            let message = "import-env is carried out with its variables";
+            return Err(Failure::new(Exit::Usage, message));
+        }
         AppCommand::List => Request::new("GET", "/v1/apps?limit=1000")
             .table("apps", &["id", "name", "enabled", "doors", "revision"]),
         AppCommand::Show { app, no_secrets } => {
@@ -226,6 +230,15 @@ pub fn cluster(command: ClusterCommand) -> Request {
         ClusterCommand::Remove { node } => {
             Request::new("DELETE", format!("/v1/cluster/nodes/{node}"))
         }
+        ClusterCommand::Replace {
+            old,
+            new,
+            peer_addr,
+        } => Request::new("POST", format!("/v1/cluster/nodes/{old}/replace"))
+            .body(json!({ "node": new, "peer_addr": peer_addr })),
+        ClusterCommand::Drain { node } => {
+            Request::new("POST", format!("/v1/cluster/nodes/{node}/drain"))
+        }
     }
 }
 
@@ -319,7 +332,7 @@ fn pairs(settings: &[String]) -> Result<Value, Failure> {
             "" => Value::Null,
             text => serde_json::from_str::<Value>(text)
                 .ok()
-                .filter(|value| value.is_boolean() || value.is_u64())
+                .filter(|value| value.is_boolean() || value.is_u64() || value.is_array())
                 .unwrap_or_else(|| text.into()),
         };
         map.insert(name.into(), value);
@@ -357,7 +370,9 @@ mod tests {
             Command::Cluster(command) => cluster(command),
             Command::Conn(command) => conn(command),
             Command::Channel(command) => channel(command),
-            Command::Serve(_) | Command::Config(_) => unreachable!("not a request"),
+            Command::Serve(_) | Command::Config(_) | Command::Backup(_) => {
+                unreachable!("not a request")
+            }
         }
     }
 

@@ -35,6 +35,17 @@ pub enum LogFormat {
     Pretty,
 }
 
+/// Where and with what TLS is spoken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tls {
+    /// A port of its own; none = the public one.
+    pub port: Option<SocketAddr>,
+    /// Certificate chain.
+    pub cert: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
+}
+
 /// A configuration that holds together.
 #[derive(Clone)]
 pub struct Config {
@@ -52,6 +63,10 @@ pub struct Config {
     pub peer_addr: Arc<str>,
     /// How clients reach it; none = as bound.
     pub public_url: Option<Arc<str>>,
+    /// TLS of the public side.
+    pub tls: Option<Tls>,
+    /// In front of Pusher's paths; empty = nothing.
+    pub path_prefix: Arc<str>,
     /// What to do when the data folder is new.
     pub first_start: FirstStart,
     /// Shared by all nodes.
@@ -60,7 +75,7 @@ pub struct Config {
     pub admin_token: Arc<str>,
     /// The admin token was made up for this run, because everything is on loopback and alone.
     pub dev_token: bool,
-    /// Threads that serve clients; 0 = one per core.
+    /// Threads that serve clients; 0 = one per core but one.
     pub workers: usize,
     /// Log filter.
     pub log: String,
@@ -90,6 +105,8 @@ pub struct Config {
     pub snapshot_after: u64,
     /// Log entries kept behind a snapshot.
     pub keep_entries: u64,
+    /// Bytes of the disk kept free.
+    pub disk_reserve: u64,
     /// Whether peers may link beyond loopback without encryption.
     pub allow_plaintext_peers: bool,
 }
@@ -123,6 +140,7 @@ impl Config {
             );
         }
         let first_start = first_start(&raw, &peer_addr)?;
+        let tls = tls(&raw)?;
         let (cluster_secret, admin_token) = secrets(&raw)?;
         let dev_token = admin_token.is_none();
         let admin_token = admin_token.unwrap_or_else(made_up);
@@ -135,6 +153,8 @@ impl Config {
             peer: raw.peer,
             peer_addr: peer_addr.into(),
             public_url: (!raw.public_url.is_empty()).then(|| raw.public_url.into()),
+            tls,
+            path_prefix: path_prefix(&raw.path_prefix)?,
             first_start,
             cluster_secret: cluster_secret.into(),
             admin_token: admin_token.into(),
@@ -153,6 +173,7 @@ impl Config {
             election: (ms(raw.election_min_ms), ms(raw.election_max_ms)),
             propose_timeout: ms(raw.propose_timeout_ms),
             snapshot_after: raw.snapshot_after,
+            disk_reserve: raw.disk_reserve_mb.saturating_mul(1 << 20),
             keep_entries: raw.keep_entries,
             allow_plaintext_peers: raw.allow_plaintext_peers,
         })
@@ -308,6 +329,42 @@ fn members(list: &str) -> Result<BTreeMap<NodeId, Arc<str>>, ConfigError> {
         }
     }
     Ok(nodes)
+}
+
+fn tls(raw: &Raw) -> Result<Option<Tls>, ConfigError> {
+    let given = |path: &Path| !path.as_os_str().is_empty();
+    let port = match raw.public_tls.as_str() {
+        "" => None,
+        text => match text.parse::<SocketAddr>() {
+            Ok(addr) if addr.port() != 0 && addr == raw.public => {
+                return wrong(
+                    "`public_tls` and `public` are the same address: leave `public_tls` out",
+                );
+            }
+            Ok(addr) => Some(addr),
+            Err(_) => return wrong(format!("`public_tls`: `{text}` is not address:port")),
+        },
+    };
+    match (given(&raw.tls_cert), given(&raw.tls_key)) {
+        (true, true) => Ok(Some(Tls {
+            port,
+            cert: raw.tls_cert.clone(),
+            key: raw.tls_key.clone(),
+        })),
+        (false, false) if port.is_none() => Ok(None),
+        (false, false) => wrong("`public_tls` needs `tls_cert` and `tls_key`"),
+        (true, false) | (false, true) => wrong("`tls_cert` and `tls_key` go together"),
+    }
+}
+
+fn path_prefix(text: &str) -> Result<Arc<str>, ConfigError> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte);
+    let path = text.trim_end_matches('/');
+    let good = path.is_empty() || (path.starts_with('/') && !path.contains("//"));
+    match good && path.bytes().all(plain) {
+        true => Ok(path.into()),
+        false => wrong("`path_prefix` begins with / and holds letters, digits and -._~/ only"),
+    }
 }
 
 fn host_port<'a>(key: &str, text: &'a str) -> Result<&'a str, ConfigError> {

@@ -2,7 +2,7 @@
 //!
 //! **Must never know:** who asks.
 
-use crate::core::authority::{Authority, Freshness, MemberState};
+use crate::core::authority::{Authority, DiskSpace, Freshness, MemberState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -48,6 +48,21 @@ pub fn reasons(authority: &Authority, life: &Life) -> Vec<String> {
         }
     }
     if let Some(status) = authority.status() {
+        if let Some(failure) = &status.failure {
+            reasons.push(format!("failed: {failure}"));
+        }
+        if status.clock_is_wrong {
+            reasons.push(format!(
+                "clock: this node's wall clock is {} ms off the cluster's",
+                status.clock_off_ms
+            ));
+        }
+        match status.disk {
+            DiskSpace::Enough => {}
+            DiskSpace::Short | DiskSpace::Full => {
+                reasons.push("disk: too little room is left to take changes".into());
+            }
+        }
         let own = status.nodes.iter().find(|node| node.node == status.node);
         match own
             .and_then(|node| node.member.as_ref())

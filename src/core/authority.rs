@@ -9,11 +9,11 @@
 mod operator;
 
 pub use gatecast_cluster::access::{
-    ApiKey, App, AppChange, AppId, AppSpec, Block, Capability, Command, Cut, Decision, Door,
-    Effect, Grant, GrantEntry, GrantKey, GrantMode, Issued, Issuer, KeyChange, KeySpec,
-    MemberState, Millis, NodeId, OpenRule, Operations, Pattern, PatternError, Principal, Proof,
-    Question, Reason, Rejection, Reply, Resource, Revision, Revocation, Right, Rule, Scope, Secret,
-    SettingValue, State, Subject, Target, Text, Token,
+    Answered, ApiKey, App, AppChange, AppId, AppSpec, Block, Capability, ChannelFlag, Command, Cut,
+    Decision, Door, Effect, Grant, GrantEntry, GrantKey, GrantMode, Issued, Issuer, KeyChange,
+    KeySpec, MemberState, Millis, NodeId, OpenRule, Operations, Pattern, PatternError, Principal,
+    Proof, Question, Reason, Rejection, Reply, Resource, Revision, Revocation, Right, Rule, Scope,
+    Secret, SettingValue, State, Subject, Target, Text, Token,
 };
 pub use gatecast_cluster::{
     BarrierMode, BarrierReport, ClusterStatus, Committed, EffectBatch, Freshness, ProposeError,
@@ -24,16 +24,19 @@ mod catchup;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod judge;
+mod nonce;
+mod stale;
 #[cfg(test)]
 mod tests;
 
-pub use operator::{JoinError, Member, NodeStatus};
+pub use nonce::NonceRefused;
+pub use operator::{DiskSpace, JoinError, Member, NodeStatus};
 
 use super::clock::Now;
 use super::error::Refusal;
 use catchup::CatchUp;
 use gatecast_cluster::Cluster;
-use gatecast_cluster::access::{check_revocation, decide};
+use gatecast_cluster::access::{check_revocation, decide_until};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -206,12 +209,22 @@ impl Authority {
         }
     }
 
-    fn judge(&self, state: &State, question: &Question<'_>) -> Decision {
+    /// The decision, and until when a yes holds by what is known now.
+    fn judge(&self, state: &State, question: &Question<'_>) -> (Decision, Option<Millis>) {
         match &self.source {
-            Source::Cluster(_) | Source::Fixed { judge: None, .. } => decide(state, question),
+            Source::Cluster(_) | Source::Fixed { judge: None, .. } => decide_until(state, question),
             Source::Fixed {
                 judge: Some(judge), ..
-            } => judge(state, question),
+            } => (judge(state, question), None),
+        }
+    }
+
+    /// B: how long this node may serve by a view that nobody confirms.
+    #[must_use]
+    pub fn lease(&self) -> Duration {
+        match &self.source {
+            Source::Cluster(cluster) => cluster.lease(),
+            Source::Fixed { .. } => Duration::from_secs(3),
         }
     }
 

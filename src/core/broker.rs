@@ -11,6 +11,7 @@ use super::delivery::relay::{ListConnections, TakeOver};
 use super::delivery::relays::Relays;
 use super::error::Refusal;
 use super::ids::{ChannelKey, ConnectionId, NodeId, Text};
+use super::lifecycle::Delivery;
 use super::message::{Draft, Member, Occupancy, Publication, Receipt};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -77,6 +78,13 @@ pub enum Query {
     },
     /// The connections that the asked node holds.
     Connections(ConnectionFilter),
+    /// The last deliveries of lifecycle events by the asked node.
+    Deliveries {
+        /// Of this app.
+        app: AppId,
+        /// At most so many.
+        limit: u32,
+    },
 }
 
 /// What it answers.
@@ -86,6 +94,8 @@ pub enum Found {
     Occupied(Vec<(Text, Occupancy)>),
     /// Connections.
     Connections(Vec<ConnectionInfo>),
+    /// Deliveries, newest first.
+    Deliveries(Vec<Delivery>),
 }
 
 /// An answer on its way.
@@ -195,7 +205,7 @@ impl Broker {
         for found in self.ask_others(&query).await? {
             match found {
                 Found::Occupied(there) => all.extend(there),
-                Found::Connections(_) => return Err(CONFUSED),
+                Found::Connections(_) | Found::Deliveries(_) => return Err(CONFUSED),
             }
         }
         all.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
@@ -248,9 +258,31 @@ impl Broker {
         for found in self.ask_others(&Query::Connections(filter)).await? {
             match found {
                 Found::Connections(there) => all.extend(there),
-                Found::Occupied(_) => return Err(CONFUSED),
+                Found::Occupied(_) | Found::Deliveries(_) => return Err(CONFUSED),
             }
         }
+        Ok(all)
+    }
+
+    /// The last deliveries of an app's lifecycle events by every node, newest first, at most `limit`.
+    ///
+    /// # Errors
+    /// When a node cannot be asked; the list would be incomplete.
+    pub async fn deliveries(&self, app: AppId, limit: usize) -> Result<Vec<Delivery>, Refusal> {
+        let query = Query::Deliveries {
+            app,
+            limit: u32::try_from(limit).unwrap_or(u32::MAX),
+        };
+        let listener = self.channels.listener();
+        let mut all = listener.map_or_else(Vec::new, |one| one.deliveries(app, limit));
+        for found in self.ask_others(&query).await? {
+            match found {
+                Found::Deliveries(there) => all.extend(there),
+                Found::Occupied(_) | Found::Connections(_) => return Err(CONFUSED),
+            }
+        }
+        all.sort_by_key(|one| std::cmp::Reverse((one.at_ms, one.id)));
+        all.truncate(limit);
         Ok(all)
     }
 

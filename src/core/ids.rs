@@ -28,8 +28,10 @@ impl ConnectionId {
 pub enum Space {
     /// What every dialect calls a channel.
     Channel,
-    /// All connections of one user: server-to-user messages, who is online.
+    /// All connections of one user: server-to-user messages.
     User,
+    /// Who is online: a user's connections are the presence set, those who watch her are the subscribers.
+    Status,
 }
 
 /// A channel's full name. Names are compared byte by byte and never normalised.
@@ -51,6 +53,16 @@ impl ChannelKey {
             app,
             space: Space::Channel,
             name: name.into(),
+        })
+    }
+
+    /// Whether that user is online.
+    #[must_use]
+    pub fn status(app: AppId, user: &str) -> Arc<Self> {
+        Arc::new(Self {
+            app,
+            space: Space::Status,
+            name: user.into(),
         })
     }
 

@@ -2,7 +2,8 @@
 //!
 //! **Must never know:** which dialect documents which number (adapters pass their own defaults).
 
-use super::authority::{App, SettingValue};
+use super::authority::{App, SettingValue, Text};
+use std::collections::BTreeMap;
 
 /// One limit or switch an app can set, with its default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,7 +18,13 @@ impl Setting {
     /// The app's value.
     #[must_use]
     pub fn of(&self, app: &App) -> u64 {
-        match app.settings.get(self.name) {
+        self.among(&app.settings)
+    }
+
+    /// The value among settings that may not be an app's yet.
+    #[must_use]
+    pub fn among(&self, settings: &BTreeMap<Text, SettingValue>) -> u64 {
+        match settings.get(self.name) {
             Some(SettingValue::Int(value)) => *value,
             Some(SettingValue::Bool(on)) => u64::from(*on),
             Some(SettingValue::Text(_)) | None => self.default,
@@ -55,6 +62,11 @@ pub const HISTORY_MESSAGES: Setting = Setting {
 pub const HISTORY_MS: Setting = Setting {
     name: "history_ms",
     default: 120_000,
+};
+/// Channels that an app rule opens to anyone go on being delivered while a node is cut off from the cluster.
+pub const OPEN_WHILE_STALE: Setting = Setting {
+    name: "open_while_stale",
+    default: 0,
 };
 /// Most distinct clients in one presence set.
 pub const PRESENCE_CLIENTS: Setting = Setting {

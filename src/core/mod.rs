@@ -16,6 +16,7 @@ pub mod connection;
 pub mod delivery;
 pub mod error;
 pub mod ids;
+pub mod lifecycle;
 pub mod limits;
 pub mod message;
 pub mod nearest;

@@ -84,6 +84,12 @@ pub async fn answer(channels: &Channels, local: &LocalConnections, query: Query)
             let limit = usize::try_from(limit).unwrap_or(usize::MAX);
             Some(Found::Occupied(channels.occupied_here(app, &prefix, limit)))
         }
+        Query::Deliveries { app, limit } => {
+            let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+            let listener = channels.listener();
+            let all = listener.map_or_else(Vec::new, |one| one.deliveries(app, limit));
+            Some(Found::Deliveries(all))
+        }
         Query::Connections(filter) => local(filter).await.ok().map(Found::Connections),
     }
 }

@@ -5,7 +5,8 @@
 //!
 //! **Must never know:** any rule.
 
-use crate::adapters::{ably, pusher};
+use crate::adapters::pusher::webhooks::Webhooks;
+use crate::adapters::{ably, pusher, realtime};
 use crate::core::authority::Authority;
 use crate::core::broker::Broker;
 use crate::core::channel::actor::Channels;
@@ -15,10 +16,10 @@ use crate::core::delivery::enforcer;
 use crate::core::delivery::relay::EndAll;
 use crate::peers::{self, Peers};
 use crate::transport::{Worker, ws};
-use actix::Arbiter;
 use actix_web::web;
 use gatecast_cluster::Cluster;
 use gatecast_cluster::access::NodeId;
+use prometheus_client::registry::Registry;
 use std::sync::Arc;
 
 /// The message plane of this node.
@@ -26,8 +27,7 @@ use std::sync::Arc;
 pub(super) struct Plane {
     broker: Broker,
     workers: Workers,
-    /// The threads that channels live on.
-    _arbiters: Vec<Arbiter>,
+    webhooks: Webhooks,
 }
 
 /// What the factory of the public server takes to its threads. Clones share it.
@@ -39,12 +39,21 @@ pub(super) struct Workers {
     ably: ably::Encodings,
     /// Of all threads: a connection may come back to another.
     ably_endings: ably::Endings,
+    prefix: pusher::Prefix,
+    realtime: realtime::Encoding,
+    site: realtime::Site,
 }
 
 impl Plane {
-    /// Starts it, with channels on so many threads. Runs on the main thread's system, before any door is open.
+    /// Starts it. Runs on the main thread's system, before any door is open. Channels live on the worker threads;
+    /// one that a peer asks for before there are any lives here.
     #[must_use]
-    pub(super) fn start(cluster: &Cluster, authority: &Arc<Authority>, threads: usize) -> Self {
+    pub(super) fn start(
+        cluster: &Cluster,
+        authority: &Arc<Authority>,
+        prefix: Arc<str>,
+        public_url: Option<Arc<str>>,
+    ) -> Self {
         let mut encodings = Encodings::default();
         let pusher = pusher::Encoding(encodings.add(Encoding {
             encoder: pusher::encoder(),
@@ -60,10 +69,14 @@ impl Plane {
                 framing: ws::framing,
             }),
         };
-        let arbiters: Vec<Arbiter> = (0..threads).map(|_| Arbiter::new()).collect();
-        let handles: Vec<_> = arbiters.iter().map(Arbiter::handle).collect();
+        let realtime = realtime::Encoding(encodings.add(Encoding {
+            encoder: realtime::encoder(),
+            framing: ws::framing,
+        }));
         let (node, encodings) = (cluster.node(), Arc::new(encodings));
-        let channels = Channels::of_node(node, encodings, authority.clone(), &handles);
+        let channels = Channels::of_node(node, encodings, authority.clone(), &[]);
+        let webhooks = Webhooks::start(authority.clone(), node);
+        channels.set_listener(Arc::new(webhooks.clone()));
         let broker = Broker::new(authority.clone(), channels.clone());
         let listing = broker.clone();
         let local: peers::query::LocalConnections = Arc::new(move |filter| {
@@ -81,11 +94,14 @@ impl Plane {
             pusher,
             ably,
             ably_endings: ably::Endings::default(),
+            prefix: pusher::Prefix(prefix),
+            realtime,
+            site: realtime::Site(public_url),
         };
         Self {
             broker,
             workers,
-            _arbiters: arbiters,
+            webhooks,
         }
     }
 
@@ -93,6 +109,11 @@ impl Plane {
     #[must_use]
     pub(super) fn broker(&self) -> Broker {
         self.broker.clone()
+    }
+
+    /// Shows the message plane's counters in this registry.
+    pub(super) fn register(&self, registry: &mut Registry) {
+        self.webhooks.register(registry);
     }
 
     /// What worker threads need.
@@ -119,8 +140,12 @@ impl Workers {
             .app_data(web::Data::new(self.pusher))
             .app_data(web::Data::new(self.ably))
             .app_data(web::Data::new(self.ably_endings.clone()))
-            .configure(pusher::routes)
-            .configure(ably::routes);
+            .app_data(web::Data::new(self.prefix.clone()))
+            .app_data(web::Data::new(self.realtime))
+            .app_data(web::Data::new(self.site.clone()))
+            .configure(|service| pusher::routes(service, &self.prefix))
+            .configure(ably::routes)
+            .configure(realtime::routes);
     }
 }
 

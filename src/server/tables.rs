@@ -3,22 +3,35 @@
 //!
 //! **Must never know:** what a setting does.
 
-use crate::adapters::native::catalog::{Catalog, DoorSpec, SettingKind, SettingSpec};
-use crate::adapters::{ably, pusher};
+use crate::adapters::native::catalog::{Catalog, DoorSpec, SettingKind, SettingSpec, Settings};
+use crate::adapters::{ably, pusher, realtime};
+use crate::core::channel::registry::{HISTORY_BYTES, SUBSCRIPTION_COUNT};
 use crate::core::limits;
 
 /// All dialects and settings of this build.
 #[must_use]
 pub(super) fn catalog() -> Catalog {
-    let door = |name, default_open| DoorSpec { name, default_open };
-    let number = |name| SettingSpec {
+    let door = |name, default_open: fn(&Settings) -> _| DoorSpec { name, default_open };
+    let spec = |name, kind, default| SettingSpec {
         name,
-        kind: SettingKind::Number,
+        kind,
+        operators_only: false,
+        default,
     };
-    let switch = |name| SettingSpec {
-        name,
-        kind: SettingKind::Switch,
-    };
+    let of = |kind| move |setting: limits::Setting| spec(setting.name, kind, setting.default);
+    let (number, switch) = (of(SettingKind::Number), of(SettingKind::Switch));
+    let special = [
+        switch(SUBSCRIPTION_COUNT),
+        spec(
+            pusher::webhooks::SETTING,
+            SettingKind::Document(pusher::webhooks::hook::check),
+            0,
+        ),
+        SettingSpec {
+            operators_only: true,
+            ..switch(pusher::limits::WEBHOOK_PRIVATE_TARGETS)
+        },
+    ];
     let own = [
         limits::SUBSCRIPTIONS_PER_CONNECTION,
         limits::CONNECTIONS_PER_NODE,
@@ -26,22 +39,28 @@ pub(super) fn catalog() -> Catalog {
         limits::HISTORY_MESSAGES,
         limits::HISTORY_MS,
         limits::PRESENCE_CLIENTS,
+        HISTORY_BYTES,
     ];
     let numbers = own
         .into_iter()
         .chain(pusher::limits::NUMBERS)
-        .chain(ably::limits::NUMBERS);
-    let switches = pusher::limits::SWITCHES.into_iter();
+        .chain(ably::limits::NUMBERS)
+        .chain(realtime::limits::NUMBERS);
+    let switches = [limits::OPEN_WHILE_STALE]
+        .into_iter()
+        .chain(pusher::limits::SWITCHES)
+        .chain(realtime::limits::SWITCHES);
     Catalog {
         doors: vec![
-            door(pusher::DIALECT, pusher::default_open()),
-            door(ably::DIALECT, Vec::new()),
-            door("pubnub", Vec::new()),
-            door("realtime", Vec::new()),
+            door(pusher::DIALECT, |_| pusher::default_open()),
+            door(ably::DIALECT, |_| Vec::new()),
+            door("pubnub", |_| Vec::new()),
+            door(realtime::DIALECT, realtime::default_open),
         ],
         settings: numbers
-            .map(|setting| number(setting.name))
-            .chain(switches.map(|setting| switch(setting.name)))
+            .map(number)
+            .chain(switches.map(switch))
+            .chain(special)
             .collect(),
     }
 }

@@ -2,9 +2,12 @@
 //!
 //! **Must never know:** what the bytes mean.
 
-mod socket;
+mod line;
+mod listen;
+pub mod tls;
+mod wire;
 mod worker;
 pub mod ws;
 
-pub use socket::on_connect;
+pub use listen::{Door, Encrypted, Listening, listen};
 pub use worker::Worker;

@@ -2,6 +2,7 @@
 //!
 //! **Must never know:** any dialect.
 
+use super::ws::Buffer;
 use crate::core::broker::Broker;
 use crate::core::connection::actor::Desk;
 use crate::core::delivery::local::Local;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub struct Worker {
     desk: Desk,
+    buffer: Buffer,
 }
 
 impl Worker {
@@ -26,13 +28,18 @@ impl Worker {
         let authority = Arc::clone(&broker.authority);
         let relay = Relay::new(local.clone(), authority, node).start();
         let worker = broker.relays.add(relay.clone());
+        let broker = Broker {
+            channels: broker.channels.on_this_thread(),
+            ..broker.clone()
+        };
         let desk = Desk {
-            broker: broker.clone(),
+            broker,
             local,
             relay,
             worker,
         };
-        Self { desk }
+        let buffer = Buffer::default();
+        Self { desk, buffer }
     }
 
     /// Its number among this node's workers.
@@ -45,6 +52,10 @@ impl Worker {
     #[must_use]
     pub fn counts(&self) -> (usize, usize) {
         self.desk.local.counts()
+    }
+
+    pub(super) fn buffer(&self) -> Buffer {
+        self.buffer.clone()
     }
 
     pub(super) fn desk(&self) -> &Desk {

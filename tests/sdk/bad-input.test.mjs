@@ -69,7 +69,7 @@ test('an oversized frame is refused by its announced length, before its bytes ar
   const socket = await pusher();
   const before = cluster.resident(1);
   socket.write(frame(1, 'x', { length: 2 ** 40 }));
-  assert.ok([1009, 1006, 1002].includes((await socket.end()).code));
+  assert.equal((await socket.end()).code, 1009);
   const grown = cluster.resident(1) - before;
   assert.ok(grown < 8 * MIB, `grew by ${grown} bytes`);
 });
@@ -77,6 +77,7 @@ test('an oversized frame is refused by its announced length, before its bytes ar
 test('a message above the limit in one frame, and in fragments, ends with 1009', async () => {
   const whole = await pusher();
   whole.write(frame(1, 'x'.repeat(2 * MIB)));
+  // The server may be gone before it has read it all; the close frame is then lost to a reset.
   assert.ok([1009, 1006].includes((await whole.end()).code));
   const parts = await pusher();
   parts.write(frame(1, 'x'.repeat(1000), { fin: false }));
@@ -103,19 +104,19 @@ test('broken JSON, wrong shapes and deep nesting are answered, the connection li
 test('text that is not UTF-8 ends with 1007; a broken frame with 1002', async () => {
   const latin = await pusher();
   latin.write(frame(1, Buffer.from([0x7b, 0xff, 0xfe, 0x7d])));
-  assert.ok([1007, 1006].includes((await latin.end()).code));
+  assert.equal((await latin.end()).code, 1007);
   const reserved = await pusher();
   reserved.write(frame(1, '{}', { reserved: 7 }));
-  assert.ok([1002, 1006].includes((await reserved.end()).code));
+  assert.equal((await reserved.end()).code, 1002);
   const unmasked = await pusher();
   unmasked.write(frame(1, '{}', { mask: false }));
-  assert.ok([1002, 1006].includes((await unmasked.end()).code));
+  assert.equal((await unmasked.end()).code, 1002);
   const opcode = await pusher();
   opcode.write(frame(11, '{}'));
-  assert.ok([1002, 1006].includes((await opcode.end()).code));
+  assert.equal((await opcode.end()).code, 1002);
   const control = await pusher();
   control.write(frame(9, 'x'.repeat(200)));
-  assert.ok([1002, 1006].includes((await control.end()).code));
+  assert.equal((await control.end()).code, 1002);
 });
 
 test('names with control characters are refused in a subscription, an event and a member', async () => {
@@ -183,6 +184,9 @@ test('a client that never reads is ended; what waits for it is bounded', async (
   const stuck = await pusher();
   stuck.send({ event: 'pusher:subscribe', data: { channel, auth: '' } });
   await stuck.event('pusher_internal:subscription_succeeded');
+  const held = async () =>
+    (await cluster.admin().connections(app.id)).connections.some((each) => each.id === stuck.socketId);
+  assert.ok(await held(), 'the listing knows connections by their socket id');
   stuck.socket.pause();
   const before = cluster.resident(1);
   const server = serverSdk(url, app);
@@ -194,12 +198,7 @@ test('a client that never reads is ended; what waits for it is bounded', async (
   await reader.count(is('f'), 4000, 'the healthy reader got everything', 60_000);
   const grown = cluster.resident(1) - before;
   assert.ok(grown < 24 * MIB, `one stuck reader cost ${grown} bytes`);
-  const server_view = await cluster.admin().connections(app.id);
-  assert.equal(
-    server_view.connections.some((each) => JSON.stringify(each).includes(stuck.socketId)),
-    false,
-    'the stuck connection is still held',
-  );
+  assert.equal(await held(), false, 'the stuck connection is still held');
   stuck.close();
 });
 

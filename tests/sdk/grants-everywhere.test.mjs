@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
+import { serverSdk } from './lib/client.mjs';
 import { Cluster } from './lib/cluster.mjs';
 import { rawPusher, sign } from './lib/raw.mjs';
 
@@ -90,5 +91,30 @@ test('a revoke that returned holds at every node: no later subscription passes',
     const answers = await Promise.all(sockets.map((socket) => ask(socket, channel)));
     assert.ok(!answers.includes('in'), `round ${round}: ${answers}`);
     for (const socket of sockets) socket.close();
+  }
+});
+
+test('nothing published after a revoke was answered reaches a connection that held the right, at any node', async () => {
+  const { app } = cluster;
+  const user = 'listener';
+  const sockets = await Promise.all(cluster.urls.map((url) => rawPusher(url, app.key)));
+  for (const socket of sockets) await signIn(socket, user);
+  const servers = cluster.urls.map((url) => serverSdk(url, app));
+  for (let round = 0; round < Math.min(ROUNDS, 60); round += 1) {
+    const channel = `private-s1-${round}`;
+    const publisher = servers[round % 3];
+    await cluster.server(1).grant(app.id, { user }, [{ pattern: channel, operations: ['subscribe'] }]);
+    assert.deepEqual(await Promise.all(sockets.map((socket) => ask(socket, channel))), ['in', 'in', 'in']);
+    await publisher.trigger(channel, 'before', {});
+    for (const socket of sockets) await socket.events.next((event) => event.event === 'before' && event.channel === channel, 'the message before');
+    await cluster.server(((round + 1) % 3) + 1).deleteGrants(app.id, { user }, [channel]);
+    await publisher.trigger(channel, 'after', {});
+    // What was on its way arrives before the answer to a later ping, or in one of the following rounds.
+    for (const socket of sockets) socket.send({ event: 'pusher:ping', data: {} });
+    for (const socket of sockets) await socket.events.count((event) => event.event === 'pusher:pong', round + 1, 'the pong');
+  }
+  for (const socket of sockets) {
+    assert.deepEqual(socket.events.all((event) => event.event === 'after'), []);
+    socket.close();
   }
 });

@@ -328,7 +328,7 @@ function refusals({ raw, url, cluster }) {
     await closes('/app/nobody?protocol=7&client=js&version=8.6.0', 4001);
     await closes(`/app/${key}?client=js&version=8.6.0`, 4008);
     await closes(`/app/${key}?protocol=99&client=js&version=8.6.0`, 4007);
-    await closes(`/app/${key}?protocol=7&client=js&version=nonsense`, 4006);
+    await closes(`/app/${key}?protocol=7&client=js&version=not%20one!`, 4006);
     const off = await cluster().createApp({ name: 'off' });
     await cluster().admin().patchApp(off.id, { enabled: false });
     await closes(`/app/${off.key}?protocol=7&client=js&version=8.6.0`, 4003);

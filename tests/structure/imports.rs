@@ -164,10 +164,9 @@ impl Reader<'_> {
             }
             if tokens[at].text == "extern"
                 && tokens.get(at + 1).is_some_and(|next| next.text == "crate")
+                && let Some(name) = tokens.get(at + 2)
             {
-                if let Some(name) = tokens.get(at + 2) {
-                    self.add(name.text.to_owned(), name.at);
-                }
+                self.add(name.text.to_owned(), name.at);
             }
             let starts = is_word(tokens[at].text)
                 && tokens.get(at + 1).is_some_and(|next| next.text == "::")

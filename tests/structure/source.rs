@@ -207,13 +207,9 @@ fn char_literal(rest: &[u8]) -> Option<usize> {
             .position(|byte| *byte == b'\'')?;
         return Some(3 + close + 1);
     }
-    let first = std::str::from_utf8(&rest[1..rest.len().min(5)])
-        .map_or_else(
-            |error| std::str::from_utf8(&rest[1..1 + error.valid_up_to()]).unwrap_or(""),
-            |text| text,
-        )
-        .chars()
-        .next()?;
+    let letter = &rest[1..rest.len().min(5)];
+    let valid = std::str::from_utf8(letter).map_or_else(|error| error.valid_up_to(), str::len);
+    let first = std::str::from_utf8(&letter[..valid]).ok()?.chars().next()?;
     let close = 1 + first.len_utf8();
     (rest.get(close) == Some(&b'\'')).then_some(close + 1)
 }

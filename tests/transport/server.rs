@@ -1,6 +1,6 @@
 //! A node without a cluster: real server, fixed access state, and a dialect of a few words.
 
-use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
+use actix_web::{App, HttpRequest, HttpResponse, web};
 use bytes::Bytes;
 use gatecast::core::authority::{
     AppId, Authority, Decision, EffectBatch, Operations, Pattern, Principal, Question, Reason,
@@ -16,7 +16,7 @@ use gatecast::core::delivery::encoding::{Encoder, Encoding, Encodings};
 use gatecast::core::delivery::enforcer;
 use gatecast::core::ids::{ChannelKey, NodeId};
 use gatecast::core::message::{Broadcast, ContentKind, Draft};
-use gatecast::transport::{Worker, on_connect, ws};
+use gatecast::transport::{Door, Listening, Worker, listen, ws};
 use std::net::SocketAddr;
 use std::sync::{Arc, mpsc};
 use tokio::sync::mpsc::UnboundedSender;
@@ -222,20 +222,25 @@ impl Node {
                 let broker = Broker::new(authority, channels);
                 let for_threads = broker.clone();
                 let encoding = web::Data::new(id);
-                let server = HttpServer::new(move || {
+                let app = move || {
                     let worker = Worker::start(&for_threads, NodeId(1));
                     App::new()
                         .app_data(web::Data::new(worker))
                         .app_data(encoding.clone())
                         .route("/ws", web::get().to(accept))
-                })
-                .workers(workers)
-                .tcp_nodelay(true)
-                .disable_signals()
-                .on_connect(on_connect)
-                .bind("127.0.0.1:0")
-                .unwrap();
-                let addr = server.addrs()[0];
+                };
+                let patience = std::time::Duration::from_secs(5);
+                let how = Listening {
+                    workers,
+                    keep_alive: patience,
+                    request_timeout: patience,
+                    disconnect_timeout: patience,
+                    max_connections: 10_000,
+                    shutdown_timeout: patience,
+                };
+                let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+                let addr = listener.local_addr().unwrap();
+                let server = listen(app, vec![Door::plain(listener)], how).unwrap();
                 let enforce = enforcer::run(
                     batches,
                     broker.relays.clone(),
@@ -244,7 +249,7 @@ impl Node {
                 );
                 actix_web::rt::spawn(enforce);
                 ready.send((addr, broker)).unwrap();
-                server.run().await.unwrap();
+                server.await.unwrap();
             });
         });
         let (addr, broker) = started.recv().unwrap();

@@ -123,5 +123,8 @@ pub enum Scenario {
         /// What the users' names begin with.
         #[arg(long, default_value = "u")]
         prefix: String,
+        /// The servers are etcd: as many bytes go to its `put` instead.
+        #[arg(long)]
+        etcd: bool,
     },
 }

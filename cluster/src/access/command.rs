@@ -141,6 +141,23 @@ pub enum Command {
         /// When it may be forgotten, cluster time.
         expires_ms: Millis,
     },
+    /// Switches a named flag of one channel on or off.
+    SetChannelFlag(ChannelFlag),
+}
+
+/// A flag of a channel to be set.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChannelFlag {
+    /// The app.
+    pub app: AppId,
+    /// Who asks.
+    pub issuer: Issuer,
+    /// The channel.
+    pub channel: Text,
+    /// The flag; opaque here.
+    pub flag: Text,
+    /// On or off; off is what every flag is by itself.
+    pub on: bool,
 }
 
 /// What happens to members.
@@ -276,6 +293,9 @@ pub enum Reply {
     },
     /// Not done, and why. Rejections change nothing.
     Rejected(Rejection),
+    /// Done; this many records were touched, and the subject may do less than before. Said by the machine,
+    /// because only the log's order tells what a merge overwrote.
+    Narrowed(u64),
 }
 
 /// Why a command was not carried out. Deterministic: the same on every node.

@@ -14,6 +14,8 @@ pub struct Limits;
 impl Limits {
     /// Longest text of any kind, in bytes.
     pub const MAX_TEXT: usize = 1024;
+    /// Longest value of a setting, in bytes: some are documents.
+    pub const SETTING_TEXT: usize = 16 * 1024;
     /// Longest id of a key, in bytes.
     pub const ID_TEXT: usize = 256;
     /// Most segments or excluded prefixes of one pattern.
@@ -44,6 +46,8 @@ impl Limits {
     pub const BLOCKS: usize = 10_000_000;
     /// Remembered nonces in the cluster.
     pub const NONCES: usize = 10_000_000;
+    /// Channel flags that are on, in the cluster.
+    pub const FLAGS: usize = 10_000_000;
     /// Members of the cluster.
     pub const MEMBERS: usize = 64;
     /// Longest time a credential that states its own time of issue is honoured: what makes it safe to
@@ -157,7 +161,9 @@ pub(super) fn open(rules: &[OpenRule]) -> Checked {
 pub(super) fn setting(key: &Text, value: Option<&SettingValue>) -> Checked {
     name("setting", key, Limits::ID_TEXT)?;
     match value {
-        Some(SettingValue::Text(text)) => label("setting value", text),
+        Some(SettingValue::Text(text)) => {
+            at_most("setting value", text.len(), Limits::SETTING_TEXT)
+        }
         Some(SettingValue::Bool(_) | SettingValue::Int(_)) | None => Ok(()),
     }
 }

@@ -1,6 +1,6 @@
 //! The access machine: who may do what on which channel, as one pure, replicated value.
 //!
-//! `apply(&mut State, &Command, Stamp) -> Outcome` is the only way to change it and [`decide`] the only
+//! `apply(&mut State, &Command, Stamp) -> Outcome` is the only way to change it and [`decide()`] the only
 //! way to ask it. Every node feeds it the same log and therefore holds the same state, byte for byte.
 //!
 //! **Must never know:** the consensus engine, the store, a clock, randomness, files, sockets, logging,
@@ -23,6 +23,7 @@ mod pattern;
 mod principal;
 mod records;
 mod requests;
+mod restored;
 mod revocation;
 mod snapshot;
 mod state;
@@ -30,8 +31,8 @@ mod state;
 pub use apply::{Applied, Batch, Op, Outcome, apply, apply_batch};
 pub use capability::{Capability, Operations, Right};
 pub use command::{
-    AppChange, AppSpec, Command, Cut, Effect, GrantEntry, GrantMode, KeyChange, KeySpec,
-    MemberCommand, Rejection, Reply, Scope,
+    AppChange, AppSpec, ChannelFlag, Command, Cut, Effect, GrantEntry, GrantMode, KeyChange,
+    KeySpec, MemberCommand, Rejection, Reply, Scope,
 };
 pub use decide::{
     Decision, Question, Reason, Rule, allowed, check_revocation, decide, decide_until,
@@ -46,6 +47,7 @@ pub use records::{
     Revocation, Secret, SettingValue, Subject, Target, Token,
 };
 pub use requests::{Answered, Requests};
+pub use restored::restored;
 pub use snapshot::{SnapshotError, restore, snapshot};
 pub use state::State;
 
@@ -78,7 +80,7 @@ pub type Millis = u64;
 pub struct Stamp {
     /// Index of the log entry. All commands of one batch share it.
     pub index: Revision,
-    /// Leader's time. [`apply`] never lets it run backwards.
+    /// Leader's time. [`apply()`] never lets it run backwards.
     pub time_ms: Millis,
 }
 

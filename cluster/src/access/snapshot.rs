@@ -31,8 +31,8 @@ pub enum SnapshotError {
     Damaged(String),
 }
 
-/// Sections in the order in which they stand. Numbers are stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// Sections. Numbers are stored; later ones stand where [`Section::ALL`] says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Section {
     Head = 1,
     Apps = 2,
@@ -48,10 +48,12 @@ enum Section {
     Departed = 12,
     Requests = 13,
     End = 14,
+    Flags = 15,
 }
 
 impl Section {
-    const ALL: [Self; 14] = [
+    /// In the order in which they stand.
+    const ALL: [Self; 15] = [
         Self::Head,
         Self::Apps,
         Self::Aliases,
@@ -65,8 +67,14 @@ impl Section {
         Self::Members,
         Self::Departed,
         Self::Requests,
+        Self::Flags,
         Self::End,
     ];
+
+    /// Where it stands among the others.
+    fn place(self) -> Option<usize> {
+        Self::ALL.into_iter().position(|one| one == self)
+    }
 
     /// Records of one chunk: few where one record may be large, so that a chunk stays under its bound.
     const fn chunk(self) -> usize {
@@ -81,7 +89,8 @@ impl Section {
             | Self::Nonces
             | Self::Members
             | Self::Departed
-            | Self::Requests => 1024,
+            | Self::Requests
+            | Self::Flags => 1024,
         }
     }
 }
@@ -138,7 +147,8 @@ pub(super) fn frames(state: &State, out: &mut dyn FnMut(&[u8])) -> u64 {
     records += chunks(Section::Nonces, state.nonces.iter(), out);
     records += chunks(Section::Members, state.members.iter(), out);
     records += chunks(Section::Departed, state.departed.iter(), out);
-    records + chunks(Section::Requests, state.requests.iter(), out)
+    records += chunks(Section::Requests, state.requests.iter(), out);
+    records + chunks(Section::Flags, state.flags.iter(), out)
 }
 
 fn chunks<T: Serialize>(
@@ -195,7 +205,8 @@ pub fn restore(bytes: &[u8]) -> Result<State, SnapshotError> {
     let mut records = 0;
     let mut last = None;
     while let Some((section, whole, record)) = next_frame(&mut rest)? {
-        if last.is_some_and(|last| section < last) || (last.is_none()) != (section == Section::Head)
+        if last.is_some_and(|last: Section| section.place() < last.place())
+            || (last.is_none()) != (section == Section::Head)
         {
             return Err(damaged("sections out of order"));
         }
@@ -256,6 +267,7 @@ fn read(state: &mut State, section: Section, record: &[u8]) -> Result<u64, Snaps
         Section::Nonces => insert(&mut state.nonces, record),
         Section::Members => insert(&mut state.members, record),
         Section::Departed => insert(&mut state.departed, record),
+        Section::Flags => insert(&mut state.flags, record),
         Section::Requests => read_requests(&mut state.requests, record),
         Section::End => Ok(0),
     }
@@ -324,6 +336,7 @@ fn finish(mut state: State) -> Result<State, SnapshotError> {
         && state.tokens.keys().all(|(app, _)| known(app))
         && state.blocks.keys().all(|(app, _)| known(app))
         && state.nonces.keys().all(|(app, ..)| known(app))
+        && state.flags.keys().all(|(app, ..)| known(app))
         && state.grants.keys().all(|key| known(&key.app));
     if !whole {
         return Err(damaged("a record names an app or key that is not there"));

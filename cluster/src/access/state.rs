@@ -42,6 +42,8 @@ pub struct State {
     pub blocks: OrdMap<(AppId, Subject), Block>,
     /// Used nonces and when they may be forgotten.
     pub nonces: OrdMap<(AppId, Text, Text), Millis>,
+    /// Channel flags that are on (channel, flag), and since when.
+    pub flags: OrdMap<(AppId, Text, Text), Revision>,
     /// The member list.
     pub members: OrdMap<NodeId, Member>,
     /// Last epoch of members that have left, so that a return is not taken for the former self.
@@ -68,6 +70,13 @@ impl State {
     #[must_use]
     pub fn key_of(&self, app: AppId, key: &str) -> Option<&ApiKey> {
         self.keys.get(key).filter(|key| key.app == app)
+    }
+
+    /// Whether a flag of a channel is on.
+    #[must_use]
+    pub fn flag(&self, app: AppId, channel: &str, flag: &str) -> bool {
+        !self.flags.is_empty()
+            && (self.flags).contains_key(&(app, Text::from(channel), Text::from(flag)))
     }
 
     /// The keys of an app, in order of their ids.

@@ -3,6 +3,7 @@
 //! **Must never know:** how an answer was obtained.
 
 use crate::access::{Effect, Member, Millis, NodeId, Rejection, Reply, Revision, Text};
+use crate::store::DiskSpace;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,6 +37,9 @@ pub enum ProposeError {
     /// the same request id is safe.
     #[error("outcome unknown")]
     OutcomeUnknown,
+    /// This node's disk is (nearly) full: it takes no changes. Nothing was proposed.
+    #[error("the disk of this node is full")]
+    DiskFull,
     /// The proposer's queue is full.
     #[error("too many proposals are waiting")]
     Busy,
@@ -80,7 +84,7 @@ pub enum JoinError {
 /// Effects of one applied entry, in log order.
 #[derive(Clone, Debug)]
 pub struct EffectBatch {
-    /// Log index. When its effects are carried out, call [`Cluster::enforced`] with it.
+    /// Log index. When its effects are carried out, call [`crate::Cluster::enforced`] with it.
     pub revision: Revision,
     /// What to do; often nothing, but every entry is sent.
     pub effects: Arc<[Effect]>,
@@ -130,7 +134,7 @@ pub struct MessageLink {
     pub stream: tokio::net::TcpStream,
 }
 
-/// One node as [`Cluster::status`] shows it.
+/// One node as [`crate::Cluster::status`] shows it.
 #[derive(Clone, Debug)]
 pub struct NodeStatus {
     /// Agreed record, if the node is in the member list.
@@ -164,6 +168,12 @@ pub struct ClusterStatus {
     pub freshness: Freshness,
     /// Everyone.
     pub nodes: Vec<NodeStatus>,
+    /// How far this node's wall clock is ahead (behind: negative) of the members', milliseconds.
+    pub clock_off_ms: i64,
+    /// It is so far off that this node may not serve.
+    pub clock_is_wrong: bool,
+    /// Room on this node's disk.
+    pub disk: DiskSpace,
     /// Why this node has stopped taking part for good, if it has; only an operator can help.
     pub failure: Option<String>,
 }

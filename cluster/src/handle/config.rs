@@ -2,10 +2,11 @@
 //!
 //! **Must never know:** where the values come from.
 
-use crate::access::{NodeId, Text};
+use crate::access::{Millis, NodeId, Text};
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// How a node starts.
 #[derive(Clone, Debug)]
@@ -40,6 +41,11 @@ pub struct ClusterConfig {
     /// Log entries kept behind a snapshot, so that a node that was away briefly need not load one.
     /// Default 4,000.
     pub keep_entries: u64,
+    /// Bytes of the data directory's disk that are kept free: below it this node takes no changes and leaves
+    /// leading to others; below half of it takes no entries either. 0 = never. Default 64 MiB.
+    pub disk_reserve: u64,
+    /// This node's wall clock. Default the system's.
+    pub wall_clock: WallClock,
     /// Peer links prove who is at both ends but are not encrypted: listening beyond loopback is refused
     /// unless this says that the network is private. Default false.
     pub allow_plaintext_peers: bool,
@@ -71,8 +77,47 @@ impl ClusterConfig {
             propose_timeout: Duration::from_secs(5),
             snapshot_after: 10_000,
             keep_entries: 4_000,
+            disk_reserve: 64 << 20,
+            wall_clock: WallClock::default(),
             allow_plaintext_peers: false,
         }
+    }
+}
+
+/// Where a node reads the time of day. What it says matters only where a majority of the members agrees.
+#[derive(Clone)]
+pub struct WallClock(Arc<dyn Fn() -> Millis + Send + Sync>);
+
+impl WallClock {
+    /// One of the caller's own: for tests that set it.
+    #[must_use]
+    pub fn new(read: impl Fn() -> Millis + Send + Sync + 'static) -> Self {
+        Self(Arc::new(read))
+    }
+
+    /// Milliseconds since the Unix epoch.
+    #[must_use]
+    pub fn now_ms(&self) -> Millis {
+        (self.0)()
+    }
+}
+
+impl Default for WallClock {
+    /// The system's.
+    fn default() -> Self {
+        Self::new(|| {
+            SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .map_or(0, |since| {
+                    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+                })
+        })
+    }
+}
+
+impl std::fmt::Debug for WallClock {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("WallClock(…)")
     }
 }
 

@@ -12,11 +12,13 @@ pub use answers::{
     BarrierMode, BarrierReport, ClusterStatus, Committed, EffectBatch, Freshness, JoinError,
     MessageLink, NodeStatus, ProposeError, ReadError, RequestId,
 };
-pub use config::{ClusterConfig, FirstStart, PeerSecret, StartError};
+pub use config::{ClusterConfig, FirstStart, PeerSecret, StartError, WallClock};
 
 use crate::access::{self, Command, Millis, NodeId, Revision, State, Text};
 use crate::net::{Plane, Stream};
 use crate::raft::{self, Core};
+use crate::store::DiskSpace;
+use crate::task;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -79,11 +81,7 @@ fn own(
             runtime.shutdown_timeout(LAST_ORDERS);
             let _ = begun.send(Err(error));
         }
-        Ok(raft::Started {
-            core,
-            messages,
-            sync_thread,
-        }) => {
+        Ok((raft::Started { core, messages }, sync_thread)) => {
             let raft = core.raft.clone();
             let _ = begun.send(Ok((core, messages, runtime.handle().clone())));
             let _ = runtime.block_on(stop);
@@ -123,6 +121,20 @@ impl Cluster {
         })
     }
 
+    /// Over a node that runs on the current runtime: for simulations. Whoever owns the runtime ends it.
+    #[cfg(test)]
+    pub(crate) fn over(started: raft::Started) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                core: started.core,
+                runtime: tokio::runtime::Handle::current(),
+                messages: Mutex::new(Some(started.messages)),
+                stop: Mutex::default(),
+                stopped: watch::Sender::new(false).subscribe(),
+            }),
+        }
+    }
+
     fn core(&self) -> &Arc<Core> {
         &self.inner.core
     }
@@ -132,7 +144,7 @@ impl Cluster {
         &self,
         work: impl Future<Output = T> + Send + 'static,
     ) -> Option<T> {
-        self.inner.runtime.spawn(work).await.ok()
+        task::spawn_on(&self.inner.runtime, work).await.ok()
     }
 
     /// Resolves once a quorum-checked read index has been applied and this node is an `Up` member. Does not
@@ -149,6 +161,12 @@ impl Cluster {
             Ok(why) => why.clone().unwrap_or_default(),
             Err(_) => std::future::pending().await,
         }
+    }
+
+    /// B: how old a proven view may be while its node serves protected data.
+    #[must_use]
+    pub fn lease(&self) -> Duration {
+        self.core().config.lease
     }
 
     /// This node.
@@ -193,6 +211,9 @@ impl Cluster {
     ) -> Result<Committed, ProposeError> {
         if self.core().failure.borrow().is_some() {
             return Err(ProposeError::Stopping);
+        }
+        if self.core().vitals.space() != DiskSpace::Enough {
+            return Err(ProposeError::DiskFull);
         }
         self.core().proposer.propose(request, command).await
     }
@@ -293,6 +314,21 @@ impl Cluster {
         raft::status(self.core())
     }
 
+    /// A backup of everything that was acknowledged anywhere when the call began. It holds secrets.
+    ///
+    /// # Errors
+    /// When no majority confirms that this node's view is current.
+    pub async fn backup(&self) -> Result<Vec<u8>, ReadError> {
+        self.catch_up().await?;
+        let core = Arc::clone(self.core());
+        let made = self.inner.runtime.spawn_blocking(move || {
+            let cluster = format!("{:032x}", core.register().cluster).into();
+            let (state, now_ms) = (core.view.state(), core.view.now_ms());
+            raft::write_backup(&state, cluster, NodeId(core.me), now_ms).ok()
+        });
+        made.await.ok().flatten().ok_or(ReadError::NoQuorum)
+    }
+
     /// Adds a node: learner first, voter once it has caught up. The node must be listening (started with
     /// [`FirstStart::Join`]); doing it twice is harmless.
     ///
@@ -314,6 +350,43 @@ impl Cluster {
         self.there(async move { raft::remove(&core, node).await })
             .await
             .unwrap_or_else(|| Err(JoinError::NoQuorum("the node is stopping".into())))
+    }
+
+    /// Marks a node as leaving: it keeps its clients until they have gone, gets no new channels, and leaves
+    /// leading to others. It is Up again when it starts again.
+    ///
+    /// # Errors
+    /// See [`JoinError`].
+    pub async fn drain_node(&self, node: NodeId) -> Result<(), JoinError> {
+        let core = Arc::clone(self.core());
+        self.there(async move { raft::drain(&core, node).await })
+            .await
+            .unwrap_or_else(|| Err(JoinError::NoQuorum("the node is stopping".into())))
+    }
+
+    /// Resolves when the member list says that this start of this node is to leave.
+    pub async fn asked_to_leave(&self) {
+        let core = Arc::clone(self.core());
+        let asked = self.there(async move {
+            loop {
+                // The index before the state: what is applied in between is looked at in the next turn.
+                let at = core.view.applied();
+                if core.is_drained() {
+                    return;
+                }
+                core.view.wait_applied(at + 1).await;
+            }
+        });
+        if asked.await.is_none() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Before an orderly end: Draining in the member list, and leading handed to another. Best effort, in
+    /// bounded time.
+    pub async fn retire(&self) {
+        let core = Arc::clone(self.core());
+        let _ = self.there(async move { raft::retire(&core).await }).await;
     }
 
     /// Flushes, leaves the consensus group's threads and releases the store: after it the data directory may

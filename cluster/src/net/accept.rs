@@ -9,6 +9,7 @@ use super::transport::Listener;
 use super::{Local, Stream};
 use crate::access::NodeId;
 use crate::handle::MessageLink;
+use crate::task;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use std::io;
@@ -62,7 +63,7 @@ pub(crate) async fn serve<S: Service>(mut listener: impl Listener, acceptor: Acc
         };
         let acceptor = Arc::clone(&acceptor);
         let slot = Arc::clone(&connections).try_acquire_owned().ok();
-        tokio::spawn(async move {
+        task::spawn(async move {
             let admit = |peer| match &slot {
                 None => Err(Refusal::Full),
                 Some(_) => acceptor.service.admit(peer),
@@ -117,7 +118,7 @@ async fn converse<S: Service>(stream: Stream, from: Identity, service: &Arc<S>) 
             };
             let (service, answers) = (Arc::clone(service), answers.clone());
             let close = Arc::clone(&close);
-            tokio::spawn(async move {
+            task::spawn(async move {
                 let body = service.answer(from, request.body).await;
                 if body.is_empty() || body.len() > frame::MAX_BODY {
                     close.notify_one();

@@ -6,6 +6,7 @@
 use super::frame::{self, Frame, Kind};
 use super::hello::{self, Plane, Refusal, Refused};
 use super::{Identity, Local, Stream};
+use crate::task;
 use bytes::Bytes;
 use std::collections::{BTreeMap, HashMap};
 use std::io;
@@ -187,7 +188,7 @@ impl Links {
             state: Mutex::default(),
             task: Mutex::default(),
         });
-        let task = tokio::spawn(keep_connected(
+        let task = task::spawn(keep_connected(
             Arc::clone(self),
             node,
             addr.to_owned(),

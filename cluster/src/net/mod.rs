@@ -18,7 +18,7 @@ pub(crate) use accept::{Acceptor, Service, serve};
 pub(crate) use frame::MAX_BODY;
 pub(crate) use hello::{Identity, Plane, Refusal};
 pub(crate) use link::{AskError, Lane, Links};
-pub(crate) use transport::{Stream, Tcp, Transport};
+pub(crate) use transport::{Listener, Stream, Tcp, Transport};
 
 /// What every connection needs: how to connect, who we are, what proves it.
 #[derive(Clone)]

@@ -14,6 +14,7 @@ use super::{lock, machine};
 use crate::access::{self, Effect, Reply, Scope, State};
 use crate::codec::{self, CodecError};
 use crate::store::{Store, StoreError};
+use crate::task;
 use openraft::storage::RaftStateMachine;
 use openraft::{
     Entry, EntryPayload, ErrorSubject, ErrorVerb, OptionalSend, RaftSnapshotBuilder, Snapshot,
@@ -39,7 +40,7 @@ pub(crate) struct Register {
 }
 
 impl Register {
-    fn learn(&mut self, membership: &openraft::Membership<u64, Peer>) {
+    pub(super) fn learn(&mut self, membership: &openraft::Membership<u64, Peer>) {
         for (node, peer) in membership.nodes() {
             if peer.disk != 0 {
                 self.disks.entry(*node).or_insert(peer.disk);
@@ -205,7 +206,7 @@ fn records(state: &State) -> u64 {
     (state.grants.len() + state.tokens.len() + state.nonces.len() + state.revocations.len()) as u64
 }
 
-fn encode_meta(meta: &SnapshotMeta<u64, Peer>) -> Result<Vec<u8>, CodecError> {
+pub(super) fn encode_meta(meta: &SnapshotMeta<u64, Peer>) -> Result<Vec<u8>, CodecError> {
     codec::encode(VERSION, meta, MAX_HEAD)
 }
 
@@ -214,7 +215,7 @@ fn decode_meta(bytes: &[u8]) -> Result<SnapshotMeta<u64, Peer>, CodecError> {
 }
 
 /// `[head length u32 BE][head][state]`.
-fn pack(register: &Register, state: &State) -> Result<Vec<u8>, CodecError> {
+pub(super) fn pack(register: &Register, state: &State) -> Result<Vec<u8>, CodecError> {
     let head = codec::encode(VERSION, register, MAX_HEAD)?;
     let state = access::snapshot(state);
     let mut bytes = Vec::with_capacity(4 + head.len() + state.len());
@@ -242,7 +243,7 @@ fn snapshot_error(verb: ErrorVerb) -> impl Fn(io::Error) -> StorageError {
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, io::Error> + Send + 'static,
 ) -> io::Result<T> {
-    tokio::task::spawn_blocking(work)
+    task::blocking(work)
         .await
         .unwrap_or_else(|error| Err(io::Error::other(error)))
 }

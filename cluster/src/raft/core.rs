@@ -12,6 +12,7 @@ use super::propose::Proposer;
 use super::read::Reader;
 use super::rpc::{self, Answer, Ask};
 use super::view::View;
+use super::vitals::Vitals;
 use crate::ClusterConfig;
 use crate::net::{AskError, Lane, Links};
 use openraft::RaftMetrics;
@@ -53,6 +54,8 @@ pub(crate) struct Core {
     pub(crate) gate: Gate,
     pub(crate) proposer: Proposer,
     pub(crate) reader: Reader,
+    /// Clocks, room on the disk, who could lead.
+    pub(crate) vitals: Vitals,
     /// Why this node has stopped taking part, if it has.
     pub(crate) failure: watch::Sender<Option<String>>,
     /// One membership change at a time.

@@ -21,6 +21,7 @@ openraft::declare_raft_types!(
         Node = Peer,
         Entry = openraft::Entry<Engine>,
         SnapshotData = Cursor<Vec<u8>>,
+        AsyncRuntime = crate::task::Runtime,
 );
 
 /// The running consensus engine.

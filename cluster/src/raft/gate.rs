@@ -66,7 +66,10 @@ pub(super) async fn run(core: Arc<Core>) {
             willing_since = None;
             false
         };
-        core.raft.runtime_config().elect(open);
+        // Whoever stands back neither holds on to leading nor asks for it, as long as somebody else can.
+        let yields = core.yields();
+        core.raft.runtime_config().elect(open && !yields);
+        core.raft.runtime_config().heartbeat(!yields);
         match open {
             true => shut_since = None,
             false => {

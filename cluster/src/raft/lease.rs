@@ -108,6 +108,9 @@ pub(super) async fn run(core: Arc<Core>) {
 }
 
 async fn round(core: &Core) -> bool {
+    if core.vitals.clock_is_wrong() {
+        return false;
+    }
     let Some(index) = core.reader.index().await else {
         return false;
     };

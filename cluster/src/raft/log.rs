@@ -95,6 +95,13 @@ impl LogStore {
     }
 }
 
+/// Makes an empty log that goes on behind `last`: for a store that begins with a snapshot.
+pub(super) fn begin_behind(store: &Store, last: LogId, vote: Vote) -> Result<(), StoreError> {
+    store.put_meta(PURGED, &encode(&last)?)?;
+    store.put_meta(COMMITTED, &encode(&Some(last))?)?;
+    store.put_meta(VOTE, &encode(&vote)?)
+}
+
 fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, StoreError> {
     codec::encode(VERSION, value, MAX_LOG_RECORD as u64)
         .map_err(|error| StoreError::Damaged(error.to_string()))

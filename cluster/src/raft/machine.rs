@@ -46,6 +46,7 @@ pub(crate) fn is_urgent(command: &Command) -> bool {
         | Command::SetGrants { .. }
         | Command::IssueToken { .. }
         | Command::Unblock { .. }
+        | Command::SetChannelFlag(_)
         | Command::UseNonce { .. } => false,
     }
 }

@@ -374,6 +374,22 @@ pub(crate) async fn remove(core: &Core, node: NodeId) -> Result<(), JoinError> {
     }
 }
 
+/// Marks a node as leaving: it keeps its clients until they have gone and gets no new channels.
+pub(crate) async fn drain(core: &Core, node: NodeId) -> Result<(), JoinError> {
+    let drain = Command::Member(MemberCommand::Drain { node });
+    match core
+        .proposer
+        .propose(RequestId(rand::random()), drain)
+        .await
+    {
+        Ok(_) => Ok(()),
+        Err(ProposeError::Rejected(_)) => {
+            Err(JoinError::Refused(format!("node {node} is not a member")))
+        }
+        Err(error) => Err(JoinError::NoQuorum(error.to_string())),
+    }
+}
+
 async fn through_leader<F>(
     core: &Core,
     timeout: Duration,

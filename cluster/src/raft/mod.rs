@@ -10,7 +10,9 @@
 //! | `core` | one node's parts together, its leader's whereabouts |
 //! | `propose`, `read` | group commit; coalesced read index |
 //! | `lease`, `liveness`, `gate` | freshness; Up and Down; who may start an election |
+//! | `vitals`, `clock` | what members tell each other; which time it is; who could lead |
 //! | `barrier`, `membership` | waiting for everyone; adding and removing nodes |
+//! | `backup`, `restore` | a state in one file; a new cluster that begins with it |
 //! | `start`, `status` | putting it together; what an operator sees |
 //!
 //! **Must never know:** sled, bincode, sockets; what a connection is; any vendor's words.
@@ -19,7 +21,9 @@
 #![allow(clippy::result_large_err)]
 
 mod applier;
+mod backup;
 mod barrier;
+mod clock;
 mod core;
 mod engine;
 mod gate;
@@ -31,18 +35,26 @@ mod membership;
 mod network;
 mod propose;
 mod read;
+mod restore;
 mod rpc;
 mod service;
 mod start;
 mod status;
 mod view;
+mod vitals;
 
 pub(crate) use self::core::Core;
+pub(crate) use backup::write as write_backup;
+pub use backup::{BackupError, BackupInfo, verify_backup};
 pub(crate) use barrier::barrier;
-pub(crate) use membership::{add, remove};
+pub(crate) use membership::{add, drain, remove};
 pub(crate) use read::catch_up;
+pub use restore::{RestoreTarget, restore_backup};
+#[cfg(test)]
+pub(crate) use start::start_over;
 pub(crate) use start::{Started, start};
 pub(crate) use status::status;
+pub(crate) use vitals::retire;
 
 #[cfg(test)]
 mod tests;

@@ -15,10 +15,11 @@ use crate::access::{Batch, Command, Millis, Op, Reply};
 use crate::codec;
 use crate::handle::{Committed, ProposeError, RequestId};
 use crate::net::AskError;
+use crate::task;
 use openraft::error::RaftError;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
 
@@ -183,7 +184,7 @@ pub(super) async fn run(core: Arc<Core>, mut queues: Queues) {
             return;
         };
         let (core, stamp) = (Arc::clone(&core), Arc::clone(&stamp));
-        tokio::spawn(async move {
+        task::spawn(async move {
             drive(&core, &stamp, batch).await;
             drop(permit);
         });
@@ -202,7 +203,10 @@ async fn drive(core: &Core, stamp: &AtomicU64, mut batch: Vec<Waiting>) {
         }
         let leader = core.leader();
         batch = match leader {
-            Some(leader) if leader == core.me => write(core, stamp, batch).await,
+            Some(leader) if leader == core.me => match core.begin_writing() {
+                Some(_writing) => write(core, stamp, batch).await,
+                None => give_back(batch),
+            },
             Some(leader) => forward(core, leader, give_back(batch)).await,
             None => batch,
         };
@@ -253,7 +257,7 @@ fn left(batch: &[Waiting]) -> Duration {
 /// Puts the batch into the log of this node; returns what has to be tried again.
 async fn write(core: &Core, stamp: &AtomicU64, mut batch: Vec<Waiting>) -> Vec<Waiting> {
     let encoded = machine::encode(&Batch {
-        time_ms: next_stamp(core, stamp),
+        time_ms: next_stamp(core, stamp).await,
         ops: batch.iter().map(|waiting| waiting.op.clone()).collect(),
     });
     let payload: Payload = match encoded {
@@ -332,13 +336,8 @@ async fn forward(core: &Core, leader: u64, mut batch: Vec<Waiting>) -> Vec<Waiti
     }
 }
 
-/// The leader's time for the next entry: its wall clock, never behind cluster time or the last stamp.
-fn next_stamp(core: &Core, last: &AtomicU64) -> Millis {
-    let wall = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| {
-            u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-        });
-    let stamp = wall.max(core.view.now_ms());
+/// The leader's time for the next entry, never behind the last stamp; see [`super::clock`].
+async fn next_stamp(core: &Core, last: &AtomicU64) -> Millis {
+    let stamp = core.stamp(last.load(Ordering::Acquire)).await;
     last.fetch_max(stamp, Ordering::AcqRel).max(stamp)
 }

@@ -62,7 +62,11 @@ pub(super) async fn run(core: Arc<Core>, mut queue: Questions) {
 async fn round(core: &Core) -> Option<Revision> {
     let leader = core.leader()?;
     if leader == core.me {
-        return local(core).await;
+        // A round would be heard as a sign of leading.
+        return match core.yields() {
+            true => None,
+            false => local(core).await,
+        };
     }
     tokio::select! {
         answer = core.ask(leader, &Ask::ReadIndex, ROUND) => match answer {

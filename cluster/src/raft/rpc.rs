@@ -57,6 +57,10 @@ pub(super) enum Ask {
         /// Its id.
         node: u64,
     },
+    /// What the wall clock says there, and whether the node could lead.
+    Vitals,
+    /// From a leader that stands back: stand for election now.
+    TakeOver,
 }
 
 /// What only the leader can answer, asked elsewhere: who is thought to lead.
@@ -106,6 +110,12 @@ pub(super) enum Answer {
     Changed(Result<(), ChangeError>),
     /// The node cannot answer; the text is for the log.
     Failed(String),
+    Vitals {
+        wall_ms: Millis,
+        able: bool,
+    },
+    /// Whether the node stands for election.
+    TakingOver(bool),
 }
 
 pub(super) fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, CodecError> {

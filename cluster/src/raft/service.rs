@@ -7,9 +7,10 @@ use super::applier::Applied;
 use super::core::Core;
 use super::engine::Engine;
 use super::rpc::{self, Answer, Ask, ChangeError, Fate, NotLeader};
-use super::{lock, membership};
+use super::{lock, membership, vitals};
 use crate::access::Op;
 use crate::net::{Identity, Refusal, Service};
+use crate::store::DiskSpace;
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, join_all};
 use openraft::error::{InstallSnapshotError, RaftError};
@@ -87,6 +88,8 @@ async fn answer(core: &Arc<Core>, from: u64, ask: Ask) -> Answer {
                 changed => Answer::Changed(changed),
             }
         }
+        Ask::Vitals => vitals::answer(core),
+        Ask::TakeOver => Answer::TakingOver(take_over(core, from).await),
         Ask::RemoveNode { node } => Answer::Changed(membership::remove_as_leader(core, node).await),
     }
 }
@@ -95,7 +98,19 @@ fn bounded(wait_ms: u64) -> Duration {
     Duration::from_millis(wait_ms).min(WAIT)
 }
 
+/// Only for the leader that is heard, and only where leading is possible.
+async fn take_over(core: &Core, from: u64) -> bool {
+    let willing =
+        core.leader() == Some(from) && core.vitals.able() && core.voters().contains(&core.me);
+    willing && core.raft.trigger().elect().await.is_ok()
+}
+
 async fn append(core: &Core, request: AppendEntriesRequest<Engine>) -> Answer {
+    // Heartbeats go on; what would not fit is left to those who have room.
+    if !request.entries.is_empty() && core.vitals.space() == DiskSpace::Full {
+        core.gate.hear_leader();
+        return Answer::Failed("the disk is full".into());
+    }
     match core.raft.append_entries(request).await {
         Ok(response) => {
             if response.is_success() || response.is_conflict() {
@@ -109,6 +124,9 @@ async fn append(core: &Core, request: AppendEntriesRequest<Engine>) -> Answer {
 
 async fn snapshot(core: &Core, request: InstallSnapshotRequest<Engine>) -> Answer {
     core.gate.hear_leader();
+    if core.vitals.space() == DiskSpace::Full {
+        return Answer::Failed("the disk is full".into());
+    }
     match core.raft.install_snapshot(request).await {
         Ok(response) => Answer::Snapshot(Ok(response)),
         Err(RaftError::APIError(InstallSnapshotError::SnapshotMismatch(mismatch))) => {
@@ -120,7 +138,7 @@ async fn snapshot(core: &Core, request: InstallSnapshotRequest<Engine>) -> Answe
 
 /// Only members of the group are served: a removed node must not hold a lease.
 fn leading_for(core: &Core, from: u64) -> Result<(), NotLeader> {
-    if core.leads() && core.peers().contains_key(&from) {
+    if core.leads() && !core.yields() && core.peers().contains_key(&from) {
         return Ok(());
     }
     Err(NotLeader {
@@ -131,6 +149,9 @@ fn leading_for(core: &Core, from: u64) -> Result<(), NotLeader> {
 async fn propose(core: &Core, from: u64, ops: Vec<Op>, wait: Duration) -> Answer {
     if let Err(elsewhere) = leading_for(core, from) {
         return Answer::Proposed(Err(elsewhere));
+    }
+    if core.vitals.space() != DiskSpace::Enough {
+        return Answer::Proposed(Ok(ops.iter().map(|_| Fate::NotProposed).collect()));
     }
     let fates = ops.into_iter().map(|op| core.proposer.put(op, wait, true));
     let fates = fates.map(|put| async move {

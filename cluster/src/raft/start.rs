@@ -16,12 +16,15 @@ use super::propose::{self, Proposer};
 use super::read::{self, Reader};
 use super::service::Answering;
 use super::view::View;
+use super::vitals::{self, Vitals};
 use crate::handle::MessageLink;
-use crate::net::{self, Acceptor, Identity, Links, Local, Service as _, Tcp};
+use crate::net::{self, Acceptor, Identity, Links, Listener, Local, Service as _, Tcp, Transport};
 use crate::store::{Store, StoreError};
+use crate::task;
 use crate::{ClusterConfig, StartError, codec};
 use arc_swap::ArcSwap;
 use openraft::Raft;
+use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use tokio::net::TcpListener;
@@ -36,30 +39,49 @@ const MESSAGE_LINKS: usize = 64;
 pub(crate) struct Started {
     pub(crate) core: Arc<Core>,
     pub(crate) messages: mpsc::Receiver<MessageLink>,
-    /// Ends when the store is closed.
-    pub(crate) sync_thread: JoinHandle<()>,
 }
 
-/// Starts a node on the current runtime.
-pub(crate) async fn start(config: ClusterConfig) -> Result<Started, StartError> {
+/// Starts a node on the current runtime, the real network and its own data directory.
+pub(crate) async fn start(config: ClusterConfig) -> Result<(Started, JoinHandle<()>), StartError> {
     check(&config)?;
+    std::fs::create_dir_all(&config.data_dir)
+        .map_err(|error| StartError::Store(format!("{}: {error}", config.data_dir.display())))?;
+    let (store, sync_thread) = Store::open(&config.data_dir).map_err(refuse)?;
+    let opened = open(&config, store)?;
+    let listener = listen(config.peer_listen).await?;
+    let started = assemble(config, opened, Arc::new(Tcp), listener).await?;
+    Ok((started, sync_thread))
+}
+
+/// Starts a node on the current runtime over any store and network.
+#[cfg(test)]
+pub(crate) async fn start_over(
+    config: ClusterConfig,
+    store: Store,
+    transport: Arc<dyn Transport>,
+    listener: impl Listener,
+) -> Result<Started, StartError> {
+    check(&config)?;
+    let opened = open(&config, store)?;
+    assemble(config, opened, transport, listener).await
+}
+
+async fn assemble(
+    config: ClusterConfig,
+    opened: Opened,
+    transport: Arc<dyn Transport>,
+    listener: impl Listener,
+) -> Result<Started, StartError> {
     let Opened {
         store,
-        sync_thread,
         identity,
         view,
         applied,
         applier,
         log,
-    } = open(&config)?;
-    let listener = TcpListener::bind(config.peer_listen)
-        .await
-        .map_err(|error| StartError::Listen {
-            addr: config.peer_listen,
-            error,
-        })?;
+    } = opened;
     let local = Local {
-        transport: Arc::new(Tcp),
+        transport,
         secret: config.secret.clone(),
         identity: Arc::new(ArcSwap::from_pointee(identity)),
     };
@@ -94,6 +116,7 @@ pub(crate) async fn start(config: ClusterConfig) -> Result<Started, StartError> 
         gate: Gate::default(),
         proposer,
         reader,
+        vitals: Vitals::default(),
         failure: watch::Sender::new(None),
         changing: tokio::sync::Mutex::default(),
         config,
@@ -105,20 +128,21 @@ pub(crate) async fn start(config: ClusterConfig) -> Result<Started, StartError> 
         service,
         messages: message_links,
     };
-    tokio::spawn(net::serve(listener, acceptor));
+    task::spawn(net::serve(listener, acceptor));
     spawn_tasks(&core, proposals, questions);
-    tokio::spawn(settle(Arc::clone(&core), store, local));
-    Ok(Started {
-        core,
-        messages,
-        sync_thread,
-    })
+    task::spawn(settle(Arc::clone(&core), store, local));
+    Ok(Started { core, messages })
+}
+
+async fn listen(addr: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(addr)
+        .await
+        .map_err(|error| StartError::Listen { addr, error })
 }
 
 /// A store that has been judged, and what was read from it.
 struct Opened {
     store: Arc<Store>,
-    sync_thread: JoinHandle<()>,
     identity: Identity,
     view: Arc<View>,
     applied: Arc<Applied>,
@@ -126,11 +150,11 @@ struct Opened {
     log: LogStore,
 }
 
-fn open(config: &ClusterConfig) -> Result<Opened, StartError> {
-    let refuse = |error: StoreError| StartError::Store(error.to_string());
-    std::fs::create_dir_all(&config.data_dir)
-        .map_err(|error| StartError::Store(format!("{}: {error}", config.data_dir.display())))?;
-    let (store, sync_thread) = Store::open(&config.data_dir).map_err(refuse)?;
+fn refuse(error: StoreError) -> StartError {
+    StartError::Store(error.to_string())
+}
+
+fn open(config: &ClusterConfig, store: Store) -> Result<Opened, StartError> {
     let store = Arc::new(store);
     let identity = identity(&store, config.node.0).map_err(refuse)?;
     let view = Arc::new(View::new());
@@ -146,7 +170,6 @@ fn open(config: &ClusterConfig) -> Result<Opened, StartError> {
     log.check(applier.last_index()).map_err(refuse)?;
     Ok(Opened {
         store,
-        sync_thread,
         identity,
         view,
         applied,
@@ -157,15 +180,17 @@ fn open(config: &ClusterConfig) -> Result<Opened, StartError> {
 
 /// What goes on for as long as the node runs.
 fn spawn_tasks(core: &Arc<Core>, proposals: propose::Queues, questions: read::Questions) {
-    tokio::spawn(propose::run(Arc::clone(core), proposals));
-    tokio::spawn(read::run(Arc::clone(core), questions));
-    tokio::spawn(membership::begin(Arc::clone(core)));
-    tokio::spawn(membership::follow(Arc::clone(core)));
-    tokio::spawn(gate::run(Arc::clone(core)));
-    tokio::spawn(lease::run(Arc::clone(core)));
-    tokio::spawn(liveness::announce(Arc::clone(core)));
-    tokio::spawn(liveness::watch(Arc::clone(core)));
-    tokio::spawn(snapshots(Arc::clone(core)));
+    task::spawn(propose::run(Arc::clone(core), proposals));
+    task::spawn(read::run(Arc::clone(core), questions));
+    task::spawn(membership::begin(Arc::clone(core)));
+    task::spawn(membership::follow(Arc::clone(core)));
+    task::spawn(gate::run(Arc::clone(core)));
+    task::spawn(lease::run(Arc::clone(core)));
+    task::spawn(liveness::announce(Arc::clone(core)));
+    task::spawn(liveness::watch(Arc::clone(core)));
+    task::spawn(vitals::run(Arc::clone(core)));
+    task::spawn(vitals::stand_back(Arc::clone(core)));
+    task::spawn(snapshots(Arc::clone(core)));
 }
 
 fn check(config: &ClusterConfig) -> Result<(), StartError> {
@@ -195,7 +220,7 @@ fn check(config: &ClusterConfig) -> Result<(), StartError> {
 }
 
 /// Who this disk says we are; written at the first start.
-fn identity(store: &Store, node: u64) -> Result<Identity, StoreError> {
+pub(super) fn identity(store: &Store, node: u64) -> Result<Identity, StoreError> {
     let wrong = |error: codec::CodecError| StoreError::Damaged(format!("identity: {error}"));
     let cluster = match store.meta("cluster")? {
         Some(body) => codec::decode(VERSION, &body, MAX_IDENTITY).map_err(wrong)?,

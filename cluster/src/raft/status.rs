@@ -42,6 +42,9 @@ pub(crate) fn status(core: &Core) -> ClusterStatus {
         enforced: core.view.enforced(),
         freshness: core.lease.freshness(),
         nodes: nodes.collect(),
+        clock_off_ms: core.vitals.off_ms(),
+        clock_is_wrong: core.vitals.clock_is_wrong(),
+        disk: core.vitals.space(),
         failure: core.failure.borrow().clone(),
     }
 }

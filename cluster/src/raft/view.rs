@@ -96,6 +96,11 @@ impl View {
         let stamped = **self.stamped.load();
         let since = u64::try_from(stamped.at.elapsed().as_millis()).unwrap_or(u64::MAX);
         let now = stamped.time_ms.saturating_add(since);
+        let shown = self.shown_ms.load(Ordering::Acquire);
+        if now <= shown {
+            return shown;
+        }
+        // Written once per millisecond, so that reading the time does not make threads fight for a cache line.
         self.shown_ms.fetch_max(now, Ordering::AcqRel).max(now)
     }
 

@@ -11,16 +11,22 @@
 //!
 //! **Must never know:** openraft, what an entry or a snapshot contains. **Only this room names `sled`.**
 
+mod mark;
 mod open;
 mod record;
 mod snapshots;
+mod space;
 mod sync;
+mod tree;
 
+pub use space::DiskSpace;
+pub(crate) use space::Space;
 pub(crate) use sync::{Disk, Done, SyncQueue};
 
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
+use tree::Tree;
 
 /// Largest body of a log record. sled keeps bigger values in separate files that it never syncs.
 pub(crate) const MAX_LOG_RECORD: usize = 60 * 1024;
@@ -82,9 +88,9 @@ impl StoreError {
 /// An open store. Reads and writes reach memory at once; [`Store::sync`] makes them durable.
 #[derive(Debug)]
 pub(crate) struct Store {
-    meta: sled::Tree,
-    log: sled::Tree,
-    snap: sled::Tree,
+    meta: Tree,
+    log: Tree,
+    snap: Tree,
     queue: SyncQueue,
 }
 
@@ -103,11 +109,24 @@ impl Store {
 
     fn with(db: &sled::Db, queue: SyncQueue) -> Result<Self, StoreError> {
         Ok(Self {
-            meta: db.open_tree("meta")?,
-            log: db.open_tree("log")?,
-            snap: db.open_tree("snap")?,
+            meta: Tree::Sled(db.open_tree("meta")?),
+            log: Tree::Sled(db.open_tree("log")?),
+            snap: Tree::Sled(db.open_tree("snap")?),
             queue,
         })
+    }
+
+    /// Over a simulated disk.
+    #[cfg(test)]
+    pub(crate) fn over(disk: &crate::sim::disk::Disk) -> Result<Self, StoreError> {
+        let store = Self {
+            meta: Tree::Memory(disk.tree(0)),
+            log: Tree::Memory(disk.tree(1)),
+            snap: Tree::Memory(disk.tree(2)),
+            queue: disk.queue(),
+        };
+        store.check()?;
+        Ok(store)
     }
 
     /// Calls `done` when everything written before is durable.
@@ -117,6 +136,11 @@ impl Store {
 
     /// Waits, blocking, until everything written before is durable.
     pub(crate) fn sync_now(&self) -> std::io::Result<()> {
+        #[cfg(test)]
+        if let Tree::Memory(tree) = &self.meta {
+            tree.sync_now();
+            return Ok(());
+        }
         let (tx, rx) = std::sync::mpsc::channel();
         self.sync(Box::new(move |result| {
             let _ = tx.send(result);
@@ -144,16 +168,15 @@ impl Store {
 
     /// Appends log records, all or none. Not durable before the next sync.
     pub(crate) fn append(&self, records: &[(u64, Vec<u8>)]) -> Result<(), StoreError> {
-        let mut batch = sled::Batch::default();
+        let mut batch = Vec::with_capacity(records.len());
         for (index, body) in records {
             if body.len() > MAX_LOG_RECORD {
                 return Err(StoreError::TooLarge(body.len()));
             }
             let key = index.to_be_bytes();
-            batch.insert(&key, record::seal(&key, body));
+            batch.push((key.to_vec(), Some(record::seal(&key, body))));
         }
-        self.log.apply_batch(batch)?;
-        Ok(())
+        self.log.write(batch)
     }
 
     /// Reads log records in order, until `bytes` of bodies are reached (at least one record).
@@ -202,23 +225,22 @@ impl Store {
 
     fn remove(&self, range: RangeInclusive<u64>) -> Result<(), StoreError> {
         let keys = range.start().to_be_bytes()..=range.end().to_be_bytes();
-        let mut batch = sled::Batch::default();
+        let mut batch = Vec::new();
         // Newest first would leave a hole-free log at any point; one batch is atomic anyway.
-        for key in self.log.range(keys).keys() {
-            batch.remove(key?);
+        for item in self.log.range(keys) {
+            batch.push((item?.0.to_vec(), None));
         }
-        self.log.apply_batch(batch)?;
-        Ok(())
+        self.log.write(batch)
     }
 
     /// Reads every record once, so that damage is found at the start and not when it is needed.
     fn check(&self) -> Result<(), StoreError> {
-        for item in &self.meta {
+        for item in self.meta.iter() {
             let (key, value) = item?;
             record::open("meta", &key, &value)?;
         }
         let mut before: Option<u64> = None;
-        for item in &self.log {
+        for item in self.log.iter() {
             let (key, value) = item?;
             record::open("log", &key, &value)?;
             let index = index_of(&key)?;

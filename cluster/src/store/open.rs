@@ -4,7 +4,9 @@
 //! makes every later open fail, a damaged `snap.*` can be rebuilt from the log, and `open` itself can panic.
 //! What is never done is to wipe: a voter that forgets what it acknowledged can undo committed changes.
 
-use super::{Disk, StoreError};
+use super::mark::Mark;
+use super::{Disk, StoreError, record};
+use std::cell::Cell;
 use std::fs::{self, File};
 use std::io;
 use std::path::Path;
@@ -13,19 +15,35 @@ use std::time::{Duration, Instant};
 /// How long a former owner of the files is waited for.
 const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 
-/// The two handles of an open database: sled's own and the second one on its file, for `fdatasync`.
+/// Under which name of tree `meta` the number of the last sync stands.
+const MARK: &[u8] = b"mark";
+
+/// The handles of an open database: sled's own, the second one on its file, for `fdatasync`, and its mark.
 pub(super) struct SledDisk {
     pub(super) db: sled::Db,
-    pub(super) file: File,
+    meta: sled::Tree,
+    file: File,
+    mark: Mark,
+    syncs: Cell<u64>,
 }
 
 impl Disk for SledDisk {
     fn flush(&self) -> io::Result<()> {
+        // Behind everything this sync is for: whoever recovers the number recovers all of it.
+        let number = self.syncs.get() + 1;
+        self.syncs.set(number);
+        let noted = record::seal(MARK, &number.to_be_bytes());
+        self.meta.insert(MARK, noted).map_err(io::Error::other)?;
         self.db.flush().map(|_| ()).map_err(io::Error::other)
     }
 
     fn fdatasync(&self) -> io::Result<()> {
-        self.file.sync_data()
+        self.file.sync_data()?;
+        self.mark.write(self.syncs.get())
+    }
+
+    fn settle(&self) -> io::Result<()> {
+        self.mark.settle()
     }
 }
 
@@ -76,7 +94,20 @@ pub(super) fn open(dir: &Path) -> Result<SledDisk, StoreError> {
                 .map_err(|error| StoreError::io(&at, &error))?;
         }
     }
-    Ok(SledDisk { db, file })
+    let meta = db.open_tree("meta")?;
+    let stored = match meta.get(MARK)? {
+        None => None,
+        Some(bytes) => <[u8; 8]>::try_from(record::open("meta", MARK, &bytes)?)
+            .ok()
+            .map(u64::from_be_bytes),
+    };
+    Ok(SledDisk {
+        db,
+        meta,
+        file,
+        mark: Mark::open(dir, stored)?,
+        syncs: Cell::new(stored.unwrap_or(0)),
+    })
 }
 
 /// Waits a little for a former owner that is just ending.

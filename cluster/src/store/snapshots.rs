@@ -93,8 +93,8 @@ impl Store {
 
     /// Removes chunks of every generation but `keep`, or only those of `only`.
     fn sweep_snapshots(&self, keep: Option<u64>, only: Option<u64>) -> Result<(), StoreError> {
-        for entry in self.snap.iter().keys() {
-            let entry = entry?;
+        for entry in self.snap.iter() {
+            let (entry, _) = entry?;
             let Some(generation) = entry.first_chunk::<8>().map(|g| u64::from_be_bytes(*g)) else {
                 continue;
             };

@@ -7,7 +7,12 @@
 
 use std::io;
 use std::sync::mpsc;
+use std::sync::mpsc::RecvTimeoutError;
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// How long after a sync the rest is tidied up.
+const SETTLE: Duration = Duration::from_millis(100);
 
 /// What to call when everything written before is on the disk, or will never be.
 pub(crate) type Done = Box<dyn FnOnce(io::Result<()>) + Send>;
@@ -18,12 +23,21 @@ pub(crate) trait Disk: Send + 'static {
     fn flush(&self) -> io::Result<()>;
     /// Makes everything handed over survive a power cut.
     fn fdatasync(&self) -> io::Result<()>;
+    /// Tidies up what no acknowledgement waits for; called when there is time, soon after a sync.
+    fn settle(&self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// The queue of one store's sync thread.
-#[derive(Debug)]
 pub(crate) struct SyncQueue {
-    queue: mpsc::Sender<Done>,
+    queue: Box<dyn Fn(Done) + Send + Sync>,
+}
+
+impl std::fmt::Debug for SyncQueue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SyncQueue")
+    }
 }
 
 impl SyncQueue {
@@ -33,20 +47,31 @@ impl SyncQueue {
         let thread = std::thread::Builder::new()
             .name("gatecast-sync".into())
             .spawn(move || run(&disk, &waiting))?;
-        Ok((Self { queue }, thread))
+        let queue = move |done| {
+            if let Err(mpsc::SendError(done)) = queue.send(done) {
+                done(Err(io::Error::other("the store is closed")));
+            }
+        };
+        Ok((Self::by(queue), thread))
+    }
+
+    /// Over anything that calls what it is given once everything written before is durable.
+    pub(crate) fn by(queue: impl Fn(Done) + Send + Sync + 'static) -> Self {
+        Self {
+            queue: Box::new(queue),
+        }
     }
 
     /// Calls `done` from the sync thread once everything written before this call is durable.
     pub(crate) fn sync(&self, done: Done) {
-        if let Err(mpsc::SendError(done)) = self.queue.send(done) {
-            done(Err(io::Error::other("the store is closed")));
-        }
+        (self.queue)(done);
     }
 }
 
 fn run(disk: &impl Disk, waiting: &mpsc::Receiver<Done>) {
     let mut failed: Option<String> = None;
-    while let Ok(first) = waiting.recv() {
+    let mut unsettled: Option<Instant> = None;
+    while let Some(first) = next(disk, waiting, &mut unsettled) {
         let mut group = vec![first];
         group.extend(waiting.try_iter());
         if failed.is_none()
@@ -57,6 +82,7 @@ fn run(disk: &impl Disk, waiting: &mpsc::Receiver<Done>) {
                 "an earlier write could not be made durable: {error}"
             ));
         }
+        unsettled.get_or_insert_with(Instant::now);
         for done in group {
             done(match &failed {
                 None => Ok(()),
@@ -65,6 +91,31 @@ fn run(disk: &impl Disk, waiting: &mpsc::Receiver<Done>) {
         }
     }
     let _ = disk.flush().and_then(|()| disk.fdatasync());
+    let _ = disk.settle();
+}
+
+/// The next that waits; settles the disk meanwhile when that is due. None: the store is closed.
+fn next(
+    disk: &impl Disk,
+    waiting: &mpsc::Receiver<Done>,
+    unsettled: &mut Option<Instant>,
+) -> Option<Done> {
+    while let Some(since) = *unsettled {
+        match waiting.recv_timeout(SETTLE.saturating_sub(since.elapsed())) {
+            Ok(done) if since.elapsed() < SETTLE => return Some(done),
+            Err(RecvTimeoutError::Disconnected) => return None,
+            late @ (Ok(_) | Err(RecvTimeoutError::Timeout)) => {
+                *unsettled = None;
+                if let Err(error) = disk.settle() {
+                    tracing::warn!(%error, "the mark of what was acknowledged could not be synced");
+                }
+                if let Ok(done) = late {
+                    return Some(done);
+                }
+            }
+        }
+    }
+    waiting.recv().ok()
 }
 
 #[cfg(test)]

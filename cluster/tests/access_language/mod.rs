@@ -239,6 +239,13 @@ pub fn command(line: &Line<'_>, now_ms: Millis) -> Option<Command> {
             nonce: line.word(3).into(),
             expires_ms: line.millis("expires").expect("expires="),
         },
+        "flag" => Command::SetChannelFlag(ChannelFlag {
+            app: app(line.word(1)),
+            issuer: line.issuer(),
+            channel: line.word(2).into(),
+            flag: line.word(3).into(),
+            on: line.word(4) == "on",
+        }),
         _ => return None,
     })
 }

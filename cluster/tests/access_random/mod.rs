@@ -284,7 +284,16 @@ fn ending_command() -> impl Strategy<Value = Command> {
             issuer,
             subject,
         });
-    prop_oneof![4 => revoke, 1 => disconnect, 2 => block, 1 => unblock]
+    let flag = (app(), issuer(), 0u8..3, any::<bool>()).prop_map(|(app, issuer, channel, on)| {
+        Command::SetChannelFlag(ChannelFlag {
+            app,
+            issuer,
+            channel: format!("c{channel}").into(),
+            flag: "f".into(),
+            on,
+        })
+    });
+    prop_oneof![4 => revoke, 1 => disconnect, 2 => block, 1 => unblock, 1 => flag]
 }
 
 fn member_command() -> impl Strategy<Value = Command> {

@@ -37,14 +37,19 @@ pub fn free_addr() -> SocketAddr {
 }
 
 impl Nodes {
-    /// `count` nodes that form a cluster, all ready.
-    pub async fn form(count: u64, tune: fn(&mut ClusterConfig)) -> Self {
-        let mut nodes = Self {
+    /// `count` nodes that would form a cluster, none started.
+    pub fn reserve(count: u64, tune: fn(&mut ClusterConfig)) -> Self {
+        Self {
             dir: tempfile::tempdir().unwrap(),
             addrs: (1..=count).map(|node| (node, free_addr())).collect(),
             up: BTreeMap::new(),
             tune,
-        };
+        }
+    }
+
+    /// `count` nodes that form a cluster, all ready.
+    pub async fn form(count: u64, tune: fn(&mut ClusterConfig)) -> Self {
+        let mut nodes = Self::reserve(count, tune);
         for node in 1..=count {
             nodes.start(node);
         }

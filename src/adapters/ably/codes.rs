@@ -111,6 +111,7 @@ impl From<ProposeError> for Fault {
             ProposeError::NoQuorum(_)
             | ProposeError::Busy
             | ProposeError::Stopping
+            | ProposeError::DiskFull
             | ProposeError::OutcomeUnknown => Self::new(50003, 503, error.to_string()),
         }
     }

@@ -3,7 +3,7 @@
 //! **Must never know:** how a dialect checks its credentials; only how its SDK calls them.
 
 use super::auth::Call;
-use super::catalog::{Catalog, setting_json};
+use super::catalog::{Catalog, Settings, setting_json};
 use super::codes::{ApiError, Code};
 use super::input::{AppIdText, Body, Params, Wait};
 use super::key::{self, KeyIn};
@@ -63,6 +63,10 @@ impl AppIn {
         let id = id.unwrap_or_else(|| mint.app_id());
         let name = label("name", self.name.as_deref().unwrap_or(""))?;
         let settings = catalog.settings(&self.settings)?;
+        let settings: Settings = settings
+            .into_iter()
+            .filter_map(|(name, value)| value.map(|value| (name, value)))
+            .collect();
         let default = [KeyIn::default()];
         let keys = if self.keys.is_empty() {
             &default[..]
@@ -73,12 +77,9 @@ impl AppIn {
         Ok(AppSpec {
             id,
             name,
-            doors: catalog.doors(&self.doors)?,
+            doors: catalog.doors(&self.doors, &settings)?,
             open: open(&self.open)?,
-            settings: settings
-                .into_iter()
-                .filter_map(|(n, v)| v.map(|v| (n, v)))
-                .collect(),
+            settings,
             keys: keys.collect::<Result<_, _>>()?,
             aliases: mint.aliases(),
         })
@@ -139,7 +140,9 @@ async fn show(call: Call, path: web::Path<String>) -> Result<HttpResponse, ApiEr
     let view = call.broker.authority.view();
     let keys = key::keys_of(&view, app.id);
     let listed: Vec<Value> = keys.iter().map(|key| key::key_json(key, secrets)).collect();
-    let mut body = json!({ "app": app_json(&app), "keys": listed });
+    let effective = call.native.catalog.effective(&app.settings);
+    let mut body =
+        json!({ "app": app_json(&app), "keys": listed, "effective_settings": effective });
     if let (true, Some(first), Some(fields)) = (secrets, keys.first(), body.as_object_mut()) {
         let spec = KeySpec {
             id: first.id.clone(),
@@ -177,8 +180,24 @@ impl AppPatch {
     ///
     /// # Errors
     /// When a name, pattern, door or setting is unusable.
-    pub fn change(&self, catalog: &Catalog) -> Result<AppChange, ApiError> {
-        let doors = self.doors.as_ref().map(|doors| catalog.doors(doors));
+    pub fn change(&self, catalog: &Catalog, before: &App) -> Result<AppChange, ApiError> {
+        let settings = catalog.settings(&self.settings)?;
+        let mut after = before.settings.clone();
+        for (name, value) in &settings {
+            match value {
+                Some(value) => after.insert(name.clone(), value.clone()),
+                None => after.remove(name),
+            };
+        }
+        // What a door leaves open may hang on a setting, so it is stored anew with either.
+        let doors = match &self.doors {
+            Some(names) => Some(catalog.doors(names, &after)),
+            None if settings.is_empty() => None,
+            None => {
+                let names: Vec<&str> = before.doors.iter().map(|door| &*door.name).collect();
+                Some(catalog.doors(&names, &after))
+            }
+        };
         Ok(AppChange {
             name: self
                 .name
@@ -188,7 +207,7 @@ impl AppPatch {
             enabled: self.enabled,
             doors: doors.transpose()?,
             open: self.open.as_ref().map(|rules| open(rules)).transpose()?,
-            settings: catalog.settings(&self.settings)?,
+            settings,
         })
     }
 
@@ -207,9 +226,13 @@ async fn update(
     path: web::Path<String>,
     body: Body<AppPatch>,
 ) -> Result<HttpResponse, ApiError> {
-    let app = call.app(&path)?.id;
+    let before = call.app(&path)?;
+    let app = before.id;
     call.caller.whole(app, Operations::ADMIN)?;
-    let change = body.value.change(&call.native.catalog)?;
+    let change = body.value.change(&call.native.catalog, &before)?;
+    if call.native.catalog.reserved(&body.value.settings).is_some() {
+        call.caller.operator()?;
+    }
     let write = Write::of(&call, &body.raw)?;
     let command = Command::UpdateApp { app, change };
     if body.value.narrows() {

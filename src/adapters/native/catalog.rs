@@ -9,17 +9,20 @@ use crate::core::nearest::advice;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
+/// An app's settings, by their names.
+pub type Settings = BTreeMap<Text, SettingValue>;
+
 /// A dialect an app can accept.
 #[derive(Clone, Debug)]
 pub struct DoorSpec {
     /// Its name in `/v1`.
     pub name: &'static str,
-    /// What it leaves open by its own documentation while it is an app's one door.
-    pub default_open: Vec<OpenRule>,
+    /// What it leaves open by its own documentation while it is an app's one door, under these settings.
+    pub default_open: fn(&Settings) -> Vec<OpenRule>,
 }
 
 /// What a setting's value is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub enum SettingKind {
     /// `true` or `false`.
     Switch,
@@ -27,6 +30,8 @@ pub enum SettingKind {
     Number,
     /// A text.
     Text,
+    /// Some JSON of its owner's shape. The owner checks it and gives the text to keep, or says what is wrong.
+    Document(fn(&Value) -> Result<String, String>),
 }
 
 /// A setting an app can have.
@@ -36,6 +41,10 @@ pub struct SettingSpec {
     pub name: &'static str,
     /// What its value is.
     pub kind: SettingKind,
+    /// Only operators may set it: it takes away a protection of the installation.
+    pub operators_only: bool,
+    /// What holds when the app says nothing.
+    pub default: u64,
 }
 
 /// Both tables.
@@ -48,29 +57,44 @@ pub struct Catalog {
 }
 
 impl Catalog {
-    /// Doors by their names.
+    /// Doors by their names, as they stand under these settings.
     ///
     /// # Errors
     /// `unknown_door`, or `bad_value` when one is named twice.
-    pub fn doors(&self, names: &[String]) -> Result<Vec<Door>, ApiError> {
+    pub fn doors<N: AsRef<str>>(
+        &self,
+        names: &[N],
+        settings: &Settings,
+    ) -> Result<Vec<Door>, ApiError> {
         let mut doors: Vec<Door> = Vec::new();
         for name in names {
+            let name = name.as_ref();
             let spec = self.doors.iter().find(|spec| spec.name == name);
             let spec = spec.ok_or_else(|| {
                 let advice = advice(name, self.doors.iter().map(|spec| spec.name));
                 let message = format!("there is no door `{name}`{advice}");
                 ApiError::new(Code::UnknownDoor, message)
             })?;
-            if doors.iter().any(|door| *door.name == **name) {
+            if doors.iter().any(|door| *door.name == *name) {
                 let message = format!("door `{name}` is named twice");
                 return Err(ApiError::new(Code::BadValue, message));
             }
             doors.push(Door {
                 name: spec.name.into(),
-                default_open: spec.default_open.clone(),
+                default_open: (spec.default_open)(settings),
             });
         }
         Ok(doors)
+    }
+
+    /// The first of these settings that only operators may set.
+    #[must_use]
+    pub fn reserved<'a>(&self, given: &'a serde_json::Map<String, Value>) -> Option<&'a str> {
+        let reserved = |name: &str| {
+            let mut specs = self.settings.iter();
+            specs.any(|spec| spec.operators_only && spec.name == name)
+        };
+        given.keys().map(String::as_str).find(|name| reserved(name))
     }
 
     /// Settings as given; `null` drops one back to its default.
@@ -115,6 +139,27 @@ fn setting(spec: &SettingSpec, value: &Value) -> Result<Option<SettingValue>, Ap
             Some(text) => super::text::label(spec.name, text).map(|t| Some(SettingValue::Text(t))),
             None => wrong("a text"),
         },
+        SettingKind::Document(check) => match check(value) {
+            Ok(text) => Ok(Some(SettingValue::Text(text.into()))),
+            Err(why) => wrong(&format!("not usable: {why}")),
+        },
+    }
+}
+
+impl Catalog {
+    /// Every setting an app with these settings goes by, said or not.
+    #[must_use]
+    pub fn effective(&self, said: &Settings) -> serde_json::Map<String, Value> {
+        let value = |spec: &SettingSpec| {
+            let value = match (said.get(spec.name), spec.kind) {
+                (Some(value), _) => setting_json(value),
+                (None, SettingKind::Switch) => (spec.default != 0).into(),
+                (None, SettingKind::Number) => spec.default.into(),
+                (None, SettingKind::Text | SettingKind::Document(_)) => Value::Null,
+            };
+            (spec.name.to_owned(), value)
+        };
+        self.settings.iter().map(value).collect()
     }
 }
 
@@ -124,6 +169,10 @@ pub fn setting_json(value: &SettingValue) -> Value {
     match value {
         SettingValue::Bool(on) => (*on).into(),
         SettingValue::Int(number) => (*number).into(),
+        // A document is shown as the JSON it was given as.
+        SettingValue::Text(text) if text.starts_with(['[', '{']) => {
+            serde_json::from_str(text).unwrap_or_else(|_| (**text).into())
+        }
         SettingValue::Text(text) => (**text).into(),
     }
 }
@@ -137,9 +186,14 @@ mod tests {
     fn catalog() -> Catalog {
         let door = |name| DoorSpec {
             name,
-            default_open: Vec::new(),
+            default_open: |_: &Settings| Vec::new(),
         };
-        let setting = |name, kind| SettingSpec { name, kind };
+        let setting = |name, kind| SettingSpec {
+            name,
+            kind,
+            operators_only: false,
+            default: 0,
+        };
         Catalog {
             doors: vec![door("pusher"), door("ably")],
             settings: vec![
@@ -153,7 +207,7 @@ mod tests {
     fn doors_are_known_and_named_once() {
         let doors = |names: &[&str]| {
             let names: Vec<String> = names.iter().map(ToString::to_string).collect();
-            catalog().doors(&names)
+            catalog().doors(&names, &Settings::new())
         };
         assert_eq!(doors(&["pusher", "ably"]).unwrap().len(), 2);
         assert!(doors(&["pushr"]).unwrap_err().message.contains("`pusher`"));

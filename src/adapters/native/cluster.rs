@@ -1,4 +1,4 @@
-//! `/v1/cluster`: who is in it and how they are; adding and removing nodes. Operators only.
+//! `/v1/cluster`: who is in it and how they are; adding, draining, replacing and removing nodes; a backup. Operators only.
 //!
 //! **Must never know:** consensus; it shows what the authority says of it.
 
@@ -9,18 +9,27 @@ use super::input::{Body, Params};
 use super::resource;
 use super::text::name;
 use super::write::answer;
-use crate::core::authority::{ClusterStatus, Freshness, MemberState, NodeId, NodeStatus};
+use crate::core::authority::{
+    ClusterStatus, DiskSpace, Freshness, MemberState, NodeId, NodeStatus,
+};
 use actix_web::http::StatusCode;
+use actix_web::web::Bytes;
 use actix_web::{HttpResponse, web};
 use serde::Deserialize;
 use serde_json::{Value, json};
+
+/// Bytes of a backup handed to the socket at once.
+const PIECE: usize = 64 * 1024;
 
 /// Adds the paths of this file.
 pub fn routes(config: &mut web::ServiceConfig) {
     config
         .service(resource("/cluster").get(status))
         .service(resource("/cluster/nodes").post(add))
-        .service(resource("/cluster/nodes/{node}").delete(remove));
+        .service(resource("/cluster/nodes/{node}").delete(remove))
+        .service(resource("/cluster/nodes/{node}/drain").post(drain))
+        .service(resource("/cluster/nodes/{node}/replace").post(replace))
+        .service(resource("/cluster/backup").get(backup));
 }
 
 async fn status(call: Call) -> Result<HttpResponse, ApiError> {
@@ -69,10 +78,57 @@ async fn add(call: Call, body: Body<NodeIn>) -> Result<HttpResponse, ApiError> {
 async fn remove(call: Call, path: web::Path<String>) -> Result<HttpResponse, ApiError> {
     call.caller.operator()?;
     Params::none(&call)?;
-    let bad = |_| ApiError::new(Code::NoSuchNode, "a node is a number");
-    let node = path.parse().map(NodeId).map_err(bad)?;
-    call.broker.authority.remove_node(node).await?;
+    call.broker.authority.remove_node(node_id(&path)?).await?;
     changed(&call, StatusCode::OK)
+}
+
+fn node_id(text: &str) -> Result<NodeId, ApiError> {
+    let bad = |_| ApiError::new(Code::NoSuchNode, "a node is a number");
+    text.parse().map(NodeId).map_err(bad)
+}
+
+/// The node gets no new channels, tells its clients to go elsewhere and leaves leading to others; it stays a
+/// member until it is stopped, and is up again when it is started again.
+async fn drain(call: Call, path: web::Path<String>) -> Result<HttpResponse, ApiError> {
+    call.caller.operator()?;
+    Params::none(&call)?;
+    call.broker.authority.drain_node(node_id(&path)?).await?;
+    changed(&call, StatusCode::OK)
+}
+
+/// The new one first: at no time do fewer nodes vote than before.
+async fn replace(
+    call: Call,
+    path: web::Path<String>,
+    body: Body<NodeIn>,
+) -> Result<HttpResponse, ApiError> {
+    call.caller.operator()?;
+    let old = node_id(&path)?;
+    let (node, addr) = body.value.read()?;
+    if node == old {
+        let message = "a number is never used again: give the new node another one";
+        return Err(ApiError::new(Code::BadValue, message));
+    }
+    let authority = &call.broker.authority;
+    authority.add_node(node, addr).await?;
+    authority.remove_node(old).await?;
+    changed(&call, StatusCode::OK)
+}
+
+/// Everything that is agreed, in one file that proves its wholeness. It holds every secret.
+async fn backup(call: Call) -> Result<HttpResponse, ApiError> {
+    call.caller.operator()?;
+    Params::none(&call)?;
+    let bytes = Bytes::from(call.broker.authority.backup().await?);
+    let length = bytes.len();
+    let pieces = (0..length).step_by(PIECE).map(move |from| {
+        Ok::<_, std::convert::Infallible>(bytes.slice(from..length.min(from + PIECE)))
+    });
+    Ok(HttpResponse::Ok()
+        .content_type("application/octet-stream")
+        .insert_header(("Cache-Control", "no-store"))
+        .no_chunking(length as u64)
+        .streaming(futures_util::stream::iter(pieces)))
 }
 
 fn changed(call: &Call, status: StatusCode) -> Result<HttpResponse, ApiError> {
@@ -95,6 +151,12 @@ pub fn status_json(status: &ClusterStatus) -> Value {
         "enforced": status.enforced,
         "fresh": fresh,
         "view_age_ms": age,
+        "clock_off_ms": status.clock_off_ms,
+        "disk": match status.disk {
+            DiskSpace::Enough => "enough",
+            DiskSpace::Short => "short",
+            DiskSpace::Full => "full",
+        },
         "nodes": nodes,
     })
 }

@@ -67,7 +67,8 @@ table! {
     Busy "busy" 503 "nothing was changed; retry after a moment",
     Stopping "stopping" 503 "nothing was changed; ask another node",
     Unavailable "unavailable" 503 "nothing was done; retry after a moment",
-    OutcomeUnknown "outcome_unknown" 504 "it may have happened: repeat the request with the same Idempotency-Key, or look before trying again",
+    DiskFull "disk_full" 507 "nothing was changed; make room on this node's disk, or ask another node",
+    OutcomeUnknown "outcome_unknown" 504 "it may have happened: ask `GET /v1/operations/{operation}`, or repeat the request with the same Idempotency-Key",
 }
 
 /// An error answer.
@@ -120,11 +121,15 @@ impl ResponseError for ApiError {
         let (code, status, hint) = self.code.row();
         let mut error = json!({ "code": code, "message": self.message, "hint": hint });
         if let (Some(request), Some(fields)) = (self.request, error.as_object_mut()) {
-            fields.insert("request_id".into(), format!("{:032x}", request.0).into());
+            fields.insert("operation".into(), format!("{:032x}", request.0).into());
         }
         let mut response = HttpResponse::build(self.status_code());
         if status == 401 {
             response.insert_header((header::WWW_AUTHENTICATE, "Bearer realm=\"gatecast\""));
+        }
+        if let Some(request) = self.request {
+            let place = format!("/v1/operations/{:032x}", request.0);
+            response.insert_header((header::LOCATION, place));
         }
         if let Some(seconds) = self.retry_after_s.or((status == 503).then_some(1)) {
             response.insert_header((header::RETRY_AFTER, seconds.to_string()));
@@ -138,6 +143,7 @@ impl From<ProposeError> for ApiError {
         let code = match &error {
             ProposeError::Rejected(rejection) => return rejected(rejection),
             ProposeError::NoQuorum(_) => Code::NoQuorum,
+            ProposeError::DiskFull => Code::DiskFull,
             ProposeError::OutcomeUnknown => Code::OutcomeUnknown,
             ProposeError::Busy => Code::Busy,
             ProposeError::TooLarge { .. } => Code::TooLarge,
@@ -147,7 +153,7 @@ impl From<ProposeError> for ApiError {
     }
 }
 
-fn rejected(rejection: &Rejection) -> ApiError {
+pub(super) fn rejected(rejection: &Rejection) -> ApiError {
     let (code, message) = match rejection {
         Rejection::NoSuchApp => (Code::NoSuchApp, "there is no such app".into()),
         Rejection::NoSuchKey => (Code::NoSuchKey, "there is no such key".into()),
@@ -269,7 +275,7 @@ mod tests {
         let body = actix_web::body::to_bytes(error.error_response().into_body()).await;
         let text = String::from_utf8_lossy(&body.unwrap_or_default()).into_owned();
         assert!(
-            text.contains(&format!("\"request_id\":\"{}ff\"", "0".repeat(30))),
+            text.contains(&format!("\"operation\":\"{}ff\"", "0".repeat(30))),
             "{text}"
         );
         let busy = ApiError::from(ProposeError::Busy).of_request(RequestId(1));

@@ -13,8 +13,7 @@ use super::text::{
 };
 use super::write::{Write, answer};
 use crate::core::authority::{
-    AppId, Command, Grant, GrantEntry, GrantKey, GrantMode, Millis, Operations, Resource, State,
-    Subject,
+    Command, Grant, GrantEntry, GrantKey, GrantMode, Millis, Operations, Reply, Resource, Subject,
 };
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
@@ -122,15 +121,6 @@ async fn set(
     if entries.is_empty() && mode == GrantMode::Merge {
         return Err(ApiError::new(Code::BadValue, "`grants` is empty"));
     }
-    let authority = &call.broker.authority;
-    let narrows = mode == GrantMode::Replace
-        || narrows(
-            &authority.view(),
-            app,
-            &subject,
-            &entries,
-            authority.now().cluster_ms,
-        );
     let command = Command::SetGrants {
         app,
         issuer: call.caller.issuer(),
@@ -139,39 +129,13 @@ async fn set(
         entries,
     };
     let write = Write::of(call, &body.raw)?;
-    if narrows {
-        let narrowed = write.narrow(command, body.value.wait).await?;
+    let committed = write.commit(command).await?;
+    // Only the log's order tells what a merge overwrote, so the machine says whether it took anything away.
+    if mode == GrantMode::Replace || matches!(committed.reply, Reply::Narrowed(_)) {
+        let narrowed = write.enforce(&committed, body.value.wait).await;
         return Ok(narrowed.answer(json!({})));
     }
-    let committed = write.commit(command).await?;
     Ok(answer(StatusCode::OK, committed.revision, json!({})))
-}
-
-/// Whether a merge takes away something that this node's view knows to be there.
-fn narrows(
-    view: &State,
-    app: AppId,
-    subject: &Subject,
-    entries: &[GrantEntry],
-    now_ms: Millis,
-) -> bool {
-    entries.iter().any(|entry| {
-        let key = GrantKey {
-            app,
-            subject: subject.clone(),
-            resource: entry.resource,
-            pattern: entry.pattern.clone(),
-        };
-        view.grants.get(&key).is_some_and(|old| {
-            let ends = entry.ttl_ms.map(|ttl| now_ms.saturating_add(ttl));
-            let sooner = match (old.expires_ms, ends) {
-                (_, None) => false,
-                (None, Some(_)) => true,
-                (Some(before), Some(after)) => after < before,
-            };
-            sooner || !entry.operations.contains(old.operations)
-        })
-    })
 }
 
 async fn list(call: Call, path: web::Path<String>) -> Result<HttpResponse, ApiError> {
@@ -274,12 +238,8 @@ async fn delete(
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::adapters::native::app::AppIn;
-    use crate::adapters::native::catalog::Catalog;
     use crate::adapters::native::input::json as read;
-    use crate::adapters::native::mint::Mint;
-    use crate::core::authority::fixture::state_after;
-    use crate::core::authority::{Issuer, Pattern};
+    use crate::core::authority::Pattern;
 
     #[test]
     fn lines_become_entries() {
@@ -322,45 +282,5 @@ mod tests {
             code(&line("{\"pattern\":\"a\\u0007\",\"operations\":[]}")),
             Code::BadName
         );
-    }
-
-    #[test]
-    fn a_merge_that_takes_something_away_is_known_as_one() {
-        let both = Operations::SUBSCRIBE | Operations::PUBLISH;
-        let (app, subject) = (AppId(7), Subject::User("ana".into()));
-        let entry = |pattern: &str, operations, ttl_ms| GrantEntry {
-            resource: Resource::Channel,
-            pattern: Pattern::Exact(pattern.into()),
-            operations,
-            ttl_ms,
-        };
-        let create = AppIn {
-            id: Some(read(b"7").unwrap()),
-            ..AppIn::default()
-        };
-        let create = create
-            .spec(&Catalog::default(), &mut Mint::random())
-            .unwrap();
-        let set = Command::SetGrants {
-            app,
-            issuer: Issuer::Operator,
-            subject: subject.clone(),
-            mode: GrantMode::Merge,
-            entries: vec![entry("room", both, Some(1000))],
-        };
-        let view = state_after(&[Command::CreateApp(create), set], 0);
-        let merge = |pattern: &str, operations, ttl_ms| {
-            narrows(
-                &view,
-                app,
-                &subject,
-                &[entry(pattern, operations, ttl_ms)],
-                500,
-            )
-        };
-        assert!(!merge("room", both, None) && !merge("room", both, Some(500)));
-        assert!(merge("room", Operations::SUBSCRIBE, None));
-        assert!(merge("room", both, Some(499)));
-        assert!(!merge("other", Operations::NONE, None));
     }
 }

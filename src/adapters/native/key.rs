@@ -56,7 +56,8 @@ impl KeyIn {
         let secret = self
             .secret
             .as_ref()
-            .map(|text| word("secret", text, 16, b""));
+            // Shorter and wider than ours, so that credentials of other brokers can be kept.
+            .map(|text| word("secret", text, 8, b"-_"));
         Ok(KeySpec {
             id: id.transpose()?.unwrap_or_else(|| mint.key_id()),
             app,

@@ -14,12 +14,14 @@ pub mod channel;
 pub mod cluster;
 pub mod codes;
 pub mod connection;
+pub mod delivery;
 pub mod explain;
 pub mod grant;
 pub mod input;
 pub mod key;
 pub mod meter;
 pub mod mint;
+pub mod operation;
 pub mod publish;
 pub mod revoke;
 pub mod text;
@@ -81,8 +83,10 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .configure(publish::routes)
         .configure(channel::routes)
         .configure(connection::routes)
+        .configure(delivery::routes)
         .configure(explain::routes)
         .configure(cluster::routes)
+        .configure(operation::routes)
         .default_service(web::to(move || {
             let error = unknown();
             async move { Err::<actix_web::HttpResponse, _>(error.await) }

@@ -96,11 +96,13 @@ async fn ask(gate: Gate, request: TestRequest) -> (u16, Option<String>, Value) {
         catalog: Arc::new(Catalog {
             doors: vec![DoorSpec {
                 name: "pusher",
-                default_open: Vec::new(),
+                default_open: |_| Vec::new(),
             }],
             settings: vec![SettingSpec {
+                operators_only: false,
                 name: "client_events",
                 kind: SettingKind::Switch,
+                default: 0,
             }],
         }),
         meter: Meter::default(),

@@ -81,6 +81,11 @@ impl<'a> Write<'a> {
     /// As [`Self::commit`].
     pub async fn narrow(&self, command: Command, wait: Wait) -> Result<Narrowed, ApiError> {
         let committed = self.commit(command).await?;
+        Ok(self.enforce(&committed, wait).await)
+    }
+
+    /// Waits until no node serves by the state before this change.
+    pub async fn enforce(&self, committed: &Committed, wait: Wait) -> Narrowed {
         let began = Instant::now();
         let authority = &self.call.broker.authority;
         let report = authority.barrier(committed.revision, wait.into()).await;
@@ -88,12 +93,12 @@ impl<'a> Write<'a> {
         meter.barrier_seconds.observe(began.elapsed().as_secs_f64());
         meter.closed.inc_by(report.closed);
         let took = self.started.elapsed().as_millis();
-        Ok(Narrowed {
+        Narrowed {
             revision: committed.revision,
             wait,
             report,
             took_ms: u64::try_from(took).unwrap_or(u64::MAX),
-        })
+        }
     }
 }
 

@@ -84,12 +84,26 @@ pub(super) fn channel_proof(state: &State, key: &ApiKey, channel: &str) -> Proof
     }
 }
 
-/// What a valid sign-in proves: the user's own inbox.
+/// What a valid sign-in proves: the user's own inbox, and that she is there.
 pub(super) fn user_proof(seen: Revision, key: Text, user: &str) -> Proof {
+    on_user(
+        seen,
+        key,
+        user,
+        Operations::SUBSCRIBE | Operations::PRESENCE,
+    )
+}
+
+/// What a signed watchlist proves of each user on it.
+pub(super) fn watch_proof(seen: Revision, key: Text, user: &str) -> Proof {
+    on_user(seen, key, user, Operations::PRESENCE_READ)
+}
+
+fn on_user(seen: Revision, key: Text, user: &str, operations: Operations) -> Proof {
     let right = Right {
         resource: Resource::User,
         pattern: Pattern::Exact(user.into()),
-        operations: Operations::SUBSCRIBE,
+        operations,
     };
     Proof {
         key,

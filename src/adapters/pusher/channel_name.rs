@@ -66,7 +66,7 @@ pub(super) fn key(app: AppId, name: &str) -> Arc<ChannelKey> {
 pub(super) fn wire_name(key: &ChannelKey) -> Cow<'_, str> {
     match key.space {
         Space::Channel => Cow::Borrowed(&key.name),
-        Space::User => Cow::Owned(format!("{USER_PREFIX}{}", key.name)),
+        Space::User | Space::Status => Cow::Owned(format!("{USER_PREFIX}{}", key.name)),
     }
 }
 
@@ -74,7 +74,7 @@ pub(super) fn wire_name(key: &ChannelKey) -> Cow<'_, str> {
 pub(super) fn wire_text(key: &ChannelKey) -> Text {
     match key.space {
         Space::Channel => key.name.clone(),
-        Space::User => wire_name(key).into(),
+        Space::User | Space::Status => wire_name(key).into(),
     }
 }
 

@@ -10,10 +10,14 @@ use crate::core::close::{Abuse, Close, End};
 use crate::core::error::Refusal;
 use std::borrow::Cow;
 
+/// The app wants TLS.
+pub(super) const TLS_ONLY: u16 = 4000;
 /// The app key is unknown.
 pub(super) const NO_SUCH_APP: u16 = 4001;
 /// The app is disabled, or does not speak this protocol.
 pub(super) const APP_DISABLED: u16 = 4003;
+/// The app has as many connections as it may have.
+pub(super) const OVER_QUOTA: u16 = 4004;
 /// No app lives at this path.
 pub(super) const BAD_PATH: u16 = 4005;
 /// The client's version is no version.
@@ -30,6 +34,8 @@ pub(super) const OVER_CAPACITY: u16 = 4100;
 pub(super) const RECONNECT: u16 = 4200;
 /// Nothing was heard in time.
 pub(super) const NO_PONG: u16 = 4201;
+/// Too many users on a watchlist. Only ever in `pusher:error`.
+pub(super) const WATCHLIST_LIMIT: u16 = 4302;
 /// Too many client events. Only ever in `pusher:error`.
 pub(super) const CLIENT_EVENT_RATE: u16 = 4301;
 
@@ -92,7 +98,7 @@ fn cut(cut: Cut) -> Goodbye {
 
 /// An identity (the key's on connecting, the user's on signing in) was refused: the connection ends,
 /// because a client that waits for its sign-in has no other way to learn of it.
-pub(super) fn identify(refusal: &Refusal, key: &str) -> Goodbye {
+pub(super) fn identify(refusal: &Refusal, key: &str, quota_retry: bool) -> Goodbye {
     match refusal {
         Refusal::Denied(reason) => {
             let code = match reason {
@@ -108,10 +114,17 @@ pub(super) fn identify(refusal: &Refusal, key: &str) -> Goodbye {
             };
             Goodbye::new(code, why(reason))
         }
-        Refusal::Limit { .. }
-        | Refusal::Rate { .. }
-        | Refusal::Unavailable(_)
-        | Refusal::OutcomeUnknown => Goodbye::new(OVER_CAPACITY, general(refusal)),
+        Refusal::Limit { .. } => {
+            let code = if quota_retry {
+                OVER_CAPACITY
+            } else {
+                OVER_QUOTA
+            };
+            Goodbye::new(code, "Application is over connection quota")
+        }
+        Refusal::Rate { .. } | Refusal::Unavailable(_) | Refusal::OutcomeUnknown => {
+            Goodbye::new(OVER_CAPACITY, general(refusal))
+        }
         Refusal::AlreadySubscribed | Refusal::NotSubscribed | Refusal::Invalid(_) => {
             Goodbye::new(UNAUTHORIZED, general(refusal))
         }
@@ -301,7 +314,10 @@ mod tests {
 
     #[test]
     fn identities_are_refused_for_good_or_for_now() {
-        let code = |refusal: Refusal| identify(&refusal, "k").code;
+        let code = |refusal: Refusal| identify(&refusal, "k", false).code;
+        let full = Refusal::Limit { limit: "x", max: 1 };
+        assert_eq!(identify(&full, "k", true).code, 4100);
+        assert_eq!(code(full), 4004);
         assert_eq!(
             code(Refusal::Denied(Reason::Blocked { until_ms: None })),
             4009

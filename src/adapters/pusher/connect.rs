@@ -6,6 +6,7 @@ use super::session::{Hello, PusherSession};
 use super::{DIALECT, Encoding, limits, query};
 use crate::core::broker::Broker;
 use crate::core::limits::{OUTBOX_BYTES, Setting};
+use crate::transport::Encrypted;
 use crate::transport::ws::{self, Opening};
 use actix_web::{HttpRequest, HttpResponse, web};
 
@@ -21,7 +22,10 @@ pub(super) async fn connect(
 ) -> Result<HttpResponse, actix_web::Error> {
     let tail = request.match_info().get("tail").unwrap_or_default();
     let tail = query::decode(tail).unwrap_or_default();
-    let hello = Hello::new(&tail, request.query_string());
+    // As a proxy says it; a client that says so itself only harms itself.
+    let secure =
+        request.conn_data::<Encrypted>().is_some() || request.connection_info().scheme() == "https";
+    let hello = Hello::new(&tail, request.query_string(), secure);
     let authority = &broker.authority;
     if !authority.view().keys.contains_key(&*hello.key) {
         // The key may be newer than this node's view; if no majority answers, the old view decides.

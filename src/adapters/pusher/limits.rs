@@ -13,6 +13,14 @@ const fn setting(name: &'static str, default: u64) -> Setting {
 pub const CLIENT_EVENTS: Setting = setting("client_events", 0);
 /// Whether `pusher:signin` is answered.
 pub const USER_SIGN_IN: Setting = setting("user_sign_in", 0);
+/// Whether signed-in users are told who of their watchlist comes and goes.
+pub const WATCHLIST: Setting = setting("watchlist", 0);
+/// Whether a connection above the app's quota is told to come back (4100) and not to stay away (4004).
+pub const QUOTA_RETRY: Setting = setting("quota_retry", 0);
+/// Whether connections without TLS are refused (4000; pusher-js comes back with TLS at once).
+pub const TLS_ONLY: Setting = setting("tls_only", 0);
+/// Whether webhooks may be posted to addresses that are not public. Operators set it, not the app's own servers.
+pub const WEBHOOK_PRIVATE_TARGETS: Setting = setting("webhook_private_targets", 0);
 /// Whether a connection must sign in or join a private or presence channel within 30 seconds.
 pub const AUTHORIZED_CONNECTIONS: Setting = setting("authorized_connections", 0);
 /// Whether a signed-in user's stored grants open private and presence channels without a signature.
@@ -43,18 +51,23 @@ pub const CHANNELS_PER_EVENT: Setting = setting("channels_per_event", 100);
 pub const EVENTS_PER_BATCH: Setting = setting("events_per_batch", 10);
 /// Channels one listing may return; more is refused, never cut silently.
 pub const CHANNELS_PER_LISTING: Setting = setting("channels_per_listing", 10_000);
+/// Users of one watchlist; the rest is left out, and the client told so.
+pub const WATCHED_USERS: Setting = setting("watched_users", 100);
 /// How long a cache channel keeps its last event.
 pub const CACHE_MS: Setting = setting("cache_ms", 1_800_000);
 
 /// Settings of this dialect that are on or off.
-pub const SWITCHES: [Setting; 4] = [
+pub const SWITCHES: [Setting; 7] = [
     CLIENT_EVENTS,
     USER_SIGN_IN,
+    WATCHLIST,
+    QUOTA_RETRY,
+    TLS_ONLY,
     AUTHORIZED_CONNECTIONS,
     GRANTS_OPEN_CHANNELS,
 ];
 /// Settings of this dialect that are numbers.
-pub const NUMBERS: [Setting; 13] = [
+pub const NUMBERS: [Setting; 14] = [
     ACTIVITY_TIMEOUT_MS,
     FRAME_BYTES,
     BODY_BYTES,
@@ -67,5 +80,6 @@ pub const NUMBERS: [Setting; 13] = [
     CHANNELS_PER_EVENT,
     EVENTS_PER_BATCH,
     CHANNELS_PER_LISTING,
+    WATCHED_USERS,
     CACHE_MS,
 ];

@@ -16,6 +16,7 @@ pub mod limits;
 mod query;
 mod rest;
 mod session;
+pub mod webhooks;
 
 use crate::core::authority::{OpenRule, Operations, Pattern};
 use crate::core::delivery::encoding::{Encoder, EncodingId};
@@ -44,9 +45,18 @@ pub fn default_open() -> Vec<OpenRule> {
     }]
 }
 
-/// Routes of the public port. Needs `web::Data<Broker>` and `web::Data<Encoding>`.
-pub fn routes(cfg: &mut web::ServiceConfig) {
-    cfg.route("/app", web::get().to(connect::connect));
-    cfg.route("/app/{tail:.*}", web::get().to(connect::connect));
-    rest::routes(cfg);
+/// A path under which the dialect's paths are served as well; empty = none. App data of the server.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Prefix(pub std::sync::Arc<str>);
+
+/// Routes of the public port. Needs `web::Data<Broker>`, `web::Data<Encoding>` and `web::Data<Prefix>`.
+pub fn routes(cfg: &mut web::ServiceConfig, prefix: &Prefix) {
+    let mut places = vec!["", &*prefix.0];
+    places.dedup();
+    for place in places {
+        cfg.route(&format!("{place}/app"), web::get().to(connect::connect));
+        let tail = format!("{place}/app/{{tail:.*}}");
+        cfg.route(&tail, web::get().to(connect::connect));
+        rest::routes(cfg, place);
+    }
 }

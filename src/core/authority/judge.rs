@@ -63,8 +63,10 @@ impl Authority {
                 now_ms,
             };
             match self.judge(&view, &question) {
-                Decision::Allow(rule) => Ok(rule_until(&rule, principal, proof, now_ms)),
-                Decision::Deny(reason) => Err(reason),
+                (Decision::Allow(rule), until) => {
+                    Ok(earliest(until, rule_until(&rule, principal, proof, now_ms)))
+                }
+                (Decision::Deny(reason), _) => Err(reason),
             }
         };
         let mut until_ms = earliest(standing, rule(ask.needs)?);

@@ -5,11 +5,11 @@
 
 use super::{
     Ask, Authority, ClusterStatus, Decision, Freshness, NodeId, Operations, Pass, Principal, Proof,
-    Question, Source, Text,
+    Question, ReadError, Source, Text,
 };
 
 pub use gatecast_cluster::access::Member;
-pub use gatecast_cluster::{JoinError, NodeStatus};
+pub use gatecast_cluster::{DiskSpace, JoinError, NodeStatus};
 
 impl Authority {
     /// This node; 0 over a fixed state.
@@ -61,6 +61,28 @@ impl Authority {
         }
     }
 
+    /// Marks a node as leaving.
+    ///
+    /// # Errors
+    /// See [`JoinError`].
+    pub async fn drain_node(&self, node: NodeId) -> Result<(), JoinError> {
+        match &self.source {
+            Source::Cluster(cluster) => cluster.drain_node(node).await,
+            Source::Fixed { .. } => Err(JoinError::Refused("a fixed state has no nodes".into())),
+        }
+    }
+
+    /// A backup of everything acknowledged so far. It holds secrets.
+    ///
+    /// # Errors
+    /// When no majority confirms that this node's view is current.
+    pub async fn backup(&self) -> Result<Vec<u8>, ReadError> {
+        match &self.source {
+            Source::Cluster(cluster) => cluster.backup().await,
+            Source::Fixed { .. } => Err(ReadError::NoQuorum),
+        }
+    }
+
     /// As [`Authority::decide`], with the rule that allowed it.
     #[must_use]
     pub fn explain(&self, principal: &Principal, proof: Option<&Proof>, ask: Ask<'_>) -> Decision {
@@ -72,7 +94,7 @@ impl Authority {
             operations: ask.needs,
             now_ms: self.now().cluster_ms,
         };
-        self.judge(&self.view(), &question)
+        self.judge(&self.view(), &question).0
     }
 
     /// The pass of the cluster's operator, who is above every app's rules. Only the internal port may ask.

@@ -16,6 +16,7 @@ use crate::core::connection::{DeliveryMode, Event, Subscribed};
 use crate::core::delivery::relay::{Attach, Deliver, Detach, Relay};
 use crate::core::error::Refusal;
 use crate::core::ids::{ChannelKey, ConnectionId, NodeId};
+use crate::core::lifecycle::LifecycleEvent;
 use crate::core::message::{Broadcast, Member, Occupancy, Publication, Receipt};
 use actix::dev::ToEnvelope;
 use actix::prelude::*;
@@ -138,7 +139,7 @@ impl Channel {
         let now = self.ground.now();
         if now.mono_ms >= self.limits_due {
             self.limits_due = now.mono_ms + LIMITS_MS;
-            self.state.set_limits(self.ground.limits(self.key.app));
+            self.state.set_limits(self.ground.limits(&self.key));
         }
         let mut effects = std::mem::take(&mut self.effects);
         self.state.handle(input, now, &mut effects);
@@ -146,12 +147,19 @@ impl Channel {
     }
 
     fn carry_out(&mut self, mut effects: Vec<Effect>, now: Now, cx: &mut Context<Self>) {
+        // Before anybody is answered: who was told of a subscription finds it in the listings.
+        self.stat.set(self.state.occupancy());
         for effect in effects.drain(..) {
             match effect {
                 Effect::Deliver(broadcast) => self.deliver(broadcast),
                 Effect::Send { to, wire } => self.send(to, &wire, now),
                 Effect::Answer { ticket, answer } => self.answer(ticket, answer),
                 Effect::Forget(ticket) => drop(self.waiting.remove(&ticket)),
+                Effect::Happened(happening) => self.ground.happened(LifecycleEvent {
+                    channel: self.key.clone(),
+                    at_ms: now.cluster_ms,
+                    happening,
+                }),
                 Effect::Lost => {
                     let (app, channel) = (self.key.app.0, &*self.key.name);
                     tracing::warn!(
@@ -164,7 +172,6 @@ impl Channel {
             }
         }
         self.effects = effects;
-        self.stat.set(self.state.occupancy());
         self.drain(cx);
         self.set_timer(now, cx);
     }
@@ -209,7 +216,7 @@ impl Channel {
             except,
             publisher,
         };
-        for relay in self.fan.relays() {
+        for relay in self.fan.relays(except, publisher) {
             offer(&mut self.queue, relay, ToRelay::Deliver(message.clone()));
         }
     }
@@ -264,7 +271,8 @@ impl Channel {
             tell: _,
         } = joiner.subscriber;
         let seat = (worker, relay.clone());
-        self.fan.attach(connection, seat, encoding, joiner.mode);
+        let how = (encoding, joiner.mode, joiner.echo);
+        self.fan.attach(connection, seat, how);
         let message = Attach {
             channel: self.key.clone(),
             connection,

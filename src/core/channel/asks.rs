@@ -202,6 +202,10 @@ impl State {
         home.stream.history.trim(bounds, now);
         let position = home.stream.position();
         let backlog: Backlog = home.stream.history.backlog(parts.start, position, now);
+        if parts.start == Start::Last && backlog.publications.is_empty() && !again {
+            let news = home.ledger.miss(now.mono_ms);
+            home.tell(news, out);
+        }
         let members = parts.with_members.then(|| all(&home.stream));
         Ok(Answer::Joined(Box::new(Joined {
             seen: home.stream.seen(),
@@ -297,6 +301,9 @@ impl State {
         let own = home.stream.seen();
         if seen.is_some_and(|seen| seen.epoch == own.epoch && seen.entry > own.entry) {
             home.renew(fresh, out);
+        }
+        if seen.is_some() && subscribers > 0 {
+            home.was_occupied(out);
         }
         let entries = home.stream.reconcile(from, members, now);
         home.commit_all(entries, now, out);

@@ -3,8 +3,7 @@
 //!
 //! **Must never know:** how the home orders, what a backup keeps.
 //!
-//! **Why level-triggered:** a node never says "one more" or "one less" but how many there are; what was lost
-//! on a broken link is made good by the next telling.
+//! **Why level-triggered:** a node says how many there are, so what a broken link lost the next telling makes good.
 
 use super::asks::Origin;
 use super::presence::{Announced, EntryKey};
@@ -289,7 +288,8 @@ impl State {
             | Wire::Copied(_)
             | Wire::NeedCopy
             | Wire::Claim { .. }
-            | Wire::Nothing => {}
+            | Wire::Nothing
+            | Wire::Told(_) => {}
         }
     }
 

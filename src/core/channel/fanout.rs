@@ -15,6 +15,7 @@ struct Seat {
     worker: u16,
     encoding: EncodingId,
     mode: DeliveryMode,
+    echo: bool,
 }
 
 /// One worker thread with subscribers.
@@ -49,14 +50,14 @@ impl<R: Clone> Fanout<R> {
         &mut self,
         connection: ConnectionId,
         (index, relay): (u16, R),
-        encoding: EncodingId,
-        mode: DeliveryMode,
+        (encoding, mode, echo): (EncodingId, DeliveryMode, bool),
     ) {
         self.detach(connection);
         let seat = Seat {
             worker: index,
             encoding,
             mode,
+            echo,
         };
         self.seats.insert(connection, seat);
         match self.workers.iter_mut().find(|one| one.index == index) {
@@ -102,9 +103,20 @@ impl<R: Clone> Fanout<R> {
         Some(relay)
     }
 
-    /// One relay per worker with attached connections.
-    pub(super) fn relays(&self) -> impl Iterator<Item = &R> {
-        self.workers.iter().map(|worker| &worker.relay)
+    /// One relay per worker with connections that get a broadcast. A worker whose only connection is the one
+    /// left out, or the publisher that wants no echo, is not woken for nothing.
+    pub(super) fn relays(
+        &self,
+        except: Option<ConnectionId>,
+        publisher: Option<ConnectionId>,
+    ) -> impl Iterator<Item = &R> {
+        let seat = |id: Option<ConnectionId>| self.seats.get(&id?);
+        let silent = seat(publisher).filter(|seat| !seat.echo);
+        let skipped = [seat(except), silent].map(|seat| seat.map(|seat| seat.worker));
+        self.workers
+            .iter()
+            .filter(move |one| one.seats > 1 || !skipped.contains(&Some(one.index)))
+            .map(|worker| &worker.relay)
     }
 
     /// The encodings in use.
@@ -130,11 +142,12 @@ mod tests {
     fn one_relay_per_worker_and_only_encodings_in_use() {
         let mut fan = Fanout::new();
         let (a, b, c) = (ConnectionId(1, 1), ConnectionId(1, 2), ConnectionId(1, 3));
-        fan.attach(a, (0, "w0"), EncodingId(0), DeliveryMode::Shared);
-        fan.attach(b, (0, "w0"), EncodingId(1), DeliveryMode::Session);
-        fan.attach(c, (1, "w1"), EncodingId(1), DeliveryMode::Shared);
-        fan.attach(c, (1, "w1"), EncodingId(1), DeliveryMode::Shared);
-        assert_eq!(fan.relays().collect::<Vec<_>>(), [&"w0", &"w1"]);
+        let shared = |id| (EncodingId(id), DeliveryMode::Shared, true);
+        fan.attach(a, (0, "w0"), shared(0));
+        fan.attach(b, (0, "w0"), (EncodingId(1), DeliveryMode::Session, true));
+        fan.attach(c, (1, "w1"), shared(1));
+        fan.attach(c, (1, "w1"), shared(1));
+        assert_eq!(fan.relays(None, None).collect::<Vec<_>>(), [&"w0", &"w1"]);
         assert_eq!(
             fan.encodings().collect::<Vec<_>>(),
             [EncodingId(0), EncodingId(1)]
@@ -144,8 +157,26 @@ mod tests {
         assert_eq!(fan.detach(c), None);
         assert_eq!(fan.detach(a), Some("w0"));
         assert_eq!(fan.encodings().count(), 0);
-        assert_eq!(fan.relays().count(), 1);
+        assert_eq!(fan.relays(None, None).count(), 1);
         assert_eq!(fan.detach(b), Some("w0"));
         assert!(fan.is_empty() && !fan.has_sessions());
+    }
+
+    #[test]
+    fn a_worker_with_nobody_to_tell_is_left_alone() {
+        let mut fan = Fanout::new();
+        let (a, b, c) = (ConnectionId(1, 1), ConnectionId(1, 2), ConnectionId(1, 3));
+        let seat = |echo| (EncodingId(0), DeliveryMode::Shared, echo);
+        fan.attach(a, (0, "w0"), seat(false));
+        fan.attach(b, (1, "w1"), seat(true));
+        let told = |fan: &Fanout<_>, except, publisher| -> Vec<&'static str> {
+            fan.relays(except, publisher).copied().collect()
+        };
+        assert_eq!(told(&fan, None, Some(a)), ["w1"]);
+        assert_eq!(told(&fan, None, Some(b)), ["w0", "w1"], "it wants its echo");
+        assert_eq!(told(&fan, Some(b), None), ["w0"]);
+        assert_eq!(told(&fan, Some(c), Some(c)), ["w0", "w1"]);
+        fan.attach(c, (0, "w0"), seat(true));
+        assert_eq!(told(&fan, Some(a), Some(a)), ["w0", "w1"]);
     }
 }

@@ -6,11 +6,13 @@
 //! **Why one gate and not a wait per publication:** effects leave in the order they were decided, so a join
 //! behind an unreplicated publication gets its snapshot after that publication went out, and never twice.
 
+use super::ledger::Ledger;
 use super::state::Effect;
 use super::stream::{Logged, Seen, Stream};
 use super::wire::Wire;
 use crate::core::clock::Now;
 use crate::core::ids::NodeId;
+use crate::core::lifecycle::Happening;
 use crate::core::message::{Broadcast, Member, Occupancy, PresenceAction};
 use std::collections::{BTreeMap, VecDeque};
 
@@ -50,29 +52,37 @@ pub(super) struct Home {
     pub(super) stream: Stream,
     pub(super) interest: BTreeMap<NodeId, u64>,
     pub(super) mirror: Option<Mirror>,
+    /// What has been told of the channel's lifecycle.
+    pub(super) ledger: Ledger,
+    /// Somebody listens to it.
+    pub(super) watched: bool,
     gate: VecDeque<Segment>,
     count_due: Option<u64>,
 }
 
 impl Home {
-    pub(super) fn new(stream: Stream) -> Self {
+    pub(super) fn new(stream: Stream, ledger: Ledger, watched: bool) -> Self {
         Self {
             stream,
             interest: BTreeMap::new(),
             mirror: None,
+            ledger,
+            watched,
             gate: VecDeque::new(),
             count_due: None,
         }
     }
 
     pub(super) fn idle(&self) -> bool {
-        self.stream.is_empty() && self.interest.is_empty() && self.gate.is_empty()
+        let quiet = self.stream.is_empty() && self.interest.is_empty() && self.gate.is_empty();
+        quiet && self.ledger.idle()
     }
 
     pub(super) fn wake_at(&self) -> Option<u64> {
         let gate = self.gate.front().map(|one| one.since_ms + BACKUP_WAIT_MS);
         let retry = self.mirror.as_ref().and_then(|mirror| mirror.retry_ms);
-        [gate, retry, self.count_due].into_iter().flatten().min()
+        let all = [gate, retry, self.count_due, self.ledger.wake_at()];
+        all.into_iter().flatten().min()
     }
 
     pub(super) fn occupancy(&self, local: u64) -> Occupancy {
@@ -117,6 +127,7 @@ impl Home {
             }
         }
         self.emit(Effect::Deliver(logged.broadcast.clone()), out);
+        self.tell_of(&logged.broadcast, now, out);
         let nodes: Vec<NodeId> = self.interest.keys().copied().collect();
         for to in nodes {
             let logged = logged.clone();
@@ -169,6 +180,7 @@ impl Home {
             None => self.release_all(out),
             Some(_) => self.copy_now(out),
         }
+        self.confide(out);
     }
 
     /// Sends the backup everything, unless there is nothing yet.
@@ -206,8 +218,10 @@ impl Home {
     }
 
     fn tell_count(&mut self, local: u64, out: &mut Vec<Effect>) {
+        self.count_due = None;
         let count = self.occupancy(local).subscribers;
         self.emit(Effect::Deliver(Broadcast::Count(count)), out);
+        self.tell(Some(Happening::Counted(count)), out);
         let nodes: Vec<NodeId> = self.interest.keys().copied().collect();
         for to in nodes {
             self.send(to, Wire::Count(count), out);
@@ -269,6 +283,68 @@ impl Home {
     /// The link to the backup is new: what was under way is lost.
     pub(super) fn relink(&mut self, out: &mut Vec<Effect>) {
         self.copy_now(out);
+        self.confide(out);
+    }
+
+    /// Tells the world, if it listens.
+    pub(super) fn tell(
+        &mut self,
+        news: impl IntoIterator<Item = Happening>,
+        out: &mut Vec<Effect>,
+    ) {
+        if self.watched {
+            for happening in news {
+                self.emit(Effect::Happened(happening), out);
+            }
+        }
+    }
+
+    /// A node has had subscribers since before this one was home: that was told by the home before.
+    pub(super) fn was_occupied(&mut self, out: &mut Vec<Effect>) {
+        if self.ledger.was_occupied() {
+            self.confide(out);
+        }
+    }
+
+    /// Tells whether the channel is occupied, and who left for good, once either has changed.
+    pub(super) fn tell_occupancy(&mut self, local: u64, now: Now, out: &mut Vec<Effect>) {
+        let subscribers = self.occupancy(local).subscribers;
+        let mut news = self.ledger.left(now.mono_ms);
+        news.extend(self.ledger.count(subscribers, now.mono_ms));
+        if !news.is_empty() {
+            self.confide(out);
+            self.tell(news, out);
+        }
+    }
+
+    fn tell_of(&mut self, broadcast: &Broadcast, now: Now, out: &mut Vec<Effect>) {
+        match broadcast {
+            Broadcast::Message(publication) => {
+                if self.watched && publication.draft.connection.is_some() {
+                    let publication = publication.clone();
+                    self.tell([Happening::Published(publication)], out);
+                }
+            }
+            Broadcast::Presence(change) => {
+                let news = self.ledger.change(change, now.mono_ms);
+                if change.edge {
+                    self.confide(out);
+                }
+                self.tell(news, out);
+            }
+            Broadcast::Count(_) => {}
+        }
+    }
+
+    /// Tells the backup what has been told, before the world hears it: should this node end in between, it is
+    /// told late or not at all, but never twice.
+    fn confide(&mut self, out: &mut Vec<Effect>) {
+        if let Some(mirror) = &self.mirror
+            && self.watched
+        {
+            let (to, wire) = (mirror.node, Wire::Told(self.ledger.told()));
+            out.push(Effect::Send { to, wire });
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 //! copy; elsewhere it only knows this node's subscribers. All rules are in pure states; the actor feeds them.
 //!
 //! In reading order: [`wire`] (what is asked and said), [`history`], [`presence`], [`stream`] (what a backup has a
-//! copy of), [`state`] with `home`, `asks`, `edge` and `role`, then the shells `actor`, `mail`, `fanout` and
+//! copy of), [`ledger`] (what was told of its lifecycle), [`state`] with `home`, `asks`, `edge` and `role`, then the shells `actor`, `mail`, `fanout` and
 //! [`registry`].
 //!
 //! What is promised: one order per channel; every subscriber gets a broadcast once; nothing is delivered or
@@ -23,6 +23,7 @@ mod edge;
 mod fanout;
 pub mod history;
 mod home;
+pub mod ledger;
 mod mail;
 pub mod presence;
 pub mod registry;

@@ -15,13 +15,14 @@ use crate::core::broker::QueryPort;
 use crate::core::clock::Now;
 use crate::core::delivery::encoding::Encodings;
 use crate::core::ids::{AppId, ChannelKey, NodeId, Space, Text};
+use crate::core::lifecycle::{LifecycleEvent, Listener};
 use crate::core::limits::{HISTORY_MESSAGES, HISTORY_MS, PRESENCE_CLIENTS, Setting};
 use crate::core::message::Occupancy;
 use crate::core::nodes::{Members, key_hash};
 use actix::prelude::*;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// Payload bytes a channel keeps as history.
@@ -96,11 +97,15 @@ pub struct Ground {
     pub(super) encodings: Arc<Encodings>,
     authority: Option<Arc<Authority>>,
     started: Instant,
-    arbiters: Vec<ArbiterHandle>,
+    /// Where channels live before there are worker threads.
+    birthplace: Option<ArbiterHandle>,
+    /// The threads that channels live on.
+    hosts: RwLock<Vec<ArbiterHandle>>,
     parts: Vec<Mutex<Part>>,
     list: arc_swap::ArcSwap<List>,
     port: OnceLock<Arc<dyn PeerPort>>,
     queries: OnceLock<Arc<dyn QueryPort>>,
+    listener: OnceLock<Arc<dyn Listener>>,
 }
 
 impl std::fmt::Debug for Ground {
@@ -122,11 +127,11 @@ impl Ground {
         }
     }
 
-    pub(super) fn limits(&self, app: AppId) -> Limits {
+    pub(super) fn limits(&self, key: &ChannelKey) -> Limits {
         let app = self
             .authority
             .as_ref()
-            .and_then(|authority| authority.app(app));
+            .and_then(|authority| authority.app(key.app));
         let of = |setting: Setting| app.as_ref().map_or(setting.default, |app| setting.of(app));
         let count = |setting| usize::try_from(of(setting)).unwrap_or(usize::MAX);
         Limits {
@@ -137,6 +142,14 @@ impl Ground {
             },
             presence_clients: of(PRESENCE_CLIENTS),
             counts: of(SUBSCRIPTION_COUNT) != 0,
+            watched: key.space == Space::Channel
+                && self.listener.get().is_some_and(|one| one.wants(key.app)),
+        }
+    }
+
+    pub(super) fn happened(&self, event: LifecycleEvent) {
+        if let Some(listener) = self.listener.get() {
+            listener.tell(event);
         }
     }
 
@@ -179,6 +192,8 @@ fn millis(duration: std::time::Duration) -> u64 {
 #[derive(Clone, Debug)]
 pub struct Channels {
     ground: Arc<Ground>,
+    /// Where this handle starts channels; without it, the name decides.
+    here: Option<ArbiterHandle>,
 }
 
 impl Channels {
@@ -188,9 +203,9 @@ impl Channels {
         Self::build(NodeId(1), encodings, None, arbiters)
     }
 
-    /// The channels of this node. Its actors run on these arbiters, or without any on the one of the thread
-    /// that calls this. Alone until [`Self::connect`] and
-    /// [`Self::set_members`].
+    /// The channels of this node. Its actors run on these arbiters and on those of threads that call
+    /// [`Self::on_this_thread`], and before there are any on that of the thread that calls this. Alone until
+    /// [`Self::connect`] and [`Self::set_members`].
     #[must_use]
     pub fn of_node(
         node: NodeId,
@@ -214,27 +229,49 @@ impl Channels {
             first: true,
         };
         Self {
+            here: None,
             ground: Arc::new(Ground {
                 node,
                 encodings,
                 authority,
                 started: Instant::now(),
-                arbiters: if arbiters.is_empty() {
-                    Arbiter::try_current().into_iter().collect()
-                } else {
-                    arbiters.to_vec()
-                },
+                birthplace: Arbiter::try_current(),
+                hosts: RwLock::new(arbiters.to_vec()),
                 parts: (0..PARTS).map(|_| Mutex::default()).collect(),
                 list: arc_swap::ArcSwap::from_pointee(list),
                 port: OnceLock::new(),
                 queries: OnceLock::new(),
+                listener: OnceLock::new(),
             }),
         }
     }
 
     pub(super) fn on(ground: &Arc<Ground>) -> Self {
-        let ground = ground.clone();
-        Self { ground }
+        let (ground, here) = (ground.clone(), Arbiter::try_current());
+        Self { ground, here }
+    }
+
+    /// The same channels, but those that this handle starts live on the calling thread: a channel runs where
+    /// its first subscriber is, and talking to one's own thread costs a tenth of waking another.
+    #[must_use]
+    pub fn on_this_thread(&self) -> Self {
+        let here = Arbiter::try_current();
+        let hosts = self.ground.hosts.write();
+        let mut hosts = hosts.unwrap_or_else(PoisonError::into_inner);
+        hosts.extend(here.clone());
+        let ground = self.ground.clone();
+        Self { ground, here }
+    }
+
+    /// The thread for a new channel; none = the calling one.
+    fn host(&self, key: &ChannelKey) -> Option<ArbiterHandle> {
+        let by_name = || {
+            let hosts = self.ground.hosts.read();
+            let hosts = hosts.unwrap_or_else(PoisonError::into_inner);
+            let turn = usize::try_from(key_hash(key)).unwrap_or(0) % hosts.len().max(1);
+            hosts.get(turn).or(self.ground.birthplace.as_ref()).cloned()
+        };
+        self.here.clone().or_else(by_name)
     }
 
     /// Gives the channels their way to other nodes. Once; later calls change nothing.
@@ -245,6 +282,17 @@ impl Channels {
     /// Gives the broker its way to ask other nodes. Once; later calls change nothing.
     pub fn connect_queries(&self, port: Arc<dyn QueryPort>) {
         let _first = self.ground.queries.set(port);
+    }
+
+    /// Who is told of the lifecycle of the channels that this node is home of. Once; later calls change nothing.
+    pub fn set_listener(&self, listener: Arc<dyn Listener>) {
+        let _first = self.ground.listener.set(listener);
+    }
+
+    /// Who is told of it.
+    #[must_use]
+    pub fn listener(&self) -> Option<Arc<dyn Listener>> {
+        self.ground.listener.get().cloned()
     }
 
     /// The way to ask other nodes, if there is one.
@@ -298,17 +346,15 @@ impl Channels {
             node: ground.node,
             members: list.now.clone(),
             before: list.before.clone().filter(|_| recent),
-            limits: ground.limits(key.app),
+            limits: ground.limits(key),
             seed: rand::random(),
         };
         drop(list);
         let stat = Arc::new(Stat::default());
-        let arbiters = &ground.arbiters;
-        let turn = usize::try_from(key_hash(key)).unwrap_or(0) % arbiters.len().max(1);
         let (on, its) = (self.ground.clone(), stat.clone());
-        let addr = match arbiters.get(turn) {
+        let addr = match self.host(key) {
             Some(arbiter) => {
-                Channel::start_in_arbiter(arbiter, move |_| Channel::new(birth, on, its))
+                Channel::start_in_arbiter(&arbiter, move |_| Channel::new(birth, on, its))
             }
             None => Channel::new(birth, on, its).start(),
         };

@@ -8,6 +8,7 @@
 //! home begin with the copy it has, and without one in a new epoch.
 
 use super::home::{Home, handover, not_home};
+use super::ledger::Ledger;
 use super::state::{Effect, Held, Input, Role, State};
 use super::stream::{Image, Logged, Stream};
 use super::wire::Wire;
@@ -68,7 +69,15 @@ impl State {
     fn begin(&mut self, held: Vec<(NodeId, Wire)>, now: Now, out: &mut Vec<Effect>) {
         let fresh = self.draw();
         let copy = self.copy.take().map(|held| held.stream);
-        let mut home = Home::new(copy.unwrap_or_else(|| Stream::new(fresh)));
+        let mut told = self.told.take().unwrap_or_default();
+        // Whoever was subscribed under a former home was told of by it.
+        told.occupied |= self.edge.seen.is_some();
+        if let Role::Home(early) = &self.role {
+            told.occupied |= early.ledger.told().occupied;
+        }
+        let ledger = Ledger::after(told, now.mono_ms);
+        let stream = copy.unwrap_or_else(|| Stream::new(fresh));
+        let mut home = Home::new(stream, ledger, self.limits.watched);
         if let Some(seen) = self.edge.seen.take() {
             let own = home.stream.seen();
             if seen.epoch == own.epoch && seen.entry > own.entry {
@@ -98,6 +107,11 @@ impl State {
             return;
         };
         home.release_all(out);
+        let told = home.ledger.told();
+        if home.watched && !told.is_nothing() {
+            let wire = Wire::Told(told);
+            out.push(Effect::Send { to, wire });
+        }
         let wire = handover(&home.stream);
         out.push(Effect::Send { to, wire });
         self.edge.seen = (!self.local.is_empty()).then(|| home.stream.seen());
@@ -182,7 +196,7 @@ impl State {
         }
     }
 
-    fn is_backup(&self) -> bool {
+    pub(super) fn is_backup(&self) -> bool {
         self.place.and_then(|place| place.backup) == Some(self.node)
     }
 

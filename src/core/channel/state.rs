@@ -10,6 +10,7 @@
 use super::edge::Edge;
 use super::history::Bounds;
 use super::home::{Home, not_home};
+use super::ledger::Told;
 use super::presence::EntryKey;
 use super::role::Claim;
 use super::stream::Stream;
@@ -17,6 +18,7 @@ use super::wire::{Answer, Ask, Wire};
 use crate::core::clock::Now;
 use crate::core::error::Refusal;
 use crate::core::ids::{ChannelKey, ConnectionId, NodeId};
+use crate::core::lifecycle::Happening;
 use crate::core::message::{Broadcast, Occupancy};
 use crate::core::nodes::{Members, Placement};
 use bytes::Bytes;
@@ -35,6 +37,8 @@ pub struct Limits {
     pub presence_clients: u64,
     /// Whether subscribers are told the number of subscriptions.
     pub counts: bool,
+    /// Whether anybody listens to the channel's lifecycle.
+    pub watched: bool,
 }
 
 /// Names an ask of this node.
@@ -100,6 +104,8 @@ pub enum Effect {
     },
     /// An ask is off: its connection has left.
     Forget(Ticket),
+    /// Something worth telling outside of the channel; only the home says so.
+    Happened(Happening),
     /// Subscribers here missed broadcasts that are not to be had any more.
     Lost,
     /// The channel is of no use any more: stop.
@@ -139,6 +145,8 @@ pub struct State {
     pub(super) edge: Edge,
     pub(super) role: Role,
     pub(super) copy: Option<Held>,
+    /// What the home says it has told, in case this node is home next.
+    pub(super) told: Option<Told>,
     seed: u64,
     drawn: u64,
     house_due: u64,
@@ -178,6 +186,7 @@ impl State {
             edge: Edge::default(),
             role: Role::Edge,
             copy: None,
+            told: None,
             seed: birth.seed,
             drawn: 0,
             house_due: now.mono_ms + HOUSEKEEPING_MS,
@@ -204,6 +213,10 @@ impl State {
             Input::Rehome(members) => self.on_rehome(members, now, out),
             Input::Unsent(ticket) => self.edge.unsent(ticket),
             Input::Wake => self.on_wake(now, out),
+        }
+        let local = self.subscribers();
+        if let Role::Home(home) = &mut self.role {
+            home.tell_occupancy(local, now, out);
         }
     }
 
@@ -236,6 +249,7 @@ impl State {
             Wire::Replicate { epoch, logged } => self.on_replicate(from, epoch, logged, now, out),
             Wire::Nothing => self.on_nothing(from, now, out),
             Wire::Who => self.announce_to(from, out),
+            Wire::Told(told) => self.told = Some(told),
             wire @ (Wire::Answer { .. }
             | Wire::NotHome
             | Wire::Caught { .. }
@@ -265,6 +279,9 @@ impl State {
         if let Some(held) = &mut self.copy {
             held.stream.trim(bounds, now);
         }
+        if matches!(self.role, Role::Edge) && !self.is_backup() {
+            self.told = None;
+        }
         let idle = self.idle();
         if idle && self.was_idle {
             out.push(Effect::Retire);
@@ -283,6 +300,7 @@ impl State {
         let copy = self.copy.as_ref();
         quiet
             && copy.is_none_or(|held| held.stream.is_empty())
+            && self.told.as_ref().is_none_or(Told::is_nothing)
             && self.local.is_empty()
             && self.mine.is_empty()
             && self.edge.idle()
@@ -319,6 +337,9 @@ impl State {
     /// New limits of the app.
     pub fn set_limits(&mut self, limits: Limits) {
         self.limits = limits;
+        if let Role::Home(home) = &mut self.role {
+            home.watched = limits.watched;
+        }
     }
 
     pub(super) fn home(&self) -> Option<NodeId> {

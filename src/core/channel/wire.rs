@@ -7,6 +7,7 @@
 //! cluster of one is not a special case.
 
 use super::history::Backlog;
+use super::ledger::Told;
 use super::presence::Announced;
 use super::stream::{Image, Logged, Seen};
 use crate::core::connection::{HistoryPage, Start};
@@ -214,6 +215,8 @@ pub enum Wire {
     },
     /// Answer to a claim: there is nothing to hand over.
     Nothing,
+    /// To the backup, and to a new home before the handover: what has been told of the lifecycle.
+    Told(Told),
 }
 
 impl Wire {
@@ -228,7 +231,8 @@ impl Wire {
             | Self::Who
             | Self::Copy { .. }
             | Self::Replicate { .. }
-            | Self::Claim { .. } => true,
+            | Self::Claim { .. }
+            | Self::Told(_) => true,
             Self::Answer { .. }
             | Self::NotHome
             | Self::Caught { .. }

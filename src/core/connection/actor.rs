@@ -5,7 +5,7 @@
 //! can neither time out nor be ended. This one runs whatever the socket does, and reads only while its gate is
 //! open.
 
-use super::mail::{Attached, Due, Finish, Heard, WayOut};
+use super::mail::{Attached, Due, Finish, Gone, Heard};
 use super::outbox::{Outbox, Pushed, Source};
 use super::seat::{Gate, Inbound, Inheritance, Seat, Wire};
 use super::state::{Standing, State, Step};
@@ -59,7 +59,6 @@ pub struct Connection {
     pub(super) session: Box<dyn Session>,
     pub(super) outbox: Rc<Outbox>,
     pub(super) wire: Wire,
-    pub(super) sever: Option<Box<dyn super::seat::Sever>>,
     about: Option<About>,
     pub(super) slot: Option<Slot>,
     /// The app it is counted for on this node.
@@ -113,7 +112,6 @@ impl Connection {
                 session: seat.session,
                 outbox,
                 wire: seat.wire,
-                sever: seat.sever,
                 about: Some(about),
                 slot: None,
                 counted: None,
@@ -200,7 +198,7 @@ impl Connection {
 
     fn push(&mut self, source: Source, bytes: Bytes, cx: &mut Context<Self>) {
         match self.outbox.push(source, bytes) {
-            // The dispatcher runs after this actor's turn, so several pushes still leave together.
+            // Whoever sends runs after this actor's turn, so several pushes leave together.
             Pushed::First => self.outbox.wake(),
             Pushed::Queued | Pushed::Closed => {}
             Pushed::Over => self.finish(Some(End::Slow), None, cx),
@@ -256,9 +254,7 @@ impl Connection {
     pub(super) fn schedule(&mut self) {
         let Some(slot) = self.slot else { return };
         let at = if let Some(cut_off) = self.ending {
-            // Once the socket is cut, only the lingering is left.
-            let cut = self.sever.is_none();
-            Some(self.lingering.filter(|_| cut).unwrap_or(cut_off))
+            Some(self.lingering.map_or(cut_off, |until| until.min(cut_off)))
         } else {
             let now = self.now();
             let expiry = self.state.next_expiry(now).map(|at| {
@@ -364,6 +360,7 @@ impl Handler<Tell> for Connection {
             told @ (Event::Identified
             | Event::IdentifyRefused(_)
             | Event::Expiring { .. }
+            | Event::CaughtUp(_)
             | Event::Subscribed(_)
             | Event::Unsubscribed { .. }
             | Event::RightsChanged { .. }
@@ -435,19 +432,14 @@ impl Handler<Finish> for Connection {
     }
 }
 
-impl Handler<WayOut> for Connection {
+impl Handler<Gone> for Connection {
     type Result = ();
-    fn handle(&mut self, message: WayOut, cx: &mut Context<Self>) {
+    fn handle(&mut self, _message: Gone, cx: &mut Context<Self>) {
         self.finish(Some(End::Gone), None, cx);
-        match (message, &self.sever) {
-            (WayOut::Drained, Some(sever)) => {
-                cx.spawn(sever.end_writing().into_actor(self));
-            }
-            (WayOut::Gone, _) | (WayOut::Drained, None) if self.lingering.is_none() => cx.stop(),
-            (WayOut::Gone, _) | (WayOut::Drained, None) => {
-                self.sever = None;
-                self.schedule();
-            }
+        if self.lingering.is_some() {
+            self.cut_off(cx);
+        } else {
+            cx.stop();
         }
     }
 }

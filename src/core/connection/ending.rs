@@ -5,7 +5,7 @@
 //! reaches it any more. Sending the goodbye may take the peer's time; the peer has no say in the rest.
 
 use super::actor::Connection;
-use super::{Action, Context as Cx, Frame, Input};
+use super::{Action, Context as Cx, Frame, Input, Intent};
 use crate::core::authority::Cut;
 use crate::core::channel::Leave;
 use crate::core::close::{Abuse, Close, End};
@@ -81,6 +81,7 @@ impl Connection {
                 Action::Close(words) => {
                     close.get_or_insert(words);
                 }
+                Action::Do(Intent::Publish(request)) => self.bequeath(*request),
                 Action::Do(_) | Action::Wake { .. } => {}
             }
         }
@@ -89,13 +90,12 @@ impl Connection {
 
     /// Cuts the socket: nothing that waits on the peer can hold the connection any longer.
     pub(super) fn cut_off(&mut self, cx: &mut Context<Self>) {
-        self.outbox.drop_queued();
-        self.outbox.close();
-        if let Some(sever) = self.sever.take() {
-            sever.sever();
-        }
+        self.outbox.sever();
         match self.lingering {
-            Some(_) => self.schedule(),
+            Some(until) => {
+                self.ending = Some(until);
+                self.schedule();
+            }
             None => cx.stop(),
         }
     }

@@ -21,6 +21,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 const NOBODY: Refusal = Refusal::Unavailable("the connection has not said who it speaks for");
+const UNCONFIRMED: Refusal = Refusal::Unavailable("the access view could not be confirmed");
 const NOT_SERVING: Refusal = Refusal::Unavailable("this node may not serve now");
 
 /// A right asked for.
@@ -36,6 +37,7 @@ impl Connection {
     pub(super) fn intend(&mut self, intent: Intent, cx: &mut Context<Self>) {
         match intent {
             Intent::Identify(principal) => self.identify(principal, cx),
+            Intent::CatchUp => self.catch_up(cx),
             Intent::Subscribe(request) => self.subscribe(request, cx),
             Intent::Unsubscribe { channel } => self.leave(&channel, cx),
             Intent::Publish(request) => self.publish(*request, cx),
@@ -47,6 +49,35 @@ impl Connection {
 
     fn tell(&mut self, event: Event, cx: &mut Context<Self>) {
         self.feed(Input::Event(event), cx);
+    }
+
+    fn catch_up(&mut self, cx: &mut Context<Self>) {
+        let authority = self.authority().clone();
+        let round = async move { authority.catch_up().await };
+        self.wait_for(round, cx, |this, answer, cx| {
+            let answer = answer.map(|_| ()).map_err(|_| UNCONFIRMED);
+            this.tell(Event::CaughtUp(answer), cx);
+        });
+    }
+
+    /// What the session says to others as its connection ends: only what is allowed without asking anyone.
+    pub(super) fn bequeath(&self, request: Publish) {
+        let Some(principal) = self.state.principal() else {
+            return;
+        };
+        if principal.app != request.channel.app || !self.authority().serving() {
+            return;
+        }
+        let ask = state::ask(&request.channel, Operations::PUBLISH, Operations::NONE);
+        let authority = self.authority();
+        if let Ok(pass) = authority.decide(principal, request.proof.as_deref(), ask) {
+            let mut draft = request.draft;
+            draft.connection = Some(self.id);
+            let (sender, _nobody_waits) = oneshot::channel();
+            let reply = ReplyTo::Once(sender);
+            let channel = self.desk.broker.channels.get(&request.channel);
+            channel.do_send(PublishTo { draft, pass, reply });
+        }
     }
 
     fn identify(&mut self, principal: Box<Principal>, cx: &mut Context<Self>) {

@@ -50,15 +50,10 @@ pub(super) struct Due;
 #[rtype(result = "bool")]
 pub(super) struct Carry(pub(super) EffectBatch);
 
-/// From the transport: how far the way out has ended.
+/// From the transport: the socket has been let go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Message)]
 #[rtype(result = "()")]
-pub enum WayOut {
-    /// The last byte of the outbox has been taken, or nobody takes any more.
-    Drained,
-    /// The socket has been let go.
-    Gone,
-}
+pub struct Gone;
 
 impl ConnectionPort for Addr<Connection> {
     // These mailboxes are drained within the turn and what they lead to is bounded by the outbox, so the

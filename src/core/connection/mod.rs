@@ -72,7 +72,8 @@ pub enum Input {
     /// A time asked for with [`Action::Wake`] has come.
     Wake,
     /// The connection is ending for this reason: last chance to say goodbye with [`Action::Send`] and
-    /// [`Action::Close`]. Nothing else is carried out any more.
+    /// [`Action::Close`], and to others with [`Intent::Publish`], as far as that is allowed without waiting.
+    /// Nothing else is carried out any more.
     Ending(End),
 }
 
@@ -99,6 +100,9 @@ pub enum Intent {
     /// From now on the connection speaks for this principal. Every subscription is judged again.
     /// Answered by [`Event::Identified`] or [`Event::IdentifyRefused`] (blocked, revoked, expired).
     Identify(Box<Principal>),
+    /// Bring this node's view up to everything acknowledged anywhere, before something is judged on it that
+    /// cannot be judged again. Answered by [`Event::CaughtUp`].
+    CatchUp,
     /// Start receiving a channel.
     Subscribe(Box<Subscribe>),
     /// Stop.
@@ -255,6 +259,8 @@ pub enum Event {
         /// When, cluster time ms.
         at_ms: u64,
     },
+    /// The view is as fresh as it was asked for, or could not be brought there.
+    CaughtUp(Result<(), Refusal>),
     /// A subscription stands; nothing of it was delivered before this.
     Subscribed(Box<Subscribed>),
     /// A subscription was refused.

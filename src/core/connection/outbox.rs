@@ -1,14 +1,16 @@
 //! The outbox: bytes waiting for one socket. Byte-bounded; running over is a named ending.
 //!
-//! **Must never know:** what the bytes mean, which task reads it (it keeps a waker).
-//! **Why not a channel:** a channel costs its slots up front and a wake-up per message. Here pushing and waking
-//! are apart: a relay pushes a whole burst and wakes once, so that the burst leaves in one write.
+//! **Must never know:** what the bytes mean, what a socket is (it has a [`Sink`] and a waker).
+//! **Why not a channel and a task that writes:** a channel costs its slots up front, and a task costs a wake-up per
+//! message. Here pushing and sending are apart: a relay pushes a whole burst and then sends it itself, with one
+//! write per connection. A task is woken only for a socket without room.
 
-use bytes::Bytes;
+use bytes::{Buf as _, Bytes};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::io::{Error, ErrorKind, IoSlice};
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Waker};
 
 /// Where queued bytes came from, so that they can be taken back when a right is lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,14 +19,34 @@ pub struct Source(pub u64);
 impl Source {
     /// The session itself: answers, greetings, goodbyes.
     pub const SESSION: Self = Self(0);
+    const FLOWING: u64 = 1 << 63;
+
+    /// The same source, for bytes that may go out even while channels' bytes are withheld.
+    #[must_use]
+    pub fn flowing(self) -> Self {
+        Self(self.0 | Self::FLOWING)
+    }
+
+    fn flows(self) -> bool {
+        self.0 & Self::FLOWING != 0
+    }
+
+    fn may_be_withheld(self) -> bool {
+        self != Self::SESSION && !self.flows()
+    }
+
+    /// Whether both are of one channel, whatever may be withheld.
+    fn is_of(self, other: Self) -> bool {
+        self.0 & !Self::FLOWING == other.0 & !Self::FLOWING
+    }
 }
 
 /// What became of a push.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pushed {
-    /// Queued, and nobody has been asked to wake the reader yet: the caller must see to it.
+    /// Queued, and nobody has been asked to send it yet: the caller must see to it.
     First,
-    /// Queued; a wake-up is already owed.
+    /// Queued; sending is already owed.
     Queued,
     /// The budget is spent: nothing was queued and nothing ever will be. Told once.
     Over,
@@ -32,39 +54,78 @@ pub enum Pushed {
     Closed,
 }
 
+/// A socket, as far as an outbox needs one.
+pub trait Sink {
+    /// Takes as much of these bytes, in order, as there is room for; how much. Never waits.
+    ///
+    /// # Errors
+    /// `WouldBlock` without room; anything else says that the socket takes nothing any more.
+    fn write(&self, slices: &[IoSlice<'_>]) -> Result<usize, Error>;
+    /// Ends the socket in both directions, at once: the last resort against a peer that takes nothing.
+    fn sever(&self);
+}
+
+/// How far the way out has got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sent {
+    /// Everything that may go out is out.
+    All,
+    /// The socket has no room for the rest.
+    NoRoom,
+    /// Closed, and everything is out.
+    Ended,
+    /// The socket takes nothing any more; what was left is dropped.
+    Broken,
+}
+
 /// A queue above this many slots is given back when it runs empty.
 const KEEP_SLOTS: usize = 16;
+/// Most frames in one write.
+const GATHER: usize = 32;
 
 /// Bytes waiting for one socket. Single-threaded; shared by `Rc`.
-#[derive(Debug)]
 pub struct Outbox {
     queue: RefCell<VecDeque<(Source, Bytes)>>,
+    /// The rest of a frame whose beginning is out: it has to follow, whatever is taken back.
+    begun: RefCell<Bytes>,
+    /// `None` once severed: whatever else holds the outbox, the socket is let go.
+    sink: RefCell<Option<Rc<dyn Sink>>>,
     waker: RefCell<Option<Waker>>,
     queued: Cell<usize>,
     budget: usize,
     closed: Cell<bool>,
     dirty: Cell<bool>,
+    blocked: Cell<bool>,
     /// While set, only the session's own bytes may go out.
     withheld: Rc<Cell<bool>>,
 }
 
+impl std::fmt::Debug for Outbox {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Outbox({} bytes)", self.queued.get())
+    }
+}
+
 impl Outbox {
-    /// An empty one that holds at most `budget` bytes, and hands out no channel's bytes while `withheld` is set.
+    /// An empty one that holds at most `budget` bytes, and sends no channel's bytes while `withheld` is set.
     /// Allocates nothing.
     #[must_use]
-    pub fn new(budget: usize, withheld: Rc<Cell<bool>>) -> Self {
+    pub fn new(budget: usize, withheld: Rc<Cell<bool>>, sink: Rc<dyn Sink>) -> Self {
         Self {
-            queue: RefCell::new(VecDeque::new()),
-            waker: RefCell::new(None),
+            queue: RefCell::default(),
+            begun: RefCell::default(),
+            sink: RefCell::new(Some(sink)),
+            waker: RefCell::default(),
             queued: Cell::new(0),
             budget,
             closed: Cell::new(false),
             dirty: Cell::new(false),
+            blocked: Cell::new(false),
             withheld,
         }
     }
 
-    /// Queues whole frames. Does not wake the reader: see [`Self::wake`].
+    /// Queues whole frames. Sends nothing: see [`Self::send`] and [`Self::wake`].
     #[must_use]
     pub fn push(&self, source: Source, frame: Bytes) -> Pushed {
         if self.closed.get() {
@@ -84,7 +145,20 @@ impl Outbox {
         }
     }
 
-    /// Wakes the reader, if it waits.
+    /// Sends now what the socket has room for. Whoever waits is woken only for what this cannot do: to wait for
+    /// room, or because the way out has ended.
+    pub fn send(&self) {
+        self.dirty.set(false);
+        if self.blocked.get() {
+            return;
+        }
+        match self.flush() {
+            Sent::All => {}
+            Sent::NoRoom | Sent::Ended | Sent::Broken => self.wake(),
+        }
+    }
+
+    /// Has whoever waits send, in a turn of its own: what is pushed until then leaves together.
     pub fn wake(&self) {
         self.dirty.set(false);
         if let Some(waker) = self.waker.take() {
@@ -92,15 +166,114 @@ impl Outbox {
         }
     }
 
-    /// Takes back what came from this source and has not been handed to the socket.
+    /// Who is woken. To be called before each [`Self::flush`] by the one who waits.
+    pub fn wait(&self, cx: &Context<'_>) {
+        let mut waker = self.waker.borrow_mut();
+        match waker.as_ref() {
+            Some(known) if known.will_wake(cx.waker()) => {}
+            Some(_) | None => *waker = Some(cx.waker().clone()),
+        }
+    }
+
+    /// Sends until nothing is left or there is no room.
+    pub fn flush(&self) -> Sent {
+        let sent = self.flushed();
+        self.blocked.set(sent == Sent::NoRoom);
+        sent
+    }
+
+    fn flushed(&self) -> Sent {
+        loop {
+            match self.write_some() {
+                Ok(None) if self.closed.get() && self.queue.borrow().is_empty() => {
+                    return Sent::Ended;
+                }
+                Ok(None) => return Sent::All,
+                Ok(Some(written)) => self.written(written),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Sent::NoRoom,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => {
+                    self.closed.set(true);
+                    self.drop_queued();
+                    *self.begun.borrow_mut() = Bytes::new();
+                    return Sent::Broken;
+                }
+            }
+        }
+    }
+
+    /// One write of what may go out; `None` when there is nothing.
+    fn write_some(&self) -> Result<Option<usize>, Error> {
+        let withheld = self.withheld.get();
+        if withheld {
+            self.let_flow();
+        }
+        let (begun, queue) = (self.begun.borrow(), self.queue.borrow());
+        let goes = |(source, _): &&(Source, Bytes)| !withheld || !source.may_be_withheld();
+        let rest = Some(&*begun).filter(|rest| !rest.is_empty());
+        let frames = queue.iter().take_while(goes).map(|(_, frame)| frame);
+        let mut slices = [IoSlice::new(&[]); GATHER];
+        let mut count = 0;
+        for (slice, frame) in slices.iter_mut().zip(rest.into_iter().chain(frames)) {
+            *slice = IoSlice::new(frame);
+            count += 1;
+        }
+        match slices.get(..count) {
+            None | Some([]) => Ok(None),
+            Some(slices) => match &*self.sink.borrow() {
+                Some(sink) => sink.write(slices).map(Some),
+                None => Err(ErrorKind::NotConnected.into()),
+            },
+        }
+    }
+
+    /// A channel that flows must not stand behind one that does not; the session's own words keep their place.
+    fn let_flow(&self) {
+        let mut queue = self.queue.borrow_mut();
+        if queue
+            .front()
+            .is_some_and(|(source, _)| source.may_be_withheld())
+            && let Some(at) = queue.iter().position(|(source, _)| source.flows())
+            && let Some(frame) = queue.remove(at)
+        {
+            queue.push_front(frame);
+        }
+    }
+
+    /// So many bytes are out.
+    fn written(&self, mut written: usize) {
+        let (mut begun, mut queue) = (self.begun.borrow_mut(), self.queue.borrow_mut());
+        let rest = written.min(begun.len());
+        begun.advance(rest);
+        written -= rest;
+        while written > 0
+            && let Some((_, mut frame)) = queue.pop_front()
+        {
+            self.queued
+                .set(self.queued.get().saturating_sub(frame.len()));
+            let taken = written.min(frame.len());
+            frame.advance(taken);
+            written -= taken;
+            *begun = frame;
+        }
+        if begun.is_empty() {
+            // A shared frame must not be kept alive by its last subscriber.
+            *begun = Bytes::new();
+        }
+        if queue.is_empty() && queue.capacity() > KEEP_SLOTS {
+            *queue = VecDeque::new();
+        }
+    }
+
+    /// Takes back what came from this source, except the rest of a frame that is half out.
     pub fn drop_source(&self, source: Source) {
         let mut queue = self.queue.borrow_mut();
-        queue.retain(|(from, _)| *from != source);
+        queue.retain(|(from, _)| !from.is_of(source));
         self.queued
             .set(queue.iter().map(|(_, frame)| frame.len()).sum());
     }
 
-    /// Takes back everything that has not been handed to the socket.
+    /// Takes back everything, except the rest of a frame that is half out.
     pub fn drop_queued(&self) {
         *self.queue.borrow_mut() = VecDeque::new();
         self.queued.set(0);
@@ -116,10 +289,20 @@ impl Outbox {
         self.queue.borrow_mut().push_back((Source::SESSION, frame));
     }
 
-    /// Accepts nothing more; the reader ends once what is queued has been taken. Wakes it.
+    /// Accepts nothing more; the way out ends once what is queued is out. Wakes whoever waits.
     pub fn close(&self) {
         self.closed.set(true);
         self.wake();
+    }
+
+    /// Ends the socket at once, whatever is queued.
+    pub fn sever(&self) {
+        self.drop_queued();
+        let sink = self.sink.take();
+        if let Some(sink) = sink {
+            sink.sever();
+        }
+        self.close();
     }
 
     /// Most bytes it holds.
@@ -139,153 +322,9 @@ impl Outbox {
     pub fn is_closed(&self) -> bool {
         self.closed.get()
     }
-
-    /// The next frame; `None` after the last of a closed outbox.
-    pub fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        let mut queue = self.queue.borrow_mut();
-        let withheld = |(source, _): &(Source, Bytes)| *source != Source::SESSION;
-        let waits = self.withheld.get() && queue.front().is_some_and(withheld);
-        if let Some((_, frame)) = (!waits).then(|| queue.pop_front()).flatten() {
-            self.queued
-                .set(self.queued.get().saturating_sub(frame.len()));
-            if queue.is_empty() && queue.capacity() > KEEP_SLOTS {
-                *queue = VecDeque::new();
-            }
-            return Poll::Ready(Some(frame));
-        }
-        if self.closed.get() && !waits {
-            return Poll::Ready(None);
-        }
-        let mut waker = self.waker.borrow_mut();
-        match waker.as_ref() {
-            Some(known) if known.will_wake(cx.waker()) => {}
-            Some(_) | None => *waker = Some(cx.waker().clone()),
-        }
-        Poll::Pending
-    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicU32, Ordering};
-
-    #[derive(Default)]
-    struct Count(AtomicU32);
-    impl std::task::Wake for Count {
-        fn wake(self: Arc<Self>) {
-            self.0.fetch_add(1, Ordering::SeqCst);
-        }
-    }
-
-    fn next(outbox: &Outbox, count: &Arc<Count>) -> Poll<Option<Bytes>> {
-        let waker = Waker::from(count.clone());
-        outbox.poll_next(&mut Context::from_waker(&waker))
-    }
-
-    fn outbox_of(budget: usize) -> Outbox {
-        Outbox::new(budget, Rc::default())
-    }
-
-    fn bytes(text: &'static str) -> Bytes {
-        Bytes::from_static(text.as_bytes())
-    }
-
-    #[test]
-    fn a_burst_wakes_once_and_keeps_its_order() {
-        let (outbox, count) = (outbox_of(100), Arc::new(Count::default()));
-        assert_eq!(next(&outbox, &count), Poll::Pending);
-        assert_eq!(outbox.push(Source(1), bytes("a")), Pushed::First);
-        assert_eq!(outbox.push(Source(2), bytes("b")), Pushed::Queued);
-        assert_eq!(outbox.push(Source(1), bytes("c")), Pushed::Queued);
-        assert_eq!(count.0.load(Ordering::SeqCst), 0);
-        outbox.wake();
-        assert_eq!(count.0.load(Ordering::SeqCst), 1);
-        for frame in ["a", "b", "c"] {
-            assert_eq!(next(&outbox, &count), Poll::Ready(Some(bytes(frame))));
-        }
-        assert_eq!(outbox.queued(), 0);
-        assert_eq!(outbox.push(Source(1), bytes("d")), Pushed::First);
-    }
-
-    #[test]
-    fn running_over_is_told_once_and_final() {
-        let outbox = outbox_of(4);
-        assert_eq!(outbox.push(Source(1), bytes("abcd")), Pushed::First);
-        assert_eq!(outbox.push(Source(1), bytes("e")), Pushed::Over);
-        assert_eq!(outbox.push(Source(1), bytes("f")), Pushed::Closed);
-        assert_eq!(outbox.queued(), 4);
-    }
-
-    #[test]
-    fn what_was_read_is_given_back_to_the_budget() {
-        let (outbox, count) = (outbox_of(4), Arc::new(Count::default()));
-        for _ in 0..10 {
-            assert_ne!(outbox.push(Source(1), bytes("abcd")), Pushed::Over);
-            assert_eq!(next(&outbox, &count), Poll::Ready(Some(bytes("abcd"))));
-        }
-    }
-
-    #[test]
-    fn one_source_can_be_taken_back() {
-        let (outbox, count) = (outbox_of(100), Arc::new(Count::default()));
-        let _ = outbox.push(Source(1), bytes("secret"));
-        let _ = outbox.push(Source(2), bytes("open"));
-        let _ = outbox.push(Source(1), bytes("secret"));
-        outbox.drop_source(Source(1));
-        assert_eq!(outbox.queued(), 4);
-        assert_eq!(next(&outbox, &count), Poll::Ready(Some(bytes("open"))));
-        assert_eq!(next(&outbox, &count), Poll::Pending);
-    }
-
-    #[test]
-    fn close_lets_what_is_queued_go_and_then_ends() {
-        let (outbox, count) = (outbox_of(4), Arc::new(Count::default()));
-        let _ = outbox.push(Source(1), bytes("abcd"));
-        outbox.push_last(bytes("bye"));
-        outbox.close();
-        assert_eq!(outbox.push(Source(1), bytes("x")), Pushed::Closed);
-        assert_eq!(next(&outbox, &count), Poll::Ready(Some(bytes("abcd"))));
-        assert_eq!(next(&outbox, &count), Poll::Ready(Some(bytes("bye"))));
-        assert_eq!(next(&outbox, &count), Poll::Ready(None));
-    }
-
-    #[test]
-    fn closing_wakes_a_waiting_reader() {
-        let (outbox, count) = (outbox_of(4), Arc::new(Count::default()));
-        assert_eq!(next(&outbox, &count), Poll::Pending);
-        outbox.close();
-        assert_eq!(count.0.load(Ordering::SeqCst), 1);
-        assert_eq!(next(&outbox, &count), Poll::Ready(None));
-    }
-
-    #[test]
-    fn withheld_bytes_wait_in_order_and_the_sessions_own_go() {
-        let withheld = Rc::new(Cell::new(true));
-        let outbox = Outbox::new(100, withheld.clone());
-        let count = Arc::new(Count::default());
-        let _ = outbox.push(Source::SESSION, bytes("answer"));
-        let _ = outbox.push(Source(1), bytes("secret"));
-        let _ = outbox.push(Source::SESSION, bytes("later"));
-        assert_eq!(next(&outbox, &count), Poll::Ready(Some(bytes("answer"))));
-        assert_eq!(next(&outbox, &count), Poll::Pending);
-        withheld.set(false);
-        outbox.wake();
-        assert_eq!(count.0.load(Ordering::SeqCst), 1);
-        assert_eq!(next(&outbox, &count), Poll::Ready(Some(bytes("secret"))));
-        assert_eq!(next(&outbox, &count), Poll::Ready(Some(bytes("later"))));
-    }
-
-    #[test]
-    fn an_emptied_burst_gives_its_slots_back() {
-        let (outbox, count) = (outbox_of(10_000), Arc::new(Count::default()));
-        for _ in 0..1_000 {
-            let _ = outbox.push(Source(1), bytes("x"));
-        }
-        for _ in 0..1_000 {
-            let _ = next(&outbox, &count);
-        }
-        assert_eq!(outbox.queue.borrow().capacity(), 0);
-    }
-}
+pub(crate) mod fixture;
+#[cfg(test)]
+mod tests;

@@ -11,7 +11,6 @@ use crate::core::delivery::encoding::EncodingId;
 use crate::core::ids::ConnectionId;
 use actix::Addr;
 use bytes::Bytes;
-use futures_util::future::LocalBoxFuture;
 use std::cell::{Cell, RefCell};
 use std::task::{Context, Poll, Waker};
 
@@ -26,14 +25,6 @@ pub enum Inbound {
     Close(Bytes),
     /// The client did something no client may.
     Abuse(Abuse),
-}
-
-/// A hold on the socket from outside of whoever reads and writes it.
-pub trait Sever {
-    /// Ends the socket in both directions, at once: the last resort against a peer that takes nothing.
-    fn sever(&self);
-    /// Ends our direction once what was written has found room, so that the peer need not wait for a time-out.
-    fn end_writing(&self) -> LocalBoxFuture<'static, ()>;
 }
 
 /// How the transport writes.
@@ -59,8 +50,6 @@ pub struct Seat {
     pub wire: Wire,
     /// The dialect.
     pub session: Box<dyn Session>,
-    /// Cuts the socket; absent where the transport cannot.
-    pub sever: Option<Box<dyn Sever>>,
     /// What a former socket of the same connection left.
     pub inheritance: Option<Inheritance>,
 }

@@ -91,7 +91,7 @@ pub(super) struct Attendance<A> {
 pub fn resource(key: &ChannelKey) -> Resource {
     match key.space {
         Space::Channel => Resource::Channel,
-        Space::User => Resource::User,
+        Space::User | Space::Status => Resource::User,
     }
 }
 

@@ -57,7 +57,7 @@ struct Channel {
 /// What happened to a delivery beside being queued.
 #[derive(Debug, Default)]
 pub(super) struct Outcome {
-    /// Outboxes that are owed a wake-up.
+    /// Outboxes that are to be sent.
     pub(super) dirty: Vec<Rc<Outbox>>,
     /// Slots whose budget ran over.
     pub(super) over: Vec<u32>,
@@ -230,13 +230,18 @@ impl LocalChannels {
     }
 
     /// Walks the subscribers of a broadcast. One look-up, whatever their number.
-    pub(super) fn deliver(&mut self, message: &Deliver, outcome: &mut Outcome) {
+    /// `flowing` bytes go out even while the lease is over.
+    pub(super) fn deliver(&mut self, message: &Deliver, flowing: bool, outcome: &mut Outcome) {
         let Some(channel) = self
             .by_key
             .get(&message.channel)
             .and_then(|slot| self.slots.get_mut(*slot as usize)?.as_mut())
         else {
             return;
+        };
+        let source = match flowing {
+            true => channel.source.flowing(),
+            false => channel.source,
         };
         let picky = message.except.is_some() || message.publisher.is_some();
         // Nearly always all subscribers of a channel share one encoding.
@@ -258,9 +263,15 @@ impl LocalChannels {
                 }
             };
             if let Some(bytes) = bytes {
-                entry.push(channel.source, bytes, outcome);
+                entry.push(source, bytes, outcome);
             }
         }
+    }
+
+    /// The channel of a membership.
+    pub(super) fn key_of(&self, membership: Membership) -> Option<&ChannelKey> {
+        let channel = self.slots.get(membership.channel as usize)?.as_ref()?;
+        Some(&channel.key)
     }
 
     /// Number of channels with local subscribers.

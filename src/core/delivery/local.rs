@@ -222,18 +222,19 @@ impl Local {
         tables.channels.source(key).unwrap_or(Source::SESSION)
     }
 
-    /// Hands a broadcast to this thread's subscribers. Wakes nobody: see [`Self::wake_dirty`]. Returns whether
-    /// anybody is owed a wake-up.
-    pub fn deliver(&self, message: &Deliver) -> bool {
+    /// Hands a broadcast to this thread's subscribers. Sends nothing: see [`Self::send_dirty`]. Returns whether
+    /// anything is to be sent. `flowing` bytes go out even while the lease is over.
+    pub fn deliver(&self, message: &Deliver, flowing: bool) -> bool {
         let mut outcome = Outcome {
             dirty: std::mem::take(&mut *self.dirty.borrow_mut()),
             ..Outcome::default()
         };
         let tables = &mut *self.tables.borrow_mut();
-        tables.channels.deliver(message, &mut outcome);
+        tables.channels.deliver(message, flowing, &mut outcome);
         if !outcome.sessions.is_empty() {
             let source = tables.channels.source(&message.channel);
             let source = source.unwrap_or(Source::SESSION);
+            let source = if flowing { source.flowing() } else { source };
             for slot in outcome.sessions {
                 if let Some(one) = tables.connections.get(slot) {
                     let broadcast = message.broadcast.clone();
@@ -252,12 +253,12 @@ impl Local {
         owed
     }
 
-    /// Wakes every outbox that was pushed into since the last time.
-    pub fn wake_dirty(&self) {
+    /// Sends every outbox that was pushed into since the last time.
+    pub fn send_dirty(&self) {
         // A waker may run code that delivers, so nothing is borrowed meanwhile.
         let mut dirty = std::mem::take(&mut *self.dirty.borrow_mut());
         for outbox in dirty.drain(..) {
-            outbox.wake();
+            outbox.send();
         }
         let mut place = self.dirty.borrow_mut();
         if place.capacity() < dirty.capacity() && place.is_empty() {
@@ -317,6 +318,31 @@ impl Local {
         let tables = self.tables.borrow();
         let slot = *tables.connections.by_id.get(&id)?;
         Some(tables.connections.get(slot)?.port.take_over())
+    }
+
+    /// The lease has been over for too long: ends every connection but those of apps that `stay` whose channels
+    /// all `flow`.
+    pub fn end_stale(&self, stays: impl Fn(AppId) -> bool, flows: impl Fn(&ChannelKey) -> bool) {
+        let tables = &*self.tables.borrow();
+        for connection in tables.connections.slots.iter().flatten() {
+            let app = connection.principal.as_ref().map(|principal| principal.app);
+            let kept = app.is_some_and(&stays)
+                && connection.memberships.iter().all(|one| {
+                    let key = tables.channels.key_of(*one);
+                    key.is_some_and(&flows)
+                });
+            if !kept {
+                connection.port.end(End::Stale);
+            }
+        }
+    }
+
+    /// Has every connection look at its deadlines again: the cluster's time has moved otherwise than this
+    /// machine's.
+    pub fn look_again(&self) {
+        for connection in self.tables.borrow().connections.slots.iter().flatten() {
+            connection.port.due();
+        }
     }
 
     /// Asks every connection that a batch may concern to carry it out.

@@ -5,6 +5,7 @@
     clippy::indexing_slicing
 )]
 use super::*;
+use crate::core::connection::outbox::fixture::Basin;
 use crate::core::connection::{DeliveryMode, Subscribed};
 use crate::core::delivery::encoding::EncodingId;
 use crate::core::ids::Position;
@@ -13,7 +14,6 @@ use bytes::Bytes;
 use futures_util::FutureExt as _;
 use proptest::prelude::*;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
 
 /// What a connection was told.
 #[derive(Clone, Default)]
@@ -46,6 +46,7 @@ struct One {
     id: ConnectionId,
     slot: Slot,
     outbox: Rc<Outbox>,
+    basin: Rc<Basin>,
     told: Port,
 }
 
@@ -58,12 +59,14 @@ impl One {
             remote: "".into(),
             since_ms: 0,
         };
-        let (outbox, told) = (Rc::new(Outbox::new(100, local.withheld())), Port::default());
+        let (basin, told) = (Basin::of(10_000), Port::default());
+        let outbox = Rc::new(Outbox::new(100, local.withheld(), basin.clone()));
         let slot = local.register(about, outbox.clone(), Box::new(told.clone()));
         Self {
             id,
             slot,
             outbox,
+            basin,
             told,
         }
     }
@@ -93,14 +96,10 @@ impl One {
         local.release(self.slot, &key(channel));
     }
 
-    /// Everything in the outbox, as text.
+    /// Everything that was sent and can be, as text.
     fn read(&self) -> String {
-        let mut all = String::new();
-        let mut cx = Context::from_waker(Waker::noop());
-        while let Poll::Ready(Some(frame)) = self.outbox.poll_next(&mut cx) {
-            all.push_str(std::str::from_utf8(&frame).unwrap());
-        }
-        all
+        self.outbox.flush();
+        self.basin.text()
     }
 }
 
@@ -123,13 +122,13 @@ fn nothing_is_delivered_before_the_session_has_spoken_and_nothing_is_lost() {
     let local = Local::default();
     let one = One::enter(&local, 1);
     one.attach(&local, "room", DeliveryMode::Shared, true);
-    local.deliver(&message("room", "a"));
-    local.deliver(&message("room", "b"));
+    local.deliver(&message("room", "a"), false);
+    local.deliver(&message("room", "b"), false);
     assert_eq!(one.read(), "");
     assert_eq!(*one.told.0.borrow(), ["attached room"]);
     let _ = one.outbox.push(Source::SESSION, "subscribed:".into());
     local.release(one.slot, &key("room"));
-    local.deliver(&message("room", "c"));
+    local.deliver(&message("room", "c"), false);
     assert_eq!(one.read(), "subscribed:abc");
 }
 
@@ -142,13 +141,13 @@ fn except_and_echo_leave_out_exactly_one() {
     local.release(two.slot, &key("room"));
     let mut from_two = message("room", "a");
     from_two.publisher = Some(two.id);
-    local.deliver(&from_two);
+    local.deliver(&from_two, false);
     let mut not_one = message("room", "b");
     not_one.except = Some(one.id);
-    local.deliver(&not_one);
+    local.deliver(&not_one, false);
     let mut from_one = message("room", "c");
     from_one.publisher = Some(one.id);
-    local.deliver(&from_one);
+    local.deliver(&from_one, false);
     assert_eq!((one.read(), two.read()), ("ac".to_owned(), "bc".to_owned()));
 }
 
@@ -157,7 +156,7 @@ fn a_session_that_frames_itself_gets_the_broadcast() {
     let local = Local::default();
     let one = One::enter(&local, 1);
     one.attach(&local, "room", DeliveryMode::Session, true);
-    local.deliver(&message("room", "a"));
+    local.deliver(&message("room", "a"), false);
     assert_eq!(*one.told.0.borrow(), ["attached room", "room Count(1)"]);
     assert_eq!(one.read(), "");
 }
@@ -170,10 +169,10 @@ fn an_unknown_encoding_gets_nothing_and_a_full_outbox_is_ended_once() {
     two.join(&local, "room");
     let mut foreign = message("room", "x");
     foreign.frames = [(EncodingId(9), "x".into())].into();
-    local.deliver(&foreign);
+    local.deliver(&foreign, false);
     assert_eq!(one.read(), "");
     for _ in 0..30 {
-        local.deliver(&message("room", "0123456789"));
+        local.deliver(&message("room", "0123456789"), false);
         two.read();
     }
     assert_eq!(*one.told.0.borrow(), ["attached room", "end Slow"]);
@@ -186,7 +185,7 @@ fn what_is_held_counts_as_well() {
     let one = One::enter(&local, 1);
     one.attach(&local, "room", DeliveryMode::Shared, true);
     for _ in 0..11 {
-        local.deliver(&message("room", "0123456789"));
+        local.deliver(&message("room", "0123456789"), false);
     }
     assert_eq!(*one.told.0.borrow(), ["attached room", "end Slow"]);
 }
@@ -239,7 +238,7 @@ proptest! {
         }
         for channel in 0..4u8 {
             let name = channel.to_string();
-            local.deliver(&message(&name, &name));
+            local.deliver(&message(&name, &name), false);
         }
         for (who, one) in (0u8..).zip(&all) {
             let wanted: String = (0..4u8).filter(|channel| model.contains(&(who, *channel))).map(|c| c.to_string()).collect();
@@ -248,4 +247,52 @@ proptest! {
         let channels: BTreeSet<_> = model.iter().map(|(_, channel)| channel).collect();
         prop_assert_eq!(local.counts(), (6, channels.len()));
     }
+}
+
+#[test]
+fn while_the_lease_is_over_only_what_flows_goes_out_and_only_its_readers_stay() {
+    let local = Local::default();
+    let (open, both, nobody) = (
+        One::enter(&local, 1),
+        One::enter(&local, 2),
+        One::enter(&local, 3),
+    );
+    let anyone = Principal::anonymous(AppId(1), None, 1);
+    local.identify(open.slot, &anyone);
+    local.identify(both.slot, &anyone);
+    open.join(&local, "open");
+    both.join(&local, "open");
+    both.join(&local, "closed");
+    local.deliver(&message("closed", "1"), false);
+    local.withhold(true);
+    local.deliver(&message("open", "2"), true);
+    local.deliver(&message("closed", "3"), false);
+    assert_eq!(
+        (open.read().as_str(), both.read().as_str()),
+        ("2", "2"),
+        "passes what waits"
+    );
+    local.end_stale(|app| app == AppId(1), |key| &*key.name == "open");
+    assert!(!open.told.0.borrow().contains(&"end Stale".to_owned()));
+    assert!(both.told.0.borrow().contains(&"end Stale".to_owned()));
+    assert!(nobody.told.0.borrow().contains(&"end Stale".to_owned()));
+    local.withhold(false);
+    assert_eq!(both.read(), "13");
+    // Taken back together, whether it may flow or not.
+    local.deliver(&message("open", "4"), true);
+    let source = local.detach(open.slot, &key("open")).unwrap();
+    open.outbox.drop_source(source);
+    assert_eq!(open.read(), "");
+    let all_end = One::enter(&local, 4);
+    local.identify(all_end.slot, &anyone);
+    local.end_stale(|_| false, |_| true);
+    assert!(all_end.told.0.borrow().contains(&"end Stale".to_owned()));
+}
+
+#[test]
+fn everybody_looks_again_when_time_has_moved() {
+    let local = Local::default();
+    let one = One::enter(&local, 1);
+    local.look_again();
+    assert_eq!(*one.told.0.borrow(), ["due"]);
 }

@@ -10,12 +10,12 @@ use std::collections::VecDeque;
 
 /// Most bytes that wait on one worker.
 const MAX_BYTES: usize = 4 << 20;
-/// How long the lease may be over before connections are sent away: as long as the lease's own length.
-const GRACE_MS: u64 = 3_000;
 
 /// Broadcasts that may not be delivered now.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Parking {
+    /// How long the lease may be over before connections are sent away.
+    grace_ms: u64,
     parked: VecDeque<Deliver>,
     bytes: usize,
     /// Since when the lease has been over, monotonic ms.
@@ -35,13 +35,29 @@ pub(super) enum Verdict {
 }
 
 impl Parking {
+    /// An empty one. With a grace as long as the lease, nobody is held by a node that was cut off for two.
+    pub(super) fn new(grace_ms: u64) -> Self {
+        Self {
+            grace_ms,
+            parked: VecDeque::new(),
+            bytes: 0,
+            since: None,
+            gave_up: false,
+        }
+    }
+
     /// Gives the message back when it may be delivered at once.
-    pub(super) fn admit(&mut self, message: Deliver, serving: bool, now: u64) -> Option<Deliver> {
+    pub(super) fn admit(
+        &mut self,
+        message: Deliver,
+        serving: bool,
+        now: impl FnOnce() -> u64,
+    ) -> Option<Deliver> {
         if serving && self.parked.is_empty() {
             self.since = None;
             return Some(message);
         }
-        self.since.get_or_insert(now);
+        self.since.get_or_insert_with(now);
         self.bytes = self.bytes.saturating_add(size(&message));
         if self.bytes <= MAX_BYTES {
             self.parked.push_back(message);
@@ -64,7 +80,7 @@ impl Parking {
             };
         }
         let since = *self.since.get_or_insert(now);
-        if self.gave_up || (!overrun && now.saturating_sub(since) < GRACE_MS) {
+        if self.gave_up || (!overrun && now.saturating_sub(since) < self.grace_ms) {
             return Verdict::Wait;
         }
         // Something was lost, or nobody knows how long this takes: let them go where the view is fresh.
@@ -102,22 +118,22 @@ mod tests {
 
     #[test]
     fn everything_waits_and_comes_back_in_order() {
-        let mut parking = Parking::default();
-        assert!(parking.admit(message(0, 1), true, 0).is_some());
-        assert!(parking.admit(message(1, 1), false, 10).is_none());
+        let mut parking = Parking::new(3_000);
+        assert!(parking.admit(message(0, 1), true, || 0).is_some());
+        assert!(parking.admit(message(1, 1), false, || 10).is_none());
         // The lease is back, but the first one has not gone out yet: order before speed.
-        assert!(parking.admit(message(2, 1), true, 20).is_none());
+        assert!(parking.admit(message(2, 1), true, || 20).is_none());
         let Verdict::Release(parked) = parking.tick(true, 50) else {
             panic!("the lease is back");
         };
         let numbers: Vec<_> = parked.iter().map(|one| one.broadcast.clone()).collect();
         assert_eq!(numbers, [Broadcast::Count(1), Broadcast::Count(2)]);
-        assert!(parking.admit(message(3, 1), true, 60).is_some());
+        assert!(parking.admit(message(3, 1), true, || 60).is_some());
     }
 
     #[test]
     fn a_lost_lease_sends_connections_away_once() {
-        let mut parking = Parking::default();
+        let mut parking = Parking::new(3_000);
         assert!(matches!(parking.tick(false, 0), Verdict::Wait));
         assert!(matches!(parking.tick(false, 2_999), Verdict::Wait));
         assert!(matches!(parking.tick(false, 3_000), Verdict::GiveUp));
@@ -126,9 +142,9 @@ mod tests {
 
     #[test]
     fn what_cannot_wait_is_never_passed_over_in_silence() {
-        let mut parking = Parking::default();
-        assert!(parking.admit(message(0, MAX_BYTES), false, 0).is_none());
+        let mut parking = Parking::new(3_000);
+        assert!(parking.admit(message(0, MAX_BYTES), false, || 0).is_none());
         assert!(matches!(parking.tick(true, 1), Verdict::GiveUp));
-        assert!(parking.admit(message(1, 1), true, 2).is_some());
+        assert!(parking.admit(message(1, 1), true, || 2).is_some());
     }
 }

@@ -1,6 +1,6 @@
 //! The relay: one per worker thread; owns which local connections receive which channel.
 //!
-//! It drains its mailbox into outboxes and then wakes them, so that a burst becomes one write per connection.
+//! It drains its mailbox into outboxes and then sends them, so that a burst becomes one write per connection.
 //!
 //! **Must never know:** any dialect, or another thread's connections.
 
@@ -22,6 +22,8 @@ use std::time::Duration;
 
 /// How often deadlines and the lease are looked at. What is due fires at most this late.
 const TICK: Duration = Duration::from_millis(50);
+/// A step of the cluster's time against this machine's that is more than two clocks' difference in speed.
+const JUMP_MS: i128 = 100;
 /// Messages that may wait in the mailbox before senders that respect it are held up.
 const MAILBOX: usize = 4096;
 
@@ -33,6 +35,8 @@ pub struct Relay {
     node: NodeId,
     parking: Parking,
     flushing: bool,
+    /// Cluster time minus this machine's monotonic time, as the connections' deadlines know it.
+    offset_ms: Option<i128>,
 }
 
 impl Default for Relay {
@@ -47,24 +51,27 @@ impl Relay {
     /// The relay of these tables. Starts on the thread they belong to.
     #[must_use]
     pub fn new(local: Rc<Local>, authority: Arc<Authority>, node: NodeId) -> Self {
+        let grace_ms = u64::try_from(authority.lease().as_millis()).unwrap_or(u64::MAX);
         Self {
             local,
             authority,
             node,
-            parking: Parking::default(),
+            parking: Parking::new(grace_ms),
             flushing: false,
+            offset_ms: None,
         }
     }
 
-    /// Delivers now, and sees to it that whoever is owed a wake-up gets it once the mailbox is empty.
-    fn deliver(&mut self, message: &Deliver, cx: &mut Context<Self>) {
-        if self.local.deliver(message) && !self.flushing {
+    /// Delivers into outboxes now, and sees to it that they are sent once the mailbox is empty.
+    fn deliver(&mut self, message: &Deliver, flowing: bool, cx: &mut Context<Self>) {
+        if self.local.deliver(message, flowing) && !self.flushing {
             self.flushing = true;
             cx.notify(Flush);
         }
     }
 
     fn tick(&mut self, cx: &mut Context<Self>) {
+        self.follow_time();
         let now = self.authority.now().mono_ms;
         self.local.fire(now);
         let serving = self.authority.serving();
@@ -73,10 +80,24 @@ impl Relay {
             Verdict::Wait => {}
             Verdict::Release(parked) => {
                 for message in parked {
-                    self.deliver(&message, cx);
+                    self.deliver(&message, false, cx);
                 }
             }
-            Verdict::GiveUp => self.local.end_all(End::Stale),
+            Verdict::GiveUp => self.local.end_stale(
+                |app| self.authority.stays_while_stale(app),
+                |key| self.authority.flows_while_stale(key),
+            ),
+        }
+    }
+
+    /// Deadlines run on this machine's clock. When the cluster's time jumps ahead of it, they are asked again.
+    fn follow_time(&mut self) {
+        let now = self.authority.now();
+        let offset_ms = i128::from(now.cluster_ms) - i128::from(now.mono_ms);
+        let before = *self.offset_ms.get_or_insert(offset_ms);
+        if offset_ms > before + JUMP_MS {
+            self.offset_ms = Some(offset_ms);
+            self.local.look_again();
         }
     }
 }
@@ -90,7 +111,7 @@ impl Actor for Relay {
     }
 }
 
-/// To itself, after everything in the mailbox: wake what was pushed into.
+/// To itself, after everything in the mailbox: send what was pushed.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 struct Flush;
@@ -178,9 +199,13 @@ impl Handler<Detach> for Relay {
 impl Handler<Deliver> for Relay {
     type Result = ();
     fn handle(&mut self, message: Deliver, cx: &mut Context<Self>) {
-        let now = self.authority.now().mono_ms;
-        if let Some(message) = self.parking.admit(message, self.authority.serving(), now) {
-            self.deliver(&message, cx);
+        let now = || self.authority.now().mono_ms;
+        let serving = self.authority.serving();
+        if !serving && self.authority.flows_while_stale(&message.channel) {
+            return self.deliver(&message, true, cx);
+        }
+        if let Some(message) = self.parking.admit(message, serving, now) {
+            self.deliver(&message, false, cx);
         }
     }
 }
@@ -189,7 +214,7 @@ impl Handler<Flush> for Relay {
     type Result = ();
     fn handle(&mut self, _message: Flush, _cx: &mut Context<Self>) {
         self.flushing = false;
-        self.local.wake_dirty();
+        self.local.send_dirty();
     }
 }
 

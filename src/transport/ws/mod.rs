@@ -1,4 +1,4 @@
-//! WebSocket: the handshake, the payload in, the outbox out.
+//! WebSocket: the handshake, the client's frames in, the outbox out.
 //!
 //! The only file that names `actix_web_actors`: it does the handshake and nothing else, because an actor that is
 //! polled by the response body freezes with its peer.
@@ -7,12 +7,14 @@
 
 mod decode;
 mod frame;
-mod streams;
+mod incoming;
 
 pub use frame::{closing, framing};
+pub(super) use incoming::Buffer;
 
 use super::Worker;
-use super::socket::Duplicate;
+use super::line::{Line, carry};
+use super::wire::Socket;
 use crate::core::connection::Session;
 use crate::core::connection::actor::Connection;
 use crate::core::connection::outbox::Outbox;
@@ -21,8 +23,10 @@ use crate::core::delivery::encoding::EncodingId;
 use crate::core::ids::{AppId, ConnectionId, Text};
 use actix_web::error::ErrorInternalServerError;
 use actix_web::{HttpRequest, HttpResponse, web};
+use bytes::Bytes;
+use incoming::Incoming;
+use std::future::Future;
 use std::rc::Rc;
-use streams::{Incoming, Outgoing};
 
 /// What an adapter says about a WebSocket it accepts.
 #[derive(Debug)]
@@ -45,14 +49,22 @@ pub struct Opening {
     pub inheritance: Option<Inheritance>,
 }
 
-/// Completes the handshake and starts a connection actor around the session. Needs `web::Data<Worker>` in the
-/// app and [`super::on_connect`] on the server.
+/// A connection that waits for its socket; in the extensions of the response that accepts it.
+pub(super) struct Accepted {
+    seat: Seat,
+    worker: web::Data<Worker>,
+    max_frame_bytes: usize,
+    max_outbox_bytes: usize,
+}
+
+/// Answers the handshake. The connection actor around the session starts when the answer has gone out and the
+/// socket is taken over: needs `web::Data<Worker>` in the app, and [`super::listen()`] as its server.
 ///
 /// # Errors
 /// When the request is no WebSocket handshake (the response says so).
 pub fn open(
     request: &HttpRequest,
-    payload: web::Payload,
+    _payload: web::Payload,
     opening: Opening,
     session: impl FnOnce(ConnectionId) -> Box<dyn Session>,
 ) -> Result<HttpResponse, actix_web::Error> {
@@ -61,12 +73,6 @@ pub fn open(
         .ok_or_else(|| ErrorInternalServerError("no worker on this thread"))?;
     let offered = opening.subprotocol.as_deref();
     let mut response = actix_web_actors::ws::handshake_with_protocols(request, offered.as_slice())?;
-    let duplicate = request.conn_data::<Duplicate>();
-    let outbox = Rc::new(Outbox::new(
-        opening.max_outbox_bytes,
-        worker.desk().local.withheld(),
-    ));
-    let gate = Rc::new(Gate::default());
     let id = opening.resumes.unwrap_or_else(ConnectionId::random);
     let seat = Seat {
         id,
@@ -77,17 +83,39 @@ pub fn open(
         encoding: opening.encoding,
         wire: Wire { framing, closing },
         session: session(id),
-        sever: duplicate.and_then(Duplicate::take),
         inheritance: opening.inheritance,
     };
-    let incoming = Incoming::new(payload, opening.max_frame_bytes, gate.clone());
-    let connection = Connection::start(seat, worker.desk(), outbox.clone(), gate, incoming);
     // Some SDKs look for the header names and values exactly as RFC 6455 prints them.
     response.insert_header((actix_web::http::header::UPGRADE, "websocket"));
-    if let Some(duplicate) = duplicate {
-        duplicate.tell(connection.clone().recipient());
-    }
-    let mut response = response.body(Outgoing::new(outbox, connection.recipient()));
+    let mut response = response.finish();
     response.head_mut().set_camel_case_headers(true);
+    response.extensions_mut().insert(Accepted {
+        seat,
+        worker: worker.clone(),
+        max_frame_bytes: opening.max_frame_bytes,
+        max_outbox_bytes: opening.max_outbox_bytes,
+    });
     Ok(response)
+}
+
+impl Accepted {
+    /// Starts the connection on its socket, of which `first` has been read already. The future has to be polled
+    /// for as long as it lasts.
+    pub(super) fn begin(self, socket: Socket, first: Bytes) -> impl Future<Output = ()> + use<> {
+        let desk = self.worker.desk();
+        let line = Line::new(socket);
+        let withheld = desk.local.withheld();
+        let outbox = Rc::new(Outbox::new(self.max_outbox_bytes, withheld, line.clone()));
+        let gate = Rc::new(Gate::default());
+        let buffer = self.worker.buffer();
+        let incoming = Incoming::new(
+            line.clone(),
+            first,
+            buffer,
+            self.max_frame_bytes,
+            gate.clone(),
+        );
+        let connection = Connection::start(self.seat, desk, outbox.clone(), gate, incoming);
+        carry(line, outbox, connection)
+    }
 }

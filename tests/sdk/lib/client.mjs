@@ -5,7 +5,7 @@ import PusherServer from 'pusher';
 import { Inbox, PATIENCE_MS } from './wait.mjs';
 
 /** The app server's SDK, talking to one node. */
-export function serverSdk(url, app) {
+export function serverSdk(url, app, more = {}) {
   const { hostname, port } = new URL(url);
   return new PusherServer({
     appId: app.id,
@@ -16,6 +16,7 @@ export function serverSdk(url, app) {
     useTLS: false,
     timeout: 15_000,
     cluster: 'local',
+    ...more,
   });
 }
 
@@ -25,9 +26,9 @@ export function serverSdk(url, app) {
  * `(socketId, channel) => auth` is an app server's signature.
  */
 export class Tab {
-  constructor(url, app, { user, info, sign = 'signature', member, name = user ?? 'tab', options = {} } = {}) {
+  constructor(url, app, { user, info, watchlist, sdk: given, sign = 'signature', member, name = user ?? 'tab', options = {} } = {}) {
     const { hostname, port } = new URL(url);
-    const sdk = serverSdk(url, app);
+    const sdk = given ?? serverSdk(url, app);
     this.name = `${name}@${port}`;
     this.errors = new Inbox(`${this.name} errors`);
     this.states = new Inbox(`${this.name} states`);
@@ -54,7 +55,11 @@ export class Tab {
       },
       userAuthentication: {
         customHandler: ({ socketId }, callback) => {
-          callback(null, sdk.authenticateUser(socketId, { id: user, ...(info ? { user_info: info } : {}) }));
+          callback(null, sdk.authenticateUser(socketId, {
+            id: user,
+            ...(info ? { user_info: info } : {}),
+            ...(watchlist ? { watchlist } : {}),
+          }));
         },
       },
       ...options,

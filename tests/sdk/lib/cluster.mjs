@@ -41,9 +41,10 @@ async function freePorts(count) {
 
 export class Cluster {
   /** Starts `nodes` nodes and waits until every one is ready; then makes the tests' app. */
-  static async start({ nodes = 3, app = {} } = {}) {
+  static async start({ nodes = 3, app = {}, args = [] } = {}) {
     if (!existsSync(BINARY)) throw new Error(`no binary at ${BINARY}: run cargo build first`);
     const cluster = new Cluster();
+    cluster.args = args;
     mkdirSync(join(TARGET, 'sdk'), { recursive: true });
     cluster.folder = mkdtempSync(join(TARGET, 'sdk', 'cluster-'));
     cluster.adminToken = randomBytes(24).toString('hex');
@@ -77,7 +78,7 @@ export class Cluster {
     const node = this.node(id);
     const args = ['serve', '--node', String(id), '--data', join(this.folder, `node-${id}`)];
     args.push('--public', `127.0.0.1:${node.public}`, '--internal', `127.0.0.1:${node.internal}`);
-    args.push('--peer', `127.0.0.1:${node.peer}`);
+    args.push('--peer', `127.0.0.1:${node.peer}`, ...this.args);
     if (this.nodes.length > 1) {
       args.push('--cluster', this.nodes.map((each) => `${each.id}=127.0.0.1:${each.peer}`).join(','));
     }

@@ -2,6 +2,7 @@
 
 import { createHmac, randomBytes } from 'node:crypto';
 import { connect } from 'node:net';
+import { connect as connectTls } from 'node:tls';
 import { once } from 'node:events';
 import { Inbox, within } from './wait.mjs';
 
@@ -26,12 +27,15 @@ export function frame(opcode, payload = '', { fin = true, mask = true, length, r
 
 /** A raw connection: `events` holds parsed text frames, `closed` the close frame or the end of the socket. */
 export class RawSocket {
-  static async open(url, path, { headers = '' } = {}) {
-    const { hostname, port } = new URL(url);
+  static async open(url, path, { headers = '', parse = JSON.parse } = {}) {
+    const { hostname, port, protocol } = new URL(url);
     const raw = new RawSocket();
-    raw.socket = connect({ host: hostname, port: Number(port) });
+    raw.parse = parse;
+    const secure = protocol === 'https:';
+    const to = { host: hostname, port: Number(port), rejectUnauthorized: false };
+    raw.socket = secure ? connectTls(to) : connect(to);
     raw.socket.setNoDelay(true);
-    await within(once(raw.socket, 'connect'), 'the TCP connection');
+    await within(once(raw.socket, secure ? 'secureConnect' : 'connect'), 'the connection');
     raw.events = new Inbox(`raw ${path}`);
     raw.ends = new Inbox(`raw ${path} end`);
     raw.bytes = Buffer.alloc(0);
@@ -53,11 +57,12 @@ export class RawSocket {
     if (this.upgraded.items.length === 0) {
       const end = this.bytes.indexOf('\r\n\r\n');
       if (end < 0) return;
+      this.head = this.bytes.subarray(0, end + 2).toString('latin1');
       this.upgraded.push(Number(/^HTTP\/1\.1 (\d+)/.exec(this.bytes.toString('latin1'))?.[1]));
       this.bytes = this.bytes.subarray(end + 4);
     }
     for (let one = this.cut(); one; one = this.cut()) {
-      if (one.opcode === 1) this.events.push(JSON.parse(one.body.toString('utf8')));
+      if (one.opcode === 1) this.events.push(this.parse(one.body.toString('utf8')));
       if (one.opcode === 8) {
         const code = one.body.length >= 2 ? one.body.readUInt16BE(0) : 1005;
         this.ends.push({ code, text: one.body.subarray(2).toString('utf8') });

@@ -22,6 +22,8 @@ pub(super) struct Load<'a> {
     /// Calls to make; `None`: for as long as the target says.
     pub(super) calls: Option<u64>,
     pub(super) prefix: &'a str,
+    /// Writes to etcd's `put` instead, for comparison.
+    pub(super) etcd: bool,
 }
 
 struct Caller {
@@ -152,22 +154,18 @@ impl Grants<'_> {
     }
 
     fn ask(&mut self, at: usize) {
-        let Some(caller) = self.callers.get_mut(at).filter(|c| !c.busy) else {
+        if self.callers.get(at).is_none_or(|caller| caller.busy) {
             return;
-        };
+        }
         let user = format!("{}-{}", self.load.prefix, self.user);
         self.user += 1;
-        let grants: Vec<_> = (0..self.load.patterns)
-            .map(|i| json!({"pattern": format!("private-{user}-{i}"), "operations": ["subscribe"]}))
-            .collect();
-        let body = json!({"subject": {"user": user}, "grants": grants}).to_string();
-        let request = format!(
-            "POST /v1/apps/{}/grants HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: {}\r\n\
-             content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
-            self.app,
-            self.load.authorization,
-            body.len()
-        );
+        let request = match self.load.etcd {
+            true => self.put(),
+            false => self.grant(&user),
+        };
+        let Some(caller) = self.callers.get_mut(at) else {
+            return;
+        };
         caller.asked = self.world.now();
         caller.busy = true;
         if let Some(id) = caller
@@ -177,5 +175,30 @@ impl Grants<'_> {
             self.world.send(*id, request.as_bytes());
         }
         caller.turn += 1;
+    }
+
+    /// As many bytes as a grant's command has, as a put of a new key. Digits are base64 as they are.
+    fn put(&self) -> String {
+        let body = json!({"key": format!("{:012}", self.user), "value": "A".repeat(120)});
+        let body = body.to_string();
+        format!(
+            "POST /v3/kv/put HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n\
+             content-length: {}\r\n\r\n{body}",
+            body.len()
+        )
+    }
+
+    fn grant(&self, user: &str) -> String {
+        let grants: Vec<_> = (0..self.load.patterns)
+            .map(|i| json!({"pattern": format!("private-{user}-{i}"), "operations": ["subscribe"]}))
+            .collect();
+        let body = json!({"subject": {"user": user}, "grants": grants}).to_string();
+        format!(
+            "POST /v1/apps/{}/grants HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: {}\r\n\
+             content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+            self.app,
+            self.load.authorization,
+            body.len()
+        )
     }
 }

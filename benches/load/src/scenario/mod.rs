@@ -58,6 +58,7 @@ pub fn play(options: &Options) -> Result<Figures, Failure> {
             patterns,
             calls,
             prefix,
+            etcd,
         } => {
             let load = grants::Load {
                 servers,
@@ -66,6 +67,7 @@ pub fn play(options: &Options) -> Result<Figures, Failure> {
                 patterns: *patterns,
                 calls: *calls,
                 prefix,
+                etcd: *etcd,
             };
             grants::play(&mut world, target, &load)
         }

@@ -7,7 +7,7 @@ use super::super::limits::{self, Limits};
 use super::super::{
     App, AppChange, AppId, AppSpec, Cut, Effect, GrantKey, Rejection, Reply, Scope, State, Target,
 };
-use super::{Result, keys, revoke};
+use super::{Result, flags, keys, revoke};
 
 pub(super) fn create(state: &mut State, spec: &AppSpec, effects: &mut Vec<Effect>) -> Result {
     if state.apps.contains_key(&spec.id) {
@@ -138,7 +138,7 @@ pub(super) fn delete(state: &mut State, id: AppId, effects: &mut Vec<Effect>) ->
     for old in &heirs {
         state.heirs.remove(old);
     }
-    touched += clear_rest(state, id);
+    touched += clear_rest(state, id) + flags::clear(state, id);
     state.apps.remove(&id);
     // Should the id be made again, nothing from before may pass.
     revoke::leave_void(state, id, Target::App);

@@ -55,6 +55,7 @@ pub(super) fn set(
     let shared = state.grants_of(app, subject).next();
     let subject = shared.map_or_else(|| subject.clone(), |(key, _)| key.subject.clone());
     let mut touched = 0;
+    let mut narrowed = !removed.is_empty();
     for key in &removed {
         touched += u64::from(state.drop_grant(key).is_some());
     }
@@ -65,23 +66,45 @@ pub(super) fn set(
             resource,
             pattern: pattern.clone(),
         };
-        if entry.operations.is_empty() {
-            touched += u64::from(state.drop_grant(&key).is_some());
-            continue;
-        }
-        let grant = Grant {
-            operations: entry.operations,
-            expires_ms: entry.ttl_ms.map(|ttl| state.time_ms.saturating_add(ttl)),
-            issuer: issuer.clone(),
-            revision: state.revision,
-        };
-        state.put_grant(key, grant);
-        touched += 1;
+        let (did, took) = write(state, key, entry, &issuer);
+        touched += u64::from(did);
+        narrowed |= took;
     }
     if touched > 0 {
         effects.push(recheck(app, &subject));
     }
-    Ok(Reply::Changed(touched))
+    Ok(match narrowed {
+        true => Reply::Narrowed(touched),
+        false => Reply::Changed(touched),
+    })
+}
+
+/// Writes one line: whether anything was touched, and whether something was taken away.
+fn write(state: &mut State, key: GrantKey, entry: &GrantEntry, issuer: &Issuer) -> (bool, bool) {
+    if entry.operations.is_empty() {
+        let dropped = state.drop_grant(&key).is_some();
+        return (dropped, dropped);
+    }
+    let grant = Grant {
+        operations: entry.operations,
+        expires_ms: entry.ttl_ms.map(|ttl| state.time_ms.saturating_add(ttl)),
+        issuer: issuer.clone(),
+        revision: state.revision,
+    };
+    let before = state.grants.get(&key);
+    let less = before.is_some_and(|before| is_less(&grant, before));
+    state.put_grant(key, grant);
+    (true, less)
+}
+
+/// Whether a line takes away something of the one it overwrites.
+fn is_less(after: &Grant, before: &Grant) -> bool {
+    let sooner = match (before.expires_ms, after.expires_ms) {
+        (_, None) => false,
+        (None, Some(_)) => true,
+        (Some(before), Some(after)) => after < before,
+    };
+    sooner || !after.operations.contains(before.operations)
 }
 
 fn check(entry: &GrantEntry, authority: Authority<'_>) -> Result<()> {

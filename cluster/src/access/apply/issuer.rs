@@ -56,6 +56,16 @@ impl Authority<'_> {
         self.needs(resource, pattern, operations | Operations::GRANT)
     }
 
+    /// May do this on all names of the pattern itself.
+    pub(super) fn may_do(
+        &self,
+        resource: Resource,
+        pattern: &Pattern,
+        operations: Operations,
+    ) -> Result<()> {
+        self.needs(resource, pattern, operations)
+    }
+
     /// May take a grant on this pattern away.
     pub(super) fn may_take(&self, resource: Resource, pattern: &Pattern) -> Result<()> {
         self.needs(resource, pattern, Operations::GRANT)

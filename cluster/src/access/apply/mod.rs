@@ -9,6 +9,7 @@
 mod apps;
 mod batch;
 mod blocks;
+mod flags;
 mod grants;
 mod issuer;
 mod keys;
@@ -18,6 +19,11 @@ mod sweep;
 mod tokens;
 
 pub use batch::{Batch, Op, apply_batch};
+
+/// Voids every credential of the app that was issued up to now, and nothing else.
+pub(super) fn void_everything(state: &mut State, app: AppId) {
+    revoke::leave_void(state, app, super::Target::App);
+}
 
 use super::{App, Subject};
 use super::{AppId, Command, Effect, Limits, Rejection, Reply, Revision, Scope, Stamp, State};
@@ -88,7 +94,8 @@ fn since(command: &Command) -> u16 {
         | Command::Disconnect { .. }
         | Command::Block { .. }
         | Command::Unblock { .. }
-        | Command::UseNonce { .. } => 0,
+        | Command::UseNonce { .. }
+        | Command::SetChannelFlag(_) => 0,
     }
 }
 
@@ -159,6 +166,7 @@ fn run(state: &mut State, command: &Command, effects: &mut Vec<Effect>) -> Resul
             nonce,
             expires_ms,
         } => tokens::use_nonce(state, (*app, key, nonce), *expires_ms),
+        Command::SetChannelFlag(flag) => flags::set(state, flag),
     }
 }
 

@@ -220,7 +220,8 @@ impl AblySession {
             }
             Event::PresenceDone { tag, refusal, .. } => self.presence_done(tag, refusal, turn),
             Event::Members { tag, members } => self.members(tag, members, turn),
-            Event::History { .. } => {}
+            // Never asked for.
+            Event::History { .. } | Event::CaughtUp(_) => {}
             Event::Broadcast { channel, broadcast } => self.heard(&channel, &broadcast, turn),
         }
     }

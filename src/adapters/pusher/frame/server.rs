@@ -114,6 +114,24 @@ pub(crate) fn signed_in(user_data: &str) -> Frame {
     event("pusher:signin_success", None, utf8(&data), None)
 }
 
+/// `pusher_internal:watchlist_events`: who came and who left.
+pub(crate) fn watchlist(online: &[&str], offline: &[&str]) -> Frame {
+    let mut data = b"{\"events\":[".to_vec();
+    let lists = [("online", online), ("offline", offline)];
+    let lists = lists.iter().filter(|(_, users)| !users.is_empty());
+    for (index, (name, users)) in lists.enumerate() {
+        comma(&mut data, index);
+        data.extend_from_slice(format!("{{\"name\":\"{name}\",\"user_ids\":[").as_bytes());
+        for (index, user) in users.iter().enumerate() {
+            comma(&mut data, index);
+            push_string(&mut data, user);
+        }
+        data.extend_from_slice(b"]}");
+    }
+    data.extend_from_slice(b"]}");
+    event("pusher_internal:watchlist_events", None, utf8(&data), None)
+}
+
 fn presence(members: &[Member]) -> Vec<u8> {
     let mut seen = BTreeSet::new();
     let users: Vec<&Member> = members

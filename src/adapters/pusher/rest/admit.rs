@@ -4,7 +4,7 @@
 
 use super::fault::Fault;
 use super::signature::{self, Signed};
-use crate::adapters::pusher::{DIALECT, auth, limits, query};
+use crate::adapters::pusher::{DIALECT, Prefix, auth, limits, query};
 use crate::core::authority::{
     ApiKey, App, AppId, Ask, Authority, Issued, Operations, Pass, Principal, Proof, Resource, State,
 };
@@ -54,7 +54,7 @@ impl Call {
         let body = body(payload, &app).await?;
         let signed = Signed {
             method: request.method().as_str(),
-            path: request.uri().path(),
+            path: path(request),
             query: &query,
             body: &body,
         };
@@ -112,7 +112,7 @@ impl Call {
 fn ask(channel: &ChannelKey, needs: Operations) -> Ask<'_> {
     let resource = match channel.space {
         Space::Channel => Resource::Channel,
-        Space::User => Resource::User,
+        Space::User | Space::Status => Resource::User,
     };
     Ask {
         resource,
@@ -120,6 +120,14 @@ fn ask(channel: &ChannelKey, needs: Operations) -> Ask<'_> {
         needs,
         wants: Operations::NONE,
     }
+}
+
+/// The signed path: libraries leave out what a server has in front of it.
+fn path(request: &HttpRequest) -> &str {
+    let path = request.uri().path();
+    let prefix = request.app_data::<web::Data<Prefix>>();
+    let rest = prefix.and_then(|prefix| path.strip_prefix(&*prefix.0));
+    rest.filter(|rest| rest.starts_with('/')).unwrap_or(path)
 }
 
 /// The app named in the path, or the key's own when none is, and the key.

@@ -68,6 +68,7 @@ impl From<ProposeError> for Fault {
             },
             ProposeError::NoQuorum(_) | ProposeError::Busy | ProposeError::Stopping => 503,
             ProposeError::OutcomeUnknown => 504,
+            ProposeError::DiskFull => 507,
             ProposeError::TooLarge { .. } => 413,
         };
         Self::new(status, error.to_string())
@@ -82,6 +83,7 @@ impl ResponseError for Fault {
     fn error_response(&self) -> HttpResponse {
         let mut response = HttpResponse::build(self.status_code());
         response.content_type(ContentType::plaintext());
+        response.insert_header(super::ANYWHERE);
         if self.status == 503 {
             response.insert_header((RETRY_AFTER, "1"));
         }

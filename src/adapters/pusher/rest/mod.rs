@@ -21,8 +21,10 @@ use actix_web::http::header::{ContentType, HeaderName};
 use actix_web::{HttpResponse, web};
 use serde::Serialize;
 
+/// Every answer may be read by a page of any origin: what protects it is the signature, not the page.
+const ANYWHERE: (HeaderName, &str) = (actix_web::http::header::ACCESS_CONTROL_ALLOW_ORIGIN, "*");
 const ALLOWED: [(HeaderName, &str); 4] = [
-    (actix_web::http::header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
+    ANYWHERE,
     (
         actix_web::http::header::ACCESS_CONTROL_ALLOW_METHODS,
         "GET, POST, OPTIONS",
@@ -34,10 +36,11 @@ const ALLOWED: [(HeaderName, &str); 4] = [
     (actix_web::http::header::ACCESS_CONTROL_MAX_AGE, "600"),
 ];
 
-/// Routes below `/apps/{app}`, and the one that the Python library asks for without that prefix.
-pub(super) fn routes(cfg: &mut web::ServiceConfig) {
+/// Routes below `/apps/{app}`, and the one that the Python library asks for without that prefix. `place` stands
+/// in front of all of them.
+pub(super) fn routes(cfg: &mut web::ServiceConfig, place: &str) {
     let preflight = || web::method(actix_web::http::Method::OPTIONS).to(preflight);
-    let resource = |path: &str| web::resource(path.to_owned()).route(preflight());
+    let resource = |path: &str| web::resource(format!("{place}{path}")).route(preflight());
     cfg.service(resource("/apps/{app}/events").route(web::post().to(events::post)))
         .service(resource("/apps/{app}/batch_events").route(web::post().to(batch_events::post)))
         .service(resource("/apps/{app}/channels").route(web::get().to(channels::get)))
@@ -67,6 +70,7 @@ fn ok(body: &impl Serialize) -> Result<HttpResponse, fault::Fault> {
         serde_json::to_vec(body).map_err(|error| fault::Fault::new(500, error.to_string()))?;
     Ok(HttpResponse::Ok()
         .content_type(ContentType::json())
+        .insert_header(ANYWHERE)
         .body(body))
 }
 

@@ -43,7 +43,7 @@ async fn ask(broker: Broker, method: Method, target: &str, body: &str) -> (u16, 
     let app = App::new()
         .app_data(web::Data::new(broker))
         .app_data(web::Data::new(Encoding(EncodingId(0))))
-        .configure(routes);
+        .configure(|cfg| routes(cfg, &crate::adapters::pusher::Prefix::default()));
     let app = init_service(app).await;
     let request = TestRequest::default()
         .method(method)

@@ -10,15 +10,30 @@ use crate::adapters::pusher::{auth, codes, encoder, limits};
 use crate::core::authority::Operations;
 use crate::core::connection::{Action, Event, Subscribed};
 use crate::core::error::Refusal;
-use crate::core::ids::ChannelKey;
+use crate::core::ids::{ChannelKey, Space};
 
 impl PusherSession {
     pub(super) fn answer(&mut self, event: Event, turn: &mut Turn<'_>) {
         match event {
             Event::Identified => self.identified(turn),
             Event::IdentifyRefused(refusal) => {
-                let goodbye = codes::identify(&refusal, &self.hello.key);
+                let retry = limits::QUOTA_RETRY.on(turn.app);
+                let goodbye = codes::identify(&refusal, &self.hello.key, retry);
                 self.leave(&goodbye, turn.out);
+            }
+            Event::Subscribed(subscribed) if subscribed.channel.space == Space::Status => {
+                self.watched(&subscribed, turn);
+            }
+            Event::SubscribeRefused { channel, .. }
+            | Event::RightsChanged {
+                channel,
+                refusal: Some(_),
+                ..
+            } if channel.space == Space::Status => {
+                self.unwatched(&channel.name, turn);
+            }
+            Event::Broadcast { channel, broadcast } if channel.space == Space::Status => {
+                self.status_changed(&channel.name, &broadcast, turn);
             }
             Event::Subscribed(subscribed) => self.subscribed(&subscribed, turn),
             Event::SubscribeRefused {
@@ -44,6 +59,7 @@ impl PusherSession {
             // Never asked for.
             Event::Published { .. }
             | Event::Expiring { .. }
+            | Event::CaughtUp(_)
             | Event::PresenceDone { .. }
             | Event::Members { .. }
             | Event::History { .. }
@@ -55,14 +71,21 @@ impl PusherSession {
         if self.phase == Phase::Greeting {
             return self.greet(turn);
         }
-        let Some(SigningIn { user, user_data }) = self.signing_in.take() else {
+        let Some(signing_in) = self.signing_in.take() else {
             return;
         };
+        let SigningIn {
+            user,
+            user_data,
+            signer,
+            watchlist,
+        } = signing_in;
         self.alive.authorized();
         let first = self.user.is_none();
         turn.send(server::signed_in(&user_data));
         if first {
             self.open_inbox(&user.id, false, turn);
+            self.watch(&user.id, &signer, watchlist, turn);
         }
         self.user = Some(user);
     }

@@ -4,7 +4,7 @@
 //! refused handshake leaves clients retrying for ever.
 
 use crate::adapters::pusher::codes::{self, Goodbye};
-use crate::adapters::pusher::{DIALECT, auth, query};
+use crate::adapters::pusher::{DIALECT, auth, limits, query};
 use crate::core::authority::{ApiKey, State};
 
 /// Protocol versions spoken; old ones differ in nothing the server does.
@@ -16,13 +16,15 @@ pub(in crate::adapters::pusher) struct Hello {
     /// App key; all of the path when that is none of ours.
     pub(in crate::adapters::pusher) key: String,
     path: bool,
+    /// The client came with TLS, to us or to a proxy before us.
+    secure: bool,
     protocol: Option<String>,
     version: Option<String>,
 }
 
 impl Hello {
     /// From what follows `/app/` in the path (decoded) and the raw query.
-    pub(in crate::adapters::pusher) fn new(tail: &str, raw_query: &str) -> Self {
+    pub(in crate::adapters::pusher) fn new(tail: &str, raw_query: &str, secure: bool) -> Self {
         let value = |name: &str| {
             let pairs = query::parse(raw_query)?;
             let pair = pairs.into_iter().find(|(key, _)| key == name);
@@ -32,6 +34,7 @@ impl Hello {
         Self {
             key: tail.to_owned(),
             path: !tail.is_empty() && !tail.contains('/'),
+            secure,
             protocol: value("protocol"),
             version: value("version"),
         }
@@ -73,6 +76,10 @@ impl Hello {
         if !app.doors.iter().any(|door| &*door.name == DIALECT) {
             let text = "The Pusher protocol is not enabled for this application";
             return Err(Goodbye::new(codes::APP_DISABLED, text));
+        }
+        if limits::TLS_ONLY.on(app) && !self.secure {
+            let text = "Application only accepts SSL connections, reconnect using wss://";
+            return Err(Goodbye::new(codes::TLS_ONLY, text));
         }
         Ok(key)
     }

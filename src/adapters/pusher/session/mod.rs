@@ -15,6 +15,7 @@ mod sign_in;
 mod subscribe;
 #[cfg(test)]
 mod tests;
+mod watchlist;
 
 pub(super) use hello::Hello;
 
@@ -32,6 +33,7 @@ use bytes::Bytes;
 use client_event::Bucket;
 use std::collections::HashMap;
 use std::sync::Arc;
+use watchlist::Watchlist;
 
 /// How far the connection has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +61,10 @@ struct SigningIn {
     user: User,
     /// Goes back byte for byte.
     user_data: String,
+    /// The key that signed it.
+    signer: Text,
+    /// Whom the user wants to hear of.
+    watchlist: Vec<Text>,
 }
 
 /// A subscription the client asked for, or the inbox that comes with signing in.
@@ -91,6 +97,7 @@ pub(super) struct PusherSession {
     last_tag: u64,
     bucket: Bucket,
     alive: Alive,
+    watchlist: Watchlist,
 }
 
 /// One input's surroundings: what may be read, and where the answers go.
@@ -154,6 +161,7 @@ impl PusherSession {
             last_tag: 0,
             bucket: Bucket::default(),
             alive: Alive::default(),
+            watchlist: Watchlist::default(),
         }
     }
 

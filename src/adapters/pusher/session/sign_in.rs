@@ -18,6 +18,8 @@ struct UserData<'a> {
     id: Option<&'a RawValue>,
     #[serde(borrow, default)]
     user_info: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    watchlist: Option<&'a RawValue>,
 }
 
 impl PusherSession {
@@ -36,8 +38,8 @@ impl PusherSession {
                 return self.leave(&goodbye, turn.out);
             }
         };
-        let user = match user(&ask.user_data, turn) {
-            Ok(user) => user,
+        let (user, watchlist) = match user(&ask.user_data, turn) {
+            Ok(read) => read,
             Err(text) => return turn.fail(&text),
         };
         if self.user.as_ref().is_some_and(|known| known.id != user.id) {
@@ -46,12 +48,14 @@ impl PusherSession {
         let revision = turn.state.revision;
         let principal = Principal {
             user: Some(user.id.clone()),
-            proof: Some(auth::user_proof(revision, key, &user.id)),
+            proof: Some(auth::user_proof(revision, key.clone(), &user.id)),
             ..Principal::anonymous(self.app, Some(self.hello.key.as_str().into()), revision)
         };
         self.signing_in = Some(SigningIn {
             user,
             user_data: ask.user_data,
+            signer: key,
+            watchlist,
         });
         turn.ask(Intent::Identify(principal.into()));
     }
@@ -77,13 +81,26 @@ fn verify(ask: &client::SignIn, turn: &Turn<'_>) -> Result<Text, String> {
     }
 }
 
-/// The user that signed data names.
-fn user(data: &str, turn: &Turn<'_>) -> Result<User, String> {
+/// The user that signed data names, and whom she watches.
+fn user(data: &str, turn: &Turn<'_>) -> Result<(User, Vec<Text>), String> {
     let data: UserData<'_> = json::object(data).ok_or("Invalid user_data: not a JSON object")?;
     let id = data
         .id
         .and_then(json::string)
         .filter(|id| !id.is_empty())
         .ok_or("Invalid user_data: `id` must be a non-empty string")?;
-    claim::user(&id, data.user_info, turn).map_err(|error| error.text)
+    let user = claim::user(&id, data.user_info, turn).map_err(|error| error.text)?;
+    let watchlist: Option<Vec<String>> = match data.watchlist {
+        Some(list) if list.get() != "null" => serde_json::from_str(list.get()).ok(),
+        Some(_) | None => Some(Vec::new()),
+    };
+    let watchlist = watchlist.ok_or("Invalid user_data: `watchlist` must be a list of user ids")?;
+    let max = turn.limit(limits::USER_ID_BYTES);
+    if watchlist
+        .iter()
+        .any(|id| id.is_empty() || id.len() as u64 > max)
+    {
+        return Err("Invalid user_data: `watchlist` has an id that no user can have".into());
+    }
+    Ok((user, watchlist.into_iter().map(Text::from).collect()))
 }

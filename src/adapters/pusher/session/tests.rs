@@ -31,7 +31,7 @@ struct Client {
 
 impl Client {
     fn new(query: &str, change: impl FnOnce(&mut App)) -> Self {
-        Self::with(Hello::new(KEY, query), fixture::state(change))
+        Self::with(Hello::new(KEY, query, false), fixture::state(change))
     }
 
     fn with(hello: Hello, state: State) -> Self {
@@ -218,18 +218,18 @@ mod opening {
         let text = "App key nokey not in this cluster. Did you forget to specify the cluster?";
         let state = fixture::state(|_| {});
         assert_eq!(
-            opened(Hello::new("nokey", "protocol=7"), state.clone()),
+            opened(Hello::new("nokey", "protocol=7", false), state.clone()),
             goodbye(4001, text)
         );
         assert_eq!(
-            opened(Hello::new("a/b", "protocol=7"), state.clone()),
+            opened(Hello::new("a/b", "protocol=7", false), state.clone()),
             goodbye(4005, "Path not found")
         );
         assert_eq!(
-            opened(Hello::new("", "protocol=7"), state),
+            opened(Hello::new("", "protocol=7", false), state),
             goodbye(4005, "Path not found")
         );
-        let hello = || Hello::new(KEY, "protocol=7");
+        let hello = || Hello::new(KEY, "protocol=7", false);
         let disabled = fixture::state(|app| app.enabled = false);
         assert_eq!(
             opened(hello(), disabled),

@@ -1,0 +1,325 @@
+//! What members tell each other every half second: what their wall clock says, and whether they could lead.
+//!
+//! **Must never know:** what a clock is read for. **Why every node asks everybody and not only the leader:** a
+//! leader must know the others' clocks before its first stamp, and whom it can hand over to before it is asked.
+
+use super::clock;
+use super::core::Core;
+use super::lock;
+use super::rpc::{Answer, Ask};
+use crate::access::{MemberState, Millis, NodeId};
+use crate::store::{DiskSpace, Space};
+use futures_util::future::join_all;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How often is asked.
+const PERIOD: Duration = Duration::from_millis(500);
+/// An answer that took longer says too little about a clock.
+const ROUND_TRIP: Duration = Duration::from_millis(500);
+/// How long an answer counts.
+const KEPT: Duration = Duration::from_secs(10);
+/// How long it counts for handing over to its sender.
+const ABLE: Duration = Duration::from_secs(2);
+/// How often a clock that is off is complained about.
+const COMPLAIN: Duration = Duration::from_secs(60);
+/// How long the first stamp ever waits for other clocks.
+const FIRST: Duration = Duration::from_secs(2);
+
+/// What one peer said last.
+#[derive(Clone, Copy, Debug)]
+struct Reading {
+    wall_ms: Millis,
+    able: bool,
+    at: Instant,
+    /// Whether it came fast enough to judge a clock by it.
+    timely: bool,
+}
+
+/// What is known of the others, and of this node itself.
+#[derive(Debug, Default)]
+pub(crate) struct Vitals {
+    readings: Mutex<BTreeMap<u64, Reading>>,
+    /// The process is on its way out, or the member list says Draining.
+    leaving: AtomicBool,
+    /// The member list says so.
+    drained: AtomicBool,
+    /// Entries of this node as the leader that have no answer yet.
+    writing: AtomicUsize,
+    space: AtomicU8,
+    off_ms: AtomicI64,
+}
+
+/// An entry on its way; see [`Core::begin_writing`].
+pub(super) struct Writing<'a>(&'a AtomicUsize);
+
+impl Drop for Writing<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+impl Vitals {
+    /// From now on this node leads only if nobody else can.
+    pub(super) fn leave(&self) {
+        self.leaving.store(true, Ordering::Release);
+    }
+
+    /// Room on this node's disk.
+    pub(crate) fn space(&self) -> DiskSpace {
+        match self.space.load(Ordering::Acquire) {
+            0 => DiskSpace::Enough,
+            1 => DiskSpace::Short,
+            _more => DiskSpace::Full,
+        }
+    }
+
+    /// How far this node's wall clock is ahead of the right time, milliseconds.
+    pub(crate) fn off_ms(&self) -> i64 {
+        self.off_ms.load(Ordering::Acquire)
+    }
+
+    /// Whether the wall clock is so far off that this node may not serve.
+    pub(crate) fn clock_is_wrong(&self) -> bool {
+        self.off_ms().unsigned_abs() > clock::WRONG_MS
+    }
+
+    /// Whether this node could lead as well as any other.
+    pub(super) fn able(&self) -> bool {
+        !self.leaving.load(Ordering::Acquire)
+            && !self.drained.load(Ordering::Acquire)
+            && self.space() == DiskSpace::Enough
+    }
+
+    /// The clocks of these nodes as they stand now.
+    fn walls(&self, of: impl Fn(u64) -> bool) -> Vec<Millis> {
+        let readings = lock(&self.readings);
+        let known = readings
+            .iter()
+            .filter(|(node, one)| of(**node) && one.timely && one.at.elapsed() < KEPT);
+        known
+            .map(|(_, one)| {
+                let since = u64::try_from(one.at.elapsed().as_millis()).unwrap_or(u64::MAX);
+                one.wall_ms.saturating_add(since)
+            })
+            .collect()
+    }
+
+    fn others_able(&self, of: impl Fn(u64) -> bool) -> Vec<u64> {
+        let readings = lock(&self.readings);
+        let able = readings
+            .iter()
+            .filter(|(node, one)| of(**node) && one.able && one.at.elapsed() < ABLE);
+        able.map(|(node, _)| *node).collect()
+    }
+}
+
+impl Core {
+    /// Voters that could lead in this node's place.
+    pub(super) fn successors(&self) -> Vec<u64> {
+        let voters = self.voters();
+        let me = self.me;
+        self.vitals
+            .others_able(|node| node != me && voters.contains(&node))
+    }
+
+    /// Whether this node leaves leading to others: it stands back, and somebody else can.
+    pub(super) fn yields(&self) -> bool {
+        !self.vitals.able() && !self.successors().is_empty()
+    }
+
+    /// Whether the member list says that this very start of this node is to leave.
+    pub(crate) fn is_drained(&self) -> bool {
+        let (state, epoch) = (self.view.state(), self.lease.epoch());
+        let own = state.members.get(&NodeId(self.me));
+        own.is_some_and(|own| own.epoch == epoch && own.state == MemberState::Draining)
+    }
+
+    /// Counts an entry until what is returned is dropped; none while leading is left to others. A successor is
+    /// asked only when none is on its way: it would lack that entry, and this node could not vote for it.
+    pub(super) fn begin_writing(&self) -> Option<Writing<'_>> {
+        self.vitals.writing.fetch_add(1, Ordering::AcqRel);
+        let writing = Writing(&self.vitals.writing);
+        (!self.yields()).then_some(writing)
+    }
+
+    /// The leader's time for the next entry.
+    pub(super) async fn stamp(&self, last_ms: Millis) -> Millis {
+        let began = Instant::now();
+        loop {
+            let reached = self.reached();
+            // A cluster's very first stamp has nothing to be carried on from.
+            let first = self.view.state().time_ms == 0 && reached.is_none();
+            if !first {
+                return clock::stamp(self.view.now_ms(), reached, last_ms);
+            }
+            if began.elapsed() > FIRST {
+                return clock::stamp(self.view.now_ms(), Some(self.wall_ms()), last_ms);
+            }
+            tokio::time::sleep(PERIOD / 25).await;
+        }
+    }
+
+    /// Whether a majority's wall clocks are so far ahead of cluster time that nothing else need happen for it to
+    /// follow.
+    pub(super) fn is_behind_the_clocks(&self) -> bool {
+        let carried = self.view.now_ms().saturating_add(clock::ALARM_MS);
+        self.reached().is_some_and(|reached| reached > carried)
+    }
+
+    fn reached(&self) -> Option<Millis> {
+        let voters = self.voters();
+        let mut walls = self.vitals.walls(|node| voters.contains(&node));
+        if voters.contains(&self.me) {
+            walls.push(self.wall_ms());
+        }
+        clock::reached(&mut walls, voters.len())
+    }
+
+    fn wall_ms(&self) -> Millis {
+        self.config.wall_clock.now_ms()
+    }
+}
+
+/// What this node answers.
+pub(super) fn answer(core: &Core) -> Answer {
+    Answer::Vitals {
+        wall_ms: core.wall_ms(),
+        able: core.vitals.able(),
+    }
+}
+
+/// Asks everybody, and looks after itself, for ever.
+pub(super) async fn run(core: Arc<Core>) {
+    let space = Space::new(&core.config.data_dir, core.config.disk_reserve);
+    let mut complained: Option<Instant> = None;
+    loop {
+        let began = Instant::now();
+        let others: Vec<u64> = core
+            .peers()
+            .into_keys()
+            .filter(|node| *node != core.me)
+            .collect();
+        join_all(others.iter().map(|node| ask(&core, *node))).await;
+        look_at_clock(&core, &mut complained);
+        look_at_disk(&core, &space).await;
+        // Faster until the first clocks are known: somebody may be waiting for the first stamp.
+        let pause = match core.reached() {
+            Some(_) => PERIOD,
+            None => PERIOD / 10,
+        };
+        tokio::time::sleep(pause.saturating_sub(began.elapsed())).await;
+    }
+}
+
+/// Sees to it that a node which stands back does not lead, for ever.
+pub(super) async fn stand_back(core: Arc<Core>) {
+    loop {
+        core.vitals
+            .drained
+            .store(core.is_drained(), Ordering::Release);
+        if core.leads() && core.yields() {
+            hand_over(&core).await;
+        }
+        tokio::time::sleep(PERIOD / 10).await;
+    }
+}
+
+async fn ask(core: &Core, node: u64) {
+    let began = Instant::now();
+    let Ok(Answer::Vitals { wall_ms, able }) = core.ask(node, &Ask::Vitals, PERIOD).await else {
+        return;
+    };
+    let took = began.elapsed();
+    let reading = Reading {
+        wall_ms,
+        able,
+        // It was read somewhere between the question and the answer.
+        at: began + took / 2,
+        timely: took < ROUND_TRIP,
+    };
+    lock(&core.vitals.readings).insert(node, reading);
+}
+
+fn look_at_clock(core: &Core, complained: &mut Option<Instant>) {
+    let peers = core.peers();
+    let others = core.vitals.walls(|node| peers.contains_key(&node));
+    if core.view.state().time_ms == 0 {
+        return;
+    }
+    let off_ms = clock::deviation(core.wall_ms(), &others, core.view.now_ms());
+    core.vitals.off_ms.store(off_ms, Ordering::Release);
+    let due = complained.is_none_or(|at| at.elapsed() > COMPLAIN);
+    if off_ms.unsigned_abs() > clock::ALARM_MS && due {
+        *complained = Some(Instant::now());
+        let leaves = core.vitals.clock_is_wrong();
+        tracing::warn!(
+            off_ms,
+            leaves_service = leaves,
+            "this node's wall clock is off"
+        );
+    }
+}
+
+async fn look_at_disk(core: &Core, space: &Space) {
+    let before = core.vitals.space();
+    let space = space.clone();
+    let Ok(now) = tokio::task::spawn_blocking(move || space.look(before)).await else {
+        return;
+    };
+    if now != before {
+        tracing::warn!(?before, ?now, "the room on this node's disk has changed");
+    }
+    core.vitals.space.store(now as u8, Ordering::Release);
+}
+
+/// Has a caught-up voter stand for election. This node has stopped writing and sending heartbeats by then, and
+/// votes for it, so that it costs one round of votes instead of a silence.
+async fn hand_over(core: &Core) {
+    if core.vitals.writing.load(Ordering::Acquire) > 0 {
+        return;
+    }
+    let metrics = core.metrics();
+    let last = metrics.last_log_index.unwrap_or(0);
+    if metrics.last_applied.is_none_or(|at| at.index < last) {
+        return;
+    }
+    let caught_up = |node: &u64| {
+        let at = metrics
+            .replication
+            .as_ref()
+            .and_then(|all| all.get(node).copied().flatten());
+        at.is_some_and(|at| at.index >= last)
+    };
+    let Some(successor) = core.successors().into_iter().find(caught_up) else {
+        return;
+    };
+    tracing::info!(successor, "leading is handed over");
+    if let Err(error) = core.ask(successor, &Ask::TakeOver, PERIOD).await {
+        tracing::debug!(successor, %error, "a successor could not be asked");
+        return;
+    }
+    // Asking again would start its election over; on a slow disk it would never end.
+    let elected = core.leader_changes(core.me);
+    let _ = tokio::time::timeout(core.config.election.0, elected).await;
+}
+
+/// The process ends soon: Draining in the member list, and somebody else leads. Best effort, in bounded time.
+pub(crate) async fn retire(core: &Core) {
+    core.vitals.leave();
+    let wait = core.config.election.1 * 3;
+    let drain = super::membership::drain(core, NodeId(core.me));
+    if let Err(error) = tokio::time::timeout(wait, drain).await.unwrap_or(Ok(())) {
+        tracing::info!(%error, "this node could not be marked draining");
+    }
+    // The node stands back by now; see `stand_back`.
+    let led_by_other = async {
+        while core.leads() && !core.successors().is_empty() {
+            tokio::time::sleep(PERIOD / 25).await;
+        }
+    };
+    let _ = tokio::time::timeout(wait, led_by_other).await;
+}

@@ -1,0 +1,180 @@
+//! Where a webhook may connect to, and the HTTP client that connects nowhere else.
+//!
+//! A name is resolved here, every address is judged, and the connection goes to one of the addresses that were
+//! judged: a name that answers differently the second time gains nothing.
+//!
+//! **Must never know:** what is posted.
+//! **Why redirects are not followed:** whoever may answer could send us to an address of the inside.
+
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use reqwest::{Client, Url};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Longest attempt.
+const ATTEMPT: Duration = Duration::from_secs(10);
+/// Longest wait for a connection.
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// Whether the address belongs to the public Internet.
+pub(super) fn is_public(addr: IpAddr) -> bool {
+    match addr {
+        IpAddr::V4(addr) => public_v4(addr),
+        IpAddr::V6(addr) => public_v6(addr),
+    }
+}
+
+fn public_v4(addr: Ipv4Addr) -> bool {
+    let [a, b, c, _] = addr.octets();
+    let inside = addr.is_private()
+        || addr.is_loopback()
+        || addr.is_link_local()
+        || addr.is_multicast()
+        || addr.is_documentation()
+        || a == 0
+        || a >= 240
+        // Shared address space of providers, IETF protocol assignments, benchmarks.
+        || (a == 100 && (64..128).contains(&b))
+        || (a == 192 && b == 0 && c == 0)
+        || (a == 198 && (b == 18 || b == 19));
+    !inside
+}
+
+fn public_v6(addr: Ipv6Addr) -> bool {
+    let [first, second, third, .., high, low] = addr.segments();
+    let inner = |high: u16, low: u16| {
+        let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
+        Ipv4Addr::new(a, b, c, d)
+    };
+    if let Some(mapped) = addr.to_ipv4_mapped() {
+        return public_v4(mapped);
+    }
+    match (first, second) {
+        // An IPv4 address behind a translator or a tunnel.
+        (0x64, 0xff9b) => public_v4(inner(high, low)),
+        (0x2002, _) => public_v4(inner(second, third)),
+        (0x2001, 0x0db8 | 0x0000) => false,
+        // Only global unicast is handed out.
+        _ => first & 0xe000 == 0x2000,
+    }
+}
+
+/// The clients: one for apps that may reach the inside, one for all others.
+#[derive(Clone, Debug)]
+pub(super) struct Clients {
+    public: Option<Client>,
+    any: Option<Client>,
+}
+
+impl Clients {
+    pub(super) fn new() -> Self {
+        let build = |private: bool| {
+            let client = Client::builder()
+                .http1_only()
+                // PHP's library looks for `X-Pusher-Key` in exactly this case.
+                .http1_title_case_headers()
+                .redirect(reqwest::redirect::Policy::none())
+                .no_proxy()
+                .timeout(ATTEMPT)
+                .connect_timeout(CONNECT)
+                .pool_max_idle_per_host(4)
+                .user_agent(concat!("Gatecast-Webhooks/", env!("CARGO_PKG_VERSION")))
+                .dns_resolver(Arc::new(Judged { private }))
+                .build();
+            client
+                .inspect_err(|error| tracing::error!(%error, "no client for webhooks"))
+                .ok()
+        };
+        Self {
+            public: build(false),
+            any: build(true),
+        }
+    }
+
+    /// The client for this address.
+    ///
+    /// # Errors
+    /// When the address is itself one that may not be reached.
+    pub(super) fn to(&self, url: &Url, private: bool) -> Result<&Client, String> {
+        // Addresses are not resolved, so they are judged here. The parser has made one of every odd spelling.
+        let host = url.host_str().unwrap_or_default();
+        let literal: Option<IpAddr> = host.trim_matches(['[', ']']).parse().ok();
+        if !private && literal.is_some_and(|addr| !is_public(addr)) {
+            return Err(REFUSED.into());
+        }
+        let client = if private { &self.any } else { &self.public };
+        client.as_ref().ok_or_else(|| "no HTTP client".into())
+    }
+}
+
+const REFUSED: &str = "the target's address is not public, which this app may not reach";
+
+/// Resolves names to addresses that may be connected to.
+#[derive(Clone, Copy, Debug)]
+struct Judged {
+    private: bool,
+}
+
+impl Resolve for Judged {
+    fn resolve(&self, name: Name) -> Resolving {
+        let private = self.private;
+        Box::pin(async move {
+            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
+            let (good, bad): (Vec<_>, Vec<_>) =
+                found.partition(|addr| private || is_public(addr.ip()));
+            if good.is_empty() && !bad.is_empty() {
+                return Err(REFUSED.into());
+            }
+            Ok(Box::new(good.into_iter()) as Addrs)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn the_inside_is_told_from_the_outside() {
+        let outside = [
+            "1.1.1.1",
+            "172.32.0.1",
+            "100.128.0.1",
+            "2606:4700::1111",
+            "::ffff:8.8.8.8",
+            "64:ff9b::808:808",
+        ];
+        for addr in outside {
+            assert!(is_public(addr.parse().unwrap()), "{addr}");
+        }
+        let inside = [
+            "127.0.0.1",
+            "10.1.2.3",
+            "172.16.0.1",
+            "192.168.1.1",
+            "169.254.169.254",
+            "100.64.0.1",
+            "0.0.0.0",
+            "255.255.255.255",
+            "224.0.0.1",
+            "192.0.0.1",
+            "198.18.0.1",
+            "::1",
+            "::",
+            "fe80::1",
+            "fd00::1",
+            "ff02::1",
+            "::ffff:127.0.0.1",
+            "::ffff:10.0.0.1",
+            "64:ff9b::a00:1",
+            "2002:7f00:1::",
+            "2001:db8::1",
+            "::127.0.0.1",
+        ];
+        for addr in inside {
+            assert!(!is_public(addr.parse().unwrap()), "{addr}");
+        }
+    }
+}

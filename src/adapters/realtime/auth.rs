@@ -1,0 +1,261 @@
+//! Application keys, private keys and tokens, as the access plane knows them; and the copy of a token's rights
+//! that a connection keeps.
+//!
+//! **Must never know:** frames, HTTP.
+//! **Why a copy and not the live grants alone:** the documented behaviour is that a connection keeps what its
+//! token could do when it connected, also past the token's time. The copy hangs on the key that registered it,
+//! so a disabled key ends it, and the connection still names its token, so a revocation or block ends it too.
+
+use super::{DIALECT, limits};
+use crate::core::authority::{
+    ApiKey, App, AppId, Capability, Grant, GrantKey, Issued, Issuer, Operations, Pattern,
+    Principal, Proof, Resource, Right, State, Subject, Text,
+};
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use sha2::Sha256;
+use std::collections::BTreeMap;
+use subtle::ConstantTimeEq as _;
+
+/// Alias kind of an app's application key.
+const APPLICATION: &str = "realtime-application";
+
+/// What only the server publishes to.
+const ANNOUNCEMENTS: [&str; 4] = [
+    "ortcClientConnected",
+    "ortcClientDisconnected",
+    "ortcClientSubscribed",
+    "ortcClientUnsubscribed",
+];
+
+/// The app of an application key, if it takes this dialect.
+pub(super) fn app<'s>(state: &'s State, application: &str) -> Option<&'s App> {
+    let alias = (Text::from(APPLICATION), Text::from(application));
+    let app = state.apps.get(state.aliases.get(&alias)?)?;
+    let open = app.enabled && app.doors.iter().any(|door| &*door.name == DIALECT);
+    open.then_some(app)
+}
+
+/// The live key whose secret this is.
+pub(super) fn private_key<'s>(
+    state: &'s State,
+    app: AppId,
+    secret: &str,
+    now_ms: u64,
+) -> Option<&'s ApiKey> {
+    let is = |key: &&ApiKey| bool::from(key.secret.0.as_bytes().ct_eq(secret.as_bytes()));
+    // All keys are compared, so that the time taken says nothing about which one it was.
+    let found = state.keys_of(app).filter(is).last();
+    found.filter(|key| key.is_live(now_ms))
+}
+
+/// A channel that clients may name.
+pub(super) fn is_channel(name: &str) -> bool {
+    (1..=limits::CHANNEL_CHARS).contains(&name.len()) && name.bytes().all(is_plain)
+}
+
+/// A token or application key that clients may have.
+pub(super) fn is_token(text: &str) -> bool {
+    (1..=limits::TOKEN_CHARS).contains(&text.len()) && text.bytes().all(is_plain)
+}
+
+fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"_-:/.".contains(&byte)
+}
+
+/// A channel that only the server publishes to.
+pub(super) fn is_announcement(channel: &str) -> bool {
+    let head = channel.split_once(':').map_or(channel, |(head, _)| head);
+    ANNOUNCEMENTS.contains(&head)
+}
+
+/// What permission letters allow: `r` receives, `w` sends and receives, `p` sees who is there.
+pub(super) fn operations(letters: &str) -> Option<Operations> {
+    let mut all = Operations::NONE;
+    for letter in letters.chars() {
+        all = all
+            | match letter {
+                'r' => Operations::SUBSCRIBE,
+                'w' => Operations::SUBSCRIBE | Operations::PUBLISH,
+                'p' => Operations::PRESENCE_READ,
+                _ => return None,
+            };
+    }
+    (!letters.is_empty()).then_some(all)
+}
+
+/// The pattern of a permission's channel: a name, or `main:*` for every channel below `main:`.
+pub(super) fn pattern(channel: &str) -> Option<Pattern> {
+    match channel.strip_suffix(":*") {
+        Some(head) if is_channel(head) => Some(Pattern::Segments(channel.into())),
+        None if is_channel(channel) => Some(Pattern::Exact(channel.into())),
+        Some(_) | None => None,
+    }
+}
+
+/// Who connects with a token: with authentication on, holding a copy of its rights; `None` when it has none.
+pub(super) fn principal(state: &State, app: &App, token: &str, now_ms: u64) -> Option<Principal> {
+    let anonymous = Principal::anonymous(app.id, None, state.revision);
+    let named = Principal {
+        token: (!token.is_empty()).then(|| token.into()),
+        ..anonymous
+    };
+    if !limits::AUTHENTICATION.on(app) {
+        return Some(named);
+    }
+    let subject = Subject::Token(token.into());
+    let held = held(state, app.id, &subject, now_ms);
+    (!held.is_empty()).then(|| Principal {
+        proof: copy(state, &held),
+        ..named
+    })
+}
+
+type Held<'s> = (&'s GrantKey, &'s Grant, Operations);
+
+/// The live grants of a token on channels, with what each gives today.
+fn held<'s>(state: &'s State, app: AppId, token: &'s Subject, now_ms: u64) -> Vec<Held<'s>> {
+    let mut all = Vec::new();
+    for (key, grant) in state.grants_of(app, token) {
+        let name = match &key.pattern {
+            Pattern::Exact(name) => &**name,
+            Pattern::All
+            | Pattern::Prefix(_)
+            | Pattern::Segments(_)
+            | Pattern::Levels(_)
+            | Pattern::Regex(_)
+            | Pattern::Except(_) => "",
+        };
+        let live = grant.expires_ms.is_none_or(|end| end > now_ms);
+        // What a wildcard gives depends on the name; the key's ceiling is asked again for each.
+        let gives = match name {
+            "" if live => grant.operations,
+            "" => Operations::NONE,
+            name => state.grant_holds(key, grant, name, now_ms),
+        };
+        if key.resource == Resource::Channel && !gives.is_empty() {
+            all.push((key, grant, gives));
+        }
+    }
+    all
+}
+
+/// The copy. It hangs on one key, as every credential does: the one that gave most of the rights. What others
+/// have given beside it stays live.
+fn copy(state: &State, held: &[Held<'_>]) -> Option<Proof> {
+    let mut by_key: BTreeMap<&Text, Vec<Right>> = BTreeMap::new();
+    for (key, grant, gives) in held {
+        let Issuer::Key(issuer) = &grant.issuer else {
+            continue;
+        };
+        let issuer = state.heirs.get(issuer).unwrap_or(issuer);
+        by_key.entry(issuer).or_default().push(Right {
+            resource: key.resource,
+            pattern: key.pattern.clone(),
+            operations: *gives,
+        });
+    }
+    let (key, rights) = by_key.into_iter().max_by_key(|(_, rights)| rights.len())?;
+    Some(Proof {
+        key: key.clone(),
+        issued: Issued::Seen(state.revision),
+        expires_ms: None,
+        capability: Capability { rights },
+    })
+}
+
+/// What a client is told of its permissions: channel or wildcard, and a hash that stands for them. `None` with
+/// authentication off.
+pub(super) fn permissions(
+    state: &State,
+    app: &App,
+    (application, token): (&str, &str),
+    now_ms: u64,
+) -> Option<Vec<(String, String)>> {
+    if !limits::AUTHENTICATION.on(app) {
+        return None;
+    }
+    let named = |(key, _, gives): &Held<'_>| {
+        let uses = Operations::SUBSCRIBE | Operations::PUBLISH;
+        let name = wire_pattern(&key.pattern)?;
+        (!gives.and(uses).is_empty()).then(|| {
+            let hash = hash(state, app.id, &[application, token, &name], *gives);
+            (name, hash)
+        })
+    };
+    let subject = Subject::Token(token.into());
+    let held = held(state, app.id, &subject, now_ms);
+    Some(held.iter().filter_map(named).collect())
+}
+
+/// How a client writes this pattern; it knows names and `text before the first colon:*`.
+fn wire_pattern(pattern: &Pattern) -> Option<String> {
+    match pattern {
+        Pattern::Exact(name) => is_channel(name).then(|| name.to_string()),
+        Pattern::Segments(text) => {
+            let head = text.strip_suffix(":*").unwrap_or(text);
+            is_channel(head).then(|| text.to_string())
+        }
+        Pattern::Prefix(text) => {
+            let head = text.strip_suffix(':')?;
+            is_channel(head).then(|| format!("{text}*"))
+        }
+        Pattern::All | Pattern::Levels(_) | Pattern::Regex(_) | Pattern::Except(_) => None,
+    }
+}
+
+/// Ten hexadecimal digits that stand for a permission. Nothing is ever decided by them.
+fn hash(state: &State, app: AppId, parts: &[&str], operations: Operations) -> String {
+    let secret = state.keys_of(app).next().map(|key| key.secret.0.clone());
+    let secret = secret.unwrap_or_default();
+    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(secret.as_bytes()) else {
+        return "0".repeat(10);
+    };
+    for part in parts {
+        mac.update(part.as_bytes());
+        mac.update(b"\n");
+    }
+    mac.update(&operations.0.to_be_bytes());
+    let mut digits = hex::encode(mac.finalize().into_bytes());
+    digits.truncate(10);
+    digits
+}
+
+/// The app's own right to one thing, for what this server does in its name (announcements, a subscriber's
+/// place, presence entries): under its oldest live key that may do it.
+pub(super) fn house_proof(
+    state: &State,
+    app: AppId,
+    (resource, name): (Resource, &str),
+    operations: Operations,
+    now_ms: u64,
+) -> Option<Box<Proof>> {
+    let may = |key: &&ApiKey| {
+        let has = key.capability.operations_on(resource, name);
+        key.is_live(now_ms) && has.contains(operations)
+    };
+    let keys = state.keys_of(app).filter(may);
+    let key = keys.min_by_key(|key| key.created_ms)?;
+    Some(Box::new(proof(state, key, (resource, name), operations)))
+}
+
+/// What a private key allows on one thing.
+pub(super) fn proof(
+    state: &State,
+    key: &ApiKey,
+    (resource, name): (Resource, &str),
+    operations: Operations,
+) -> Proof {
+    let right = Right {
+        resource,
+        pattern: Pattern::Exact(name.into()),
+        operations,
+    };
+    Proof {
+        key: key.id.clone(),
+        issued: Issued::Seen(state.revision),
+        expires_ms: None,
+        capability: Capability {
+            rights: vec![right],
+        },
+    }
+}

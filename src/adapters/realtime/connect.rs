@@ -1,0 +1,37 @@
+//! The WebSocket's door. Whatever stands in the address is accepted: who connects is said on the open socket.
+//!
+//! **Must never know:** who may connect.
+
+use super::session::RealtimeSession;
+use super::{DIALECT, Encoding, limits};
+use crate::core::limits::OUTBOX_BYTES;
+use crate::transport::ws::{self, Opening};
+use actix_web::{HttpRequest, HttpResponse, web};
+
+/// Any prefix: some clients keep the path of the URL they were given.
+pub(super) const PATH: &str = "/{prefix:.*}broadcast/{server}/{connection}/websocket";
+
+/// Echoed to clients that offer it (C).
+const SUBPROTOCOL: &str = "ortc-protocol";
+
+/// `GET /broadcast/{server}/{connection}/websocket`
+#[allow(clippy::unused_async)] // Handlers are async.
+pub(super) async fn connect(
+    request: HttpRequest,
+    payload: web::Payload,
+    encoding: web::Data<Encoding>,
+) -> Result<HttpResponse, actix_web::Error> {
+    let opening = Opening {
+        dialect: DIALECT,
+        app: None,
+        encoding: encoding.0,
+        max_frame_bytes: limits::FRAME_BYTES,
+        max_outbox_bytes: usize::try_from(OUTBOX_BYTES.default).unwrap_or(usize::MAX),
+        subprotocol: Some(SUBPROTOCOL.into()),
+        resumes: None,
+        inheritance: None,
+    };
+    ws::open(&request, payload, opening, |_| {
+        Box::new(RealtimeSession::new())
+    })
+}

@@ -1,0 +1,62 @@
+//! Realtime.co Cloud Messaging ("ORTC" 2.1): discovery, SockJS-framed WebSocket, token authentication, REST.
+//!
+//! **Must never know:** other dialects, the cluster crate, peers, channel internals.
+//! **Why tokens are looked up and not verified:** here a token is a bare string that the app server has registered;
+//! what it may do stands in the replicated grants, and a connection takes a copy of them when it is made.
+
+mod auth;
+mod codes;
+mod command;
+mod connect;
+mod encoder;
+mod filter;
+#[cfg(test)]
+mod fixture;
+mod frame;
+pub mod limits;
+mod rest;
+mod session;
+mod text;
+
+use crate::core::authority::{OpenRule, Operations, Pattern, SettingValue, Text};
+use crate::core::delivery::encoding::{Encoder, EncodingId};
+use actix_web::web;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// The dialect's word: in app doors, listings and metrics.
+pub const DIALECT: &str = "realtime";
+
+/// Under which number this dialect's encoder is registered; app data of the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Encoding(pub EncodingId);
+
+/// Base URL at which clients reach this node, if the operator has said so; else each request's own host is
+/// answered. App data of the server.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Site(pub Option<Arc<str>>);
+
+/// How this dialect writes broadcasts.
+#[must_use]
+pub fn encoder() -> Box<dyn Encoder> {
+    Box::new(encoder::RealtimeEncoder)
+}
+
+/// What an app that speaks only this dialect leaves open: everything while authentication is off, nothing
+/// once it is on.
+#[must_use]
+pub fn default_open(settings: &BTreeMap<Text, SettingValue>) -> Vec<OpenRule> {
+    match limits::AUTHENTICATION.among(settings) {
+        0 => vec![OpenRule {
+            pattern: Pattern::All,
+            operations: Operations::SUBSCRIBE | Operations::PUBLISH | Operations::PRESENCE_READ,
+        }],
+        _ => Vec::new(),
+    }
+}
+
+/// Routes of the public port. Needs `web::Data` of [`Encoding`], [`Site`] and the broker.
+pub fn routes(cfg: &mut web::ServiceConfig) {
+    rest::routes(cfg);
+    cfg.route(connect::PATH, web::get().to(connect::connect));
+}

@@ -1,0 +1,150 @@
+//! `POST /authenticate`: an app's server says what a token may do. Each call replaces what was said before.
+//!
+//! **Must never know:** who uses the token. What a connection took when it was made is its own; a token's new
+//! rights are for its next connection, at any node.
+
+use super::call::{Call, form};
+use super::fault::Fault;
+use super::form::Form;
+use crate::adapters::realtime::{auth, limits};
+use crate::core::authority::{
+    Command, GrantEntry, GrantMode, Operations, Pattern, RequestId, Resource, Subject,
+};
+use crate::core::broker::Broker;
+use actix_web::{HttpResponse, web};
+use std::collections::BTreeMap;
+
+/// Fields that are no channels.
+const FIELDS: [&str; 6] = ["AK", "PK", "AT", "TTL", "TP", "PVT"];
+
+pub(super) async fn post(
+    payload: web::Payload,
+    broker: web::Data<Broker>,
+) -> Result<HttpResponse, Fault> {
+    let form = form(payload).await?;
+    let (application, private) = (form.need("AK")?, form.need("PK")?);
+    let call = Call::admit(&broker.authority, application, private).await?;
+    let command = Command::SetGrants {
+        app: call.app.id,
+        issuer: call.issuer(),
+        subject: Subject::Token(token(&form)?.into()),
+        mode: GrantMode::Replace,
+        entries: entries(&form)?,
+    };
+    let request = RequestId(rand::random());
+    broker.authority.change(request, command).await?;
+    Ok(HttpResponse::Created()
+        .content_type("text/plain")
+        .body("Authenticated"))
+}
+
+fn token(form: &Form) -> Result<&str, Fault> {
+    let token = form.need("AT")?;
+    match auth::is_token(token) {
+        true => Ok(token),
+        false => Err(Fault::bad(
+            "AT is not a token: letters, digits and _-:/. only",
+        )),
+    }
+}
+
+#[allow(clippy::mutable_key_type)] // A pattern is ordered by its text; what is compiled beside it does not count.
+fn entries(form: &Form) -> Result<Vec<GrantEntry>, Fault> {
+    let ttl_s: u64 = form
+        .need("TTL")?
+        .parse()
+        .map_err(|_| Fault::bad("TTL is not a number of seconds"))?;
+    if ttl_s == 0 {
+        return Err(Fault::bad("TTL must be at least one second"));
+    }
+    if !matches!(
+        form.get("PVT"),
+        None | Some("" | "0" | "1" | "true" | "false")
+    ) {
+        return Err(Fault::bad("PVT is neither 0 nor 1"));
+    }
+    let mut rights: BTreeMap<Pattern, Operations> = BTreeMap::new();
+    for (channel, letters) in &form.0 {
+        if FIELDS.contains(&channel.as_str()) {
+            continue;
+        }
+        let pattern = auth::pattern(channel)
+            .ok_or_else(|| Fault::bad(format!("Invalid channel name: {channel}")))?;
+        let operations = auth::operations(letters)
+            .ok_or_else(|| Fault::bad(format!("Invalid permission of {channel}: {letters}")))?;
+        let entry = rights.entry(pattern).or_default();
+        *entry = *entry | operations;
+    }
+    if rights.len() > limits::ENTRIES_PER_TOKEN {
+        return Err(Fault::bad(format!(
+            "A token has at most {} channels",
+            limits::ENTRIES_PER_TOKEN
+        )));
+    }
+    let entry = |(pattern, operations)| GrantEntry {
+        resource: Resource::Channel,
+        pattern,
+        operations,
+        ttl_ms: Some(ttl_s.saturating_mul(1_000)),
+    };
+    Ok(rights.into_iter().map(entry).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn read(body: &str) -> Result<Vec<GrantEntry>, Fault> {
+        entries(&Form::read(body.as_bytes()).unwrap())
+    }
+
+    #[test]
+    fn every_clients_order_gives_the_same_rights() {
+        let npm = "AT=t1&PVT=0&AK=sec&TTL=1400&PK=pksec&TP=6&rd=r&wr=w&main%3A*=w&main%3Ax=r&p=p";
+        let java = "AT=t1&AK=sec&PK=pksec&TTL=1400&TP=2&PVT=1&rd=r&wr=w&main:*=w&main:x=r&p=p";
+        let found = read(npm).unwrap();
+        assert_eq!(found, read(java).unwrap());
+        let of = |text: &str| {
+            let pattern = auth::pattern(text).unwrap();
+            let found = found.iter().find(|entry| entry.pattern == pattern);
+            found.map(|entry| entry.operations)
+        };
+        assert_eq!(of("rd"), Some(Operations::SUBSCRIBE));
+        let both = Operations::SUBSCRIBE | Operations::PUBLISH;
+        assert_eq!((of("wr"), of("main:*")), (Some(both), Some(both)));
+        assert_eq!(of("p"), Some(Operations::PRESENCE_READ));
+        assert!(found.iter().all(|entry| entry.ttl_ms == Some(1_400_000)));
+    }
+
+    #[test]
+    fn a_hundred_entries_and_no_more() {
+        let of = |count: usize| {
+            let channels: String = (0..count).map(|n| format!("&c{n}=r")).collect();
+            read(&format!("TTL=1{channels}"))
+        };
+        assert_eq!(of(100).unwrap().len(), 100);
+        assert_eq!(
+            of(101).unwrap_err().text,
+            "A token has at most 100 channels"
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_refused() {
+        for bad in [
+            "",
+            "TTL=x",
+            "TTL=0",
+            "TTL=1&PVT=2",
+            "TTL=1&c=x",
+            "TTL=1&c=",
+            "TTL=1&a b=r",
+            "TTL=1&*=r",
+            "TTL=1&a*=r",
+            "TTL=1&:*=r",
+        ] {
+            assert_eq!(read(bad).map_err(|fault| fault.status), Err(400), "{bad}");
+        }
+    }
+}

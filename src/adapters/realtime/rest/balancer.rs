@@ -1,0 +1,101 @@
+//! Discovery: which server to use. Any node will do, so it is the one that was asked.
+//!
+//! **Must never know:** the other nodes. **Why the body has no line end:** one client takes what stands between
+//! fixed offsets from both ends of it.
+
+use crate::adapters::realtime::Site;
+use actix_web::{HttpRequest, HttpResponse, web};
+
+/// `GET /server/2.1`
+#[allow(clippy::unused_async)] // Handlers are async.
+pub(super) async fn plain(request: HttpRequest, site: web::Data<Site>) -> HttpResponse {
+    answer(&url(
+        site.0.as_deref(),
+        request.connection_info().host(),
+        false,
+    ))
+}
+
+/// `GET /server/ssl/2.1`
+#[allow(clippy::unused_async)] // Handlers are async.
+pub(super) async fn secure(request: HttpRequest, site: web::Data<Site>) -> HttpResponse {
+    answer(&url(
+        site.0.as_deref(),
+        request.connection_info().host(),
+        true,
+    ))
+}
+
+fn answer(url: &str) -> HttpResponse {
+    HttpResponse::Ok()
+        .content_type("application/x-javascript")
+        .insert_header(("Access-Control-Allow-Origin", "*"))
+        .insert_header(("Cache-Control", "no-store"))
+        .body(format!("var SOCKET_SERVER = \"{url}\";"))
+}
+
+/// Scheme, host and port, without a slash at the end. A TLS port is always said: one client speaks TLS only then.
+fn url(site: Option<&str>, host: &str, tls: bool) -> String {
+    let said = site.map(|site| site.trim_end_matches('/'));
+    let host = match said.and_then(|site| site.split_once("://")) {
+        Some(("https", authority)) => return format!("https://{}", with_port(authority)),
+        Some((_, authority)) => authority,
+        None => host,
+    };
+    // What a request calls its host is written into a script.
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-:[]_".contains(&byte);
+    let host = match !host.is_empty() && host.bytes().all(plain) {
+        true => host,
+        false => "localhost",
+    };
+    match tls {
+        false => format!("http://{host}"),
+        // TLS ends at a proxy in front, at its usual port.
+        true => format!("https://{}:443", without_port(host)),
+    }
+}
+
+fn with_port(authority: &str) -> String {
+    match without_port(authority) == authority {
+        true => format!("{authority}:443"),
+        false => authority.to_owned(),
+    }
+}
+
+fn without_port(authority: &str) -> &str {
+    match authority.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+        Some(_) | None => authority,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_url_is_the_operators_or_the_requests_own() {
+        assert_eq!(url(None, "127.0.0.1:8090", false), "http://127.0.0.1:8090");
+        assert_eq!(
+            url(None, "chat.example:6001", true),
+            "https://chat.example:443"
+        );
+        assert_eq!(url(None, "[::1]:6001", false), "http://[::1]:6001");
+        let site = Some("https://rt.example/");
+        assert_eq!(url(site, "x", false), "https://rt.example:443");
+        assert_eq!(
+            url(Some("http://rt.example:80"), "x", false),
+            "http://rt.example:80"
+        );
+        assert_eq!(
+            url(Some("https://rt.example:8443"), "x", true),
+            "https://rt.example:8443"
+        );
+    }
+
+    #[test]
+    fn a_host_cannot_write_the_script() {
+        assert_eq!(url(None, "x\";alert(1);\"", false), "http://localhost");
+        assert_eq!(url(None, "", false), "http://localhost");
+    }
+}

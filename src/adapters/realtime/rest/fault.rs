@@ -1,0 +1,66 @@
+//! Failed requests: a status and one line of plain text, which some clients show as it is.
+//!
+//! **Must never know:** what was asked.
+
+use crate::adapters::realtime::codes;
+use crate::core::authority::ProposeError;
+use crate::core::error::Refusal;
+use actix_web::http::StatusCode;
+use actix_web::http::header::{ContentType, RETRY_AFTER};
+use actix_web::{HttpResponse, ResponseError};
+use std::borrow::Cow;
+
+/// The answer to a failed request.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{text}")]
+pub(super) struct Fault {
+    /// HTTP status.
+    pub(super) status: u16,
+    /// For people.
+    pub(super) text: Cow<'static, str>,
+}
+
+impl Fault {
+    pub(super) fn new(status: u16, text: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            status,
+            text: text.into(),
+        }
+    }
+
+    pub(super) fn bad(text: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(400, text)
+    }
+
+    pub(super) fn unauthorized(text: &'static str) -> Self {
+        Self::new(401, text)
+    }
+}
+
+impl From<Refusal> for Fault {
+    fn from(refusal: Refusal) -> Self {
+        Self::new(codes::status(&refusal), codes::text(&refusal))
+    }
+}
+
+impl From<ProposeError> for Fault {
+    fn from(error: ProposeError) -> Self {
+        let (status, text) = codes::proposal(&error);
+        Self::new(status, text)
+    }
+}
+
+impl ResponseError for Fault {
+    fn status_code(&self) -> StatusCode {
+        StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let mut response = HttpResponse::build(self.status_code());
+        response.content_type(ContentType::plaintext());
+        if self.status == 503 {
+            response.insert_header((RETRY_AFTER, "1"));
+        }
+        response.body(self.text.clone().into_owned())
+    }
+}

@@ -1,0 +1,49 @@
+//! `POST /send`: an app's server sends a message. Checked is the private key; a token beside it says nothing more.
+//!
+//! **Must never know:** who receives it.
+
+use super::call::{Call, form};
+use super::fault::Fault;
+use crate::adapters::realtime::{auth, command, encoder, limits};
+use crate::core::authority::{Ask, Operations, Resource};
+use crate::core::broker::Broker;
+use crate::core::ids::ChannelKey;
+use actix_web::{HttpResponse, web};
+
+pub(super) async fn post(
+    payload: web::Payload,
+    broker: web::Data<Broker>,
+) -> Result<HttpResponse, Fault> {
+    let form = form(payload).await?;
+    let (application, private) = (form.need("AK")?, form.need("PK")?);
+    let call = Call::admit(&broker.authority, application, private).await?;
+    let (channel, message) = (form.need("C")?, form.need("M")?.as_bytes());
+    if !auth::is_channel(channel) || auth::is_announcement(channel) {
+        return Err(Fault::bad("Invalid channel name"));
+    }
+    if message.len() as u64 > limits::MESSAGE_BYTES.of(&call.app) {
+        return Err(Fault::new(413, "The message is too large"));
+    }
+    // A bare text becomes one whole part at each client.
+    let draft = match command::part(message) {
+        Some(_) => encoder::draft(message, None),
+        None => encoder::whole(message),
+    };
+    let authority = &broker.authority;
+    let state = authority.view();
+    let target = (Resource::Channel, channel);
+    let proof = auth::proof(&state, &call.key, target, Operations::PUBLISH);
+    let ask = Ask {
+        resource: Resource::Channel,
+        name: channel,
+        needs: Operations::PUBLISH,
+        wants: Operations::NONE,
+    };
+    let principal = call.principal(&state);
+    let pass = authority.authorize(&principal, Some(&proof), ask).await?;
+    let key = ChannelKey::channel(call.app.id, channel);
+    broker.publish(&key, draft, pass).await?;
+    Ok(HttpResponse::Created()
+        .content_type("text/plain")
+        .body("Sent"))
+}

@@ -1,0 +1,182 @@
+//! A subscriber's place in a channel: what it has acknowledged, kept while it is away, so that what was published
+//! meanwhile can be delivered again.
+//!
+//! The messages are the channel's own history, on its home and backup; the place is the retained last value of an
+//! inbox named after channel and subscriber, kept the same way. Neither needs this connection or its node.
+//!
+//! **Must never know:** how history is kept.
+//! **Why not a queue per subscriber:** it would hold every message once more for each of them; a place is a number.
+
+use super::announce::OWN;
+use super::subscribe::plain;
+use super::{RealtimeSession, Turn};
+use crate::adapters::realtime::{auth, command, encoder, limits};
+use crate::core::authority::{Operations, Resource};
+use crate::core::connection::{Intent, Publish, Start, Subscribe, Subscribed};
+use crate::core::ids::{ChannelKey, Text};
+use crate::core::message::Publication;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Most messages of a subscriber that may wait for acknowledgement; the oldest then counts as lost to it until it
+/// subscribes again.
+const OUTSTANDING: usize = 10_000;
+
+/// One subscriber's place.
+#[derive(Debug)]
+pub(super) struct Buffer {
+    /// Where it is kept.
+    pub(super) place: Arc<ChannelKey>,
+    /// Everything up to this timetoken is acknowledged.
+    done: u64,
+    /// The last that was sent.
+    last: u64,
+    /// Sent and not acknowledged: message ids by timetoken.
+    outstanding: BTreeMap<u64, Text>,
+}
+
+impl Buffer {
+    /// The place of a subscriber, not read yet.
+    pub(super) fn of(channel: &ChannelKey, subscriber: &str) -> Self {
+        let name = format!("realtime-place\n{}\n{subscriber}", channel.name);
+        Self {
+            place: ChannelKey::user(channel.app, &name),
+            done: 0,
+            last: 0,
+            outstanding: BTreeMap::new(),
+        }
+    }
+
+    /// A message is sent now: its sequence, or `None` if it has been acknowledged already.
+    pub(super) fn sent(&mut self, publication: &Publication, text: &[u8]) -> Option<u64> {
+        let at = publication.timetoken;
+        if at <= self.done {
+            return None;
+        }
+        self.last = self.last.max(at);
+        // What has no id is never acknowledged by clients; what was merely sent need not be.
+        let part = command::part(text).filter(|_| encoder::is_kept(publication, 0));
+        if let Some(part) = part.filter(|_| self.outstanding.len() < OUTSTANDING) {
+            self.outstanding.insert(at, part.id.into());
+        }
+        Some(at)
+    }
+
+    /// Whether the place has moved.
+    fn acknowledge(&mut self, id: &str, at: u64, all: bool) -> bool {
+        if !all {
+            return false;
+        }
+        // With the last part of a message all its parts are there.
+        self.outstanding.remove(&at);
+        self.outstanding.retain(|_, waiting| **waiting != *id);
+        let first = self.outstanding.keys().next();
+        let done = first.map_or(self.last, |first| first - 1);
+        let moved = done > self.done;
+        self.done = self.done.max(done);
+        moved
+    }
+}
+
+impl RealtimeSession {
+    /// Asks for the place first; the channel follows when it is known.
+    pub(super) fn read_place(&self, place: &Arc<ChannelKey>, tag: u64, turn: &mut Turn<'_>) {
+        let target = (Resource::User, &*place.name);
+        let now_ms = turn.cx.now.cluster_ms;
+        let operations = Operations::SUBSCRIBE;
+        let subscribe = Subscribe {
+            start: Start::Last,
+            proof: auth::house_proof(turn.state, self.app, target, operations, now_ms),
+            ..plain(place, tag)
+        };
+        turn.ask(Intent::Subscribe(Box::new(subscribe)));
+    }
+
+    /// The place is known: begin behind it, or with the next message if there is none.
+    pub(super) fn place_read(&mut self, subscribed: &Subscribed, turn: &mut Turn<'_>) {
+        turn.ask(Intent::Unsubscribe {
+            channel: subscribed.channel.clone(),
+        });
+        let place = subscribed.channel.clone();
+        let mut found = self.subscriptions.iter_mut().filter_map(|(name, one)| {
+            let buffer = one.buffer.as_mut()?;
+            (buffer.place == place && !one.live).then_some((name.clone(), buffer))
+        });
+        let Some((name, buffer)) = found.next() else {
+            return;
+        };
+        let kept = subscribed.backlog.last().and_then(|publication| {
+            let text = std::str::from_utf8(&publication.draft.data).ok()?;
+            text.parse::<u64>().ok()
+        });
+        let start = match kept {
+            None => Start::Now,
+            Some(done) => {
+                buffer.done = done;
+                let now_ms = turn.cx.now.cluster_ms;
+                let ago_ms = now_ms.saturating_sub(done / encoder::TICKS_PER_MS);
+                // A little more, because clocks of two homes may differ; what was acknowledged is not sent again.
+                Start::Since {
+                    ago_ms: ago_ms.saturating_add(1_000),
+                }
+            }
+        };
+        self.join(&name, start, turn);
+    }
+
+    /// The subscription stands: from now on it has a place, even if nothing is ever acknowledged.
+    pub(super) fn begin_place(&mut self, channel: &str, turn: &mut Turn<'_>) {
+        let now = turn.cx.now.cluster_ms.saturating_mul(encoder::TICKS_PER_MS);
+        let Some(buffer) = self.buffer(channel) else {
+            return;
+        };
+        if buffer.done == 0 {
+            buffer.done = now.saturating_sub(encoder::TICKS_PER_MS);
+            buffer.last = buffer.done;
+        }
+        self.keep_place(channel, turn);
+    }
+
+    /// A client has taken a message.
+    pub(super) fn acknowledged(
+        &mut self,
+        channel: &str,
+        (id, at): (&str, u64),
+        all: bool,
+        turn: &mut Turn<'_>,
+    ) {
+        let moved = self
+            .buffer(channel)
+            .is_some_and(|buffer| buffer.acknowledge(id, at, all));
+        if moved {
+            self.keep_place(channel, turn);
+        }
+    }
+
+    fn buffer(&mut self, channel: &str) -> Option<&mut Buffer> {
+        self.subscriptions.get_mut(channel)?.buffer.as_mut()
+    }
+
+    fn keep_place(&mut self, channel: &str, turn: &mut Turn<'_>) {
+        let Some(buffer) = self.buffer(channel) else {
+            return;
+        };
+        let (place, done) = (buffer.place.clone(), buffer.done);
+        let mut draft = encoder::whole(done.to_string().as_bytes());
+        draft.store = false;
+        draft.retain_ms = Some(limits::BUFFER_MS.of(turn.app));
+        let target = (Resource::User, &*place.name);
+        let now_ms = turn.cx.now.cluster_ms;
+        let operations = Operations::PUBLISH;
+        let proof = auth::house_proof(turn.state, self.app, target, operations, now_ms);
+        let publish = Publish {
+            channel: place,
+            draft,
+            subscribed_only: false,
+            proof,
+            ack: None,
+            tag: OWN,
+        };
+        turn.ask(Intent::Publish(Box::new(publish)));
+    }
+}

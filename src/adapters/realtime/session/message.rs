@@ -1,0 +1,123 @@
+//! Sending: as the token may, or as a private key may.
+//!
+//! **Must never know:** who receives it.
+
+use super::{RealtimeSession, Turn};
+use crate::adapters::realtime::{auth, codes, command, encoder, frame, limits};
+use crate::core::authority::{Operations, Proof, Resource};
+use crate::core::connection::{Intent, Publish};
+use crate::core::error::Refusal;
+use crate::core::ids::{ChannelKey, Text};
+use crate::core::message::Draft;
+
+/// The tag of messages nobody waits for.
+const UNTAGGED: u64 = 0;
+
+impl RealtimeSession {
+    /// Sends to whoever is there.
+    pub(super) fn say(
+        &mut self,
+        channel: &str,
+        message: &[u8],
+        proof: Option<Box<Proof>>,
+        turn: &mut Turn<'_>,
+    ) {
+        if let Err(text) = check(channel, message, turn) {
+            return turn.fail("send", channel, text);
+        }
+        let draft = encoder::draft(message, None);
+        self.hand_in(channel, draft, proof, UNTAGGED, turn);
+    }
+
+    /// Sends to whoever is there and to those that come back in time; each part is acknowledged.
+    pub(super) fn publish(
+        &mut self,
+        channel: &str,
+        ttl_s: u64,
+        message: &[u8],
+        turn: &mut Turn<'_>,
+    ) {
+        let (id, number) = match command::part(message) {
+            Some(part) => (Text::from(part.id), part.part),
+            None => return turn.fail("publish", channel, "A message id is missing"),
+        };
+        let full = self.published.len() >= limits::UNACKNOWLEDGED;
+        let room = match full {
+            true => Err("Too many messages wait for their acknowledgement"),
+            false => Ok(()),
+        };
+        if let Err(text) = check(channel, message, turn).and(room) {
+            return turn.send(frame::ack_refused(&id, number, text));
+        }
+        let tag = self.tag();
+        self.published.insert(tag, (id, number));
+        let draft = encoder::draft(message, Some(ttl_s));
+        self.hand_in(channel, draft, None, tag, turn);
+    }
+
+    /// Sends with the rights of a private key, whatever the connection's own.
+    pub(super) fn send_proxy(
+        &mut self,
+        private: &str,
+        channel: &str,
+        message: &[u8],
+        turn: &mut Turn<'_>,
+    ) {
+        let now_ms = turn.cx.now.cluster_ms;
+        let Some(key) = auth::private_key(turn.state, self.app, private, now_ms) else {
+            return turn.fail("sendproxy", channel, "Invalid private key");
+        };
+        let target = (Resource::Channel, channel);
+        let proof = auth::proof(turn.state, key, target, Operations::PUBLISH);
+        self.say(channel, message, Some(Box::new(proof)), turn);
+    }
+
+    pub(super) fn hand_in(
+        &self,
+        channel: &str,
+        draft: Draft,
+        proof: Option<Box<Proof>>,
+        tag: u64,
+        turn: &mut Turn<'_>,
+    ) {
+        let known = self.subscriptions.get(channel).map(|one| one.key.clone());
+        let publish = Publish {
+            channel: known.unwrap_or_else(|| ChannelKey::channel(self.app, channel)),
+            draft,
+            subscribed_only: false,
+            proof,
+            ack: (tag != UNTAGGED).then_some(tag),
+            tag,
+        };
+        turn.ask(Intent::Publish(Box::new(publish)));
+    }
+
+    /// What the server itself says (announcements, places) fails in silence: no client asked for it.
+    pub(super) fn publish_refused(
+        &mut self,
+        channel: &ChannelKey,
+        tag: u64,
+        refusal: &Refusal,
+        turn: &mut Turn<'_>,
+    ) {
+        let text = codes::text(refusal);
+        if let Some((id, part)) = self.published.remove(&tag) {
+            turn.send(frame::ack_refused(&id, part, &text));
+        } else if tag == UNTAGGED {
+            turn.fail("send", &channel.name, &text);
+        }
+    }
+}
+
+fn check(channel: &str, message: &[u8], turn: &Turn<'_>) -> Result<(), &'static str> {
+    if !auth::is_channel(channel) {
+        return Err("Invalid channel name");
+    }
+    if auth::is_announcement(channel) {
+        return Err("Only the server sends to this channel");
+    }
+    match message.len() as u64 > limits::MESSAGE_BYTES.of(turn.app) {
+        true => Err("The message is too large"),
+        false => Ok(()),
+    }
+}

@@ -1,0 +1,107 @@
+//! Subscribing, plain, with a filter, or with a place that is kept; and leaving.
+//!
+//! **Must never know:** whether it is allowed.
+
+use super::buffer::Buffer;
+use super::validate::WANTS;
+use super::{RealtimeSession, Subscription, Turn};
+use crate::adapters::realtime::{auth, filter, frame};
+use crate::core::authority::Operations;
+use crate::core::connection::{DeliveryMode, Intent, Start, Subscribe};
+use crate::core::ids::ChannelKey;
+use std::sync::Arc;
+
+impl RealtimeSession {
+    /// Empty texts mean: no filter, no place.
+    pub(super) fn subscribe(
+        &mut self,
+        channel: &str,
+        filter: &str,
+        subscriber: &str,
+        turn: &mut Turn<'_>,
+    ) {
+        if !auth::is_channel(channel) {
+            return turn.fail("subscribe", channel, "Invalid channel name");
+        }
+        if let Some(standing) = self.subscriptions.get(channel) {
+            if standing.live {
+                turn.send(frame::subscribed(channel));
+            }
+            return;
+        }
+        if !subscriber.is_empty() && !auth::is_token(subscriber) {
+            return turn.fail("subscribe", channel, "Invalid subscriber id");
+        }
+        let filter = match filter {
+            "" => None,
+            text => match filter::parse(text) {
+                Ok(filter) => Some(filter),
+                Err(wrong) => {
+                    let text = format!("Invalid filter: {}", wrong.0);
+                    return turn.fail("subscribe", channel, &text);
+                }
+            },
+        };
+        let key = ChannelKey::channel(self.app, channel);
+        let tag = self.tag();
+        let buffer = (!subscriber.is_empty()).then(|| Buffer::of(&key, subscriber));
+        let place = buffer.as_ref().map(|buffer| buffer.place.clone());
+        let subscription = Subscription {
+            key: key.clone(),
+            tag,
+            live: false,
+            filter,
+            buffer,
+            present: false,
+        };
+        self.subscriptions.insert(channel.into(), subscription);
+        match place {
+            Some(place) => self.read_place(&place, tag, turn),
+            None => self.join(channel, Start::Now, turn),
+        }
+    }
+
+    /// Asks the core for the channel.
+    pub(super) fn join(&mut self, channel: &str, start: Start, turn: &mut Turn<'_>) {
+        let Some(subscription) = self.subscriptions.get(channel) else {
+            return;
+        };
+        let own = subscription.filter.is_some() || subscription.buffer.is_some();
+        let subscribe = Subscribe {
+            start,
+            delivery: match own {
+                true => DeliveryMode::Session,
+                false => DeliveryMode::Shared,
+            },
+            wants: WANTS,
+            ..plain(&subscription.key, subscription.tag)
+        };
+        turn.ask(Intent::Subscribe(Box::new(subscribe)));
+    }
+
+    pub(super) fn unsubscribe(&mut self, channel: &str, turn: &mut Turn<'_>) {
+        match self.subscriptions.get(channel) {
+            Some(subscription) => {
+                let channel = subscription.key.clone();
+                turn.ask(Intent::Unsubscribe { channel });
+            }
+            None => turn.fail("unsubscribe", channel, "Not subscribed"),
+        }
+    }
+}
+
+/// The least a subscription can ask for.
+pub(super) fn plain(channel: &Arc<ChannelKey>, tag: u64) -> Subscribe {
+    Subscribe {
+        channel: channel.clone(),
+        needs: Operations::SUBSCRIBE,
+        wants: Operations::NONE,
+        proof: None,
+        start: Start::Now,
+        member: None,
+        with_members: false,
+        delivery: DeliveryMode::Shared,
+        echo: true,
+        tag,
+    }
+}

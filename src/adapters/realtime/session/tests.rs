@@ -1,0 +1,489 @@
+//! The session by itself: what is said, what is asked of the core.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::wildcard_enum_match_arm
+)]
+
+use super::*;
+use crate::adapters::realtime::fixture::{self, APP, APPLICATION, PRIVATE};
+use crate::core::authority::{Authority, Cut, Operations, Reason};
+use crate::core::clock::Now;
+use crate::core::connection::{DeliveryMode, Event, Publish, Start, Subscribe, Subscribed};
+use crate::core::error::Refusal;
+use crate::core::ids::{ConnectionId, Position};
+use crate::core::message::{Broadcast, Occupancy, Publication, Receipt};
+
+struct Client {
+    session: RealtimeSession,
+    authority: Authority,
+    now_ms: u64,
+}
+
+impl Client {
+    fn new(state: State) -> Self {
+        Self {
+            session: RealtimeSession::new(),
+            authority: Authority::fixed(state, 1_000),
+            now_ms: 0,
+        }
+    }
+
+    /// Let in with authentication off.
+    fn open() -> Self {
+        let mut client = Self::new(fixture::state(false));
+        client.feed(Input::Opened);
+        client.say(&format!("validate;{APPLICATION};tok;;;me;"));
+        client.event(Event::Identified);
+        client
+    }
+
+    fn feed(&mut self, input: Input) -> Vec<Action> {
+        let mut out = Vec::new();
+        let cx = Context {
+            id: ConnectionId(1, 2),
+            now: Now {
+                mono_ms: self.now_ms,
+                cluster_ms: 1_000,
+            },
+            authority: &self.authority,
+        };
+        self.session.handle(input, cx, &mut out);
+        out
+    }
+
+    fn say(&mut self, command: &str) -> Vec<Action> {
+        let frame = serde_json::to_string(command).unwrap();
+        self.feed(Input::Frame(Frame::Text(frame.into())))
+    }
+
+    fn event(&mut self, event: Event) -> Vec<Action> {
+        self.feed(Input::Event(event))
+    }
+
+    /// Subscribes and lets the core say yes.
+    fn join(&mut self, command: &str, backlog: Vec<Publication>) -> Vec<Action> {
+        let asked = subscribe(&self.say(command));
+        self.event(stands(&asked, backlog))
+    }
+}
+
+fn stands(asked: &Subscribe, backlog: Vec<Publication>) -> Event {
+    Event::Subscribed(Box::new(Subscribed {
+        channel: asked.channel.clone(),
+        tag: asked.tag,
+        granted: Operations::SUBSCRIBE,
+        position: Position::default(),
+        backlog: backlog.into_iter().map(Arc::new).collect(),
+        continuous: true,
+        members: None,
+        occupancy: Occupancy::default(),
+    }))
+}
+
+fn texts(actions: &[Action]) -> Vec<String> {
+    let text = |action: &Action| match action {
+        Action::Send(Frame::Text(text)) => Some(text.to_string()),
+        Action::Send(Frame::Binary(_)) | Action::Do(_) | Action::Close(_) | Action::Wake { .. } => {
+            None
+        }
+    };
+    actions.iter().filter_map(text).collect()
+}
+
+fn asked(actions: &[Action]) -> Vec<&Intent> {
+    fn intent(action: &Action) -> Option<&Intent> {
+        match action {
+            Action::Do(intent) => Some(intent),
+            Action::Send(_) | Action::Close(_) | Action::Wake { .. } => None,
+        }
+    }
+    actions.iter().filter_map(intent).collect()
+}
+
+fn subscribe(actions: &[Action]) -> Subscribe {
+    match asked(actions)[..] {
+        [.., Intent::Subscribe(subscribe)] => (**subscribe).clone(),
+        ref other => panic!("{other:?}"),
+    }
+}
+
+fn publishes(actions: &[Action]) -> Vec<Publish> {
+    let publish = |intent: &Intent| match intent {
+        Intent::Publish(publish) => Some((**publish).clone()),
+        _ => None,
+    };
+    asked(actions).into_iter().filter_map(publish).collect()
+}
+
+fn published(message: &str, ttl_s: Option<u64>, timetoken: u64) -> Publication {
+    Publication {
+        draft: crate::adapters::realtime::encoder::draft(message.as_bytes(), ttl_s),
+        position: Position::default(),
+        timetoken,
+    }
+}
+
+fn broadcast(channel: &str, publication: Publication) -> Event {
+    Event::Broadcast {
+        channel: ChannelKey::channel(APP, channel),
+        broadcast: Broadcast::Message(publication.into()),
+    }
+}
+
+const INVALID: &str =
+    r#"a["{\"op\":\"ortc-error\",\"ex\":{\"op\":\"validate\",\"ex\":\"Invalid connection.\"}}"]"#;
+
+mod validating {
+    use super::*;
+
+    #[test]
+    fn any_token_connects_with_authentication_off_and_is_announced() {
+        let mut client = Client::new(fixture::state(false));
+        assert_eq!(texts(&client.feed(Input::Opened)), ["o"]);
+        let said = client.say(&format!("validate;{APPLICATION};any;sub1;;m\"e;"));
+        let [Intent::Identify(principal)] = asked(&said)[..] else {
+            panic!("{said:?}")
+        };
+        assert_eq!(principal.token.as_deref(), Some("any"));
+        assert_eq!(principal.proof, None);
+        let said = client.event(Event::Identified);
+        assert_eq!(
+            texts(&said),
+            [r#"a["{\"op\":\"ortc-validated\",\"up\":null,\"set\":30}"]"#]
+        );
+        let announced = &publishes(&said)[0];
+        assert_eq!(&*announced.channel.name, "ortcClientConnected:sub1");
+        assert_eq!(announced.draft.data, r#"{"cm":"m\"e"}"#);
+        let gone = client.feed(Input::Ending(End::Gone));
+        assert_eq!(
+            &*publishes(&gone)[0].channel.name,
+            "ortcClientDisconnected:sub1"
+        );
+    }
+
+    #[test]
+    fn a_token_keeps_what_it_may_do_when_it_connects() {
+        let both = Operations::SUBSCRIBE | Operations::PUBLISH;
+        let state = fixture::granted(
+            true,
+            &[
+                ("rd", Operations::SUBSCRIBE),
+                ("main:*", both),
+                ("seen", Operations::PRESENCE_READ),
+            ],
+        );
+        let mut client = Client::new(state);
+        client.feed(Input::Opened);
+        let said = client.say(&format!("validate;{APPLICATION};tok;;;;"));
+        assert_eq!(asked(&said), [&Intent::CatchUp], "on a fresh view");
+        let said = client.event(Event::CaughtUp(Ok(())));
+        let [Intent::Identify(principal)] = asked(&said)[..] else {
+            panic!("{said:?}")
+        };
+        let copy = principal.proof.as_ref().unwrap();
+        assert_eq!(
+            (&*copy.key, copy.expires_ms),
+            ("k1", None),
+            "past the token's time"
+        );
+        let on = |channel| {
+            let of = crate::core::authority::Resource::Channel;
+            copy.capability.operations_on(of, channel)
+        };
+        assert_eq!(on("rd"), Operations::SUBSCRIBE);
+        assert_eq!(on("main:x:y"), Operations::SUBSCRIBE | Operations::PUBLISH);
+        assert_eq!(on("main"), Operations::NONE);
+        let told = texts(&client.event(Event::Identified)).concat();
+        assert!(
+            told.starts_with(r#"a["{\"op\":\"ortc-validated\",\"up\":{\"rd\":\""#),
+            "{told}"
+        );
+        assert!(
+            told.contains(r#"\"main:*\":\""#) && !told.contains("seen"),
+            "{told}"
+        );
+    }
+
+    #[test]
+    fn what_is_not_known_is_refused_and_closed_a_second_later() {
+        for (state, command) in [
+            (
+                fixture::state(true),
+                format!("validate;{APPLICATION};nobody;;;;"),
+            ),
+            (fixture::state(true), format!("validate;{APPLICATION};;;;;")),
+            (fixture::state(false), "validate;other;tok;;;;".into()),
+        ] {
+            let mut client = Client::new(state);
+            client.feed(Input::Opened);
+            assert_eq!(asked(&client.say(&command)), [&Intent::CatchUp]);
+            let said = client.event(Event::CaughtUp(Ok(())));
+            assert_eq!(texts(&said), [INVALID]);
+            client.now_ms = 1_000;
+            let end = client.feed(Input::Wake);
+            assert!(matches!(&end[..], [Action::Close(close)] if close.code == 1008));
+        }
+    }
+
+    #[test]
+    fn nobody_is_refused_for_good_on_a_view_that_may_be_old() {
+        let mut client = Client::new(fixture::state(true));
+        client.feed(Input::Opened);
+        client.say(&format!("validate;{APPLICATION};tok;;;;"));
+        let end = client.event(Event::CaughtUp(Err(Refusal::Unavailable("x"))));
+        assert!(
+            matches!(&end[..], [Action::Close(close)] if close.code == 1013),
+            "{end:?}"
+        );
+    }
+
+    #[test]
+    fn commands_before_it_are_not_answered_and_silence_ends() {
+        let mut client = Client::new(fixture::state(false));
+        client.feed(Input::Opened);
+        assert_eq!(client.say("subscribe;a;t;c;null"), []);
+        client.now_ms = 10_000;
+        assert!(matches!(client.feed(Input::Wake)[..], [Action::Close(_)]));
+    }
+
+    #[test]
+    fn heartbeats_go_out_and_are_missed_when_promised() {
+        let mut client = Client::open();
+        client.now_ms = 25_000;
+        assert_eq!(texts(&client.feed(Input::Wake)), ["h"]);
+        let mut client = Client::new(fixture::state(false));
+        client.feed(Input::Opened);
+        client.say(&format!("validate;{APPLICATION};tok;;;me;15;3;"));
+        client.event(Event::Identified);
+        client.now_ms = 50_000;
+        client.say("b");
+        client.now_ms = 100_000;
+        assert_eq!(texts(&client.feed(Input::Wake)), ["h"]);
+        client.now_ms = 110_000;
+        assert!(matches!(
+            client.feed(Input::Wake)[..],
+            [.., Action::Close(_)]
+        ));
+    }
+}
+
+mod subscribing {
+    use super::*;
+
+    #[test]
+    fn plain_ones_take_the_shared_path() {
+        let mut client = Client::open();
+        let asked = subscribe(&client.say(&format!("subscribe;{APPLICATION};tok;ch1;null")));
+        assert_eq!((asked.delivery, asked.echo), (DeliveryMode::Shared, true));
+        let said = client.event(stands(&asked, Vec::new()));
+        assert_eq!(
+            texts(&said),
+            [r#"a["{\"op\":\"ortc-subscribed\",\"ch\":\"ch1\"}"]"#]
+        );
+        let announced = &publishes(&said)[0];
+        assert_eq!(announced.draft.data, r#"{"cm":"me","ch":"ch1"}"#);
+        client.say("unsubscribe;a;ch1");
+        let channel = asked.channel.clone();
+        let refusal = None;
+        let said = client.event(Event::Unsubscribed { channel, refusal });
+        assert_eq!(
+            texts(&said),
+            [r#"a["{\"op\":\"ortc-unsubscribed\",\"ch\":\"ch1\"}"]"#]
+        );
+    }
+
+    #[test]
+    fn refusals_name_the_channel_and_keep_the_connection() {
+        let mut client = Client::open();
+        let asked = subscribe(&client.say("subscribe;a;t;ch1;null"));
+        let said = client.event(Event::SubscribeRefused {
+            channel: asked.channel,
+            refusal: Refusal::Denied(Reason::NotGranted(Operations::SUBSCRIBE)),
+            tag: asked.tag,
+        });
+        let text = r#"a["{\"op\":\"ortc-error\",\"ex\":{\"op\":\"subscribe\",\"ch\":\"ch1\",\"ex\":\"No permission to subscribe\"}}"]"#;
+        assert_eq!(texts(&said), [text]);
+        let said = texts(&client.say("subscribefilter;a;t;ch1;null;sum(message.a) > 1")).concat();
+        assert!(said.contains("Invalid filter: "), "{said}");
+        assert!(
+            texts(&client.say("subscribe;a;t;main:*;null"))
+                .concat()
+                .contains("Invalid channel name")
+        );
+    }
+
+    #[test]
+    fn filters_say_whether_they_could_be_asked() {
+        let mut client = Client::open();
+        client.join("subscribefilter;a;t;ch1;null;message.a = 40", Vec::new());
+        let mut get = |body: &str| texts(&client.event(broadcast("ch1", published(body, None, 1))));
+        assert_eq!(get("m_1-1_{\"a\":41}"), [""; 0]);
+        assert_eq!(
+            get("m_1-1_{\"a\":40}"),
+            [r#"a["{\"ch\":\"ch1\",\"f\":true,\"m\":\"m_1-1_{\\\"a\\\":40}\"}"]"#]
+        );
+        assert_eq!(
+            get("m_1-1_x"),
+            [r#"a["{\"ch\":\"ch1\",\"f\":false,\"m\":\"m_1-1_x\"}"]"#]
+        );
+    }
+
+    #[test]
+    fn a_lost_right_is_told_as_both_an_end_and_an_error() {
+        let mut client = Client::open();
+        client.join("subscribe;a;t;ch1;null", Vec::new());
+        let said = texts(&client.event(Event::RightsChanged {
+            channel: ChannelKey::channel(APP, "ch1"),
+            granted: Operations::NONE,
+            refusal: Some(Refusal::Denied(Reason::NotGranted(Operations::SUBSCRIBE))),
+        }));
+        assert!(said[0].contains("ortc-unsubscribed") && said[1].contains("No permission"));
+        let said = texts(&client.feed(Input::Ending(End::Cut(Cut::Blocked))));
+        assert_eq!(said, [INVALID]);
+    }
+}
+
+mod sending {
+    use super::*;
+
+    #[test]
+    fn refusals_are_errors_of_the_command() {
+        let mut client = Client::open();
+        let said = client.say("send;a;t;ch1;null;id_1-1_x;y");
+        let asked = &publishes(&said)[0];
+        assert_eq!((&asked.draft.data[..], asked.ack), (&b"x;y"[..], None));
+        let said = client.event(Event::PublishRefused {
+            channel: asked.channel.clone(),
+            tag: asked.tag,
+            refusal: Refusal::Denied(Reason::NotGranted(Operations::PUBLISH)),
+        });
+        assert!(texts(&said)[0].contains(r#"\"op\":\"send\",\"ch\":\"ch1\""#));
+        for bad in [
+            "send;a;t;ortcClientConnected:x;null;i_1-1_x",
+            "send;a;t;a b;null;i_1-1_x",
+        ] {
+            assert!(texts(&client.say(bad))[0].contains("ortc-error"), "{bad}");
+        }
+    }
+
+    #[test]
+    fn every_published_part_is_acknowledged_with_a_number() {
+        let mut client = Client::open();
+        let said = client.say("publish;a;t;ch1;60;null;3fd3ab29_2-2_x");
+        let asked = publishes(&said)[0].clone();
+        let receipt = Receipt {
+            position: Position::default(),
+            timetoken: 9,
+            duplicate: false,
+        };
+        let tag = asked.ack.unwrap();
+        let said = texts(&client.event(Event::Published { tag, receipt }));
+        assert_eq!(
+            said,
+            [r#"a["{\"op\":\"ortc-ack\",\"m\":\"3fd3ab29\",\"p\":2,\"seq\":\"9\"}"]"#]
+        );
+        let said = client.say("publish;a;t;ch1;60;null;3fd3ab29_1-1_x");
+        let said = client.event(Event::PublishRefused {
+            channel: asked.channel,
+            tag: publishes(&said)[0].tag,
+            refusal: Refusal::OutcomeUnknown,
+        });
+        assert!(texts(&said)[0].contains(r#"\"p\":1,\"err\":\""#));
+    }
+
+    #[test]
+    fn a_private_key_sends_whatever_the_token_may() {
+        let mut client = Client::open();
+        let said = client.say(&format!("sendproxy;a;{PRIVATE};ch1;id_1-1_x"));
+        assert_eq!(&*publishes(&said)[0].proof.as_ref().unwrap().key, "k1");
+        let said = client.say("sendproxy;a;wrong;ch1;id_1-1_x");
+        assert!(texts(&said)[0].contains("Invalid private key"));
+        let batch = client.say(r#"batchSend;a;t;["c1","c2"];[null,null];id_1-1_x"#);
+        assert_eq!(publishes(&batch).len(), 2);
+    }
+}
+
+mod places {
+    use super::*;
+
+    const MS: u64 = crate::adapters::realtime::encoder::TICKS_PER_MS;
+
+    /// Asks with a subscriber id; the place has this in it.
+    fn begin(client: &mut Client, place: Option<u64>) -> Subscribe {
+        let asked = subscribe(&client.say("subscribeoptions;a;t;b1;sub-1;;;null;"));
+        assert_eq!(asked.start, Start::Last);
+        let kept = place.map(|done| published(&done.to_string(), None, 1));
+        let said = client.event(stands(&asked, kept.into_iter().collect()));
+        subscribe(&said)
+    }
+
+    #[test]
+    fn a_new_one_begins_now_and_is_kept_at_once() {
+        let mut client = Client::open();
+        let asked = begin(&mut client, None);
+        assert_eq!(
+            (asked.start, asked.delivery),
+            (Start::Now, DeliveryMode::Session)
+        );
+        let said = client.event(stands(&asked, Vec::new()));
+        let kept = publishes(&said).pop().unwrap();
+        assert_eq!(&*kept.channel.name, "realtime-place\nb1\nsub-1");
+        assert_eq!(kept.draft.data, (999 * MS).to_string());
+        assert!(kept.draft.retain_ms.is_some());
+    }
+
+    #[test]
+    fn what_was_published_meanwhile_comes_after_the_answer_and_once() {
+        let mut client = Client::open();
+        let asked = begin(&mut client, Some(500 * MS));
+        assert_eq!(asked.start, Start::Since { ago_ms: 1_500 });
+        let backlog = vec![
+            published("a_1-1_seen", Some(0), 500 * MS),
+            published("b_1-1_kept", Some(0), 600 * MS),
+            published("c_1-1_over", Some(0), 601 * MS).over(),
+            published("d_1-1_sent", None, 602 * MS),
+        ];
+        let said = texts(&client.event(stands(&asked, backlog)));
+        assert!(said[0].contains("ortc-subscribed"));
+        let kept = format!(
+            r#"a["{{\"ch\":\"b1\",\"m\":\"b_1-1_kept\",\"s\":\"{}\"}}"]"#,
+            600 * MS
+        );
+        assert_eq!(said[1..], [kept]);
+    }
+
+    impl Publication {
+        /// Its time to live is over.
+        fn over(mut self) -> Self {
+            self.draft.tag = Some("ortc+0:c_1-1".into());
+            self.timetoken = 1;
+            self
+        }
+    }
+
+    #[test]
+    fn the_place_moves_with_the_acknowledgements_and_not_past_a_gap() {
+        let mut client = Client::open();
+        let asked = begin(&mut client, Some(500 * MS));
+        client.event(stands(&asked, Vec::new()));
+        for (message, at) in [("a_1-1_x", 1_000), ("b_1-2_x", 1_001), ("b_2-2_x", 1_002)] {
+            client.event(broadcast("b1", published(message, Some(0), at * MS)));
+        }
+        let mut moved = |ack: &str| {
+            let said = client.say(ack);
+            publishes(&said)
+                .pop()
+                .map(|one| String::from_utf8(one.draft.data.to_vec()).unwrap())
+        };
+        let ack = |id: &str, at: u64, all: u8| format!("ack;a;b1;{id};{};{all}", at * MS);
+        assert_eq!(moved(&ack("b", 1_001, 0)), None);
+        assert_eq!(
+            moved(&ack("b", 1_002, 1)),
+            Some((1_000 * MS - 1).to_string())
+        );
+        assert_eq!(moved(&ack("a", 1_000, 1)), Some((1_002 * MS).to_string()));
+        assert_eq!(moved(&ack("a", 1_000, 1)), None);
+    }
+}

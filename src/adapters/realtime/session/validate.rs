@@ -1,0 +1,133 @@
+//! The handshake: which app, which token, and with what rights.
+//!
+//! **Must never know:** how rights are kept.
+//! **Why the view is brought up to date for every token:** the connection keeps what it finds now. On a view that is
+//! behind, it would keep rights that were replaced before it came.
+
+use super::{Phase, RealtimeSession, invalid_connection};
+use crate::adapters::realtime::command::Validate;
+use crate::adapters::realtime::{auth, codes, frame, limits};
+use crate::core::authority::Operations;
+use crate::core::connection::{Action, Context, Intent};
+use crate::core::error::Refusal;
+use crate::core::ids::Text;
+
+/// Who the client says it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Who {
+    pub(super) application: Text,
+    pub(super) token: Text,
+    /// Sub-channel of the announcements it causes; empty = none.
+    pub(super) announcements: Text,
+    pub(super) metadata: Text,
+}
+
+/// A client that waits to be let in.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Greeting {
+    /// Permissions to be told of; none with authentication off.
+    permissions: Option<Vec<(String, String)>>,
+}
+
+impl RealtimeSession {
+    pub(super) fn validate(&mut self, ask: Validate<'_>, cx: Context<'_>, out: &mut Vec<Action>) {
+        let metadata: String = ask.metadata.chars().take(limits::METADATA_CHARS).collect();
+        let bad_name = !ask.announcements.is_empty() && !auth::is_channel(ask.announcements);
+        if !auth::is_token(ask.key) || ask.token.len() > limits::TOKEN_CHARS || bad_name {
+            return self.refuse(cx, out);
+        }
+        self.who = Who {
+            application: ask.key.into(),
+            token: ask.token.into(),
+            announcements: ask.announcements.into(),
+            metadata: metadata.into(),
+        };
+        self.silence_ms = ask.heartbeat.map(|(every_s, fails)| {
+            let patience = every_s.clamp(10, 60) * fails.clamp(1, 6);
+            // One more interval, so that a beat on its way is not too late.
+            (patience + every_s.clamp(10, 60)) * 1_000
+        });
+        self.phase = Phase::Asking(Box::default());
+        let state = cx.authority.view();
+        let app = auth::app(&state, &self.who.application);
+        match app {
+            Some(app) if !limits::AUTHENTICATION.on(app) => self.judge(Ok(()), cx, out),
+            Some(_) | None => out.push(Action::Do(Intent::CatchUp)),
+        }
+    }
+
+    /// On a view that is as fresh as could be had.
+    pub(super) fn judge(
+        &mut self,
+        fresh: Result<(), Refusal>,
+        cx: Context<'_>,
+        out: &mut Vec<Action>,
+    ) {
+        let state = cx.authority.view();
+        let now_ms = cx.now.cluster_ms;
+        let who = &self.who;
+        let app = auth::app(&state, &who.application);
+        let found = app.and_then(|app| {
+            let principal = auth::principal(&state, app, &who.token, now_ms)?;
+            let names = (&*who.application, &*who.token);
+            let permissions = auth::permissions(&state, app, names, now_ms);
+            Some((principal, permissions))
+        });
+        match (found, fresh) {
+            // Nobody is refused for good on a view that may be old.
+            (_, Err(_)) => self.close(codes::come_back("Try again"), out),
+            (None, Ok(())) => self.refuse(cx, out),
+            (Some((principal, permissions)), Ok(())) => {
+                self.app = principal.app;
+                self.phase = Phase::Asking(Box::new(Greeting { permissions }));
+                out.push(Action::Do(Intent::Identify(Box::new(principal))));
+            }
+        }
+    }
+
+    /// The core has accepted the token.
+    pub(super) fn identified(&mut self, cx: Context<'_>, out: &mut Vec<Action>) {
+        let Phase::Asking(greeting) = std::mem::replace(&mut self.phase, Phase::Open) else {
+            return;
+        };
+        self.end_ms = None;
+        let permissions = greeting.permissions.as_deref();
+        let minutes = limits::SESSION_MINUTES;
+        out.push(Action::Send(frame::validated(permissions, minutes)));
+        self.turn(cx, out, |session, turn| {
+            session.announce("ortcClientConnected", None, turn);
+        });
+        self.wake_later(out);
+    }
+
+    pub(super) fn not_identified(
+        &mut self,
+        refusal: &Refusal,
+        cx: Context<'_>,
+        out: &mut Vec<Action>,
+    ) {
+        match refusal {
+            Refusal::Unavailable(_) | Refusal::OutcomeUnknown => {
+                self.close(codes::come_back("Try again"), out);
+            }
+            Refusal::Denied(_)
+            | Refusal::Limit { .. }
+            | Refusal::Rate { .. }
+            | Refusal::AlreadySubscribed
+            | Refusal::NotSubscribed
+            | Refusal::Invalid(_) => self.refuse(cx, out),
+        }
+    }
+
+    /// Says so, and closes once the client has had time to read it: some clients leave the socket open.
+    pub(super) fn refuse(&mut self, cx: Context<'_>, out: &mut Vec<Action>) {
+        self.phase = Phase::Refused;
+        self.silence_ms = None;
+        out.push(Action::Send(invalid_connection()));
+        self.end_ms = Some(cx.now.mono_ms + limits::REFUSED_MS);
+        self.wake_later(out);
+    }
+}
+
+/// What a subscription takes as well if it may.
+pub(super) const WANTS: Operations = Operations::PUBLISH;

@@ -1,0 +1,207 @@
+//! The public server: HTTP by the app, WebSockets by a takeover of their socket.
+//!
+//! **Must never know:** any path, any dialect.
+//!
+//! **Why not `HttpServer`:** it cannot hand a socket over. This is what it does, with an upgrade service beside the
+//! app. Both run the same app, built once per thread, so that a dialect's handler judges a handshake like any
+//! other request and only says in its response that it accepts.
+
+use super::{wire::Socket, ws};
+use actix_codec::Framed;
+use actix_codec::{AsyncRead, AsyncWrite};
+use actix_http::h1::{Codec, SendResponse};
+use actix_http::{ConnectionType, HttpService, KeepAlive, Request, Response};
+use actix_service::{IntoServiceFactory, Service, ServiceFactory, fn_factory, fn_service};
+use actix_tls::accept::rustls_0_23::TlsStream;
+use actix_web::Error;
+use actix_web::body::{BoxBody, MessageBody, to_bytes};
+use actix_web::dev::{AppConfig, Extensions, Server, ServiceResponse};
+use actix_web::rt::net::TcpStream;
+use std::any::Any;
+use std::cell::RefCell;
+use std::future::Future;
+use std::net::TcpListener;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// How the server treats its clients.
+#[derive(Clone, Copy, Debug)]
+pub struct Listening {
+    /// Threads.
+    pub workers: usize,
+    /// How long an idle HTTP connection is kept.
+    pub keep_alive: Duration,
+    /// How long a client may take over a request's head.
+    pub request_timeout: Duration,
+    /// How long a client may take to close.
+    pub disconnect_timeout: Duration,
+    /// Most connections per thread.
+    pub max_connections: usize,
+    /// How long an orderly stop waits for connections.
+    pub shutdown_timeout: Duration,
+}
+
+/// A listening socket, and what is spoken on it.
+#[derive(Debug)]
+pub struct Door {
+    listener: TcpListener,
+    tls: Option<rustls::ServerConfig>,
+}
+
+impl Door {
+    /// Without TLS.
+    #[must_use]
+    pub fn plain(listener: TcpListener) -> Self {
+        Self {
+            listener,
+            tls: None,
+        }
+    }
+
+    /// With TLS.
+    #[must_use]
+    pub fn tls(listener: TcpListener, config: rustls::ServerConfig) -> Self {
+        Self {
+            listener,
+            tls: Some(config),
+        }
+    }
+}
+
+/// Among the connection data of requests that came with TLS.
+#[derive(Clone, Copy, Debug)]
+pub struct Encrypted;
+
+/// One app per thread, for both services.
+struct Shared<F, S> {
+    app: F,
+    made: RefCell<Option<Rc<S>>>,
+}
+
+impl<F, S> Shared<F, S>
+where
+    F: ServiceFactory<Request, Config = AppConfig, Service = S>,
+    S: Service<Request, Response = F::Response, Error = F::Error>,
+{
+    async fn service(self: Rc<Self>) -> Result<Rc<S>, F::InitError> {
+        if let Some(made) = &*self.made.borrow() {
+            return Ok(made.clone());
+        }
+        let new = Rc::new(self.app.new_service(AppConfig::default()).await?);
+        // Another call may have made one meanwhile; then this one is not used.
+        Ok(self.made.borrow_mut().get_or_insert(new).clone())
+    }
+}
+
+/// One thread's HTTP over one door; a macro, because plain and TLS differ in the type of nearly everything.
+macro_rules! http {
+    ($app:expr, $how:expr, $addr:expr, $stopping:expr) => {{
+        let shared = Rc::new(Shared {
+            app: $app().into_factory(),
+            made: RefCell::new(None),
+        });
+        let (stopping, upgraded) = ($stopping.clone(), shared.clone());
+        HttpService::build()
+            .graceful_shutdown_signal(move || {
+                let stopping = stopping.clone();
+                async move { stopping.notified().await }
+            })
+            .keep_alive(KeepAlive::Timeout($how.keep_alive))
+            .client_request_timeout($how.request_timeout)
+            .client_disconnect_timeout($how.disconnect_timeout)
+            .tcp_nodelay(true)
+            .local_addr($addr)
+            .upgrade(fn_factory(move || {
+                let service = upgraded.clone().service();
+                async move {
+                    let app = service.await?;
+                    let upgrade = move |(request, framed)| upgrade(app.call(request), framed);
+                    Ok::<_, F::InitError>(fn_service(upgrade))
+                }
+            }))
+            .on_connect_ext(note)
+            .h1(fn_factory(move || shared.clone().service()))
+    }};
+}
+
+/// Notes on a new connection what its requests may ask about.
+fn note<T: 'static>(socket: &T, data: &mut Extensions) {
+    if (socket as &dyn Any).is::<TlsStream<TcpStream>>() {
+        data.insert(Encrypted);
+    }
+}
+
+/// Serves `app` behind these doors. The closure runs once on each worker thread for each door.
+///
+/// # Errors
+/// When a socket cannot be taken over.
+pub fn listen<A, I, F, B>(
+    app: A,
+    doors: Vec<Door>,
+    how: Listening,
+) -> Result<Server, std::io::Error>
+where
+    A: Fn() -> I + Send + Clone + 'static,
+    I: IntoServiceFactory<F, Request>,
+    F: ServiceFactory<Request, Config = AppConfig, Response = ServiceResponse<B>, Error = Error>
+        + 'static,
+    F::Service: 'static,
+    <F::Service as Service<Request>>::Future: 'static,
+    F::InitError: std::fmt::Debug,
+    B: MessageBody + 'static,
+{
+    let mut builder = Server::build()
+        .workers(how.workers)
+        .max_concurrent_connections(how.max_connections)
+        .shutdown_timeout(how.shutdown_timeout.as_secs())
+        .disable_signals();
+    let stopping = builder.graceful_shutdown_signal();
+    for Door { listener, tls } in doors {
+        let addr = listener.local_addr()?;
+        let (app, stopping) = (app.clone(), stopping.clone());
+        builder = match tls {
+            None => builder.listen("public", listener, move || {
+                http!(app, how, addr, stopping).tcp()
+            })?,
+            // A handshake has three seconds, by the acceptor's own default.
+            Some(tls) => builder.listen("public with TLS", listener, move || {
+                http!(app, how, addr, stopping).rustls_0_23(tls.clone())
+            })?,
+        };
+    }
+    Ok(builder.run())
+}
+
+/// A request that wants the connection for something else: answered by the app, then taken over or closed.
+async fn upgrade<B: MessageBody + 'static, T>(
+    answer: impl Future<Output = Result<ServiceResponse<B>, Error>>,
+    framed: Framed<T, Codec>,
+) -> Result<(), Error>
+where
+    T: AsyncRead + AsyncWrite + Unpin + Into<Socket>,
+{
+    // What it takes to answer is let go of before the connection begins, which may last for days.
+    let carrying = Box::pin(async move {
+        let mut response = match answer.await {
+            Ok(answer) => Response::from(answer).map_body(|_, body| BoxBody::new(body)),
+            Err(error) => error.into(),
+        };
+        let accepted = response.extensions_mut().remove::<ws::Accepted>();
+        if accepted.is_none() {
+            response
+                .head_mut()
+                .set_connection_type(ConnectionType::Close);
+        }
+        // Empty, or the words of a refusal.
+        let (head, body) = response.into_parts();
+        let body = to_bytes(body).await.unwrap_or_default();
+        let framed = SendResponse::new(framed, head.set_body(body)).await.ok()?;
+        let parts = framed.into_parts();
+        Some(accepted?.begin(parts.io.into(), parts.read_buf.freeze()))
+    })
+    .await;
+    if let Some(carrying) = carrying {
+        carrying.await;
+    }
+    Ok(())
+}
