@@ -217,12 +217,13 @@ export function ablyPath(nodes) {
     await theirs.channel.presence.subscribe('leave', (change) => leaves.push(change.clientId));
     await inbox.channel.presence.enter('here');
     const id = one.id;
-    let sent = 0;
-    const timer = setInterval(() => theirs.channel.publish('tick', `${(sent += 1)}`), 50);
+    const sent = [];
+    const timer = setInterval(() => sent.push(theirs.channel.publish('tick', `${sent.length + 1}`)), 50);
     await one.state('disconnected', 40142);
     await one.states.count((change) => change.state === 'connected', 2, 'connects again');
     clearInterval(timer);
-    const last = sent;
+    await Promise.all(sent);
+    const last = sent.length;
     await inbox.next((message) => message.data === `${last}`, 'the last tick');
     assert.deepEqual(inbox.items.map((message) => Number(message.data)), Array.from({ length: last }, (_, n) => n + 1));
     assert.equal(one.id, id);
