@@ -89,7 +89,7 @@ impl RealtimeSession {
         }
         self.update_presence(turn);
         if buffered {
-            self.begin_place(name, turn);
+            self.begin_place(name, subscribed.position, turn);
         }
         for publication in &subscribed.backlog {
             if encoder::is_kept(publication, turn.cx.now.cluster_ms) {
