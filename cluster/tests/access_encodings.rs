@@ -42,7 +42,8 @@ disconnect 7 token:t
 block 7 key:k1 for=5 reason=why
 unblock 7 user:u
 nonce 7 k1 n expires=9
-flag 7 room f on by=k1";
+flag 7 room f on by=k1
+group 7 g add=a,b remove=c by=k1";
 
 /// A log whose state has something in every section.
 const LOG: &str = "\
@@ -58,7 +59,9 @@ revoke 7 user:z margin=50
 block 7 key:k1 for=5 reason=why
 nonce 7 k1 n expires=9000
 request 5 app update 7 name=m
-request 6 app create 7";
+request 6 app create 7
+flag 7 room f on
+group 7 g add=a,b";
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {

@@ -10,10 +10,10 @@ mod operator;
 
 pub use gatecast_cluster::access::{
     Answered, ApiKey, App, AppChange, AppId, AppSpec, Block, Capability, ChannelFlag, Command, Cut,
-    Decision, Door, Effect, Grant, GrantEntry, GrantKey, GrantMode, Issued, Issuer, KeyChange,
-    KeySpec, MemberState, Millis, NodeId, OpenRule, Operations, Pattern, PatternError, Principal,
-    Proof, Question, Reason, Rejection, Reply, Resource, Revision, Revocation, Right, Rule, Scope,
-    Secret, SettingValue, State, Subject, Target, Text, Token,
+    Decision, Door, Effect, Grant, GrantEntry, GrantKey, GrantMode, GroupChange, Issued, Issuer,
+    KeyChange, KeySpec, MemberState, Millis, NodeId, OpenRule, Operations, Pattern, PatternError,
+    Principal, Proof, Question, Reason, Rejection, Reply, Resource, Revision, Revocation, Right,
+    Rule, Scope, Secret, SettingValue, State, Subject, Target, Text, Token,
 };
 pub use gatecast_cluster::{
     BarrierMode, BarrierReport, ClusterStatus, Committed, EffectBatch, Freshness, ProposeError,

@@ -4,12 +4,13 @@
 
 use super::authority::{AppId, Authority, Pass};
 use super::channel::actor::Channels;
-use super::channel::{PublishTo, Read, ReplyTo};
-use super::connection::HistoryPage;
-use super::delivery::relay::ListConnections;
+use super::channel::{Deed, Do, Leave, PublishTo, Read, ReplyTo};
+use super::connection::seat::Inheritance;
+use super::connection::{HistoryPage, NewMember};
+use super::delivery::relay::{ListConnections, TakeOver};
 use super::delivery::relays::Relays;
 use super::error::Refusal;
-use super::ids::{ChannelKey, ConnectionId, NodeId, Text};
+use super::ids::{ChannelKey, ConnectionId, NodeId, Text, Timetoken};
 use super::lifecycle::Delivery;
 use super::message::{Draft, Member, Occupancy, Publication, Receipt};
 use std::pin::Pin;
@@ -135,6 +136,72 @@ impl Broker {
         };
         self.channels.get(key).do_send(message);
         answer.await.unwrap_or(Err(Refusal::OutcomeUnknown))
+    }
+
+    /// Keeps a client in the presence set on a connection of that name; news only when it was not there, or
+    /// with other data.
+    ///
+    /// # Errors
+    /// When the set is full, the pass does not allow it, or the home cannot be asked.
+    pub async fn hold(
+        &self,
+        key: &Arc<ChannelKey>,
+        connection: ConnectionId,
+        member: NewMember,
+        pass: Pass,
+    ) -> Result<(), Refusal> {
+        self.do_to(key, Deed::Hold(connection, member), Some(pass))
+            .await
+    }
+
+    /// Takes a client's entry on a connection of that name out of the presence set, if there is one.
+    ///
+    /// # Errors
+    /// When the home cannot be asked.
+    pub async fn absent(
+        &self,
+        key: &Arc<ChannelKey>,
+        connection: ConnectionId,
+        client: Text,
+    ) -> Result<(), Refusal> {
+        self.do_to(key, Deed::Absent(connection, client), None)
+            .await
+    }
+
+    /// The connection of that name is gone without a word: its entries leave the presence set.
+    pub fn lapse(&self, key: &Arc<ChannelKey>, connection: ConnectionId) {
+        if let Some(channel) = self.channels.existing(key) {
+            channel.do_send(Leave {
+                connection,
+                gone: true,
+                keeps_members: false,
+            });
+        }
+    }
+
+    /// Forgets publications stamped in `after < timetoken <= until`.
+    ///
+    /// # Errors
+    /// When the pass does not allow it, or the home cannot be asked.
+    pub async fn erase(
+        &self,
+        key: &Arc<ChannelKey>,
+        (after, until): (Timetoken, Timetoken),
+        pass: Pass,
+    ) -> Result<(), Refusal> {
+        self.do_to(key, Deed::Erase(after, until), Some(pass)).await
+    }
+
+    async fn do_to(
+        &self,
+        key: &Arc<ChannelKey>,
+        deed: Deed,
+        pass: Option<Pass>,
+    ) -> Result<(), Refusal> {
+        let (reply, answer) = oneshot::channel();
+        self.channels.get(key).do_send(Do { deed, pass, reply });
+        let stopped = Refusal::Unavailable("the channel stopped");
+        answer.await.unwrap_or(Err(stopped))
     }
 
     /// Counts of one channel, cluster-wide.
@@ -283,6 +350,15 @@ impl Broker {
         all.sort_by_key(|one| std::cmp::Reverse((one.at_ms, one.id)));
         all.truncate(limit);
         Ok(all)
+    }
+
+    /// Ends the socket that a connection has on this node, if any, so that another can carry the connection
+    /// on: it takes over the presence entries.
+    pub async fn take_over(&self, id: ConnectionId) -> Option<Inheritance> {
+        let asked = self.relays.all();
+        let asked = asked.iter().map(|relay| relay.send(TakeOver(id)));
+        let answers = futures_util::future::join_all(asked).await;
+        answers.into_iter().find_map(|answer| answer.ok().flatten())
     }
 
     /// Asks every other node that may have clients, all at once. One that cannot be asked fails the whole:

@@ -21,3 +21,4 @@ pub mod limits;
 pub mod message;
 pub mod nearest;
 pub mod nodes;
+pub mod polling;

@@ -6,16 +6,16 @@
 //! **Must never know:** any rule.
 
 use crate::adapters::pusher::webhooks::Webhooks;
-use crate::adapters::{pusher, realtime};
+use crate::adapters::{ably, pubnub, pusher, realtime};
 use crate::core::authority::Authority;
 use crate::core::broker::Broker;
 use crate::core::channel::actor::Channels;
 use crate::core::close::End;
-use crate::core::delivery::encoding::Encodings;
+use crate::core::delivery::encoding::{Encoding, Encodings};
 use crate::core::delivery::enforcer;
 use crate::core::delivery::relay::EndAll;
 use crate::peers::{self, Peers};
-use crate::transport::{Worker, stream::Streams};
+use crate::transport::{Worker, stream::Streams, ws};
 use actix_web::web;
 use gatecast_cluster::Cluster;
 use gatecast_cluster::access::NodeId;
@@ -37,10 +37,14 @@ pub(super) struct Workers {
     broker: Broker,
     node: NodeId,
     pusher: pusher::Encoding,
+    ably: ably::Encodings,
+    /// Of all threads: a connection may come back to another.
+    ably_endings: ably::Endings,
     prefix: pusher::Prefix,
     realtime: realtime::Encoding,
     streams: Streams,
     site: realtime::Site,
+    pubnub: web::Data<pubnub::PubNub>,
 }
 
 impl Plane {
@@ -56,6 +60,16 @@ impl Plane {
         let mut encodings = Encodings::default();
         let pusher = pusher::Encoding::register(&mut encodings);
         let realtime = realtime::Encoding::register(&mut encodings);
+        let ably = ably::Encodings {
+            json: encodings.add(Encoding {
+                encoder: ably::json_encoder(),
+                framing: ws::framing,
+            }),
+            msgpack: encodings.add(Encoding {
+                encoder: ably::msgpack_encoder(),
+                framing: ws::framing,
+            }),
+        };
         let (node, encodings) = (cluster.node(), Arc::new(encodings));
         let channels = Channels::of_node(node, encodings, authority.clone(), &[]);
         let webhooks = Webhooks::start(authority.clone(), node);
@@ -75,10 +89,13 @@ impl Plane {
             broker: broker.clone(),
             node,
             pusher,
+            ably,
+            ably_endings: ably::Endings::default(),
             prefix: pusher::Prefix(prefix),
             realtime,
             streams: Streams::default(),
             site: realtime::Site(public_url),
+            pubnub: pubnub::PubNub::start(&broker),
         };
         Self {
             broker,
@@ -128,12 +145,17 @@ impl Workers {
         service
             .app_data(web::Data::new(worker))
             .app_data(web::Data::new(self.pusher))
+            .app_data(web::Data::new(self.ably))
+            .app_data(web::Data::new(self.ably_endings.clone()))
             .app_data(web::Data::new(self.prefix.clone()))
             .app_data(web::Data::new(self.realtime))
             .app_data(web::Data::new(self.streams.clone()))
             .app_data(web::Data::new(self.site.clone()))
             .configure(|service| pusher::routes(service, &self.prefix))
-            .configure(realtime::routes);
+            .configure(ably::routes)
+            .configure(realtime::routes)
+            .app_data(self.pubnub.clone())
+            .configure(pubnub::routes);
     }
 }
 

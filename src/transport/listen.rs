@@ -6,21 +6,26 @@
 //! app. Both run the same app, built once per thread, so that a dialect's handler judges a handshake like any
 //! other request and only says in its response that it accepts.
 
+use super::hangup::Noticing;
 use super::wire::{self, Socket};
 use super::ws;
 use actix_codec::Framed;
 use actix_codec::{AsyncRead, AsyncWrite};
+use actix_http::error::DispatchError;
 use actix_http::h1::{Codec, SendResponse};
 use actix_http::{ConnectionType, HttpService, KeepAlive, Request, Response};
-use actix_service::{IntoServiceFactory, Service, ServiceFactory, fn_factory, fn_service};
-use actix_tls::accept::rustls_0_23::TlsStream;
+use actix_service::{
+    IntoServiceFactory, Service, ServiceFactory, ServiceFactoryExt, fn_factory, fn_service,
+};
+use actix_tls::accept::TlsError;
+use actix_tls::accept::rustls_0_23::{Acceptor, TlsStream};
 use actix_web::Error;
 use actix_web::body::{BoxBody, MessageBody, to_bytes};
 use actix_web::dev::{AppConfig, Extensions, Server, ServiceResponse};
 use actix_web::rt::net::TcpStream;
 use std::any::Any;
 use std::cell::RefCell;
-use std::future::Future;
+use std::future::{Future, ready};
 use std::net::TcpListener;
 use std::rc::Rc;
 use std::time::Duration;
@@ -113,8 +118,6 @@ macro_rules! http {
             .client_request_timeout($how.request_timeout)
             .client_disconnect_timeout($how.disconnect_timeout)
             .tcp_nodelay(true)
-            // A response without end has to notice when its client goes.
-            .h1_allow_half_closed(false)
             .local_addr($addr)
             .upgrade(fn_factory(move || {
                 let service = upgraded.clone().service();
@@ -130,8 +133,9 @@ macro_rules! http {
 }
 
 /// Notes on a new connection what its requests may ask about. HTTP itself never ends a response that is not read.
-fn note<T: 'static>(socket: &T, stalled: Duration, data: &mut Extensions) {
-    let socket: &dyn Any = socket;
+fn note<T: 'static>(socket: &Noticing<T>, stalled: Duration, data: &mut Extensions) {
+    data.insert(socket.hung_up());
+    let socket: &dyn Any = socket.socket();
     if let Some(tls) = socket.downcast_ref::<TlsStream<TcpStream>>() {
         data.insert(Encrypted);
         wire::give_up(tls.get_ref().0, Some(stalled));
@@ -171,11 +175,23 @@ where
         let (app, stopping) = (app.clone(), stopping.clone());
         builder = match tls {
             None => builder.listen("public", listener, move || {
-                http!(app, how, addr, stopping).tcp()
+                let noticing = |io: TcpStream| {
+                    let peer = io.peer_addr().ok();
+                    ready(Ok::<_, DispatchError>((Noticing::new(io), peer)))
+                };
+                fn_service(noticing).and_then(http!(app, how, addr, stopping))
             })?,
             // A handshake has three seconds, by the acceptor's own default.
             Some(tls) => builder.listen("public with TLS", listener, move || {
-                http!(app, how, addr, stopping).rustls_0_23(tls.clone())
+                let noticing = |io: TlsStream<TcpStream>| {
+                    let peer = io.get_ref().0.peer_addr().ok();
+                    (Noticing::new(io), peer)
+                };
+                Acceptor::new(tls.clone())
+                    .map_init_err(|_| ())
+                    .map_err(TlsError::into_service_error)
+                    .map(noticing)
+                    .and_then(http!(app, how, addr, stopping).map_err(TlsError::Service))
             })?,
         };
     }

@@ -2,8 +2,10 @@
 //!
 //! **Must never know:** what the bytes mean.
 
+mod hangup;
 mod line;
 mod listen;
+pub mod longpoll;
 pub mod stream;
 pub mod tls;
 mod wire;

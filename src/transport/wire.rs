@@ -15,6 +15,7 @@ use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::net::Shutdown;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
+use tokio::io::Interest;
 
 /// Plaintext taken at once from TLS, at most.
 const PLAIN: usize = 4 << 10;
@@ -65,7 +66,14 @@ impl Socket {
 
     fn try_read(&self, buffer: &mut BytesMut) -> io::Result<usize> {
         match self {
-            Self::Plain(tcp) => tcp.try_read_buf(buffer),
+            Self::Plain(tcp) => {
+                let room = buffer.capacity() - buffer.len();
+                let read = tcp.try_read_buf(buffer)?;
+                if read < room {
+                    emptied(tcp);
+                }
+                Ok(read)
+            }
             Self::Tls(tls) => {
                 let mut stream = tls.borrow_mut();
                 let (tcp, tls) = stream.get_mut();
@@ -168,6 +176,15 @@ pub(super) fn give_up(tcp: &TcpStream, after: Option<Duration>) {
     let _ = SockRef::from(tcp).set_tcp_user_timeout(after);
     #[cfg(not(target_os = "linux"))]
     let _ = (tcp, after);
+}
+
+/// A read that filled less than it could has emptied the socket: the next one waits for news instead of asking the
+/// kernel once more, a call less per message. To be said right after that read, before the reactor can have brought
+/// news; that the peer has closed is remembered apart.
+fn emptied(tcp: &TcpStream) {
+    let _told = tcp.try_io(Interest::READABLE, || {
+        Err::<(), _>(ErrorKind::WouldBlock.into())
+    });
 }
 
 /// A socket that never waits, for the TLS engine.

@@ -8,6 +8,7 @@ use crate::core::connection::actor::Desk;
 use crate::core::delivery::local::Local;
 use crate::core::delivery::relay::Relay;
 use crate::core::ids::NodeId;
+use crate::core::polling::Polls;
 use actix::Actor as _;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub struct Worker {
     desk: Desk,
+    polls: Polls,
     buffer: Buffer,
 }
 
@@ -32,6 +34,7 @@ impl Worker {
             channels: broker.channels.on_this_thread(),
             ..broker.clone()
         };
+        let polls = Polls::start(&broker, &local, &relay, worker);
         let desk = Desk {
             broker,
             local,
@@ -39,7 +42,11 @@ impl Worker {
             worker,
         };
         let buffer = Buffer::default();
-        Self { desk, buffer }
+        Self {
+            desk,
+            polls,
+            buffer,
+        }
     }
 
     /// Its number among this node's workers.
@@ -52,6 +59,10 @@ impl Worker {
     #[must_use]
     pub fn counts(&self) -> (usize, usize) {
         self.desk.local.counts()
+    }
+
+    pub(super) fn polls(&self) -> &Polls {
+        &self.polls
     }
 
     pub(super) fn buffer(&self) -> Buffer {

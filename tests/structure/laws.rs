@@ -64,6 +64,28 @@ const LAWS: &[Never] = &[
         why: "the access plane is below the broker and knows no wire of its clients",
     },
     Never {
+        room: &["cluster/src/"],
+        // The handle is the door from outside; a store of files syncs on a thread of its own.
+        except: &[
+            "cluster/src/task.rs",
+            "cluster/src/handle/",
+            "cluster/src/store/",
+        ],
+        paths: &[
+            "tokio::spawn",
+            "tokio::task::spawn",
+            "tokio::task::spawn_blocking",
+            "tokio::task::spawn_local",
+            "std::thread::spawn",
+            "std::thread::sleep",
+            "std::thread::Builder",
+            "std::time::Instant",
+            "std::time::SystemTime",
+        ],
+        why: "tasks start in `task.rs` and time is tokio's: a simulation plays the same seed the same way only \
+              if nothing runs beside it",
+    },
+    Never {
         room: &["src/core/"],
         except: &[],
         paths: &[

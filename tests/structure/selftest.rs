@@ -29,6 +29,20 @@ fn clean(path: &str, code: &str) {
 }
 
 #[test]
+fn nothing_runs_beside_a_simulation() {
+    for call in [
+        "tokio::task::spawn_blocking(f)",
+        "tokio::spawn(f)",
+        "std::thread::spawn(f)",
+        "std::time::Instant::now()",
+    ] {
+        let code = format!("fn f() {{ {call}; }}\n");
+        caught("cluster/src/raft/a.rs", &code, 1, "task.rs");
+        clean("cluster/src/store/a.rs", &code);
+    }
+}
+
+#[test]
 fn imports_are_seen_however_they_are_written() {
     caught(
         "src/core/a.rs",

@@ -14,5 +14,6 @@
 mod client;
 mod delivery;
 mod framing;
+mod hangup;
 mod rights;
 mod server;

@@ -189,6 +189,8 @@ async fn accept(
         max_frame_bytes: MAX_FRAME,
         max_outbox_bytes: MAX_OUTBOX,
         subprotocol: Some("test".into()),
+        resumes: None,
+        inheritance: None,
     };
     ws::open(&request, payload, opening, |_| Box::new(Words))
 }
@@ -259,6 +261,7 @@ impl Node {
                         .app_data(end.clone())
                         .route("/ws", web::get().to(accept))
                         .route("/flood", web::get().to(flood))
+                        .configure(super::hangup::routes)
                 };
                 let patience = std::time::Duration::from_secs(5);
                 let how = Listening {

@@ -143,6 +143,8 @@ pub enum Command {
     },
     /// Switches a named flag of one channel on or off.
     SetChannelFlag(ChannelFlag),
+    /// Changes a channel group. The right to do so is judged before it is proposed.
+    SetGroup(GroupChange),
 }
 
 /// A flag of a channel to be set.
@@ -158,6 +160,23 @@ pub struct ChannelFlag {
     pub flag: Text,
     /// On or off; off is what every flag is by itself.
     pub on: bool,
+}
+
+/// A channel group to be changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupChange {
+    /// The app.
+    pub app: AppId,
+    /// Who answers for it.
+    pub issuer: Issuer,
+    /// Which.
+    pub group: Text,
+    /// Channels that come in.
+    pub add: Vec<Text>,
+    /// Channels that go.
+    pub remove: Vec<Text>,
+    /// All others go as well.
+    pub clear: bool,
 }
 
 /// What happens to members.

@@ -44,6 +44,10 @@ impl Limits {
     pub const TOKENS: usize = 20_000_000;
     /// Blocks in the cluster.
     pub const BLOCKS: usize = 10_000_000;
+    /// Channels of one group.
+    pub const GROUP_CHANNELS: usize = 2_000;
+    /// Channel groups in the cluster.
+    pub const GROUPS: usize = 1_000_000;
     /// Remembered nonces in the cluster.
     pub const NONCES: usize = 10_000_000;
     /// Channel flags that are on, in the cluster.

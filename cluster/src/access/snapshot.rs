@@ -49,11 +49,12 @@ enum Section {
     Requests = 13,
     End = 14,
     Flags = 15,
+    Groups = 16,
 }
 
 impl Section {
     /// In the order in which they stand.
-    const ALL: [Self; 15] = [
+    const ALL: [Self; 16] = [
         Self::Head,
         Self::Apps,
         Self::Aliases,
@@ -68,6 +69,7 @@ impl Section {
         Self::Departed,
         Self::Requests,
         Self::Flags,
+        Self::Groups,
         Self::End,
     ];
 
@@ -80,7 +82,7 @@ impl Section {
     const fn chunk(self) -> usize {
         match self {
             Self::Head | Self::End => 1,
-            Self::Apps | Self::Keys | Self::Tokens => 16,
+            Self::Apps | Self::Keys | Self::Tokens | Self::Groups => 16,
             Self::Grants => 4096,
             Self::Aliases
             | Self::Heirs
@@ -148,7 +150,8 @@ pub(super) fn frames(state: &State, out: &mut dyn FnMut(&[u8])) -> u64 {
     records += chunks(Section::Members, state.members.iter(), out);
     records += chunks(Section::Departed, state.departed.iter(), out);
     records += chunks(Section::Requests, state.requests.iter(), out);
-    records + chunks(Section::Flags, state.flags.iter(), out)
+    records += chunks(Section::Flags, state.flags.iter(), out);
+    records + chunks(Section::Groups, state.groups.iter(), out)
 }
 
 fn chunks<T: Serialize>(
@@ -269,6 +272,7 @@ fn read(state: &mut State, section: Section, record: &[u8]) -> Result<u64, Snaps
         Section::Departed => insert(&mut state.departed, record),
         Section::Flags => insert(&mut state.flags, record),
         Section::Requests => read_requests(&mut state.requests, record),
+        Section::Groups => insert(&mut state.groups, record),
         Section::End => Ok(0),
     }
 }
@@ -337,6 +341,7 @@ fn finish(mut state: State) -> Result<State, SnapshotError> {
         && state.blocks.keys().all(|(app, _)| known(app))
         && state.nonces.keys().all(|(app, ..)| known(app))
         && state.flags.keys().all(|(app, ..)| known(app))
+        && state.groups.keys().all(|(app, _)| known(app))
         && state.grants.keys().all(|key| known(&key.app));
     if !whole {
         return Err(damaged("a record names an app or key that is not there"));

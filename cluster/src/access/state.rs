@@ -44,6 +44,8 @@ pub struct State {
     pub nonces: OrdMap<(AppId, Text, Text), Millis>,
     /// Channel flags that are on (channel, flag), and since when.
     pub flags: OrdMap<(AppId, Text, Text), Revision>,
+    /// Channel groups and their channels; none is empty.
+    pub groups: OrdMap<(AppId, Text), OrdSet<Text>>,
     /// The member list.
     pub members: OrdMap<NodeId, Member>,
     /// Last epoch of members that have left, so that a return is not taken for the former self.
@@ -85,6 +87,14 @@ impl State {
             .range((app, Text::default())..)
             .take_while(move |(owner, _)| *owner == app)
             .filter_map(|(_, id)| self.keys.get(id))
+    }
+
+    /// The channel groups of an app, in order of their names.
+    pub fn groups_of(&self, app: AppId) -> impl Iterator<Item = (&Text, &OrdSet<Text>)> {
+        self.groups
+            .range((app, Text::default())..)
+            .take_while(move |((owner, _), _)| *owner == app)
+            .map(|((_, name), channels)| (name, channels))
     }
 
     /// The stored grants of one subject, in order of resource and pattern (exact names first).

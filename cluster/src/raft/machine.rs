@@ -47,6 +47,7 @@ pub(crate) fn is_urgent(command: &Command) -> bool {
         | Command::IssueToken { .. }
         | Command::Unblock { .. }
         | Command::SetChannelFlag(_)
+        | Command::SetGroup(_)
         | Command::UseNonce { .. } => false,
     }
 }

@@ -267,7 +267,7 @@ fn look_at_clock(core: &Core, complained: &mut Option<Instant>) {
 async fn look_at_disk(core: &Core, space: &Space) {
     let before = core.vitals.space();
     let space = space.clone();
-    let Ok(now) = tokio::task::spawn_blocking(move || space.look(before)).await else {
+    let Ok(now) = crate::task::blocking(move || space.look(before)).await else {
         return;
     };
     if now != before {

@@ -3,7 +3,8 @@
 //! `time 5000` · `tick` · `version 1` · `member up|down|drain|remove N …` · `app create|update|delete ID …` ·
 //! `key create|update|rotate|delete …` · `grant APP SUBJECT RIGHTS [ttl= by= mode=replace]` ·
 //! `ungrant APP SUBJECT [PATTERN…] [by=]` · `token APP ID key= cap= …` · `revoke|disconnect APP TARGET …` ·
-//! `block|unblock APP SUBJECT …` · `nonce APP KEY NONCE expires=` · `as NAME APP key= user= …` ·
+//! `block|unblock APP SUBJECT …` · `nonce APP KEY NONCE expires=` · `flag APP CHANNEL FLAG on|off` ·
+//! `group APP GROUP [add= remove= clear=]` · `as NAME APP key= user= …` ·
 //! `check|allowed PRINCIPAL NAME [OPS]` · `stands PRINCIPAL` · `grants APP SUBJECT` · `counts` · `reopen` ·
 //! `request N COMMAND…` · `same COMMAND…` (in the log entry of the command before).
 //!
@@ -32,10 +33,10 @@ pub struct Line<'a> {
 
 impl<'a> Line<'a> {
     /// Options start with one of these names; everything else is a word.
-    const OPTIONS: [&'static str; 26] = [
+    const OPTIONS: [&'static str; 29] = [
         "ttl", "by", "mode", "key", "cap", "user", "revkey", "token", "issued", "expires",
         "before", "margin", "for", "reason", "overlap", "enabled", "open", "doors", "default",
-        "name", "reads", "aliases", "settings", "keys", "seen", "proof",
+        "name", "reads", "aliases", "settings", "keys", "seen", "proof", "add", "remove", "clear",
     ];
 
     pub fn read(text: &'a str) -> Self {
@@ -246,6 +247,20 @@ pub fn command(line: &Line<'_>, now_ms: Millis) -> Option<Command> {
             flag: line.word(3).into(),
             on: line.word(4) == "on",
         }),
+        "group" => {
+            let list = |name: &str| {
+                line.option(name)
+                    .map_or_else(Vec::new, |text| text.split(',').map(Into::into).collect())
+            };
+            Command::SetGroup(GroupChange {
+                app: app(line.word(1)),
+                issuer: line.issuer(),
+                group: line.word(2).into(),
+                add: list("add"),
+                remove: list("remove"),
+                clear: line.option("clear").is_some(),
+            })
+        }
         _ => return None,
     })
 }

@@ -293,7 +293,34 @@ fn ending_command() -> impl Strategy<Value = Command> {
             on,
         })
     });
-    prop_oneof![4 => revoke, 1 => disconnect, 2 => block, 1 => unblock, 1 => flag]
+    prop_oneof![4 => revoke, 1 => disconnect, 2 => block, 1 => unblock, 1 => flag, 1 => group_command()]
+}
+
+fn group_command() -> impl Strategy<Value = Command> {
+    let channels = || {
+        vec(
+            (0u8..3).prop_map(|channel| format!("c{channel}").into()),
+            0..3,
+        )
+    };
+    (
+        app(),
+        issuer(),
+        0u8..3,
+        channels(),
+        channels(),
+        any::<bool>(),
+    )
+        .prop_map(|(app, issuer, group, add, remove, clear)| {
+            Command::SetGroup(GroupChange {
+                app,
+                issuer,
+                group: format!("g{group}").into(),
+                add,
+                remove,
+                clear,
+            })
+        })
 }
 
 fn member_command() -> impl Strategy<Value = Command> {

@@ -126,6 +126,8 @@ impl World {
         config.peer_addr = addr(node).into();
         config.snapshot_after = 30;
         config.keep_entries = 16;
+        // There is no file system to ask about room.
+        config.disk_reserve = 0;
         let store = Store::over(self.disk(node));
         let store = store.unwrap_or_else(|error| panic!("node {node} does not open: {error}"));
         let door = self.wire.listen(&addr(node), node, &life);

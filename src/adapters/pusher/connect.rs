@@ -67,5 +67,7 @@ pub(super) fn opening(state: &State, hello: &Hello, encoding: EncodingId) -> Ope
         max_frame_bytes: limit(state, hello, limits::FRAME_BYTES),
         max_outbox_bytes: limit(state, hello, OUTBOX_BYTES),
         subprotocol: Some(SUBPROTOCOL.into()),
+        resumes: None,
+        inheritance: None,
     }
 }

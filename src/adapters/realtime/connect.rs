@@ -34,6 +34,8 @@ pub(super) async fn connect(
         max_frame_bytes: limits::FRAME_BYTES,
         max_outbox_bytes: usize::try_from(OUTBOX_BYTES.default).unwrap_or(usize::MAX),
         subprotocol: Some(SUBPROTOCOL.into()),
+        resumes: None,
+        inheritance: None,
     };
     let session = |_| -> Box<dyn Session> { Box::new(RealtimeSession::new()) };
     match hixie {

@@ -92,6 +92,8 @@ fn open(
             max_frame_bytes: limits::FRAME_BYTES,
             max_outbox_bytes: usize::try_from(OUTBOX_BYTES.default).unwrap_or(usize::MAX),
             subprotocol: None,
+            resumes: None,
+            inheritance: None,
         };
         (opening, Box::new(RealtimeSession::new()))
     })

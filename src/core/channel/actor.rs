@@ -58,6 +58,7 @@ pub(super) enum Waiting {
     Publish(ReplyTo),
     Join(Box<Joiner>),
     Presence { tell: Recipient<Tell>, tag: u64 },
+    Deed(oneshot::Sender<Result<(), Refusal>>),
     Occupancy(oneshot::Sender<Result<Occupancy, Refusal>>),
     Members(oneshot::Sender<Result<Arc<[Member]>, Refusal>>),
     History(oneshot::Sender<Result<Vec<Arc<Publication>>, Refusal>>),
@@ -248,6 +249,7 @@ impl Channel {
                     refusal: answer.err(),
                 }));
             }
+            (Waiting::Deed(to), answer) => drop(to.send(answer.map(|_done| ()))),
             (Waiting::Occupancy(to), Ok(Answer::Occupancy(counts))) => drop(to.send(Ok(counts))),
             (Waiting::Occupancy(to), Err(refusal)) => drop(to.send(Err(refusal))),
             (Waiting::Members(to), Ok(Answer::Members(members))) => drop(to.send(Ok(members))),

@@ -6,14 +6,14 @@
 
 use super::history::Backlog;
 use super::home::not_home;
-use super::presence::Announced;
+use super::presence::{Announced, EntryKey};
 use super::state::{Effect, Role, State, Ticket};
 use super::stream::{Seen, Stream};
 use super::wire::{Answer, Ask, Declined, Joined, Wire};
 use crate::core::clock::Now;
 use crate::core::connection::Start;
 use crate::core::error::Refusal;
-use crate::core::ids::{ConnectionId, NodeId, Text};
+use crate::core::ids::{ConnectionId, NodeId, Text, Timetoken};
 use crate::core::message::{Draft, Member, PresenceAction};
 use bytes::Bytes;
 use std::sync::Arc;
@@ -93,15 +93,15 @@ impl State {
             } => self
                 .enter(node, connection, (client, data), again, now, out)
                 .map(|()| Answer::Done),
-            Ask::Absent { connection, client } => {
-                let Role::Home(home) = &mut self.role else {
-                    return;
-                };
-                let key = (connection, client);
-                let left = home.stream.leave(&key, PresenceAction::Leave, now);
-                home.commit_all(left.into_iter().collect(), now, out);
-                Ok(Answer::Done)
-            }
+            Ask::Hold {
+                connection,
+                client,
+                data,
+            } => self
+                .enter(node, connection, (client, data), true, now, out)
+                .map(|()| Answer::Done),
+            Ask::Erase { after, until } => self.erase(after, until, out),
+            Ask::Absent { connection, client } => self.absent((connection, client), now, out),
             ask @ (Ask::Occupancy | Ask::Members | Ask::History(_) | Ask::Last) => {
                 Ok(self.read(&ask, now))
             }
@@ -114,6 +114,33 @@ impl State {
         if joined {
             self.count_changed(now, out);
         }
+    }
+
+    fn erase(
+        &mut self,
+        after: Timetoken,
+        until: Timetoken,
+        out: &mut Vec<Effect>,
+    ) -> Result<Answer, Declined> {
+        if let Role::Home(home) = &mut self.role
+            && home.stream.history.erase(after, until) > 0
+        {
+            home.copy_now(out);
+        }
+        Ok(Answer::Done)
+    }
+
+    fn absent(
+        &mut self,
+        key: EntryKey,
+        now: Now,
+        out: &mut Vec<Effect>,
+    ) -> Result<Answer, Declined> {
+        if let Role::Home(home) = &mut self.role {
+            let left = home.stream.leave(&key, PresenceAction::Leave, now);
+            home.commit_all(left.into_iter().collect(), now, out);
+        }
+        Ok(Answer::Done)
     }
 
     fn answer(&mut self, origin: Origin, answer: Result<Answer, Declined>, out: &mut Vec<Effect>) {
@@ -161,8 +188,9 @@ impl State {
             return Err(Declined::PresenceClients { max });
         }
         let key = (connection, client);
-        let same = presence.get(&key).is_some_and(|entry| entry.data == data);
-        if again && same {
+        let held = presence.get(&key).filter(|entry| entry.data == data);
+        // Saying the same again is no news, but it may come from another node than before.
+        if held.is_some_and(|entry| again || entry.node == node) {
             return Ok(());
         }
         let (connection, client) = key;
@@ -226,9 +254,12 @@ impl State {
             Ask::Members => Answer::Members(all(&home.stream)),
             Ask::History(page) => Answer::History(home.stream.history.page(*page)),
             Ask::Last => Answer::Last(home.stream.history.last(now)),
-            Ask::Publish(_) | Ask::Join { .. } | Ask::Present { .. } | Ask::Absent { .. } => {
-                Answer::Done
-            }
+            Ask::Publish(_)
+            | Ask::Join { .. }
+            | Ask::Present { .. }
+            | Ask::Hold { .. }
+            | Ask::Erase { .. }
+            | Ask::Absent { .. } => Answer::Done,
         }
     }
 

@@ -6,7 +6,7 @@
 //! **Why level-triggered:** a node says how many there are, so what a broken link lost the next telling makes good.
 
 use super::asks::Origin;
-use super::presence::{Announced, EntryKey};
+use super::presence::Announced;
 use super::state::{Effect, Input, Role, State, Ticket};
 use super::stream::{Logged, Seen};
 use super::wire::{Answer, Ask, Wire};
@@ -16,7 +16,6 @@ use crate::core::ids::{ConnectionId, NodeId, Text};
 use crate::core::message::Broadcast;
 use bytes::Bytes;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 /// How long an ask may wait for its home, ms.
 pub(super) const ASK_MS: u64 = 5_000;
@@ -44,7 +43,7 @@ pub(super) struct Edge {
     /// The last broadcast its subscribers got; none while nobody here waits for one.
     pub(super) seen: Option<Seen>,
     pending: BTreeMap<Ticket, Pending>,
-    interest_due: Option<u64>,
+    pub(super) interest_due: Option<u64>,
     retry_due: Option<u64>,
     /// An announcement is under way; broadcasts that leave a gap wait for its answer.
     catching: bool,
@@ -53,6 +52,13 @@ pub(super) struct Edge {
 }
 
 impl Edge {
+    /// Takes out what a connection asked.
+    pub(super) fn asks_of(&mut self, connection: ConnectionId) -> Vec<Ticket> {
+        let its = |pending: &Pending| pending.ask.asker() == Some(connection);
+        let pending = self.pending.extract_if(.., |_, one| its(one));
+        pending.map(|(ticket, _)| ticket).collect()
+    }
+
     pub(super) fn idle(&self) -> bool {
         self.pending.is_empty() && self.interest_due.is_none() && self.retry_due.is_none()
     }
@@ -104,11 +110,21 @@ impl State {
                 connection,
                 client,
                 data,
+            }
+            | Ask::Hold {
+                connection,
+                client,
+                data,
             } => self.note_member(*connection, client, data),
             Ask::Absent { connection, client } => {
                 self.mine.remove(&(*connection, client.clone()));
             }
-            Ask::Publish(_) | Ask::Occupancy | Ask::Members | Ask::History(_) | Ask::Last => {}
+            Ask::Publish(_)
+            | Ask::Occupancy
+            | Ask::Members
+            | Ask::History(_)
+            | Ask::Last
+            | Ask::Erase { .. } => {}
         }
         Ok(())
     }
@@ -185,7 +201,7 @@ impl State {
         if !done {
             return self.undo(ask);
         }
-        if let Some(key) = entry_of(ask)
+        if let Some(key) = ask.entry()
             && let Some((_, confirmed)) = self.mine.get_mut(&key)
         {
             *confirmed = true;
@@ -197,7 +213,7 @@ impl State {
         if let Ask::Join { connection, .. } = ask {
             self.local.remove(connection);
         }
-        if let Some(key) = entry_of(ask)
+        if let Some(key) = ask.entry()
             && self.mine.get(&key).is_some_and(|(_, confirmed)| !confirmed)
         {
             self.mine.remove(&key);
@@ -215,9 +231,7 @@ impl State {
         let before = self.mine.len();
         self.mine.retain(|(whose, _), _| *whose != connection);
         let had_members = self.mine.len() != before;
-        let its = |pending: &Pending| asker(&pending.ask) == Some(connection);
-        let pending = self.edge.pending.extract_if(.., |_, one| its(one));
-        out.extend(pending.map(|(ticket, _)| Effect::Forget(ticket)));
+        self.forget_asks(connection, out);
         if self.is_home() {
             self.depart(self.node, connection, gone, now, out);
             if counted {
@@ -232,8 +246,7 @@ impl State {
             self.tell_home(wire, out);
             self.rest();
         } else if counted {
-            let due = now.mono_ms + INTEREST_MS;
-            self.edge.interest_due.get_or_insert(due);
+            self.lose_interest(now);
         }
     }
 
@@ -442,6 +455,8 @@ impl State {
             Ask::Publish(_)
             | Ask::Join { .. }
             | Ask::Present { .. }
+            | Ask::Hold { .. }
+            | Ask::Erase { .. }
             | Ask::Absent { .. }
             | Ask::Occupancy
             | Ask::Members
@@ -465,36 +480,5 @@ impl State {
             }
             (Role::Claiming(_) | Role::Edge | Role::Home(_), _) => false,
         }
-    }
-}
-
-/// The presence entry an ask is about to make.
-fn entry_of(ask: &Ask) -> Option<EntryKey> {
-    match ask {
-        Ask::Join {
-            connection,
-            member: Some((client, _)),
-            ..
-        }
-        | Ask::Present {
-            connection, client, ..
-        } => Some((*connection, Arc::clone(client))),
-        Ask::Join { member: None, .. }
-        | Ask::Absent { .. }
-        | Ask::Publish(_)
-        | Ask::Occupancy
-        | Ask::Members
-        | Ask::History(_)
-        | Ask::Last => None,
-    }
-}
-
-/// The connection whose leaving makes an ask pointless.
-fn asker(ask: &Ask) -> Option<ConnectionId> {
-    match ask {
-        Ask::Join { connection, .. }
-        | Ask::Present { connection, .. }
-        | Ask::Absent { connection, .. } => Some(*connection),
-        Ask::Publish(_) | Ask::Occupancy | Ask::Members | Ask::History(_) | Ask::Last => None,
     }
 }

@@ -156,6 +156,7 @@ impl History {
             }
             Start::Since { ago_ms } => self.since(now.cluster_ms.saturating_sub(ago_ms)),
             Start::After(position) => self.after(position, head),
+            Start::AfterTime(timetoken) => self.after_time(timetoken),
         }
     }
 
@@ -166,6 +167,31 @@ impl History {
             publications: publications.cloned().collect(),
             continuous: self.dropped.is_none_or(|(_, gone)| gone < from),
         }
+    }
+
+    /// By stamp alone: also across epochs, and for a cursor that no publication of this channel ever had.
+    fn after_time(&self, timetoken: Timetoken) -> Backlog {
+        let later = self.ring.iter().filter(|one| one.timetoken > timetoken);
+        Backlog {
+            publications: later.cloned().collect(),
+            continuous: self.dropped.is_none_or(|(_, gone)| gone <= timetoken),
+        }
+    }
+
+    /// Forgets what was stamped in `after < timetoken <= until`; how many there were. A hole is no gap: who
+    /// resumes across it is not told of what was taken back.
+    pub fn erase(&mut self, after: Timetoken, until: Timetoken) -> u64 {
+        let before = self.ring.len();
+        self.ring
+            .retain(|one| one.timetoken <= after || one.timetoken > until);
+        self.bytes = self.ring.iter().map(weight).sum();
+        if let Some((last, _)) = &self.last
+            && last.timetoken > after
+            && last.timetoken <= until
+        {
+            self.last = None;
+        }
+        u64::try_from(before - self.ring.len()).unwrap_or(u64::MAX)
     }
 
     /// Positions compare only within an epoch: from another stream, or from a place that has fallen out or

@@ -8,10 +8,10 @@
 use super::actor::{Channel, Joiner, Waiting, published};
 use super::state::Input;
 use super::wire::Ask;
-use super::{FromPeer, Join, Leave, LinkUp, PresenceTo, PublishTo, Read, Rehome, Tell};
+use super::{Deed, Do, FromPeer, Join, Leave, LinkUp, PresenceTo, PublishTo, Read, Rehome, Tell};
 use crate::core::authority::{Operations, Pass, Reason};
 use crate::core::clock::Now;
-use crate::core::connection::Event;
+use crate::core::connection::{Event, NewMember};
 use crate::core::error::Refusal;
 use actix::prelude::*;
 
@@ -55,11 +55,20 @@ impl Handler<Join> for Channel {
 impl Handler<Leave> for Channel {
     type Result = ();
     fn handle(&mut self, message: Leave, cx: &mut Context<Self>) {
-        let Some(Leave { connection, gone }) = self.unless_retired(message) else {
+        let Some(Leave {
+            connection,
+            gone,
+            keeps_members,
+        }) = self.unless_retired(message)
+        else {
             return;
         };
         self.detach(connection);
-        self.feed(Input::Leave { connection, gone }, cx);
+        let input = match keeps_members {
+            true => Input::Step { connection },
+            false => Input::Leave { connection, gone },
+        };
+        self.feed(input, cx);
     }
 }
 
@@ -106,6 +115,40 @@ impl Handler<PresenceTo> for Channel {
             },
         };
         self.ask(ask, Waiting::Presence { tell, tag }, cx);
+    }
+}
+
+impl Handler<Do> for Channel {
+    type Result = ();
+    fn handle(&mut self, message: Do, cx: &mut Context<Self>) {
+        let Some(message) = self.unless_retired(message) else {
+            return;
+        };
+        let (needs, ask) = match message.deed {
+            Deed::Hold(connection, NewMember { client, data }) => (
+                Operations::PRESENCE,
+                Ask::Hold {
+                    connection,
+                    client,
+                    data,
+                },
+            ),
+            Deed::Absent(connection, client) => {
+                let ask = Ask::Absent { connection, client };
+                (Operations::NONE, ask)
+            }
+            Deed::Erase(after, until) => (Operations::DELETE, Ask::Erase { after, until }),
+        };
+        let now = self.ground.now();
+        let refusal = match &message.pass {
+            Some(pass) => denied(pass, needs, now),
+            None => (!needs.is_empty()).then_some(Refusal::Denied(Reason::NotGranted(needs))),
+        };
+        match refusal {
+            // Nobody waits any more: nothing to tell.
+            Some(refusal) => drop(message.reply.send(Err(refusal))),
+            None => self.ask(ask, Waiting::Deed(message.reply), cx),
+        }
     }
 }
 

@@ -29,17 +29,18 @@ pub mod presence;
 pub mod registry;
 mod role;
 pub mod state;
+mod step;
 pub mod stream;
 pub mod wire;
 
 pub use wire::Wire;
 
 use super::authority::Pass;
-use super::connection::{Event, HistoryPage, PresenceRequest, Subscribe};
+use super::connection::{Event, HistoryPage, NewMember, PresenceRequest, Subscribe};
 use super::delivery::encoding::EncodingId;
 use super::delivery::relay::Relay;
 use super::error::Refusal;
-use super::ids::{ChannelKey, ConnectionId, NodeId};
+use super::ids::{ChannelKey, ConnectionId, NodeId, Text, Timetoken};
 use super::message::{Draft, Member, Occupancy, Publication, Receipt};
 use super::nodes::Members;
 use actix::prelude::*;
@@ -78,7 +79,7 @@ pub struct Join {
     pub pass: Pass,
 }
 
-/// A connection no longer receives the channel, or is gone. Its presence entries leave with it.
+/// A connection no longer receives the channel, or is gone. Its presence entries leave with it, unless kept.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct Leave {
@@ -86,6 +87,8 @@ pub struct Leave {
     pub connection: ConnectionId,
     /// Its connection ended without saying so.
     pub gone: bool,
+    /// Its presence entries stay: the same connection's next socket takes them over.
+    pub keeps_members: bool,
 }
 
 /// Where an answer to a publication goes.
@@ -128,6 +131,29 @@ pub struct PresenceTo {
     pub pass: Pass,
     /// Who hears of it.
     pub tell: Recipient<Tell>,
+}
+
+/// Do something to the channel that is no publication, for a request that waits.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Do {
+    /// What.
+    pub deed: Deed,
+    /// That it may; leaving needs none.
+    pub pass: Option<Pass>,
+    /// Who waits.
+    pub reply: oneshot::Sender<Result<(), Refusal>>,
+}
+
+/// What a [`Do`] does.
+#[derive(Clone, Debug)]
+pub enum Deed {
+    /// Be in the presence set on that connection; news only when it was not, or with other data.
+    Hold(ConnectionId, NewMember),
+    /// Leave it, from whichever node it was entered.
+    Absent(ConnectionId, Text),
+    /// Forget publications stamped in `after < timetoken <= until`.
+    Erase(Timetoken, Timetoken),
 }
 
 /// Read something of the channel, from its home.

@@ -8,11 +8,11 @@
 
 use super::history::Backlog;
 use super::ledger::Told;
-use super::presence::Announced;
+use super::presence::{Announced, EntryKey};
 use super::stream::{Image, Logged, Seen};
 use crate::core::connection::{HistoryPage, Start};
 use crate::core::error::Refusal;
-use crate::core::ids::{ConnectionId, Position, Text};
+use crate::core::ids::{ConnectionId, Position, Text, Timetoken};
 use crate::core::limits::PRESENCE_CLIENTS;
 use crate::core::message::{Draft, Member, Occupancy, Publication, Receipt};
 use bytes::Bytes;
@@ -61,13 +61,73 @@ pub enum Ask {
     History(HistoryPage),
     /// The retained last value.
     Last,
+    /// Be in the presence set with this data, whoever asked before: says nothing when it is so already.
+    Hold {
+        /// On which connection.
+        connection: ConnectionId,
+        /// Who.
+        client: Text,
+        /// What it says of itself.
+        data: Bytes,
+    },
+    /// Forget what was stamped in `after < timetoken <= until`.
+    Erase {
+        /// Exclusive.
+        after: Timetoken,
+        /// Inclusive.
+        until: Timetoken,
+    },
 }
 
 impl Ask {
     /// Whether it makes its node count: as a subscriber's, or a member's.
     #[must_use]
     pub fn enters(&self) -> bool {
-        matches!(self, Self::Join { .. } | Self::Present { .. })
+        matches!(
+            self,
+            Self::Join { .. } | Self::Present { .. } | Self::Hold { .. }
+        )
+    }
+
+    /// The presence entry an ask is about to make.
+    pub(super) fn entry(&self) -> Option<EntryKey> {
+        match self {
+            Self::Join {
+                connection,
+                member: Some((client, _)),
+                ..
+            }
+            | Self::Present {
+                connection, client, ..
+            }
+            | Self::Hold {
+                connection, client, ..
+            } => Some((*connection, Arc::clone(client))),
+            Self::Join { member: None, .. }
+            | Self::Erase { .. }
+            | Self::Absent { .. }
+            | Self::Publish(_)
+            | Self::Occupancy
+            | Self::Members
+            | Self::History(_)
+            | Self::Last => None,
+        }
+    }
+
+    /// The connection whose leaving makes an ask pointless.
+    pub(super) fn asker(&self) -> Option<ConnectionId> {
+        match self {
+            Self::Join { connection, .. }
+            | Self::Present { connection, .. }
+            | Self::Hold { connection, .. }
+            | Self::Absent { connection, .. } => Some(*connection),
+            Self::Publish(_)
+            | Self::Occupancy
+            | Self::Members
+            | Self::History(_)
+            | Self::Last
+            | Self::Erase { .. } => None,
+        }
     }
 }
 

@@ -144,7 +144,7 @@ pub fn open(
     }
     Ok(answer::streaming(
         request,
-        Reader::new(spool, asked, speech),
+        Reader::new(spool, asked, speech, request),
     ))
 }
 
@@ -160,12 +160,13 @@ fn begin(
     let desk = worker.desk();
     let peer = request.peer_addr();
     let seat = Seat {
-        id: ConnectionId::random(),
+        id: opening.resumes.unwrap_or_else(ConnectionId::random),
         dialect: opening.dialect,
         remote: peer.map_or_else(|| "".into(), |addr| addr.to_string().into()),
         encoding: opening.encoding,
         wire: speech.wire,
         session,
+        inheritance: opening.inheritance,
     };
     let sink = Rc::new(life.spool.clone());
     let withheld = desk.local.withheld();

@@ -5,6 +5,8 @@
 use super::answer::Asked;
 use super::spool::Spool;
 use super::{ABSENT, Speech};
+use crate::transport::hangup::HungUp;
+use actix_web::HttpRequest;
 use actix_web::body::{BodySize, MessageBody};
 use bytes::Bytes;
 use std::convert::Infallible;
@@ -29,13 +31,20 @@ pub(super) struct Reader {
     left: usize,
     breaks_off: bool,
     done: bool,
+    /// HTTP polls it once more when the client stops sending, and would wait for it for ever.
+    hung_up: HungUp,
     /// Since it has brought enough: how long the client may take to break off.
     leaving: Option<Pin<Box<Sleep>>>,
 }
 
 impl Reader {
     /// Reads this spool, whose reader's place it has.
-    pub(super) fn new(spool: Arc<Spool>, asked: Asked, speech: &Speech) -> Self {
+    pub(super) fn new(
+        spool: Arc<Spool>,
+        asked: Asked,
+        speech: &Speech,
+        request: &HttpRequest,
+    ) -> Self {
         let (preamble, left) = match (asked, speech.breaks_off) {
             (Asked::Poll, _) => (0, 1),
             (Asked::Stream, false) => (PREAMBLE, RESPONSE),
@@ -52,6 +61,7 @@ impl Reader {
             left,
             breaks_off: speech.breaks_off && asked == Asked::Stream,
             done: false,
+            hung_up: request.conn_data().cloned().unwrap_or_default(),
             leaving: None,
         }
     }
@@ -85,6 +95,9 @@ impl MessageBody for Reader {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Bytes, Infallible>>> {
         let this = &mut *self;
+        if this.hung_up.is_true() {
+            return Poll::Ready(None);
+        }
         if let Some(preamble) = this.preamble.take() {
             this.bring(&preamble);
             return Poll::Ready(Some(Ok(preamble)));

@@ -19,7 +19,7 @@ use super::wire::Socket;
 use crate::core::connection::Session;
 use crate::core::connection::actor::Connection;
 use crate::core::connection::outbox::Outbox;
-use crate::core::connection::seat::{Gate, Seat, Wire};
+use crate::core::connection::seat::{Gate, Inheritance, Seat, Wire};
 use crate::core::delivery::encoding::EncodingId;
 use crate::core::ids::{AppId, ConnectionId, Text};
 use actix_web::error::ErrorInternalServerError;
@@ -35,7 +35,7 @@ use std::time::Duration;
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
 /// What an adapter says about a WebSocket it accepts.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Opening {
     /// The adapter's word, for listings and metrics.
     pub dialect: &'static str,
@@ -49,6 +49,10 @@ pub struct Opening {
     pub max_outbox_bytes: usize,
     /// Subprotocol to echo, if the client offered it.
     pub subprotocol: Option<Text>,
+    /// The connection that this socket carries on; none = a new one.
+    pub resumes: Option<ConnectionId>,
+    /// What its former socket on this node left.
+    pub inheritance: Option<Inheritance>,
 }
 
 /// A connection that waits for its socket; in the extensions of the response that accepts it.
@@ -108,7 +112,7 @@ fn accept(
     let worker = request
         .app_data::<web::Data<Worker>>()
         .ok_or_else(|| ErrorInternalServerError("no worker on this thread"))?;
-    let id = ConnectionId::random();
+    let id = opening.resumes.unwrap_or_else(ConnectionId::random);
     let seat = Seat {
         id,
         dialect: opening.dialect,
@@ -118,6 +122,7 @@ fn accept(
         encoding: opening.encoding,
         wire,
         session: session(id),
+        inheritance: opening.inheritance,
     };
     response.extensions_mut().insert(Accepted {
         seat,

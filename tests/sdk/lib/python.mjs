@@ -10,22 +10,27 @@ import { within } from './wait.mjs';
 const HERE = join(dirname(fileURLToPath(import.meta.url)), '..', 'python');
 
 export class PythonSdk {
-  constructor(app) {
+  constructor(app, service = 'sdk.py') {
     this.app = app;
     const own = join(HERE, '.venv', 'bin', 'python');
     const program = process.env.GATECAST_TEST_PYTHON ?? own;
     if (!existsSync(program)) throw new Error(`no Python with the SDK at ${program}: run scripts/test once`);
-    this.child = spawn(program, [join(HERE, 'sdk.py')], { stdio: ['pipe', 'pipe', 'inherit'] });
+    this.child = spawn(program, [join(HERE, service)], { stdio: ['pipe', 'pipe', 'inherit'] });
     this.lines = createInterface({ input: this.child.stdout })[Symbol.asyncIterator]();
     process.on('exit', () => this.child.kill('SIGKILL'));
   }
 
   /** Calls a method of `pusher.Pusher` against this node; throws what the SDK raised. */
-  async call(url, call, args = [], { app = this.app, ...kwargs } = {}) {
-    this.child.stdin.write(`${JSON.stringify({ url, app, call, args, kwargs })}\n`);
-    const { value } = await within(this.lines.next(), `Python's ${call}`);
+  call(url, call, args = [], { app = this.app, ...kwargs } = {}) {
+    return this.ask({ url, app, call, args, kwargs });
+  }
+
+  /** One request to the service, as its head describes; throws what the SDK raised. */
+  async ask(request) {
+    this.child.stdin.write(`${JSON.stringify(request)}\n`);
+    const { value } = await within(this.lines.next(), `Python's ${request.call}`);
     const { ok, error } = JSON.parse(value);
-    if (error) throw Object.assign(new Error(error.message), { type: error.type });
+    if (error) throw Object.assign(new Error(error.message), error);
     return ok;
   }
 

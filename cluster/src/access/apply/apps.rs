@@ -188,7 +188,8 @@ fn clear_rest(state: &mut State, id: AppId) -> u64 {
     for nonce in &nonces {
         state.drop_nonce(nonce);
     }
-    (tokens.len() + revocations.len() + blocks.len() + nonces.len()) as u64
+    let groups = super::groups::clear(state, id);
+    groups + (tokens.len() + revocations.len() + blocks.len() + nonces.len()) as u64
 }
 
 fn gone(app: AppId) -> Effect {

@@ -11,6 +11,7 @@ mod batch;
 mod blocks;
 mod flags;
 mod grants;
+mod groups;
 mod issuer;
 mod keys;
 mod members;
@@ -95,15 +96,20 @@ fn since(command: &Command) -> u16 {
         | Command::Block { .. }
         | Command::Unblock { .. }
         | Command::UseNonce { .. }
-        | Command::SetChannelFlag(_) => 0,
+        | Command::SetChannelFlag(_)
+        | Command::SetGroup(_) => 0,
+    }
+}
+
+fn read_by_all(state: &State, command: &Command) -> Result<()> {
+    match since(command) {
+        since if since > state.version => Err(Rejection::VersionNotEnabled(since)),
+        _enabled => Ok(()),
     }
 }
 
 fn run(state: &mut State, command: &Command, effects: &mut Vec<Effect>) -> Result {
-    let since = since(command);
-    if since > state.version {
-        return Err(Rejection::VersionNotEnabled(since));
-    }
+    read_by_all(state, command)?;
     match command {
         Command::Tick => Ok(Reply::Done),
         Command::SetClusterVersion(version) => members::set_version(state, *version),
@@ -167,6 +173,7 @@ fn run(state: &mut State, command: &Command, effects: &mut Vec<Effect>) -> Resul
             expires_ms,
         } => tokens::use_nonce(state, (*app, key, nonce), *expires_ms),
         Command::SetChannelFlag(flag) => flags::set(state, flag),
+        Command::SetGroup(change) => groups::set(state, change, effects),
     }
 }
 

@@ -13,7 +13,7 @@ use super::{RealtimeSession, Turn};
 use crate::adapters::realtime::{auth, command, encoder, limits};
 use crate::core::authority::{Operations, Resource};
 use crate::core::connection::{Intent, Publish, Start, Subscribe, Subscribed};
-use crate::core::ids::{ChannelKey, Text};
+use crate::core::ids::{ChannelKey, Position, Text};
 use crate::core::message::Publication;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,6 +21,8 @@ use std::sync::Arc;
 /// Most messages of a subscriber that may wait for acknowledgement; the oldest then counts as lost to it until it
 /// subscribes again.
 const OUTSTANDING: usize = 10_000;
+/// How far the clocks of this node and of a channel's home may differ, in milliseconds: far more than nodes that serve do.
+const SKEW_MS: u64 = 10_000;
 
 /// One subscriber's place.
 #[derive(Debug)]
@@ -29,6 +31,9 @@ pub(super) struct Buffer {
     pub(super) place: Arc<ChannelKey>,
     /// Everything up to this timetoken is acknowledged.
     done: u64,
+    /// Where it began: nothing up to there is for this subscriber. Not a time, because the channel's home stamps its
+    /// messages by a clock that may be behind ours: the first message would look older than the place.
+    begun: Option<Position>,
     /// The last that was sent.
     last: u64,
     /// Sent and not acknowledged: message ids by timetoken.
@@ -42,6 +47,7 @@ impl Buffer {
         Self {
             place: ChannelKey::user(channel.app, &name),
             done: 0,
+            begun: None,
             last: 0,
             outstanding: BTreeMap::new(),
         }
@@ -50,7 +56,10 @@ impl Buffer {
     /// A message is sent now: its sequence, or `None` if it has been acknowledged already.
     pub(super) fn sent(&mut self, publication: &Publication, text: &[u8]) -> Option<u64> {
         let at = publication.timetoken;
-        if at <= self.done {
+        let before = |begun: Position| {
+            publication.position.epoch == begun.epoch && publication.position.seq <= begun.seq
+        };
+        if at <= self.done || self.begun.is_some_and(before) {
             return None;
         }
         self.last = self.last.max(at);
@@ -75,6 +84,22 @@ impl Buffer {
         let moved = done > self.done;
         self.done = self.done.max(done);
         moved
+    }
+
+    /// What is kept of it.
+    fn text(&self) -> String {
+        let begun = self.begun.unwrap_or_default();
+        format!("{} {} {}", self.done, begun.epoch, begun.seq)
+    }
+
+    /// Takes up what was kept; `None` when it is not what [`Buffer::text`] writes.
+    fn take_up(&mut self, text: &str) -> Option<()> {
+        let mut numbers = text.split(' ').map(|number| number.parse::<u64>().ok());
+        let done = numbers.next()??;
+        let (epoch, seq) = (numbers.next()??, numbers.next()??);
+        self.done = done;
+        self.begun = Some(Position { epoch, seq });
+        Some(())
     }
 }
 
@@ -106,18 +131,16 @@ impl RealtimeSession {
             return;
         };
         let kept = subscribed.backlog.last().and_then(|publication| {
-            let text = std::str::from_utf8(&publication.draft.data).ok()?;
-            text.parse::<u64>().ok()
+            buffer.take_up(std::str::from_utf8(&publication.draft.data).ok()?)
         });
         let start = match kept {
             None => Start::Now,
-            Some(done) => {
-                buffer.done = done;
+            Some(()) => {
                 let now_ms = turn.cx.now.cluster_ms;
-                let ago_ms = now_ms.saturating_sub(done / encoder::TICKS_PER_MS);
-                // A little more, because clocks of two homes may differ; what was acknowledged is not sent again.
+                let ago_ms = now_ms.saturating_sub(buffer.done / encoder::TICKS_PER_MS);
+                // A little more; what was acknowledged is not sent again.
                 Start::Since {
-                    ago_ms: ago_ms.saturating_add(1_000),
+                    ago_ms: ago_ms.saturating_add(SKEW_MS),
                 }
             }
         };
@@ -125,13 +148,14 @@ impl RealtimeSession {
     }
 
     /// The subscription stands: from now on it has a place, even if nothing is ever acknowledged.
-    pub(super) fn begin_place(&mut self, channel: &str, turn: &mut Turn<'_>) {
-        let now = turn.cx.now.cluster_ms.saturating_mul(encoder::TICKS_PER_MS);
+    pub(super) fn begin_place(&mut self, channel: &str, at: Position, turn: &mut Turn<'_>) {
+        let from_ms = turn.cx.now.cluster_ms.saturating_sub(SKEW_MS);
         let Some(buffer) = self.buffer(channel) else {
             return;
         };
-        if buffer.done == 0 {
-            buffer.done = now.saturating_sub(encoder::TICKS_PER_MS);
+        if buffer.begun.is_none() {
+            buffer.begun = Some(at);
+            buffer.done = from_ms.saturating_mul(encoder::TICKS_PER_MS);
             buffer.last = buffer.done;
         }
         self.keep_place(channel, turn);
@@ -161,8 +185,8 @@ impl RealtimeSession {
         let Some(buffer) = self.buffer(channel) else {
             return;
         };
-        let (place, done) = (buffer.place.clone(), buffer.done);
-        let mut draft = encoder::whole(done.to_string().as_bytes());
+        let (place, text) = (buffer.place.clone(), buffer.text());
+        let mut draft = encoder::whole(text.as_bytes());
         draft.store = false;
         draft.retain_ms = Some(limits::BUFFER_MS.of(turn.app));
         let target = (Resource::User, &*place.name);

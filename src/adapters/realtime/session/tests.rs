@@ -74,7 +74,7 @@ fn stands(asked: &Subscribe, backlog: Vec<Publication>) -> Event {
         channel: asked.channel.clone(),
         tag: asked.tag,
         granted: Operations::SUBSCRIBE,
-        position: Position::default(),
+        position: Position { epoch: 7, seq: 3 },
         backlog: backlog.into_iter().map(Arc::new).collect(),
         continuous: true,
         members: None,
@@ -120,7 +120,7 @@ fn publishes(actions: &[Action]) -> Vec<Publish> {
 fn published(message: &str, ttl_s: Option<u64>, timetoken: u64) -> Publication {
     Publication {
         draft: crate::adapters::realtime::encoder::draft(message.as_bytes(), ttl_s),
-        position: Position::default(),
+        position: Position { epoch: 7, seq: 4 },
         timetoken,
     }
 }
@@ -439,7 +439,7 @@ mod places {
     fn begin(client: &mut Client, place: Option<u64>) -> Subscribe {
         let asked = subscribe(&client.say("subscribeoptions;a;t;b1;sub-1;;;null;"));
         assert_eq!(asked.start, Start::Last);
-        let kept = place.map(|done| published(&done.to_string(), None, 1));
+        let kept = place.map(|done| published(&format!("{done} 7 3"), None, 1));
         let said = client.event(stands(&asked, kept.into_iter().collect()));
         subscribe(&said)
     }
@@ -455,15 +455,27 @@ mod places {
         let said = client.event(stands(&asked, Vec::new()));
         let kept = publishes(&said).pop().unwrap();
         assert_eq!(&*kept.channel.name, "realtime-place\nb1\nsub-1");
-        assert_eq!(kept.draft.data, (999 * MS).to_string());
+        assert_eq!(kept.draft.data, "0 7 3");
         assert!(kept.draft.retain_ms.is_some());
+    }
+
+    #[test]
+    fn a_home_whose_clock_is_behind_loses_nothing_and_repeats_nothing() {
+        let mut client = Client::open();
+        let asked = begin(&mut client, None);
+        client.event(stands(&asked, Vec::new()));
+        let mut before = published("a_1-1_before", Some(0), 990 * MS);
+        before.position.seq = 3;
+        assert_eq!(client.event(broadcast("b1", before)), []);
+        let first = published("b_1-1_first", Some(0), 990 * MS);
+        assert!(texts(&client.event(broadcast("b1", first)))[0].contains("first"));
     }
 
     #[test]
     fn what_was_published_meanwhile_comes_after_the_answer_and_once() {
         let mut client = Client::open();
         let asked = begin(&mut client, Some(500 * MS));
-        assert_eq!(asked.start, Start::Since { ago_ms: 1_500 });
+        assert_eq!(asked.start, Start::Since { ago_ms: 10_500 });
         let backlog = vec![
             published("a_1-1_seen", Some(0), 500 * MS),
             published("b_1-1_kept", Some(0), 600 * MS),
@@ -506,9 +518,12 @@ mod places {
         assert_eq!(moved(&ack("b", 1_001, 0)), None);
         assert_eq!(
             moved(&ack("b", 1_002, 1)),
-            Some((1_000 * MS - 1).to_string())
+            Some(format!("{} 7 3", 1_000 * MS - 1))
         );
-        assert_eq!(moved(&ack("a", 1_000, 1)), Some((1_002 * MS).to_string()));
+        assert_eq!(
+            moved(&ack("a", 1_000, 1)),
+            Some(format!("{} 7 3", 1_002 * MS))
+        );
         assert_eq!(moved(&ack("a", 1_000, 1)), None);
     }
 }

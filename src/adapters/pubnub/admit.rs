@@ -1,0 +1,282 @@
+//! From a request to a caller: which app, under which credential.
+//!
+//! **Must never know:** what is asked for.
+//! **Why the client's `uuid` is no identity:** anyone may write any. Only a token that names its user proves one.
+
+use super::codes::{Denied, Fault, no_keyset};
+use super::query::Query;
+use super::signature::{self, Signed};
+use super::token::{self, Known};
+use super::{DIALECT, limits};
+use crate::core::authority::{
+    ApiKey, App, Ask, Authority, Issued, Issuer, Operations, Pass, Principal, Proof, Reason,
+    Resource, State, Text,
+};
+use crate::core::error::Refusal;
+use crate::core::polling::Claim;
+use bytes::Bytes;
+
+/// Alias kind of an app's publish key.
+pub(super) const PUBLISH_KEY: &str = "pubnub-publish";
+/// Alias kind of an app's subscribe key.
+pub(super) const SUBSCRIBE_KEY: &str = "pubnub-subscribe";
+/// Longest auth key that a grant can name, bytes.
+const AUTH_BYTES: usize = 1_024;
+
+/// A request, taken apart.
+#[derive(Clone, Debug)]
+pub(super) struct Ctx<'a> {
+    /// In capitals.
+    pub(super) method: &'a str,
+    /// As received.
+    pub(super) path: &'a str,
+    /// All parameters.
+    pub(super) query: &'a Query<'a>,
+    /// Unpacked; empty where none counts.
+    pub(super) body: Bytes,
+}
+
+/// Who asks.
+#[derive(Clone, Debug)]
+pub(super) struct Caller {
+    /// The app.
+    pub(super) app: App,
+    /// The key that signed the request, if one did.
+    pub(super) key: Option<ApiKey>,
+    /// As the access plane knows it.
+    pub(super) principal: Principal,
+    /// Who it says it is.
+    pub(super) uuid: Text,
+    /// The token names another user than the request.
+    stranger: bool,
+}
+
+/// The app of a subscribe key.
+fn app_of(state: &State, subscribe_key: &str) -> Option<App> {
+    let alias = (SUBSCRIBE_KEY.into(), subscribe_key.into());
+    let app = state.apps.get(state.aliases.get(&alias)?)?;
+    let door = app.doors.iter().any(|door| &*door.name == DIALECT);
+    (door && app.enabled).then(|| app.clone())
+}
+
+/// An alias of an app.
+pub(super) fn alias<'a>(app: &'a App, kind: &str) -> &'a str {
+    let alias = app.aliases.iter().find(|(known, _)| **known == *kind);
+    alias.map_or("", |(_, name)| name)
+}
+
+fn usable<'s>(state: &'s State, app: &App, now_ms: u64) -> impl Iterator<Item = &'s ApiKey> {
+    state
+        .keys_of(app.id)
+        .filter(move |key| key.enabled && key.expires_ms.is_none_or(|end| now_ms < end))
+}
+
+/// Finds the app and judges the credential.
+pub(super) async fn admit(
+    authority: &Authority,
+    known: &Known,
+    subscribe_key: &str,
+    ctx: &Ctx<'_>,
+) -> Result<Caller, Fault> {
+    match on_view(authority, known, subscribe_key, ctx) {
+        // The app, key or token may be newer than this node's view.
+        Err((_, true)) => {}
+        Err((fault, false)) => return Err(fault),
+        Ok(caller) => return Ok(caller),
+    }
+    let caught_up = authority.catch_up().await;
+    let result = on_view(authority, known, subscribe_key, ctx);
+    match caught_up {
+        Ok(_) => result.map_err(|(fault, _)| fault),
+        Err(_) => result.map_err(|_| Fault::unavailable()),
+    }
+}
+
+/// The flag says that a newer view may change the refusal.
+fn on_view(
+    authority: &Authority,
+    known: &Known,
+    subscribe_key: &str,
+    ctx: &Ctx<'_>,
+) -> Result<Caller, (Fault, bool)> {
+    let (state, now_ms) = (authority.view(), authority.now().cluster_ms);
+    let app = app_of(&state, subscribe_key).ok_or_else(|| (no_keyset(), true))?;
+    let uuid: Text = ctx.query.get("uuid").unwrap_or_default().into();
+    let caller = |principal, key, stranger| Caller {
+        app: app.clone(),
+        key,
+        principal,
+        uuid: uuid.clone(),
+        stranger,
+    };
+    let anonymous = Principal::anonymous(app.id, None, state.revision);
+    if let Some(signature) = ctx.query.given("signature") {
+        if !signature::timely(ctx.query, now_ms) {
+            return Err((Fault::bad("Invalid Timestamp"), false));
+        }
+        let signed = Signed {
+            method: ctx.method,
+            path: ctx.path,
+            query: ctx.query,
+            body: &ctx.body,
+            subscribe_key,
+            publish_key: alias(&app, PUBLISH_KEY),
+        };
+        let key = signature::signer(&signed, signature, usable(&state, &app, now_ms));
+        let key = key.ok_or_else(|| (Fault::service(403, "Invalid Signature"), true))?;
+        let principal = of_key(key, state.revision);
+        return Ok(caller(principal, Some(key.clone()), false));
+    }
+    let Some(auth) = ctx.query.given("auth") else {
+        return Ok(caller(anonymous, None, false));
+    };
+    match known.read(app.id, auth, usable(&state, &app, now_ms)) {
+        token::Read::Other => {
+            let token = (auth.len() <= AUTH_BYTES).then(|| auth.into());
+            Ok(caller(Principal { token, ..anonymous }, None, false))
+        }
+        token::Read::Foreign => Err((Fault::service(403, "Invalid token"), true)),
+        token::Read::Token(token) => {
+            let stranger = token.user.as_ref().is_some_and(|user| **user != *uuid);
+            let principal = Principal {
+                user: token.user.clone(),
+                token: Some(token.id.clone()),
+                issued: token.proof.issued,
+                expires_ms: token.proof.expires_ms,
+                proof: Some(token.proof.clone()),
+                ..anonymous
+            };
+            Ok(caller(principal, None, stranger))
+        }
+    }
+}
+
+/// A key as one who may do what it may do.
+fn of_key(key: &ApiKey, revision: u64) -> Principal {
+    let proof = Proof {
+        key: key.id.clone(),
+        issued: Issued::Seen(revision),
+        expires_ms: None,
+        capability: key.capability.clone(),
+    };
+    Principal {
+        proof: Some(proof),
+        ..Principal::anonymous(key.app, Some(key.id.clone()), revision)
+    }
+}
+
+/// Whether the app asks for no grants at all.
+pub(super) fn is_open(app: &App) -> bool {
+    app.doors.len() == 1 && !limits::ACCESS_MANAGER.on(app)
+}
+
+impl Caller {
+    /// Asks for the right to each of these; all of them, or the names that are refused.
+    pub(super) async fn allow(
+        &self,
+        authority: &Authority,
+        claims: &[Claim],
+        wants: Operations,
+    ) -> Result<Vec<Pass>, Fault> {
+        if self.stranger {
+            return Err(refused(claims.iter()));
+        }
+        allow(authority, &self.principal, claims, wants).await
+    }
+
+    /// The same for one channel.
+    pub(super) async fn channel(
+        &self,
+        authority: &Authority,
+        name: &str,
+        needs: Operations,
+    ) -> Result<Pass, Fault> {
+        let claims = [claim(Resource::Channel, name, needs)];
+        let passes = self.allow(authority, &claims, Operations::NONE).await?;
+        passes.into_iter().next().ok_or_else(Fault::unavailable)
+    }
+
+    /// The same for one group; an app that asks for no grants asks for none here.
+    pub(super) async fn group(
+        &self,
+        authority: &Authority,
+        name: &str,
+        needs: Operations,
+    ) -> Result<(), Fault> {
+        if is_open(&self.app) {
+            return Ok(());
+        }
+        let claims = [claim(Resource::Group, name, needs)];
+        let passes = self.allow(authority, &claims, Operations::NONE).await?;
+        drop(passes);
+        Ok(())
+    }
+
+    /// Who answers for a change, if the request was signed.
+    pub(super) fn issuer(&self) -> Result<(&ApiKey, Issuer), Fault> {
+        let key = self.key.as_ref();
+        let key = key.ok_or_else(|| Fault::service(403, "Invalid Signature"))?;
+        Ok((key, Issuer::Key(key.id.clone())))
+    }
+
+    /// A limit of its app.
+    pub(super) fn limit(&self, limit: crate::core::limits::Setting) -> u64 {
+        limit.of(&self.app)
+    }
+}
+
+/// A name to be judged.
+pub(super) fn claim(resource: Resource, name: &str, needs: Operations) -> Claim {
+    Claim {
+        resource,
+        name: name.into(),
+        needs,
+    }
+}
+
+fn refused<'c>(claims: impl Iterator<Item = &'c Claim>) -> Fault {
+    let denied: Vec<Denied> = claims
+        .map(|claim| (claim.resource, claim.name.clone()))
+        .collect();
+    Fault::forbidden(&denied)
+}
+
+/// Judges all names; a no is final only on a fresh view.
+pub(super) async fn allow(
+    authority: &Authority,
+    principal: &Principal,
+    claims: &[Claim],
+    wants: Operations,
+) -> Result<Vec<Pass>, Fault> {
+    let mut passes = Vec::with_capacity(claims.len());
+    let mut denied = Vec::new();
+    for claim in claims {
+        let ask = Ask {
+            wants,
+            ..claim.ask()
+        };
+        match authority.authorize(principal, None, ask).await {
+            Ok(pass) => passes.push(pass),
+            Err(Refusal::Denied(reason)) => {
+                if let Some(fault) = of_credential(principal, &reason) {
+                    return Err(fault);
+                }
+                denied.push(claim);
+            }
+            Err(other) => return Err(other.into()),
+        }
+    }
+    match denied.is_empty() {
+        true => Ok(passes),
+        false => Err(refused(denied.into_iter())),
+    }
+}
+
+/// Only a token is told that it is over: an auth key never ends by itself.
+fn of_credential(principal: &Principal, reason: &Reason) -> Option<Fault> {
+    let token = principal.proof.is_some() && principal.key.is_none();
+    let gone = matches!(reason, Reason::NoSuchApp(_) | Reason::AppDisabled);
+    (token || gone)
+        .then(|| Fault::of_credential(reason))
+        .flatten()
+}

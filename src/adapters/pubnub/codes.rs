@@ -1,0 +1,239 @@
+//! Answers in PubNub's words: bodies, status codes, headers.
+//!
+//! **Must never know:** how anything was decided.
+//! **Why every answer carries a JavaScript content type:** without one the JavaScript SDK takes a 403 for a bad
+//! request and a 200 for a malformed one.
+
+use crate::core::authority::{ProposeError, Reason, Rejection, Resource, Text};
+use crate::core::error::Refusal;
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderName, HeaderValue};
+use actix_web::{HttpResponse, ResponseError};
+use serde_json::{Value, json};
+
+/// What browsers are told about every answer.
+const OPEN: [(HeaderName, &str); 6] = [
+    (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
+    (
+        header::ACCESS_CONTROL_ALLOW_METHODS,
+        "GET, POST, PATCH, DELETE, OPTIONS",
+    ),
+    (
+        header::ACCESS_CONTROL_ALLOW_HEADERS,
+        "Origin, X-Requested-With, Content-Type, Content-Encoding, Accept",
+    ),
+    (header::ACCESS_CONTROL_ALLOW_CREDENTIALS, "true"),
+    (header::ACCESS_CONTROL_EXPOSE_HEADERS, "*"),
+    (header::CACHE_CONTROL, "no-cache"),
+];
+const JAVASCRIPT: HeaderValue = HeaderValue::from_static("text/javascript; charset=\"UTF-8\"");
+const CAUSE: HeaderName = HeaderName::from_static("x-pn-cause");
+
+/// An answer.
+pub(super) fn answer(status: u16, body: impl Into<String>) -> HttpResponse {
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = HttpResponse::build(status);
+    for header in OPEN {
+        response.insert_header(header);
+    }
+    response.insert_header((header::CONTENT_TYPE, JAVASCRIPT));
+    if status == StatusCode::FORBIDDEN {
+        response.insert_header((CAUSE, "9999"));
+    }
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        response.insert_header((header::RETRY_AFTER, "1"));
+    }
+    response.body(body.into())
+}
+
+/// 200 with this.
+pub(super) fn ok(body: &Value) -> HttpResponse {
+    answer(200, body.to_string())
+}
+
+/// An answer that is no success.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{status} {body}")]
+pub(super) struct Fault {
+    /// HTTP status.
+    pub(super) status: u16,
+    /// The body, without its line end.
+    pub(super) body: String,
+}
+
+/// A name that was refused.
+pub(super) type Denied = (Resource, Text);
+
+impl Fault {
+    pub(super) fn new(status: u16, body: &Value) -> Self {
+        let body = body.to_string();
+        Self { status, body }
+    }
+
+    /// The access manager's form.
+    pub(super) fn service(status: u16, message: &str) -> Self {
+        let body = json!({
+            "message": message, "error": true, "service": "Access Manager", "status": status,
+        });
+        Self::new(status, &body)
+    }
+
+    /// The publish form.
+    pub(super) fn unsent(reason: &str, timetoken: u64) -> Self {
+        Self::new(400, &json!([0, reason, timetoken.to_string()]))
+    }
+
+    /// History's form.
+    pub(super) fn arguments() -> Self {
+        let body = json!({
+            "status": 400, "error": true, "error_message": "Invalid Arguments", "channels": {},
+        });
+        Self::new(400, &body)
+    }
+
+    /// The request cannot be read.
+    pub(super) fn bad(message: &str) -> Self {
+        Self::service(400, message)
+    }
+
+    /// Too much in a body.
+    pub(super) fn too_large() -> Self {
+        let body = json!({
+            "status": 413, "error": true, "service": "Balancer",
+            "message": "Request Entity Too Large.",
+        });
+        Self::new(413, &body)
+    }
+
+    /// This node cannot answer now.
+    pub(super) fn unavailable() -> Self {
+        let body = json!({
+            "status": 503, "error": true, "service": "Balancer", "message": "Service Unavailable",
+        });
+        Self::new(503, &body)
+    }
+
+    /// Grants are missing for these.
+    pub(super) fn forbidden(denied: &[Denied]) -> Self {
+        let of = |resource, before: &str| {
+            let names = denied.iter().filter(|(kind, _)| *kind == resource);
+            let names = names.map(|(_, name)| format!("{before}{name}"));
+            names.collect::<Vec<String>>()
+        };
+        let mut payload = serde_json::Map::new();
+        for (key, names) in [
+            ("channels", of(Resource::Channel, "")),
+            ("channel-groups", of(Resource::Group, ":")),
+            ("uuids", of(Resource::User, "")),
+        ] {
+            if !names.is_empty() {
+                payload.insert(key.into(), names.into());
+            }
+        }
+        let body = json!({
+            "message": "Forbidden", "payload": payload, "error": true,
+            "service": "Access Manager", "status": 403,
+        });
+        Self::new(403, &body)
+    }
+
+    /// The credential itself is refused, if that is why.
+    pub(super) fn of_credential(reason: &Reason) -> Option<Self> {
+        let message = match reason {
+            Reason::Expired { .. } => "Token is expired.",
+            Reason::Revoked { .. } => "Token is revoked",
+            Reason::AppDisabled | Reason::NoSuchApp(_) => return Some(no_keyset()),
+            Reason::NoSuchKey(_)
+            | Reason::KeyDisabled(_)
+            | Reason::Blocked { .. }
+            | Reason::BeyondKey(_)
+            | Reason::NotGranted(_) => return None,
+        };
+        Some(Self::service(403, message))
+    }
+}
+
+/// There is no such keyset.
+pub(super) fn no_keyset() -> Fault {
+    Fault::service(400, "Invalid Subscribe Key")
+}
+
+impl From<Refusal> for Fault {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Denied(reason) => {
+                Self::of_credential(&reason).unwrap_or_else(|| Self::forbidden(&[]))
+            }
+            Refusal::Limit { limit, .. } => Self::bad(&format!("Limit reached: {limit}")),
+            Refusal::Rate { .. } => {
+                let body = json!({ "status": 429, "error": true, "message": "Too many requests." });
+                Self::new(429, &body)
+            }
+            Refusal::Invalid(text) => Self::bad(&text),
+            Refusal::AlreadySubscribed
+            | Refusal::NotSubscribed
+            | Refusal::Unavailable(_)
+            | Refusal::OutcomeUnknown => Self::unavailable(),
+        }
+    }
+}
+
+impl From<ProposeError> for Fault {
+    fn from(error: ProposeError) -> Self {
+        match error {
+            ProposeError::Rejected(rejection) => match rejection {
+                Rejection::BeyondIssuer(_) => Self::service(403, "The key may not grant this"),
+                Rejection::NoSuchApp | Rejection::NoSuchKey => no_keyset(),
+                Rejection::Invalid(text) | Rejection::LimitReached(text) => Self::bad(&text),
+                Rejection::NotFound
+                | Rejection::NoSuchMember
+                | Rejection::Taken(_)
+                | Rejection::NonceUsed
+                | Rejection::VersionNotEnabled(_) => Self::bad("Invalid request"),
+            },
+            ProposeError::TooLarge { .. } => Self::too_large(),
+            ProposeError::NoQuorum(_)
+            | ProposeError::Busy
+            | ProposeError::Stopping
+            | ProposeError::DiskFull
+            | ProposeError::OutcomeUnknown => Self::unavailable(),
+        }
+    }
+}
+
+impl ResponseError for Fault {
+    fn status_code(&self) -> StatusCode {
+        StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        answer(self.status, format!("{}\n", self.body))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_403_names_what_was_refused_and_says_it_is_javascript() {
+        let denied = [
+            (Resource::Channel, "secure".into()),
+            (Resource::Group, "cg1".into()),
+        ];
+        let fault = Fault::forbidden(&denied);
+        let body: Value = serde_json::from_str(&fault.body).unwrap();
+        let wanted = json!({
+            "message": "Forbidden", "error": true, "service": "Access Manager", "status": 403,
+            "payload": {"channels": ["secure"], "channel-groups": [":cg1"]},
+        });
+        assert_eq!(body, wanted);
+        let response = fault.error_response();
+        assert_eq!(response.status(), 403);
+        let header = |name: &str| response.headers().get(name).unwrap().to_str().unwrap();
+        assert_eq!(header("content-type"), "text/javascript; charset=\"UTF-8\"");
+        assert_eq!(header("access-control-allow-origin"), "*");
+        assert_eq!(header("x-pn-cause"), "9999");
+    }
+}

@@ -1,0 +1,73 @@
+//! A keyset for this adapter's tests.
+#![allow(clippy::unwrap_used)]
+//! **Must never know:** any rule.
+
+use crate::core::authority::{
+    ApiKey, AppId, AppSpec, Capability, Command, Door, KeySpec, Secret, SettingValue, State,
+};
+use base64::Engine as _;
+use hmac::{Hmac, KeyInit, Mac};
+
+pub(super) const APP: AppId = AppId(7);
+pub(super) const SUB: &str = "sub-c-1";
+pub(super) const PUB: &str = "pub-c-1";
+pub(super) const SECRET: &str = "sec-1";
+
+pub(super) fn key(id: &str, secret: &str) -> ApiKey {
+    ApiKey {
+        id: id.into(),
+        app: APP,
+        name: "".into(),
+        secret: Secret(secret.into()),
+        capability: Capability::full(),
+        enabled: true,
+        expires_ms: None,
+        revocable_tokens: true,
+        created_ms: 0,
+        revision: 1,
+    }
+}
+
+/// URL-safe, without padding.
+pub(super) fn mac(secret: &str, text: &str) -> String {
+    let mut mac = Hmac::<sha2::Sha256>::new_from_slice(secret.as_bytes()).unwrap();
+    mac.update(text.as_bytes());
+    base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes())
+}
+
+/// An app of one door and one key.
+pub(super) fn commands(settings: &[(&str, bool)]) -> Vec<Command> {
+    let settings = settings
+        .iter()
+        .map(|(name, on)| ((*name).into(), SettingValue::Bool(*on)))
+        .collect();
+    let key = KeySpec {
+        id: "k1".into(),
+        app: APP,
+        name: "".into(),
+        secret: Secret(SECRET.into()),
+        capability: Capability::full(),
+        revocable_tokens: true,
+    };
+    let door = Door {
+        name: super::DIALECT.into(),
+        default_open: super::default_open(&settings),
+    };
+    vec![Command::CreateApp(AppSpec {
+        id: APP,
+        name: "".into(),
+        doors: vec![door],
+        open: Vec::new(),
+        settings,
+        aliases: vec![
+            (super::admit::SUBSCRIBE_KEY.into(), SUB.into()),
+            (super::admit::PUBLISH_KEY.into(), PUB.into()),
+        ],
+        keys: vec![key],
+    })]
+}
+
+/// The state after these.
+pub(super) fn state(commands: &[Command]) -> State {
+    crate::core::authority::fixture::state_after(commands, 1_000)
+}

@@ -1,0 +1,41 @@
+//! What an app can set for PubNub clients, with PubNub's own limits as defaults.
+//!
+//! **Must never know:** how an app sets them.
+
+use crate::core::limits::Setting;
+
+const fn setting(name: &'static str, default: u64) -> Setting {
+    Setting { name, default }
+}
+
+/// Whether grants are asked for at all. Off counts only in an app whose one door is PubNub; elsewhere nothing is
+/// open but what the app says.
+pub const ACCESS_MANAGER: Setting = setting("pubnub_access_manager", 1);
+/// Whether v3 tokens may be revoked.
+pub const TOKEN_REVOCATION: Setting = setting("pubnub_token_revocation", 1);
+
+/// Largest message, bytes.
+pub const MESSAGE_BYTES: Setting = setting("pubnub_message_bytes", 32_768);
+/// Largest signal, bytes.
+pub const SIGNAL_BYTES: Setting = setting("pubnub_signal_bytes", 64);
+/// Longest name of a channel, group or client, characters.
+pub const NAME_CHARACTERS: Setting = setting("pubnub_name_characters", 92);
+/// Most channels and groups of one request.
+pub const NAMES_PER_REQUEST: Setting = setting("pubnub_names_per_request", 500);
+/// How long a subscribe request waits, ms.
+pub const HOLD_MS: Setting = setting("pubnub_hold_ms", 280_000);
+
+/// Switches, for the catalogue.
+pub const SWITCHES: [Setting; 2] = [ACCESS_MANAGER, TOKEN_REVOCATION];
+/// Numbers, for the catalogue.
+pub const NUMBERS: [Setting; 5] = [
+    MESSAGE_BYTES,
+    SIGNAL_BYTES,
+    NAME_CHARACTERS,
+    NAMES_PER_REQUEST,
+    HOLD_MS,
+];
+/// Most messages of one subscribe answer.
+pub const MESSAGES_PER_POLL: usize = 100;
+/// Largest request body, bytes, as sent and as unpacked.
+pub const BODY_BYTES: usize = 256 << 10;

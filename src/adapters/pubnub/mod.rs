@@ -1,0 +1,93 @@
+//! PubNub: Access Manager v2 and v3, publish, subscribe, presence, history.
+//!
+//! In reading order: `rest` (which call it is), `query`, `body`, `signature`, `admit` (who asks), `rights`, `grant`
+//! and `pam` (what is granted), `token` on `cbor`, `publish`, `subscribe` on `selection`, `sessions` and `envelope`, `presence` on
+//! `attendance`, `groups`, `history`, `filter`, `codes`.
+//!
+//! **Must never know:** other dialects, the cluster crate, peers, channel internals.
+
+mod admit;
+mod attendance;
+mod body;
+mod cbor;
+mod codes;
+mod envelope;
+mod filter;
+#[cfg(test)]
+mod fixture;
+mod grant;
+mod groups;
+mod history;
+pub mod limits;
+mod names;
+mod pam;
+mod presence;
+mod publish;
+mod query;
+mod rest;
+mod rights;
+mod selection;
+mod sessions;
+mod signature;
+mod subscribe;
+mod token;
+
+use crate::core::authority::{OpenRule, Operations, Pattern, SettingValue, Text};
+use crate::core::broker::Broker;
+use actix_web::web;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// The adapter's word, for doors, listings and metrics.
+pub const DIALECT: &str = "pubnub";
+/// How often silent clients are looked for.
+const SWEEP: Duration = Duration::from_secs(1);
+
+/// What this adapter keeps on a node, beside the broker. App data of the public port, shared by its threads.
+#[derive(Debug, Default)]
+pub struct PubNub {
+    sessions: sessions::Sessions,
+    attendance: attendance::Attendance,
+    tokens: token::Known,
+}
+
+impl PubNub {
+    /// Starts it on this node. Runs on the main thread's system.
+    #[must_use]
+    pub fn start(broker: &Broker) -> web::Data<Self> {
+        let node = web::Data::new(Self::default());
+        let (sweeping, broker) = (node.clone(), broker.clone());
+        actix_web::rt::spawn(async move {
+            loop {
+                actix_web::rt::time::sleep(SWEEP).await;
+                sweeping.attendance.sweep(&broker);
+            }
+        });
+        node
+    }
+
+    /// This node's region: never 0, which clients take for an error.
+    fn region(&self, broker: &Broker) -> u64 {
+        broker.channels.node().0.max(1)
+    }
+}
+
+/// What is open in an app whose one door is PubNub: everything when its access manager is switched off, as with a
+/// keyset that never switched it on; nothing otherwise.
+#[must_use]
+pub fn default_open(settings: &BTreeMap<Text, SettingValue>) -> Vec<OpenRule> {
+    match settings.get(limits::ACCESS_MANAGER.name) {
+        Some(SettingValue::Bool(false)) => vec![OpenRule {
+            pattern: Pattern::All,
+            operations: Operations::CLIENT,
+        }],
+        Some(SettingValue::Bool(true) | SettingValue::Int(_) | SettingValue::Text(_)) | None => {
+            Vec::new()
+        }
+    }
+}
+
+/// Adds the paths. Needs `web::Data<Broker>` and [`PubNub`] among the app data.
+pub fn routes(config: &mut web::ServiceConfig) {
+    rest::routes(config);
+}

@@ -1,0 +1,307 @@
+//! Presence over HTTP: heartbeat, leave, here now, where now, state.
+//!
+//! **Must never know:** who is told of it.
+
+use super::admit::{Caller, Ctx, claim};
+use super::attendance::Sign;
+use super::codes::{Fault, ok};
+use super::names::{distinct, split};
+use super::subscribe::{heartbeat, states};
+use super::{PubNub, envelope, groups, query};
+use crate::core::authority::{Operations, Pass, Resource};
+use crate::core::broker::Broker;
+use crate::core::ids::{ChannelKey, Text};
+use crate::core::message::Member;
+use actix_web::{HttpResponse, web};
+use bytes::Bytes;
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Most clients listed of one channel.
+const LISTED: usize = 1_000;
+/// How long a heartbeat leaves it to a subscribe to enter its client first.
+const ENTER_AFTER: Duration = Duration::from_secs(1);
+/// Most channels looked at for one client or the whole keyset.
+const CHANNELS: usize = 1_000;
+
+/// A presence call: its tools and its caller.
+pub(super) struct Call<'a> {
+    pub(super) node: &'a web::Data<PubNub>,
+    pub(super) broker: &'a web::Data<Broker>,
+    pub(super) caller: &'a Caller,
+    pub(super) ctx: &'a Ctx<'a>,
+}
+
+fn done(more: Value) -> HttpResponse {
+    let mut body = json!({ "status": 200, "message": "OK", "service": "Presence" });
+    if let (Some(body), Value::Object(more)) = (body.as_object_mut(), more) {
+        body.extend(more);
+    }
+    ok(&body)
+}
+
+impl Call<'_> {
+    /// The channels named, without presence names, and those of the groups named.
+    fn channels(&self, channels: &str) -> Result<(Vec<Text>, Vec<Text>), Fault> {
+        let named = query::path_list(channels).ok_or_else(|| Fault::bad("Invalid channel"))?;
+        let plain = |names: Vec<&str>| {
+            let plain = names.into_iter().filter(|name| !split(name).1);
+            distinct(plain)
+        };
+        let channels = plain(named.iter().map(String::as_str).collect());
+        let groups = plain(self.ctx.query.list("channel-group"));
+        match channels.len() + groups.len() {
+            count if count > CHANNELS => Err(Fault::bad("Too many channels")),
+            _ => Ok((channels, groups)),
+        }
+    }
+
+    fn key(&self, channel: &str) -> Arc<ChannelKey> {
+        ChannelKey::channel(self.caller.app.id, channel)
+    }
+
+    /// The right to each, and to the channels of each group by the group's.
+    async fn allowed(
+        &self,
+        (channels, groups): &(Vec<Text>, Vec<Text>),
+        needs: Operations,
+        wants: Operations,
+    ) -> Result<Vec<(Arc<ChannelKey>, Pass)>, Fault> {
+        let authority = &self.broker.authority;
+        let of = |resource| move |name: &Text| claim(resource, name, needs);
+        let claims: Vec<_> = channels.iter().map(of(Resource::Channel)).collect();
+        let passes = self.caller.allow(authority, &claims, wants).await?;
+        let keys = channels.iter().map(|name| self.key(name));
+        let mut all: Vec<_> = keys.zip(passes).collect();
+        if !super::admit::is_open(&self.caller.app) {
+            let claims: Vec<_> = groups.iter().map(of(Resource::Group)).collect();
+            let passes = self.caller.allow(authority, &claims, wants).await?;
+            let view = authority.view();
+            for (group, pass) in groups.iter().zip(passes) {
+                for member in groups::members(&view, self.caller.app.id, group) {
+                    all.push((self.key(&member), pass.clone()));
+                }
+            }
+            return Ok(all);
+        }
+        let view = authority.view();
+        for group in groups {
+            for member in groups::members(&view, self.caller.app.id, group) {
+                let pass = self.caller.channel(authority, &member, needs).await?;
+                all.push((self.key(&member), pass));
+            }
+        }
+        Ok(all)
+    }
+
+    /// Keeps the client present.
+    pub(super) async fn heartbeat(&self, channels: &str) -> Result<HttpResponse, Fault> {
+        let named = self.channels(channels)?;
+        let allowed = self
+            .allowed(&named, Operations::SUBSCRIBE, Operations::PRESENCE)
+            .await?;
+        let states = states(self.ctx.query.get("state"));
+        let now_ms = self.broker.authority.now().mono_ms;
+        let until_ms = now_ms + heartbeat(self.ctx) * 1_000;
+        for (channel, pass) in allowed {
+            if self.caller.uuid.is_empty() || !pass.operations().contains(Operations::PRESENCE) {
+                continue;
+            }
+            let sign = Sign {
+                uuid: self.caller.uuid.clone(),
+                state: states.get(&*channel.name).cloned(),
+                channel,
+                until_ms,
+            };
+            match self.node.attendance.knows(&sign) {
+                true => self.node.attendance.touch(self.broker, sign, pass).await,
+                false => self.enter_later(sign, pass),
+            }
+        }
+        Ok(done(json!({})))
+    }
+
+    /// Clients send their first heartbeat beside their first subscribe, and are to hear of their own join.
+    fn enter_later(&self, sign: Sign, pass: Pass) {
+        let (node, broker) = (self.node.clone(), self.broker.clone());
+        actix_web::rt::spawn(async move {
+            actix_web::rt::time::sleep(ENTER_AFTER).await;
+            node.attendance.touch(&broker, sign, pass).await;
+        });
+    }
+
+    /// Lets the client leave. Needs no right: it takes none from anybody else.
+    pub(super) async fn leave(&self, channels: &str) -> Result<HttpResponse, Fault> {
+        let (mut channels, groups) = self.channels(channels)?;
+        let view = self.broker.authority.view();
+        for group in &groups {
+            channels.extend(groups::members(&view, self.caller.app.id, group));
+        }
+        let uuid = &self.caller.uuid;
+        for channel in &channels {
+            let key = self.key(channel);
+            self.node.attendance.leave(self.broker, uuid, &key).await;
+        }
+        Ok(done(json!({ "action": "leave" })))
+    }
+
+    /// Who is on these channels; on all of them without any named.
+    pub(super) async fn here_now(&self, channels: Option<&str>) -> Result<HttpResponse, Fault> {
+        let needs = Operations::PRESENCE_READ;
+        let named = match channels {
+            Some(channels) => self.channels(channels)?,
+            None => (Vec::new(), Vec::new()),
+        };
+        let global = named.0.is_empty() && named.1.is_empty();
+        let allowed = match global {
+            false => self.allowed(&named, needs, Operations::NONE).await?,
+            true => self.everywhere(needs).await?,
+        };
+        if let ([_], []) = (&named.0[..], &named.1[..]) {
+            let members = match allowed.first() {
+                Some((key, _)) => self.broker.members(key).await?,
+                None => return Err(Fault::unavailable()),
+            };
+            return Ok(done(self.shown(&members)));
+        }
+        let mut shown = Map::new();
+        let mut total = 0;
+        for (key, _) in &allowed {
+            let members = self.broker.members(key).await?;
+            let clients = clients(&members).len();
+            if clients > 0 || !global {
+                total += clients;
+                shown.insert(key.name.to_string(), self.shown(&members));
+            }
+        }
+        Ok(done(json!({ "payload": {
+            "total_channels": shown.len(), "total_occupancy": total, "channels": shown,
+        } })))
+    }
+
+    /// Every occupied channel that the caller may look at.
+    async fn everywhere(&self, needs: Operations) -> Result<Vec<(Arc<ChannelKey>, Pass)>, Fault> {
+        let app = self.caller.app.id;
+        let occupied = self.broker.occupied(app, "", CHANNELS).await?;
+        let authority = &self.broker.authority;
+        let seen = occupied.into_iter().filter_map(|(name, _)| {
+            let ask = claim(Resource::Channel, &name, needs);
+            let pass = authority
+                .decide(&self.caller.principal, None, ask.ask())
+                .ok()?;
+            Some((self.key(&name), pass))
+        });
+        Ok(seen.collect())
+    }
+
+    fn shown(&self, members: &[Member]) -> Value {
+        let clients = clients(members);
+        let mut shown = Map::new();
+        shown.insert("occupancy".into(), clients.len().into());
+        if !self.ctx.query.flag("disable_uuids") {
+            let limit = self.ctx.query.number("limit").unwrap_or(LISTED as u64);
+            let offset = self.ctx.query.number("offset").unwrap_or(0);
+            let count = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+            let page = clients
+                .iter()
+                .skip(count(offset))
+                .take(count(limit).min(LISTED));
+            let with_state = self.ctx.query.flag("state");
+            let uuids = page.map(|(uuid, data)| match with_state {
+                false => Value::from(&***uuid),
+                true => match envelope::state(data) {
+                    Some(state) => json!({ "uuid": &***uuid, "state": state }),
+                    None => json!({ "uuid": &***uuid }),
+                },
+            });
+            shown.insert("uuids".into(), uuids.collect());
+        }
+        Value::Object(shown)
+    }
+
+    /// Where a client is. Asks the home of every occupied channel.
+    pub(super) async fn where_now(&self, uuid: &str) -> Result<HttpResponse, Fault> {
+        let uuid = query::decode(uuid).ok_or_else(|| Fault::bad("Invalid uuid"))?;
+        let app = self.caller.app.id;
+        let occupied = self.broker.occupied(app, "", CHANNELS).await?;
+        let keys: Vec<_> = occupied.iter().map(|(name, _)| self.key(name)).collect();
+        let asked = keys.iter().map(|key| self.broker.members(key));
+        let asked = futures_util::future::join_all(asked).await;
+        let there = keys.iter().zip(asked).filter(|(_, members)| {
+            let members = members.as_ref().map(|all| &all[..]).unwrap_or_default();
+            members.iter().any(|member| *member.client == *uuid)
+        });
+        let channels: Vec<&str> = there.map(|(key, _)| &*key.name).collect();
+        Ok(done(json!({ "payload": { "channels": channels } })))
+    }
+
+    /// A client's state.
+    pub(super) async fn state(&self, channels: &str, uuid: &str) -> Result<HttpResponse, Fault> {
+        let uuid = query::decode(uuid).ok_or_else(|| Fault::bad("Invalid uuid"))?;
+        let named = self.channels(channels)?;
+        let needs = Operations::PRESENCE_READ;
+        let allowed = self.allowed(&named, needs, Operations::NONE).await?;
+        let mut states = Map::new();
+        for (key, _) in &allowed {
+            let members = self.broker.members(key).await?;
+            let data = clients(&members).remove(&Text::from(uuid.as_str()));
+            let state = data.and_then(|data| envelope::state(data));
+            states.insert(key.name.to_string(), state.unwrap_or_else(|| json!({})));
+        }
+        if let ([one], []) = (&named.0[..], &named.1[..]) {
+            let payload = states.remove(&**one);
+            return Ok(done(
+                json!({ "payload": payload, "uuid": uuid, "channel": &**one }),
+            ));
+        }
+        Ok(done(
+            json!({ "payload": { "channels": states }, "uuid": uuid }),
+        ))
+    }
+
+    /// Sets it.
+    pub(super) async fn set_state(
+        &self,
+        channels: &str,
+        uuid: &str,
+    ) -> Result<HttpResponse, Fault> {
+        let uuid = query::decode(uuid).ok_or_else(|| Fault::bad("Invalid uuid"))?;
+        let text = self.ctx.query.get("state").unwrap_or_default();
+        let state: Value = serde_json::from_str(text).unwrap_or(Value::Null);
+        if !state.is_object() || text.len() > 32_768 {
+            return Err(Fault::bad("Invalid JSON specified as state"));
+        }
+        let named = self.channels(channels)?;
+        let allowed = self
+            .allowed(&named, Operations::SUBSCRIBE, Operations::PRESENCE)
+            .await?;
+        let until_ms = self.broker.authority.now().mono_ms + heartbeat(self.ctx) * 1_000;
+        for (channel, pass) in allowed {
+            if !pass.operations().contains(Operations::PRESENCE) {
+                continue;
+            }
+            let sign = Sign {
+                uuid: uuid.as_str().into(),
+                state: Some(Bytes::from(state.to_string())),
+                channel,
+                until_ms,
+            };
+            self.node.attendance.touch(self.broker, sign, pass).await;
+        }
+        Ok(done(json!({ "payload": state })))
+    }
+}
+
+/// Every client once, with what it says of itself.
+fn clients(members: &[Member]) -> BTreeMap<&Text, &Bytes> {
+    let mut clients: BTreeMap<&Text, &Bytes> = BTreeMap::new();
+    for member in members {
+        let data = clients.entry(&member.client).or_insert(&member.data);
+        if data.is_empty() {
+            *data = &member.data;
+        }
+    }
+    clients
+}

@@ -1,0 +1,162 @@
+//! `publish`, `signal`, `fire`: judged on every message.
+//!
+//! **Must never know:** who is subscribed.
+
+use super::admit::{self, Caller, Ctx};
+use super::codes::{Fault, answer};
+use super::envelope::{Extra, is_custom_type};
+use super::{limits, names, query};
+use crate::core::authority::Operations;
+use crate::core::broker::Broker;
+use crate::core::ids::{ChannelKey, Timetoken};
+use crate::core::message::{ContentKind, Draft};
+use actix_web::HttpResponse;
+use bytes::Bytes;
+use serde::de::IgnoredAny;
+use serde_json::{Value, json};
+
+/// What is published, as the request names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Publication<'a> {
+    /// The keyset's publish key.
+    pub(super) publish_key: &'a str,
+    /// Still escaped.
+    pub(super) channel: &'a str,
+    /// In the path and still escaped; a POST has it in its body.
+    pub(super) message: Option<&'a str>,
+    /// Small, never stored.
+    pub(super) signal: bool,
+}
+
+/// Carries it out.
+pub(super) async fn publish(
+    broker: &Broker,
+    caller: &Caller,
+    ctx: &Ctx<'_>,
+    given: Publication<'_>,
+) -> Result<HttpResponse, Fault> {
+    let now = broker.authority.now().cluster_ms.saturating_mul(10_000);
+    if admit::alias(&caller.app, admit::PUBLISH_KEY) != given.publish_key {
+        return Err(Fault::unsent("Invalid Key", now));
+    }
+    let channel = query::decode(given.channel).unwrap_or_default();
+    if !names::is_valid(&channel, caller.limit(limits::NAME_CHARACTERS)) {
+        return Err(Fault::unsent("Invalid Character in Channel Name", now));
+    }
+    let draft = draft(caller, ctx, given, now)?;
+    let pass = caller.channel(&broker.authority, &channel, Operations::PUBLISH);
+    let pass = pass.await?;
+    let fire = ctx.query.flag("norep") && !draft.store;
+    if fire {
+        // Neither kept nor delivered: that it was allowed is all there is to do.
+        return Ok(sent(now));
+    }
+    let key = ChannelKey::channel(caller.app.id, &channel);
+    let receipt = broker.publish(&key, draft, pass).await?;
+    Ok(sent(receipt.timetoken))
+}
+
+fn sent(timetoken: Timetoken) -> HttpResponse {
+    answer(200, json!([1, "Sent", timetoken.to_string()]).to_string())
+}
+
+fn draft(
+    caller: &Caller,
+    ctx: &Ctx<'_>,
+    given: Publication<'_>,
+    now: Timetoken,
+) -> Result<Draft, Fault> {
+    let invalid = || Fault::unsent("Invalid JSON", now);
+    let (message, size) = match given.message {
+        Some(escaped) => {
+            let message = query::decode(escaped).ok_or_else(invalid)?;
+            (Bytes::from(message), escaped.len())
+        }
+        None => (ctx.body.clone(), ctx.body.len()),
+    };
+    let (max, reason) = match given.signal {
+        true => (limits::SIGNAL_BYTES, "Signal size too large"),
+        false => (limits::MESSAGE_BYTES, "Message Too Large"),
+    };
+    // Escapes do not count for a signal: its limit is smaller than they are.
+    let size = if given.signal { message.len() } else { size };
+    if size as u64 > caller.limit(max) {
+        return Err(Fault::unsent(reason, now));
+    }
+    let (data, kind) = content(&message).ok_or_else(invalid)?;
+    let meta = match ctx.query.given("meta") {
+        Some(meta) => {
+            serde_json::from_str::<IgnoredAny>(meta).map_err(|_| invalid())?;
+            Some(Bytes::copy_from_slice(meta.as_bytes()))
+        }
+        None => None,
+    };
+    let name = ctx.query.given("custom_message_type").unwrap_or_default();
+    if !name.is_empty() && !is_custom_type(name) {
+        return Err(Fault::bad("Invalid custom_message_type"));
+    }
+    let extra = Extra {
+        e: given.signal.then_some(1),
+        i: ctx.query.given("uuid").map(str::to_owned),
+        s: ctx.query.number("seqn"),
+        o: ctx
+            .query
+            .get("ortt")
+            .and_then(|o| serde_json::from_str(o).ok()),
+    };
+    let store = !given.signal && ctx.query.get("store") != Some("0");
+    Ok(Draft {
+        id: None,
+        name: name.into(),
+        data,
+        kind,
+        meta,
+        client: caller.principal.user.clone(),
+        connection: None,
+        except: None,
+        store,
+        retain_ms: None,
+        tag: extra.tag(),
+    })
+}
+
+/// A JSON string travels as text, so that other dialects get what it says; anything else as the JSON sent.
+fn content(message: &[u8]) -> Option<(Bytes, ContentKind)> {
+    let text = std::str::from_utf8(message).ok()?.trim();
+    if text.starts_with('"') {
+        let text: String = serde_json::from_str(text).ok()?;
+        return Some((Bytes::from(text), ContentKind::Text));
+    }
+    let value: Value = serde_json::from_str(text).ok()?;
+    drop(value);
+    Some((Bytes::copy_from_slice(text.as_bytes()), ContentKind::Json))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn strings_become_text_and_the_rest_stays_as_sent() {
+        let read = |text: &str| {
+            content(text.as_bytes())
+                .map(|(data, kind)| (String::from_utf8(data.to_vec()).unwrap(), kind))
+        };
+        let json = |text: &str| Some((text.to_owned(), ContentKind::Json));
+        assert_eq!(
+            read(r#""h\u00e9\"llo""#),
+            Some(("hé\"llo".into(), ContentKind::Text))
+        );
+        assert_eq!(
+            read(" {\"b\": 1.0, \"a\":[]}\n"),
+            json("{\"b\": 1.0, \"a\":[]}")
+        );
+        for other in ["1", "true", "null", "[\"x\"]"] {
+            assert_eq!(read(other), json(other));
+        }
+        for bad in ["", "{", "\"", "x", "1 2", "\"a\" 1"] {
+            assert_eq!(read(bad), None, "{bad}");
+        }
+    }
+}

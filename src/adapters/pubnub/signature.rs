@@ -1,0 +1,217 @@
+//! Request signatures: every form that PubNub's clients send.
+//!
+//! **Must never know:** what is asked for, or how it came in.
+//! **Why several forms are tried:** clients disagree about the canonical query and sign a POST publish as if it
+//! were a GET or by the old scheme. Each form is tried with its own MAC, compared in constant time.
+
+use super::query::{self, Query};
+use crate::core::authority::{ApiKey, Millis};
+use base64::Engine as _;
+use base64::engine::general_purpose::{GeneralPurpose, URL_SAFE_NO_PAD};
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+use std::fmt::Write as _;
+
+/// How far a request's time may be from ours.
+const WINDOW_S: u64 = 60;
+const BASE64: GeneralPurpose = URL_SAFE_NO_PAD;
+
+/// The signed parts of a request.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Signed<'a> {
+    /// In capitals.
+    pub(super) method: &'a str,
+    /// As received, still escaped.
+    pub(super) path: &'a str,
+    /// All parameters.
+    pub(super) query: &'a Query<'a>,
+    /// All of it; empty for methods without one.
+    pub(super) body: &'a [u8],
+    /// The keyset.
+    pub(super) subscribe_key: &'a str,
+    /// The keyset.
+    pub(super) publish_key: &'a str,
+}
+
+/// Whether the request's time is within the window of ours.
+pub(super) fn timely(query: &Query<'_>, now_ms: Millis) -> bool {
+    query
+        .number("timestamp")
+        .is_some_and(|at| at.abs_diff(now_ms / 1_000) <= WINDOW_S)
+}
+
+/// The key that signed it, if any of these did.
+pub(super) fn signer<'k>(
+    request: &Signed<'_>,
+    given: &str,
+    keys: impl Iterator<Item = &'k ApiKey>,
+) -> Option<&'k ApiKey> {
+    let (new, text) = match given.strip_prefix("v2.") {
+        Some(rest) => (true, rest),
+        None => (false, given),
+    };
+    let bytes = BASE64.decode(text.trim_end_matches('=')).ok()?;
+    let messages = if new {
+        new_forms(request)
+    } else {
+        old_forms(request)
+    };
+    keys.into_iter().find(|key| {
+        let mut matched = false;
+        for message in &messages {
+            matched |= is_mac(key, message, &bytes);
+        }
+        matched
+    })
+}
+
+fn is_mac(key: &ApiKey, message: &[u8], given: &[u8]) -> bool {
+    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key.secret.0.as_bytes()) else {
+        return false;
+    };
+    mac.update(message);
+    mac.verify_slice(given).is_ok()
+}
+
+fn new_forms(request: &Signed<'_>) -> Vec<Vec<u8>> {
+    let mut heads = vec![(request.method, request.body)];
+    if request.method == "POST" && request.path.starts_with("/publish/") {
+        heads.push(("GET", &[]));
+    }
+    let mut forms = Vec::new();
+    for query in canonical(request.query) {
+        for (method, body) in &heads {
+            let text = format!(
+                "{method}\n{}\n{}\n{query}\n",
+                request.publish_key, request.path
+            );
+            forms.push([text.as_bytes(), body].concat());
+        }
+    }
+    forms
+}
+
+fn old_forms(request: &Signed<'_>) -> Vec<Vec<u8>> {
+    let mut subjects = vec![request.path];
+    let auth = request
+        .path
+        .strip_prefix("/v1/auth/")
+        .or_else(|| request.path.strip_prefix("/v2/auth/"));
+    subjects.extend(auth.and_then(|rest| rest.split('/').next()));
+    let (subscribe, publish) = (request.subscribe_key, request.publish_key);
+    let mut forms = Vec::new();
+    for query in canonical(request.query) {
+        for subject in &subjects {
+            forms.push(format!("{subscribe}\n{publish}\n{subject}\n{query}").into_bytes());
+        }
+    }
+    forms
+}
+
+/// The query as it may have been signed: values escaped strictly, and values as they were received.
+fn canonical(query: &Query<'_>) -> Vec<String> {
+    let mut pairs: Vec<_> = query
+        .0
+        .iter()
+        .filter(|one| one.name != "signature")
+        .collect();
+    pairs.sort_by(|one, other| one.name.as_bytes().cmp(other.name.as_bytes()));
+    let mut texts = [String::new(), String::new()];
+    for pair in pairs {
+        let strict = query::encode(&pair.value);
+        for (text, value) in texts.iter_mut().zip([strict.as_str(), pair.raw]) {
+            let between = if text.is_empty() { "" } else { "&" };
+            // Writing to a string cannot fail.
+            let _ = write!(text, "{between}{}={value}", pair.name);
+        }
+    }
+    let mut texts = Vec::from(texts);
+    texts.dedup();
+    texts
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::adapters::pubnub::fixture;
+
+    const SECRET: &str = "mySecretKey";
+
+    fn signs(method: &str, path: &str, query: &str, body: &str, signature: &str) -> bool {
+        let query = Query::parse(query).unwrap();
+        let request = Signed {
+            method,
+            path,
+            query: &query,
+            body: body.as_bytes(),
+            subscribe_key: "mySubscribeKey",
+            publish_key: "myPublishKey",
+        };
+        let (wrong, right) = (fixture::key("k0", "another"), fixture::key("k1", SECRET));
+        let found = signer(&request, signature, [&wrong, &right].into_iter());
+        found.is_some_and(|key| &*key.id == "k1")
+    }
+
+    const GRANT: &str = "auth=key1%2Ckey2&channel=ch1%2Cch2&d=0&g=0&j=0&m=0&pnsdk=PubNub-JS-Nodejs%2FsuchJavascript&r=0&timestamp=1317427200&u=0&uuid=myUUID&w=0";
+    const GRANT_SIGNATURE: &str = "v2.LEJCwKOBTApWy5jcdXPmtN1_N2aaJx0ZN3krPY6oLu8";
+    const GRANT_PATH: &str = "/v2/auth/grant/sub-key/mySubscribeKey";
+
+    #[test]
+    fn the_sdks_own_vectors_verify() {
+        assert!(signs("GET", GRANT_PATH, GRANT, "", GRANT_SIGNATURE));
+        let body = r#"{"ttl":1440,"permissions":{"resources":{"channels":{},"groups":{},"uuids":{"user1":1},"users":{},"spaces":{}},"patterns":{"channels":{},"groups":{},"uuids":{".*":1},"users":{},"spaces":{}},"meta":{}}}"#;
+        let query = "pnsdk=PubNub-JS-Nodejs%2FtestVersion&timestamp=1571360790&uuid=myUUID";
+        let signature = "v2.A1ldFjcfAiD0rw7-kFKKwY5j0Mpq1R5u8JDeej7P3jo";
+        let path = "/v3/pam/mySubscribeKey/grant";
+        assert!(signs("POST", path, query, body, signature));
+        assert!(!signs("POST", path, query, "{}", signature));
+        let query = "pnsdk=X%2F1&timestamp=1317427200&uuid=myUUID";
+        let path = "/publish/myPublishKey/mySubscribeKey/0/ch1/0";
+        for padding in ["=", ""] {
+            let signature = format!("yY1bgkRjBtn-v6KDW_edqyBTe-CBGyRobnO5WGvpkbo{padding}");
+            assert!(signs("POST", path, query, "\"x\"", &signature));
+        }
+        let query = "auth=k1&channel=ch1&pnsdk=X%2F1&r=1&timestamp=1317427200&w=1";
+        let signature = "j6aisTD1dROJ8Bii5YvfGxv3jx7qnMvCmWcIZcu6sdg=";
+        let path = "/v1/auth/grant/sub-key/mySubscribeKey";
+        assert!(signs("GET", path, query, "", signature));
+        assert!(!signs("GET", "/v2/presence/x", query, "", signature));
+    }
+
+    #[test]
+    fn order_and_bare_commas_do_not_matter_but_content_does() {
+        let bare = GRANT.replace("%2Cch2", ",ch2");
+        let (first, rest) = bare.split_once('&').unwrap();
+        let shuffled = format!("{rest}&signature=x&{first}");
+        assert!(signs("GET", GRANT_PATH, &shuffled, "", GRANT_SIGNATURE));
+        let other = GRANT.replace("r=0", "r=1");
+        assert!(!signs("GET", GRANT_PATH, &other, "", GRANT_SIGNATURE));
+        assert!(!signs("POST", GRANT_PATH, GRANT, "", GRANT_SIGNATURE));
+        for bad in ["", "v2.", "v2.!!", "v2.AAAA", "x"] {
+            assert!(!signs("GET", GRANT_PATH, GRANT, "", bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_post_publish_may_be_signed_as_a_get_without_its_body() {
+        let query = "timestamp=1&uuid=u";
+        let path = "/publish/myPublishKey/mySubscribeKey/0/c/0";
+        let text = format!("GET\nmyPublishKey\n{path}\n{query}\n");
+        let signature = format!("v2.{}", fixture::mac(SECRET, &text));
+        assert!(signs("POST", path, query, "{}", &signature));
+        assert!(!signs("POST", "/publishes/x", query, "{}", &signature));
+    }
+
+    #[test]
+    fn the_window_is_a_minute_to_either_side() {
+        let now_ms = 1_317_427_200_000;
+        let at = |seconds: u64| {
+            let text = format!("timestamp={seconds}");
+            timely(&Query::parse(&text).unwrap(), now_ms)
+        };
+        assert!(at(1_317_427_260) && at(1_317_427_140));
+        assert!(!at(1_317_427_261) && !at(1_317_427_139));
+        assert!(!timely(&Query::default(), now_ms));
+    }
+}

@@ -1,0 +1,388 @@
+//! v3 tokens: what they say, byte for byte, and whose they are.
+//!
+//! **Must never know:** what is asked for; whether a token was revoked (the access plane knows).
+//! **Why the MAC's key is derived from an app key's secret:** the key that granted it is its ceiling, and a disabled or
+//! rotated key ends its tokens; nothing else has to be stored.
+
+use super::cbor::Value;
+use super::rights;
+use crate::core::authority::{
+    ApiKey, AppId, Capability, Issued, Millis, Pattern, Proof, Resource, Right, Text,
+};
+use base64::Engine as _;
+use base64::alphabet::URL_SAFE;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
+use base64::engine::{DecodePaddingMode, general_purpose};
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::{Digest, Sha256};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Longest token that is looked at, characters.
+pub(super) const MAX_TOKEN: usize = 32 << 10;
+/// Most rights of one token, as the access plane bounds a capability.
+pub(super) const MAX_RIGHTS: usize = 1_000;
+/// Some clients drop the padding.
+const ANY_PADDING: GeneralPurpose = GeneralPurpose::new(
+    &URL_SAFE,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+/// The kinds of names, as a token orders them.
+pub(super) const KINDS: [(&str, Option<Resource>); 5] = [
+    ("chan", Some(Resource::Channel)),
+    ("grp", Some(Resource::Group)),
+    ("spc", None),
+    ("usr", None),
+    ("uuid", Some(Resource::User)),
+];
+
+/// What a token says.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Claims {
+    /// Unix seconds.
+    pub(super) issued_s: u64,
+    /// Minutes.
+    pub(super) ttl: u64,
+    /// Names and their masks, by kind.
+    pub(super) resources: [Vec<(String, u64)>; 5],
+    /// Expressions and their masks, by kind.
+    pub(super) patterns: [Vec<(String, u64)>; 5],
+    /// The granter's own.
+    pub(super) meta: Value,
+    /// Who alone may use it.
+    pub(super) user: Option<String>,
+}
+
+/// A token that was verified.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Token {
+    /// How revocations name it.
+    pub(super) id: Text,
+    /// Who alone may use it.
+    pub(super) user: Option<Text>,
+    /// What it carries.
+    pub(super) proof: Proof,
+}
+
+/// What a text in `auth` is.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Read {
+    /// No token: an auth key of v2.
+    Other,
+    /// A token, but of none of these keys.
+    Foreign,
+    /// A token.
+    Token(Arc<Token>),
+}
+
+impl Claims {
+    fn map(&self) -> Vec<(Value, Value)> {
+        let side = |kinds: &[Vec<(String, u64)>; 5]| {
+            let kinds = KINDS.iter().zip(kinds).map(|((name, _), entries)| {
+                let entries = entries.iter().map(|(name, mask)| {
+                    let mask = i64::try_from(*mask).unwrap_or(0);
+                    (Value::Text(name.clone()), Value::Int(mask))
+                });
+                (Value::key(name), Value::Map(entries.collect()))
+            });
+            Value::Map(kinds.collect())
+        };
+        let number = |number: u64| Value::Int(i64::try_from(number).unwrap_or(i64::MAX));
+        let mut map = vec![
+            (Value::key("v"), Value::Int(2)),
+            (Value::key("t"), number(self.issued_s)),
+            (Value::key("ttl"), number(self.ttl)),
+            (Value::key("res"), side(&self.resources)),
+            (Value::key("pat"), side(&self.patterns)),
+            (Value::key("meta"), self.meta.clone()),
+        ];
+        if let Some(user) = &self.user {
+            map.push((Value::key("uuid"), Value::Text(user.clone())));
+        }
+        map
+    }
+
+    /// The token, signed with what is derived from the key.
+    pub(super) fn sign(&self, app: AppId, key: &ApiKey) -> String {
+        let mut map = self.map();
+        let tag = mac(app, key, &bytes(&map)).map(|mac| mac.finalize().into_bytes().to_vec());
+        map.push((Value::key("sig"), Value::Bytes(tag.unwrap_or_default())));
+        general_purpose::URL_SAFE.encode(bytes(&map))
+    }
+
+    /// What it opens.
+    fn capability(&self) -> Capability {
+        let mut rights = Vec::new();
+        for ((_, resource), entries) in KINDS.iter().zip(&self.resources) {
+            let Some(resource) = *resource else { continue };
+            rights.extend(entries.iter().map(|(name, mask)| Right {
+                resource,
+                pattern: Pattern::Exact(name.as_str().into()),
+                operations: rights::of_mask(*mask),
+            }));
+        }
+        for ((_, resource), entries) in KINDS.iter().zip(&self.patterns) {
+            let Some(resource) = *resource else { continue };
+            rights.extend(entries.iter().filter_map(|(text, mask)| {
+                Some(Right {
+                    resource,
+                    pattern: rights::expression(resource, text).ok()?,
+                    operations: rights::of_mask(*mask),
+                })
+            }));
+        }
+        Capability { rights }
+    }
+}
+
+fn bytes(map: &[(Value, Value)]) -> Vec<u8> {
+    let mut out = Vec::new();
+    Value::Map(map.to_vec()).write(&mut out);
+    out
+}
+
+fn mac(app: AppId, key: &ApiKey, message: &[u8]) -> Option<Hmac<Sha256>> {
+    let mut derive = Hmac::<Sha256>::new_from_slice(key.secret.0.as_bytes()).ok()?;
+    derive.update(b"gatecast pubnub v3 token\n");
+    derive.update(&app.0.to_be_bytes());
+    let derived = derive.finalize().into_bytes();
+    let mut mac = Hmac::<Sha256>::new_from_slice(&derived).ok()?;
+    mac.update(message);
+    Some(mac)
+}
+
+/// A CBOR map, in its own order.
+type Entries = Vec<(Value, Value)>;
+
+/// The claims and the signature of what has the form of a token.
+fn parse(text: &str) -> Option<(Entries, Vec<u8>)> {
+    if text.len() > MAX_TOKEN {
+        return None;
+    }
+    let Value::Map(mut map) = Value::read(&ANY_PADDING.decode(text).ok()?)? else {
+        return None;
+    };
+    let of = |name: &str| {
+        let key = Value::key(name);
+        map.iter().position(|(known, _)| *known == key)
+    };
+    of("v").zip(of("res"))?;
+    let (_, sig) = map.remove(of("sig")?);
+    if let Value::Bytes(sig) = sig {
+        Some((map, sig))
+    } else {
+        None
+    }
+}
+
+fn side(map: &Value, name: &str) -> [Vec<(String, u64)>; 5] {
+    KINDS.map(
+        |(kind, _)| match map.get(name).and_then(|side| side.get(kind)) {
+            Some(Value::Map(entries)) => entries
+                .iter()
+                .filter_map(|(key, mask)| {
+                    let Value::Text(name) = key else {
+                        return None;
+                    };
+                    Some((name.clone(), mask.number()?))
+                })
+                .collect(),
+            Some(_) | None => Vec::new(),
+        },
+    )
+}
+
+fn claims(map: Vec<(Value, Value)>) -> Option<Claims> {
+    let map = Value::Map(map);
+    Some(Claims {
+        issued_s: map.get("t")?.number()?,
+        ttl: map.get("ttl")?.number()?,
+        resources: side(&map, "res"),
+        patterns: side(&map, "pat"),
+        meta: map.get("meta").cloned().unwrap_or(Value::Null),
+        user: match map.get("uuid") {
+            Some(Value::Text(user)) => Some(user.clone()),
+            Some(_) | None => None,
+        },
+    })
+}
+
+/// How revocations name a token.
+pub(super) fn id(text: &str) -> Text {
+    let canonical = text.trim_end_matches('=');
+    let hash = Sha256::digest(canonical.as_bytes());
+    format!("pn3:{}", general_purpose::URL_SAFE_NO_PAD.encode(hash)).into()
+}
+
+/// Reads what `auth` holds, given the app's usable keys.
+pub(super) fn read<'k>(app: AppId, text: &str, mut keys: impl Iterator<Item = &'k ApiKey>) -> Read {
+    let Some((map, sig)) = parse(text) else {
+        return Read::Other;
+    };
+    let message = bytes(&map);
+    let its =
+        |key: &&ApiKey| mac(app, key, &message).is_some_and(|mac| mac.verify_slice(&sig).is_ok());
+    let Some((key, claims)) = keys.find(its).zip(claims(map)) else {
+        return Read::Foreign;
+    };
+    let issued_ms: Millis = claims.issued_s.saturating_mul(1_000);
+    let proof = Proof {
+        key: key.id.clone(),
+        issued: Issued::At(issued_ms),
+        expires_ms: Some(issued_ms.saturating_add(claims.ttl.saturating_mul(60_000))),
+        capability: claims.capability(),
+    };
+    Read::Token(Arc::new(Token {
+        id: id(text),
+        user: claims.user.map(Into::into),
+        proof,
+    }))
+}
+
+/// Tokens that were verified before: their expressions stay compiled. Says nothing about whether they still hold.
+#[derive(Debug, Default)]
+pub(super) struct Known(Mutex<HashMap<(AppId, Text), Arc<Token>>>);
+
+/// Most tokens that are remembered; then all are forgotten.
+const MAX_KNOWN: usize = 4_096;
+
+impl Known {
+    /// As [`read`], from memory where that has it.
+    pub(super) fn read<'k>(
+        &self,
+        app: AppId,
+        text: &str,
+        keys: impl Iterator<Item = &'k ApiKey>,
+    ) -> Read {
+        // A token begins with a map, and no map of ours is that short.
+        if !text.starts_with(['o', 'p', 'q', 'r', 'u']) || text.len() < 64 {
+            return Read::Other;
+        }
+        let place = (app, id(text));
+        let lock = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = lock().get(&place) {
+            return Read::Token(known.clone());
+        }
+        let read = read(app, text, keys);
+        if let Read::Token(token) = &read {
+            let mut known = lock();
+            if known.len() >= MAX_KNOWN {
+                known.clear();
+            }
+            known.insert(place, token.clone());
+        }
+        read
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+    use super::*;
+    use crate::adapters::pubnub::fixture::{self, APP};
+    use crate::core::authority::Operations;
+    use serde_json::json;
+
+    /// A real one, which every SDK's own suite holds.
+    const REFERENCE: &str = "qEF2AkF0GmEI03xDdHRsGDxDcmVzpURjaGFuoWljaGFubmVsLTEY70NncnChb2NoYW5uZWxfZ3JvdXAtMQVDdXNyoENzcGOgRHV1aWShZnV1aWQtMRhoQ3BhdKVEY2hhbqFtXmNoYW5uZWwtXFMqJBjvQ2dycKF0XjpjaGFubmVsX2dyb3VwLVxTKiQFQ3VzcqBDc3BjoER1dWlkoWpedXVpZC1cUyokGGhEbWV0YaBEdXVpZHR0ZXN0LWF1dGhvcml6ZWQtdXVpZENzaWdYIPpU-vCe9rkpYs87YUrFNWkyNq8CVvmKwEjVinnDrJJc";
+
+    #[test]
+    fn the_reference_token_reads_and_is_nobodys_here() {
+        let (map, sig) = parse(REFERENCE).unwrap();
+        assert_eq!(sig.len(), 32);
+        let claims = claims(map).unwrap();
+        assert_eq!((claims.issued_s, claims.ttl), (1_627_968_380, 60));
+        let of = |side: &[Vec<(String, u64)>; 5], kind: usize| side.get(kind).unwrap().clone();
+        assert_eq!(of(&claims.resources, 0), [("channel-1".into(), 239)]);
+        assert_eq!(
+            of(&claims.patterns, 1),
+            [(r"^:channel_group-\S*$".into(), 5)]
+        );
+        assert_eq!(of(&claims.patterns, 4), [(r"^uuid-\S*$".into(), 104)]);
+        assert_eq!(claims.user.as_deref(), Some("test-authorized-uuid"));
+        let key = fixture::key("k", "secret");
+        assert_eq!(read(APP, REFERENCE, [&key].into_iter()), Read::Foreign);
+    }
+
+    fn claims_for(channel: &str, mask: u64) -> Claims {
+        let mut resources: [Vec<(String, u64)>; 5] = Default::default();
+        resources.first_mut().unwrap().push((channel.into(), mask));
+        let mut patterns: [Vec<(String, u64)>; 5] = Default::default();
+        patterns
+            .first_mut()
+            .unwrap()
+            .push(("^room-[0-9]+$".into(), 1));
+        Claims {
+            issued_s: 1_000,
+            ttl: 15,
+            resources,
+            patterns,
+            meta: Value::of_json(&json!({"role": "x"})),
+            user: Some("alice".into()),
+        }
+    }
+
+    #[test]
+    fn a_token_is_its_keys_own_and_nobody_elses() {
+        let (key, other) = (fixture::key("k1", "s1"), fixture::key("k2", "s2"));
+        let text = claims_for("secure", 3).sign(APP, &key);
+        assert_eq!(text.len() % 4, 0);
+        let Read::Token(token) = read(APP, &text, [&other, &key].into_iter()) else {
+            panic!("it is a token of k1");
+        };
+        assert_eq!(
+            (&*token.proof.key, token.user.as_deref()),
+            ("k1", Some("alice"))
+        );
+        assert_eq!(token.proof.issued, Issued::At(1_000_000));
+        assert_eq!(token.proof.expires_ms, Some(1_900_000));
+        let on = |name| {
+            token
+                .proof
+                .capability
+                .operations_on(Resource::Channel, name)
+        };
+        assert_eq!(on("secure"), rights::READ | Operations::PUBLISH);
+        assert_eq!(on("room-12"), rights::READ);
+        assert_eq!(on("room-x"), Operations::NONE);
+        assert_eq!(read(APP, &text, [&other].into_iter()), Read::Foreign);
+        assert_eq!(read(AppId(8), &text, [&key].into_iter()), Read::Foreign);
+        let bare = text.trim_end_matches('=');
+        assert!(matches!(
+            read(APP, bare, [&key].into_iter()),
+            Read::Token(_)
+        ));
+        assert_eq!(id(bare), id(&text));
+    }
+
+    #[test]
+    fn any_changed_byte_is_noticed() {
+        let key = fixture::key("k1", "s1");
+        let text = claims_for("secure", 3).sign(APP, &key);
+        let bytes = ANY_PADDING.decode(&text).unwrap();
+        for at in 0..bytes.len() {
+            let mut changed = bytes.clone();
+            *changed.get_mut(at).unwrap() ^= 1;
+            let changed = general_purpose::URL_SAFE.encode(changed);
+            let read = read(APP, &changed, [&key].into_iter());
+            assert!(!matches!(read, Read::Token(_)), "byte {at}");
+        }
+    }
+
+    #[test]
+    fn the_layout_is_that_of_the_reference() {
+        let key = fixture::key("k1", "s1");
+        let bytes = ANY_PADDING
+            .decode(claims_for("secure", 3).sign(APP, &key))
+            .unwrap();
+        // A map of eight; "v" as bytes: 2; "t" as bytes.
+        assert!(bytes.starts_with(&[0xa8, 0x41, b'v', 2, 0x41, b't']));
+        let Value::Map(map) = Value::read(&bytes).unwrap() else {
+            panic!("a map")
+        };
+        let keys: Vec<_> = map.iter().map(|(key, _)| key.json()).collect();
+        assert_eq!(keys, ["v", "t", "ttl", "res", "pat", "meta", "uuid", "sig"]);
+        assert!(map.iter().all(|(key, _)| matches!(key, Value::Bytes(_))));
+    }
+}

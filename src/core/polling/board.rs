@@ -1,0 +1,169 @@
+//! The pollers of one worker thread: made and forgotten here, where that thread's tables are.
+//!
+//! **Must never know:** what a poller's request is.
+//! **Why one actor for all:** a refused join must reach its poller, and a poller that is let go on another thread
+//! must leave this one's tables; neither is worth an actor per poller.
+
+use super::poller::{Poller, Port, Post};
+use crate::core::authority::Principal;
+use crate::core::broker::Broker;
+use crate::core::channel::Tell;
+use crate::core::connection::Event;
+use crate::core::connection::outbox::{Outbox, Sink};
+use crate::core::delivery::local::{About, Local, Slot};
+use crate::core::delivery::relay::Relay;
+use crate::core::ids::Text;
+use actix::prelude::*;
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::io::{Error, ErrorKind, IoSlice};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a poller waits for its client's next request, ms.
+const LINGER_MS: u64 = 20_000;
+const SWEEP: Duration = Duration::from_secs(1);
+
+type Table = Rc<RefCell<HashMap<u64, (Slot, Arc<Poller>)>>>;
+
+/// The pollers' place on one worker thread.
+#[derive(Clone, Debug)]
+pub struct Polls {
+    broker: Broker,
+    local: Rc<Local>,
+    post: Post,
+    table: Table,
+}
+
+/// The actor behind it.
+#[derive(Debug)]
+pub struct Board {
+    broker: Broker,
+    local: Rc<Local>,
+    table: Table,
+}
+
+/// A poller's answers go out with its requests: nothing is ever written for it here.
+#[derive(Debug)]
+struct NoSocket;
+
+impl Sink for NoSocket {
+    fn write(&self, _slices: &[IoSlice<'_>]) -> Result<usize, Error> {
+        Err(ErrorKind::WouldBlock.into())
+    }
+
+    fn sever(&self) {}
+}
+
+/// To the board: that poller is let go.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub struct Close(pub(super) u64);
+
+impl Polls {
+    /// Starts the board of this thread.
+    #[must_use]
+    pub fn start(broker: &Broker, local: &Rc<Local>, relay: &Addr<Relay>, worker: u16) -> Self {
+        let table = Table::default();
+        let board = Board {
+            broker: broker.clone(),
+            local: local.clone(),
+            table: table.clone(),
+        };
+        let post = Post {
+            relay: relay.clone(),
+            worker,
+            board: board.start(),
+        };
+        Self {
+            broker: broker.clone(),
+            local: local.clone(),
+            post,
+            table,
+        }
+    }
+
+    /// A new poller of this thread. `None` when its app has `max` connections on this node already.
+    #[must_use]
+    pub fn open(
+        &self,
+        principal: Principal,
+        dialect: &'static str,
+        remote: Text,
+        max: u64,
+    ) -> Option<Arc<Poller>> {
+        if !self.broker.relays.enter(principal.app, max) {
+            return None;
+        }
+        let tag = rand::random();
+        let post = self.post.clone();
+        let poller = Arc::new(Poller::new(tag, principal, self.broker.clone(), post));
+        let about = About {
+            id: poller.id(),
+            dialect,
+            remote,
+            since_ms: self.broker.authority.now().cluster_ms,
+        };
+        let outbox = Rc::new(Outbox::new(0, self.local.withheld(), Rc::new(NoSocket)));
+        let port = Box::new(Port(poller.clone()));
+        let slot = self.local.register(about, outbox, port);
+        self.local.identify(slot, poller.principal());
+        let mut table = self.table.borrow_mut();
+        table.insert(tag, (slot, poller.clone()));
+        Some(poller)
+    }
+}
+
+impl Board {
+    fn remove(&self, tag: u64) {
+        let gone = self.table.borrow_mut().remove(&tag);
+        if let Some((slot, poller)) = gone {
+            self.local.unregister(slot);
+            poller.let_go();
+        }
+    }
+
+    fn sweep(&self) {
+        let now = self.broker.authority.now().mono_ms;
+        let before = now.saturating_sub(LINGER_MS);
+        let stale: Vec<Arc<Poller>> = self
+            .table
+            .borrow()
+            .values()
+            .filter(|(_, poller)| poller.parked_before(before))
+            .map(|(_, poller)| poller.clone())
+            .collect();
+        for poller in stale {
+            poller.close();
+        }
+    }
+}
+
+impl Actor for Board {
+    type Context = Context<Self>;
+
+    fn started(&mut self, cx: &mut Context<Self>) {
+        cx.run_interval(SWEEP, |board, _| board.sweep());
+    }
+}
+
+impl Handler<Close> for Board {
+    type Result = ();
+    fn handle(&mut self, message: Close, _cx: &mut Context<Self>) {
+        self.remove(message.0);
+    }
+}
+
+impl Handler<Tell> for Board {
+    type Result = ();
+    fn handle(&mut self, message: Tell, _cx: &mut Context<Self>) {
+        let Event::SubscribeRefused { refusal, tag, .. } = message.0 else {
+            return;
+        };
+        let poller = self.table.borrow().get(&tag).map(|(_, one)| one.clone());
+        if let Some(poller) = poller {
+            poller.refused(refusal);
+        }
+    }
+}

@@ -1,0 +1,430 @@
+//! One poller: what it is attached to, by which rights, and what has come for it.
+//!
+//! **Must never know:** HTTP, dialects; which thread its request runs on.
+//! **Why a lock and not an actor:** it is held for a push or a swap, by one worker's relay and at most one request;
+//! a mailbox would be a second hop for every message.
+
+use super::board::{Board, Close};
+use super::queue::{Ended, Item, Queue};
+use crate::core::authority::{
+    Ask, Cut, Effect, EffectBatch, Millis, Operations, Pass, Principal, Resource, Scope, Text,
+};
+use crate::core::broker::Broker;
+use crate::core::channel::{Join, Leave, Subscriber, Tell};
+use crate::core::close::End;
+use crate::core::connection::effects::reached;
+use crate::core::connection::outbox::Source;
+use crate::core::connection::seat::Inheritance;
+use crate::core::connection::{DeliveryMode, Start, Subscribe, Subscribed};
+use crate::core::delivery::encoding::EncodingId;
+use crate::core::delivery::port::ConnectionPort;
+use crate::core::delivery::relay::Relay;
+use crate::core::error::Refusal;
+use crate::core::ids::{ChannelKey, ConnectionId};
+use crate::core::message::Broadcast;
+use actix::Addr;
+use futures_util::FutureExt as _;
+use futures_util::future::LocalBoxFuture;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+/// A name that was judged, and what for. A channel stays attached while all claims on it hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// What kind of thing was judged: a channel, or the group it is read through.
+    pub resource: Resource,
+    /// Which.
+    pub name: Text,
+    /// For what.
+    pub needs: Operations,
+}
+
+impl Claim {
+    /// The question behind it.
+    #[must_use]
+    pub fn ask(&self) -> Ask<'_> {
+        Ask {
+            resource: self.resource,
+            name: &self.name,
+            needs: self.needs,
+            wants: Operations::NONE,
+        }
+    }
+}
+
+/// A channel to be attached to.
+#[derive(Clone, Debug)]
+pub struct Want {
+    /// Which.
+    pub channel: Arc<ChannelKey>,
+    /// The names that were judged for it.
+    pub claims: Vec<Claim>,
+    /// One of the passes.
+    pub pass: Pass,
+    /// Where it begins.
+    pub start: Start,
+}
+
+#[derive(Debug)]
+struct Stream {
+    claims: Vec<Claim>,
+    joining: bool,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    streams: HashMap<Arc<ChannelKey>, Stream>,
+    /// The earliest end of a right it stands on, cluster time.
+    until_ms: Option<Millis>,
+    queue: Queue,
+    ended: Option<Ended>,
+    waker: Option<Waker>,
+    /// Since when no request has held it, monotonic ms.
+    parked_ms: Option<u64>,
+}
+
+/// Its place on the worker that owns it.
+#[derive(Clone, Debug)]
+pub(super) struct Post {
+    pub(super) relay: Addr<Relay>,
+    pub(super) worker: u16,
+    pub(super) board: Addr<Board>,
+}
+
+/// A polling session. Shared by its worker's tables and its request.
+#[derive(Debug)]
+pub struct Poller {
+    id: ConnectionId,
+    tag: u64,
+    principal: Principal,
+    broker: Broker,
+    post: Post,
+    /// It subscribes to groups, though perhaps to empty ones.
+    grouped: AtomicBool,
+    inner: Mutex<Inner>,
+}
+
+impl Poller {
+    pub(super) fn new(tag: u64, principal: Principal, broker: Broker, post: Post) -> Self {
+        Self {
+            id: ConnectionId::random(),
+            tag,
+            principal,
+            broker,
+            post,
+            grouped: AtomicBool::new(false),
+            inner: Mutex::default(),
+        }
+    }
+
+    /// Its name among the connections.
+    #[must_use]
+    pub fn id(&self) -> ConnectionId {
+        self.id
+    }
+
+    /// Whom it speaks for.
+    #[must_use]
+    pub fn principal(&self) -> &Principal {
+        &self.principal
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // Consistent between any two statements: poison means nothing here.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes its channels exactly these: joins what is new, leaves what is not wanted, and notes the claims.
+    /// `grouped` = some come from groups, so that it ends when groups may have changed.
+    pub fn attach(&self, wants: Vec<Want>, grouped: bool) {
+        self.grouped.store(grouped, Ordering::Relaxed);
+        let mut joins = Vec::new();
+        let mut inner = self.lock();
+        if inner.ended.is_some() {
+            return;
+        }
+        let gone: Vec<Arc<ChannelKey>> = inner
+            .streams
+            .keys()
+            .filter(|key| !wants.iter().any(|want| want.channel == **key))
+            .cloned()
+            .collect();
+        for key in &gone {
+            inner.streams.remove(key);
+            inner.queue.clear(|of| *of == **key);
+        }
+        inner.until_ms = wants.iter().filter_map(|want| want.pass.until_ms()).min();
+        for want in wants {
+            if let Some(stream) = inner.streams.get_mut(&want.channel) {
+                stream.claims = want.claims;
+                continue;
+            }
+            let stream = Stream {
+                claims: want.claims,
+                joining: true,
+            };
+            inner.streams.insert(want.channel.clone(), stream);
+            joins.push((want.channel, want.pass, want.start));
+        }
+        drop(inner);
+        self.leave(&gone);
+        for (channel, pass, start) in joins {
+            self.join(&channel, pass, start);
+        }
+    }
+
+    fn join(&self, channel: &Arc<ChannelKey>, pass: Pass, start: Start) {
+        let request = Subscribe {
+            channel: channel.clone(),
+            needs: Operations::SUBSCRIBE,
+            wants: Operations::NONE,
+            proof: None,
+            start,
+            member: None,
+            with_members: false,
+            delivery: DeliveryMode::Session,
+            echo: true,
+            tag: self.tag,
+        };
+        let subscriber = Subscriber {
+            connection: self.id,
+            tell: self.post.board.clone().recipient::<Tell>(),
+            relay: self.post.relay.clone(),
+            worker: self.post.worker,
+            encoding: EncodingId(0),
+        };
+        self.broker.channels.get(channel).do_send(Join {
+            subscriber,
+            request: Box::new(request),
+            pass,
+        });
+    }
+
+    fn leave(&self, keys: &[Arc<ChannelKey>]) {
+        for key in keys {
+            if let Some(channel) = self.broker.channels.existing(key) {
+                channel.do_send(Leave {
+                    connection: self.id,
+                    gone: false,
+                    keeps_members: false,
+                });
+            }
+        }
+    }
+
+    /// Ready once all channels have answered and something waits, or nothing will come any more.
+    pub fn poll_ready(&self, cx: &Context<'_>, empty_too: bool) -> Poll<()> {
+        let mut inner = self.lock();
+        let joined = !inner.streams.values().any(|one| one.joining);
+        if inner.ended.is_some() || (joined && (empty_too || !inner.queue.is_empty())) {
+            return Poll::Ready(());
+        }
+        inner.waker = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    /// What has come, at most `max`, oldest first; or why nothing will.
+    ///
+    /// # Errors
+    /// Why it has ended.
+    pub fn take(&self, max: usize) -> Result<Vec<Item>, Ended> {
+        self.judge_if_due();
+        let mut inner = self.lock();
+        match &inner.ended {
+            Some(ended) => Err(ended.clone()),
+            None => Ok(inner.queue.take(max)),
+        }
+    }
+
+    /// When its rights have to be judged again, cluster time.
+    #[must_use]
+    pub fn until_ms(&self) -> Option<Millis> {
+        self.lock().until_ms
+    }
+
+    /// Leaves it for the next request, or takes it up again. `false` when it has ended meanwhile.
+    #[must_use]
+    pub fn park(&self, parked: bool) -> bool {
+        let now_ms = self.broker.authority.now().mono_ms;
+        let mut inner = self.lock();
+        inner.parked_ms = parked.then_some(now_ms);
+        inner.waker = None;
+        inner.ended.is_none()
+    }
+
+    /// Whether nobody has come back for it since then.
+    pub(super) fn parked_before(&self, mono_ms: u64) -> bool {
+        self.lock().parked_ms.is_some_and(|since| since < mono_ms)
+    }
+
+    /// Whether it has ended.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.lock().ended.is_some()
+    }
+
+    /// Ends it and gives its place back.
+    pub fn close(&self) {
+        self.finish(Ended::Closed);
+        self.post.board.do_send(Close(self.tag));
+    }
+
+    /// What its place's owner does when it gives the place back.
+    pub(super) fn let_go(&self) {
+        let keys: Vec<Arc<ChannelKey>> = self.lock().streams.drain().map(|(key, _)| key).collect();
+        self.leave(&keys);
+        self.broker.relays.leave(self.principal.app);
+    }
+
+    fn finish(&self, why: Ended) {
+        let mut inner = self.lock();
+        inner.ended.get_or_insert(why);
+        inner.queue.clear(|_| true);
+        let waker = inner.waker.take();
+        drop(inner);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// A channel did not take it.
+    pub(super) fn refused(&self, refusal: Refusal) {
+        self.finish(match refusal {
+            Refusal::Denied(_) => Ended::Denied,
+            refusal @ (Refusal::Limit { .. }
+            | Refusal::Rate { .. }
+            | Refusal::AlreadySubscribed
+            | Refusal::NotSubscribed
+            | Refusal::Invalid(_)
+            | Refusal::Unavailable(_)
+            | Refusal::OutcomeUnknown) => Ended::Refused(refusal),
+        });
+    }
+
+    fn judge_if_due(&self) {
+        let now_ms = self.broker.authority.now().cluster_ms;
+        if self.lock().until_ms.is_some_and(|end| end <= now_ms) {
+            self.judge();
+        }
+    }
+
+    /// Judges every claim on the present view. One that is gone ends the poller, with all that waits in it.
+    fn judge(&self) -> bool {
+        let mut inner = self.lock();
+        let (authority, mut until) = (&self.broker.authority, None);
+        for claim in inner.streams.values().flat_map(|one| &one.claims) {
+            match authority.decide(&self.principal, None, claim.ask()) {
+                Ok(pass) => until = earlier(until, pass.until_ms()),
+                Err(_) => {
+                    drop(inner);
+                    self.finish(Ended::Denied);
+                    return false;
+                }
+            }
+        }
+        inner.until_ms = until;
+        true
+    }
+
+    fn through_group(&self) -> bool {
+        self.grouped.load(Ordering::Relaxed)
+    }
+
+    fn push(&self, item: Item) {
+        let mut inner = self.lock();
+        if inner.ended.is_some() || !inner.streams.contains_key(&item.channel) {
+            return;
+        }
+        if !inner.queue.push(item) {
+            drop(inner);
+            return self.finish(Ended::Over);
+        }
+        let joining = inner.streams.values().any(|one| one.joining);
+        let waker = if joining { None } else { inner.waker.take() };
+        drop(inner);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    fn joined(&self, subscribed: Subscribed) {
+        for publication in subscribed.backlog {
+            self.push(Item {
+                channel: subscribed.channel.clone(),
+                broadcast: Broadcast::Message(publication),
+            });
+        }
+        let mut inner = self.lock();
+        if let Some(stream) = inner.streams.get_mut(&subscribed.channel) {
+            stream.joining = false;
+        }
+        let waker = inner.waker.take();
+        drop(inner);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+}
+
+fn earlier(one: Option<Millis>, other: Option<Millis>) -> Option<Millis> {
+    one.into_iter().chain(other).min()
+}
+
+/// The poller as its worker's tables see it.
+#[derive(Debug)]
+pub(super) struct Port(pub(super) Arc<Poller>);
+
+impl ConnectionPort for Port {
+    fn attached(&self, subscribed: Box<Subscribed>) {
+        self.0.joined(*subscribed);
+    }
+
+    fn broadcast(&self, channel: Arc<ChannelKey>, broadcast: Broadcast, _source: Source) {
+        self.0.judge_if_due();
+        self.0.push(Item { channel, broadcast });
+    }
+
+    fn end(&self, end: End) {
+        self.0.finish(match end {
+            End::Draining | End::Stale => Ended::Away,
+            End::Slow => Ended::Over,
+            End::Cut(_) => Ended::Denied,
+            End::Gone | End::Silent | End::Abuse(_) => Ended::Closed,
+        });
+    }
+
+    fn due(&self) {}
+
+    /// A poller has no socket of its own to change; its next request finds it where it was parked.
+    fn take_over(&self) -> LocalBoxFuture<'static, Option<Inheritance>> {
+        std::future::ready(None).boxed_local()
+    }
+
+    fn enforce(&self, batch: EffectBatch) -> LocalBoxFuture<'static, bool> {
+        let poller = &self.0;
+        let principal = &poller.principal;
+        let was = poller.is_over();
+        for effect in batch.effects.iter() {
+            if let Effect::Cut { app, target, cut } = effect
+                && *app == principal.app
+                && matches!(cut, Cut::Disconnected | Cut::Blocked | Cut::Disabled)
+                && reached(principal, target, cut)
+            {
+                poller.finish(match cut {
+                    Cut::Disconnected => Ended::Sent,
+                    Cut::Revoked { .. } | Cut::Blocked | Cut::Disabled => Ended::Denied,
+                });
+            }
+        }
+        let everyone = |effect: &Effect| matches!(effect, Effect::Recheck { app, scope: Scope::App } if *app == principal.app);
+        if poller.judge() && poller.through_group() && batch.effects.iter().any(everyone) {
+            // A group may hold other channels now: its client asks again, and goes on where it stands.
+            poller.finish(Ended::Sent);
+            return std::future::ready(false).boxed_local();
+        }
+        let ended = !was && poller.is_over();
+        std::future::ready(ended).boxed_local()
+    }
+}

@@ -1,0 +1,172 @@
+//! What waits for the next request of a poller: a bounded queue, and why there will be no more. Pure.
+//!
+//! **Must never know:** threads, clocks, who waits.
+//! **Why running over ends the poller and drops the queue:** the client holds a cursor; it comes back with it and
+//! gets from history what history still has. A queue with a hole in it would hide the loss.
+
+use crate::core::error::Refusal;
+use crate::core::ids::{ChannelKey, Timetoken};
+use crate::core::message::Broadcast;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// Most broadcasts that wait.
+const ITEMS: usize = 1_000;
+/// Most payload bytes that wait.
+const BYTES: usize = 1 << 20;
+
+/// A broadcast and its channel.
+#[derive(Clone, Debug)]
+pub struct Item {
+    /// The channel.
+    pub channel: Arc<ChannelKey>,
+    /// What.
+    pub broadcast: Broadcast,
+}
+
+/// Why a poller delivers nothing any more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// A right it stood on is gone: judge its names again.
+    Denied,
+    /// Asked to go; may come back at once.
+    Sent,
+    /// This node cannot serve it; come back to another.
+    Away,
+    /// More came than may wait: go on from the cursor.
+    Over,
+    /// A channel could not be joined.
+    Refused(Refusal),
+    /// Nobody came back for it.
+    Closed,
+}
+
+/// When a broadcast was stamped; 0 for those without a stamp.
+#[must_use]
+pub fn stamp(broadcast: &Broadcast) -> Timetoken {
+    match broadcast {
+        Broadcast::Message(one) => one.timetoken,
+        Broadcast::Presence(one) => one.timetoken,
+        Broadcast::Count(_) => 0,
+    }
+}
+
+fn weight(broadcast: &Broadcast) -> usize {
+    match broadcast {
+        Broadcast::Message(one) => {
+            one.draft.data.len() + one.draft.meta.as_ref().map_or(0, bytes::Bytes::len)
+        }
+        Broadcast::Presence(one) => one.member.data.len(),
+        Broadcast::Count(_) => 0,
+    }
+}
+
+/// The queue.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    items: VecDeque<Item>,
+    bytes: usize,
+}
+
+impl Queue {
+    /// Adds one; `false` when it does not fit.
+    #[must_use]
+    pub(super) fn push(&mut self, item: Item) -> bool {
+        self.bytes = self.bytes.saturating_add(weight(&item.broadcast));
+        let room = self.items.len() < ITEMS && self.bytes <= BYTES;
+        if room {
+            self.items.push_back(item);
+        }
+        room
+    }
+
+    /// Takes up to `max`, oldest stamp first: several channels are one stream to their reader.
+    pub(super) fn take(&mut self, max: usize) -> Vec<Item> {
+        let sorted = self
+            .items
+            .iter()
+            .zip(self.items.iter().skip(1))
+            .all(|(one, next)| stamp(&one.broadcast) <= stamp(&next.broadcast));
+        if !sorted {
+            // Stable: one channel's order is the order of its stamps.
+            let items = self.items.make_contiguous();
+            items.sort_by_key(|item| stamp(&item.broadcast));
+        }
+        let taken: Vec<Item> = self.items.drain(..max.min(self.items.len())).collect();
+        let gone: usize = taken.iter().map(|item| weight(&item.broadcast)).sum();
+        self.bytes = self.bytes.saturating_sub(gone);
+        if self.items.is_empty() {
+            self.items = VecDeque::new();
+        }
+        taken
+    }
+
+    /// Forgets everything, or one channel's.
+    pub(super) fn clear(&mut self, of: impl Fn(&ChannelKey) -> bool) {
+        self.items.retain(|item| !of(&item.channel));
+        let left = self.items.iter();
+        self.bytes = left.map(|item| weight(&item.broadcast)).sum();
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::ids::{AppId, Position};
+    use crate::core::message::{ContentKind, Draft, Publication};
+
+    fn item(channel: &str, timetoken: u64, bytes: usize) -> Item {
+        let draft = Draft {
+            id: None,
+            name: "".into(),
+            data: vec![0; bytes].into(),
+            kind: ContentKind::Binary,
+            meta: None,
+            client: None,
+            connection: None,
+            except: None,
+            store: true,
+            retain_ms: None,
+            tag: None,
+        };
+        Item {
+            channel: ChannelKey::channel(AppId(1), channel),
+            broadcast: Broadcast::Message(Arc::new(Publication {
+                draft,
+                position: Position::default(),
+                timetoken,
+            })),
+        }
+    }
+
+    #[test]
+    fn channels_are_read_as_one_stream() {
+        let mut queue = Queue::default();
+        for (channel, at) in [("a", 5), ("b", 3), ("a", 7), ("b", 6)] {
+            assert!(queue.push(item(channel, at, 1)));
+        }
+        let stamps = |items: &[Item]| {
+            let all = items.iter().map(|item| stamp(&item.broadcast));
+            all.collect::<Vec<_>>()
+        };
+        assert_eq!(stamps(&queue.take(3)), [3, 5, 6]);
+        assert_eq!(stamps(&queue.take(3)), [7]);
+        assert_eq!(queue.bytes, 0);
+    }
+
+    #[test]
+    fn it_is_bounded_in_number_and_bytes() {
+        let mut queue = Queue::default();
+        assert!(queue.push(item("a", 1, BYTES)));
+        assert!(!queue.push(item("a", 2, 1)));
+        let mut queue = Queue::default();
+        assert!((0..ITEMS as u64).all(|at| queue.push(item("a", at, 1))));
+        assert!(!queue.push(item("a", 0, 1)));
+        queue.clear(|key| &*key.name == "a");
+        assert!(queue.is_empty() && queue.bytes == 0);
+    }
+}

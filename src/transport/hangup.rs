@@ -1,0 +1,104 @@
+//! A socket that remembers that its client has hung up, for requests that wait.
+//!
+//! **Must never know:** what is read and written.
+//!
+//! **Why not `h1_allow_half_closed(false)`:** it drops whatever request is under way when the client stops sending. One
+//! that half-closes and reads would get no answer, and a publish to several channels by one that does not wait for
+//! the answer would stop in the middle. So a long poll asks, and nobody else is told.
+
+use super::wire::Socket;
+use actix_codec::{AsyncRead, AsyncWrite, ReadBuf};
+use std::cell::Cell;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+/// Whether the client of a connection has stopped sending; among the connection data of its requests.
+#[derive(Clone, Debug, Default)]
+pub(super) struct HungUp(Rc<Cell<bool>>);
+
+impl HungUp {
+    /// It has.
+    pub(super) fn is_true(&self) -> bool {
+        self.0.get()
+    }
+}
+
+/// A socket, and whether its end has been read.
+#[derive(Debug)]
+pub(super) struct Noticing<T> {
+    io: T,
+    hung_up: HungUp,
+}
+
+impl<T> Noticing<T> {
+    /// Of a connection that has just begun.
+    pub(super) fn new(io: T) -> Self {
+        Self {
+            io,
+            hung_up: HungUp::default(),
+        }
+    }
+
+    /// The socket itself.
+    pub(super) const fn socket(&self) -> &T {
+        &self.io
+    }
+
+    /// What its requests may ask.
+    pub(super) fn hung_up(&self) -> HungUp {
+        self.hung_up.clone()
+    }
+}
+
+impl<T: Into<Socket>> From<Noticing<T>> for Socket {
+    fn from(socket: Noticing<T>) -> Self {
+        socket.io.into()
+    }
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Noticing<T> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.io).poll_read(cx, buffer))?;
+        if buffer.filled().len() == before && buffer.remaining() > 0 {
+            self.hung_up.0.set(true);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<T: AsyncWrite + Unpin> AsyncWrite for Noticing<T> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+}

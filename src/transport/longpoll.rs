@@ -1,0 +1,109 @@
+//! Long polls: a request that waits for one batch, or for its deadline.
+//!
+//! The request holds its poller through a [`Hold`]; whatever ends the request (an answer, a client that hangs up) parks
+//! the poller for the next one.
+//!
+//! **Must never know:** what the broadcasts mean, cursors, dialects.
+
+use super::Worker;
+use super::hangup::HungUp;
+use crate::core::authority::{Millis, Principal};
+use crate::core::polling::Poller;
+use actix_web::{HttpRequest, web};
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+/// How a request's hold on its poller ends.
+type Park = Box<dyn FnOnce(Arc<Poller>)>;
+
+/// A poller in the hands of one request.
+pub struct Hold {
+    poller: Arc<Poller>,
+    park: Option<Park>,
+    hung_up: Option<HungUp>,
+}
+
+impl std::fmt::Debug for Hold {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Hold({:?})", self.poller.id())
+    }
+}
+
+/// A new poller on this worker; `None` without a worker, or when the app has `max` connections already.
+#[must_use]
+pub fn open(
+    request: &HttpRequest,
+    principal: Principal,
+    dialect: &'static str,
+    max: u64,
+) -> Option<Arc<Poller>> {
+    let worker = request.app_data::<web::Data<Worker>>()?;
+    let remote = request
+        .peer_addr()
+        .map_or_else(|| "".into(), |addr| addr.to_string().into());
+    worker.polls().open(principal, dialect, remote, max)
+}
+
+impl Hold {
+    /// Holds it; `park` is called when the request ends in any way but [`Self::close`].
+    #[must_use]
+    pub fn new(
+        request: &HttpRequest,
+        poller: Arc<Poller>,
+        park: impl FnOnce(Arc<Poller>) + 'static,
+    ) -> Self {
+        Self {
+            poller,
+            park: Some(Box::new(park)),
+            hung_up: request.conn_data::<HungUp>().cloned(),
+        }
+    }
+
+    /// What is held.
+    #[must_use]
+    pub fn poller(&self) -> &Poller {
+        &self.poller
+    }
+
+    /// Whether the client has hung up: what it was to get is better kept for its next request.
+    #[must_use]
+    pub fn hung_up(&self) -> bool {
+        self.hung_up.as_ref().is_some_and(HungUp::is_true)
+    }
+
+    /// Parks it another way.
+    pub fn park_with(&mut self, park: impl FnOnce(Arc<Poller>) + 'static) {
+        self.park = Some(Box::new(park));
+    }
+
+    /// Ends it.
+    pub fn close(mut self) {
+        self.park = None;
+        self.poller.close();
+    }
+
+    /// Waits until something has come or it has ended, at most so long, and no longer than its rights last.
+    /// `now_ms` is the cluster's time now; `empty_too` = only until all channels have answered. A client that hangs
+    /// up is not waited for: its socket wakes this.
+    pub async fn wait(&self, longest: Duration, now_ms: Millis, empty_too: bool) {
+        let rights = self.poller.until_ms();
+        let rights = rights.map(|end| Duration::from_millis(end.saturating_sub(now_ms).max(1)));
+        let longest = rights.map_or(longest, |rights| rights.min(longest));
+        let ready = poll_fn(|cx| match self.hung_up() {
+            true => Poll::Ready(()),
+            false => self.poller.poll_ready(cx, empty_too),
+        });
+        // Whether it timed out shows in what there is to take.
+        let _ = actix_web::rt::time::timeout(longest, ready).await;
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        if let Some(park) = self.park.take() {
+            park(self.poller.clone());
+        }
+    }
+}

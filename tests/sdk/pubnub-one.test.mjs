@@ -1,0 +1,4 @@
+// The PubNub suite over 1 node(s).
+import { suite } from './pubnub-path.mjs';
+
+suite(1);

@@ -1,0 +1,292 @@
+// What an unmodified PubNub JavaScript SDK (7.4.1) gets: driven through the calls, over any number of nodes.
+
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import PubNubModule from 'pubnub';
+import { Cluster } from './lib/cluster.mjs';
+import { rawPusher } from './lib/raw.mjs';
+import { until, within } from './lib/wait.mjs';
+
+const PubNub = PubNubModule.default ?? PubNubModule;
+
+/** The keyset of an app, as `gatecast app show` prints it. */
+export async function keyset(cluster, spec = {}) {
+  const made = await cluster.admin(1).createApp({ name: 'pubnub', doors: ['pubnub', 'pusher'], keys: [{ name: 'server' }], ...spec });
+  return {
+    id: String(made.app.id),
+    key: made.keys[0].id,
+    secret: made.keys[0].secret,
+    publishKey: made.env.PUBNUB_PUBLISH_KEY,
+    subscribeKey: made.env.PUBNUB_SUBSCRIBE_KEY,
+    secretKey: made.env.PUBNUB_SECRET_KEY,
+  };
+}
+
+const open = new Set();
+
+/** A client on a node; `server: true` holds the secret. */
+export function client(url, keys, { uuid = 'someone', server = false, ...more } = {}) {
+  const made = new PubNub({
+    publishKey: keys.publishKey,
+    subscribeKey: keys.subscribeKey,
+    ...(server ? { secretKey: keys.secretKey } : {}),
+    userId: uuid,
+    origin: new URL(url).host,
+    ssl: false,
+    keepAlive: false,
+    ...more,
+  });
+  open.add(made);
+  return made;
+}
+
+/** Subscribes, collects what comes, and waits until connected. */
+export async function listen(pubnub, channels, { groups = [], withPresence = false, timetoken } = {}) {
+  const heard = { messages: [], presence: [], statuses: [], signals: [] };
+  pubnub.addListener({
+    message: (event) => heard.messages.push(event),
+    signal: (event) => heard.signals.push(event),
+    presence: (event) => heard.presence.push(event),
+    status: (event) => heard.statuses.push(event),
+  });
+  pubnub.subscribe({ channels, channelGroups: groups, withPresence, timetoken });
+  heard.is = (category) => until(() => heard.statuses.find((one) => one.category === category), `status ${category}`);
+  heard.message = (match, what) => until(() => heard.messages.find(match), what ?? 'a message');
+  return heard;
+}
+
+/** What a refused call says. */
+async function refused(call) {
+  try {
+    const answer = await call;
+    return { status: 200, answer };
+  } catch (error) {
+    return { status: error.status?.statusCode, category: error.status?.category, data: error.status?.errorData ?? error.status };
+  }
+}
+
+export function suite(nodes) {
+  let cluster;
+  let keys;
+  const url = (at) => cluster.urls[at % cluster.urls.length];
+  before(async () => {
+    cluster = await Cluster.start({ nodes });
+    keys = await keyset(cluster);
+  });
+  after(async () => {
+    for (const one of open) one.stop?.();
+    await cluster?.stop();
+  });
+
+  const grant = (at, auth, channels, flags = {}) =>
+    client(url(at), keys, { uuid: 'admin', server: true }).grant({ channels, authKeys: auth ? [auth] : [], ttl: 5, read: true, write: true, ...flags });
+
+  test('the time is always up', async () => {
+    const { timetoken } = await client(url(0), keys).time();
+    assert.equal(String(timetoken).length, 17);
+  });
+
+  test('nothing is open: publish and subscribe are refused with their names', async () => {
+    const pubnub = client(url(0), keys, { authKey: 'nobody' });
+    const answer = await refused(pubnub.publish({ channel: 'secure', message: 'x' }));
+    assert.equal(answer.status, 403);
+    assert.equal(answer.category, 'PNAccessDeniedCategory');
+    const heard = await listen(pubnub, ['secure']);
+    await heard.is('PNAccessDeniedCategory');
+  });
+
+  test('a grant at one node works at the next at once, and so does its revoke', async () => {
+    const rounds = Number(process.env.GATECAST_TEST_ROUNDS ?? 30);
+    for (let round = 0; round < Math.min(rounds, 30); round += 1) {
+      const [auth, channel] = [`key-${round}`, `room-${round}`];
+      await grant(round, auth, [channel]);
+      const there = client(url(round + 1), keys, { authKey: auth });
+      const { timetoken } = await there.publish({ channel, message: { round } });
+      assert.equal(String(timetoken).length, 17);
+      await grant(round, auth, [channel], { read: false, write: false });
+      assert.equal((await refused(there.publish({ channel, message: 1 }))).status, 403, `round ${round}`);
+      there.stop();
+    }
+  });
+
+  test('messages arrive in order, with meta, publisher and timetoken; GET, POST and signals', async () => {
+    await grant(0, 'k-talk', ['talk']);
+    const alice = client(url(0), keys, { uuid: 'alice', authKey: 'k-talk' });
+    const bob = client(url(1), keys, { uuid: 'bob', authKey: 'k-talk' });
+    const heard = await listen(bob, ['talk']);
+    await heard.is('PNConnectedCategory');
+    for (let n = 0; n < 20; n += 1) {
+      await alice.publish({ channel: 'talk', message: { n, text: `é~!*'()&,+${n}` }, meta: { lang: 'en' }, sendByPost: n % 2 === 1 });
+    }
+    await heard.message((event) => event.message.n === 19);
+    assert.deepEqual(heard.messages.map((event) => event.message.n), Array.from({ length: 20 }, (_, n) => n));
+    const first = heard.messages[0];
+    assert.equal(first.publisher, 'alice');
+    assert.deepEqual(first.userMetadata, { lang: 'en' });
+    assert.equal(first.message.text, "é~!*'()&,+0");
+    await alice.publish({ channel: 'talk', message: 'just text' });
+    await heard.message((event) => event.message === 'just text');
+    await alice.signal({ channel: 'talk', message: 'sig' });
+    await until(() => heard.signals.some((event) => event.message === 'sig'), 'the signal');
+    alice.stop();
+    bob.stop();
+  });
+
+  test('an open subscribe ends with 403 when its grant is revoked, and hears nothing after it', async () => {
+    await grant(0, 'k-live', ['live']);
+    await grant(0, 'k-other', ['live']);
+    const heard = await listen(client(url(1), keys, { authKey: 'k-live' }), ['live']);
+    await heard.is('PNConnectedCategory');
+    await grant(2, 'k-live', ['live'], { read: false, write: false });
+    await client(url(2), keys, { authKey: 'k-other' }).publish({ channel: 'live', message: 'secret' });
+    await heard.is('PNAccessDeniedCategory');
+    assert.deepEqual(heard.messages, []);
+  });
+
+  test('an open subscribe ends when its grant runs out by itself', async () => {
+    await cluster.admin(1).grant(keys.id, { token: 'k-short' }, [{ pattern: 'short', operations: ['subscribe', 'publish'], ttl_ms: 2000 }]);
+    const heard = await listen(client(url(0), keys, { authKey: 'k-short' }), ['short']);
+    await heard.is('PNConnectedCategory');
+    await within(heard.is('PNAccessDeniedCategory'), 'the 403 at the end of the grant', 10_000);
+  });
+
+  test('what was missed between two polls is caught up, at another node too', async () => {
+    await grant(0, 'k-gap', ['gap']);
+    const speaker = client(url(0), keys, { authKey: 'k-gap' });
+    const { timetoken } = await speaker.publish({ channel: 'gap', message: 0 + 1 });
+    for (let n = 2; n <= 6; n += 1) await speaker.publish({ channel: 'gap', message: n });
+    const heard = await listen(client(url(1), keys, { authKey: 'k-gap' }), ['gap'], { timetoken });
+    await heard.message((event) => event.message === 6);
+    assert.deepEqual(heard.messages.map((event) => event.message), [2, 3, 4, 5, 6]);
+  });
+
+  test('tokens: granted, parsed by the SDK, obeyed, revoked', async () => {
+    const admin = client(url(0), keys, { uuid: 'admin', server: true });
+    const token = await admin.grantToken({
+      ttl: 15,
+      authorized_uuid: 'tom',
+      resources: { channels: { vault: { read: true, write: true } } },
+      patterns: { channels: { '^room-[0-9]+$': { read: true } } },
+      meta: { role: 'guard' },
+    });
+    const tom = client(url(1), keys, { uuid: 'tom' });
+    const parsed = tom.parseToken(token);
+    assert.equal(parsed.authorized_uuid, 'tom');
+    assert.equal(parsed.resources.channels.vault.write, true);
+    assert.equal(parsed.patterns.channels['^room-[0-9]+$'].read, true);
+    assert.deepEqual(parsed.meta, { role: 'guard' });
+    tom.setToken(token);
+    await tom.publish({ channel: 'vault', message: 'in' });
+    assert.equal((await refused(tom.publish({ channel: 'room-7', message: 'no' }))).status, 403);
+    const stranger = client(url(1), keys, { uuid: 'eve' });
+    stranger.setToken(token);
+    assert.equal((await refused(stranger.publish({ channel: 'vault', message: 'no' }))).status, 403);
+    const heard = await listen(tom, ['vault', 'room-7']);
+    await heard.is('PNConnectedCategory');
+    await client(url(2), keys, { uuid: 'admin', server: true }).revokeToken(token);
+    await heard.is('PNAccessDeniedCategory');
+    const late = await refused(tom.publish({ channel: 'vault', message: 'late' }));
+    assert.equal(late.status, 403);
+  });
+
+  test('audit shows what was granted', async () => {
+    await grant(0, 'k-audit', ['audited']);
+    const admin = client(url(1), keys, { uuid: 'admin', server: true });
+    const shown = await until(async () => {
+      const answer = await admin.audit({ channel: 'audited', authKeys: ['k-audit'] });
+      return answer.auths?.['k-audit'] && answer;
+    }, 'the grant in the audit');
+    assert.equal(shown.auths['k-audit'].r, 1);
+    assert.equal(shown.auths['k-audit'].ttl, 5);
+  });
+
+  test('presence: join, state, here now, where now, leave', async () => {
+    await grant(0, 'k-hall', ['hall', 'hall-pnpres']);
+    const ann = client(url(0), keys, { uuid: 'ann', authKey: 'k-hall', presenceTimeout: 20 });
+    const ben = client(url(1), keys, { uuid: 'ben', authKey: 'k-hall', presenceTimeout: 20 });
+    const heard = await listen(ann, ['hall'], { withPresence: true });
+    await until(() => heard.presence.some((event) => event.action === 'join' && event.uuid === 'ann'), 'her own join');
+    const other = await listen(ben, ['hall']);
+    await other.is('PNConnectedCategory');
+    await until(() => heard.presence.some((event) => event.action === 'join' && event.uuid === 'ben'), "ben's join");
+    const here = await ann.hereNow({ channels: ['hall'] });
+    assert.deepEqual(here.channels.hall.occupants.map((one) => one.uuid).sort(), ['ann', 'ben']);
+    assert.deepEqual((await ben.whereNow({ uuid: 'ann' })).channels, ['hall']);
+    await ben.setState({ channels: ['hall'], state: { mood: 'ok' } });
+    await until(() => heard.presence.some((event) => event.action === 'state-change' && event.state?.mood === 'ok'), 'the state change');
+    assert.deepEqual((await ann.getState({ uuid: 'ben', channels: ['hall'] })).channels.hall, { mood: 'ok' });
+    ben.unsubscribe({ channels: ['hall'] });
+    await until(() => heard.presence.some((event) => event.action === 'leave' && event.uuid === 'ben'), "ben's leave");
+    ann.unsubscribeAll();
+  });
+
+  test('history: fetch, counts, delete', async () => {
+    await grant(0, 'k-past', ['past'], { delete: true });
+    const pubnub = client(url(0), keys, { authKey: 'k-past' });
+    const first = await pubnub.publish({ channel: 'past', message: { n: 1 } });
+    for (const n of [2, 3]) await pubnub.publish({ channel: 'past', message: { n } });
+    await pubnub.publish({ channel: 'past', message: { n: 4 }, storeInHistory: false });
+    const there = client(url(1), keys, { authKey: 'k-past' });
+    const page = await there.fetchMessages({ channels: ['past'], count: 25 });
+    assert.deepEqual(page.channels.past.map((one) => one.message.n), [1, 2, 3]);
+    const old = await there.history({ channel: 'past', count: 2 });
+    assert.deepEqual(old.messages.map((one) => one.entry.n), [2, 3]);
+    const counts = await there.messageCounts({ channels: ['past'], channelTimetokens: [first.timetoken] });
+    assert.deepEqual(counts.channels, { past: 2 });
+    await there.deleteMessages({ channel: 'past' });
+    assert.deepEqual((await there.fetchMessages({ channels: ['past'], count: 25 })).channels, {});
+  });
+
+  test('channel groups: filled, heard through, changed under an open subscribe', async () => {
+    const admin = client(url(0), keys, { uuid: 'admin', server: true });
+    await admin.grant({ channelGroups: ['family'], authKeys: ['k-group'], read: true, manage: true, ttl: 5 });
+    await grant(0, 'k-group-talk', ['mum', 'dad'], { read: false });
+    const bob = client(url(1), keys, { authKey: 'k-group' });
+    await bob.channelGroups.addChannels({ channelGroup: 'family', channels: ['mum'] });
+    assert.deepEqual((await bob.channelGroups.listChannels({ channelGroup: 'family' })).channels, ['mum']);
+    const heard = await listen(bob, [], { groups: ['family'] });
+    await heard.is('PNConnectedCategory');
+    const alice = client(url(0), keys, { authKey: 'k-group-talk' });
+    await alice.publish({ channel: 'mum', message: 'one' });
+    const first = await heard.message((event) => event.message === 'one');
+    assert.equal(first.channel, 'mum');
+    assert.equal(first.subscription, 'family');
+    await bob.channelGroups.addChannels({ channelGroup: 'family', channels: ['dad'] });
+    await until(async () => {
+      await alice.publish({ channel: 'dad', message: 'two' });
+      return heard.messages.some((event) => event.message === 'two');
+    }, 'a message of the new channel', 20_000, 200);
+    await bob.channelGroups.removeChannels({ channelGroup: 'family', channels: ['mum'] });
+    assert.deepEqual((await bob.channelGroups.listChannels({ channelGroup: 'family' })).channels, ['dad']);
+    await bob.channelGroups.deleteGroup({ channelGroup: 'family' });
+    assert.deepEqual((await bob.channelGroups.listGroups()).groups, []);
+  });
+
+  test('a filter keeps out what it does not want', async () => {
+    await grant(0, 'k-filter', ['news']);
+    const bob = client(url(1), keys, { authKey: 'k-filter' });
+    bob.setFilterExpression("lang == 'en'");
+    const heard = await listen(bob, ['news']);
+    await heard.is('PNConnectedCategory');
+    const alice = client(url(0), keys, { authKey: 'k-filter' });
+    for (const lang of ['de', 'en']) await alice.publish({ channel: 'news', message: lang, meta: { lang } });
+    await heard.message((event) => event.message === 'en');
+    assert.equal(heard.messages.length, 1);
+  });
+
+  test('a PubNub message reaches pusher-js, and the other way round', async () => {
+    await cluster.admin(1).patchApp(keys.id, { open: [{ pattern: 'public-*', operations: ['subscribe', 'publish'] }] });
+    const pusher = await rawPusher(url(0), keys.key);
+    pusher.send({ event: 'pusher:subscribe', data: { channel: 'public-x' } });
+    await pusher.events.next((event) => event.event === 'pusher_internal:subscription_succeeded', 'subscribed');
+    const pubnub = client(url(1), keys, { uuid: 'pn' });
+    const heard = await listen(pubnub, ['public-x']);
+    await heard.is('PNConnectedCategory');
+    await pubnub.publish({ channel: 'public-x', message: { from: 'pubnub' } });
+    const event = await pusher.events.next((one) => one.channel === 'public-x' && /from/.test(one.data ?? ''), 'it at pusher');
+    assert.deepEqual(JSON.parse(event.data), { from: 'pubnub' });
+    await cluster.server(1, keys).call('POST', `/v1/apps/${keys.id}/publish`, { channel: 'public-x', name: 'greet', data: { from: 'v1' } });
+    await heard.message((one) => one.message.from === 'v1');
+    pusher.close();
+  });
+}
