@@ -382,6 +382,57 @@ function rawFrames(on) {
     socket.close();
   });
 
+  // What each SDK that is not run writes, in its own frames and fields; all match the same bytes in return.
+  const FAMILIES = {
+    Android: { validate: 'jt;;;meta;15;3;', subscribe: 'null', options: 'SID;;H;', heartbeat: 'b' },
+    Python: { validate: 'jt;;VMxsF6gT0ebeZLA3;py;meta;', subscribe: '' },
+    Go: { validate: 'jt;;;go', subscribe: '' },
+    C: { validate: 'jt;;;meta;15;3;', subscribe: '', heartbeat: 'b' },
+    '.NET': { validate: 'jt;;;meta;15;3', subscribe: '', heartbeat: 'b' },
+    '.NET Core': { validate: 'jt;;;meta;15;3', options: ';;;H;', heartbeat: 'b' },
+    iOS: { validate: 'jt;;;meta;15;3;', subscribe: '(null)', options: 'SID;TOKEN;Apns;H;', heartbeat: 'b' },
+    Ruby: { validate: 'jt;;;rb', subscribe: '' },
+    'push notifications': { validate: 'jt;;;x', subscribe: 'null;REGID;GCM' },
+  };
+  for (const [family, { validate, subscribe, options, heartbeat }] of Object.entries(FAMILIES)) {
+    test(`${family}: its commands, and the bytes it matches`, async () => {
+      const socket = await raw();
+      const { application } = on.open;
+      const channel = fresh('golden');
+      const say = (command) => socket.send(`"${command}"`);
+      await told(socket, 'o');
+      say(`validate;${application};${validate}`);
+      await told(socket, String.raw`a["{\"op\":\"ortc-validated\",\"up\":null,\"set\":30}"]`);
+      if (heartbeat) say(heartbeat);
+      if (subscribe !== undefined) {
+        say(`subscribe;${application};jt;${channel};${subscribe}`);
+        await told(socket, String.raw`a["{\"op\":\"ortc-subscribed\",\"ch\":\"${channel}\"}"]`);
+        say(`send;${application};jt;${channel};${subscribe.split(';')[0]};0a1b2c3d_1-1_é 😀`);
+        await told(socket, String.raw`a["{\"ch\":\"${channel}\",\"m\":\"0a1b2c3d_1-1_é 😀\"}"]`);
+        say(`unsubscribe;${application};${channel}`);
+        await told(socket, String.raw`a["{\"op\":\"ortc-unsubscribed\",\"ch\":\"${channel}\"}"]`);
+        // Some put a filter in without escaping its quotes.
+        say(`subscribefilter;${application};jt;f${channel};${subscribe.split(';')[0]};message.a = "x"`);
+        await told(socket, String.raw`a["{\"op\":\"ortc-subscribed\",\"ch\":\"f${channel}\"}"]`);
+        say(`send;${application};jt;f${channel};;0a1b2c3d_1-1_{\\"a\\":\\"x\\"}`);
+        await told(socket, String.raw`a["{\"ch\":\"f${channel}\",\"f\":true,\"m\":\"0a1b2c3d_1-1_{\\\"a\\\":\\\"x\\\"}\"}"]`);
+      }
+      if (options) {
+        say(`subscribeoptions;${application};jt;o${channel};${options}`);
+        await told(socket, String.raw`a["{\"op\":\"ortc-subscribed\",\"ch\":\"o${channel}\"}"]`);
+        say(`publish;${application};jt;o${channel};0;H;0a1b2c3e_1-1_kept`);
+        const ack = await socket.events.next((one) => one.includes('ortc-ack'), 'the acknowledgement');
+        assert.match(ack, /^a\["\{\\"op\\":\\"ortc-ack\\",\\"m\\":\\"0a1b2c3e\\",\\"p\\":1,\\"seq\\":\\"\d+\\"\}"\]$/);
+        const got = await socket.events.next((one) => one.includes('_1-1_kept'), 'the message');
+        const bare = String.raw`a["{\"ch\":\"o${channel}\",\"m\":\"0a1b2c3e_1-1_kept\"}"]`;
+        // With a subscriber's id a place is kept, and each message has its number, as a string.
+        if (options.startsWith('SID')) assert.match(got, /,\\"s\\":\\"\d+\\"\}"\]$/);
+        else assert.equal(got, bare);
+      }
+      socket.close();
+    });
+  }
+
   test('a refused connection is told why and closed', async () => {
     const socket = await raw();
     socket.send(JSON.stringify(`validate;${on.closed.application};nobody;;;`));
