@@ -39,8 +39,10 @@ use tokio::sync::mpsc;
 
 /// Messages of a client that may wait for its connection.
 const WAITING: usize = 64;
-/// How long a client may be without a response to read from; also how often that is looked at.
+/// How long a client may be without a response to read from.
 const ABSENT: Duration = Duration::from_secs(5);
+/// How often that is looked at.
+const LOOK: Duration = Duration::from_secs(1);
 /// After this much silence a line of no meaning is sent, for proxies' sake.
 const SILENCE: Duration = Duration::from_secs(25);
 
@@ -218,14 +220,14 @@ async fn carry(
     let mut taken = 0;
     loop {
         let over = poll_fn(|cx| life.spool.poll_over(&outbox, cx));
-        match tokio::time::timeout(ABSENT, over).await {
+        match tokio::time::timeout(LOOK, over).await {
             Ok(()) => return,
             Err(_elapsed) if life.spool.is_absent(ABSENT) => return,
             Err(_elapsed) => {}
         }
         let now_taken = life.spool.taken();
         silent = match now_taken == taken {
-            true => silent + ABSENT,
+            true => silent + LOOK,
             false => Duration::ZERO,
         };
         taken = now_taken;
