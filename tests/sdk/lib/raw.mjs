@@ -42,7 +42,10 @@ export class RawSocket {
     raw.upgraded = new Inbox(`raw ${path} handshake`);
     raw.socket.on('error', () => {});
     raw.socket.on('data', (bytes) => raw.take(bytes));
-    raw.socket.on('close', () => raw.ends.push({ code: 1006, text: 'socket closed' }));
+    raw.socket.on('close', () => {
+      if (raw.upgraded.items.length === 0) raw.upgraded.push(0);
+      raw.ends.push({ code: 1006, text: 'socket closed' });
+    });
     raw.socket.write(
       `GET ${path} HTTP/1.1\r\nHost: ${hostname}:${port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n` +
         `Sec-WebSocket-Key: ${randomBytes(16).toString('base64')}\r\nSec-WebSocket-Version: 13\r\n${headers}\r\n`,
@@ -114,6 +117,10 @@ export class RawSocket {
 /** A Pusher connection on a raw socket, established. */
 export async function rawPusher(url, key, query = 'protocol=7&client=js&version=8.6.0') {
   const raw = await RawSocket.open(url, `/app/${key}?${query}`);
+  if (raw.status !== 101) {
+    raw.close();
+    throw new Error(`the handshake was answered with ${raw.status}`);
+  }
   const { data } = await raw.event('pusher:connection_established');
   raw.socketId = data.socket_id;
   raw.established = data;
