@@ -12,7 +12,7 @@ import { after, before, describe, test } from 'node:test';
 import { Chromium, skip } from './lib/chromium.mjs';
 import { Cluster, ROOT } from './lib/cluster.mjs';
 import { keyset } from './pubnub-path.mjs';
-import { Inbox } from './lib/wait.mjs';
+import { Inbox, until } from './lib/wait.mjs';
 
 const SECONDS = process.env.GATECAST_TEST_WHOLE_MINUTE ? 60 : 8;
 
@@ -61,8 +61,10 @@ describe('the secure chat in Chromium', { skip, timeout: 200_000 }, () => {
       state: (text) => page.until(`document.querySelector('#${name} .state')?.textContent === '${text}'`, `${name} is ${text}`),
       heard: (text) => page.until(`${list('heard')}.includes(${JSON.stringify(text)})`, `${name} hears ${text}`),
       hasHeard: () => page.value(list('heard')),
-      denied: (text, times = 1) =>
-        page.until(`${list('denied')}.filter((line) => line === ${JSON.stringify(text)}).length >= ${times}`, `${name} is denied ${times} times: ${text}`),
+      denied: (text, times = 1) => {
+        const often = `${list('denied')}.filter((line) => line === ${JSON.stringify(text)}).length >= ${times}`;
+        return until(() => page.value(often), `${name} is denied ${times} times: ${text}`, (SECONDS + 30) * 1000, 50);
+      },
       press: (button) => page.click(`#${name} ${button}`),
       password: (text) => page.fill(`#${name} [name=password]`, text),
       say: async (text) => {

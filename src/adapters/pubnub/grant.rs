@@ -269,7 +269,7 @@ fn granted(names: &Names<'_>, flags: &[(&str, bool)], ttl: u64) -> Value {
 }
 
 /// Carries out `audit`.
-pub(super) fn audit(
+pub(super) async fn audit(
     authority: &Authority,
     caller: &Caller,
     ctx: &Ctx<'_>,
@@ -289,6 +289,11 @@ pub(super) fn audit(
             "warning": true, "service": "Access Manager", "status": 200,
         })));
     }
+    // What was granted anywhere before is in it.
+    authority
+        .catch_up()
+        .await
+        .map_err(|_| Fault::unavailable())?;
     let view = authority.view();
     let stored = Stored {
         now_ms: authority.now().cluster_ms,

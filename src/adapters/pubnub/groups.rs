@@ -31,8 +31,15 @@ fn done(payload: Option<&Value>) -> HttpResponse {
     answer(200, body.to_string())
 }
 
+/// Whoever asks sees what was changed anywhere before.
+async fn current(authority: &Authority) -> Result<(), Fault> {
+    let caught_up = authority.catch_up().await;
+    caught_up.map(|_| ()).map_err(|_| Fault::unavailable())
+}
+
 /// All groups.
 pub(super) async fn list(authority: &Authority, caller: &Caller) -> Result<HttpResponse, Fault> {
+    current(authority).await?;
     let view = authority.view();
     let mut groups = Vec::new();
     for (group, _) in view.groups_of(caller.app.id) {
@@ -65,6 +72,7 @@ pub(super) async fn group(
         caller
             .group(authority, &group, Operations::SUBSCRIBE)
             .await?;
+        current(authority).await?;
         let channels = members(&authority.view(), caller.app.id, &group);
         let channels: Vec<&str> = channels.iter().map(|channel| &**channel).collect();
         return Ok(done(Some(&json!({ "channels": channels, "group": group }))));

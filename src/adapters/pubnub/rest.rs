@@ -209,7 +209,7 @@ async fn carry_out(
         Call::Groups => groups::list(authority, caller).await,
         Call::Group(group, remove) => groups::group(authority, caller, ctx, group, remove).await,
         Call::Grant => grant::grant(authority, caller, ctx).await,
-        Call::Audit => grant::audit(authority, caller, ctx),
+        Call::Audit => grant::audit(authority, caller, ctx).await,
         Call::GrantToken => pam::grant(authority, caller, ctx),
         Call::RevokeToken(token) => {
             let token = query::decode(token).unwrap_or_default();
