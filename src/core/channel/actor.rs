@@ -8,8 +8,9 @@
 use super::fanout::Fanout;
 use super::registry::{Ground, Stat};
 use super::state::{Birth, Effect, Input, State, Ticket};
+use super::wildcard;
 use super::wire::{Answer, Ask, Joined, Wire};
-use super::{ReplyTo, Subscriber, Tell};
+use super::{Repeat, ReplyTo, Subscriber, Tell};
 use crate::core::authority::Operations;
 use crate::core::clock::Now;
 use crate::core::connection::{DeliveryMode, Event, Subscribed};
@@ -38,6 +39,8 @@ const LIMITS_MS: u64 = 1_000;
 #[derive(Debug)]
 pub struct Channel {
     pub(super) key: Arc<ChannelKey>,
+    /// The wildcards it stands below.
+    above: Vec<Arc<ChannelKey>>,
     state: State,
     fan: Fanout<Addr<Relay>>,
     waiting: HashMap<Ticket, Waiting>,
@@ -121,6 +124,7 @@ impl Channel {
         let now = ground.now();
         let state = State::new(birth, now, &mut effects);
         Self {
+            above: wildcard::above(&key),
             key,
             state,
             fan: Fanout::new(),
@@ -152,7 +156,10 @@ impl Channel {
         self.stat.set(self.state.occupancy());
         for effect in effects.drain(..) {
             match effect {
-                Effect::Deliver(broadcast) => self.deliver(broadcast),
+                Effect::Deliver(broadcast) => {
+                    self.repeat(&broadcast);
+                    self.deliver(broadcast);
+                }
                 Effect::Send { to, wire } => self.send(to, &wire, now),
                 Effect::Answer { ticket, answer } => self.answer(ticket, answer),
                 Effect::Forget(ticket) => drop(self.waiting.remove(&ticket)),
@@ -193,6 +200,19 @@ impl Channel {
         let ticket = self.tickets;
         self.waiting.insert(ticket, waiting);
         self.feed(Input::Ask { ticket, ask }, cx);
+    }
+
+    /// Repeats what this home broadcasts to the wildcards above, where an app has any.
+    fn repeat(&self, broadcast: &Broadcast) {
+        if self.above.is_empty() || !self.state.is_home() || !self.ground.wildcards(self.key.app) {
+            return;
+        }
+        if let Some(draft) = wildcard::repeated(&self.key.name, broadcast) {
+            let channels = Channels::on(&self.ground);
+            for key in &self.above {
+                channels.get(key).do_send(Repeat(draft.clone()));
+            }
+        }
     }
 
     /// Encodes once per encoding in use, and hands one message to each worker with subscribers.

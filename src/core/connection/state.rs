@@ -89,7 +89,7 @@ struct Attendance<A> {
 #[must_use]
 pub fn resource(key: &ChannelKey) -> Resource {
     match key.space {
-        Space::Channel => Resource::Channel,
+        Space::Channel | Space::Wildcard => Resource::Channel,
         Space::User | Space::Status => Resource::User,
     }
 }
