@@ -60,15 +60,29 @@ struct Wait {
     interval_ms: Millis,
 }
 
-/// Carries it out.
-pub(super) async fn subscribe(
+/// A subscribe that only has to be waited for.
+pub(super) struct Begun {
+    wait: Wait,
+    hold: Hold,
+    signs: Vec<(Sign, Pass)>,
+}
+
+impl Begun {
+    /// Waits, and answers.
+    pub(super) async fn answer(self) -> Result<HttpResponse, Fault> {
+        self.wait.run(self.hold, self.signs).await
+    }
+}
+
+/// Judges it, and attaches it to its channels.
+pub(super) async fn begin(
     http: &HttpRequest,
     node: web::Data<PubNub>,
     broker: web::Data<Broker>,
     caller: Caller,
     ctx: &Ctx<'_>,
     (channels, version): (&str, Version),
-) -> Result<HttpResponse, Fault> {
+) -> Result<Begun, Fault> {
     let channels = query::path_list(channels).ok_or_else(|| Fault::bad("Invalid channel"))?;
     let channels = distinct(channels.iter().map(String::as_str));
     let groups = distinct(ctx.query.list("channel-group").into_iter());
@@ -108,7 +122,7 @@ pub(super) async fn subscribe(
     };
     let hold = wait.open(http, caller, cursor, &passes)?;
     let signs = wait.signs(&states, &passes);
-    Box::pin(wait.run(hold, signs)).await
+    Ok(Begun { wait, hold, signs })
 }
 
 fn check(caller: &Caller, channels: &[Text], groups: &[Text]) -> Result<(), Fault> {
