@@ -6,7 +6,7 @@
 //! **Must never know:** any rule.
 
 use crate::adapters::pusher::webhooks::Webhooks;
-use crate::adapters::{pubnub, pusher, realtime};
+use crate::adapters::{ably, pubnub, pusher, realtime};
 use crate::core::authority::Authority;
 use crate::core::broker::Broker;
 use crate::core::channel::actor::Channels;
@@ -36,6 +36,9 @@ pub(super) struct Workers {
     broker: Broker,
     node: NodeId,
     pusher: pusher::Encoding,
+    ably: ably::Encodings,
+    /// Of all threads: a connection may come back to another.
+    ably_endings: ably::Endings,
     prefix: pusher::Prefix,
     realtime: realtime::Encoding,
     site: realtime::Site,
@@ -57,6 +60,16 @@ impl Plane {
             encoder: pusher::encoder(),
             framing: ws::framing,
         }));
+        let ably = ably::Encodings {
+            json: encodings.add(Encoding {
+                encoder: ably::json_encoder(),
+                framing: ws::framing,
+            }),
+            msgpack: encodings.add(Encoding {
+                encoder: ably::msgpack_encoder(),
+                framing: ws::framing,
+            }),
+        };
         let realtime = realtime::Encoding(encodings.add(Encoding {
             encoder: realtime::encoder(),
             framing: ws::framing,
@@ -80,6 +93,8 @@ impl Plane {
             broker: broker.clone(),
             node,
             pusher,
+            ably,
+            ably_endings: ably::Endings::default(),
             prefix: pusher::Prefix(prefix),
             realtime,
             site: realtime::Site(public_url),
@@ -125,10 +140,13 @@ impl Workers {
         service
             .app_data(web::Data::new(worker))
             .app_data(web::Data::new(self.pusher))
+            .app_data(web::Data::new(self.ably))
+            .app_data(web::Data::new(self.ably_endings.clone()))
             .app_data(web::Data::new(self.prefix.clone()))
             .app_data(web::Data::new(self.realtime))
             .app_data(web::Data::new(self.site.clone()))
             .configure(|service| pusher::routes(service, &self.prefix))
+            .configure(ably::routes)
             .configure(realtime::routes)
             .app_data(self.pubnub.clone())
             .configure(pubnub::routes);

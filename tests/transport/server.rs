@@ -189,6 +189,8 @@ async fn accept(
         max_frame_bytes: MAX_FRAME,
         max_outbox_bytes: MAX_OUTBOX,
         subprotocol: Some("test".into()),
+        resumes: None,
+        inheritance: None,
     };
     ws::open(&request, payload, opening, |_| Box::new(Words))
 }

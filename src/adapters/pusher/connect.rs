@@ -45,6 +45,8 @@ pub(super) async fn connect(
         max_frame_bytes: limit(limits::FRAME_BYTES),
         max_outbox_bytes: limit(OUTBOX_BYTES),
         subprotocol: Some(SUBPROTOCOL.into()),
+        resumes: None,
+        inheritance: None,
     };
     ws::open(&request, payload, opening, move |_| {
         Box::new(PusherSession::new(hello))

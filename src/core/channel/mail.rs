@@ -58,11 +58,20 @@ impl Handler<Join> for Channel {
 impl Handler<Leave> for Channel {
     type Result = ();
     fn handle(&mut self, message: Leave, cx: &mut Context<Self>) {
-        let Some(Leave { connection, gone }) = self.unless_retired(message) else {
+        let Some(Leave {
+            connection,
+            gone,
+            keeps_members,
+        }) = self.unless_retired(message)
+        else {
             return;
         };
         self.detach(connection);
-        self.feed(Input::Leave { connection, gone }, cx);
+        let input = match keeps_members {
+            true => Input::Step { connection },
+            false => Input::Leave { connection, gone },
+        };
+        self.feed(input, cx);
     }
 }
 

@@ -29,6 +29,7 @@ pub mod presence;
 pub mod registry;
 mod role;
 pub mod state;
+mod step;
 pub mod stream;
 pub mod wildcard;
 pub mod wire;
@@ -79,7 +80,7 @@ pub struct Join {
     pub pass: Pass,
 }
 
-/// A connection no longer receives the channel, or is gone. Its presence entries leave with it.
+/// A connection no longer receives the channel, or is gone. Its presence entries leave with it, unless kept.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct Leave {
@@ -87,6 +88,8 @@ pub struct Leave {
     pub connection: ConnectionId,
     /// Its connection ended without saying so.
     pub gone: bool,
+    /// Its presence entries stay: the same connection's next socket takes them over.
+    pub keeps_members: bool,
 }
 
 /// Where an answer to a publication goes.

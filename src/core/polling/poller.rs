@@ -14,6 +14,7 @@ use crate::core::channel::{Join, Leave, Subscriber, Tell};
 use crate::core::close::End;
 use crate::core::connection::effects::reached;
 use crate::core::connection::outbox::Source;
+use crate::core::connection::seat::Inheritance;
 use crate::core::connection::{DeliveryMode, Start, Subscribe, Subscribed};
 use crate::core::delivery::encoding::EncodingId;
 use crate::core::delivery::port::ConnectionPort;
@@ -207,6 +208,7 @@ impl Poller {
                 channel.do_send(Leave {
                     connection: self.id,
                     gone: false,
+                    keeps_members: false,
                 });
             }
         }
@@ -414,6 +416,11 @@ impl ConnectionPort for Port {
     }
 
     fn due(&self) {}
+
+    /// A poller has no socket of its own to change; its next request finds it where it was parked.
+    fn take_over(&self) -> LocalBoxFuture<'static, Option<Inheritance>> {
+        std::future::ready(None).boxed_local()
+    }
 
     fn enforce(&self, batch: EffectBatch) -> LocalBoxFuture<'static, bool> {
         let poller = &self.0;

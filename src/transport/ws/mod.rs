@@ -18,7 +18,7 @@ use super::wire::Socket;
 use crate::core::connection::Session;
 use crate::core::connection::actor::Connection;
 use crate::core::connection::outbox::Outbox;
-use crate::core::connection::seat::{Gate, Seat, Wire};
+use crate::core::connection::seat::{Gate, Inheritance, Seat, Wire};
 use crate::core::delivery::encoding::EncodingId;
 use crate::core::ids::{AppId, ConnectionId, Text};
 use actix_web::error::ErrorInternalServerError;
@@ -29,7 +29,7 @@ use std::future::Future;
 use std::rc::Rc;
 
 /// What an adapter says about a WebSocket it accepts.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Opening {
     /// The adapter's word, for listings and metrics.
     pub dialect: &'static str,
@@ -43,6 +43,10 @@ pub struct Opening {
     pub max_outbox_bytes: usize,
     /// Subprotocol to echo, if the client offered it.
     pub subprotocol: Option<Text>,
+    /// The connection that this socket carries on; none = a new one.
+    pub resumes: Option<ConnectionId>,
+    /// What its former socket on this node left.
+    pub inheritance: Option<Inheritance>,
 }
 
 /// A connection that waits for its socket; in the extensions of the response that accepts it.
@@ -69,7 +73,7 @@ pub fn open(
         .ok_or_else(|| ErrorInternalServerError("no worker on this thread"))?;
     let offered = opening.subprotocol.as_deref();
     let mut response = actix_web_actors::ws::handshake_with_protocols(request, offered.as_slice())?;
-    let id = ConnectionId::random();
+    let id = opening.resumes.unwrap_or_else(ConnectionId::random);
     let seat = Seat {
         id,
         dialect: opening.dialect,
@@ -79,6 +83,7 @@ pub fn open(
         encoding: opening.encoding,
         wire: Wire { framing, closing },
         session: session(id),
+        inheritance: opening.inheritance,
     };
     // Some SDKs look for the header names and values exactly as RFC 6455 prints them.
     response.insert_header((actix_web::http::header::UPGRADE, "websocket"));
