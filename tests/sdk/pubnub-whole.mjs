@@ -273,6 +273,32 @@ function signatures({ url, keys, user, grant }) {
 }
 
 function ends({ url, keys, user, grant }) {
+  test('a signed publish that is sent again, even with another body, delivers nothing', async () => {
+    const [channel, auth] = [fresh('twice'), fresh('k')];
+    await grant(auth, [channel]);
+    const heard = await listen(user(auth), [channel]);
+    await heard.is('PNConnectedCategory');
+    const path = `/publish/${keys().publishKey}/${keys().subscribeKey}/0/${channel}/0`;
+    // As the SDKs sign a POST: like a GET without a body.
+    const query = signed(keys(), path, { requestid: fresh('r') });
+    const first = await raw(url(), path, query, { method: 'POST', body: '"first"' });
+    const again = await raw(url(), path, query, { method: 'POST', body: '"forged"' });
+    assert.deepEqual([again.status, again.json], [200, first.json], 'the answer to the first');
+    await user(auth).publish({ channel, message: 'last' });
+    await heard.message((event) => event.message === 'last');
+    assert.deepEqual(heard.messages.map((event) => event.message), ['first', 'last']);
+  });
+
+  test('a signed change of a group counts once', async () => {
+    const path = `/v1/channel-registration/sub-key/${keys().subscribeKey}/channel-group/${fresh('once')}`;
+    const add = signed(keys(), path, { add: 'a', requestid: fresh('r') });
+    assert.equal((await raw(url(), path, add)).status, 200);
+    const remove = signed(keys(), path, { remove: 'a', requestid: fresh('r') });
+    assert.equal((await raw(url(), path, remove)).status, 200);
+    assert.equal((await raw(url(), path, add)).status, 403);
+    assert.deepEqual((await raw(url(), path, signed(keys(), path, {}))).json.payload.channels, []);
+  });
+
   test('an open poll is answered 403 with the name, by the revoke itself', async () => {
     const [channel, auth] = [fresh('poll'), fresh('k')];
     await grant(auth, [channel]);
@@ -553,6 +579,7 @@ function limits({ url, keys, user, grant }) {
     await grant(auth, ['a']);
     const json = await raw(url(), `/publish/${publishKey}/${subscribeKey}/0/a/0/{`, { auth });
     assert.deepEqual([json.status, json.json.slice(0, 2)], [400, [0, 'Invalid JSON']]);
+    assert.equal((await raw(url(), `/v2/subscribe/${subscribeKey}/a/0`, { auth, tt: 0, uuid: 'u'.repeat(93) })).status, 400);
     const many = Array.from({ length: 501 }, (_, n) => `c${n}`).join(',');
     assert.equal((await raw(url(), `/v2/subscribe/${subscribeKey}/${many}/0`, { auth, tt: 0 })).status, 400);
     assert.equal((await raw(url(), `/v2/subscribe/${subscribeKey}/a/0`, { auth, tt: 0, 'filter-expr': '((' })).status, 400);
