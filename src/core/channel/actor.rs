@@ -47,6 +47,8 @@ pub struct Channel {
     tickets: Ticket,
     /// What waits for a full relay, in order.
     queue: VecDeque<(Addr<Relay>, ToRelay)>,
+    /// What waits for a wildcard whose mailbox is full, in order.
+    repeats: VecDeque<(Addr<Self>, Repeat)>,
     pub(super) ground: Arc<Ground>,
     stat: Arc<Stat>,
     effects: Vec<Effect>,
@@ -131,6 +133,7 @@ impl Channel {
             waiting: HashMap::new(),
             tickets: tickets >> 1,
             queue: VecDeque::new(),
+            repeats: VecDeque::new(),
             ground,
             stat,
             effects,
@@ -203,14 +206,24 @@ impl Channel {
     }
 
     /// Repeats what this home broadcasts to the wildcards above, where an app has any.
-    fn repeat(&self, broadcast: &Broadcast) {
+    fn repeat(&mut self, broadcast: &Broadcast) {
         if self.above.is_empty() || !self.state.is_home() || !self.ground.wildcards(self.key.app) {
             return;
         }
-        if let Some(draft) = wildcard::repeated(&self.key.name, broadcast) {
-            let channels = Channels::on(&self.ground);
-            for key in &self.above {
-                channels.get(key).do_send(Repeat(draft.clone()));
+        let Some(draft) = wildcard::repeated(&self.key.name, broadcast) else {
+            return;
+        };
+        let channels = Channels::on(&self.ground);
+        for key in &self.above {
+            let wildcard = channels.get(key);
+            let message = Repeat(draft.clone());
+            // Once one had to wait, all wait: order.
+            let sent = match self.repeats.is_empty() {
+                true => wildcard.try_send(message),
+                false => Err(SendError::Full(message)),
+            };
+            if let Err(SendError::Full(message)) = sent {
+                self.repeats.push_back((wildcard, message));
             }
         }
     }
@@ -329,15 +342,20 @@ impl Channel {
         }
     }
 
-    /// Waits for full relays; nothing else is taken from the mailbox meanwhile.
+    /// Waits for full relays and wildcards; nothing else is taken from the mailbox meanwhile.
     fn drain(&mut self, cx: &mut Context<Self>) {
-        if self.queue.is_empty() {
+        if self.queue.is_empty() && self.repeats.is_empty() {
             return;
         }
         let queue = std::mem::take(&mut self.queue);
+        let repeats = std::mem::take(&mut self.repeats);
         let all = async move {
             for (relay, message) in queue {
                 message.push(&relay).await;
+            }
+            for (wildcard, message) in repeats {
+                // One that is gone has no subscribers.
+                let _closed = wildcard.send(message).await;
             }
         };
         cx.wait(all.into_actor(self));
