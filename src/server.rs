@@ -32,6 +32,12 @@ use std::time::Duration;
 /// How often a leaving node looks for clients that slipped in.
 const TURN_AWAY: Duration = Duration::from_millis(200);
 
+/// How long a leaving node tries to deliver webhooks.
+const WEBHOOKS: Duration = Duration::from_secs(5);
+
+/// How long a client may leave an HTTP answer unread.
+const STALLED: Duration = Duration::from_secs(30);
+
 /// Why the server did not start or did not stop in order.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
@@ -128,6 +134,8 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
             () = clients.stop(true) => {}
             () = turn_away(&plane) => {}
         }
+        // After the clients: their leaving is told too. Before the cluster: who may not serve does not tell.
+        plane.finish(config.drain.min(WEBHOOKS)).await;
         cluster.shutdown().await;
         operators.stop(false).await;
     };
@@ -224,6 +232,7 @@ fn public_server(
         keep_alive: config.keep_alive,
         request_timeout: config.request_timeout,
         disconnect_timeout: Duration::from_secs(2),
+        stalled: STALLED,
         max_connections: config.max_connections,
         shutdown_timeout: config
             .drain

@@ -2,6 +2,7 @@
 //!
 //! **Must never know:** each other, the cluster crate, peers, channel internals.
 
+pub mod ably;
 pub mod native;
 pub mod pubnub;
 pub mod pusher;

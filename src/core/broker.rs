@@ -5,8 +5,9 @@
 use super::authority::{AppId, Authority, Pass};
 use super::channel::actor::Channels;
 use super::channel::{Deed, Do, Leave, PublishTo, Read, ReplyTo};
+use super::connection::seat::Inheritance;
 use super::connection::{HistoryPage, NewMember};
-use super::delivery::relay::ListConnections;
+use super::delivery::relay::{ListConnections, TakeOver};
 use super::delivery::relays::Relays;
 use super::error::Refusal;
 use super::ids::{ChannelKey, ConnectionId, NodeId, Text, Timetoken};
@@ -170,8 +171,11 @@ impl Broker {
     /// The connection of that name is gone without a word: its entries leave the presence set.
     pub fn lapse(&self, key: &Arc<ChannelKey>, connection: ConnectionId) {
         if let Some(channel) = self.channels.existing(key) {
-            let gone = true;
-            channel.do_send(Leave { connection, gone });
+            channel.do_send(Leave {
+                connection,
+                gone: true,
+                keeps_members: false,
+            });
         }
     }
 
@@ -346,6 +350,15 @@ impl Broker {
         all.sort_by_key(|one| std::cmp::Reverse((one.at_ms, one.id)));
         all.truncate(limit);
         Ok(all)
+    }
+
+    /// Ends the socket that a connection has on this node, if any, so that another can carry the connection
+    /// on: it takes over the presence entries.
+    pub async fn take_over(&self, id: ConnectionId) -> Option<Inheritance> {
+        let asked = self.relays.all();
+        let asked = asked.iter().map(|relay| relay.send(TakeOver(id)));
+        let answers = futures_util::future::join_all(asked).await;
+        answers.into_iter().find_map(|answer| answer.ok().flatten())
     }
 
     /// Asks every other node that may have clients, all at once. One that cannot be asked fails the whole:

@@ -4,7 +4,7 @@
 //! **Must never know:** what a setting does.
 
 use crate::adapters::native::catalog::{Catalog, DoorSpec, SettingKind, SettingSpec, Settings};
-use crate::adapters::{pubnub, pusher, realtime};
+use crate::adapters::{ably, pubnub, pusher, realtime};
 use crate::core::channel::registry::{HISTORY_BYTES, SUBSCRIPTION_COUNT};
 use crate::core::limits;
 
@@ -44,9 +44,10 @@ pub(super) fn catalog() -> Catalog {
     let numbers = own
         .into_iter()
         .chain(pusher::limits::NUMBERS)
+        .chain(ably::limits::NUMBERS)
         .chain(realtime::limits::NUMBERS)
         .chain(pubnub::limits::NUMBERS);
-    let switches = [limits::OPEN_WHILE_STALE]
+    let switches = [limits::OPEN_WHILE_STALE, limits::WILDCARDS]
         .into_iter()
         .chain(pusher::limits::SWITCHES)
         .chain(realtime::limits::SWITCHES)
@@ -54,7 +55,7 @@ pub(super) fn catalog() -> Catalog {
     Catalog {
         doors: vec![
             door(pusher::DIALECT, |_| pusher::default_open()),
-            door("ably", |_| Vec::new()),
+            door(ably::DIALECT, |_| Vec::new()),
             door(pubnub::DIALECT, pubnub::default_open),
             door(realtime::DIALECT, realtime::default_open),
         ],

@@ -246,10 +246,15 @@ impl Capability {
         }
     }
 
-    /// The channels that are named exactly, not by a wider pattern.
+    /// The channels that are named exactly, and the `:` patterns by their own text: what a revocation of a
+    /// channel names. (`ns:*` is a name of no channel, so the two cannot be confused.)
     pub fn names_channels(&self) -> impl Iterator<Item = &Text> {
         self.rights.iter().filter_map(|right| match &right.pattern {
-            Pattern::Exact(name) if right.resource == Resource::Channel => Some(name),
+            Pattern::Exact(name) | Pattern::Segments(name)
+                if right.resource == Resource::Channel =>
+            {
+                Some(name)
+            }
             Pattern::Exact(_)
             | Pattern::All
             | Pattern::Prefix(_)

@@ -291,6 +291,7 @@ pub fn spec_json(key: &KeySpec) -> Value {
         "id": &*key.id,
         "name": &*key.name,
         "secret": &*key.secret.0,
+        "ably_key": format!("{}.{}:{}", key.app, key.id, key.secret.0),
         "capability": capability_text(&key.capability),
         "enabled": true,
         "expires_ms": null,

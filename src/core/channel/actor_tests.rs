@@ -283,7 +283,11 @@ async fn a_node_alone_joins_publishes_and_remembers() {
         })
     ));
     let (connection, gone) = (bob.subscriber.connection, true);
-    channels.get(&key).do_send(Leave { connection, gone });
+    channels.get(&key).do_send(Leave {
+        connection,
+        gone,
+        keeps_members: false,
+    });
     world.expect(&bob, &["attach", "2:hi", "detach"]).await;
     let all = ["attach", "Enter:bob:true", "2:hi", "Timeout:bob:true"];
     world.expect(&ana, &all).await;

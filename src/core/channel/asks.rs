@@ -188,8 +188,9 @@ impl State {
             return Err(Declined::PresenceClients { max });
         }
         let key = (connection, client);
-        let same = presence.get(&key).is_some_and(|entry| entry.data == data);
-        if again && same {
+        let held = presence.get(&key).filter(|entry| entry.data == data);
+        // Saying the same again is no news, but it may come from another node than before.
+        if held.is_some_and(|entry| again || entry.node == node) {
             return Ok(());
         }
         let (connection, client) = key;

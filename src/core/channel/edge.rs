@@ -43,7 +43,7 @@ pub(super) struct Edge {
     /// The last broadcast its subscribers got; none while nobody here waits for one.
     pub(super) seen: Option<Seen>,
     pending: BTreeMap<Ticket, Pending>,
-    interest_due: Option<u64>,
+    pub(super) interest_due: Option<u64>,
     retry_due: Option<u64>,
     /// An announcement is under way; broadcasts that leave a gap wait for its answer.
     catching: bool,
@@ -52,6 +52,13 @@ pub(super) struct Edge {
 }
 
 impl Edge {
+    /// Takes out what a connection asked.
+    pub(super) fn asks_of(&mut self, connection: ConnectionId) -> Vec<Ticket> {
+        let its = |pending: &Pending| pending.ask.asker() == Some(connection);
+        let pending = self.pending.extract_if(.., |_, one| its(one));
+        pending.map(|(ticket, _)| ticket).collect()
+    }
+
     pub(super) fn idle(&self) -> bool {
         self.pending.is_empty() && self.interest_due.is_none() && self.retry_due.is_none()
     }
@@ -224,9 +231,7 @@ impl State {
         let before = self.mine.len();
         self.mine.retain(|(whose, _), _| *whose != connection);
         let had_members = self.mine.len() != before;
-        let its = |pending: &Pending| pending.ask.asker() == Some(connection);
-        let pending = self.edge.pending.extract_if(.., |_, one| its(one));
-        out.extend(pending.map(|(ticket, _)| Effect::Forget(ticket)));
+        self.forget_asks(connection, out);
         if self.is_home() {
             self.depart(self.node, connection, gone, now, out);
             if counted {
@@ -241,8 +246,7 @@ impl State {
             self.tell_home(wire, out);
             self.rest();
         } else if counted {
-            let due = now.mono_ms + INTEREST_MS;
-            self.edge.interest_due.get_or_insert(due);
+            self.lose_interest(now);
         }
     }
 

@@ -16,7 +16,7 @@ use crate::core::clock::Now;
 use crate::core::delivery::encoding::Encodings;
 use crate::core::ids::{AppId, ChannelKey, NodeId, Space, Text};
 use crate::core::lifecycle::{LifecycleEvent, Listener};
-use crate::core::limits::{HISTORY_MESSAGES, HISTORY_MS, PRESENCE_CLIENTS, Setting};
+use crate::core::limits::{HISTORY_MESSAGES, HISTORY_MS, PRESENCE_CLIENTS, Setting, WILDCARDS};
 use crate::core::message::Occupancy;
 use crate::core::nodes::{Members, key_hash};
 use actix::prelude::*;
@@ -145,6 +145,15 @@ impl Ground {
             watched: key.space == Space::Channel
                 && self.listener.get().is_some_and(|one| one.wants(key.app)),
         }
+    }
+
+    /// Whether the app has subscribers by wildcard, or has had some.
+    pub(super) fn wildcards(&self, app: AppId) -> bool {
+        let Some(authority) = &self.authority else {
+            return WILDCARDS.default != 0;
+        };
+        let view = authority.view();
+        view.apps.get(&app).is_some_and(|app| WILDCARDS.on(app))
     }
 
     pub(super) fn happened(&self, event: LifecycleEvent) {

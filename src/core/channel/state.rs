@@ -61,6 +61,11 @@ pub enum Input {
         /// Without saying so.
         gone: bool,
     },
+    /// A connection here changes its socket: it stops receiving, its members stay.
+    Step {
+        /// Which.
+        connection: ConnectionId,
+    },
     /// From the channel's actor on another node.
     From {
         /// Which.
@@ -202,6 +207,7 @@ impl State {
         match input {
             Input::Ask { ticket, ask } => self.on_ask(ticket, ask, now, out),
             Input::Leave { connection, gone } => self.on_leave(connection, gone, now, out),
+            Input::Step { connection } => self.on_step(connection, now, out),
             Input::From { from, wire } => self.on_wire(from, wire, now, out),
             Input::LinkUp(node) => self.on_link_up(node, out),
             Input::Rehome(members) => self.on_rehome(members, now, out),

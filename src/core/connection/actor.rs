@@ -5,9 +5,9 @@
 //! can neither time out nor be ended. This one runs whatever the socket does, and reads only while its gate is
 //! open.
 
-use super::mail::{Attached, Carry, Due, Finish, Gone, Heard};
+use super::mail::{Attached, Due, Finish, Gone, Heard};
 use super::outbox::{Outbox, Pushed, Source};
-use super::seat::{Gate, Inbound, Seat, Wire};
+use super::seat::{Gate, Inbound, Inheritance, Seat, Wire};
 use super::state::{Standing, State, Step};
 use super::{Action, Context as Cx, Event, Frame, Input, Session};
 use crate::core::authority::Authority;
@@ -66,6 +66,10 @@ pub struct Connection {
     wake_at: Option<u64>,
     /// Set once it is ending: when the socket is cut at the latest.
     pub(super) ending: Option<u64>,
+    /// Its socket is lost; until then its presence entries wait for it to come back.
+    pub(super) lingering: Option<u64>,
+    /// The connection goes on with another socket.
+    pub(super) succeeded: bool,
 }
 
 impl std::fmt::Debug for Connection {
@@ -92,12 +96,14 @@ impl Connection {
             remote: seat.remote,
             since_ms: desk.broker.authority.now().cluster_ms,
         };
+        let mut state = State::default();
+        state.inherit(seat.inheritance.map(Inheritance::take).unwrap_or_default());
         Self::create(|cx| {
             cx.add_stream(inbound);
             Self {
                 id: seat.id,
                 desk: desk.clone(),
-                state: State::default(),
+                state,
                 waiting: VecDeque::new(),
                 pending: None,
                 recent: None,
@@ -111,6 +117,8 @@ impl Connection {
                 counted: None,
                 wake_at: None,
                 ending: None,
+                lingering: None,
+                succeeded: false,
             }
         })
     }
@@ -213,6 +221,7 @@ impl Connection {
                 Step::Leave(channel) => channel.do_send(Leave {
                     connection: self.id,
                     gone: false,
+                    keeps_members: false,
                 }),
                 Step::LeavePresence(channel, addr, pass, client) => {
                     let request = super::PresenceRequest {
@@ -245,7 +254,7 @@ impl Connection {
     pub(super) fn schedule(&mut self) {
         let Some(slot) = self.slot else { return };
         let at = if let Some(cut_off) = self.ending {
-            Some(cut_off)
+            Some(self.lingering.map_or(cut_off, |until| until.min(cut_off)))
         } else {
             let now = self.now();
             let expiry = self.state.next_expiry(now).map(|at| {
@@ -350,6 +359,7 @@ impl Handler<Tell> for Connection {
             Event::PresenceDone { tag: CORE_TAG, .. } => {}
             told @ (Event::Identified
             | Event::IdentifyRefused(_)
+            | Event::Expiring { .. }
             | Event::CaughtUp(_)
             | Event::Subscribed(_)
             | Event::Unsubscribed { .. }
@@ -426,7 +436,11 @@ impl Handler<Gone> for Connection {
     type Result = ();
     fn handle(&mut self, _message: Gone, cx: &mut Context<Self>) {
         self.finish(Some(End::Gone), None, cx);
-        cx.stop();
+        if self.lingering.is_some() {
+            self.cut_off(cx);
+        } else {
+            cx.stop();
+        }
     }
 }
 
@@ -435,7 +449,9 @@ impl Handler<Due> for Connection {
     fn handle(&mut self, _message: Due, cx: &mut Context<Self>) {
         let now = self.now();
         if let Some(cut_off) = self.ending {
-            if cut_off <= now.mono_ms {
+            if self.lingering.is_some_and(|until| until <= now.mono_ms) {
+                cx.stop();
+            } else if cut_off <= now.mono_ms {
                 self.cut_off(cx);
             } else {
                 self.schedule();
@@ -446,33 +462,9 @@ impl Handler<Due> for Connection {
             self.wake_at = None;
             self.feed(Input::Wake, cx);
         }
-        self.expire(cx);
-    }
-}
-
-impl Handler<Carry> for Connection {
-    type Result = bool;
-    fn handle(&mut self, message: Carry, cx: &mut Context<Self>) -> bool {
-        let mut steps = Vec::new();
-        let authority = self.authority().clone();
-        let effects = message.0.effects.iter();
-        let cut = effects
-            .filter_map(|effect| self.state.enforce(effect, &authority, &mut steps))
-            .last();
-        if self.is_ending() {
-            // It is on its way out already; what it had queued goes no further.
-            self.outbox.drop_queued();
-            return false;
-        }
-        match cut {
-            Some(cut) => {
-                self.finish(Some(End::Cut(cut)), None, cx);
-                true
-            }
-            None => {
-                self.steps(steps, cx);
-                false
-            }
+        // What a connection that has just closed leaves waiting for its return is not judged any more.
+        if !self.is_ending() {
+            self.expire(cx);
         }
     }
 }

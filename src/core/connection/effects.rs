@@ -2,6 +2,7 @@
 //!
 //! **Must never know:** actix, sockets, dialects; how effects arrive.
 
+use super::Event;
 use super::state::{State, Step};
 use crate::core::authority::{
     Authority, Cut, Effect, Issued, Pattern, Principal, Proof, Resource, Scope, Subject, Target,
@@ -34,6 +35,8 @@ impl<A: Clone> State<A> {
                 match cut {
                     Cut::Revoked { applies_ms, .. } if *applies_ms > now_ms => {
                         self.cuts.push((*applies_ms, *cut));
+                        let at_ms = *applies_ms;
+                        out.push(Step::Tell(Event::Expiring { at_ms }));
                         None
                     }
                     Cut::Revoked { .. } | Cut::Disconnected | Cut::Blocked | Cut::Disabled => {
@@ -109,6 +112,6 @@ pub(crate) fn reached(principal: &Principal, target: &Target, cut: &Cut) -> bool
 fn names_exactly(proof: &Proof, name: &Text) -> bool {
     proof.capability.rights.iter().any(|right| {
         right.resource == Resource::Channel
-            && matches!(&right.pattern, Pattern::Exact(exact) if exact == name)
+            && matches!(&right.pattern, Pattern::Exact(own) | Pattern::Segments(own) if own == name)
     })
 }

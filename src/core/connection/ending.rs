@@ -33,7 +33,15 @@ impl Connection {
         if let Some(pending) = self.pending.take() {
             cx.cancel_future(pending);
         }
-        self.leave_all();
+        let linger = match end {
+            // `None`: the session itself closes, and says whether the client is to come back.
+            Some(End::Gone) | None if self.state.attendances() > 0 => self.session.linger_ms(),
+            Some(_) | None => 0,
+        };
+        match linger {
+            0 => self.leave_all(),
+            ms => self.linger(ms),
+        }
         if end.is_some_and(loses_queue) {
             self.outbox.drop_queued();
         }
@@ -83,7 +91,21 @@ impl Connection {
     /// Cuts the socket: nothing that waits on the peer can hold the connection any longer.
     pub(super) fn cut_off(&mut self, cx: &mut Context<Self>) {
         self.outbox.sever();
-        cx.stop();
+        match self.lingering {
+            Some(until) => {
+                self.ending = Some(until);
+                self.schedule();
+            }
+            None => cx.stop(),
+        }
+    }
+
+    /// Receives nothing any more, but its presence entries wait for the connection to come back.
+    fn linger(&mut self, ms: u64) {
+        self.lingering = Some(self.now().mono_ms.saturating_add(ms));
+        if let Some(slot) = self.slot {
+            self.desk.local.detach_all(slot);
+        }
     }
 
     pub(super) fn leave_all(&mut self) {
@@ -97,6 +119,7 @@ impl Connection {
             channel.do_send(Leave {
                 connection: self.id,
                 gone: true,
+                keeps_members: self.succeeded,
             });
         }
     }

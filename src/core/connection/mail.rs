@@ -5,6 +5,7 @@
 use super::Subscribed;
 use super::actor::Connection;
 use super::outbox::Source;
+use super::seat::Inheritance;
 use crate::core::authority::EffectBatch;
 use crate::core::close::End;
 use crate::core::delivery::port::ConnectionPort;
@@ -33,6 +34,11 @@ pub(super) struct Heard {
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(super) struct Finish(pub(super) End);
+
+/// The same connection has a new socket: end, and hand over the presence entries.
+#[derive(Debug, Message)]
+#[rtype(result = "Option<Inheritance>")]
+pub(super) struct TakeOver;
 
 /// A deadline has come.
 #[derive(Debug, Message)]
@@ -70,6 +76,12 @@ impl ConnectionPort for Addr<Connection> {
 
     fn due(&self) {
         self.do_send(Due);
+    }
+
+    fn take_over(&self) -> LocalBoxFuture<'static, Option<Inheritance>> {
+        let answer = self.send(TakeOver);
+        // An actor that is gone has nothing left to hand over.
+        async move { answer.await.ok().flatten() }.boxed_local()
     }
 
     fn enforce(&self, batch: EffectBatch) -> LocalBoxFuture<'static, bool> {

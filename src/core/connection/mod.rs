@@ -14,6 +14,7 @@ pub mod mail;
 pub mod outbox;
 pub mod seat;
 pub mod state;
+mod taken;
 
 use super::authority::{Authority, Operations, Principal, Proof};
 use super::clock::Now;
@@ -49,6 +50,12 @@ pub struct Context<'a> {
 pub trait Session: 'static {
     /// Takes one input and appends what is to be done, in order. Must not block, sleep, log or panic.
     fn handle(&mut self, input: Input, cx: Context<'_>, out: &mut Vec<Action>);
+
+    /// How long the presence entries stay when the socket is lost without a word, so that a client that
+    /// comes back with [`seat::Inheritance`] is never seen leaving, ms. 0 = they leave with the socket.
+    fn linger_ms(&self) -> u64 {
+        0
+    }
 }
 
 /// What happens to a session.
@@ -248,6 +255,12 @@ pub enum Event {
     Identified,
     /// The principal was not accepted; the old one stays.
     IdentifyRefused(Refusal),
+    /// The credential is revoked with a margin: the connection ends at this cluster time unless it has
+    /// identified anew by then.
+    Expiring {
+        /// When, cluster time ms.
+        at_ms: u64,
+    },
     /// The view is as fresh as it was asked for, or could not be brought there.
     CaughtUp(Result<(), Refusal>),
     /// A subscription stands; nothing of it was delivered before this.

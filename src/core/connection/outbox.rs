@@ -88,7 +88,8 @@ pub struct Outbox {
     queue: RefCell<VecDeque<(Source, Bytes)>>,
     /// The rest of a frame whose beginning is out: it has to follow, whatever is taken back.
     begun: RefCell<Bytes>,
-    sink: Rc<dyn Sink>,
+    /// `None` once severed: whatever else holds the outbox, the socket is let go.
+    sink: RefCell<Option<Rc<dyn Sink>>>,
     waker: RefCell<Option<Waker>>,
     queued: Cell<usize>,
     budget: usize,
@@ -113,7 +114,7 @@ impl Outbox {
         Self {
             queue: RefCell::default(),
             begun: RefCell::default(),
-            sink,
+            sink: RefCell::new(Some(sink)),
             waker: RefCell::default(),
             queued: Cell::new(0),
             budget,
@@ -142,6 +143,11 @@ impl Outbox {
         } else {
             Pushed::First
         }
+    }
+
+    /// Queues what comes before the session's first word. Nobody has to send it: whoever waits begins by looking.
+    pub fn open_with(&self, frame: Bytes) {
+        self.push_last(frame);
     }
 
     /// Sends now what the socket has room for. Whoever waits is woken only for what this cannot do: to wait for
@@ -219,7 +225,10 @@ impl Outbox {
         }
         match slices.get(..count) {
             None | Some([]) => Ok(None),
-            Some(slices) => self.sink.write(slices).map(Some),
+            Some(slices) => match &*self.sink.borrow() {
+                Some(sink) => sink.write(slices).map(Some),
+                None => Err(ErrorKind::NotConnected.into()),
+            },
         }
     }
 
@@ -294,7 +303,10 @@ impl Outbox {
     /// Ends the socket at once, whatever is queued.
     pub fn sever(&self) {
         self.drop_queued();
-        self.sink.sever();
+        let sink = self.sink.take();
+        if let Some(sink) = sink {
+            sink.sever();
+        }
         self.close();
     }
 

@@ -76,10 +76,11 @@ enum Phase {
     Standing,
 }
 
+/// A presence set entered apart from a subscription.
 #[derive(Debug)]
-struct Attendance<A> {
+pub(super) struct Attendance<A> {
     key: Arc<ChannelKey>,
-    channel: A,
+    pub(super) channel: A,
     client: Text,
     pass: Pass,
     proof: Option<Box<Proof>>,
@@ -89,7 +90,7 @@ struct Attendance<A> {
 #[must_use]
 pub fn resource(key: &ChannelKey) -> Resource {
     match key.space {
-        Space::Channel => Resource::Channel,
+        Space::Channel | Space::Wildcard => Resource::Channel,
         Space::User | Space::Status => Resource::User,
     }
 }
@@ -226,6 +227,8 @@ impl<A: Clone> State<A> {
         });
         out.push(Step::Leave(subscription.channel.clone()));
         self.subscriptions.remove(key);
+        // The channel lets go of everything of a connection that leaves.
+        self.attendances.retain(|one| one.key != *key);
         out.push(Step::Tell(Event::Unsubscribed {
             channel: key.clone(),
             refusal: None,
@@ -352,6 +355,16 @@ impl<A: Clone> State<A> {
             .chain(self.principal().and_then(|principal| principal.expires_ms))
             .filter(|at| *at > now.cluster_ms)
             .min()
+    }
+
+    /// Takes on presence entries of the same connection's former socket.
+    pub(super) fn inherit(&mut self, attendances: Vec<Attendance<A>>) {
+        self.attendances.extend(attendances);
+    }
+
+    /// Hands the presence entries over to the same connection's next socket.
+    pub(super) fn bequeath(&mut self) -> Vec<Attendance<A>> {
+        std::mem::take(&mut self.attendances)
     }
 
     /// Forgets everything and names the channels to be left.

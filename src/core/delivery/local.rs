@@ -14,6 +14,7 @@ use crate::core::authority::{EffectBatch, Principal};
 use crate::core::broker::{ConnectionFilter, ConnectionInfo};
 use crate::core::close::End;
 use crate::core::connection::outbox::{Outbox, Pushed, Source};
+use crate::core::connection::seat::Inheritance;
 use crate::core::ids::{AppId, ChannelKey, ConnectionId, NodeId, Text};
 use futures_util::future::LocalBoxFuture;
 use std::cell::{Cell, RefCell};
@@ -130,7 +131,9 @@ impl Local {
         if let Some(principal) = &gone.principal {
             tables.index.leave(slot.0, principal);
         }
-        tables.connections.by_id.remove(&gone.about.id);
+        if tables.connections.by_id.get(&gone.about.id) == Some(&slot.0) {
+            tables.connections.by_id.remove(&gone.about.id);
+        }
         tables.connections.free.push(slot.0);
     }
 
@@ -305,6 +308,16 @@ impl Local {
         for connection in self.tables.borrow().connections.slots.iter().flatten() {
             connection.port.end(end);
         }
+    }
+
+    /// Ends the connection of that name, if it is here, for its next socket.
+    pub fn take_over(
+        &self,
+        id: ConnectionId,
+    ) -> Option<LocalBoxFuture<'static, Option<Inheritance>>> {
+        let tables = self.tables.borrow();
+        let slot = *tables.connections.by_id.get(&id)?;
+        Some(tables.connections.get(slot)?.port.take_over())
     }
 
     /// The lease has been over for too long: ends every connection but those of apps that `stay` whose channels

@@ -34,6 +34,9 @@ impl ConnectionPort for Port {
     fn due(&self) {
         self.0.borrow_mut().push("due".to_owned());
     }
+    fn take_over(&self) -> LocalBoxFuture<'static, Option<Inheritance>> {
+        async { None }.boxed_local()
+    }
     fn enforce(&self, _batch: EffectBatch) -> LocalBoxFuture<'static, bool> {
         async { false }.boxed_local()
     }

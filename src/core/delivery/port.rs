@@ -6,6 +6,7 @@ use crate::core::authority::EffectBatch;
 use crate::core::close::End;
 use crate::core::connection::Subscribed;
 use crate::core::connection::outbox::Source;
+use crate::core::connection::seat::Inheritance;
 use crate::core::ids::ChannelKey;
 use crate::core::message::Broadcast;
 use futures_util::future::LocalBoxFuture;
@@ -21,6 +22,8 @@ pub trait ConnectionPort {
     fn end(&self, end: End);
     /// A time it asked for has come.
     fn due(&self);
+    /// Ends it for its next socket, to which its presence entries go.
+    fn take_over(&self) -> LocalBoxFuture<'static, Option<Inheritance>>;
     /// Carries out these effects; resolves with whether it was ended for them.
     fn enforce(&self, batch: EffectBatch) -> LocalBoxFuture<'static, bool>;
 }

@@ -9,6 +9,7 @@ use super::parking::{Parking, Verdict};
 use crate::core::authority::{Authority, EffectBatch, State};
 use crate::core::broker::{ConnectionFilter, ConnectionInfo};
 use crate::core::close::End;
+use crate::core::connection::seat::Inheritance;
 use crate::core::connection::{DeliveryMode, Subscribed};
 use crate::core::delivery::encoding::EncodingId;
 use crate::core::ids::{ChannelKey, ConnectionId, NodeId};
@@ -166,6 +167,11 @@ pub struct Deliver {
 #[rtype(result = "u64")]
 pub struct Enforce(pub EffectBatch);
 
+/// A connection has a new socket: the old one ends here, if this worker holds it.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "Option<Inheritance>")]
+pub struct TakeOver(pub ConnectionId);
+
 /// The connections of this worker, as listings show them.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "Vec<ConnectionInfo>")]
@@ -220,6 +226,14 @@ impl Handler<Enforce> for Relay {
             let closed = futures_util::future::join_all(answers).await;
             closed.into_iter().filter(|closed| *closed).count() as u64
         })
+    }
+}
+
+impl Handler<TakeOver> for Relay {
+    type Result = ResponseFuture<Option<Inheritance>>;
+    fn handle(&mut self, message: TakeOver, _cx: &mut Context<Self>) -> Self::Result {
+        let answer = self.local.take_over(message.0);
+        Box::pin(async move { answer?.await })
     }
 }
 

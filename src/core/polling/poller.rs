@@ -14,6 +14,7 @@ use crate::core::channel::{Join, Leave, Subscriber, Tell};
 use crate::core::close::End;
 use crate::core::connection::effects::reached;
 use crate::core::connection::outbox::Source;
+use crate::core::connection::seat::Inheritance;
 use crate::core::connection::{DeliveryMode, Start, Subscribe, Subscribed};
 use crate::core::delivery::encoding::EncodingId;
 use crate::core::delivery::port::ConnectionPort;
@@ -207,6 +208,7 @@ impl Poller {
                 channel.do_send(Leave {
                     connection: self.id,
                     gone: false,
+                    keeps_members: false,
                 });
             }
         }
@@ -234,6 +236,26 @@ impl Poller {
             Some(ended) => Err(ended.clone()),
             None => Ok(inner.queue.take(max)),
         }
+    }
+
+    /// Lays aside what was taken, to be shown later. `false` once no more should be.
+    #[must_use]
+    pub fn hold(&self, items: Vec<Item>) -> bool {
+        let now_ms = self.broker.authority.now().mono_ms;
+        let mut inner = self.lock();
+        inner.ended.is_some() || inner.queue.hold(items, now_ms)
+    }
+
+    /// Since when something has been laid aside, monotonic ms.
+    #[must_use]
+    pub fn held_since_ms(&self) -> Option<u64> {
+        self.lock().queue.held_since_ms()
+    }
+
+    /// All that was laid aside.
+    #[must_use]
+    pub fn take_held(&self) -> Vec<Item> {
+        self.lock().queue.take_held()
     }
 
     /// When its rights have to be judged again, cluster time.
@@ -394,6 +416,11 @@ impl ConnectionPort for Port {
     }
 
     fn due(&self) {}
+
+    /// A poller has no socket of its own to change; its next request finds it where it was parked.
+    fn take_over(&self) -> LocalBoxFuture<'static, Option<Inheritance>> {
+        std::future::ready(None).boxed_local()
+    }
 
     fn enforce(&self, batch: EffectBatch) -> LocalBoxFuture<'static, bool> {
         let poller = &self.0;

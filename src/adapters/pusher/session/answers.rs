@@ -58,6 +58,7 @@ impl PusherSession {
             }
             // Never asked for.
             Event::Published { .. }
+            | Event::Expiring { .. }
             | Event::CaughtUp(_)
             | Event::PresenceDone { .. }
             | Event::Members { .. }

@@ -19,6 +19,7 @@ impl RealtimeSession {
             event @ (Event::Subscribed(_)
             | Event::SubscribeRefused { .. }
             | Event::Unsubscribed { .. }
+            | Event::Expiring { .. }
             | Event::RightsChanged { .. }
             | Event::Published { .. }
             | Event::PublishRefused { .. }
@@ -65,6 +66,8 @@ impl RealtimeSession {
             Event::Identified
             | Event::IdentifyRefused(_)
             | Event::CaughtUp(_)
+            // No frame of this dialect asks a client for a new credential.
+            | Event::Expiring { .. }
             | Event::PresenceDone { .. }
             | Event::Members { .. }
             | Event::History { .. }
@@ -109,7 +112,7 @@ impl RealtimeSession {
         };
         self.subscriptions.remove(&name);
         let text = match channel.space {
-            Space::Channel => codes::text(refusal),
+            Space::Channel | Space::Wildcard => codes::text(refusal),
             Space::User | Space::Status => {
                 format!("No place can be kept: {}", codes::text(refusal))
             }

@@ -1,0 +1,315 @@
+//! Credentials: from what a client presents to who it speaks for.
+//!
+//! **Must never know:** headers, sockets; what the identity is used for. Whether it *still* stands (revoked,
+//! blocked, expired meanwhile) is asked of the authority whenever it is used.
+
+use super::capability::Wanted;
+use super::codes::{self, Fault};
+use super::{DIALECT, jwt, limits, token};
+use crate::core::authority::{ApiKey, AppId, Capability, Issued, Millis, Principal, Proof, State};
+use crate::core::ids::Text;
+use subtle::ConstantTimeEq as _;
+
+const DAY_MS: Millis = 24 * 3_600_000;
+const HOUR_MS: Millis = 3_600_000;
+/// How far a JWT's `iat` may lie in the future (whole seconds, another clock).
+const AHEAD_MS: Millis = 5_000;
+
+/// What was presented.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Credential {
+    /// `appId.keyId:secret`.
+    Key(String),
+    /// A token of any kind.
+    Token(String),
+}
+
+/// What a credential says about client ids.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Rule {
+    /// May assume any.
+    Any,
+    /// Is this one.
+    Is(Text),
+    /// Has none and may not have one.
+    None,
+}
+
+impl Rule {
+    /// By a token's claim.
+    ///
+    /// # Errors
+    /// 40012 for one that nobody can be.
+    pub(super) fn of(client: Option<String>) -> Result<Self, Fault> {
+        match client.as_deref() {
+            None => Ok(Self::None),
+            Some("*") => Ok(Self::Any),
+            Some(id) => Ok(Self::Is(client_id(id)?)),
+        }
+    }
+}
+
+/// A client id that somebody can have.
+///
+/// # Errors
+/// 40012.
+pub(super) fn client_id(id: &str) -> Result<Text, Fault> {
+    let usable = !id.is_empty() && id != "*" && id.len() <= limits::NAME_BYTES;
+    match usable {
+        true => Ok(id.into()),
+        false => Err(Fault::new(40012, 400, "Invalid client id")),
+    }
+}
+
+/// Who a connection or request speaks for.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Identity {
+    /// As the core knows it.
+    pub(super) principal: Box<Principal>,
+    /// `appId.keyId`.
+    pub(super) key_name: Text,
+    /// Its client id; none = unidentified.
+    pub(super) client: Option<Text>,
+    /// Without a client id of its own it may name any.
+    pub(super) any_client: bool,
+    /// A token, and not the key itself.
+    pub(super) by_token: bool,
+    /// What it may do, canonical.
+    pub(super) expires_ms: Option<Millis>,
+}
+
+impl Identity {
+    /// The client id of something this identity sends.
+    ///
+    /// # Errors
+    /// 40012 when it names one that it may not use.
+    pub(super) fn stamp(&self, named: Option<&str>) -> Result<Option<Text>, Fault> {
+        let Some(named) = named else {
+            return Ok(self.client.clone());
+        };
+        let named = client_id(named)?;
+        match &self.client {
+            Some(own) if *own == named => Ok(Some(named)),
+            None if self.any_client => Ok(Some(named)),
+            Some(_) | None => Err(Fault::new(
+                40012,
+                400,
+                "The client id is not that of the credential",
+            )),
+        }
+    }
+}
+
+/// The key of a name `appId.keyId`.
+pub(super) fn key_of<'s>(state: &'s State, name: &str) -> Option<&'s ApiKey> {
+    let (app, id) = name.split_once('.')?;
+    let app = app.parse().map(AppId).ok()?;
+    state.keys.get(id).filter(|key| key.app == app)
+}
+
+/// The key that a credential names, verified or not: for bringing the view up to date first.
+pub(super) fn names(credential: &Credential) -> Option<String> {
+    match credential {
+        Credential::Key(text) => text.split_once(':').map(|(name, _)| name.to_owned()),
+        Credential::Token(text) if token::is_ours(text) => None,
+        Credential::Token(text) => jwt::key_name(text),
+    }
+}
+
+/// The longest time a token of this key may live.
+pub(super) fn longest_ttl(key: &ApiKey) -> Millis {
+    match key.revocable_tokens {
+        true => HOUR_MS,
+        false => DAY_MS,
+    }
+}
+
+/// Verifies a credential. `asks` is the client id that the client wants to have.
+///
+/// # Errors
+/// As the protocol lists them; 40102 when the client id is not the credential's.
+pub(super) fn check(
+    credential: &Credential,
+    asks: Option<&str>,
+    state: &State,
+    now: Millis,
+) -> Result<Identity, Fault> {
+    let (mut identity, rule) = match credential {
+        Credential::Key(text) => (by_key(text, state, now)?, Rule::Any),
+        Credential::Token(text) => by_token(text, state, now)?,
+    };
+    open_door(state, identity.principal.app)?;
+    let wrong = || Fault::new(40102, 401, "Invalid clientId for credentials");
+    identity.client = match (rule, asks) {
+        (Rule::Any, None | Some("*")) => {
+            identity.any_client = true;
+            None
+        }
+        (Rule::Any, Some(id)) => Some(client_id(id)?),
+        (Rule::Is(id), None) => Some(id),
+        (Rule::Is(id), Some(asked)) if *id == *asked || asked == "*" => Some(id),
+        (Rule::None, None) => None,
+        (Rule::Is(_) | Rule::None, Some(_)) => return Err(wrong()),
+    };
+    identity.principal.user.clone_from(&identity.client);
+    Ok(identity)
+}
+
+/// Whether an app speaks this protocol, and speaks at all.
+///
+/// # Errors
+/// 40400, 40300.
+pub(super) fn open_door(state: &State, app: AppId) -> Result<(), Fault> {
+    let app = state.apps.get(&app);
+    let app = app.ok_or_else(|| Fault::new(40400, 404, "No such app"))?;
+    if !app.enabled {
+        return Err(Fault::new(40300, 403, "The app is disabled"));
+    }
+    match app.doors.iter().any(|door| &*door.name == DIALECT) {
+        true => Ok(()),
+        false => Err(Fault::new(
+            40300,
+            403,
+            "The app does not speak this protocol",
+        )),
+    }
+}
+
+/// A live key by `appId.keyId:secret`.
+///
+/// # Errors
+/// 40005 for what is no key, 40101 when it is not right, 40131 when it is disabled.
+pub(super) fn live_key<'s>(text: &str, state: &'s State, now: Millis) -> Result<&'s ApiKey, Fault> {
+    let (name, secret) = text
+        .split_once(':')
+        .ok_or_else(|| Fault::new(40005, 400, "Invalid key"))?;
+    let wrong = || Fault::credentials("Invalid credentials");
+    let key = key_of(state, name).ok_or_else(wrong)?;
+    if !bool::from(key.secret.0.as_bytes().ct_eq(secret.as_bytes())) {
+        return Err(wrong());
+    }
+    live(key, now).map(|()| key)
+}
+
+/// Whether a key may be used.
+///
+/// # Errors
+/// 40131.
+pub(super) fn live(key: &ApiKey, now: Millis) -> Result<(), Fault> {
+    match key.enabled && key.expires_ms.is_none_or(|end| now < end) {
+        true => Ok(()),
+        false => Err(Fault::new(40131, 401, "The key is disabled")),
+    }
+}
+
+fn by_key(text: &str, state: &State, now: Millis) -> Result<Identity, Fault> {
+    let key = live_key(text, state, now)?;
+    let issued = Issued::Seen(state.revision);
+    Ok(identity(key, key.capability.clone(), issued, None, false))
+}
+
+fn identity(
+    key: &ApiKey,
+    capability: Capability,
+    issued: Issued,
+    expires_ms: Option<Millis>,
+    by_token: bool,
+) -> Identity {
+    let proof = Proof {
+        key: key.id.clone(),
+        issued,
+        expires_ms,
+        capability,
+    };
+    let principal = Principal {
+        app: key.app,
+        key: Some(key.id.clone()),
+        user: None,
+        token: None,
+        revocation_key: None,
+        issued,
+        expires_ms,
+        proof: Some(proof),
+    };
+    Identity {
+        principal: Box::new(principal),
+        key_name: format!("{}.{}", key.app, key.id).into(),
+        client: None,
+        any_client: false,
+        by_token,
+        expires_ms,
+    }
+}
+
+fn by_token(text: &str, state: &State, now: Millis) -> Result<(Identity, Rule), Fault> {
+    if text.len() > token::MAX_BYTES {
+        return Err(Fault::new(40005, 400, "The token is too long"));
+    }
+    if token::is_ours(text) {
+        return ours(text, state, now);
+    }
+    let Some(embedded) = jwt::embedded(text) else {
+        return by_jwt(text, state, now);
+    };
+    let inner = &embedded.token;
+    // One level: a token in a token in a token would be somebody playing.
+    let (identity, rule) = match token::is_ours(inner) {
+        true => ours(inner, state, now)?,
+        false => by_jwt(inner, state, now)?,
+    };
+    if embedded.outer_expires > identity.expires_ms {
+        return Err(Fault::new(40144, 401, "The JWT outlives the token inside"));
+    }
+    if embedded.outer_expires.is_some_and(|end| end <= now) {
+        return Err(codes::expired());
+    }
+    Ok((identity, rule))
+}
+
+fn ours(text: &str, state: &State, now: Millis) -> Result<(Identity, Rule), Fault> {
+    let (claims, key) = token::verify(text, state)?;
+    live(key, now)?;
+    if claims.expires <= now {
+        return Err(codes::expired());
+    }
+    // What its own key had that these words cannot say is the key's: a token without lines is nobody's.
+    let rights = match &*claims.capability {
+        "{}" => key.capability.clone(),
+        text => Wanted::parse(text)?.rights(),
+    };
+    let issued = Issued::At(claims.issued);
+    let mut identity = identity(key, rights, issued, Some(claims.expires), true);
+    identity.principal.token = Some(claims.id.into());
+    Ok((identity, Rule::of(claims.client)?))
+}
+
+fn by_jwt(text: &str, state: &State, now: Millis) -> Result<(Identity, Rule), Fault> {
+    let (claims, key) = jwt::verify(text, state)?;
+    live(key, now)?;
+    let bad = |text: &'static str| Fault::new(40144, 401, text);
+    if claims.expires <= now {
+        return Err(codes::expired());
+    }
+    // A later time of issue would slip past a revocation made now.
+    if claims.issued > now + AHEAD_MS {
+        return Err(bad("The JWT is issued in the future"));
+    }
+    if claims.expires.saturating_sub(claims.issued) > longest_ttl(key) {
+        return Err(Fault::new(40003, 400, "The JWT lives too long"));
+    }
+    let rights = match &claims.capability {
+        None => key.capability.clone(),
+        Some(text) => {
+            let wanted = Wanted::parse(text).map_err(|_| bad("The JWT's capability is bad"))?;
+            wanted.within(&key.capability)?.rights()
+        }
+    };
+    let issued = Issued::At(claims.issued.min(now));
+    let mut identity = identity(key, rights, issued, Some(claims.expires), true);
+    identity.principal.revocation_key = claims.revocation_key.map(Into::into);
+    Ok((identity, Rule::of(claims.client)?))
+}
+
+#[cfg(test)]
+#[path = "auth_tests.rs"]
+mod tests;

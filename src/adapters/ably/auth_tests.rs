@@ -1,0 +1,139 @@
+//! Credentials against a fixed state.
+#![allow(clippy::unwrap_used)]
+
+use super::super::fixture::{self, NAME, SECRET, jwt, ours};
+use super::*;
+use serde_json::json;
+
+const NOW: Millis = 1_700_000_000_000;
+
+fn told(credential: &Credential, asks: Option<&str>) -> Result<Identity, u32> {
+    check(credential, asks, &fixture::state(), NOW).map_err(|fault| fault.code)
+}
+
+fn token(text: String) -> Result<Identity, u32> {
+    told(&Credential::Token(text), None)
+}
+
+#[test]
+fn keys_are_right_or_not() {
+    let key = |text: &str| told(&Credential::Key(text.to_owned()), None).map(|_| ());
+    assert_eq!(key(&format!("{NAME}:{SECRET}")), Ok(()));
+    assert_eq!(key(&format!("{NAME}:wrong")), Err(40101));
+    assert_eq!(key("this.is:wrong"), Err(40101));
+    assert_eq!(key("4.keyId:topsecret"), Err(40101));
+    assert_eq!(key("nothing"), Err(40005));
+}
+
+#[test]
+fn client_ids_follow_the_table() {
+    let key = Credential::Key(format!("{NAME}:{SECRET}"));
+    let plain = told(&key, None).unwrap();
+    assert!(plain.client.is_none() && plain.any_client);
+    assert_eq!(plain.stamp(Some("x")).unwrap().as_deref(), Some("x"));
+    assert_eq!(told(&key, Some("x")).unwrap().client.as_deref(), Some("x"));
+    let of = |client: Option<&str>| Credential::Token(ours(NOW, 60_000, client));
+    assert_eq!(
+        told(&of(Some("bob")), None).unwrap().client.as_deref(),
+        Some("bob")
+    );
+    assert_eq!(
+        told(&of(Some("bob")), Some("bob"))
+            .unwrap()
+            .client
+            .as_deref(),
+        Some("bob")
+    );
+    assert_eq!(told(&of(Some("bob")), Some("eve")).unwrap_err(), 40102);
+    assert_eq!(told(&of(None), Some("eve")).unwrap_err(), 40102);
+    assert!(told(&of(Some("*")), None).unwrap().any_client);
+    let anonymous = told(&of(None), None).unwrap();
+    assert_eq!(anonymous.stamp(None).unwrap(), None);
+    assert_eq!(anonymous.stamp(Some("x")).unwrap_err().code, 40012);
+    let bob = told(&of(Some("bob")), None).unwrap();
+    assert_eq!(bob.stamp(Some("eve")).unwrap_err().code, 40012);
+    assert_eq!(plain.stamp(Some("*")).unwrap_err().code, 40012);
+}
+
+#[test]
+fn tokens_end_to_the_millisecond() {
+    let token = Credential::Token(ours(NOW, 1, None));
+    let at = |now| check(&token, None, &fixture::state(), now).map(|_| ());
+    assert!(at(NOW).is_ok());
+    assert_eq!(at(NOW + 1).unwrap_err().code, 40142);
+}
+
+#[test]
+fn jwts_are_verified_before_they_are_read() {
+    let s = NOW / 1000;
+    let good =
+        json!({"iat": s, "exp": s + 60, "x-ably-clientId": "bob", "x-ably-revocation-key": "r"});
+    let identity = token(jwt(NAME, SECRET, &good)).unwrap();
+    assert_eq!(identity.client.as_deref(), Some("bob"));
+    assert_eq!(identity.principal.revocation_key.as_deref(), Some("r"));
+    assert_eq!(token(jwt(NAME, "other", &good)).unwrap_err(), 40144);
+    assert_eq!(token(jwt("9.keyId", SECRET, &good)).unwrap_err(), 40400);
+    for (claims, code) in [
+        (json!({"exp": s + 60}), 40144),
+        (json!({"iat": s}), 40144),
+        (json!({"iat": s - 60, "exp": s}), 40142),
+        (json!({"iat": s + 60, "exp": s + 90}), 40144),
+        (json!({"iat": s, "exp": s + 86_401}), 40003),
+        (
+            json!({"iat": s, "exp": s + 60, "x-ably-capability": "x"}),
+            40144,
+        ),
+    ] {
+        assert_eq!(
+            token(jwt(NAME, SECRET, &claims)).unwrap_err(),
+            code,
+            "{claims}"
+        );
+    }
+    assert_eq!(token("nonsense".into()).unwrap_err(), 40005);
+    let none = jwt(NAME, SECRET, &good).replacen("eyJ", "fyJ", 1);
+    assert_eq!(token(none).unwrap_err(), 40005);
+}
+
+#[test]
+fn an_algorithm_named_by_the_token_is_not_followed() {
+    use base64::Engine as _;
+    let b64 = |value: serde_json::Value| {
+        base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(value.to_string())
+    };
+    let s = NOW / 1000;
+    let header = b64(json!({"alg": "none", "kid": NAME}));
+    let text = format!("{header}.{}.", b64(json!({"iat": s, "exp": s + 60})));
+    assert_eq!(token(text).unwrap_err(), 40144);
+}
+
+#[test]
+fn embedded_tokens_may_outlive_but_not_be_outlived() {
+    let s = NOW / 1000;
+    let inner = ours(NOW, 60_000, Some("bob"));
+    let outer = |exp: u64| jwt("x", "any", &json!({"exp": exp, "x-ably-token": inner}));
+    assert_eq!(token(outer(s + 30)).unwrap().client.as_deref(), Some("bob"));
+    assert_eq!(token(outer(s + 61)).unwrap_err(), 40144);
+    assert_eq!(token(outer(s - 1)).unwrap_err(), 40142);
+}
+
+#[test]
+fn a_jwt_gets_no_more_than_its_key() {
+    use crate::core::authority::{Operations, Resource};
+    let s = NOW / 1000;
+    let mut state = fixture::state();
+    let mut key = fixture::key();
+    key.capability = Wanted::parse(r#"{"a":["subscribe"]}"#).unwrap().rights();
+    state.keys.insert(key.id.clone(), key);
+    let asks = |capability: &str| {
+        let claims = json!({"iat": s, "exp": s + 60, "x-ably-capability": capability});
+        let token = Credential::Token(jwt(NAME, SECRET, &claims));
+        check(&token, None, &state, NOW).map_err(|fault| fault.code)
+    };
+    let identity = asks(r#"{"*":["*"]}"#).unwrap();
+    let proof = identity.principal.proof.unwrap();
+    let on = |name| proof.capability.operations_on(Resource::Channel, name);
+    assert!(on("a").contains(Operations::SUBSCRIBE) && !on("a").contains(Operations::PUBLISH));
+    assert!(on("b").is_empty());
+    assert_eq!(asks(r#"{"b":["*"]}"#).unwrap_err(), 40160);
+}

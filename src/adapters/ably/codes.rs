@@ -1,0 +1,198 @@
+//! The protocol's error objects, and which of them each refusal and ending of the core is.
+//!
+//! **Must never know:** frames, HTTP; who is told.
+
+use crate::core::authority::{Cut, ProposeError, Reason, Rejection};
+use crate::core::close::{Abuse, Close, End};
+use crate::core::error::Refusal;
+use serde::Serialize;
+use std::borrow::Cow;
+
+/// An error as the SDKs decode it: all of code, status and text are always there.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize)]
+#[error("{code} {message}")]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Fault {
+    /// The protocol's number.
+    pub(super) code: u32,
+    /// Status in HTTP's sense.
+    pub(super) status_code: u16,
+    /// For people; never a secret.
+    pub(super) message: Cow<'static, str>,
+}
+
+impl Fault {
+    pub(super) fn new(code: u32, status: u16, message: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            code,
+            status_code: status,
+            message: message.into(),
+        }
+    }
+
+    /// 40000: the request is wrong.
+    pub(super) fn bad(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(40000, 400, message)
+    }
+
+    /// 40101: the credential is wrong.
+    pub(super) fn credentials(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(40101, 401, message)
+    }
+
+    /// Whether a fresh token may help: clients renew on these and only these.
+    pub(super) fn wants_token(&self) -> bool {
+        (40140..40150).contains(&self.code)
+    }
+}
+
+impl From<&Reason> for Fault {
+    fn from(reason: &Reason) -> Self {
+        match reason {
+            Reason::NoSuchApp(_) => Self::new(40400, 404, "No such app"),
+            Reason::AppDisabled => Self::new(40300, 403, "The app is disabled"),
+            Reason::NoSuchKey(_) => Self::credentials("No such key"),
+            Reason::KeyDisabled(_) => Self::new(40131, 401, "The key is disabled"),
+            Reason::Blocked { .. } => Self::new(40300, 403, "Blocked by the app"),
+            Reason::Expired { .. } => expired(),
+            Reason::Revoked { .. } => revoked(),
+            Reason::BeyondKey(_) | Reason::NotGranted(_) => no_capability(),
+        }
+    }
+}
+
+impl From<&Refusal> for Fault {
+    fn from(refusal: &Refusal) -> Self {
+        match refusal {
+            Refusal::Denied(reason) => reason.into(),
+            Refusal::Limit { limit, max } => {
+                let (code, status) = match *limit {
+                    "subscriptions_per_connection" => (90010, 400),
+                    "presence_clients" => (91003, 400),
+                    _ => (42910, 429),
+                };
+                Self::new(code, status, format!("limit {limit} of {max} exceeded"))
+            }
+            Refusal::Rate { limit, .. } => {
+                Self::new(42911, 429, format!("rate limit {limit} exceeded"))
+            }
+            Refusal::AlreadySubscribed | Refusal::NotSubscribed => {
+                Self::new(90001, 404, "The channel is not attached")
+            }
+            Refusal::Invalid(text) => Self::bad(text.to_string()),
+            Refusal::Unavailable(text) => Self::new(50003, 503, *text),
+            Refusal::OutcomeUnknown => Self::new(50003, 503, "It may or may not have happened"),
+        }
+    }
+}
+
+impl From<Refusal> for Fault {
+    fn from(refusal: Refusal) -> Self {
+        (&refusal).into()
+    }
+}
+
+impl From<ProposeError> for Fault {
+    fn from(error: ProposeError) -> Self {
+        match &error {
+            ProposeError::Rejected(rejection) => match rejection {
+                Rejection::NonceUsed => Self::new(40105, 401, "The nonce has been used before"),
+                Rejection::BeyondIssuer(_) => no_capability(),
+                Rejection::NoSuchApp | Rejection::NoSuchKey | Rejection::NotFound => {
+                    Self::new(40400, 404, "No such app or key")
+                }
+                Rejection::NoSuchMember
+                | Rejection::Taken(_)
+                | Rejection::LimitReached(_)
+                | Rejection::Invalid(_)
+                | Rejection::VersionNotEnabled(_) => Self::bad(error.to_string()),
+            },
+            ProposeError::TooLarge { .. } => Self::bad("The request is too large"),
+            ProposeError::NoQuorum(_)
+            | ProposeError::Busy
+            | ProposeError::Stopping
+            | ProposeError::DiskFull
+            | ProposeError::OutcomeUnknown => Self::new(50003, 503, error.to_string()),
+        }
+    }
+}
+
+pub(super) fn no_capability() -> Fault {
+    Fault::new(40160, 401, "The capability does not permit this")
+}
+
+pub(super) fn expired() -> Fault {
+    Fault::new(40142, 401, "Token expired")
+}
+
+pub(super) fn revoked() -> Fault {
+    Fault::new(40141, 401, "Token revoked")
+}
+
+pub(super) fn channel_name() -> Fault {
+    Fault::new(40010, 400, "Invalid channel name")
+}
+
+/// How a goodbye is framed: who reads what as final is the clients' law, not ours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Goodbye {
+    /// `true`: the client gives up (or renews its token) and says so; else it comes back by itself.
+    pub(super) fails: bool,
+    /// Why.
+    pub(super) fault: Fault,
+}
+
+/// The core ends the connection; `None` = there is nobody to tell.
+pub(super) fn ending(end: End) -> Option<Goodbye> {
+    let back = |code, status, text: &'static str| Goodbye {
+        fails: false,
+        fault: Fault::new(code, status, text),
+    };
+    let goodbye = match end {
+        End::Cut(Cut::Revoked { .. }) => Goodbye {
+            fails: false,
+            fault: revoked(),
+        },
+        End::Cut(Cut::Disconnected) => back(80003, 400, "Disconnected by the app"),
+        End::Cut(Cut::Blocked) => Goodbye {
+            fails: true,
+            fault: Fault::new(40300, 403, "Blocked by the app"),
+        },
+        End::Cut(Cut::Disabled) => Goodbye {
+            fails: true,
+            fault: Fault::new(40131, 401, "The app or its key is disabled"),
+        },
+        End::Abuse(Abuse::TooLarge) => back(40009, 413, "The frame is too large"),
+        End::Abuse(Abuse::Protocol | Abuse::NotUtf8) => back(40000, 400, "Not a usable frame"),
+        End::Draining => back(80003, 503, "The server is restarting"),
+        End::Stale => back(80003, 503, "The server has lost its cluster"),
+        End::Silent => back(80014, 408, "Nothing was received in time"),
+        End::Slow | End::Gone => return None,
+    };
+    Some(goodbye)
+}
+
+/// A refused identification on opening or in place.
+pub(super) fn identify(refusal: &Refusal) -> Goodbye {
+    let fault = Fault::from(refusal);
+    let fails = match refusal {
+        Refusal::Denied(_) => true,
+        // These pass: the client is to come back.
+        Refusal::Limit { .. }
+        | Refusal::Rate { .. }
+        | Refusal::Unavailable(_)
+        | Refusal::OutcomeUnknown
+        | Refusal::AlreadySubscribed
+        | Refusal::NotSubscribed
+        | Refusal::Invalid(_) => false,
+    };
+    Goodbye { fails, fault }
+}
+
+/// The close frame after the last word.
+pub(super) fn close() -> Close {
+    Close {
+        code: 1000,
+        reason: "".into(),
+    }
+}

@@ -1,0 +1,172 @@
+//! The WebSocket's door: reads the address, checks the credential, finds the connection to be carried on.
+//!
+//! **Must never know:** how a refusal is said; the session says it on the open socket, because clients read nothing
+//! into a refused handshake.
+
+use super::auth::{self, Credential, Identity};
+use super::codes::Fault;
+use super::format::Format;
+use super::query::{self, Query};
+use super::resume::{self, Endings, NoResume};
+use super::session::{AblySession, Hello};
+use super::{DIALECT, Encodings, limits};
+use crate::core::authority::Authority;
+use crate::core::broker::Broker;
+use crate::core::ids::ConnectionId;
+use crate::core::limits::{OUTBOX_BYTES, Setting};
+use crate::transport::ws::{self, Opening};
+use actix_web::http::header::UPGRADE;
+use actix_web::{HttpRequest, HttpResponse, web};
+
+/// Versions understood.
+const OLDEST: u32 = 2;
+
+/// `GET /?key=…&format=json&v=6&…`
+pub(super) async fn connect(
+    request: HttpRequest,
+    payload: web::Payload,
+    broker: web::Data<Broker>,
+    encodings: web::Data<Encodings>,
+    endings: web::Data<Endings>,
+) -> Result<HttpResponse, actix_web::Error> {
+    if !request.headers().contains_key(UPGRADE) {
+        return Ok(HttpResponse::NotFound()
+            .content_type("text/plain")
+            .body("Not found\n"));
+    }
+    let query = query::parse(request.query_string());
+    let format = match query.get("format").map(String::as_str) {
+        Some("msgpack") => Format::MsgPack,
+        Some(_) | None => Format::Json,
+    };
+    let authority = &broker.authority;
+    let identity = identify(&query, authority).await;
+    let (resumes, not_resumed) = match &identity {
+        Ok(identity) => carried_on(&query, identity, authority, &endings),
+        Err(_) => (None, None),
+    };
+    let app = identity.as_ref().ok().map(|one| one.principal.app);
+    let settings = app.and_then(|app| authority.app(app));
+    let limit = |setting: Setting| {
+        let value = settings
+            .as_ref()
+            .map_or(setting.default, |app| setting.of(app));
+        usize::try_from(value).unwrap_or(usize::MAX)
+    };
+    let inheritance = match resumes {
+        Some(id) => broker.take_over(id).await,
+        None => None,
+    };
+    let opening = Opening {
+        dialect: DIALECT,
+        app,
+        encoding: match format {
+            Format::Json => encodings.json,
+            Format::MsgPack => encodings.msgpack,
+        },
+        max_frame_bytes: limit(limits::MESSAGE_FRAME_BYTES),
+        max_outbox_bytes: limit(OUTBOX_BYTES),
+        subprotocol: None,
+        resumes,
+        inheritance,
+    };
+    let hello = Hello {
+        format,
+        identity,
+        not_resumed,
+        echo: query.get("echo").is_none_or(|text| text != "false"),
+        heartbeat_ms: heartbeat(&query),
+    };
+    let endings = Endings::clone(&endings);
+    ws::open(&request, payload, opening, move |_| {
+        Box::new(AblySession::new(hello, endings))
+    })
+}
+
+fn heartbeat(query: &Query) -> u64 {
+    let asked = query
+        .get("heartbeatInterval")
+        .and_then(|text| text.parse().ok());
+    asked.map_or(limits::HEARTBEAT_MS, |ms: u64| ms.clamp(5_000, 1_800_000))
+}
+
+async fn identify(query: &Query, authority: &Authority) -> Result<Identity, Fault> {
+    let version = query
+        .get("v")
+        .and_then(|text| text.split('.').next()?.parse::<u32>().ok());
+    if version.is_none_or(|version| version < OLDEST) {
+        return Err(Fault::new(
+            40017,
+            400,
+            "The protocol version is missing or too old",
+        ));
+    }
+    let credential = query::credential(query)
+        .ok_or_else(|| Fault::credentials("No authentication information provided"))?;
+    check(
+        &credential,
+        query.get("clientId").map(String::as_str),
+        authority,
+    )
+    .await
+}
+
+/// Verifies a credential; one by a key that this node does not know yet after it has caught up.
+///
+/// # Errors
+/// As [`auth::check`].
+pub(super) async fn check(
+    credential: &Credential,
+    asks: Option<&str>,
+    authority: &Authority,
+) -> Result<Identity, Fault> {
+    let now = || authority.now().cluster_ms;
+    let first = auth::check(credential, asks, &authority.view(), now());
+    let unknown = |fault: &Fault| matches!(fault.code, 40101 | 40143 | 40144 | 40300 | 40400);
+    match first {
+        Err(fault) if unknown(&fault) && !known(credential, authority) => {
+            // If no majority answers, the view that is there decides.
+            let _ = authority.catch_up().await;
+            auth::check(credential, asks, &authority.view(), now())
+        }
+        settled => settled,
+    }
+}
+
+fn known(credential: &Credential, authority: &Authority) -> bool {
+    let view = authority.view();
+    auth::names(credential).is_some_and(|name| auth::key_of(&view, &name).is_some())
+}
+
+/// The connection that this one wants to carry on, or why it cannot.
+fn carried_on(
+    query: &Query,
+    identity: &Identity,
+    authority: &Authority,
+    endings: &Endings,
+) -> (Option<ConnectionId>, Option<Fault>) {
+    let Some(text) = query.get("resume").or_else(|| query.get("recover")) else {
+        return (None, None);
+    };
+    let view = authority.view();
+    let key = identity
+        .principal
+        .key
+        .as_ref()
+        .and_then(|key| view.keys.get(key));
+    let now = authority.now().cluster_ms;
+    let found = key.map_or(Err(NoResume::Unknown), |key| {
+        resume::resumable(text, identity, key, (endings, now))
+    });
+    match found {
+        Ok(id) => (Some(id), None),
+        Err(NoResume::Unknown) => {
+            let fault = Fault::new(80018, 400, "Unable to recover connection: invalid key");
+            (None, Some(fault))
+        }
+        Err(NoResume::Expired) => {
+            let fault = Fault::new(80008, 400, "Unable to recover connection: expired");
+            (None, Some(fault))
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! One app and its key, for the tests of this folder. The secret is the one of the documented vectors.
+#![allow(clippy::unwrap_used)]
+
+use super::token::{self, Claims};
+use crate::core::authority::{ApiKey, App, AppId, Capability, Door, Millis, Secret, State};
+use base64::Engine as _;
+use hmac::{KeyInit as _, Mac as _};
+use serde_json::{Value, json};
+
+pub(super) const APP: AppId = AppId(3);
+pub(super) const KEY: &str = "keyId";
+pub(super) const NAME: &str = "3.keyId";
+pub(super) const SECRET: &str = "topsecret";
+
+pub(super) fn key() -> ApiKey {
+    ApiKey {
+        id: KEY.into(),
+        app: APP,
+        name: "default".into(),
+        secret: Secret(SECRET.into()),
+        capability: Capability::full(),
+        enabled: true,
+        expires_ms: None,
+        revocable_tokens: false,
+        created_ms: 0,
+        revision: 1,
+    }
+}
+
+pub(super) fn state() -> State {
+    let mut state = State::default();
+    let door = Door {
+        name: super::DIALECT.into(),
+        default_open: Vec::new(),
+    };
+    let app = App {
+        id: APP,
+        name: "demo".into(),
+        enabled: true,
+        doors: vec![door],
+        open: Vec::new(),
+        settings: [].into(),
+        aliases: Vec::new(),
+        revision: 1,
+    };
+    state.apps.insert(APP, app);
+    state.revision = 7;
+    state.keys.insert(KEY.into(), key());
+    state
+}
+
+/// A token of ours with everything allowed.
+pub(super) fn ours(issued: Millis, ttl: Millis, client: Option<&str>) -> String {
+    limited(issued, ttl, client, r#"{"[*]*":["*"]}"#)
+}
+
+/// A token of ours.
+pub(super) fn limited(
+    issued: Millis,
+    ttl: Millis,
+    client: Option<&str>,
+    capability: &str,
+) -> String {
+    let claims = Claims {
+        id: format!("t{issued}"),
+        key: KEY.into(),
+        issued,
+        expires: issued + ttl,
+        capability: capability.into(),
+        client: client.map(str::to_owned),
+    };
+    token::mint(&key(), &claims).unwrap()
+}
+
+/// A JWT.
+pub(super) fn jwt(name: &str, secret: &str, claims: &Value) -> String {
+    let b64 = |bytes: &[u8]| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes);
+    let header = json!({"typ": "JWT", "alg": "HS256", "kid": name}).to_string();
+    let signed = format!(
+        "{}.{}",
+        b64(header.as_bytes()),
+        b64(claims.to_string().as_bytes())
+    );
+    let mut mac = hmac::Hmac::<sha2::Sha256>::new_from_slice(secret.as_bytes()).unwrap();
+    mac.update(signed.as_bytes());
+    format!("{signed}.{}", b64(&mac.finalize().into_bytes()))
+}

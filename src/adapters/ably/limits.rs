@@ -1,0 +1,32 @@
+//! This dialect's limits, as an app can set them.
+//!
+//! **Must never know:** who is limited.
+
+use crate::core::limits::Setting;
+
+/// Largest message (name, client id, data and extras, summed over one publish).
+pub const MESSAGE_BYTES: Setting = Setting {
+    name: "message_bytes",
+    default: 64 << 10,
+};
+/// Largest WebSocket message, and largest body of a REST request.
+pub const MESSAGE_FRAME_BYTES: Setting = Setting {
+    name: "message_frame_bytes",
+    default: 512 << 10,
+};
+
+/// Settings of this dialect that are numbers.
+pub const NUMBERS: [Setting; 2] = [MESSAGE_BYTES, MESSAGE_FRAME_BYTES];
+
+/// Heartbeats are this far apart, ms.
+pub(super) const HEARTBEAT_MS: u64 = 15_000;
+/// How long a connection can be resumed after its socket was lost, ms.
+pub(super) const STATE_MS: u64 = 120_000;
+/// How long its members stay, ms.
+pub(super) const PRESENT_MS: u64 = 15_000;
+/// How long before a token's end the client is asked for another, ms.
+pub(super) const RENEW_MS: u64 = 30_000;
+/// Most messages of one publish.
+pub(super) const MESSAGES: usize = 1_000;
+/// Longest channel name and client id, bytes.
+pub(super) const NAME_BYTES: usize = 1_000;

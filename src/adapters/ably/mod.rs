@@ -1,0 +1,60 @@
+//! Ably: realtime protocol 2 to 6 over WebSocket at `/`, JSON and MessagePack, and the REST API.
+//!
+//! **Must never know:** the cluster crate, peers, other dialects, channel internals.
+
+mod auth;
+mod capability;
+mod codes;
+mod connect;
+mod encoder;
+#[cfg(test)]
+mod fixture;
+mod format;
+mod frame;
+mod jwt;
+pub mod limits;
+mod member;
+mod message;
+mod position;
+mod query;
+mod rest;
+mod resume;
+mod session;
+mod token;
+mod token_request;
+
+pub use resume::Endings;
+
+use crate::core::delivery::encoding::{Encoder, EncodingId};
+use actix_web::web;
+use format::Format;
+
+/// The dialect's word: in app doors, listings and metrics.
+pub const DIALECT: &str = "ably";
+
+/// Under which numbers this dialect's encoders are registered; app data of the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Encodings {
+    /// Of [`json_encoder`].
+    pub json: EncodingId,
+    /// Of [`msgpack_encoder`].
+    pub msgpack: EncodingId,
+}
+
+/// How this dialect writes broadcasts as text.
+#[must_use]
+pub fn json_encoder() -> Box<dyn Encoder> {
+    Box::new(encoder::AblyEncoder(Format::Json))
+}
+
+/// How this dialect writes broadcasts as MessagePack.
+#[must_use]
+pub fn msgpack_encoder() -> Box<dyn Encoder> {
+    Box::new(encoder::AblyEncoder(Format::MsgPack))
+}
+
+/// Routes of the public port. Needs `web::Data` of the broker, [`Encodings`] and [`Endings`].
+pub fn routes(cfg: &mut web::ServiceConfig) {
+    cfg.route("/", web::get().to(connect::connect));
+    rest::routes(cfg);
+}

@@ -1,0 +1,109 @@
+//! `POST /messages` and `GET /presence`: several channels in one request, each with its own outcome.
+//!
+//! **Must never know:** more of a channel than its own file does.
+
+use super::call::{Answer, Call, body, failed, told};
+use super::messages::{self, OneOrMany};
+use super::presence::set;
+use crate::adapters::ably::codes::Fault;
+use crate::adapters::ably::message::Message;
+use crate::adapters::ably::query;
+use crate::core::broker::Broker;
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+const MAX_BODY: u64 = 2 << 20;
+const CHANNELS: usize = 100;
+
+#[derive(Deserialize)]
+struct Spec {
+    channels: OneOrMany<String>,
+    messages: OneOrMany<Message>,
+}
+
+pub(super) async fn publish(
+    request: HttpRequest,
+    payload: web::Payload,
+    broker: web::Data<Broker>,
+) -> HttpResponse {
+    let answer = Answer::of(&request);
+    match published(&request, payload, &broker).await {
+        Ok(body) => answer.ok(201, &body),
+        Err(fault) => failed(&fault, answer.0),
+    }
+}
+
+async fn published(
+    request: &HttpRequest,
+    payload: web::Payload,
+    broker: &Broker,
+) -> Result<Value, Fault> {
+    let call = Call::admit(request, broker).await?;
+    let specs: OneOrMany<Spec> = body(request, payload, MAX_BODY).await?;
+    let several = matches!(specs, OneOrMany::Many(_));
+    let old = query::version(request, &call.query).is_some_and(|version| version < 3);
+    let mut answers = Vec::new();
+    for spec in specs.all() {
+        let (channels, messages) = (spec.channels.all(), spec.messages.all());
+        check(channels.len())?;
+        let mut results = Vec::with_capacity(channels.len());
+        for channel in channels {
+            let outcome = messages::send(&call, &channel, &messages, broker).await;
+            results.push(result(&channel, outcome));
+        }
+        answers.push(results);
+    }
+    if old {
+        return Ok(Value::Array(answers.into_iter().flatten().collect()));
+    }
+    let mut counted: Vec<Value> = answers.into_iter().map(counted).collect();
+    match (several, counted.len()) {
+        (false, 1) => Ok(counted.remove(0)),
+        (true | false, _) => Ok(Value::Array(counted)),
+    }
+}
+
+fn check(channels: usize) -> Result<(), Fault> {
+    match (1..=CHANNELS).contains(&channels) {
+        true => Ok(()),
+        false => Err(Fault::bad("1 to 100 channels")),
+    }
+}
+
+fn result(channel: &str, outcome: Result<Value, Fault>) -> Value {
+    match outcome {
+        Ok(body) => body,
+        Err(fault) => json!({ "channel": channel, "error": told(&fault) }),
+    }
+}
+
+fn counted(results: Vec<Value>) -> Value {
+    let bad = results
+        .iter()
+        .filter(|one| one.get("error").is_some())
+        .count();
+    json!({
+        "successCount": results.len() - bad,
+        "failureCount": bad,
+        "results": results,
+    })
+}
+
+pub(super) async fn presence(request: HttpRequest, broker: web::Data<Broker>) -> HttpResponse {
+    let answer = Answer::of(&request);
+    let outcome = async {
+        let call = Call::admit(&request, &broker).await?;
+        let names = call.value("channels").unwrap_or_default().to_owned();
+        let names: Vec<&str> = names.split(',').filter(|name| !name.is_empty()).collect();
+        check(names.len())?;
+        let mut results = Vec::with_capacity(names.len());
+        for name in names {
+            let members = set(&call, name, &broker, answer.0).await;
+            let body = members.map(|members| json!({ "channel": name, "presence": members }));
+            results.push(result(name, body));
+        }
+        Ok(counted(results))
+    };
+    answer.json(200, outcome.await)
+}

@@ -1,0 +1,171 @@
+//! `GET /channels/{channel}/messages`: past messages, in pages.
+//!
+//! **Must never know:** how history is kept.
+
+use super::call::{Answer, Call, failed};
+use crate::adapters::ably::codes::Fault;
+use crate::adapters::ably::message::Message;
+use crate::adapters::ably::position::{self, TICKS_PER_MS};
+use crate::core::authority::Operations;
+use crate::core::broker::Broker;
+use crate::core::connection::HistoryPage;
+use crate::core::ids::Position;
+use crate::core::message::Publication;
+use actix_web::{HttpRequest, HttpResponse, web};
+use std::sync::Arc;
+
+/// Most pages read to find what lies before an attachment.
+const READS: usize = 32;
+
+/// What is asked for.
+#[derive(Clone, Debug)]
+struct Wanted {
+    start: u64,
+    end: u64,
+    backwards: bool,
+    limit: u32,
+    /// Beyond this timetoken of an earlier page.
+    cursor: Option<u64>,
+    until: Option<Position>,
+    until_text: Option<String>,
+}
+
+impl Wanted {
+    fn read(call: &Call) -> Result<Self, Fault> {
+        let bad = |name: &str| Fault::new(40003, 400, format!("{name} is not usable"));
+        let number = |name: &str| match call.value(name) {
+            None => Ok(None),
+            Some(text) => text.parse::<u64>().map(Some).map_err(|_| bad(name)),
+        };
+        let limit = number("limit")?.unwrap_or(100);
+        if !(1..=1000).contains(&limit) {
+            return Err(bad("limit"));
+        }
+        let backwards = match call.value("direction") {
+            None | Some("backwards") => true,
+            Some("forwards") => false,
+            Some(_) => return Err(bad("direction")),
+        };
+        let until_text = call
+            .value("from_serial")
+            .or_else(|| call.value("fromSerial"));
+        let until = until_text
+            .map(|text| position::parse_channel_serial(text).ok_or_else(|| bad("from_serial")));
+        let (start, end) = (number("start")?, number("end")?);
+        if let (Some(start), Some(end)) = (start, end)
+            && start > end
+        {
+            return Err(bad("start"));
+        }
+        Ok(Self {
+            start: start.unwrap_or(0),
+            end: end.unwrap_or(u64::MAX),
+            backwards,
+            limit: u32::try_from(limit).unwrap_or(1000),
+            cursor: number("cursor")?,
+            until: until.transpose()?,
+            until_text: until_text.map(str::to_owned),
+        })
+    }
+
+    fn page(&self, limit: u32, cursor: Option<u64>) -> HistoryPage {
+        let mut after = self.start.saturating_mul(TICKS_PER_MS).saturating_sub(1);
+        let mut until = match self.end {
+            u64::MAX => u64::MAX,
+            end => end
+                .saturating_add(1)
+                .saturating_mul(TICKS_PER_MS)
+                .saturating_sub(1),
+        };
+        match (cursor, self.backwards) {
+            (Some(cursor), true) => until = until.min(cursor.saturating_sub(1)),
+            (Some(cursor), false) => after = after.max(cursor),
+            (None, _) => {}
+        }
+        HistoryPage {
+            after,
+            until,
+            limit,
+            backwards: self.backwards,
+        }
+    }
+
+    fn link(&self, rel: &str, cursor: Option<u64>) -> String {
+        let direction = if self.backwards {
+            "backwards"
+        } else {
+            "forwards"
+        };
+        let mut query = format!("direction={direction}&limit={}", self.limit);
+        if self.start > 0 {
+            query += &format!("&start={}", self.start);
+        }
+        if self.end < u64::MAX {
+            query += &format!("&end={}", self.end);
+        }
+        if let Some(text) = &self.until_text {
+            query += &format!("&from_serial={}", text.replace(':', "%3A"));
+        }
+        if let Some(cursor) = cursor {
+            query += &format!("&cursor={cursor}");
+        }
+        format!("<./messages?{query}>; rel=\"{rel}\"")
+    }
+}
+
+pub(super) async fn messages(
+    request: HttpRequest,
+    name: web::Path<String>,
+    broker: web::Data<Broker>,
+) -> HttpResponse {
+    let answer = Answer::of(&request);
+    let found = page(&request, &name, &broker).await;
+    match found {
+        Err(fault) => failed(&fault, answer.0),
+        Ok((wanted, mut page)) => {
+            let limit = wanted.limit as usize;
+            let more = page.len() > limit;
+            page.truncate(limit);
+            let mut links = vec![
+                wanted.link("first", None),
+                wanted.link("current", wanted.cursor),
+            ];
+            if let (true, Some(last)) = (more, page.last()) {
+                links.push(wanted.link("next", Some(last.timetoken)));
+            }
+            let items: Vec<Message> = page.iter().map(|one| Message::of(one, answer.0)).collect();
+            answer.linked(200, &items, &links)
+        }
+    }
+}
+
+/// One more than asked for, if there is one.
+async fn page(
+    request: &HttpRequest,
+    name: &str,
+    broker: &Broker,
+) -> Result<(Wanted, Vec<Arc<Publication>>), Fault> {
+    let call = Call::admit(request, broker).await?;
+    let channel = call.channel(name)?;
+    let wanted = Wanted::read(&call)?;
+    call.authorize(&channel, Operations::HISTORY).await?;
+    let limit = wanted.limit + 1;
+    let mut found = Vec::new();
+    let mut cursor = wanted.cursor;
+    for _ in 0..READS {
+        let page = broker.history(&channel, wanted.page(limit, cursor)).await?;
+        let read = page.len();
+        cursor = page.last().map(|one| one.timetoken);
+        found.extend(page.into_iter().filter(|one| {
+            let place = one.position;
+            wanted
+                .until
+                .is_none_or(|at| place.epoch == at.epoch && place.seq <= at.seq)
+        }));
+        if read < limit as usize || found.len() >= limit as usize {
+            break;
+        }
+    }
+    found.truncate(limit as usize);
+    Ok((wanted, found))
+}

@@ -1,0 +1,102 @@
+//! The REST API: one file per resource.
+//!
+//! **Must never know:** sockets, how channels are kept. Handlers read, ask the broker and answer.
+
+mod batch;
+mod call;
+mod channel;
+mod history;
+mod keys;
+mod messages;
+mod presence;
+
+use super::codes::Fault;
+use super::query;
+use crate::core::broker::Broker;
+use actix_web::http::Method;
+use actix_web::http::header::HeaderName;
+use actix_web::{HttpRequest, HttpResponse, web};
+use call::{Answer, Call, failed};
+use serde_json::json;
+
+const CORS: [(&str, &str); 5] = [
+    ("access-control-allow-origin", "*"),
+    ("access-control-allow-methods", "GET, POST, OPTIONS"),
+    (
+        "access-control-allow-headers",
+        "Authorization, Content-Type, Accept, X-Ably-Version, X-Ably-ClientId, Ably-Agent, X-Ably-Lib",
+    ),
+    (
+        "access-control-expose-headers",
+        "Link, X-Ably-ErrorCode, X-Ably-ErrorMessage",
+    ),
+    ("access-control-max-age", "600"),
+];
+
+/// The paths.
+pub(super) fn routes(cfg: &mut web::ServiceConfig) {
+    let resource = |path: &str| {
+        let preflight = web::method(Method::OPTIONS).to(preflight);
+        web::resource(path.to_owned())
+            .route(preflight)
+            .default_service(web::to(wrong_method))
+    };
+    cfg.service(resource("/time").route(web::get().to(time)))
+        .service(resource("/stats").route(web::get().to(stats)))
+        .service(resource("/keys/{key}/requestToken").route(web::post().to(keys::request_token)))
+        .service(resource("/keys/{key}/revokeTokens").route(web::post().to(keys::revoke)))
+        .service(resource("/messages").route(web::post().to(batch::publish)))
+        .service(resource("/presence").route(web::get().to(batch::presence)))
+        .service(resource("/channels").route(web::get().to(channel::list)))
+        .service(
+            resource("/channels/{channel}/messages")
+                .route(web::post().to(messages::publish))
+                .route(web::get().to(history::messages)),
+        )
+        .service(resource("/channels/{channel}/history").route(web::get().to(history::messages)))
+        .service(resource("/channels/{channel}/presence").route(web::get().to(presence::get)))
+        .service(
+            resource("/channels/{channel}/presence/history")
+                .route(web::get().to(presence::history)),
+        )
+        .service(resource("/channels/{channel}").route(web::get().to(channel::status)))
+        .service(web::resource("/comet/{tail:.*}").to(comet));
+}
+
+fn header(name: &'static str, value: &'static str) -> (HeaderName, &'static str) {
+    (HeaderName::from_static(name), value)
+}
+
+/// Lets a browser ask; its request still needs a credential.
+async fn preflight() -> HttpResponse {
+    let mut response = HttpResponse::NoContent();
+    for (name, value) in CORS {
+        response.insert_header(header(name, value));
+    }
+    response.finish()
+}
+
+async fn wrong_method(request: HttpRequest) -> HttpResponse {
+    let query = query::parse(request.query_string());
+    let format = query::answer_format(&request, &query);
+    failed(&Fault::new(40500, 405, "Method not allowed"), format)
+}
+
+/// Plain, so that a client that gave up on WebSocket keeps trying.
+async fn comet() -> HttpResponse {
+    HttpResponse::NotFound()
+        .content_type("text/plain")
+        .body("Not found\n")
+}
+
+async fn time(request: HttpRequest, broker: web::Data<Broker>) -> HttpResponse {
+    let now = broker.authority.now().cluster_ms;
+    Answer::of(&request).ok(200, &[now])
+}
+
+/// Usage is not counted here.
+async fn stats(request: HttpRequest, broker: web::Data<Broker>) -> HttpResponse {
+    let answer = Answer::of(&request);
+    let call = Call::admit(&request, &broker).await;
+    answer.json(200, call.map(|_| json!([])))
+}

@@ -1,0 +1,290 @@
+//! The session: one connection's side of the realtime protocol, as a pure state machine.
+//!
+//! It keeps what the client believes (channels, modes, frames not yet acknowledged); who may do what is asked of
+//! the core with every intent.
+//!
+//! **Must never know:** sockets, actors, a clock, other connections. The one thing it shares is the list of
+//! [`Endings`], which says how long a lost connection may still be carried on.
+
+mod attach;
+mod attached;
+mod modes;
+mod open;
+mod presence;
+mod publish;
+#[cfg(test)]
+mod tests;
+
+pub(super) use open::Hello;
+pub(super) use publish::check_size;
+
+use super::auth::Identity;
+use super::codes::{self, Fault, Goodbye};
+use super::format::Format;
+use super::frame::{Auth, ProtocolMessage, action};
+use super::limits;
+use super::resume::{self, Endings};
+use crate::core::authority::App;
+use crate::core::close::End;
+use crate::core::connection::{Action, Context, Event, Frame, Input, Intent, Session};
+use crate::core::ids::Text;
+use crate::core::limits::Setting;
+use attach::Attachment;
+use open::Timers;
+use publish::Unacknowledged;
+use std::collections::{HashMap, VecDeque};
+
+/// How far the connection has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// The core was asked to accept the credential.
+    Greeting,
+    /// `CONNECTED` was sent.
+    Open,
+    /// The last word was said.
+    Closed,
+}
+
+/// One connection.
+#[derive(Debug)]
+pub(super) struct AblySession {
+    format: Format,
+    hello: Hello,
+    phase: Phase,
+    /// Whom it speaks for, once accepted.
+    identity: Option<Identity>,
+    /// Whom it wants to speak for: the core has not answered yet.
+    claimed: Option<Identity>,
+    /// By the broker's name of the channel.
+    channels: HashMap<Text, Attachment>,
+    unacknowledged: VecDeque<Unacknowledged>,
+    last_tag: u64,
+    timers: Timers,
+    /// Members stay for a while when the socket goes.
+    comes_back: bool,
+    endings: Endings,
+}
+
+/// One input's surroundings: what may be read, and where the answers go.
+struct Turn<'a> {
+    cx: Context<'a>,
+    format: Format,
+    out: &'a mut Vec<Action>,
+}
+
+impl Turn<'_> {
+    fn send(&mut self, frame: &ProtocolMessage) {
+        self.out.push(Action::Send(self.format.frame(frame)));
+    }
+
+    fn raw(&mut self, frame: Frame) {
+        self.out.push(Action::Send(frame));
+    }
+
+    fn ask(&mut self, intent: Intent) {
+        self.out.push(Action::Do(intent));
+    }
+
+    /// Something about one channel failed for good.
+    fn fail(&mut self, channel: &str, fault: Fault) {
+        let mut frame = ProtocolMessage::about(action::ERROR, channel);
+        frame.error = Some(fault);
+        self.send(&frame);
+    }
+}
+
+impl Session for AblySession {
+    fn handle(&mut self, input: Input, cx: Context<'_>, out: &mut Vec<Action>) {
+        if self.phase == Phase::Closed {
+            return;
+        }
+        let format = self.format;
+        let turn = &mut Turn { cx, format, out };
+        match input {
+            Input::Opened => self.open(turn),
+            Input::Ending(end) => self.end(end, turn),
+            Input::Alive => {}
+            Input::Frame(frame) => self.frame(&frame, turn),
+            Input::Event(event) => self.answer(event, turn),
+            Input::Wake => self.wake(turn),
+        }
+    }
+
+    fn linger_ms(&self) -> u64 {
+        match self.comes_back {
+            true => limits::PRESENT_MS,
+            false => 0,
+        }
+    }
+}
+
+impl AblySession {
+    /// A session for a connection that asked for this.
+    pub(super) fn new(hello: Hello, endings: Endings) -> Self {
+        Self {
+            format: hello.format,
+            timers: Timers::new(hello.heartbeat_ms),
+            hello,
+            phase: Phase::Greeting,
+            identity: None,
+            claimed: None,
+            channels: HashMap::new(),
+            unacknowledged: VecDeque::new(),
+            last_tag: 0,
+            comes_back: true,
+            endings,
+        }
+    }
+
+    fn app(&self, turn: &Turn<'_>) -> Option<App> {
+        let app = self.identity.as_ref()?.principal.app;
+        turn.cx.authority.app(app)
+    }
+
+    fn limit(&self, setting: Setting, turn: &Turn<'_>) -> u64 {
+        self.app(turn)
+            .map_or(setting.default, |app| setting.of(&app))
+    }
+
+    fn frame(&mut self, frame: &Frame, turn: &mut Turn<'_>) {
+        // Either form is read, whichever was asked for: only our own answers have to be of that form.
+        let read = match frame {
+            Frame::Text(text) => Format::Json.read::<ProtocolMessage>(text.as_bytes()),
+            Frame::Binary(bytes) => Format::MsgPack.read::<ProtocolMessage>(bytes),
+        };
+        match read {
+            Ok(message) if self.phase == Phase::Open => self.message(message, turn),
+            Ok(message) if message.action == action::CLOSE => self.close(turn),
+            // Nothing is expected before CONNECTED; what comes is too early to be answered.
+            Ok(_) => {}
+            Err(_) => {
+                let fault = Fault::bad("The frame is not a ProtocolMessage");
+                self.leave(
+                    Goodbye {
+                        fails: false,
+                        fault,
+                    },
+                    turn,
+                );
+            }
+        }
+    }
+
+    fn message(&mut self, message: ProtocolMessage, turn: &mut Turn<'_>) {
+        match message.action {
+            action::HEARTBEAT => {
+                let mut echo = ProtocolMessage::new(action::HEARTBEAT);
+                echo.id = message.id;
+                turn.send(&echo);
+            }
+            action::ATTACH => self.attach(message, turn),
+            action::DETACH => self.detach(&message, turn),
+            action::MESSAGE => self.publish(message, turn),
+            action::PRESENCE => self.present(message, turn),
+            action::SYNC => self.sync(&message, turn),
+            action::AUTH => self.reauthorize(message.auth.as_ref(), turn),
+            action::CLOSE => self.close(turn),
+            action::OBJECT | action::ANNOTATION => {
+                let fault = Fault::new(40000, 400, "Not supported by this server");
+                self.refuse(message.msg_serial, fault, turn);
+            }
+            // The client drops this socket by itself; what it left is kept for its next one.
+            action::DISCONNECT | action::OBJECT_SYNC => {}
+            _unknown => {}
+        }
+    }
+
+    fn answer(&mut self, event: Event, turn: &mut Turn<'_>) {
+        match event {
+            Event::Identified => self.identified(turn),
+            Event::IdentifyRefused(refusal) => {
+                let goodbye = codes::identify(&refusal);
+                self.leave(goodbye, turn);
+            }
+            Event::Expiring { .. } => turn.send(&ProtocolMessage::new(action::AUTH)),
+            Event::Subscribed(subscribed) => self.subscribed(&subscribed, turn),
+            Event::SubscribeRefused {
+                channel,
+                refusal,
+                tag,
+            } => self.subscribe_refused(&channel, &refusal, tag, turn),
+            Event::Unsubscribed { channel, .. } => self.unsubscribed(&channel, turn),
+            Event::RightsChanged {
+                channel,
+                granted,
+                refusal,
+            } => self.rights_changed(&channel, granted, refusal.as_ref(), turn),
+            Event::Published { tag, receipt } => self.published(tag, Ok(&receipt), turn),
+            Event::PublishRefused { tag, refusal, .. } => {
+                self.published(tag, Err(&refusal), turn);
+            }
+            Event::PresenceDone { tag, refusal, .. } => self.presence_done(tag, refusal, turn),
+            Event::Members { tag, members } => self.members(tag, members, turn),
+            // Never asked for.
+            Event::History { .. } | Event::CaughtUp(_) => {}
+            Event::Broadcast { channel, broadcast } => self.heard(&channel, &broadcast, turn),
+        }
+    }
+
+    /// `CLOSE`: everything goes at once.
+    fn close(&mut self, turn: &mut Turn<'_>) {
+        self.comes_back = false;
+        self.endings.ended(turn.cx.id, 0, turn.cx.now.cluster_ms);
+        turn.send(&ProtocolMessage::new(action::CLOSED));
+        turn.out.push(Action::Close(codes::close()));
+        self.phase = Phase::Closed;
+    }
+
+    /// Says goodbye in a frame, because no client reads close codes, and ends.
+    fn leave(&mut self, goodbye: Goodbye, turn: &mut Turn<'_>) {
+        let now = turn.cx.now.cluster_ms;
+        // A token error is no end: the client renews its token and comes back.
+        self.comes_back = !goodbye.fails || goodbye.fault.wants_token();
+        let until = if self.comes_back {
+            resume::until(now)
+        } else {
+            0
+        };
+        self.endings.ended(turn.cx.id, until, now);
+        let greeting = self.phase == Phase::Greeting;
+        // On an open connection a token error is a reason to come back with another token.
+        let fails = goodbye.fails && (greeting || !goodbye.fault.wants_token());
+        let number = match fails {
+            true => action::ERROR,
+            false => action::DISCONNECTED,
+        };
+        let mut frame = ProtocolMessage::new(number);
+        frame.error = Some(goodbye.fault);
+        turn.send(&frame);
+        turn.out.push(Action::Close(codes::close()));
+        self.phase = Phase::Closed;
+    }
+
+    fn end(&mut self, end: End, turn: &mut Turn<'_>) {
+        match codes::ending(end) {
+            Some(goodbye) => self.leave(goodbye, turn),
+            None => {
+                let now = turn.cx.now.cluster_ms;
+                self.endings.ended(turn.cx.id, resume::until(now), now);
+                self.phase = Phase::Closed;
+            }
+        }
+    }
+
+    fn tag(&mut self) -> u64 {
+        self.last_tag += 1;
+        self.last_tag
+    }
+
+    /// `AUTH` with a new token.
+    fn reauthorize(&mut self, auth: Option<&Auth>, turn: &mut Turn<'_>) {
+        let Some(own) = &self.identity else { return };
+        match open::renewed(own, auth, turn) {
+            Ok(identity) => {
+                turn.ask(Intent::Identify(identity.principal.clone()));
+                self.claimed = Some(identity);
+            }
+            Err(fault) => self.leave(Goodbye { fails: true, fault }, turn),
+        }
+    }
+}

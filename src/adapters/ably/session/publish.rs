@@ -1,0 +1,189 @@
+//! Publishing: one frame, its messages in order, one acknowledgement.
+//!
+//! **Must never know:** who may publish.
+//! **Why messages of one frame go one by one:** the core orders single publications. They keep their order and are
+//! acknowledged together; a frame that is refused half-way is refused as a whole, and its ids keep a repetition
+//! from doubling what went through.
+
+use super::attach::Stage;
+use super::modes;
+use super::{AblySession, Turn};
+use crate::adapters::ably::codes::{Fault, channel_name};
+use crate::adapters::ably::frame::{Accepted, ChannelName, ProtocolMessage, action};
+use crate::adapters::ably::message::{Message, check_ids};
+use crate::adapters::ably::{limits, position};
+use crate::core::connection::{Intent, Publish};
+use crate::core::error::Refusal;
+use crate::core::ids::ChannelKey;
+use crate::core::message::{Draft, Receipt};
+use serde_json::Value;
+use std::sync::Arc;
+
+/// A frame that the client waits to be acknowledged.
+#[derive(Debug)]
+pub(super) struct Unacknowledged {
+    msg_serial: u64,
+    first_tag: u64,
+    parts: u64,
+    done: u64,
+    serials: Vec<String>,
+    fault: Option<Fault>,
+}
+
+impl AblySession {
+    pub(super) fn publish(&mut self, frame: ProtocolMessage, turn: &mut Turn<'_>) {
+        match self.drafts(&frame, turn) {
+            Ok((channel, drafts)) => {
+                let parts = drafts.len() as u64;
+                let first = self.owe(frame.msg_serial, parts);
+                for (draft, tag) in drafts.into_iter().zip(first..) {
+                    turn.ask(Intent::Publish(Box::new(Publish {
+                        channel: channel.clone(),
+                        draft,
+                        subscribed_only: false,
+                        proof: None,
+                        ack: Some(tag),
+                        tag,
+                    })));
+                }
+                self.settle(turn);
+            }
+            Err(fault) => self.refuse(frame.msg_serial, fault, turn),
+        }
+    }
+
+    fn drafts(
+        &self,
+        frame: &ProtocolMessage,
+        turn: &Turn<'_>,
+    ) -> Result<(Arc<ChannelKey>, Vec<Draft>), Fault> {
+        let identity = self.identity.as_ref().ok_or_else(channel_name)?;
+        let wire = frame.channel.as_deref().unwrap_or_default();
+        let name = ChannelName::parse(wire)?.name;
+        let forced = frame
+            .params
+            .as_ref()
+            .and_then(|params| params.get("_forceNack"));
+        if forced.is_some_and(|value| *value == Value::Bool(true) || *value == "true") {
+            return Err(Fault::new(40099, 400, "Refused as asked"));
+        }
+        if let Some(held) = self.channels.get(&*name)
+            && held.stage == Stage::Attached
+            && held.wish.modes & modes::PUBLISH == 0
+        {
+            return Err(Fault::new(40165, 401, "Attached without the PUBLISH mode"));
+        }
+        let messages = frame.messages.as_deref().unwrap_or_default();
+        check_size(messages, self.limit(limits::MESSAGE_BYTES, turn))?;
+        check_ids(messages)?;
+        let base = position::connection(turn.cx.id);
+        let serial = frame.msg_serial.unwrap_or_default();
+        let draft = |(at, message): (usize, &Message)| {
+            let client = identity.stamp(message.client_id.as_deref())?;
+            message.draft(client, format!("{base}:{serial}:{at}"))
+        };
+        let drafts = messages.iter().enumerate().map(draft);
+        let key = ChannelKey::channel(identity.principal.app, &name);
+        Ok((key, drafts.collect::<Result<_, _>>()?))
+    }
+
+    /// Writes down a frame of so many parts; with the tag of the first.
+    pub(super) fn owe(&mut self, msg_serial: Option<u64>, parts: u64) -> u64 {
+        let first_tag = self.last_tag + 1;
+        self.last_tag += parts;
+        self.unacknowledged.push_back(Unacknowledged {
+            msg_serial: msg_serial.unwrap_or_default(),
+            first_tag,
+            parts,
+            done: 0,
+            serials: Vec::new(),
+            fault: None,
+        });
+        first_tag
+    }
+
+    /// Refuses a frame, in its place among the acknowledgements.
+    pub(super) fn refuse(&mut self, msg_serial: Option<u64>, fault: Fault, turn: &mut Turn<'_>) {
+        self.owe(msg_serial, 0);
+        if let Some(last) = self.unacknowledged.back_mut() {
+            last.fault = Some(fault);
+        }
+        self.settle(turn);
+    }
+
+    pub(super) fn published(
+        &mut self,
+        tag: u64,
+        answer: Result<&Receipt, &Refusal>,
+        turn: &mut Turn<'_>,
+    ) {
+        let serial = answer.map(|receipt| Some(position::of_receipt(receipt)));
+        self.part_done(tag, serial.map_err(Fault::from), turn);
+    }
+
+    /// One part of a frame is through or refused.
+    pub(super) fn part_done(
+        &mut self,
+        tag: u64,
+        answer: Result<Option<String>, Fault>,
+        turn: &mut Turn<'_>,
+    ) {
+        let mut all = self.unacknowledged.iter_mut();
+        let of = all.find(|one| (one.first_tag..one.first_tag + one.parts).contains(&tag));
+        let Some(one) = of else { return };
+        one.done += 1;
+        match answer {
+            Ok(serial) => one.serials.extend(serial),
+            Err(fault) => {
+                one.fault.get_or_insert(fault);
+            }
+        }
+        self.settle(turn);
+    }
+
+    /// Acknowledges what is through, in the order of the frames.
+    fn settle(&mut self, turn: &mut Turn<'_>) {
+        while self
+            .unacknowledged
+            .front()
+            .is_some_and(|one| one.done >= one.parts)
+        {
+            let Some(one) = self.unacknowledged.pop_front() else {
+                return;
+            };
+            let mut frame = ProtocolMessage::new(match one.fault {
+                None => action::ACK,
+                Some(_) => action::NACK,
+            });
+            frame.msg_serial = Some(one.msg_serial);
+            frame.count = Some(1);
+            if one.fault.is_none() {
+                let serials = one.serials;
+                frame.res = Some(vec![Accepted { serials }]);
+            }
+            frame.error = one.fault;
+            turn.send(&frame);
+        }
+    }
+}
+
+/// Bounds of one publish.
+///
+/// # Errors
+/// 40009, 40034.
+pub(in crate::adapters::ably) fn check_size(messages: &[Message], max: u64) -> Result<(), Fault> {
+    if messages.is_empty() {
+        return Err(Fault::new(40030, 400, "Nothing to publish"));
+    }
+    if messages.len() > limits::MESSAGES {
+        return Err(Fault::new(40034, 400, "Too many messages in one publish"));
+    }
+    let size: usize = messages.iter().map(Message::size).sum();
+    match size as u64 > max {
+        true => {
+            let text = format!("Maximum message length exceeded: {size} of {max} bytes");
+            Err(Fault::new(40009, 413, text))
+        }
+        false => Ok(()),
+    }
+}

@@ -1,0 +1,59 @@
+//! What is taken from a connection: rights, by access effects, and its presence entries, by its next socket.
+//!
+//! **Must never know:** dialects; why rights changed.
+//! **Why entries are handed over and not entered anew:** nobody who watches the set may see the member leave.
+
+use super::actor::Connection;
+use super::mail::{Carry, TakeOver};
+use super::seat::Inheritance;
+use crate::core::close::End;
+use actix::prelude::*;
+
+impl Handler<TakeOver> for Connection {
+    type Result = Option<Inheritance>;
+    fn handle(&mut self, _message: TakeOver, cx: &mut Context<Self>) -> Option<Inheritance> {
+        let attendances = self.state.bequeath();
+        let connection = self.id;
+        self.succeeded = true;
+        if self.lingering.is_some() {
+            self.leave_all();
+            cx.stop();
+        } else {
+            self.finish(Some(End::Gone), None, cx);
+        }
+        Some(Inheritance {
+            connection,
+            attendances,
+        })
+    }
+}
+
+impl Handler<Carry> for Connection {
+    type Result = bool;
+    fn handle(&mut self, message: Carry, cx: &mut Context<Self>) -> bool {
+        let mut steps = Vec::new();
+        let authority = self.authority().clone();
+        let effects = message.0.effects.iter();
+        let cut = effects
+            .filter_map(|effect| self.state.enforce(effect, &authority, &mut steps))
+            .last();
+        if self.is_ending() {
+            // It is on its way out already; what it had queued goes no further.
+            self.outbox.drop_queued();
+            if self.lingering.is_some() && cut.is_some() {
+                cx.stop();
+            }
+            return false;
+        }
+        match cut {
+            Some(cut) => {
+                self.finish(Some(End::Cut(cut)), None, cx);
+                true
+            }
+            None => {
+                self.steps(steps, cx);
+                false
+            }
+        }
+    }
+}

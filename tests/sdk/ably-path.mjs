@@ -1,0 +1,386 @@
+// Ably's main path, the same over one node and three: `node(n)` names the node that a client uses.
+
+import assert from 'node:assert/strict';
+import { createServer } from 'node:http';
+import { once } from 'node:events';
+import { after, afterEach, before, test } from 'node:test';
+import Ably from 'ably';
+import { Cluster } from './lib/cluster.mjs';
+import { Tab, closeTabs, is, serverSdk } from './lib/client.mjs';
+import { Client, closeClients, jwt, keyOf, rest } from './lib/ably.mjs';
+import { until, within } from './lib/wait.mjs';
+
+export function ablyPath(nodes) {
+  let cluster;
+  let app;
+  const url = (n) => cluster.urls[(n - 1) % nodes];
+  const client = (n, options = {}) => new Client(url(n), { key: keyOf(app), ...options });
+  const byToken = (n, options) => new Client(url(n), options);
+
+  before(async () => {
+    cluster = await Cluster.start({ nodes });
+    const made = await cluster.admin(1).createApp({
+      name: 'ably',
+      doors: ['pusher', 'ably', 'pubnub', 'realtime'],
+      open: [{ pattern: 'public-*', operations: ['subscribe'] }],
+      settings: { client_events: true, history_messages: 5000 },
+      keys: [
+        { name: 'server', revocable_tokens: true },
+        { name: 'plain', revocable_tokens: false },
+        { name: 'narrow', capability: [{ pattern: 'ns:*', operations: ['subscribe', 'publish', 'presence', 'presence-read'] }] },
+      ],
+    });
+    const of = (key) => ({ id: String(made.app.id), key: key.id, secret: key.secret });
+    app = of(made.keys[0]);
+    app.plain = of(made.keys[1]);
+    app.narrow = of(made.keys[2]);
+    assert.equal(made.keys[0].ably_key, keyOf(app));
+  });
+  afterEach(() => {
+    closeClients();
+    closeTabs();
+  });
+  after(() => cluster?.stop());
+
+  for (const useBinaryProtocol of [false, true]) {
+    const form = useBinaryProtocol ? 'msgpack' : 'json';
+
+    test(`${form}: messages of every kind reach every node, in order, and come back to their publisher`, async () => {
+      const one = await client(1, { useBinaryProtocol }).connected();
+      const two = await client(2, { useBinaryProtocol: !useBinaryProtocol }).connected();
+      const mine = await one.subscribed(`kinds-${form}`);
+      const theirs = await two.subscribed(`kinds-${form}`);
+      const data = ['text', { a: [1, 'ü'] }, Buffer.from([0, 1, 255]), undefined, ''];
+      for (const [at, value] of data.entries()) await mine.channel.publish(`n${at}`, value);
+      for (const inbox of [mine, theirs]) {
+        const got = await inbox.count(() => true, data.length, 'all kinds');
+        assert.deepEqual(got.map((message) => message.name), ['n0', 'n1', 'n2', 'n3', 'n4']);
+        for (const [at, value] of data.entries()) {
+          const seen = got[at].data;
+          if (Buffer.isBuffer(value)) assert.deepEqual([...new Uint8Array(seen)], [...value]);
+          else assert.deepEqual(seen, value);
+          assert.equal(got[at].connectionId, one.id);
+          assert.ok(got[at].timestamp > 0 && got[at].id && got[at].serial);
+        }
+      }
+      await mine.channel.publish(Array.from({ length: 20 }, (_, n) => ({ name: 'many', data: `${n}` })));
+      const many = await theirs.count((message) => message.name === 'many', 20, 'the batch');
+      assert.deepEqual(many.map((message) => Number(message.data)), Array.from({ length: 20 }, (_, n) => n));
+    });
+
+    test(`${form}: presence is one set over all nodes`, async () => {
+      const one = await client(1, { useBinaryProtocol, clientId: 'ana' }).connected();
+      const two = await client(2, { useBinaryProtocol, clientId: 'bob' }).connected();
+      const name = `room-${form}`;
+      const [first, second] = [one.sdk.channels.get(name), two.sdk.channels.get(name)];
+      await first.presence.enter({ n: 1 });
+      await second.attach();
+      const seen = await within(second.presence.get(), 'the set');
+      assert.deepEqual(seen.map((member) => [member.clientId, member.data]), [['ana', { n: 1 }]]);
+      const news = [];
+      await second.presence.subscribe((change) => news.push([change.action, change.clientId, change.data]));
+      await first.presence.update('two');
+      await second.presence.enter();
+      await first.presence.leave('bye');
+      await until(() => news.some(([action]) => action === 'leave'), 'ana leaves');
+      assert.deepEqual(news.filter(([, who]) => who === 'ana').slice(-2), [['update', 'ana', 'two'], ['leave', 'ana', 'bye']]);
+      const page = await rest(url(3), { key: keyOf(app), useBinaryProtocol }).channels.get(name).presence.get();
+      assert.deepEqual(page.items.map((member) => member.clientId), ['bob']);
+    });
+  }
+
+  test('echo off, modes and rewind', async () => {
+    const quiet = await client(1, { echoMessages: false }).connected();
+    const other = await client(2).connected();
+    const [mine, theirs] = [await quiet.subscribed('echo'), await other.subscribed('echo')];
+    await mine.channel.publish('a', '1');
+    await theirs.channel.publish('b', '2');
+    await mine.next((message) => message.name === 'b', 'the other one');
+    await theirs.next((message) => message.name === 'a', 'the first');
+    assert.equal(mine.all((message) => message.name === 'a').length, 0);
+    const late = await client(3).connected();
+    const rewound = await late.subscribed('echo', { params: { rewind: '2' } });
+    await rewound.count(() => true, 2, 'the rewind');
+    const writer = late.sdk.channels.get('modes', { modes: ['PUBLISH'] });
+    await writer.attach();
+    assert.deepEqual([...writer.modes].sort(), ['publish']);
+    const reader = other.sdk.channels.get('modes', { modes: ['SUBSCRIBE'] });
+    const got = [];
+    await reader.subscribe((message) => got.push(message.data));
+    await writer.publish('x', 'y');
+    await until(() => got.length === 1, 'the reader hears the writer');
+    await assert.rejects(reader.publish('x', 'y'), (error) => error.code === 40165);
+  });
+
+  test('names, sizes and unknown channels are refused with the documented codes', async () => {
+    const one = await client(1).connected();
+    for (const name of [':hell', '[x]']) {
+      await assert.rejects(one.sdk.channels.get(name).attach(), (error) => error.code === 40010, name);
+    }
+    await assert.rejects(one.sdk.channels.get('big').publish('x', 'y'.repeat(70_000)), (error) => error.code === 40009);
+    await within(one.sdk.connection.ping(), 'a ping');
+  });
+
+  test('bad credentials fail on the open socket with their codes', async () => {
+    const failed = (options, code) => byToken(1, options).state('failed', code);
+    await failed({ key: `${app.id}.${app.key}:wrong` }, 40101);
+    await failed({ key: 'this.is:wrong' }, 40101);
+    await failed({ token: jwt({ ...app, key: 'nobody' }, {}) }, 40400);
+  });
+
+  for (const [kind, options] of Object.entries({
+    'a TokenRequest by authCallback': () => ({
+      authCallback: (params, done) => {
+        rest(url(2), { key: keyOf(app) }).auth.createTokenRequest({ ...params, clientId: 'carl' }).then((request) => done(null, request), done);
+      },
+    }),
+    'a JWT by authCallback': () => ({ authCallback: (_, done) => done(null, jwt(app, { 'x-ably-clientId': 'carl' })) }),
+    'TokenDetails by authCallback': () => ({
+      authCallback: (_, done) => {
+        rest(url(3), { key: keyOf(app) }).auth.requestToken({ clientId: 'carl' }).then((token) => done(null, token), done);
+      },
+    }),
+  })) {
+    test(`${kind} connects as its client`, async () => {
+      const one = await byToken(1, options()).connected();
+      assert.equal(one.sdk.auth.clientId, 'carl');
+      const inbox = await one.subscribed('tokens');
+      await inbox.channel.publish('x', '1');
+      assert.equal((await inbox.next(() => true, 'the message')).clientId, 'carl');
+    });
+  }
+
+  test('authUrl: an app server hands out TokenRequests and JWTs', async () => {
+    const signer = new Ably.Rest({ key: keyOf(app) });
+    const server = createServer((request, response) => {
+      if (request.url.startsWith('/jwt')) {
+        response.setHeader('content-type', 'application/jwt');
+        return response.end(jwt(app, { 'x-ably-clientId': 'dora' }));
+      }
+      signer.auth.createTokenRequest({ clientId: 'dora' }).then((made) => {
+        response.setHeader('content-type', 'application/json');
+        response.end(JSON.stringify(made));
+      });
+    });
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    try {
+      for (const path of ['request', 'jwt']) {
+        const one = await byToken(1, { authUrl: `http://127.0.0.1:${server.address().port}/${path}` }).connected();
+        assert.equal(one.sdk.auth.clientId, 'dora');
+      }
+    } finally {
+      server.closeAllConnections();
+      server.close();
+    }
+  });
+
+  test('a TokenRequest is good once, whichever node is asked again', async () => {
+    const signer = new Ably.Rest({ key: keyOf(app) });
+    const request = await signer.auth.createTokenRequest({ clientId: 'once' });
+    const ask = (n) =>
+      fetch(`${url(n)}/keys/${request.keyName}/requestToken`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify(request),
+      });
+    const first = await ask(1);
+    assert.equal(first.status, 201);
+    for (let n = 1; n <= nodes; n += 1) {
+      const again = await ask(n);
+      assert.equal(again.status, 401);
+      assert.equal(again.headers.get('content-type'), 'application/json');
+      assert.equal(again.headers.get('x-ably-errorcode'), '40105');
+      assert.equal((await again.json()).error.code, 40105);
+    }
+  });
+
+  test('a token gets no more than its key, in canonical words', async () => {
+    const narrow = rest(url(1), { key: keyOf(app.narrow) });
+    const token = await narrow.auth.requestToken({ capability: { 'ns:u1': ['subscribe'], other: ['*'] } });
+    assert.equal(token.capability, '{"ns:u1":["subscribe"]}');
+    await assert.rejects(narrow.auth.requestToken({ capability: { other: ['*'] } }), (error) => error.code === 40160);
+    const one = await byToken(2, { token: token.token }).connected();
+    await one.subscribed('ns:u1');
+    await assert.rejects(one.sdk.channels.get('ns:u1').publish('x', '1'), (error) => error.code === 40160);
+    await assert.rejects(one.sdk.channels.get('ns:u2').attach(), (error) => error.code === 40160);
+    assert.equal(one.sdk.connection.state, 'connected');
+    await assert.rejects(rest(url(1), { key: keyOf(app) }).auth.requestToken({ ttl: 7_200_000 }), (error) => error.code === 40003);
+  });
+
+  test('a token that ends is renewed and the connection, its channels and members go on', async () => {
+    const issue = () => rest(url(2), { key: keyOf(app) }).auth.requestToken({ clientId: 'ed', ttl: 3_000 });
+    const one = await byToken(1, { authCallback: (_, done) => issue().then((token) => done(null, token), done) }).connected();
+    const other = await client(2).connected();
+    const [inbox, theirs] = [await one.subscribed('renew'), await other.subscribed('renew')];
+    const leaves = [];
+    await theirs.channel.presence.subscribe('leave', (change) => leaves.push(change.clientId));
+    await inbox.channel.presence.enter('here');
+    const id = one.id;
+    const sent = [];
+    const timer = setInterval(() => sent.push(theirs.channel.publish('tick', `${sent.length + 1}`)), 50);
+    await one.state('disconnected', 40142);
+    await one.states.count((change) => change.state === 'connected', 2, 'connects again');
+    clearInterval(timer);
+    await Promise.all(sent);
+    const last = sent.length;
+    await inbox.next((message) => message.data === `${last}`, 'the last tick');
+    assert.deepEqual(inbox.items.map((message) => Number(message.data)), Array.from({ length: last }, (_, n) => n + 1));
+    assert.equal(one.id, id);
+    assert.deepEqual(leaves, []);
+    assert.deepEqual((await theirs.channel.presence.get()).map((member) => member.clientId), ['ed']);
+  });
+
+  test('the server asks for a new token 30 s before the end, and nothing is interrupted', async () => {
+    let issued = 0;
+    const authCallback = (_, done) => {
+      issued += 1;
+      done(null, jwt(app, {}, { ttl: issued === 1 ? 32 : 60 }));
+    };
+    const one = await byToken(1, { authCallback }).connected();
+    const inbox = await one.subscribed('renew-early');
+    await until(() => issued === 2, 'a second token');
+    await one.states.next((change) => change.update, 'the update');
+    assert.equal(one.states.all((change) => change.state === 'disconnected').length, 0);
+    await inbox.channel.publish('x', '1');
+    await inbox.next(() => true, 'still there');
+  });
+
+  test('authorize in place widens, narrows and refuses another client', async () => {
+    const cap = (capability) => jwt(app, { 'x-ably-capability': JSON.stringify(capability), 'x-ably-clientId': 'fay' });
+    let next = cap({ wide: ['subscribe'] });
+    const one = await byToken(1, { authCallback: (_, done) => done(null, next) }).connected();
+    const inbox = await one.subscribed('wide');
+    await assert.rejects(inbox.channel.publish('x', '1'), (error) => error.code === 40160);
+    next = cap({ wide: ['subscribe', 'publish'], more: ['*'] });
+    await one.sdk.auth.authorize();
+    await inbox.channel.publish('x', '2');
+    await inbox.next((message) => message.data === '2', 'the message');
+    next = cap({ more: ['*'] });
+    await one.sdk.auth.authorize();
+    await inbox.states.next((change) => change.state === 'failed' && change.code === 40160, 'the channel fails');
+    assert.equal(one.sdk.connection.state, 'connected');
+    next = jwt(app, { 'x-ably-clientId': 'eve' });
+    await assert.rejects(one.sdk.auth.authorize(), (error) => [40102, 40101].includes(error.code));
+    await one.state('failed');
+  });
+
+  test('revocation of each kind of target cuts its connections on every node and spares the rest', async () => {
+    const targets = {
+      'clientId:gus': { 'x-ably-clientId': 'gus' },
+      'revocationKey:group': { 'x-ably-revocation-key': 'group' },
+      'channel:rooms:*': { 'x-ably-capability': '{"rooms:*":["subscribe"]}' },
+      'channel:secret': { 'x-ably-capability': '{"secret":["subscribe"]}' },
+    };
+    for (const [target, claims] of Object.entries(targets)) {
+      const token = () => jwt(app, claims);
+      const hit = [];
+      for (let n = 1; n <= 3; n += 1) hit.push(await byToken(n, { token: token() }).connected());
+      const spared = await byToken(2, { token: jwt(app, { 'x-ably-clientId': 'hal' }) }).connected();
+      const old = token();
+      await new Promise((done) => setTimeout(done, 5));
+      const answer = await fetch(`${url(3)}/keys/${app.id}.${app.key}/revokeTokens`, {
+        method: 'POST',
+        headers: {
+          authorization: `Basic ${Buffer.from(keyOf(app)).toString('base64')}`,
+          'content-type': 'application/json',
+          'x-ably-version': '6',
+        },
+        body: JSON.stringify({ targets: [target, 'invalidType:abc'] }),
+      });
+      assert.equal(answer.status, 201);
+      const body = await answer.json();
+      assert.deepEqual([body.successCount, body.failureCount], [1, 1]);
+      assert.equal(body.results[0].target, target);
+      for (const one of hit) await one.state('disconnected', 40141);
+      assert.equal(spared.sdk.connection.state, 'connected');
+      for (let n = 1; n <= nodes; n += 1) {
+        await assert.rejects(rest(url(n), { token: old }).channels.get('secret').history(), (error) => [40141, 40171].includes(error.code));
+      }
+      await new Promise((done) => setTimeout(done, 5));
+      await byToken(1, { token: token() }).connected();
+    }
+  });
+
+  test('a revocation with a margin asks for a new token at once', async () => {
+    let issued = 0;
+    const authCallback = (_, done) => {
+      issued += 1;
+      done(null, jwt(app, { 'x-ably-clientId': 'ida' }));
+    };
+    const one = await byToken(2, { authCallback }).connected();
+    await new Promise((done) => setTimeout(done, 5));
+    const made = await rest(url(1), { key: keyOf(app) }).auth.revokeTokens([{ type: 'clientId', value: 'ida' }], { allowReauthMargin: true });
+    assert.ok(made.results[0].appliesAt > Date.now() + 25_000);
+    await until(() => issued === 2, 'a second token');
+    await one.states.next((change) => change.update, 'the update');
+    assert.equal(one.states.all((change) => change.state === 'disconnected').length, 0);
+  });
+
+  test('revoking needs the key itself and a revocable one', async () => {
+    const specifier = [{ type: 'clientId', value: 'x' }];
+    await assert.rejects(rest(url(1), { key: keyOf(app.plain) }).auth.revokeTokens(specifier), (error) => error.code === 40163);
+    await assert.rejects(rest(url(1), { token: jwt(app, {}) }).auth.revokeTokens(specifier), (error) => error.code === 40162);
+  });
+
+  test('a killed socket is resumed: same connection, nothing lost, nobody seen leaving', async () => {
+    const one = await client(1, { clientId: 'jo' }).connected();
+    const other = await client(2).connected();
+    const [inbox, theirs] = [await one.subscribed('resume'), await other.subscribed('resume')];
+    await inbox.channel.presence.enter();
+    const news = [];
+    await theirs.channel.presence.subscribe((change) => news.push(change.action));
+    await until(async () => (await theirs.channel.presence.get()).length === 1, 'jo is there');
+    const id = one.id;
+    one.cut();
+    for (let n = 0; n < 20; n += 1) await theirs.channel.publish('m', `${n}`);
+    await one.states.count((change) => change.state === 'connected', 2, 'connects again');
+    await inbox.count(() => true, 20, 'what was missed');
+    await theirs.channel.publish('m', '20');
+    await inbox.next((message) => message.data === '20', 'the next');
+    assert.deepEqual(inbox.items.map((message) => Number(message.data)), Array.from({ length: 21 }, (_, n) => n));
+    assert.equal(one.id, id);
+    assert.ok(!news.includes('leave'));
+  });
+
+  test('REST: publish, idempotency, history in pages, status, batches, time', async () => {
+    for (const useBinaryProtocol of [false, true]) {
+      const api = rest(url(1), { key: keyOf(app), useBinaryProtocol });
+      const name = `rest-${useBinaryProtocol}`;
+      const channel = api.channels.get(name);
+      assert.ok(Math.abs((await api.time()) - Date.now()) < 60_000);
+      for (let n = 0; n < 5; n += 1) await channel.publish('n', { n });
+      await channel.publish({ id: 'same:0', name: 'n', data: { n: 5 } });
+      await rest(url(2), { key: keyOf(app) }).channels.get(name).publish({ id: 'same:0', name: 'n', data: { n: 5 } });
+      let page = await rest(url(3), { key: keyOf(app), useBinaryProtocol }).channels.get(name).history({ limit: 4 });
+      assert.deepEqual(page.items.map((message) => message.data.n), [5, 4, 3, 2]);
+      page = await page.next();
+      assert.deepEqual(page.items.map((message) => message.data.n), [1, 0]);
+      assert.equal(page.hasNext(), false);
+      const forwards = await channel.history({ limit: 2, direction: 'forwards' });
+      assert.deepEqual((await forwards.next()).items.map((message) => message.data.n), [2, 3]);
+      const batch = await api.batchPublish({ channels: [`${name}-a`, ':bad'], messages: [{ name: 'x', data: '1' }] });
+      assert.deepEqual([batch.successCount, batch.failureCount], [1, 1]);
+      const presence = await api.batchPresence([name, `${name}-a`]);
+      assert.equal(presence.successCount, 2);
+      const status = await channel.status();
+      assert.equal(status.status.isActive, false);
+      assert.deepEqual((await api.stats()).items, []);
+    }
+    const comet = await fetch(`${url(1)}/comet/connect`);
+    assert.equal(comet.status, 404);
+    assert.match(comet.headers.get('content-type'), /^text\/plain/);
+  });
+
+  test('Pusher clients and Ably clients hear each other', async () => {
+    const one = await client(1).connected();
+    const inbox = await one.subscribed('public-both');
+    const tab = await new Tab(url(2), app).subscribed('public-both');
+    await inbox.channel.publish('from-ably', { n: 1 });
+    await tab.next(is('from-ably', { n: 1 }), 'the Ably message');
+    await serverSdk(url(3), app).trigger('public-both', 'from-pusher', { n: 2 });
+    const got = await inbox.next((message) => message.name === 'from-pusher', 'the Pusher event');
+    const data = typeof got.data === 'string' ? JSON.parse(got.data) : got.data;
+    assert.deepEqual(data, { n: 2 });
+  });
+}

@@ -1,0 +1,77 @@
+"""The official Python `ably` SDK against one node: every step prints a line of JSON, and the last one says `done`.
+
+Arguments: url, key, JWT of client `pia`.
+"""
+
+import asyncio
+import json
+import sys
+from urllib.parse import urlsplit
+
+from ably import AblyException, AblyRealtime, AblyRest
+from ably.types.connectionstate import ConnectionState
+
+
+def say(step, **what):
+    print(json.dumps({"step": step, **what}), flush=True)
+
+
+async def connected(realtime):
+    if realtime.connection.state != ConnectionState.CONNECTED:
+        await asyncio.wait_for(realtime.connection.once_async("connected"), 15)
+
+
+async def rest(host, port, key):
+    options = {"endpoint": host, "port": port, "tls": False, "use_token_auth": True}
+    for binary in (False, True):
+        async with AblyRest(key=key, use_binary_protocol=binary, **options) as api:
+            channel = api.channels.get(f"py-rest-{binary}")
+            await channel.publish("n", {"a": "ü"})
+            await channel.publish("n", bytearray(b"\x00\xff"))
+            page = await channel.history()
+            data = [list(item.data) if isinstance(item.data, (bytes, bytearray)) else item.data for item in page.items]
+            token = await api.auth.request_token({"capability": {"py": ["subscribe"]}, "ttl": 60000})
+            say("rest", binary=binary, data=data, capability=json.loads(str(token.capability)), time=await api.time())
+
+
+async def realtime(host, port, key, jwt):
+    for binary in (False, True):
+        options = {"endpoint": f"{host}:{port}", "tls": False, "use_binary_protocol": binary}
+        one = AblyRealtime(key=key, **options)
+        two = AblyRealtime(token=jwt, **options)
+        await connected(one)
+        await connected(two)
+        name = f"py-realtime-{binary}"
+        got = asyncio.get_running_loop().create_future()
+        await one.channels.get(name).subscribe(lambda message: got.done() or got.set_result(message))
+        await two.channels.get(name).publish("greet", {"n": 1})
+        message = await asyncio.wait_for(got, 15)
+        say("realtime", binary=binary, data=message.data, client=message.client_id)
+        await two.channels.get(name).presence.enter("here")
+        members = await one.channels.get(name).presence.get()
+        say("presence", binary=binary, members=[[one.client_id, one.data] for one in members])
+        await one.close()
+        await two.close()
+
+
+async def refused(host, port, key):
+    one = AblyRealtime(key=key.rsplit(":", 1)[0] + ":wrong", endpoint=f"{host}:{port}", tls=False)
+    change = await asyncio.wait_for(one.connection.once_async("failed"), 15)
+    say("refused", code=change.reason.code)
+    await one.close()
+    try:
+        async with AblyRest(token="nonsense", endpoint=host, port=port, tls=False) as api:
+            await api.channels.get("x").history()
+    except AblyException as error:
+        say("refused", code=error.code)
+
+
+async def main(url, key, jwt):
+    split = urlsplit(url)
+    await rest(split.hostname, split.port, key)
+    await realtime(split.hostname, split.port, key, jwt)
+    await refused(split.hostname, split.port, key)
+    say("done")
+
+
+asyncio.run(main(*sys.argv[1:]))
