@@ -98,7 +98,7 @@ pub enum ReplyTo {
     /// To a connection, with its tag, on success and refusal.
     Connection {
         /// Who.
-        tell: Recipient<Tell>,
+        tell: Arc<Recipient<Tell>>,
         /// From the request.
         tag: u64,
         /// Whether success is told as well.
