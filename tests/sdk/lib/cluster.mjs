@@ -79,7 +79,9 @@ export class Cluster {
     const args = ['serve', '--node', String(id), '--data', join(this.folder, `node-${id}`)];
     args.push('--public', `127.0.0.1:${node.public}`, '--internal', `127.0.0.1:${node.internal}`);
     args.push('--peer', `127.0.0.1:${node.peer}`, ...this.args);
-    if (this.nodes.length > 1) {
+    if (node.join) {
+      args.push('--join', node.join);
+    } else if (this.nodes.length > 1) {
       args.push('--cluster', this.nodes.map((each) => `${each.id}=127.0.0.1:${each.peer}`).join(','));
     }
     const log = openSync(join(this.folder, `node-${id}.log`), 'a');
@@ -112,6 +114,17 @@ export class Cluster {
     });
     died.catch(() => {});
     await within(Promise.race([ready, died]), `node ${id} is ready`, 60_000);
+  }
+
+  /** A node that is to be added: resolves when it is ready, which somebody else has to bring about. */
+  async joinNode() {
+    const [publicPort, internal, peer] = await freePorts(3);
+    const join = this.nodes.map((node) => `127.0.0.1:${node.peer}`).join(',');
+    const node = { id: this.nodes.length + 1, public: publicPort, internal, peer, join };
+    this.nodes.push(node);
+    this.urls.push(`http://127.0.0.1:${publicPort}`);
+    this.adminUrls.push(`http://127.0.0.1:${internal}`);
+    return { node, started: this.startNode(node.id) };
   }
 
   /** kill -9. */

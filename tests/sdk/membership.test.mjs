@@ -1,0 +1,97 @@
+// Nodes come and go under load, by the command line and by the API; and a write that is repeated under one key through
+// three nodes at once is done once.
+
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { after, before, test } from 'node:test';
+import { promisify } from 'node:util';
+import { BINARY, Cluster } from './lib/cluster.mjs';
+import { rawPusher } from './lib/raw.mjs';
+import { until, within } from './lib/wait.mjs';
+
+const run = promisify(execFile);
+const may = [{ pattern: 'private-x', operations: ['subscribe'] }];
+
+let cluster;
+before(async () => {
+  cluster = await Cluster.start();
+});
+after(() => cluster?.stop());
+
+const cli = (node, ...args) =>
+  run(BINARY, ['--server', cluster.adminUrls[node - 1], '--token', cluster.adminToken, ...args]).then(({ stdout }) => stdout);
+
+test('one Idempotency-Key raced through three nodes is one write with one answer', async () => {
+  const { app } = cluster;
+  for (let round = 0; round < 8; round += 1) {
+    const key = { 'idempotency-key': `race-${round}` };
+    const body = { subject: { user: `raced-${round}` }, grants: may };
+    const grants = await Promise.all(
+      [1, 2, 3, 1, 2, 3].map((node) => cluster.admin(node).call('POST', `/v1/apps/${app.id}/grants`, body, key)),
+    );
+    assert.equal(new Set(grants.map(({ revision }) => revision)).size, 1, JSON.stringify(grants));
+    const spec = { name: `raced-${round}`, keys: [{ name: 'one' }] };
+    const apps = await Promise.all([1, 2, 3].map((node) => cluster.admin(node).call('POST', '/v1/apps', spec, key)));
+    assert.equal(new Set(apps.map((made) => `${made.app.id} ${made.keys[0].id} ${made.keys[0].secret}`)).size, 1);
+    const { apps: all } = await cluster.admin(2).call('GET', '/v1/apps');
+    assert.equal(all.filter(({ name }) => name === `raced-${round}`).length, 1);
+  }
+});
+
+test('nodes are replaced under load, by the command line and by the API: nothing acknowledged is lost, nobody else is dropped', async () => {
+  const { app } = cluster;
+  const acknowledged = [];
+  let through = [1, 2, 3];
+  let done = false;
+  const writers = Array.from({ length: 4 }, async (_, writer) => {
+    for (let n = 0; !done; n += 1) {
+      const user = `load-${writer}-${n}`;
+      try {
+        await cluster.admin(through[n % through.length]).grant(app.id, { user }, may);
+        acknowledged.push(user);
+      } catch {
+        // Not acknowledged.
+      }
+    }
+  });
+  const stays = await rawPusher(cluster.urls[0], app.key);
+  const goes = await rawPusher(cluster.urls[2], app.key);
+  const peer = (node) => `127.0.0.1:${node.peer}`;
+  try {
+    // Node 2's machine is lost: 4 takes its place, by the command line.
+    await cluster.kill(2);
+    through = [1, 3];
+    const four = await cluster.joinNode();
+    await cli(1, 'cluster', 'replace', '2', '4', peer(four.node));
+    await within(four.started, 'node 4 serves', 60_000);
+    through = [1, 3, 4];
+    // Node 3 is retired: added, drained and removed step by step, by the API.
+    const five = await cluster.joinNode();
+    await cluster.admin(4).call('POST', '/v1/cluster/nodes', { node: 5, peer_addr: peer(five.node) });
+    await within(five.started, 'node 5 serves', 60_000);
+    through = [1, 4, 5];
+    await cluster.admin(1).call('POST', '/v1/cluster/nodes/3/drain');
+    assert.equal((await goes.end()).code, 4200);
+    await cluster.admin(1).call('DELETE', '/v1/cluster/nodes/3');
+    cluster.node(3).child.kill('SIGTERM');
+    await within(cluster.node(3).ended, 'node 3 stops');
+    const before = acknowledged.length;
+    await until(() => acknowledged.length > before + 20, 'writes go on');
+  } finally {
+    done = true;
+    await Promise.all(writers);
+  }
+  assert.equal(stays.ends.items.length, 0, 'a client of another node was dropped');
+  stays.close();
+  for (const node of [1, 4, 5]) {
+    const seen = await cluster.admin(node).cluster();
+    const voters = seen.nodes.filter(({ voter }) => voter).map((one) => one.node);
+    assert.deepEqual(voters.sort(), [1, 4, 5], `at node ${node}`);
+    for (const user of acknowledged.filter((_, at) => at % 9 === 0 || at > acknowledged.length - 20)) {
+      const { grants } = await cluster.admin(node).grantsOf(app.id, user);
+      assert.equal(grants.length, 1, `${user} at node ${node}`);
+    }
+  }
+  assert.match(await cli(5, 'cluster', 'status'), /127\.0\.0\.1:\d+/);
+  console.log(`${acknowledged.length} acknowledged grants over two replacements`);
+});
