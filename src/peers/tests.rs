@@ -6,6 +6,7 @@
 )]
 //! Nodes linked over real sockets.
 
+use super::query::{Listing, Severing};
 use super::*;
 use crate::core::authority::{AppId, Authority, Pass, State};
 use crate::core::broker::{Broker, ConnectionFilter, ConnectionInfo, Found, Query, QueryPort as _};
@@ -55,11 +56,24 @@ async fn node(id: u64, addresses: &Addresses) -> Node {
     });
     let authority = Arc::new(Authority::fixed(State::default(), 1_000_000));
     let channels = Channels::of_node(id, Arc::new(Encodings::default()), authority.clone(), &[]);
-    let local: LocalConnections =
-        Arc::new(move |_| Box::pin(async move { Ok(vec![connection(id)]) }));
+    let local = Arc::new(One(id));
     let peers = Peers::start(id, dial, Some(incoming), channels.clone(), local);
     let broker = broker(authority, channels);
     Node { id, broker, peers }
+}
+
+/// A node with one connection.
+struct One(NodeId);
+
+impl LocalConnections for One {
+    fn list(&self, _filter: ConnectionFilter) -> Listing {
+        let one = connection(self.0);
+        Box::pin(async move { Ok(vec![one]) })
+    }
+    fn sever(&self, id: ConnectionId) -> Severing {
+        let here = id == connection(self.0).id;
+        Box::pin(async move { here })
+    }
 }
 
 fn broker(authority: Arc<Authority>, channels: Channels) -> Broker {

@@ -57,7 +57,7 @@ pub(super) fn routes(cfg: &mut web::ServiceConfig) {
         .service(resource("/channels/{channel}/presence").route(web::get().to(presence::get)))
         .service(
             resource("/channels/{channel}/presence/history")
-                .route(web::get().to(presence::history)),
+                .route(web::get().to(history::presence)),
         )
         .service(resource("/channels/{channel}").route(web::get().to(channel::status)))
         .service(web::resource("/comet/{tail:.*}").to(comet));

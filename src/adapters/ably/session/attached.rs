@@ -9,9 +9,9 @@ use crate::adapters::ably::codes::{Fault, Goodbye};
 use crate::adapters::ably::encoder;
 use crate::adapters::ably::frame::{ChannelName, ProtocolMessage, action, flag};
 use crate::adapters::ably::member::PresenceMessage;
-use crate::adapters::ably::position;
+use crate::adapters::ably::{limits, position};
 use crate::core::authority::{Operations, Reason};
-use crate::core::connection::{DeliveryMode, Intent, Start, Subscribed};
+use crate::core::connection::{DeliveryMode, Frame, Intent, Start, Subscribed};
 use crate::core::error::Refusal;
 use crate::core::ids::{ChannelKey, Position};
 use crate::core::message::{Broadcast, Member, Publication};
@@ -72,8 +72,29 @@ fn starts(wish: &Wish, subscribed: &Subscribed) -> String {
     }
 }
 
+/// What a client missed, ready to be sent; none when it is so much that waiting for it would end the connection,
+/// again and again.
+fn framed(
+    wire: &str,
+    backlog: &[Arc<Publication>],
+    room: usize,
+    turn: &Turn<'_>,
+) -> Option<Vec<Frame>> {
+    let mut bytes = 0;
+    let frame = |one: &Arc<Publication>| {
+        let frame = encoder::message(wire, one, turn.format);
+        bytes += match &frame {
+            Frame::Text(text) => text.len(),
+            Frame::Binary(binary) => binary.len(),
+        };
+        (bytes <= room).then_some(frame)
+    };
+    backlog.iter().map(frame).collect()
+}
+
 impl AblySession {
     pub(super) fn subscribed(&mut self, subscribed: &Subscribed, turn: &mut Turn<'_>) {
+        let room = limits::outbox_bytes(self.app(turn).as_ref()) / 2;
         let Some(held) = self.channels.get_mut(&*subscribed.channel.name) else {
             return;
         };
@@ -83,9 +104,6 @@ impl AblySession {
         held.stage = Stage::Attached;
         held.operations = subscribed.granted;
         let asked_to_continue = held.wish.serial.is_some();
-        let continued = asked_to_continue
-            && subscribed.continuous
-            && matches!(held.wish.start, Start::After(_));
         let hears = held.may(modes::SUBSCRIBE);
         let own = |one: &&Arc<Publication>| {
             let mine = one.draft.connection == Some(turn.cx.id) && !held.wish.echo;
@@ -93,24 +111,32 @@ impl AblySession {
         };
         let backlog: Vec<_> = subscribed.backlog.iter().filter(own).cloned().collect();
         let backlog = if hears { backlog } else { Vec::new() };
+        let frames = framed(&held.wire, &backlog, room, turn);
+        let fits = frames.is_some();
+        let frames = frames.unwrap_or_default();
+        let continued = asked_to_continue
+            && subscribed.continuous
+            && fits
+            && matches!(held.wish.start, Start::After(_));
         let members = subscribed.members.clone().unwrap_or_default();
         let members = match held.may(modes::PRESENCE_SUBSCRIBE) {
             true => members,
             false => Arc::default(),
         };
         let flags = (u64::from(!members.is_empty()) * flag::HAS_PRESENCE)
-            | (u64::from(!backlog.is_empty()) * flag::HAS_BACKLOG)
+            | (u64::from(!frames.is_empty()) * flag::HAS_BACKLOG)
             | (u64::from(continued) * flag::RESUMED);
         let mut frame = held.frame(flags);
-        frame.channel_serial = Some(starts(&held.wish, subscribed));
+        frame.channel_serial = Some(match fits {
+            true => starts(&held.wish, subscribed),
+            false => position::channel_serial(subscribed.position),
+        });
         if asked_to_continue && !continued {
             let text = "Messages may have been lost since the given position";
             frame.error = Some(Fault::new(90003, 404, text));
         }
         turn.send(&frame);
-        for one in &backlog {
-            turn.raw(encoder::message(&held.wire, one, turn.format));
-        }
+        frames.into_iter().for_each(|one| turn.raw(one));
         let (wire, tag) = (held.wire.clone(), held.tag);
         // A later attachment of the same connection begins where this one stands, not where it began.
         held.wish.start = Start::Now;
