@@ -182,6 +182,17 @@ async fn every_node_reads_what_any_node_published_and_all_listings_are_whole() {
 }
 
 #[actix::test]
+async fn a_connection_is_cut_on_the_node_that_has_it() {
+    let (_addresses, nodes) = cluster(&[1, 2]).await;
+    let router = &nodes[0].peers.inner.router;
+    for (at, here) in [(NodeId(2), true), (NodeId(3), false)] {
+        let query = Query::Sever(connection(at).id);
+        assert_eq!(router.ask(NodeId(2), query).await, Ok(Found::Severed(here)));
+    }
+    assert!(!nodes[0].broker.sever_here(ConnectionId(1, 1)).await);
+}
+
+#[actix::test]
 async fn a_node_that_cannot_be_asked_fails_the_listing() {
     let (addresses, mut nodes) = cluster(&[1, 2, 3]).await;
     addresses.lock().unwrap().remove(&NodeId(3));

@@ -7,6 +7,7 @@ use super::modes;
 use super::{AblySession, Turn};
 use crate::adapters::ably::codes::{Fault, Goodbye};
 use crate::adapters::ably::encoder;
+use crate::adapters::ably::format::Format;
 use crate::adapters::ably::frame::{ChannelName, ProtocolMessage, action, flag};
 use crate::adapters::ably::member::PresenceMessage;
 use crate::adapters::ably::{limits, position};
@@ -59,37 +60,40 @@ impl Attachment {
     }
 }
 
-/// The serial that an attachment starts from.
-fn starts(wish: &Wish, subscribed: &Subscribed) -> String {
+/// The serial that an attachment starts from, and behind which `shown` comes.
+fn starts(wish: &Wish, shown: &[Arc<Publication>], continued: bool, head: Position) -> String {
     let before = |first: &Arc<Publication>| Position {
         seq: first.position.seq.saturating_sub(1),
         ..first.position
     };
-    match (&wish.serial, subscribed.backlog.first()) {
-        (Some(serial), Some(_)) if subscribed.continuous => serial.clone(),
+    match (&wish.serial, shown.first()) {
+        (Some(serial), Some(_)) if continued => serial.clone(),
         (_, Some(first)) => position::channel_serial(before(first)),
-        (_, None) => position::channel_serial(subscribed.position),
+        (_, None) => position::channel_serial(head),
     }
 }
 
-/// What a client missed, ready to be sent; none when it is so much that waiting for it would end the connection,
-/// again and again.
-fn framed(
+/// The newest of these that may wait for one connection together: more would end it, again and again.
+fn fitting<'b>(
     wire: &str,
-    backlog: &[Arc<Publication>],
+    backlog: &'b [Arc<Publication>],
     room: usize,
-    turn: &Turn<'_>,
-) -> Option<Vec<Frame>> {
+    format: Format,
+) -> (&'b [Arc<Publication>], Vec<Frame>) {
     let mut bytes = 0;
-    let frame = |one: &Arc<Publication>| {
-        let frame = encoder::message(wire, one, turn.format);
-        bytes += match &frame {
+    let newest = backlog.iter().rev();
+    let framed = newest.map(|one| encoder::message(wire, one, format));
+    let fits = |frame: &Frame| {
+        bytes += match frame {
             Frame::Text(text) => text.len(),
             Frame::Binary(binary) => binary.len(),
         };
-        (bytes <= room).then_some(frame)
+        bytes <= room
     };
-    backlog.iter().map(frame).collect()
+    let mut frames: Vec<_> = framed.take_while(fits).collect();
+    frames.reverse();
+    let shown = backlog.get(backlog.len() - frames.len()..);
+    (shown.unwrap_or_default(), frames)
 }
 
 impl AblySession {
@@ -111,12 +115,16 @@ impl AblySession {
         };
         let backlog: Vec<_> = subscribed.backlog.iter().filter(own).cloned().collect();
         let backlog = if hears { backlog } else { Vec::new() };
-        let frames = framed(&held.wire, &backlog, room, turn);
-        let fits = frames.is_some();
-        let frames = frames.unwrap_or_default();
+        let (shown, frames) = fitting(&held.wire, &backlog, room, turn.format);
+        let whole = shown.len() == backlog.len();
+        // A rewind begins where it can; who goes on begins anew.
+        let (shown, frames) = match whole || !asked_to_continue {
+            true => (shown, frames),
+            false => (&[][..], Vec::new()),
+        };
         let continued = asked_to_continue
             && subscribed.continuous
-            && fits
+            && whole
             && matches!(held.wish.start, Start::After(_));
         let members = subscribed.members.clone().unwrap_or_default();
         let members = match held.may(modes::PRESENCE_SUBSCRIBE) {
@@ -127,10 +135,7 @@ impl AblySession {
             | (u64::from(!frames.is_empty()) * flag::HAS_BACKLOG)
             | (u64::from(continued) * flag::RESUMED);
         let mut frame = held.frame(flags);
-        frame.channel_serial = Some(match fits {
-            true => starts(&held.wish, subscribed),
-            false => position::channel_serial(subscribed.position),
-        });
+        frame.channel_serial = Some(starts(&held.wish, shown, continued, subscribed.position));
         if asked_to_continue && !continued {
             let text = "Messages may have been lost since the given position";
             frame.error = Some(Fault::new(90003, 404, text));
