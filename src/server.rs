@@ -16,9 +16,10 @@ use crate::core::authority::Authority;
 use crate::core::broker::Broker;
 use crate::transport::tls::{Certificate, TlsError};
 use crate::transport::{self, Door, Listening};
-use actix_web::dev::ServerHandle;
+use actix_web::dev::{ServerHandle, Service as _};
 use actix_web::rt::signal::unix::{Signal, SignalKind, signal};
 use actix_web::{App, HttpServer, web};
+use futures_util::future::{Either, ready};
 use gatecast_cluster::access::NodeId;
 use gatecast_cluster::{Cluster, ClusterConfig, PeerSecret, StartError, WallClock};
 use plane::Plane;
@@ -30,6 +31,12 @@ use std::time::Duration;
 
 /// How often a leaving node looks for clients that slipped in.
 const TURN_AWAY: Duration = Duration::from_millis(200);
+
+/// How long a leaving node tries to deliver webhooks.
+const WEBHOOKS: Duration = Duration::from_secs(5);
+
+/// How long a client may leave an HTTP answer unread.
+const STALLED: Duration = Duration::from_secs(30);
 
 /// Why the server did not start or did not stop in order.
 #[derive(Debug, thiserror::Error)]
@@ -115,18 +122,20 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
         "ready node={} public={public_url} internal={internal_url}",
         config.node
     ));
-    let end = served(&cluster, &mut stop, &rooms, &clients, &plane).await;
+    let end = served(&cluster, &mut stop, &rooms, &plane).await;
     let orderly = async {
         rooms.life.drain();
         // Before the clients go: they find the channels' new homes and a leader at once.
         if end.is_none() {
             cluster.retire().await;
         }
-        leave(&rooms, &clients, &plane).await;
+        leave(&rooms, &plane).await;
         tokio::select! {
             () = clients.stop(true) => {}
             () = turn_away(&plane) => {}
         }
+        // After the clients: their leaving is told too. Before the cluster: who may not serve does not tell.
+        plane.finish(config.drain.min(WEBHOOKS)).await;
         cluster.shutdown().await;
         operators.stop(false).await;
     };
@@ -142,14 +151,13 @@ async fn served(
     cluster: &Cluster,
     stop: &mut Stop,
     rooms: &Rooms,
-    clients: &ServerHandle,
     plane: &Plane,
 ) -> Option<String> {
     tokio::select! {
         () = stop.asked() => None,
         failure = cluster.failed() => Some(failure),
         () = cluster.asked_to_leave() => {
-            leave(rooms, clients, plane).await;
+            leave(rooms, plane).await;
             // Empty but a member still: whoever asked stops it, or starts it again.
             tokio::select! {
                 () = stop.asked() => None,
@@ -160,10 +168,10 @@ async fn served(
     }
 }
 
-/// Takes no more clients, and tells those that are here to go elsewhere.
-async fn leave(rooms: &Rooms, clients: &ServerHandle, plane: &Plane) {
+/// Takes no more clients, and tells those that are here to go elsewhere. The port answers on, with 503: clients that
+/// it merely did not accept would wait in the kernel's queue.
+async fn leave(rooms: &Rooms, plane: &Plane) {
     rooms.life.drain();
-    clients.pause().await;
     plane.drain().await;
 }
 
@@ -205,19 +213,26 @@ fn public_server(
         rooms.native(Gate::Keys),
     );
     let workers = plane.workers();
+    let life = rooms.life.clone();
     let factory = move || {
+        let life = life.clone();
         App::new()
             .app_data(broker.clone())
             .app_data(native.clone())
             .configure(|service| workers.configure(service))
             .configure(native::routes)
             .configure(console::public_routes)
+            .wrap_fn(move |request, app| match life.is_draining() {
+                true => Either::Left(ready(Ok(request.into_response(native::going_down())))),
+                false => Either::Right(app.call(request)),
+            })
     };
     let how = Listening {
         workers: threads(config),
         keep_alive: config.keep_alive,
         request_timeout: config.request_timeout,
         disconnect_timeout: Duration::from_secs(2),
+        stalled: STALLED,
         max_connections: config.max_connections,
         shutdown_timeout: config
             .drain

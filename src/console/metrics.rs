@@ -3,7 +3,7 @@
 //! **Must never know:** users, channels, keys, tokens: as labels they would grow without bound and tell too much.
 //! **Why gauges are read when asked:** a background task that copies numbers would show old ones as new.
 
-use crate::core::authority::{Authority, Freshness};
+use crate::core::authority::{Authority, ClusterStatus, DiskSpace, Freshness};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
@@ -22,7 +22,14 @@ pub struct Metrics {
     members: Gauge,
     apps: Gauge,
     grants: Gauge,
+    clock_off: Gauge<f64, AtomicU64>,
+    clock_alarm: Gauge,
+    disk: Gauge,
+    failed: Gauge,
 }
+
+/// From where a wall clock that is off is an alarm, milliseconds. From five seconds its node leaves service.
+const CLOCK_ALARM_MS: u64 = 500;
 
 impl Metrics {
     /// With whatever else the process counts.
@@ -44,6 +51,21 @@ impl Metrics {
         let members = gauge("members", "Nodes in the member list");
         let apps = gauge("apps", "Apps");
         let grants = gauge("grants", "Stored grants");
+        let clock_alarm = gauge(
+            "clock_alarm",
+            "This node's wall clock: 0 right, 1 more than 500 ms off, 2 so far off that it left service",
+        );
+        let disk = gauge(
+            "disk_short",
+            "Room on this node's disk: 0 enough, 1 takes no changes, 2 takes no entries from the leader either",
+        );
+        let failed = gauge(
+            "failed",
+            "1 once this node has stopped taking part for good",
+        );
+        let clock_off = Gauge::default();
+        let help = "How far this node's wall clock is ahead of the cluster's time";
+        registry.register("clock_off_seconds", help, clock_off.clone());
         let view_age = Gauge::default();
         let help = "Age of the proof that this node's view is current; -1 = never proven";
         registry.register("view_age_seconds", help, view_age.clone());
@@ -59,6 +81,10 @@ impl Metrics {
             members,
             apps,
             grants,
+            clock_off,
+            clock_alarm,
+            disk,
+            failed,
         }
     }
 
@@ -93,6 +119,34 @@ impl Metrics {
                 .set(i64::from(status.leader == Some(status.node)));
             self.applied.set(number(status.applied));
             self.enforced.set(number(status.enforced));
+            self.look_after(&status);
         }
     }
+
+    /// What an operator has to see to.
+    fn look_after(&self, status: &ClusterStatus) {
+        let off_ms = status.clock_off_ms;
+        self.clock_off.set(
+            std::time::Duration::from_millis(off_ms.unsigned_abs()).as_secs_f64() * sign(off_ms),
+        );
+        let alarm = match (
+            status.clock_is_wrong,
+            off_ms.unsigned_abs() > CLOCK_ALARM_MS,
+        ) {
+            (true, _) => 2,
+            (false, true) => 1,
+            (false, false) => 0,
+        };
+        self.clock_alarm.set(alarm);
+        self.disk.set(match status.disk {
+            DiskSpace::Enough => 0,
+            DiskSpace::Short => 1,
+            DiskSpace::Full => 2,
+        });
+        self.failed.set(i64::from(status.failure.is_some()));
+    }
+}
+
+fn sign(of: i64) -> f64 {
+    if of < 0 { -1.0 } else { 1.0 }
 }

@@ -24,6 +24,12 @@ impl Life {
         self.0.store(DRAINING, Ordering::Release);
     }
 
+    /// Whether it is.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.0.load(Ordering::Acquire) == DRAINING
+    }
+
     fn reason(&self) -> Option<&'static str> {
         match self.0.load(Ordering::Acquire) {
             OPEN => None,

@@ -32,6 +32,8 @@ pub enum Space {
     User,
     /// Who is online: a user's connections are the presence set, those who watch her are the subscribers.
     Status,
+    /// What is repeated of all channels below a level (`a.*`).
+    Wildcard,
 }
 
 /// A channel's full name. Names are compared byte by byte and never normalised.
@@ -52,6 +54,16 @@ impl ChannelKey {
         Arc::new(Self {
             app,
             space: Space::Channel,
+            name: name.into(),
+        })
+    }
+
+    /// What is repeated of everything below a level; the name ends in `.*`.
+    #[must_use]
+    pub fn wildcard(app: AppId, name: &str) -> Arc<Self> {
+        Arc::new(Self {
+            app,
+            space: Space::Wildcard,
             name: name.into(),
         })
     }

@@ -114,6 +114,12 @@ pub const OPEN_WHILE_STALE: Setting = Setting {
     name: "open_while_stale",
     default: 0,
 };
+/// What is published to a name with dots is repeated for those who subscribe by wildcard. Switched on by the first of them, unless
+/// the app has switched it off.
+pub const WILDCARDS: Setting = Setting {
+    name: "wildcards",
+    default: 0,
+};
 /// Most distinct clients in one presence set.
 pub const PRESENCE_CLIENTS: Setting = Setting {
     name: "presence_clients",

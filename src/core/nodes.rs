@@ -109,6 +109,7 @@ pub fn key_hash(key: &ChannelKey) -> u64 {
         Space::Channel => 0,
         Space::User => 1,
         Space::Status => 2,
+        Space::Wildcard => 3,
     };
     let head = key.app.0.to_le_bytes();
     let bytes = head.iter().chain([&space]).chain(key.name.as_bytes());

@@ -15,12 +15,13 @@ use crate::core::delivery::encoding::{Encoding, Encodings};
 use crate::core::delivery::enforcer;
 use crate::core::delivery::relay::EndAll;
 use crate::peers::{self, Peers};
-use crate::transport::{Worker, ws};
+use crate::transport::{Worker, stream::Streams, ws};
 use actix_web::web;
 use gatecast_cluster::Cluster;
 use gatecast_cluster::access::NodeId;
 use prometheus_client::registry::Registry;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The message plane of this node.
 #[derive(Debug)]
@@ -41,6 +42,7 @@ pub(super) struct Workers {
     ably_endings: ably::Endings,
     prefix: pusher::Prefix,
     realtime: realtime::Encoding,
+    streams: Streams,
     site: realtime::Site,
     pubnub: web::Data<pubnub::PubNub>,
 }
@@ -56,10 +58,8 @@ impl Plane {
         public_url: Option<Arc<str>>,
     ) -> Self {
         let mut encodings = Encodings::default();
-        let pusher = pusher::Encoding(encodings.add(Encoding {
-            encoder: pusher::encoder(),
-            framing: ws::framing,
-        }));
+        let pusher = pusher::Encoding::register(&mut encodings);
+        let realtime = realtime::Encoding::register(&mut encodings);
         let ably = ably::Encodings {
             json: encodings.add(Encoding {
                 encoder: ably::json_encoder(),
@@ -70,10 +70,6 @@ impl Plane {
                 framing: ws::framing,
             }),
         };
-        let realtime = realtime::Encoding(encodings.add(Encoding {
-            encoder: realtime::encoder(),
-            framing: ws::framing,
-        }));
         let (node, encodings) = (cluster.node(), Arc::new(encodings));
         let channels = Channels::of_node(node, encodings, authority.clone(), &[]);
         let webhooks = Webhooks::start(authority.clone(), node);
@@ -92,6 +88,7 @@ impl Plane {
             ably_endings: ably::Endings::default(),
             prefix: pusher::Prefix(prefix),
             realtime,
+            streams: Streams::default(),
             site: realtime::Site(public_url),
             pubnub: pubnub::PubNub::start(&broker),
         };
@@ -126,6 +123,14 @@ impl Plane {
         // A worker that is gone has nobody left to tell.
         futures_util::future::join_all(told).await;
     }
+
+    /// Delivers the webhooks that wait, for at most this long.
+    pub(super) async fn finish(&self, within: Duration) {
+        let lost = self.webhooks.finish(within).await;
+        if lost > 0 {
+            tracing::warn!(lost, "webhooks were not taken in time and are lost");
+        }
+    }
 }
 
 impl Workers {
@@ -139,6 +144,7 @@ impl Workers {
             .app_data(web::Data::new(self.ably_endings.clone()))
             .app_data(web::Data::new(self.prefix.clone()))
             .app_data(web::Data::new(self.realtime))
+            .app_data(web::Data::new(self.streams.clone()))
             .app_data(web::Data::new(self.site.clone()))
             .configure(|service| pusher::routes(service, &self.prefix))
             .configure(ably::routes)

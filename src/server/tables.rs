@@ -48,7 +48,7 @@ pub(super) fn catalog() -> Catalog {
         .chain(ably::limits::NUMBERS)
         .chain(realtime::limits::NUMBERS)
         .chain(pubnub::limits::NUMBERS);
-    let switches = [limits::OPEN_WHILE_STALE]
+    let switches = [limits::OPEN_WHILE_STALE, limits::WILDCARDS]
         .into_iter()
         .chain(pusher::limits::SWITCHES)
         .chain(realtime::limits::SWITCHES)

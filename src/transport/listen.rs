@@ -7,7 +7,8 @@
 //! other request and only says in its response that it accepts.
 
 use super::hangup::Noticing;
-use super::{wire::Socket, ws};
+use super::wire::{self, Socket};
+use super::ws;
 use actix_codec::Framed;
 use actix_codec::{AsyncRead, AsyncWrite};
 use actix_http::error::DispatchError;
@@ -40,6 +41,8 @@ pub struct Listening {
     pub request_timeout: Duration,
     /// How long a client may take to close.
     pub disconnect_timeout: Duration,
+    /// How long a client may leave an answer unread, over HTTP. WebSockets are bounded by bytes instead.
+    pub stalled: Duration,
     /// Most connections per thread.
     pub max_connections: usize,
     /// How long an orderly stop waits for connections.
@@ -124,16 +127,21 @@ macro_rules! http {
                     Ok::<_, F::InitError>(fn_service(upgrade))
                 }
             }))
-            .on_connect_ext(note)
+            .on_connect_ext(move |socket: &_, data: &mut _| note(socket, $how.stalled, data))
             .h1(fn_factory(move || shared.clone().service()))
     }};
 }
 
-/// Notes on a new connection what its requests may ask about.
-fn note<T: 'static>(socket: &Noticing<T>, data: &mut Extensions) {
+/// Notes on a new connection what its requests may ask about. HTTP itself never ends a response that is not read.
+fn note<T: 'static>(socket: &Noticing<T>, stalled: Duration, data: &mut Extensions) {
     data.insert(socket.hung_up());
-    if (socket.socket() as &dyn Any).is::<TlsStream<TcpStream>>() {
+    let socket: &dyn Any = socket.socket();
+    if let Some(tls) = socket.downcast_ref::<TlsStream<TcpStream>>() {
         data.insert(Encrypted);
+        wire::give_up(tls.get_ref().0, Some(stalled));
+    }
+    if let Some(tcp) = socket.downcast_ref::<TcpStream>() {
+        wire::give_up(tcp, Some(stalled));
     }
 }
 
@@ -210,16 +218,23 @@ where
                 .head_mut()
                 .set_connection_type(ConnectionType::Close);
         }
-        // Empty, or the words of a refusal.
-        let (head, body) = response.into_parts();
-        let body = to_bytes(body).await.unwrap_or_default();
-        let framed = SendResponse::new(framed, head.set_body(body)).await.ok()?;
+        let framed = match accepted.as_ref().is_none_or(ws::Accepted::answers_by_http) {
+            true => {
+                // Empty, or the words of a refusal.
+                let (head, body) = response.into_parts();
+                let body = to_bytes(body).await.unwrap_or_default();
+                SendResponse::new(framed, head.set_body(body)).await.ok()?
+            }
+            false => framed,
+        };
         let parts = framed.into_parts();
-        Some(accepted?.begin(parts.io.into(), parts.read_buf.freeze()))
+        accepted?
+            .begin(parts.io.into(), parts.read_buf.freeze())
+            .await
     })
     .await;
-    if let Some(carrying) = carrying {
-        carrying.await;
+    if let Some(begun) = carrying {
+        begun.carried().await;
     }
     Ok(())
 }

@@ -6,6 +6,7 @@ mod hangup;
 mod line;
 mod listen;
 pub mod longpoll;
+pub mod stream;
 pub mod tls;
 mod wire;
 mod worker;

@@ -14,6 +14,7 @@ use std::cell::RefCell;
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::net::Shutdown;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 use tokio::io::Interest;
 
 /// Plaintext taken at once from TLS, at most.
@@ -156,10 +157,25 @@ impl Socket {
         }
     }
 
+    /// What was bounded by time while it spoke HTTP is bounded by bytes from here on.
+    pub(super) fn taken_over(&self) {
+        self.tcp(|tcp| give_up(tcp, None));
+    }
+
     /// Ends both directions at once; it may be closed already.
     pub(super) fn sever(&self) {
         let _ = self.tcp(|tcp| SockRef::from(tcp).shutdown(Shutdown::Both));
     }
+}
+
+/// How long the kernel waits for a peer that takes nothing before it ends the connection; `None` = its own patience.
+/// Only where the system can do that.
+pub(super) fn give_up(tcp: &TcpStream, after: Option<Duration>) {
+    #[cfg(target_os = "linux")]
+    // A socket that cannot be told is used as it is.
+    let _ = SockRef::from(tcp).set_tcp_user_timeout(after);
+    #[cfg(not(target_os = "linux"))]
+    let _ = (tcp, after);
 }
 
 /// A read that filled less than it could has emptied the socket: the next one waits for news instead of asking the

@@ -174,7 +174,7 @@ async def fsync_slow(lab, load):
 
 
 async def fsync_fails(lab, load):
-    """One failed fsync: the node must stop for good; it comes back clean when the disk does."""
+    """One failed fsync: the node must end, and say why; it comes back clean when the disk does."""
     node = await lab.leader()
     plan = lab.folder / "sync_plan"
     plan.write_text("0 0\n")
@@ -185,50 +185,54 @@ async def fsync_fails(lab, load):
         await first_write(lab, load, others(node), 10)
         if not await lab.ready(node):
             stopped = time.monotonic() - began
+    # The disk seems to work again: a node that asked it a second time would believe it.
     plan.write_text("0 0\n")
     assert stopped is not None, f"node {node} goes on although its fsync fails"
-    await asyncio.sleep(3)
-    assert not await lab.ready(node), f"node {node} came back by itself after a failed fsync, as if clean"
-    exited = not lab.alive(node)
-    if not exited:
-        lab.kill(node)
+    for _ in range(300):
+        if not lab.alive(node):
+            break
+        await asyncio.sleep(0.1)
+    code = lab.procs[node].poll()
+    assert code == 1, f"node {node} ended with {code} and not with 1 after a failed fsync"
+    assert "could not be made durable" in lab.logs[node].read_text(errors="replace"), "it does not say why it ended"
     lab.start(node)
-    return f"node {node} left service after {stopped:.1f} s ({'exited' if exited else 'did not exit'})"
+    return f"node {node} left service after {stopped:.1f} s and ended with code 1"
 
 
 async def disk_full(lab, load):
-    node = random.choice(others(await lab.leader()))
+    """Refuses changes in words, stays, and goes on by itself. The leader's disk as often as another's."""
+    leader = await lab.leader()
+    node = random.choice([leader, random.choice(others(leader))])
     lab.kill(node)
     folder = lab.data(node)
     keep = folder.with_name(folder.name + ".keep")
     folder.rename(keep)
     folder.mkdir()
-    sh("mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(folder))
+    sh("mount", "-t", "tmpfs", "-o", "size=96m", "tmpfs", str(folder))
     try:
         sh("cp", "-a", f"{keep}/.", str(folder))
-        lab.start(node)
+        lab.start(node, GATECAST_DISK_RESERVE_MB="16")
         assert await lab.all_ready(30, [node]) is not None, "the node does not start on tmpfs"
+        await asyncio.sleep(1)
+        # Not a byte is left.
         filler = folder / "filler"
-        with open(filler, "wb") as file:
+        with open(filler, "wb", buffering=0) as file:
             try:
                 while True:
                     file.write(b"\0" * 65536)
-                    file.flush()
             except OSError:
                 pass
         noticed = await stuff(lab, load, node)
         first = await first_write(lab, load, others(node))
-        filler.unlink(missing_ok=True)
-        await asyncio.sleep(1)
-        exited = not lab.alive(node)
-        if await lab.all_ready(8, [node]) is None or exited:
-            exited = "had to be started again"
-            if lab.alive(node):
-                lab.kill(node)
-            lab.start(node)
-            assert await lab.all_ready(30, [node]) is not None, "the node does not come back once there is space"
-        else:
-            exited = "went on by itself"
+        status, answer = await grant(lab, load, node, "refused")
+        assert (status, answer.get("error", {}).get("code")) == (507, "disk_full"), f"a write on the full node: {status} {answer}"
+        assert await lab.leader() != node, f"node {node} leads on a full disk"
+        assert lab.alive(node), f"node {node} ended over a full disk"
+        filler.unlink()
+        took = await lab.all_ready(10, [node])
+        assert took is not None, f"node {node} is not ready although there is room: {await lab.ask(node, 'GET', '/ready')}"
+        status, answer = await grant(lab, load, node, "again")
+        assert status in (200, 201), f"a write after there was room: {status} {answer}"
         lab.kill(node)
         sh("cp", "-a", f"{folder}/.", str(keep))
     finally:
@@ -237,8 +241,16 @@ async def disk_full(lab, load):
         sh("umount", str(folder), check=False)
         folder.rmdir()
         keep.rename(folder)
+        (folder / "filler").unlink(missing_ok=True)
+    lab.extra[node] = {}
     lab.start(node)
-    return f"node {node} {noticed}, {exited}; a grant on the others took {first * 1000:.0f} ms meanwhile"
+    led = "the leader" if node == leader else "a follower"
+    return f"node {node}, {led}, {noticed}, refused writes with 507, ready by itself {took:.1f} s after there was room; a grant on the others took {first * 1000:.0f} ms meanwhile"
+
+
+async def grant(lab, load, node, user, **more):
+    body = {"subject": {"user": user}, "grants": [{"pattern": f"private-{user}", "operations": ["subscribe"], **more}]}
+    return await lab.ask(node, "POST", f"/v1/apps/{load.app['id']}/grants", body, timeout=9)
 
 
 async def stuff(lab, load, node):
@@ -251,29 +263,70 @@ async def stuff(lab, load, node):
             body["subject"]["user"] = f"bulk-{random.randrange(20)}"
             status, _ = await lab.ask(via, "POST", f"/v1/apps/{load.app['id']}/grants", body, timeout=8)
             assert status in (200, 201, 504, 503, 0), f"a grant on node {via} while node {node}'s disk is full: {status}"
-        if not lab.alive(node):
-            return "exited"
-        if not await lab.ready(node):
+        assert lab.alive(node), f"node {node} ended over a full disk"
+        status, seen = await lab.ask(node, "GET", "/ready", timeout=2)
+        if status == 503 and "disk" in " ".join(seen.get("reasons", [])):
             return f"left service after {time.monotonic() - began:.1f} s"
-    return "did not notice"
+    raise AssertionError(f"node {node} does not say that its disk is full")
 
 
 async def clock(lab, load, node, jump):
+    """One wall clock an hour wrong: its node leaves service and says so; rights end on time by the cluster's."""
     if not Path(FAKETIME).exists():
         raise Skip("libfaketime is not installed")
     stamp = lab.folder / f"faketime{node}"
     stamp.write_text("+0\n")
     await restart_with(lab, node, LD_PRELOAD=FAKETIME, FAKETIME_TIMESTAMP_FILE=str(stamp), FAKETIME_NO_CACHE="1",
                        FAKETIME_DONT_FAKE_MONOTONIC="1", DONT_FAKE_MONOTONIC="1")  # fmt: skip
-    stamp.write_text(jump + "\n")
-    await asyncio.sleep(5)
-    status, seen = await lab.ask(node, "GET", "/ready")
-    stamp.write_text("+0\n")
+    early = asyncio.create_task(expires(lab, load, random.choice(others(node)), "before"))
     await asyncio.sleep(1)
+    stamp.write_text(jump + "\n")
+    began, said = time.monotonic(), ""
+    while time.monotonic() - began < 10 and "clock" not in said:
+        status, seen = await lab.ask(node, "GET", "/ready", timeout=2)
+        said = "; ".join(seen.get("reasons", [])) if status == 503 else ""
+        await asyncio.sleep(0.1)
+    left = time.monotonic() - began
+    assert "clock" in said, f"node {node} is {jump} off and does not say so: {status} {seen}"
+    metrics = (await lab.ask(node, "GET", "/metrics"))[1].get("text", "")
+    assert "gatecast_clock_alarm 2" in metrics, "no alarm in the metrics of the node whose clock is wrong"
+    late = await expires(lab, load, random.choice(others(node)), "after")
+    ends = [await early, late]
+    stamp.write_text("+0\n")
+    back = await lab.all_ready(15, [node])
+    assert back is not None, f"node {node} does not come back although its clock is right"
     lab.kill(node)
     lab.extra[node] = {}
     lab.start(node)
-    return f"node {node} at {jump}: ready {status} {'; '.join(seen.get('reasons', []))}"
+    return (f"node {node} at {jump} left service after {left:.1f} s ({said}), back {back:.1f} s after it was right; "
+            f"rights of 3 s ended after {ends[0]:.1f} and {ends[1]:.1f} s")
+
+
+async def expires(lab, load, node, name):
+    """A right of three seconds, held on a node whose clock is right: when is its last message sent?"""
+    user, ttl = f"ends-{name}-{random.randrange(10**9)}", 3.0
+    load.history[user] = []
+    holder = asyncio.create_task(load.holder(user, node))
+    await asyncio.sleep(1)
+    asked = time.monotonic()
+    status, answer = await grant(lab, load, node, user, ttl_ms=int(ttl * 1000))
+    granted = time.monotonic()
+    assert status in (200, 201), f"a grant for three seconds: {status} {answer}"
+    sent = {}
+    while time.monotonic() - granted < ttl + 2.5:
+        ident = f"end{random.randrange(10**12)}"
+        sent[ident] = time.monotonic()
+        await lab.ask(node, "POST", f"/v1/apps/{load.app['id']}/publish",
+                      {"channel": f"private-{user}", "name": "news", "data": {"id": ident}}, timeout=1)  # fmt: skip
+        await asyncio.sleep(0.05)
+    holder.cancel()
+    await asyncio.wait([holder], timeout=12)
+    load.history.pop(user, None)
+    last = max((at for ident, at in sent.items() if ident in load.seen), default=None)
+    assert last is not None, "nothing was ever received under a right of three seconds"
+    assert last <= granted + ttl + 1, f"S8: delivered {last - granted:.1f} s after a right of {ttl} s was granted"
+    assert last >= asked + ttl - 1, f"S8: a right of {ttl} s ended after {last - asked:.1f} s"
+    return last - asked
 
 
 async def clock_follower_ahead(lab, load):

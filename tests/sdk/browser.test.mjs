@@ -1,29 +1,22 @@
-// pusher-js, the browser's build, in a real headless Chromium: connects, subscribes, hears, signs in, sees members.
+// pusher-js, the browser's build, in a real headless Chromium, over WebSocket and the HTTP fallbacks: connects, subscribes, hears, signs in, sees members.
 // Skipped, with the reason printed, where there is no Chromium.
 
 import assert from 'node:assert/strict';
-import { spawn, spawnSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { once } from 'node:events';
-import { join } from 'node:path';
-import { tmpdir } from 'node:os';
 import { after, test } from 'node:test';
+import { Chromium, skip } from './lib/chromium.mjs';
 import { Cluster } from './lib/cluster.mjs';
 import { serverSdk } from './lib/client.mjs';
 import { Inbox, until } from './lib/wait.mjs';
 
-const names = [process.env.GATECAST_TEST_CHROMIUM, 'chromium', 'chromium-browser', 'google-chrome'].filter(Boolean);
-const program = names.find((name) => spawnSync(name, ['--version']).status === 0);
-const skip = program ? false : 'no Chromium here: install Debian\'s package chromium';
-if (skip) console.log(`# browser test skipped: ${skip}`);
-
 const library = new URL('node_modules/pusher-js/dist/web/pusher.min.js', import.meta.url);
-const page = (app, port) => `<!doctype html><script src="/pusher.js"></script><script>
+const page = (app, port, transport) => `<!doctype html><script src="/pusher.js"></script><script>
   const tell = (what, more) => fetch('/told', { method: 'POST', body: JSON.stringify({ what, ...more }) });
   addEventListener('error', (event) => tell('error', { message: event.message }));
-  const pusher = new Pusher('${app.key}', {
-    cluster: 'local', wsHost: '127.0.0.1', wsPort: ${port}, forceTLS: false, enabledTransports: ['ws'],
+  const pusher = window.pusher = new Pusher('${app.key}', {
+    cluster: 'local', wsHost: '127.0.0.1', wsPort: ${port}, httpHost: '127.0.0.1', httpPort: ${port}, forceTLS: false, enabledTransports: ['${transport}'],
     channelAuthorization: { endpoint: '/auth' }, userAuthentication: { endpoint: '/user' },
   });
   pusher.connection.bind('connected', () => tell('connected', { agent: navigator.userAgent }));
@@ -41,23 +34,20 @@ const page = (app, port) => `<!doctype html><script src="/pusher.js"></script><s
 let cluster;
 let chromium;
 let server;
-let profile;
 after(async () => {
-  if (chromium) {
-    chromium.kill('SIGKILL');
-    await once(chromium, 'exit').catch(() => {});
-  }
+  await chromium?.close();
   server?.closeAllConnections();
   server?.close();
   await cluster?.stop();
-  if (profile) rmSync(profile, { recursive: true, force: true, maxRetries: 5 });
 });
 
-test('pusher-js in Chromium', { skip, timeout: 120_000 }, async () => {
-  cluster = await Cluster.start({ nodes: 1 });
+for (const transport of ['ws', 'xhr_streaming', 'xhr_polling']) test(`pusher-js in Chromium over ${transport}`, { skip, timeout: 120_000 }, async () => {
+  cluster ??= await Cluster.start({ nodes: 1 });
   const { app } = cluster;
   const sdk = serverSdk(cluster.urls[0], app);
   const told = new Inbox('the page');
+  server?.closeAllConnections();
+  server?.close();
   server = createServer((request, response) => {
     let body = '';
     request.on('data', (part) => (body += part));
@@ -74,15 +64,14 @@ test('pusher-js in Chromium', { skip, timeout: 120_000 }, async () => {
       } else if (request.url === '/pusher.js') {
         response.writeHead(200, { 'content-type': 'text/javascript' }).end(readFileSync(library));
       } else {
-        response.writeHead(200, { 'content-type': 'text/html' }).end(page(app, new URL(cluster.urls[0]).port));
+        response.writeHead(200, { 'content-type': 'text/html' }).end(page(app, new URL(cluster.urls[0]).port, transport));
       }
     });
   });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
-  profile = mkdtempSync(join(tmpdir(), 'gatecast-chromium-'));
-  const flags = ['--headless=new', '--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', '--no-first-run', `--user-data-dir=${profile}`, '--disable-background-networking', '--disable-component-update'];
-  chromium = spawn(program, [...flags, `http://127.0.0.1:${server.address().port}/`], { stdio: 'ignore' });
+  chromium ??= new Chromium();
+  const here = await chromium.open(`http://127.0.0.1:${server.address().port}/`);
   const said = (what) => told.next((each) => each.what === what, what, 60_000);
   assert.match((await said('connected')).agent, /Chrom/);
   await said('subscribed');
@@ -95,4 +84,6 @@ test('pusher-js in Chromium', { skip, timeout: 120_000 }, async () => {
     return told.all((each) => each.what === 'letter').length > 0;
   }, 'the letter');
   assert.deepEqual(told.all((each) => ['error', 'refused'].includes(each.what)), []);
+  await here.value('(pusher.disconnect(), true)');
+  await until(async () => (await cluster.server().connections(app.id)).connections.length === 0, 'it is gone');
 });

@@ -189,6 +189,13 @@ test('L7: a drained node sends its clients away once, hands over leading, and co
   assert.notEqual(now, leader);
   const why = await ready(leader);
   assert.match(why.reasons.join(), /draining/);
+  // It is still there and takes nobody: a newcomer learns that at once instead of waiting in a queue.
+  const newcomer = await RawSocket.open(cluster.urls[leader - 1], `/app/${app.key}?protocol=7&client=js&version=8.6.0`);
+  assert.equal(newcomer.status, 503);
+  newcomer.close();
+  const call = await fetch(`${cluster.urls[leader - 1]}/up`, { signal: AbortSignal.timeout(5_000) });
+  assert.deepEqual([call.status, call.headers.get('retry-after')], [503, '1']);
+  assert.equal((await call.json()).error.code, 'stopping');
   for (const node of [1, 2, 3].filter((node) => node !== leader)) {
     assert.equal(sockets[node - 1].ends.items.length, 0, `node ${node} keeps its clients`);
   }

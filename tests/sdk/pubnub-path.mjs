@@ -24,6 +24,12 @@ export async function keyset(cluster, spec = {}) {
 
 const open = new Set();
 
+/** Stops every client a test left open. */
+export function closeAll() {
+  for (const one of open) one.stop?.();
+  open.clear();
+}
+
 /** A client on a node; `server: true` holds the secret. */
 export function client(url, keys, { uuid = 'someone', server = false, ...more } = {}) {
   const made = new PubNub({
@@ -56,7 +62,7 @@ export async function listen(pubnub, channels, { groups = [], withPresence = fal
 }
 
 /** What a refused call says. */
-async function refused(call) {
+export async function refused(call) {
   try {
     const answer = await call;
     return { status: 200, answer };
@@ -74,7 +80,7 @@ export function suite(nodes) {
     keys = await keyset(cluster);
   });
   after(async () => {
-    for (const one of open) one.stop?.();
+    closeAll();
     await cluster?.stop();
   });
 

@@ -2,11 +2,14 @@
 // client does through one node is seen through the others, so over one node and over three it reads the same.
 
 import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
+import { once } from 'node:events';
+import { connect, createServer } from 'node:net';
 import { after, afterEach, before, describe, test } from 'node:test';
 import { Cluster } from './lib/cluster.mjs';
 import { Tab, closeTabs, serverSdk } from './lib/client.mjs';
 import { AppServer, Client, closeClients } from './lib/realtime.mjs';
-import { RawSocket, frame } from './lib/raw.mjs';
+import { RawHixie, RawSocket, frame } from './lib/raw.mjs';
 import { until } from './lib/wait.mjs';
 
 let unique = 0;
@@ -47,6 +50,7 @@ export function realtimePath(nodes) {
     presence(on);
     across(on);
     rawFrames(on);
+    drafts(on);
     if (nodes > 1) nodeLoss(on);
   });
 }
@@ -378,6 +382,57 @@ function rawFrames(on) {
     socket.close();
   });
 
+  // What each SDK that is not run writes, in its own frames and fields; all match the same bytes in return.
+  const FAMILIES = {
+    Android: { validate: 'jt;;;meta;15;3;', subscribe: 'null', options: 'SID;;H;', heartbeat: 'b' },
+    Python: { validate: 'jt;;VMxsF6gT0ebeZLA3;py;meta;', subscribe: '' },
+    Go: { validate: 'jt;;;go', subscribe: '' },
+    C: { validate: 'jt;;;meta;15;3;', subscribe: '', heartbeat: 'b' },
+    '.NET': { validate: 'jt;;;meta;15;3', subscribe: '', heartbeat: 'b' },
+    '.NET Core': { validate: 'jt;;;meta;15;3', options: ';;;H;', heartbeat: 'b' },
+    iOS: { validate: 'jt;;;meta;15;3;', subscribe: '(null)', options: 'SID;TOKEN;Apns;H;', heartbeat: 'b' },
+    Ruby: { validate: 'jt;;;rb', subscribe: '' },
+    'push notifications': { validate: 'jt;;;x', subscribe: 'null;REGID;GCM' },
+  };
+  for (const [family, { validate, subscribe, options, heartbeat }] of Object.entries(FAMILIES)) {
+    test(`${family}: its commands, and the bytes it matches`, async () => {
+      const socket = await raw();
+      const { application } = on.open;
+      const channel = fresh('golden');
+      const say = (command) => socket.send(`"${command}"`);
+      await told(socket, 'o');
+      say(`validate;${application};${validate}`);
+      await told(socket, String.raw`a["{\"op\":\"ortc-validated\",\"up\":null,\"set\":30}"]`);
+      if (heartbeat) say(heartbeat);
+      if (subscribe !== undefined) {
+        say(`subscribe;${application};jt;${channel};${subscribe}`);
+        await told(socket, String.raw`a["{\"op\":\"ortc-subscribed\",\"ch\":\"${channel}\"}"]`);
+        say(`send;${application};jt;${channel};${subscribe.split(';')[0]};0a1b2c3d_1-1_é 😀`);
+        await told(socket, String.raw`a["{\"ch\":\"${channel}\",\"m\":\"0a1b2c3d_1-1_é 😀\"}"]`);
+        say(`unsubscribe;${application};${channel}`);
+        await told(socket, String.raw`a["{\"op\":\"ortc-unsubscribed\",\"ch\":\"${channel}\"}"]`);
+        // Some put a filter in without escaping its quotes.
+        say(`subscribefilter;${application};jt;f${channel};${subscribe.split(';')[0]};message.a = "x"`);
+        await told(socket, String.raw`a["{\"op\":\"ortc-subscribed\",\"ch\":\"f${channel}\"}"]`);
+        say(`send;${application};jt;f${channel};;0a1b2c3d_1-1_{\\"a\\":\\"x\\"}`);
+        await told(socket, String.raw`a["{\"ch\":\"f${channel}\",\"f\":true,\"m\":\"0a1b2c3d_1-1_{\\\"a\\\":\\\"x\\\"}\"}"]`);
+      }
+      if (options) {
+        say(`subscribeoptions;${application};jt;o${channel};${options}`);
+        await told(socket, String.raw`a["{\"op\":\"ortc-subscribed\",\"ch\":\"o${channel}\"}"]`);
+        say(`publish;${application};jt;o${channel};0;H;0a1b2c3e_1-1_kept`);
+        const ack = await socket.events.next((one) => one.includes('ortc-ack'), 'the acknowledgement');
+        assert.match(ack, /^a\["\{\\"op\\":\\"ortc-ack\\",\\"m\\":\\"0a1b2c3e\\",\\"p\\":1,\\"seq\\":\\"\d+\\"\}"\]$/);
+        const got = await socket.events.next((one) => one.includes('_1-1_kept'), 'the message');
+        const bare = String.raw`a["{\"ch\":\"o${channel}\",\"m\":\"0a1b2c3e_1-1_kept\"}"]`;
+        // With a subscriber's id a place is kept, and each message has its number, as a string.
+        if (options.startsWith('SID')) assert.match(got, /,\\"s\\":\\"\d+\\"\}"\]$/);
+        else assert.equal(got, bare);
+      }
+      socket.close();
+    });
+  }
+
   test('a refused connection is told why and closed', async () => {
     const socket = await raw();
     socket.send(JSON.stringify(`validate;${on.closed.application};nobody;;;`));
@@ -396,7 +451,116 @@ function rawFrames(on) {
   });
 }
 
+function drafts(on) {
+  const PATH = '/broadcast/7/0a1b2c3d/websocket';
+  const JAVA = [
+    'Upgrade: WebSocket',
+    'Connection: Upgrade',
+    'Connection: keep-alive',
+    'Origin: http://127.0.0.1',
+    'Sec-WebSocket-Key1: 4 @1  46546xW%0l 1 5',
+    'Sec-WebSocket-Key2: 12998 5 Y3 1  .P00',
+  ];
+  const told = (client, text) => client.frames.next((one) => one === text, text);
+
+  test('hixie-76, as the Java SDK speaks it: the handshake and the frames, byte for byte', async () => {
+    const client = await RawHixie.open(on.url(), PATH, { lines: JAVA });
+    const { head, digest } = await client.heads.next(() => true, 'the answer');
+    assert.equal(
+      head,
+      'HTTP/1.1 101 WebSocket Protocol Handshake\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\n' +
+        `Sec-WebSocket-Origin: http://127.0.0.1\r\nSec-WebSocket-Location: ws://127.0.0.1${PATH}\r\n\r\n`,
+    );
+    const numbers = Buffer.alloc(16);
+    numbers.writeUInt32BE(829309203, 0);
+    numbers.writeUInt32BE(259970620, 4);
+    assert.equal(digest.toString('hex'), createHash('md5').update(numbers).digest('hex'));
+    await told(client, 'o');
+    const { application } = on.open;
+    const channel = fresh('java');
+    client.send(`"validate;${application};jt;;;{\\"u\\":\\"ja\\"}"`);
+    await told(client, String.raw`a["{\"op\":\"ortc-validated\",\"up\":null,\"set\":30}"]`);
+    client.send(`"subscribe;${application};jt;${channel};null"`);
+    await told(client, String.raw`a["{\"op\":\"ortc-subscribed\",\"ch\":\"${channel}\"}"]`);
+    client.send(`"send;${application};jt;${channel};null;0a1b2c3d_1-1_é 😀 \\"q\\""`);
+    await told(client, String.raw`a["{\"ch\":\"${channel}\",\"m\":\"0a1b2c3d_1-1_é 😀 \\\"q\\\"\"}"]`);
+    // What others send reaches it in its framing, and what it sends reaches them.
+    const other = await on.client('node').connected(on.open);
+    await other.subscribed(channel);
+    other.send(channel, 'from node');
+    await client.frames.next((one) => one.includes('from node'), 'from node');
+    client.send(`"send;${application};jt;${channel};null;0a1b2c3e_1-1_from java"`);
+    await other.message(channel, 'from java');
+    client.socket.write(Buffer.of(0xff, 0x00));
+    assert.equal(await client.ends.next(() => true, 'the close'), 'ff00');
+  });
+
+  test('hixie-76: a challenge that comes late, a refusal, and rubbish', async () => {
+    const late = await RawHixie.open(on.url(), PATH, { lines: JAVA, cut: true });
+    await told(late, 'o');
+    late.send(`"validate;${on.closed.application};nobody;;;"`);
+    await told(late, String.raw`a["{\"op\":\"ortc-error\",\"ex\":{\"op\":\"validate\",\"ex\":\"Invalid connection.\"}}"]`);
+    await late.ends.next((end) => end === 'ff00', 'the close');
+    const rude = await RawHixie.open(on.url(), PATH, { lines: JAVA });
+    await told(rude, 'o');
+    rude.socket.write(Buffer.from([0x80, 0x05, 1, 2]));
+    await rude.ends.next(() => true, 'the end');
+  });
+
+  test('hixie-75, as the Lua SDK reads it: six lines in their order', async () => {
+    const lines = ['Upgrade: WebSocket', 'Connection: Upgrade', 'Origin: http://127.0.0.1'];
+    const client = await RawHixie.open(on.url(), PATH, { lines, challenge: Buffer.alloc(0) });
+    const { head } = await client.heads.next(() => true, 'the answer');
+    assert.deepEqual(head.split('\r\n').slice(1, -1), [
+      'Upgrade: WebSocket',
+      'Connection: Upgrade',
+      'WebSocket-Origin: http://127.0.0.1',
+      `WebSocket-Location: ws://127.0.0.1${PATH}`,
+      '',
+    ]);
+    await told(client, 'o');
+    client.close();
+  });
+}
+
 function nodeLoss(on) {
+  test('a node without its majority turns clients away at their own pace, and not for good', async () => {
+    // After `Server is too busy` the Node SDK comes back without a pause; after a bare close the browser's goes over to TLS for good.
+    const attempts = [];
+    const said = [];
+    const gate = createServer((socket) => {
+      const onward = connect(Number(new URL(on.cluster.urls[0]).port), '127.0.0.1');
+      for (const [from, to] of [[socket, onward], [onward, socket]]) from.on('error', () => to.destroy()).pipe(to);
+      socket.once('data', (head) => /^GET .*websocket/.test(head.toString('latin1')) && attempts.push(Date.now()));
+      onward.on('data', (bytes) => said.push(bytes.toString('latin1')));
+    });
+    gate.listen(0, '127.0.0.1');
+    await once(gate, 'listening');
+    const url = `http://127.0.0.1:${gate.address().port}`;
+    const server = new AppServer(on.cluster.urls[0], on.closed);
+    await server.authenticate('patient', { ch: 'w' });
+    await Promise.all([on.cluster.kill(2), on.cluster.kill(3)]);
+    let clients = [];
+    try {
+      await until(async () => (await fetch(`${on.cluster.adminUrls[0]}/ready`)).status === 503, 'node 1 knows that it is alone');
+      clients = KINDS.flatMap((kind) => [on.open, on.closed].map((app) => new Client(kind, url).connect(app, 'patient')));
+      await new Promise((resolve) => setTimeout(resolve, 12_000));
+      assert.ok(attempts.length >= clients.length && attempts.length <= 4 * clients.length, `${attempts.length} attempts of ${clients.length} clients`);
+      assert.ok(clients.every((client) => client.events.all((event) => event === 'Connected').length === 0));
+    } finally {
+      await Promise.all([on.cluster.startNode(2), on.cluster.startNode(3)]);
+    }
+    for (const client of clients) {
+      await client.events.next((event) => /^(C|Rec)onnected$/.test(event), `${client.name} gets in`, 60_000);
+    }
+    assert.doesNotMatch(said.join(''), /Unable to connect|Invalid connection/);
+    assert.match(said.join(''), /Server is too busy/);
+    const told = clients.filter((client) => client.errors.all((error) => error.includes('too busy')).length > 0);
+    assert.deepEqual([...new Set(told.map((client) => client.kind))], ['browser']);
+    closeClients();
+    gate.close();
+  });
+
   test('a place outlives the node its subscriber was at, and the messages their home', async () => {
     const channel = fresh('loss');
     const away = await new Client('node', on.cluster.urls[2]).connected(on.open);

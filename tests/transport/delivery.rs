@@ -110,6 +110,36 @@ fn a_client_that_never_reads_is_ended_and_nobody_else_notices() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
+fn an_answer_that_is_not_read_ends_and_a_websocket_may_rest() {
+    use std::io::{Read as _, Write as _};
+    let node = Node::start(1);
+    let mut resting = subscribed(&node, "sub", "room");
+    let mut publisher = Client::open(node.addr);
+    publisher.say("user publisher");
+    publisher.expect("hello");
+    // Full kernels, and an outbox with room.
+    let payload = "x".repeat(32 << 10);
+    let mut published = 0;
+    while queued(&node) < 64 << 10 {
+        publisher.say(&format!("pub room {payload}\nx"));
+        publisher.expect("echo x");
+        published += 1;
+    }
+    let mut socket = std::net::TcpStream::connect(node.addr).unwrap();
+    socket
+        .write_all(b"GET /flood HTTP/1.1\r\nHost: x\r\n\r\n")
+        .unwrap();
+    socket.read_exact(&mut [0; 12]).unwrap();
+    node.ended
+        .recv_timeout(Duration::from_secs(20))
+        .expect("the answer was given up");
+    for _ in 0..published {
+        resting.expect(&format!("room {payload}"));
+    }
+}
+
+#[test]
 fn a_goodbye_that_cannot_be_sent_is_not_waited_for() {
     let node = Node::start(1);
     let mut stuck = Client::open(node.addr);

@@ -195,6 +195,33 @@ async fn accept(
     ws::open(&request, payload, opening, |_| Box::new(Words))
 }
 
+/// More than any socket takes, and a word when it is let go of.
+struct Flood(web::Data<mpsc::Sender<()>>);
+
+impl actix_web::body::MessageBody for Flood {
+    type Error = std::convert::Infallible;
+    fn size(&self) -> actix_web::body::BodySize {
+        actix_web::body::BodySize::Stream
+    }
+    fn poll_next(
+        self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<Bytes, Self::Error>>> {
+        std::task::Poll::Ready(Some(Ok(Bytes::from_static(&[7; 64 << 10]))))
+    }
+}
+
+impl Drop for Flood {
+    fn drop(&mut self) {
+        let _ = self.0.send(());
+    }
+}
+
+#[allow(clippy::unused_async)]
+async fn flood(ended: web::Data<mpsc::Sender<()>>) -> HttpResponse {
+    HttpResponse::Ok().body(Flood(ended))
+}
+
 /// A running node. The server thread ends with the test process.
 pub struct Node {
     pub addr: SocketAddr,
@@ -202,12 +229,15 @@ pub struct Node {
     pub effects: UnboundedSender<EffectBatch>,
     /// What the enforcer acknowledged.
     pub enforced: mpsc::Receiver<(u64, u64)>,
+    /// Answers without end that have ended.
+    pub ended: mpsc::Receiver<()>,
 }
 
 impl Node {
     pub fn start(workers: usize) -> Self {
         let (ready, started) = mpsc::channel();
         let (acknowledge, enforced) = mpsc::channel();
+        let (end, ended) = mpsc::channel();
         let (effects, batches) = tokio::sync::mpsc::unbounded_channel();
         std::thread::spawn(move || {
             actix_web::rt::System::new().block_on(async move {
@@ -222,12 +252,15 @@ impl Node {
                 let broker = Broker::new(authority, channels);
                 let for_threads = broker.clone();
                 let encoding = web::Data::new(id);
+                let end = web::Data::new(end);
                 let app = move || {
                     let worker = Worker::start(&for_threads, NodeId(1));
                     App::new()
                         .app_data(web::Data::new(worker))
                         .app_data(encoding.clone())
+                        .app_data(end.clone())
                         .route("/ws", web::get().to(accept))
+                        .route("/flood", web::get().to(flood))
                         .configure(super::hangup::routes)
                 };
                 let patience = std::time::Duration::from_secs(5);
@@ -236,6 +269,7 @@ impl Node {
                     keep_alive: patience,
                     request_timeout: patience,
                     disconnect_timeout: patience,
+                    stalled: std::time::Duration::from_secs(1),
                     max_connections: 10_000,
                     shutdown_timeout: patience,
                 };
@@ -259,6 +293,7 @@ impl Node {
             broker,
             effects,
             enforced,
+            ended,
         }
     }
 

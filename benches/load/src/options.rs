@@ -6,7 +6,7 @@
 use clap::{Args, Parser, Subcommand};
 use std::net::SocketAddr;
 
-/// Measures a Pusher-compatible broker on this machine and prints one line of JSON.
+/// Measures a broker on this machine and prints one line of JSON.
 #[derive(Parser)]
 pub struct Options {
     /// What to measure.
@@ -102,6 +102,24 @@ pub enum Scenario {
         /// HTTP connections.
         #[arg(long, default_value_t = 8)]
         publishers: u16,
+    },
+    /// PubNub's long polls: many that wait, then messages that end some of them.
+    Polls {
+        /// Open polls.
+        #[arg(long, default_value_t = 10_000)]
+        polls: usize,
+        /// Channels over which they are spread.
+        #[arg(long, default_value_t = 100)]
+        channels: u16,
+        /// Messages per second in all; 0: only wait.
+        #[arg(long, default_value_t = 20.0)]
+        rate: f64,
+        /// The keyset's publish key.
+        #[arg(long, env = "LOAD_PUBLISH_KEY")]
+        publish_key: String,
+        /// Its subscribe key.
+        #[arg(long, env = "LOAD_SUBSCRIBE_KEY")]
+        subscribe_key: String,
     },
     /// Grants through `/v1`, each to another user.
     Grants {

@@ -15,6 +15,7 @@ use crate::access::{Batch, Command, Millis, Op, Reply};
 use crate::codec;
 use crate::handle::{Committed, ProposeError, RequestId};
 use crate::net::AskError;
+use crate::store::DiskSpace;
 use crate::task;
 use openraft::error::RaftError;
 use std::sync::Arc;
@@ -203,6 +204,10 @@ async fn drive(core: &Core, stamp: &AtomicU64, mut batch: Vec<Waiting>) {
         }
         let leader = core.leader();
         batch = match leader {
+            // Led because nobody else can; what is written must not be what fills the disk.
+            Some(leader) if leader == core.me && core.vitals.room() == DiskSpace::Full => {
+                give_back(batch)
+            }
             Some(leader) if leader == core.me => match core.begin_writing() {
                 Some(_writing) => write(core, stamp, batch).await,
                 None => give_back(batch),

@@ -107,7 +107,7 @@ async fn take_over(core: &Core, from: u64) -> bool {
 
 async fn append(core: &Core, request: AppendEntriesRequest<Engine>) -> Answer {
     // Heartbeats go on; what would not fit is left to those who have room.
-    if !request.entries.is_empty() && core.vitals.space() == DiskSpace::Full {
+    if !request.entries.is_empty() && core.vitals.room() == DiskSpace::Full {
         core.gate.hear_leader();
         return Answer::Failed("the disk is full".into());
     }
@@ -124,7 +124,7 @@ async fn append(core: &Core, request: AppendEntriesRequest<Engine>) -> Answer {
 
 async fn snapshot(core: &Core, request: InstallSnapshotRequest<Engine>) -> Answer {
     core.gate.hear_leader();
-    if core.vitals.space() == DiskSpace::Full {
+    if core.vitals.room() == DiskSpace::Full {
         return Answer::Failed("the disk is full".into());
     }
     match core.raft.install_snapshot(request).await {
@@ -150,7 +150,7 @@ async fn propose(core: &Core, from: u64, ops: Vec<Op>, wait: Duration) -> Answer
     if let Err(elsewhere) = leading_for(core, from) {
         return Answer::Proposed(Err(elsewhere));
     }
-    if core.vitals.space() != DiskSpace::Enough {
+    if core.vitals.room() != DiskSpace::Enough {
         return Answer::Proposed(Ok(ops.iter().map(|_| Fate::NotProposed).collect()));
     }
     let fates = ops.into_iter().map(|op| core.proposer.put(op, wait, true));

@@ -19,7 +19,7 @@ use super::view::View;
 use super::vitals::{self, Vitals};
 use crate::handle::MessageLink;
 use crate::net::{self, Acceptor, Identity, Links, Listener, Local, Service as _, Tcp, Transport};
-use crate::store::{Store, StoreError};
+use crate::store::{DiskSpace, Store, StoreError};
 use crate::task;
 use crate::{ClusterConfig, StartError, codec};
 use arc_swap::ArcSwap;
@@ -116,7 +116,7 @@ async fn assemble(
         gate: Gate::default(),
         proposer,
         reader,
-        vitals: Vitals::default(),
+        vitals: Vitals::new(store.space()),
         failure: watch::Sender::new(None),
         changing: tokio::sync::Mutex::default(),
         config,
@@ -154,7 +154,8 @@ fn refuse(error: StoreError) -> StartError {
     StartError::Store(error.to_string())
 }
 
-fn open(config: &ClusterConfig, store: Store) -> Result<Opened, StartError> {
+fn open(config: &ClusterConfig, mut store: Store) -> Result<Opened, StartError> {
+    store.keep_free(&config.data_dir, config.disk_reserve);
     let store = Arc::new(store);
     let identity = identity(&store, config.node.0).map_err(refuse)?;
     let view = Arc::new(View::new());
@@ -260,6 +261,9 @@ pub(super) fn identity(store: &Store, node: u64) -> Result<Identity, StoreError>
 async fn snapshots(core: Arc<Core>) {
     loop {
         core.applied.snapshot_due.notified().await;
+        if core.vitals.room() == DiskSpace::Full {
+            continue;
+        }
         if let Err(error) = core.raft.trigger().snapshot().await {
             tracing::debug!(%error, "no snapshot was triggered");
         }

@@ -11,7 +11,7 @@ use crate::access::{MemberState, Millis, NodeId};
 use crate::store::{DiskSpace, Space};
 use futures_util::future::join_all;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -49,7 +49,7 @@ pub(crate) struct Vitals {
     drained: AtomicBool,
     /// Entries of this node as the leader that have no answer yet.
     writing: AtomicUsize,
-    space: AtomicU8,
+    space: Arc<Space>,
     off_ms: AtomicI64,
 }
 
@@ -68,13 +68,22 @@ impl Vitals {
         self.leaving.store(true, Ordering::Release);
     }
 
-    /// Room on this node's disk.
-    pub(crate) fn space(&self) -> DiskSpace {
-        match self.space.load(Ordering::Acquire) {
-            0 => DiskSpace::Enough,
-            1 => DiskSpace::Short,
-            _more => DiskSpace::Full,
+    /// With the room on this disk.
+    pub(super) fn new(space: Arc<Space>) -> Self {
+        Self {
+            space,
+            ..Self::default()
         }
+    }
+
+    /// Room on this node's disk, as it was seen last.
+    pub(crate) fn space(&self) -> DiskSpace {
+        self.space.seen()
+    }
+
+    /// Room on this node's disk now.
+    pub(super) fn room(&self) -> DiskSpace {
+        self.space.look()
     }
 
     /// How far this node's wall clock is ahead of the right time, milliseconds.
@@ -194,7 +203,6 @@ pub(super) fn answer(core: &Core) -> Answer {
 
 /// Asks everybody, and looks after itself, for ever.
 pub(super) async fn run(core: Arc<Core>) {
-    let space = Space::new(&core.config.data_dir, core.config.disk_reserve);
     let mut complained: Option<Instant> = None;
     loop {
         let began = Instant::now();
@@ -205,7 +213,8 @@ pub(super) async fn run(core: Arc<Core>) {
             .collect();
         join_all(others.iter().map(|node| ask(&core, *node))).await;
         look_at_clock(&core, &mut complained);
-        look_at_disk(&core, &space).await;
+        let space = Arc::clone(&core.vitals.space);
+        let _ = crate::task::blocking(move || space.tend()).await;
         // Faster until the first clocks are known: somebody may be waiting for the first stamp.
         let pause = match core.reached() {
             Some(_) => PERIOD,
@@ -262,18 +271,6 @@ fn look_at_clock(core: &Core, complained: &mut Option<Instant>) {
             "this node's wall clock is off"
         );
     }
-}
-
-async fn look_at_disk(core: &Core, space: &Space) {
-    let before = core.vitals.space();
-    let space = space.clone();
-    let Ok(now) = crate::task::blocking(move || space.look(before)).await else {
-        return;
-    };
-    if now != before {
-        tracing::warn!(?before, ?now, "the room on this node's disk has changed");
-    }
-    core.vitals.space.store(now as u8, Ordering::Release);
 }
 
 /// Has a caught-up voter stand for election. This node has stopped writing and sending heartbeats by then, and

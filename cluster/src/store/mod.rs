@@ -25,6 +25,7 @@ pub(crate) use sync::{Disk, Done, SyncQueue};
 
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use tree::Tree;
 
@@ -92,6 +93,7 @@ pub(crate) struct Store {
     log: Tree,
     snap: Tree,
     queue: SyncQueue,
+    space: Arc<Space>,
 }
 
 impl Store {
@@ -113,6 +115,7 @@ impl Store {
             log: Tree::Sled(db.open_tree("log")?),
             snap: Tree::Sled(db.open_tree("snap")?),
             queue,
+            space: Arc::default(),
         })
     }
 
@@ -124,9 +127,20 @@ impl Store {
             log: Tree::Memory(disk.tree(1)),
             snap: Tree::Memory(disk.tree(2)),
             queue: disk.queue(),
+            space: Arc::default(),
         };
         store.check()?;
         Ok(store)
+    }
+
+    /// Looks before every write whether so many bytes are still free on the disk of `dir`.
+    pub(crate) fn keep_free(&mut self, dir: &Path, reserve: u64) {
+        self.space = Arc::new(Space::new(dir, reserve));
+    }
+
+    /// The room on its disk.
+    pub(crate) fn space(&self) -> Arc<Space> {
+        Arc::clone(&self.space)
     }
 
     /// Calls `done` when everything written before is durable.
@@ -161,6 +175,7 @@ impl Store {
 
     /// Writes a named value. Not durable before the next sync.
     pub(crate) fn put_meta(&self, name: &str, body: &[u8]) -> Result<(), StoreError> {
+        self.space.look();
         self.meta
             .insert(name, record::seal(name.as_bytes(), body))?;
         Ok(())
@@ -176,6 +191,7 @@ impl Store {
             let key = index.to_be_bytes();
             batch.push((key.to_vec(), Some(record::seal(&key, body))));
         }
+        self.space.look();
         self.log.write(batch)
     }
 

@@ -1,8 +1,17 @@
 //! Room on the disk: noticed before it runs out, because a database that meets a full disk cannot go on.
 //!
-//! **Must never know:** who stops writing because of it.
+//! A file of a quarter of the reserve lies beside the database. When less than half of the reserve is free it is
+//! given up, so that the little that must be written even then (votes) still finds room.
+//!
+//! **Must never know:** who stops writing because of it. **Why asked before every write and not now and then:**
+//! a disk can be filled within a second, and after one failed write this node is out.
 
+use fs2::FileExt as _;
+use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 /// How much room there is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -17,10 +26,13 @@ pub enum DiskSpace {
 }
 
 /// Looks at the file system of one directory.
-#[derive(Clone, Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Space {
     path: PathBuf,
     reserve: u64,
+    seen: AtomicU8,
+    /// One change of the ballast at a time.
+    ballast: Mutex<()>,
 }
 
 impl Space {
@@ -29,21 +41,82 @@ impl Space {
         Self {
             path: path.to_owned(),
             reserve,
+            ..Self::default()
         }
     }
 
-    /// Blocks for one system call. What cannot be asked is taken for enough: the sync would fail then.
-    pub(crate) fn look(&self, before: DiskSpace) -> DiskSpace {
-        if self.reserve == 0 {
-            return DiskSpace::Enough;
+    /// What was seen last.
+    pub(crate) fn seen(&self) -> DiskSpace {
+        match self.seen.load(Ordering::Acquire) {
+            0 => DiskSpace::Enough,
+            1 => DiskSpace::Short,
+            _more => DiskSpace::Full,
         }
-        match fs2::available_space(&self.path) {
-            Ok(free) => judge(free, self.reserve, before),
+    }
+
+    /// Asks the file system: one system call. What cannot be asked is taken for enough: the sync would fail then.
+    pub(crate) fn look(&self) -> DiskSpace {
+        self.measure().0
+    }
+
+    /// As [`Self::look`], and lays the ballast down when there is plenty of room. Blocks while it is allocated.
+    pub(crate) fn tend(&self) -> DiskSpace {
+        let (now, free) = self.measure();
+        if now == DiskSpace::Enough
+            && free >= self.reserve.saturating_add(self.reserve / 2)
+            && let Err(error) = self.lay_down()
+        {
+            tracing::warn!(%error, "no ballast could be laid down beside the database");
+        }
+        now
+    }
+
+    fn measure(&self) -> (DiskSpace, u64) {
+        if self.reserve == 0 {
+            return (DiskSpace::Enough, 0);
+        }
+        let before = self.seen();
+        let (now, free) = match fs2::available_space(&self.path) {
+            Ok(free) => (judge(free, self.reserve, before), free),
             Err(error) => {
                 tracing::warn!(%error, "the free space of the disk is not known");
-                DiskSpace::Enough
+                (DiskSpace::Enough, 0)
             }
+        };
+        if now != before {
+            tracing::warn!(
+                ?before,
+                ?now,
+                free,
+                "the room on this node's disk has changed"
+            );
+            self.seen.store(now as u8, Ordering::Release);
         }
+        if now == DiskSpace::Full && before != now {
+            let _one = self.ballast.lock();
+            // Not there: it was given up before, or there never was room for it.
+            let _ = std::fs::remove_file(self.ballast_path());
+        }
+        (now, free)
+    }
+
+    fn ballast_path(&self) -> PathBuf {
+        self.path.join("ballast")
+    }
+
+    fn lay_down(&self) -> io::Result<()> {
+        let Ok(_one) = self.ballast.try_lock() else {
+            return Ok(());
+        };
+        let path = self.ballast_path();
+        if path.exists() {
+            return Ok(());
+        }
+        let laid = File::create(&path).and_then(|file| file.allocate(self.reserve / 4));
+        if laid.is_err() {
+            let _ = std::fs::remove_file(&path);
+        }
+        laid
     }
 }
 
@@ -64,6 +137,7 @@ fn judge(free: u64, reserve: u64, before: DiskSpace) -> DiskSpace {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]
@@ -74,5 +148,24 @@ mod tests {
         assert_eq!(judge(49, DiskSpace::Short), DiskSpace::Full);
         assert_eq!(judge(110, DiskSpace::Full), DiskSpace::Short);
         assert_eq!(judge(125, DiskSpace::Short), DiskSpace::Enough);
+    }
+
+    #[test]
+    fn the_ballast_is_given_up_when_the_disk_is_full() {
+        let dir = tempfile::tempdir().unwrap();
+        let free = fs2::available_space(dir.path()).unwrap();
+        let ballast = dir.path().join("ballast");
+        let roomy = Space::new(dir.path(), free / 1024);
+        assert_eq!(roomy.tend(), DiskSpace::Enough);
+        assert_eq!(std::fs::metadata(&ballast).unwrap().len(), free / 1024 / 4);
+        let full = Space::new(dir.path(), free * 4);
+        assert_eq!(
+            (full.seen(), full.look()),
+            (DiskSpace::Enough, DiskSpace::Full)
+        );
+        assert_eq!(full.seen(), DiskSpace::Full);
+        assert!(!ballast.exists());
+        assert_eq!(full.tend(), DiskSpace::Full);
+        assert!(!ballast.exists(), "not as long as it is full");
     }
 }

@@ -163,3 +163,119 @@ fn a_database_that_was_cut_short_is_noticed_wherever_the_cut_was() {
     // The others did not even open, which is as good; but the mark must have been needed.
     assert!(by_the_mark > 0);
 }
+
+/// The C library's syncs, watched and, for some directories, broken.
+mod device {
+    #![allow(unsafe_code)]
+
+    use std::path::{Path, PathBuf};
+    use std::sync::Mutex;
+
+    static SYNCED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+    static BROKEN: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+
+    unsafe extern "C" {
+        fn syscall(number: i64, ...) -> i64;
+        fn __errno_location() -> *mut i32;
+    }
+
+    const SYS_FSYNC: i64 = 74;
+    const SYS_FDATASYNC: i64 = 75;
+    const EIO: i32 = 5;
+
+    fn sync(number: i64, file: i32) -> i32 {
+        let path = std::fs::read_link(format!("/proc/self/fd/{file}")).unwrap_or_default();
+        let broken = BROKEN
+            .lock()
+            .unwrap()
+            .iter()
+            .any(|dir| path.starts_with(dir));
+        SYNCED.lock().unwrap().push(path);
+        if broken {
+            // SAFETY: the calling thread's own error number.
+            unsafe { *__errno_location() = EIO };
+            return -1;
+        }
+        // SAFETY: as the original.
+        unsafe { syscall(number, file) as i32 }
+    }
+
+    /// Stands before the C library's.
+    #[unsafe(no_mangle)]
+    extern "C" fn fsync(file: i32) -> i32 {
+        sync(SYS_FSYNC, file)
+    }
+
+    /// Stands before the C library's.
+    #[unsafe(no_mangle)]
+    extern "C" fn fdatasync(file: i32) -> i32 {
+        sync(SYS_FDATASYNC, file)
+    }
+
+    /// How often this file was synced.
+    pub(super) fn syncs(file: &Path) -> usize {
+        let synced = SYNCED.lock().unwrap();
+        synced.iter().filter(|path| *path == file).count()
+    }
+
+    /// From here on, syncs of files in `dir` fail.
+    pub(super) fn set_broken(dir: &Path) {
+        BROKEN.lock().unwrap().push(dir.to_owned());
+    }
+
+    /// They work again.
+    pub(super) fn mend(dir: &Path) {
+        BROKEN.lock().unwrap().retain(|broken| broken != dir);
+    }
+}
+
+#[test]
+fn what_is_acknowledged_was_synced_by_the_device() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().canonicalize().unwrap();
+    let database = path.join("sled/db");
+    with(&path, |store| {
+        for index in 0..5 {
+            store.append(&records(index..index + 1)).unwrap();
+            let before = device::syncs(&database);
+            store.sync_now().unwrap();
+            assert!(device::syncs(&database) > before, "nothing was synced");
+        }
+    });
+}
+
+#[test]
+fn an_error_of_the_device_is_final_and_nothing_panics_over_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().canonicalize().unwrap();
+    let database = path.join("sled/db");
+    let synced = with(&path, |store| {
+        store.append(&records(0..1)).unwrap();
+        store.sync_now().unwrap();
+        device::set_broken(&path);
+        store.append(&records(1..2)).unwrap();
+        let error = store.sync_now().unwrap_err().to_string();
+        assert!(error.contains("could not be made durable"), "{error}");
+        // The kernel would now report success over what it dropped.
+        device::mend(&path);
+        let synced = device::syncs(&database);
+        assert!(store.sync_now().is_err());
+        device::set_broken(&path);
+        synced
+    });
+    assert_eq!(
+        device::syncs(&database),
+        synced,
+        "and closing syncs nothing"
+    );
+    device::mend(&path);
+    // This process holds the lock for good; another one would find this.
+    let copy = tempfile::tempdir().unwrap();
+    std::fs::create_dir(copy.path().join("sled")).unwrap();
+    for name in ["sled/db", "sled/conf", "mark"] {
+        std::fs::copy(path.join(name), copy.path().join(name)).unwrap();
+    }
+    with(copy.path(), |store| {
+        assert_eq!(store.read(0..=0, 1).unwrap(), records(0..1));
+    });
+}

@@ -88,9 +88,14 @@ impl Disk {
 
     /// The power goes: of what is not durable, some prefix survives. Returns how many writes were lost.
     pub(crate) fn cut(&self) -> usize {
+        let pending = self.0.lock().unwrap().pending.len() as u64;
+        self.cut_keeping(chance::below(pending + 1))
+    }
+
+    /// As [`Disk::cut`], and of what is not durable only the first so many writes survive.
+    pub(crate) fn cut_keeping(&self, kept: u64) -> usize {
         let mut platter = self.0.lock().unwrap();
         let first = platter.written - platter.pending.len() as u64;
-        let kept = chance::below(platter.pending.len() as u64 + 1);
         platter.settle(first + kept);
         let lost = platter.pending.len();
         platter.pending.clear();

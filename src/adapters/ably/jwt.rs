@@ -118,15 +118,18 @@ fn validation() -> Validation {
 
 /// What the library found wrong, in the protocol's numbers.
 fn fault(error: &Error) -> Fault {
-    let other = "The JWT is not signed by HS256";
-    match error.kind() {
-        ErrorKind::InvalidSignature | ErrorKind::InvalidKeyFormat => {
-            bad("The JWT's signature is wrong")
-        }
-        ErrorKind::InvalidAlgorithm => bad(other),
-        // JSON of another shape: an algorithm that the library does not know either.
-        ErrorKind::Json(shape) if shape.is_data() => bad(other),
-        _not_a_jwt => Fault::new(40005, 400, "Invalid credentials: not a token"),
+    let kind = error.kind();
+    if matches!(
+        kind,
+        ErrorKind::InvalidSignature | ErrorKind::InvalidKeyFormat
+    ) {
+        return bad("The JWT's signature is wrong");
+    }
+    // JSON of another shape: an algorithm that the library does not know either.
+    let shape = matches!(kind, ErrorKind::Json(shape) if shape.is_data());
+    match shape || matches!(kind, ErrorKind::InvalidAlgorithm) {
+        true => bad("The JWT is not signed by HS256"),
+        false => Fault::new(40005, 400, "Invalid credentials: not a token"),
     }
 }
 

@@ -17,6 +17,9 @@ const NAMESPACE_BYTES: usize = 64;
 /// An app's settings, by their names.
 pub type Settings = BTreeMap<Text, SettingValue>;
 
+/// Settings as JSON.
+type Shown = serde_json::Map<String, Value>;
+
 /// A dialect an app can accept.
 #[derive(Clone, Debug)]
 pub struct DoorSpec {
@@ -229,14 +232,9 @@ impl Catalog {
 
 /// Settings as `/v1` shows them: the app's own, and those of its namespaces by namespace.
 #[must_use]
-pub fn settings_json(
-    settings: &Settings,
-) -> (
-    serde_json::Map<String, Value>,
-    BTreeMap<&str, serde_json::Map<String, Value>>,
-) {
-    let mut own = serde_json::Map::new();
-    let mut namespaces: BTreeMap<&str, serde_json::Map<String, Value>> = BTreeMap::new();
+pub fn settings_json(settings: &Settings) -> (Shown, BTreeMap<&str, Shown>) {
+    let mut own = Shown::new();
+    let mut namespaces: BTreeMap<&str, Shown> = BTreeMap::new();
     for (name, value) in settings {
         let (base, into) = match name.split_once(AT) {
             Some((base, namespace)) => (base, namespaces.entry(namespace).or_default()),

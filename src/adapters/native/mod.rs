@@ -31,8 +31,9 @@ pub mod write;
 #[cfg(test)]
 mod tests;
 
+use actix_web::http::ConnectionType;
 use actix_web::middleware::from_fn;
-use actix_web::web;
+use actix_web::{HttpResponse, ResponseError as _, web};
 use catalog::Catalog;
 use codes::{ApiError, Code};
 use meter::Meter;
@@ -68,6 +69,17 @@ pub struct Native {
     pub catalog: Arc<Catalog>,
     /// What is counted.
     pub meter: Meter,
+}
+
+/// What every request gets, of whatever dialect, from a node that takes no more clients: 503, and the connection
+/// is closed, so that a balancer or a client goes elsewhere.
+#[must_use]
+pub fn going_down() -> HttpResponse {
+    let mut response = ApiError::new(Code::Stopping, "this node is draining").error_response();
+    response
+        .head_mut()
+        .set_connection_type(ConnectionType::Close);
+    response
 }
 
 /// Adds `/v1`. Needs `web::Data<Broker>` and `web::Data<Native>` among the app data.

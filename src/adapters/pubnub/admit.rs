@@ -102,6 +102,9 @@ fn on_view(
     let (state, now_ms) = (authority.view(), authority.now().cluster_ms);
     let app = app_of(&state, subscribe_key).ok_or_else(|| (no_keyset(), true))?;
     let uuid: Text = ctx.query.get("uuid").unwrap_or_default().into();
+    if uuid.chars().count() as u64 > limits::NAME_CHARACTERS.of(&app) {
+        return Err((Fault::bad("Invalid uuid"), false));
+    }
     let caller = |principal, key, stranger| Caller {
         app: app.clone(),
         key,

@@ -4,6 +4,7 @@
 //! **Why what only PubNub has rides in the draft's tag:** a publisher's uuid is unproven, so it must not become the
 //! client that other dialects show as verified.
 
+use super::attendance::is_ours;
 use crate::core::ids::Text;
 use crate::core::message::{
     Broadcast, ContentKind, Draft, PresenceAction, PresenceChange, Publication,
@@ -17,7 +18,7 @@ use std::fmt::Write as _;
 /// Marks a tag as ours.
 const MARK: &str = "pubnub ";
 /// A timetoken counts 100 ns.
-const TICKS_PER_SECOND: u64 = 10_000_000;
+pub(super) const TICKS_PER_SECOND: u64 = 10_000_000;
 
 /// What a message carries beside the vendor-free part.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -115,13 +116,36 @@ pub(super) fn write(
             let Some(data) = presence(one) else {
                 return false;
             };
-            let name = format!("{channel}-pnpres");
-            head(one.timetoken, &name, matched, place, out);
-            let _ = write!(out, ",\"d\":{data}}}");
+            presence_event((one.timetoken, &data), channel, matched, place, out);
         }
         Broadcast::Count(_) => return false,
     }
     true
+}
+
+/// Appends what happened in a channel's presence set at a time.
+pub(super) fn presence_event(
+    (at, data): (u64, &Value),
+    channel: &str,
+    matched: Option<&str>,
+    place: Place<'_>,
+    out: &mut String,
+) {
+    let name = format!("{channel}-pnpres");
+    head(at, &name, matched, place, out);
+    let _ = write!(out, ",\"d\":{data}}}");
+}
+
+/// Whether a change of a presence set is told at all: once per client, not once per connection.
+pub(super) fn is_told(change: &PresenceChange) -> bool {
+    change.edge || change.action == PresenceAction::Update || restated(change)
+}
+
+/// Whether a PubNub client that was there has said its state to another node.
+fn restated(change: &PresenceChange) -> bool {
+    change.action == PresenceAction::Enter
+        && is_ours(change.member.connection)
+        && state(&change.member.data).is_some()
 }
 
 fn head(at: u64, channel: &str, matched: Option<&str>, place: Place<'_>, out: &mut String) {
@@ -180,6 +204,8 @@ fn presence(change: &PresenceChange) -> Option<Value> {
         PresenceAction::Leave if change.edge => "leave",
         PresenceAction::Timeout if change.edge => "timeout",
         PresenceAction::Update => "state-change",
+        // Its client has come to another node with a state: which one it is there, nobody knows here.
+        PresenceAction::Enter if restated(change) => "state-change",
         PresenceAction::Enter | PresenceAction::Leave | PresenceAction::Timeout => return None,
     };
     let mut shown = json!({

@@ -8,13 +8,13 @@ use super::admit::{Caller, Ctx};
 use super::codes::{Fault, ok};
 use super::query::Query;
 use super::rights::{self, LETTERS};
+use super::signature::fingerprint;
 use crate::core::authority::{
     AppId, Authority, BarrierMode, Command, Grant, GrantEntry, GrantKey, GrantMode, Operations,
     Pattern, RequestId, Resource, State, Subject,
 };
 use actix_web::HttpResponse;
 use serde_json::{Map, Value, json};
-use sha2::{Digest, Sha256};
 
 /// Minutes of a grant that does not say.
 const DEFAULT_TTL: u64 = 1_440;
@@ -175,19 +175,11 @@ fn takes_away(state: &State, app: AppId, subject: &Subject, entries: &[GrantEntr
 }
 
 fn request_id(ctx: &Ctx<'_>, subject: &Subject) -> RequestId {
-    let signature = ctx.query.get("signature").unwrap_or_default();
     let part = match subject {
         Subject::Everyone => "",
         Subject::User(name) | Subject::Token(name) | Subject::Key(name) => name,
     };
-    let mut hash = Sha256::new();
-    hash.update(b"pubnub\n");
-    hash.update(signature.trim_end_matches('='));
-    hash.update(b"\n");
-    hash.update(part);
-    let digest = hash.finalize();
-    let head = digest.iter().take(16);
-    RequestId(head.fold(0, |id, byte| id << 8 | u128::from(*byte)))
+    RequestId(u128::from_be_bytes(fingerprint(ctx.query, part)))
 }
 
 fn success(caller: &Caller, payload: &Value) -> HttpResponse {
@@ -269,7 +261,7 @@ fn granted(names: &Names<'_>, flags: &[(&str, bool)], ttl: u64) -> Value {
 }
 
 /// Carries out `audit`.
-pub(super) fn audit(
+pub(super) async fn audit(
     authority: &Authority,
     caller: &Caller,
     ctx: &Ctx<'_>,
@@ -289,6 +281,11 @@ pub(super) fn audit(
             "warning": true, "service": "Access Manager", "status": 200,
         })));
     }
+    // What was granted anywhere before is in it.
+    authority
+        .catch_up()
+        .await
+        .map_err(|_| Fault::unavailable())?;
     let view = authority.view();
     let stored = Stored {
         now_ms: authority.now().cluster_ms,

@@ -6,6 +6,7 @@
 
 use super::admit::{Caller, Ctx};
 use super::codes::{Fault, answer};
+use super::signature::fingerprint;
 use super::{limits, names, query};
 use crate::core::authority::{
     AppId, Authority, BarrierMode, Command, GroupChange, Issuer, Operations, RequestId, State,
@@ -31,8 +32,15 @@ fn done(payload: Option<&Value>) -> HttpResponse {
     answer(200, body.to_string())
 }
 
+/// Whoever asks sees what was changed anywhere before.
+async fn current(authority: &Authority) -> Result<(), Fault> {
+    let caught_up = authority.catch_up().await;
+    caught_up.map(|_| ()).map_err(|_| Fault::unavailable())
+}
+
 /// All groups.
 pub(super) async fn list(authority: &Authority, caller: &Caller) -> Result<HttpResponse, Fault> {
+    current(authority).await?;
     let view = authority.view();
     let mut groups = Vec::new();
     for (group, _) in view.groups_of(caller.app.id) {
@@ -65,6 +73,7 @@ pub(super) async fn group(
         caller
             .group(authority, &group, Operations::SUBSCRIBE)
             .await?;
+        current(authority).await?;
         let channels = members(&authority.view(), caller.app.id, &group);
         let channels: Vec<&str> = channels.iter().map(|channel| &**channel).collect();
         return Ok(done(Some(&json!({ "channels": channels, "group": group }))));
@@ -83,7 +92,16 @@ pub(super) async fn group(
         remove: texts(remove),
         clear,
     });
-    let committed = authority.change(RequestId(rand::random()), command).await?;
+    let request = match caller.key {
+        // Sent again within its minute, a signed change changes nothing.
+        Some(_) => u128::from_be_bytes(fingerprint(ctx.query, ctx.path)),
+        None => rand::random(),
+    };
+    let before = authority.view().revision;
+    let committed = authority.change(RequestId(request), command).await?;
+    if caller.key.is_some() && committed.revision <= before {
+        return Err(Fault::service(403, "Invalid Signature"));
+    }
     let within = std::time::Duration::from_secs(2);
     // Every other node follows on its own; this one shows what it was told.
     let _ = authority.at_least(committed.revision, within).await;

@@ -25,15 +25,22 @@ pub const NAMES_PER_REQUEST: Setting = setting("pubnub_names_per_request", 500);
 /// How long a subscribe request waits, ms.
 pub const HOLD_MS: Setting = setting("pubnub_hold_ms", 280_000);
 
+/// In channels with more occupants than so many, joins and leaves are told together.
+pub const ANNOUNCE_MAX: Setting = setting("pubnub_announce_max", 20);
+/// How often, ms.
+pub const INTERVAL_MS: Setting = setting("pubnub_presence_interval_ms", 10_000);
+
 /// Switches, for the catalogue.
 pub const SWITCHES: [Setting; 2] = [ACCESS_MANAGER, TOKEN_REVOCATION];
 /// Numbers, for the catalogue.
-pub const NUMBERS: [Setting; 5] = [
+pub const NUMBERS: [Setting; 7] = [
     MESSAGE_BYTES,
     SIGNAL_BYTES,
     NAME_CHARACTERS,
     NAMES_PER_REQUEST,
     HOLD_MS,
+    ANNOUNCE_MAX,
+    INTERVAL_MS,
 ];
 /// Most messages of one subscribe answer.
 pub const MESSAGES_PER_POLL: usize = 100;

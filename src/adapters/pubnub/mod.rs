@@ -1,7 +1,7 @@
 //! PubNub: Access Manager v2 and v3, publish, subscribe, presence, history.
 //!
 //! In reading order: `rest` (which call it is), `query`, `body`, `signature`, `admit` (who asks), `rights`, `grant`
-//! and `pam` (what is granted), `token` on `cbor`, `publish`, `subscribe` on `selection`, `sessions` and `envelope`, `presence` on
+//! and `pam` (what is granted), `token` on `cbor`, `publish`, `subscribe` on `cursor`, `selection`, `wildcard`, `sessions`, `shown`, `digest` and `envelope`, `presence` on
 //! `attendance`, `groups`, `history`, `filter`, `codes`.
 //!
 //! **Must never know:** other dialects, the cluster crate, peers, channel internals.
@@ -11,6 +11,8 @@ mod attendance;
 mod body;
 mod cbor;
 mod codes;
+mod cursor;
+mod digest;
 mod envelope;
 mod filter;
 #[cfg(test)]
@@ -28,9 +30,11 @@ mod rest;
 mod rights;
 mod selection;
 mod sessions;
+mod shown;
 mod signature;
 mod subscribe;
 mod token;
+mod wildcard;
 
 use crate::core::authority::{OpenRule, Operations, Pattern, SettingValue, Text};
 use crate::core::broker::Broker;

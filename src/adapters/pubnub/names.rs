@@ -2,7 +2,8 @@
 //!
 //! **Must never know:** who asks.
 
-use crate::core::ids::Text;
+use crate::core::ids::{AppId, ChannelKey, Text};
+use std::sync::Arc;
 
 /// What follows a channel's name to name its presence events.
 pub(super) const PRESENCE: &str = "-pnpres";
@@ -21,6 +22,19 @@ pub(super) fn wildcard(name: &str) -> Option<&str> {
     let dots = prefix.matches('.').count();
     (prefix.len() > 1 && prefix.ends_with('.') && dots <= 2 && !prefix.contains('*'))
         .then_some(prefix)
+}
+
+/// Whether a name can be subscribed to as a wildcard.
+pub(super) fn is_valid_wildcard(name: &str, max_characters: u64) -> bool {
+    wildcard(name).is_some_and(|prefix| is_valid(prefix, max_characters))
+}
+
+/// What a name stands for: a channel, or what is repeated of those below a level.
+pub(super) fn key(app: AppId, name: &str) -> Arc<ChannelKey> {
+    match wildcard(name) {
+        Some(_) => ChannelKey::wildcard(app, name),
+        None => ChannelKey::channel(app, name),
+    }
 }
 
 /// A name as subscribed to: the channel or group, and whether its presence is meant.

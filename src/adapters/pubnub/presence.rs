@@ -5,7 +5,7 @@
 use super::admit::{Caller, Ctx, claim};
 use super::attendance::Sign;
 use super::codes::{Fault, ok};
-use super::names::{distinct, split};
+use super::names::{self, distinct, split};
 use super::subscribe::{heartbeat, states};
 use super::{PubNub, envelope, groups, query};
 use crate::core::authority::{Operations, Pass, Resource};
@@ -59,7 +59,7 @@ impl Call<'_> {
     }
 
     fn key(&self, channel: &str) -> Arc<ChannelKey> {
-        ChannelKey::channel(self.caller.app.id, channel)
+        names::key(self.caller.app.id, channel)
     }
 
     /// The right to each, and to the channels of each group by the group's.
@@ -294,14 +294,16 @@ impl Call<'_> {
     }
 }
 
-/// Every client once, with what it says of itself.
+/// Every client once, with what it said of itself last.
 fn clients(members: &[Member]) -> BTreeMap<&Text, &Bytes> {
-    let mut clients: BTreeMap<&Text, &Bytes> = BTreeMap::new();
+    let mut said: BTreeMap<&Text, &Member> = BTreeMap::new();
     for member in members {
-        let data = clients.entry(&member.client).or_insert(&member.data);
-        if data.is_empty() {
-            *data = &member.data;
+        let known = said.entry(&member.client).or_insert(member);
+        let later = member.since >= known.since && !member.data.is_empty();
+        if later || known.data.is_empty() {
+            *known = member;
         }
     }
-    clients
+    let all = said.into_iter();
+    all.map(|(client, member)| (client, &member.data)).collect()
 }

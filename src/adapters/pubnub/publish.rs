@@ -5,10 +5,11 @@
 use super::admit::{self, Caller, Ctx};
 use super::codes::{Fault, answer};
 use super::envelope::{Extra, is_custom_type};
+use super::signature::fingerprint;
 use super::{limits, names, query};
 use crate::core::authority::Operations;
 use crate::core::broker::Broker;
-use crate::core::ids::{ChannelKey, Timetoken};
+use crate::core::ids::{ChannelKey, Text, Timetoken};
 use crate::core::message::{ContentKind, Draft};
 use actix_web::HttpResponse;
 use bytes::Bytes;
@@ -106,7 +107,7 @@ fn draft(
     };
     let store = !given.signal && ctx.query.get("store") != Some("0");
     Ok(Draft {
-        id: None,
+        id: repeatable(caller, ctx),
         name: name.into(),
         data,
         kind,
@@ -118,6 +119,17 @@ fn draft(
         retain_ms: None,
         tag: extra.tag(),
     })
+}
+
+/// What a signed publish is known by, so that its repetition delivers nothing: a POST's body is not even signed. Only where
+/// the client numbers its requests: without that, two equal ones within a second are two.
+fn repeatable(caller: &Caller, ctx: &Ctx<'_>) -> Option<Text> {
+    let numbered = ["requestid", "seqn"].map(|name| ctx.query.given(name));
+    caller
+        .key
+        .as_ref()
+        .filter(|_| numbered.iter().any(Option::is_some))?;
+    Some(format!("pubnub {}", hex::encode(fingerprint(ctx.query, ""))).into())
 }
 
 /// A JSON string travels as text, so that other dialects get what it says; anything else as the JSON sent.

@@ -4,7 +4,7 @@
 //! **Why the path is taken apart here:** a router hands its parameters over partly decoded, and a `%2F` in a name must
 //! not become a segment.
 
-use super::admit::{self, Ctx};
+use super::admit::{self, Caller, Ctx};
 use super::codes::{Fault, answer};
 use super::publish::{self, Publication};
 use super::query::Query;
@@ -168,20 +168,29 @@ async fn any(
         body,
     };
     let key = query::decode(subscribe_key).ok_or_else(super::codes::no_keyset)?;
-    carry_out(&http, &node, &broker, (&key, call), &ctx).await
+    let asked = async {
+        let caller = admit::admit(&broker.authority, &node.tokens, &key, &ctx).await;
+        caller.map_err(|fault| in_its_form(fault, &call))
+    };
+    let caller = Box::pin(asked).await?;
+    // A subscribe waits for minutes: what it keeps meanwhile is what it needs then, not what any call may need.
+    if let Call::Subscribe(channels, version) = call {
+        let what = (channels, version);
+        let begun = subscribe::begin(&http, node, broker, caller, &ctx, what);
+        let begun = Box::pin(begun).await?;
+        return Box::pin(begun.answer()).await;
+    }
+    Box::pin(carry_out(&node, &broker, &caller, call, &ctx)).await
 }
 
 async fn carry_out(
-    http: &HttpRequest,
     node: &web::Data<PubNub>,
     broker: &web::Data<Broker>,
-    (subscribe_key, call): (&str, Call<'_>),
+    caller: &Caller,
+    call: Call<'_>,
     ctx: &Ctx<'_>,
 ) -> Result<HttpResponse, Fault> {
     let authority = &broker.authority;
-    let caller = admit::admit(authority, &node.tokens, subscribe_key, ctx).await;
-    let caller = caller.map_err(|fault| in_its_form(fault, &call))?;
-    let caller = &caller;
     let presence = presence::Call {
         node,
         broker,
@@ -195,11 +204,8 @@ async fn carry_out(
     };
     match call {
         Call::Publish(given) => publish::publish(broker, caller, ctx, given).await,
-        Call::Subscribe(channels, version) => {
-            let (node, broker, caller) = (node.clone(), broker.clone(), caller.clone());
-            let what = (channels, version);
-            subscribe::subscribe(http, node, broker, caller, ctx, what).await
-        }
+        // Begun before, since it waits.
+        Call::Subscribe(..) => Err(Fault::unavailable()),
         Call::Heartbeat(channels) => presence.heartbeat(channels).await,
         Call::Leave(channels) => presence.leave(channels).await,
         Call::HereNow(channels) => presence.here_now(channels).await,
@@ -209,7 +215,7 @@ async fn carry_out(
         Call::Groups => groups::list(authority, caller).await,
         Call::Group(group, remove) => groups::group(authority, caller, ctx, group, remove).await,
         Call::Grant => grant::grant(authority, caller, ctx).await,
-        Call::Audit => grant::audit(authority, caller, ctx),
+        Call::Audit => grant::audit(authority, caller, ctx).await,
         Call::GrantToken => pam::grant(authority, caller, ctx),
         Call::RevokeToken(token) => {
             let token = query::decode(token).unwrap_or_default();

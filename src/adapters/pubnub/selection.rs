@@ -3,12 +3,15 @@
 //! **Must never know:** cursors, how anything is delivered.
 
 use super::admit::{Caller, claim};
+use super::envelope;
 use super::groups;
 use super::names::{self, split};
+use super::shown::{Shown, What};
 use crate::core::authority::{Operations, Pass, Resource};
 use crate::core::broker::Broker;
+use crate::core::channel::wildcard;
 use crate::core::connection::Start;
-use crate::core::ids::{ChannelKey, Text};
+use crate::core::ids::{ChannelKey, Space, Text};
 use crate::core::message::Broadcast;
 use crate::core::polling::{Claim, Item, Want};
 use std::collections::HashMap;
@@ -47,7 +50,7 @@ impl Selection {
                 .claims
                 .push(claim(Resource::Channel, name, Operations::SUBSCRIBE));
             let at = selection.claims.len() - 1;
-            selection.add(ChannelKey::channel(app, base), name, presence, at);
+            selection.add(names::key(app, base), name, presence, at);
         }
         let view = broker.authority.view();
         for name in groups {
@@ -91,11 +94,62 @@ impl Selection {
         self.of.iter().filter_map(want).collect()
     }
 
-    /// The way a broadcast takes, if any.
-    pub(super) fn way(&self, item: &Item) -> Option<&Way> {
-        let presence = matches!(item.broadcast, Broadcast::Presence(_));
-        let ways = self.ways.get(&item.channel)?;
+    /// What of a broadcast is shown, if anything.
+    pub(super) fn shown(&self, item: &Item) -> Option<Shown> {
+        let wild = item.channel.space == Space::Wildcard;
+        let repeated = match &item.broadcast {
+            Broadcast::Message(one) if wild => Some(wildcard::repeats(one)?),
+            Broadcast::Message(_) | Broadcast::Presence(_) | Broadcast::Count(_) => None,
+        };
+        let below = repeated.is_some();
+        let (channel, broadcast) = match repeated {
+            Some(one) => (one.channel, one.broadcast),
+            None => (item.channel.name.clone(), item.broadcast.clone()),
+        };
+        let presence = match &broadcast {
+            Broadcast::Message(_) => false,
+            Broadcast::Presence(one) if envelope::is_told(one) => true,
+            Broadcast::Presence(_) | Broadcast::Count(_) => return None,
+        };
+        let way = self.way(&item.channel, presence)?;
+        if below && self.has_nearer(&item.channel, &channel, presence) {
+            return None;
+        }
+        // A wildcard that is subscribed to itself is named for its presence too.
+        let plain = self.way(&item.channel, false).filter(|_| wild);
+        let matched = plain.unwrap_or(way).matched.clone();
+        let what = What::Broadcast(broadcast);
+        Some(Shown {
+            channel,
+            matched,
+            below,
+            what,
+        })
+    }
+
+    /// Whether one cursor spans what several homes stamp.
+    pub(super) fn is_several(&self) -> bool {
+        self.ways.len() > 1 || self.has_wildcard()
+    }
+
+    /// Whether a wildcard is among the names.
+    pub(super) fn has_wildcard(&self) -> bool {
+        self.ways.keys().any(|key| key.space == Space::Wildcard)
+    }
+
+    fn way(&self, key: &ChannelKey, presence: bool) -> Option<&Way> {
+        let ways = self.ways.get(key)?;
         ways.iter().find(|way| way.presence == presence)
+    }
+
+    /// Whether what a wildcard repeats of a channel comes by itself too, or through a longer wildcard.
+    fn has_nearer(&self, through: &ChannelKey, channel: &str, presence: bool) -> bool {
+        let key = ChannelKey::channel(through.app, channel);
+        let mut longer = wildcard::above(&key).into_iter();
+        self.way(&key, presence).is_some()
+            || longer.any(|one| {
+                one.name.len() > through.name.len() && self.way(&one, presence).is_some()
+            })
     }
 
     /// The channels whose presence the subscriber is part of.
@@ -106,10 +160,64 @@ impl Selection {
     }
 }
 
-/// What a subscription to just that would be called.
-pub(super) fn of_channel(item: &Item, way: &Way) -> Text {
-    match way.presence {
-        true => format!("{}{}", item.channel.name, names::PRESENCE).into(),
-        false => item.channel.name.clone(),
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::super::envelope::tests::{draft, publication};
+    use super::*;
+    use crate::core::ids::AppId;
+    use crate::core::message::ContentKind;
+
+    const APP: AppId = AppId(1);
+
+    fn selection(names: &[&str]) -> Selection {
+        let mut selection = Selection::default();
+        for (at, name) in names.iter().enumerate() {
+            let (base, presence) = split(name);
+            selection.add(names::key(APP, base), &(*name).into(), presence, at);
+        }
+        selection
+    }
+
+    /// What is published to a channel, as it comes through a wildcard.
+    fn through(wild: &str, channel: &str) -> Item {
+        let message = publication(draft("1", ContentKind::Json), 17);
+        let draft = wildcard::repeated(channel, &message).unwrap();
+        Item {
+            channel: ChannelKey::wildcard(APP, wild),
+            broadcast: publication(draft, 99),
+        }
+    }
+
+    #[test]
+    fn what_comes_through_a_wildcard_shows_its_channel() {
+        let shown = selection(&["a.*"]).shown(&through("a.*", "a.b.c")).unwrap();
+        assert_eq!((&*shown.channel, &*shown.matched), ("a.b.c", "a.*"));
+        assert!(shown.below && !shown.is_presence());
+        let What::Broadcast(broadcast) = &shown.what else {
+            unreachable!("a broadcast");
+        };
+        assert_eq!(crate::core::polling::stamp(broadcast), 17);
+        assert!(
+            selection(&["a.*-pnpres"])
+                .shown(&through("a.*", "a.b"))
+                .is_none()
+        );
+    }
+
+    #[test]
+    fn what_comes_twice_is_shown_once_by_its_nearest_name() {
+        let all = selection(&["a.*", "a.b.*", "a.b.c", "a.d-pnpres"]);
+        assert!(all.shown(&through("a.*", "a.b.c")).is_none());
+        assert!(all.shown(&through("a.b.*", "a.b.c")).is_none());
+        assert!(all.shown(&through("a.*", "a.b.d")).is_none());
+        assert_eq!(
+            &*all.shown(&through("a.b.*", "a.b.d")).unwrap().matched,
+            "a.b.*"
+        );
+        assert!(
+            all.shown(&through("a.*", "a.d")).is_some(),
+            "only its presence is subscribed to"
+        );
     }
 }

@@ -9,7 +9,7 @@ use crate::core::authority::{ApiKey, Millis};
 use base64::Engine as _;
 use base64::engine::general_purpose::{GeneralPurpose, URL_SAFE_NO_PAD};
 use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
+use sha2::{Digest as _, Sha256};
 use std::fmt::Write as _;
 
 /// How far a request's time may be from ours.
@@ -38,6 +38,22 @@ pub(super) fn timely(query: &Query<'_>, now_ms: Millis) -> bool {
     query
         .number("timestamp")
         .is_some_and(|at| at.abs_diff(now_ms / 1_000) <= WINDOW_S)
+}
+
+/// What a signed request and its repetitions have in common, and no other: so that one that is sent again within the
+/// signature's minute does nothing again. `part` = which of the things that it does.
+pub(super) fn fingerprint(query: &Query<'_>, part: &str) -> [u8; 16] {
+    let signature = query.get("signature").unwrap_or_default();
+    let mut hash = Sha256::new();
+    hash.update(b"pubnub\n");
+    hash.update(signature.trim_end_matches('='));
+    hash.update(b"\n");
+    hash.update(part);
+    let mut head = [0; 16];
+    for (to, from) in head.iter_mut().zip(hash.finalize()) {
+        *to = from;
+    }
+    head
 }
 
 /// The key that signed it, if any of these did.

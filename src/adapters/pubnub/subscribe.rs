@@ -3,15 +3,17 @@
 //! **Must never know:** how broadcasts reach a poller.
 //! **Why the first answer is empty and early:** it carries the cursor, and the client's own join must come after it.
 
-use super::admit::{self, Caller, Ctx, is_open};
+use super::admit::{self, Caller, Ctx, claim, is_open};
 use super::attendance::Sign;
 use super::codes::{Fault, answer};
-use super::envelope::{self, Place};
+use super::cursor::Cursor;
+use super::envelope::Place;
 use super::filter::Filter;
 use super::names::{self, distinct, split};
-use super::selection::{Selection, of_channel};
-use super::{DIALECT, PubNub, limits, query, sessions};
-use crate::core::authority::{AppId, Millis, Operations, Pass, Resource};
+use super::selection::Selection;
+use super::shown::{self, Shown, What};
+use super::{DIALECT, PubNub, digest, limits, query, sessions, wildcard};
+use crate::core::authority::{AppId, Millis, Operations, Pass, Principal, Resource};
 use crate::core::broker::Broker;
 use crate::core::connection::Start;
 use crate::core::ids::{ChannelKey, Text, Timetoken};
@@ -20,7 +22,7 @@ use crate::core::polling::{Ended, Item, stamp};
 use crate::transport::longpoll::{self, Hold};
 use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -29,45 +31,8 @@ use std::time::{Duration, Instant};
 const JOIN_WITHIN: Duration = Duration::from_secs(10);
 /// How far the first cursor lies back: homes' clocks may be behind this node's, ticks.
 const FIRST_BACK: Timetoken = 50 * 10_000;
-/// How far a client that comes from another node is taken back, where its one cursor spans several channels: what
-/// another channel stamped earlier may have reached the old node later. Ticks.
-const MOVED_BACK: Timetoken = 200 * 10_000;
 /// Seconds of silence after which a client counts as gone.
 const HEARTBEAT_S: u64 = 300;
-
-/// Where a client's stream goes on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Cursor {
-    timetoken: Timetoken,
-    region: Option<u64>,
-}
-
-impl Cursor {
-    /// `tt` and `tr`, or both in one as old Ruby clients send them.
-    fn of(ctx: &Ctx<'_>) -> Result<Self, Fault> {
-        if let Some(packed) = ctx.query.given("t") {
-            let packed: Value = serde_json::from_str(packed).map_err(|_| bad_cursor())?;
-            let number = |key: &str| match packed.get(key) {
-                Some(Value::String(text)) => text.parse().ok(),
-                Some(value) => value.as_u64(),
-                None => None,
-            };
-            return Ok(Self {
-                timetoken: number("t").unwrap_or(0),
-                region: number("r"),
-            });
-        }
-        let timetoken = ctx.query.given("tt").map_or(Ok(0), str::parse);
-        Ok(Self {
-            timetoken: timetoken.map_err(|_| bad_cursor())?,
-            region: ctx.query.number("tr"),
-        })
-    }
-}
-
-fn bad_cursor() -> Fault {
-    Fault::bad("Invalid timetoken")
-}
 
 /// Which generation of the call it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,27 +56,40 @@ struct Wait {
     key: String,
     hold_ms: Millis,
     heartbeat_s: u64,
+    announce_max: u64,
+    interval_ms: Millis,
 }
 
-/// Carries it out.
-pub(super) async fn subscribe(
+/// A subscribe that only has to be waited for.
+pub(super) struct Begun {
+    wait: Wait,
+    hold: Hold,
+    signs: Vec<(Sign, Pass)>,
+}
+
+impl Begun {
+    /// Waits, and answers.
+    pub(super) async fn answer(self) -> Result<HttpResponse, Fault> {
+        self.wait.run(self.hold, self.signs).await
+    }
+}
+
+/// Judges it, and attaches it to its channels.
+pub(super) async fn begin(
     http: &HttpRequest,
     node: web::Data<PubNub>,
     broker: web::Data<Broker>,
     caller: Caller,
     ctx: &Ctx<'_>,
     (channels, version): (&str, Version),
-) -> Result<HttpResponse, Fault> {
+) -> Result<Begun, Fault> {
     let channels = query::path_list(channels).ok_or_else(|| Fault::bad("Invalid channel"))?;
     let channels = distinct(channels.iter().map(String::as_str));
     let groups = distinct(ctx.query.list("channel-group").into_iter());
     check(&caller, &channels, &groups)?;
     let cursor = match version {
         Version::Two => Cursor::of(ctx)?,
-        Version::One(timetoken) => Cursor {
-            timetoken,
-            region: None,
-        },
+        Version::One(timetoken) => Cursor { timetoken },
     };
     let filter = match ctx.query.given("filter-expr") {
         Some(text) => {
@@ -122,12 +100,17 @@ pub(super) async fn subscribe(
     };
     let selection = Selection::of(&broker, &caller, &channels, &groups);
     let passes = passes(&broker, &caller, &selection).await?;
+    if selection.has_wildcard() {
+        wildcard::switch_on(&broker.authority, &caller.app).await?;
+    }
     let states = states(ctx.query.get("state"));
     let key = admit::alias(&caller.app, admit::SUBSCRIBE_KEY).to_owned();
     let wait = Wait {
         app: caller.app.id,
         hold_ms: caller.limit(limits::HOLD_MS),
         heartbeat_s: heartbeat(ctx),
+        announce_max: caller.limit(limits::ANNOUNCE_MAX),
+        interval_ms: caller.limit(limits::INTERVAL_MS),
         uuid: caller.uuid.clone(),
         cursor: cursor.timetoken,
         node,
@@ -139,7 +122,7 @@ pub(super) async fn subscribe(
     };
     let hold = wait.open(http, caller, cursor, &passes)?;
     let signs = wait.signs(&states, &passes);
-    Box::pin(wait.run(hold, signs)).await
+    Ok(Begun { wait, hold, signs })
 }
 
 fn check(caller: &Caller, channels: &[Text], groups: &[Text]) -> Result<(), Fault> {
@@ -149,10 +132,8 @@ fn check(caller: &Caller, channels: &[Text], groups: &[Text]) -> Result<(), Faul
     }
     let max = caller.limit(limits::NAME_CHARACTERS);
     for name in channels.iter().chain(groups) {
-        if names::wildcard(split(name).0).is_some() {
-            return Err(Fault::bad("Wildcard subscribe is not supported"));
-        }
-        if !names::is_valid(name, max) {
+        let wild = names::is_valid_wildcard(split(name).0, max) && channels.contains(name);
+        if !wild && !names::is_valid(name, max) {
             return Err(Fault::bad("Invalid channel name"));
         }
     }
@@ -206,7 +187,7 @@ impl Wait {
     ) -> Result<Hold, Fault> {
         let mut start = match cursor.timetoken {
             0 => Start::Now,
-            at => Start::AfterTime(self.back(at, cursor.region)),
+            _ => Start::AfterTime(cursor.begin(self.selection.is_several())),
         };
         let parked = (cursor.timetoken != 0)
             .then(|| {
@@ -242,15 +223,6 @@ impl Wait {
             node.attendance.extend(&uuid, &attended, until);
             node.sessions.park(place, poller);
         }))
-    }
-
-    fn back(&self, at: Timetoken, region: Option<u64>) -> Timetoken {
-        let here = self.node.region(&self.broker);
-        let moved = region.is_some_and(|region| region != 0 && region != here);
-        match moved && self.selection.ways.len() > 1 {
-            true => at.saturating_sub(MOVED_BACK),
-            false => at,
-        }
     }
 
     fn signs(&self, states: &HashMap<String, Bytes>, passes: &[Pass]) -> Vec<(Sign, Pass)> {
@@ -312,8 +284,9 @@ impl Wait {
         let until = Instant::now() + Duration::from_millis(self.hold_ms);
         loop {
             let left = until.saturating_duration_since(Instant::now());
+            let longest = self.held_left(&hold).map_or(left, |held| held.min(left));
             let now_ms = self.broker.authority.now().cluster_ms;
-            hold.wait(left, now_ms, false).await;
+            hold.wait(longest, now_ms, false).await;
             if hold.hung_up() {
                 return Ok(self.reply(hold, &[]));
             }
@@ -328,24 +301,55 @@ impl Wait {
                 self.cursor = self.cursor.max(last);
                 self.repark(&mut hold);
             }
-            let shown: Vec<Item> = items.into_iter().filter(|item| self.shows(item)).collect();
+            let shown = self.sort_out(&hold, items);
             if !shown.is_empty() || left.is_zero() || Instant::now() >= until {
                 return Ok(self.reply(hold, &shown));
             }
         }
     }
 
-    fn shows(&self, item: &Item) -> bool {
-        let Some(_way) = self.selection.way(item) else {
-            return false;
-        };
-        match (&self.filter, &item.broadcast) {
-            (Some(filter), Broadcast::Message(one)) => {
-                filter.passes(&item.channel.name, &one.draft)
+    /// What is shown now. Comings and goings in crowded channels are laid aside until it is time to tell them.
+    fn sort_out(&self, hold: &Hold, items: Vec<Item>) -> Vec<Shown> {
+        let principal = hold.poller().principal();
+        let (mut now, mut later) = (Vec::new(), Vec::new());
+        for item in items {
+            match self.show(principal, &item) {
+                Some(shown) if digest::is_crowded(&shown, self.announce_max) => later.push(item),
+                Some(shown) => now.push(shown),
+                None => {}
             }
-            (None, Broadcast::Message(_)) | (_, Broadcast::Presence(_)) => true,
-            (_, Broadcast::Count(_)) => false,
         }
+        let room = hold.poller().hold(later);
+        if !room || self.held_left(hold).is_some_and(|left| left.is_zero()) {
+            let held = hold.poller().take_held();
+            let held = held.iter().filter_map(|item| self.show(principal, item));
+            now.extend(digest::together(held));
+        }
+        now
+    }
+
+    /// How long what is laid aside still waits.
+    fn held_left(&self, hold: &Hold) -> Option<Duration> {
+        let due = hold.poller().held_since_ms()? + self.interval_ms;
+        let now_ms = self.broker.authority.now().mono_ms;
+        Some(Duration::from_millis(due.saturating_sub(now_ms)))
+    }
+
+    fn show(&self, principal: &Principal, item: &Item) -> Option<Shown> {
+        let shown = self.selection.shown(item)?;
+        if let (Some(filter), What::Broadcast(Broadcast::Message(one))) =
+            (&self.filter, &shown.what)
+            && !filter.passes(&shown.channel, &one.draft)
+        {
+            return None;
+        }
+        // The right to a wildcard's name says nothing of any one channel below it.
+        let readable = |name: &str| {
+            let claim = claim(Resource::Channel, name, Operations::SUBSCRIBE);
+            let authority = &self.broker.authority;
+            authority.decide(principal, None, claim.ask()).is_ok()
+        };
+        (!shown.below || readable(&shown.name())).then_some(shown)
     }
 
     /// The next request of this client will name another cursor.
@@ -360,73 +364,22 @@ impl Wait {
         });
     }
 
-    fn reply(&self, mut hold: Hold, items: &[Item]) -> HttpResponse {
+    fn reply(&self, mut hold: Hold, shown: &[Shown]) -> HttpResponse {
         self.repark(&mut hold);
         drop(hold);
-        let body = match self.version {
-            Version::Two => self.envelopes(items),
-            Version::One(_) => self.bare(items),
-        };
-        answer(200, body)
+        answer(200, self.body(shown))
     }
 
-    fn envelopes(&self, items: &[Item]) -> String {
-        let region = self.node.region(&self.broker);
+    fn body(&self, shown: &[Shown]) -> String {
+        let single = self.selection.single.is_some();
         let place = Place {
-            region,
+            region: self.node.region(&self.broker),
             subscribe_key: &self.key,
         };
-        let mut out = format!(
-            "{{\"t\":{{\"t\":\"{}\",\"r\":{region}}},\"m\":[",
-            self.cursor
-        );
-        let mut first = true;
-        for item in items {
-            let Some(way) = self.selection.way(item) else {
-                continue;
-            };
-            let before = out.len();
-            if !first {
-                out.push(',');
-            }
-            let matched = self.selection.single.is_none() || way.matched != of_channel(item, way);
-            let matched = matched.then_some(&*way.matched);
-            if envelope::write(
-                &item.broadcast,
-                &item.channel.name,
-                matched,
-                place,
-                &mut out,
-            ) {
-                first = false;
-            } else {
-                out.truncate(before);
-            }
+        match self.version {
+            Version::Two => shown::envelopes(shown, self.cursor, single, place),
+            Version::One(_) => shown::bare(shown, self.cursor, single),
         }
-        out.push_str("]}");
-        out
-    }
-
-    fn bare(&self, items: &[Item]) -> String {
-        let (mut payloads, mut channels, mut real) = (Vec::new(), Vec::new(), Vec::new());
-        for item in items {
-            let (Broadcast::Message(one), Some(way)) = (&item.broadcast, self.selection.way(item))
-            else {
-                continue;
-            };
-            payloads.push(envelope::payload(&one.draft).into_owned());
-            channels.push(way.matched.to_string());
-            real.push(item.channel.name.to_string());
-        }
-        let mut out = format!("[[{}],\"{}\"", payloads.join(","), self.cursor);
-        if self.selection.single.is_none() && !items.is_empty() {
-            for list in [&channels, &real] {
-                out.push(',');
-                out.push_str(&json!(list.join(",")).to_string());
-            }
-        }
-        out.push(']');
-        out
     }
 
     /// The poller has ended: what the client is told, so that it does the right thing next.
@@ -444,10 +397,6 @@ impl Wait {
             Ended::Away => return Err(Fault::unavailable()),
             Ended::Refused(refusal) => return Err(refusal.into()),
         }
-        let body = match self.version {
-            Version::Two => self.envelopes(&[]),
-            Version::One(_) => self.bare(&[]),
-        };
-        Ok(answer(200, body))
+        Ok(answer(200, self.body(&[])))
     }
 }

@@ -65,7 +65,7 @@ pub(super) fn key(app: AppId, name: &str) -> Arc<ChannelKey> {
 /// What Pusher calls it.
 pub(super) fn wire_name(key: &ChannelKey) -> Cow<'_, str> {
     match key.space {
-        Space::Channel => Cow::Borrowed(&key.name),
+        Space::Channel | Space::Wildcard => Cow::Borrowed(&key.name),
         Space::User | Space::Status => Cow::Owned(format!("{USER_PREFIX}{}", key.name)),
     }
 }
@@ -73,7 +73,7 @@ pub(super) fn wire_name(key: &ChannelKey) -> Cow<'_, str> {
 /// The same, to keep: shares the name where it can.
 pub(super) fn wire_text(key: &ChannelKey) -> Text {
     match key.space {
-        Space::Channel => key.name.clone(),
+        Space::Channel | Space::Wildcard => key.name.clone(),
         Space::User | Space::Status => wire_name(key).into(),
     }
 }

@@ -4,7 +4,9 @@
 
 use super::session::{Hello, PusherSession};
 use super::{DIALECT, Encoding, limits, query};
+use crate::core::authority::{App, State};
 use crate::core::broker::Broker;
+use crate::core::delivery::encoding::EncodingId;
 use crate::core::limits::{OUTBOX_BYTES, Setting};
 use crate::transport::Encrypted;
 use crate::transport::ws::{self, Opening};
@@ -21,34 +23,51 @@ pub(super) async fn connect(
     encoding: web::Data<Encoding>,
 ) -> Result<HttpResponse, actix_web::Error> {
     let tail = request.match_info().get("tail").unwrap_or_default();
+    let hello = hello(&request, tail);
+    catch_up(&broker, &hello).await;
+    let opening = opening(&broker.authority.view(), &hello, encoding.socket);
+    ws::open(&request, payload, opening, move |_| {
+        Box::new(PusherSession::new(hello))
+    })
+}
+
+/// What the client asks for with this address; `tail` is what stands in the key's place.
+pub(super) fn hello(request: &HttpRequest, tail: &str) -> Hello {
     let tail = query::decode(tail).unwrap_or_default();
     // As a proxy says it; a client that says so itself only harms itself.
     let secure =
         request.conn_data::<Encrypted>().is_some() || request.connection_info().scheme() == "https";
-    let hello = Hello::new(&tail, request.query_string(), secure);
-    let authority = &broker.authority;
-    if !authority.view().keys.contains_key(&*hello.key) {
-        // The key may be newer than this node's view; if no majority answers, the old view decides.
-        let _ = authority.catch_up().await;
+    Hello::new(&tail, request.query_string(), secure)
+}
+
+/// The key may be newer than this node's view; if no majority answers, the old view decides.
+pub(super) async fn catch_up(broker: &Broker, hello: &Hello) {
+    if !broker.authority.view().keys.contains_key(&*hello.key) {
+        let _ = broker.authority.catch_up().await;
     }
-    let state = authority.view();
-    let key = state.keys.get(&*hello.key);
-    let app = key.and_then(|key| state.apps.get(&key.app));
-    let limit = |setting: Setting| {
-        let value = app.map_or(setting.default, |app| setting.of(app));
-        usize::try_from(value).unwrap_or(usize::MAX)
-    };
-    let opening = Opening {
+}
+
+fn app<'s>(state: &'s State, hello: &Hello) -> Option<&'s App> {
+    let key = state.keys.get(&*hello.key)?;
+    state.apps.get(&key.app)
+}
+
+/// A limit of the app whose key this is, or its default.
+pub(super) fn limit(state: &State, hello: &Hello, setting: Setting) -> usize {
+    let value = app(state, hello).map_or(setting.default, |app| setting.of(app));
+    usize::try_from(value).unwrap_or(usize::MAX)
+}
+
+/// What is said about its connection.
+pub(super) fn opening(state: &State, hello: &Hello, encoding: EncodingId) -> Opening {
+    Opening {
         dialect: DIALECT,
-        app: app.map(|app| app.id),
-        encoding: encoding.0,
-        max_frame_bytes: limit(limits::FRAME_BYTES),
-        max_outbox_bytes: limit(OUTBOX_BYTES),
+        app: app(state, hello).map(|app| app.id),
+        encoding,
+        max_frame_bytes: limit(state, hello, limits::FRAME_BYTES),
+        max_outbox_bytes: limit(state, hello, OUTBOX_BYTES),
         subprotocol: Some(SUBPROTOCOL.into()),
         resumes: None,
         inheritance: None,
-    };
-    ws::open(&request, payload, opening, move |_| {
-        Box::new(PusherSession::new(hello))
-    })
+    }
 }

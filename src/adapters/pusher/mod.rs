@@ -9,6 +9,7 @@ mod channel_name;
 mod codes;
 mod connect;
 mod encoder;
+mod fallback;
 #[cfg(test)]
 mod fixture;
 mod frame;
@@ -19,20 +20,35 @@ mod session;
 pub mod webhooks;
 
 use crate::core::authority::{OpenRule, Operations, Pattern};
-use crate::core::delivery::encoding::{Encoder, EncodingId};
+use crate::core::delivery::encoding::{self as delivery, EncodingId, Encodings};
+use crate::transport::ws;
 use actix_web::web;
 
 /// The dialect's word: in app doors, listings and metrics.
 pub const DIALECT: &str = "pusher";
 
-/// Under which number this dialect's encoder is registered; app data of the server.
+/// Under which numbers this dialect's encoder is registered; app data of the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Encoding(pub EncodingId);
+pub struct Encoding {
+    /// For WebSockets.
+    socket: EncodingId,
+    /// For the fallback over plain HTTP.
+    stream: EncodingId,
+}
 
-/// How this dialect writes broadcasts.
-#[must_use]
-pub fn encoder() -> Box<dyn Encoder> {
-    Box::new(encoder::PusherEncoder)
+impl Encoding {
+    /// Registers how this dialect writes broadcasts, for each of its framings.
+    #[must_use]
+    pub fn register(encodings: &mut Encodings) -> Self {
+        let mut add = |framing| {
+            let encoder = Box::new(encoder::PusherEncoder);
+            encodings.add(delivery::Encoding { encoder, framing })
+        };
+        Self {
+            socket: add(ws::framing),
+            stream: add(fallback::line),
+        }
+    }
 }
 
 /// What an app that speaks only this dialect leaves open: receiving on every channel without a prefix that
@@ -49,7 +65,7 @@ pub fn default_open() -> Vec<OpenRule> {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Prefix(pub std::sync::Arc<str>);
 
-/// Routes of the public port. Needs `web::Data<Broker>`, `web::Data<Encoding>` and `web::Data<Prefix>`.
+/// Routes of the public port. Needs `web::Data` of the broker, [`Encoding`], [`Prefix`] and the node's streams.
 pub fn routes(cfg: &mut web::ServiceConfig, prefix: &Prefix) {
     let mut places = vec!["", &*prefix.0];
     places.dedup();
@@ -59,4 +75,5 @@ pub fn routes(cfg: &mut web::ServiceConfig, prefix: &Prefix) {
         cfg.route(&tail, web::get().to(connect::connect));
         rest::routes(cfg, place);
     }
+    fallback::routes(cfg, prefix);
 }

@@ -1,8 +1,8 @@
 //! One table: what every ending and refusal of the core is in this dialect's words.
 //!
 //! The clients do not come back after an error of `validate`, and come back on their own after any other close.
-//! Two texts make some of them come back without a pause (`Unable to connect`, `Server is too busy`): they
-//! are never sent.
+//! Two texts make some of them come back without a pause. `Unable to connect` is never sent; `Server is too busy` only
+//! to the one SDK that comes back after it in its own time, and that needs it ([`BUSY`]).
 //!
 //! **Must never know:** frames, sessions.
 
@@ -12,6 +12,9 @@ use crate::core::error::Refusal;
 
 /// What a client is told when it may not connect; clients compare it letter by letter.
 pub(super) const INVALID_CONNECTION: &str = "Invalid connection.";
+
+/// Said to the browser's SDK when nobody knows whether it may connect. To others it is a storm or the end.
+pub(super) const BUSY: &str = "Server is too busy";
 
 /// The close after which a client does not come back, because it has been told why.
 pub(super) fn refused() -> Close {

@@ -4,7 +4,9 @@
 
 use super::session::RealtimeSession;
 use super::{DIALECT, Encoding, limits};
+use crate::core::connection::Session;
 use crate::core::limits::{HISTORY_BYTES, OUTBOX_BYTES, outbox_with_history};
+use crate::transport::ws::hixie::Hixie;
 use crate::transport::ws::{self, Opening};
 use actix_web::{HttpRequest, HttpResponse, web};
 
@@ -21,17 +23,23 @@ pub(super) async fn connect(
     payload: web::Payload,
     encoding: web::Data<Encoding>,
 ) -> Result<HttpResponse, actix_web::Error> {
+    let hixie = Hixie::of(&request);
     let opening = Opening {
         dialect: DIALECT,
         app: None,
-        encoding: encoding.0,
+        encoding: match hixie {
+            Some(_) => encoding.hixie,
+            None => encoding.socket,
+        },
         max_frame_bytes: limits::FRAME_BYTES,
         max_outbox_bytes: outbox_with_history(OUTBOX_BYTES.default, HISTORY_BYTES.default),
         subprotocol: Some(SUBPROTOCOL.into()),
         resumes: None,
         inheritance: None,
     };
-    ws::open(&request, payload, opening, |_| {
-        Box::new(RealtimeSession::new())
-    })
+    let session = |_| -> Box<dyn Session> { Box::new(RealtimeSession::new()) };
+    match hixie {
+        Some(hixie) => ws::open_hixie(&request, hixie, opening, session),
+        None => ws::open(&request, payload, opening, session),
+    }
 }

@@ -42,6 +42,8 @@ pub(super) const SESSION_MINUTES: u64 = 30;
 pub(super) const HEARTBEAT_MS: u64 = 25_000;
 /// How long a connection may take to validate, ms.
 pub(super) const VALIDATE_MS: u64 = 10_000;
+/// How long finding out whether it may connect may take, ms: after 5 s without a word the browser's SDK goes elsewhere.
+pub(super) const ASKING_MS: u64 = 4_000;
 /// How long a refused connection stays open, so that its client reads why, ms.
 pub(super) const REFUSED_MS: u64 = 1_000;
 /// Published parts of one connection that may wait for their acknowledgement.

@@ -9,6 +9,7 @@ mod codes;
 mod command;
 mod connect;
 mod encoder;
+mod fallback;
 mod filter;
 #[cfg(test)]
 mod fixture;
@@ -19,7 +20,8 @@ mod session;
 mod text;
 
 use crate::core::authority::{OpenRule, Operations, Pattern, SettingValue, Text};
-use crate::core::delivery::encoding::{Encoder, EncodingId};
+use crate::core::delivery::encoding::{self as delivery, EncodingId, Encodings};
+use crate::transport::ws::{self, hixie};
 use actix_web::web;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -27,20 +29,37 @@ use std::sync::Arc;
 /// The dialect's word: in app doors, listings and metrics.
 pub const DIALECT: &str = "realtime";
 
-/// Under which number this dialect's encoder is registered; app data of the server.
+/// Under which numbers this dialect's encoder is registered; app data of the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Encoding(pub EncodingId);
+pub struct Encoding {
+    /// For WebSockets.
+    socket: EncodingId,
+    /// For WebSockets of the drafts.
+    hixie: EncodingId,
+    /// For the fallback over plain HTTP.
+    stream: EncodingId,
+}
+
+impl Encoding {
+    /// Registers how this dialect writes broadcasts, for each of its framings.
+    #[must_use]
+    pub fn register(encodings: &mut Encodings) -> Self {
+        let mut add = |framing| {
+            let encoder = Box::new(encoder::RealtimeEncoder);
+            encodings.add(delivery::Encoding { encoder, framing })
+        };
+        Self {
+            socket: add(ws::framing),
+            hixie: add(hixie::framing),
+            stream: add(fallback::line),
+        }
+    }
+}
 
 /// Base URL at which clients reach this node, if the operator has said so; else each request's own host is
 /// answered. App data of the server.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Site(pub Option<Arc<str>>);
-
-/// How this dialect writes broadcasts.
-#[must_use]
-pub fn encoder() -> Box<dyn Encoder> {
-    Box::new(encoder::RealtimeEncoder)
-}
 
 /// What an app that speaks only this dialect leaves open: everything while authentication is off, nothing
 /// once it is on.
@@ -55,8 +74,9 @@ pub fn default_open(settings: &BTreeMap<Text, SettingValue>) -> Vec<OpenRule> {
     }
 }
 
-/// Routes of the public port. Needs `web::Data` of [`Encoding`], [`Site`] and the broker.
+/// Routes of the public port. Needs `web::Data` of [`Encoding`], [`Site`], the node's streams and the broker.
 pub fn routes(cfg: &mut web::ServiceConfig) {
     rest::routes(cfg);
+    fallback::routes(cfg);
     cfg.route(connect::PATH, web::get().to(connect::connect));
 }

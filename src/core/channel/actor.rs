@@ -8,8 +8,9 @@
 use super::fanout::Fanout;
 use super::registry::{Ground, Stat};
 use super::state::{Birth, Effect, Input, State, Ticket};
+use super::wildcard;
 use super::wire::{Answer, Ask, Joined, Wire};
-use super::{ReplyTo, Subscriber, Tell};
+use super::{Repeat, ReplyTo, Subscriber, Tell};
 use crate::core::authority::Operations;
 use crate::core::clock::Now;
 use crate::core::connection::{DeliveryMode, Event, Subscribed};
@@ -38,12 +39,16 @@ const LIMITS_MS: u64 = 1_000;
 #[derive(Debug)]
 pub struct Channel {
     pub(super) key: Arc<ChannelKey>,
+    /// The wildcards it stands below.
+    above: Vec<Arc<ChannelKey>>,
     state: State,
     fan: Fanout<Addr<Relay>>,
     waiting: HashMap<Ticket, Waiting>,
     tickets: Ticket,
     /// What waits for a full relay, in order.
     queue: VecDeque<(Addr<Relay>, ToRelay)>,
+    /// What waits for a wildcard whose mailbox is full, in order.
+    repeats: VecDeque<(Addr<Self>, Repeat)>,
     pub(super) ground: Arc<Ground>,
     stat: Arc<Stat>,
     effects: Vec<Effect>,
@@ -122,12 +127,14 @@ impl Channel {
         let now = ground.now();
         let state = State::new(birth, now, &mut effects);
         Self {
+            above: wildcard::above(&key),
             key,
             state,
             fan: Fanout::new(),
             waiting: HashMap::new(),
             tickets: tickets >> 1,
             queue: VecDeque::new(),
+            repeats: VecDeque::new(),
             ground,
             stat,
             effects,
@@ -153,7 +160,10 @@ impl Channel {
         self.stat.set(self.state.occupancy());
         for effect in effects.drain(..) {
             match effect {
-                Effect::Deliver(broadcast) => self.deliver(broadcast),
+                Effect::Deliver(broadcast) => {
+                    self.repeat(&broadcast);
+                    self.deliver(broadcast);
+                }
                 Effect::Send { to, wire } => self.send(to, &wire, now),
                 Effect::Answer { ticket, answer } => self.answer(ticket, answer),
                 Effect::Forget(ticket) => drop(self.waiting.remove(&ticket)),
@@ -194,6 +204,29 @@ impl Channel {
         let ticket = self.tickets;
         self.waiting.insert(ticket, waiting);
         self.feed(Input::Ask { ticket, ask }, cx);
+    }
+
+    /// Repeats what this home broadcasts to the wildcards above, where an app has any.
+    fn repeat(&mut self, broadcast: &Broadcast) {
+        if self.above.is_empty() || !self.state.is_home() || !self.ground.wildcards(self.key.app) {
+            return;
+        }
+        let Some(draft) = wildcard::repeated(&self.key.name, broadcast) else {
+            return;
+        };
+        let channels = Channels::on(&self.ground);
+        for key in &self.above {
+            let wildcard = channels.get(key);
+            let message = Repeat(draft.clone());
+            // Once one had to wait, all wait: order.
+            let sent = match self.repeats.is_empty() {
+                true => wildcard.try_send(message),
+                false => Err(SendError::Full(message)),
+            };
+            if let Err(SendError::Full(message)) = sent {
+                self.repeats.push_back((wildcard, message));
+            }
+        }
     }
 
     /// Encodes once per encoding in use, and hands one message to each worker with subscribers.
@@ -312,15 +345,20 @@ impl Channel {
         }
     }
 
-    /// Waits for full relays; nothing else is taken from the mailbox meanwhile.
+    /// Waits for full relays and wildcards; nothing else is taken from the mailbox meanwhile.
     fn drain(&mut self, cx: &mut Context<Self>) {
-        if self.queue.is_empty() {
+        if self.queue.is_empty() && self.repeats.is_empty() {
             return;
         }
         let queue = std::mem::take(&mut self.queue);
+        let repeats = std::mem::take(&mut self.repeats);
         let all = async move {
             for (relay, message) in queue {
                 message.push(&relay).await;
+            }
+            for (wildcard, message) in repeats {
+                // One that is gone has no subscribers.
+                let _closed = wildcard.send(message).await;
             }
         };
         cx.wait(all.into_actor(self));

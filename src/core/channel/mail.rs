@@ -8,7 +8,10 @@
 use super::actor::{Channel, Joiner, Waiting, published};
 use super::state::Input;
 use super::wire::Ask;
-use super::{Deed, Do, FromPeer, Join, Leave, LinkUp, PresenceTo, PublishTo, Read, Rehome, Tell};
+use super::{
+    Deed, Do, FromPeer, Join, Leave, LinkUp, PresenceTo, PublishTo, Read, Rehome, Repeat, ReplyTo,
+    Tell,
+};
 use crate::core::authority::{Operations, Pass, Reason};
 use crate::core::clock::Now;
 use crate::core::connection::{Event, NewMember};
@@ -85,6 +88,19 @@ impl Handler<PublishTo> for Channel {
                 self.ask(Ask::Publish(message.draft), waiting, cx);
             }
         }
+    }
+}
+
+impl Handler<Repeat> for Channel {
+    type Result = ();
+    fn handle(&mut self, message: Repeat, cx: &mut Context<Self>) {
+        let Some(Repeat(draft)) = self.unless_retired(message) else {
+            return;
+        };
+        // Nobody waits for it: its publisher was answered where it published.
+        let (nobody, _) = tokio::sync::oneshot::channel();
+        let waiting = Waiting::Publish(ReplyTo::Once(nobody));
+        self.ask(Ask::Publish(draft), waiting, cx);
     }
 }
 

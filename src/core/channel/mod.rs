@@ -4,7 +4,7 @@
 //! copy; elsewhere it only knows this node's subscribers. All rules are in pure states; the actor feeds them.
 //!
 //! In reading order: [`wire`] (what is asked and said), [`history`], [`presence`], [`stream`] (what a backup has a
-//! copy of), [`ledger`] (what was told of its lifecycle), [`state`] with `home`, `asks`, `edge` and `role`, then the shells `actor`, `mail`, `fanout` and
+//! copy of), [`ledger`] (what was told of its lifecycle), [`wildcard`], [`state`] with `home`, `asks`, `edge` and `role`, then the shells `actor`, `mail`, `fanout` and
 //! [`registry`].
 //!
 //! What is promised: one order per channel; every subscriber gets a broadcast once; nothing is delivered or
@@ -32,6 +32,7 @@ mod role;
 pub mod state;
 mod step;
 pub mod stream;
+pub mod wildcard;
 pub mod wire;
 
 pub use wire::Wire;
@@ -119,6 +120,11 @@ pub struct PublishTo {
     /// Who hears of it.
     pub reply: ReplyTo,
 }
+
+/// From a channel below: repeat this to those who subscribe by wildcard. Its publisher was judged there.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Repeat(pub Draft);
 
 /// Enter, change or leave the presence set.
 #[derive(Debug, Message)]

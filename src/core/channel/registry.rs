@@ -18,6 +18,7 @@ use crate::core::ids::{AppId, ChannelKey, NodeId, Space, Text};
 use crate::core::lifecycle::{LifecycleEvent, Listener};
 use crate::core::limits::{
     HISTORY_BYTES, HISTORY_MESSAGES, HISTORY_MS, MAX_HISTORY_BYTES, PRESENCE_CLIENTS, Setting,
+    WILDCARDS,
 };
 use crate::core::message::Occupancy;
 use crate::core::nodes::{Members, key_hash};
@@ -143,6 +144,15 @@ impl Ground {
             watched: key.space == Space::Channel
                 && self.listener.get().is_some_and(|one| one.wants(key.app)),
         }
+    }
+
+    /// Whether the app has subscribers by wildcard, or has had some.
+    pub(super) fn wildcards(&self, app: AppId) -> bool {
+        let Some(authority) = &self.authority else {
+            return WILDCARDS.default != 0;
+        };
+        let view = authority.view();
+        view.apps.get(&app).is_some_and(|app| WILDCARDS.on(app))
     }
 
     pub(super) fn happened(&self, event: LifecycleEvent) {

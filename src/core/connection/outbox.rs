@@ -145,6 +145,11 @@ impl Outbox {
         }
     }
 
+    /// Queues what comes before the session's first word. Nobody has to send it: whoever waits begins by looking.
+    pub fn open_with(&self, frame: Bytes) {
+        self.push_last(frame);
+    }
+
     /// Sends now what the socket has room for. Whoever waits is woken only for what this cannot do: to wait for
     /// room, or because the way out has ended.
     pub fn send(&self) {

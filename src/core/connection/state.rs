@@ -90,7 +90,7 @@ pub(super) struct Attendance<A> {
 #[must_use]
 pub fn resource(key: &ChannelKey) -> Resource {
     match key.space {
-        Space::Channel => Resource::Channel,
+        Space::Channel | Space::Wildcard => Resource::Channel,
         Space::User | Space::Status => Resource::User,
     }
 }

@@ -238,6 +238,26 @@ impl Poller {
         }
     }
 
+    /// Lays aside what was taken, to be shown later. `false` once no more should be.
+    #[must_use]
+    pub fn hold(&self, items: Vec<Item>) -> bool {
+        let now_ms = self.broker.authority.now().mono_ms;
+        let mut inner = self.lock();
+        inner.ended.is_some() || inner.queue.hold(items, now_ms)
+    }
+
+    /// Since when something has been laid aside, monotonic ms.
+    #[must_use]
+    pub fn held_since_ms(&self) -> Option<u64> {
+        self.lock().queue.held_since_ms()
+    }
+
+    /// All that was laid aside.
+    #[must_use]
+    pub fn take_held(&self) -> Vec<Item> {
+        self.lock().queue.take_held()
+    }
+
     /// When its rights have to be judged again, cluster time.
     #[must_use]
     pub fn until_ms(&self) -> Option<Millis> {

@@ -66,6 +66,9 @@ fn weight(broadcast: &Broadcast) -> usize {
 pub(super) struct Queue {
     items: VecDeque<Item>,
     bytes: usize,
+    /// Taken, and laid aside to be shown later.
+    held: Vec<Item>,
+    held_since_ms: Option<u64>,
 }
 
 impl Queue {
@@ -101,9 +104,34 @@ impl Queue {
         taken
     }
 
+    /// Lays aside what was taken. `false` once no more should be.
+    #[must_use]
+    pub(super) fn hold(&mut self, items: Vec<Item>, now_ms: u64) -> bool {
+        if !items.is_empty() {
+            self.held_since_ms.get_or_insert(now_ms);
+            self.held.extend(items);
+        }
+        self.held.len() < ITEMS
+    }
+
+    /// Since when something has been laid aside, monotonic ms.
+    pub(super) fn held_since_ms(&self) -> Option<u64> {
+        self.held_since_ms
+    }
+
+    /// All that was laid aside.
+    pub(super) fn take_held(&mut self) -> Vec<Item> {
+        self.held_since_ms = None;
+        std::mem::take(&mut self.held)
+    }
+
     /// Forgets everything, or one channel's.
     pub(super) fn clear(&mut self, of: impl Fn(&ChannelKey) -> bool) {
         self.items.retain(|item| !of(&item.channel));
+        self.held.retain(|item| !of(&item.channel));
+        if self.held.is_empty() {
+            self.held_since_ms = None;
+        }
         let left = self.items.iter();
         self.bytes = left.map(|item| weight(&item.broadcast)).sum();
     }
@@ -156,6 +184,26 @@ mod tests {
         assert_eq!(stamps(&queue.take(3)), [3, 5, 6]);
         assert_eq!(stamps(&queue.take(3)), [7]);
         assert_eq!(queue.bytes, 0);
+    }
+
+    #[test]
+    fn what_is_laid_aside_waits_apart_and_goes_with_its_channel() {
+        let mut queue = Queue::default();
+        assert!(queue.hold(Vec::new(), 5));
+        assert_eq!(queue.held_since_ms(), None);
+        assert!(queue.hold(vec![item("a", 1, 1)], 7));
+        assert!(queue.hold(vec![item("b", 2, 1)], 9));
+        assert_eq!(queue.held_since_ms(), Some(7));
+        assert!(queue.is_empty(), "nothing wakes its reader for it");
+        queue.clear(|key| &*key.name == "a");
+        assert_eq!(queue.held_since_ms(), Some(7));
+        assert_eq!(queue.take_held().len(), 1);
+        assert_eq!((queue.held_since_ms(), queue.take_held().len()), (None, 0));
+        assert!(queue.hold(vec![item("b", 2, 1)], 9));
+        queue.clear(|_| true);
+        assert_eq!(queue.held_since_ms(), None);
+        let full = (0..ITEMS as u64).map(|at| item("a", at, 1)).collect();
+        assert!(!queue.hold(full, 1));
     }
 
     #[test]

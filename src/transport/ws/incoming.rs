@@ -5,8 +5,10 @@
 //! **Why one buffer per thread:** a buffer of its own would be most of what an idle connection costs. A chunk is a
 //! piece of the thread's buffer and is gone through within the turn, unless the connection may not read on.
 
-use super::decode::{Decoder, Said};
-use super::frame::{close_answer, pong};
+use super::decode::{self, Said};
+use super::frame::pong;
+use super::{frame, hixie};
+use crate::core::close::Abuse;
 use crate::core::connection::seat::{Gate, Inbound};
 use crate::transport::line::Line;
 use bytes::{Bytes, BytesMut};
@@ -25,6 +27,30 @@ const ROOM: usize = 2 << 10;
 #[derive(Clone, Debug, Default)]
 pub(in crate::transport) struct Buffer(Rc<RefCell<BytesMut>>);
 
+/// Which protocol the client's bytes are in.
+pub(super) enum Decoder {
+    /// RFC 6455.
+    Rfc6455(decode::Decoder),
+    /// A draft before it.
+    Hixie(hixie::Decoder),
+}
+
+impl Decoder {
+    fn next(&mut self, input: &mut Bytes) -> Result<Option<Said>, Abuse> {
+        match self {
+            Self::Rfc6455(decoder) => decoder.next(input),
+            Self::Hixie(decoder) => decoder.next(input),
+        }
+    }
+
+    fn close_answer(&self, code: Option<u16>) -> Bytes {
+        match self {
+            Self::Rfc6455(_) => frame::close_answer(code),
+            Self::Hixie(_) => hixie::close_answer(),
+        }
+    }
+}
+
 /// What the client says, decoded while the gate is open. Ends after its close frame, after abuse, or with the
 /// socket.
 pub(super) struct Incoming {
@@ -42,7 +68,7 @@ impl Incoming {
         line: Rc<Line>,
         first: Bytes,
         buffer: Buffer,
-        max_frame_bytes: usize,
+        decoder: Decoder,
         gate: Rc<Gate>,
     ) -> Self {
         Self {
@@ -50,7 +76,7 @@ impl Incoming {
             ended: false,
             buffer,
             chunk: first,
-            decoder: Decoder::new(max_frame_bytes),
+            decoder,
             gate,
         }
     }
@@ -97,8 +123,9 @@ impl Stream for Incoming {
                 }
                 Ok(Some(Said::Pong)) => return Poll::Ready(Some(Inbound::Alive(Bytes::new()))),
                 Ok(Some(Said::Close(code))) => {
+                    let answer = this.decoder.close_answer(code);
                     this.end();
-                    return Poll::Ready(Some(Inbound::Close(close_answer(code))));
+                    return Poll::Ready(Some(Inbound::Close(answer)));
                 }
                 Err(abuse) => {
                     this.end();

@@ -7,6 +7,7 @@
 
 mod decode;
 mod frame;
+pub mod hixie;
 mod incoming;
 
 pub use frame::{closing, framing};
@@ -23,10 +24,15 @@ use crate::core::delivery::encoding::EncodingId;
 use crate::core::ids::{AppId, ConnectionId, Text};
 use actix_web::error::ErrorInternalServerError;
 use actix_web::{HttpRequest, HttpResponse, web};
-use bytes::Bytes;
-use incoming::Incoming;
-use std::future::Future;
+use bytes::{Bytes, BytesMut};
+use hixie::Hixie;
+use incoming::{Decoder, Incoming};
+use std::future::poll_fn;
 use std::rc::Rc;
+use std::time::Duration;
+
+/// How long a client may take over what belongs to its handshake.
+const HANDSHAKE: Duration = Duration::from_secs(10);
 
 /// What an adapter says about a WebSocket it accepts.
 #[derive(Debug)]
@@ -55,6 +61,7 @@ pub(super) struct Accepted {
     worker: web::Data<Worker>,
     max_frame_bytes: usize,
     max_outbox_bytes: usize,
+    hixie: Option<Hixie>,
 }
 
 /// Answers the handshake. The connection actor around the session starts when the answer has gone out and the
@@ -68,11 +75,43 @@ pub fn open(
     opening: Opening,
     session: impl FnOnce(ConnectionId) -> Box<dyn Session>,
 ) -> Result<HttpResponse, actix_web::Error> {
+    let offered = opening.subprotocol.as_deref();
+    let mut response = actix_web_actors::ws::handshake_with_protocols(request, offered.as_slice())?;
+    // Some SDKs look for the header names and values exactly as RFC 6455 prints them.
+    response.insert_header((actix_web::http::header::UPGRADE, "websocket"));
+    let mut response = response.finish();
+    response.head_mut().set_camel_case_headers(true);
+    let wire = Wire { framing, closing };
+    accept(request, response, (opening, wire, None), session)
+}
+
+/// As [`open`], for a client of a draft: its answer is written on the socket.
+///
+/// # Errors
+/// When the app lacks its worker.
+pub fn open_hixie(
+    request: &HttpRequest,
+    hixie: Hixie,
+    opening: Opening,
+    session: impl FnOnce(ConnectionId) -> Box<dyn Session>,
+) -> Result<HttpResponse, actix_web::Error> {
+    let response = HttpResponse::SwitchingProtocols().finish();
+    let wire = Wire {
+        framing: hixie::framing,
+        closing: hixie::closing,
+    };
+    accept(request, response, (opening, wire, Some(hixie)), session)
+}
+
+fn accept(
+    request: &HttpRequest,
+    mut response: HttpResponse,
+    (opening, wire, hixie): (Opening, Wire, Option<Hixie>),
+    session: impl FnOnce(ConnectionId) -> Box<dyn Session>,
+) -> Result<HttpResponse, actix_web::Error> {
     let worker = request
         .app_data::<web::Data<Worker>>()
         .ok_or_else(|| ErrorInternalServerError("no worker on this thread"))?;
-    let offered = opening.subprotocol.as_deref();
-    let mut response = actix_web_actors::ws::handshake_with_protocols(request, offered.as_slice())?;
     let id = opening.resumes.unwrap_or_else(ConnectionId::random);
     let seat = Seat {
         id,
@@ -81,41 +120,86 @@ pub fn open(
             .peer_addr()
             .map_or_else(|| "".into(), |addr| addr.to_string().into()),
         encoding: opening.encoding,
-        wire: Wire { framing, closing },
+        wire,
         session: session(id),
         inheritance: opening.inheritance,
     };
-    // Some SDKs look for the header names and values exactly as RFC 6455 prints them.
-    response.insert_header((actix_web::http::header::UPGRADE, "websocket"));
-    let mut response = response.finish();
-    response.head_mut().set_camel_case_headers(true);
     response.extensions_mut().insert(Accepted {
         seat,
         worker: worker.clone(),
         max_frame_bytes: opening.max_frame_bytes,
         max_outbox_bytes: opening.max_outbox_bytes,
+        hixie,
     });
     Ok(response)
 }
 
+/// A connection that has its socket, and is carried by whoever has this.
+pub(super) struct Begun {
+    line: Rc<Line>,
+    outbox: Rc<Outbox>,
+    connection: actix::Addr<Connection>,
+}
+
+impl Begun {
+    /// To be polled for as long as the connection lasts.
+    pub(super) async fn carried(self) {
+        carry(self.line, self.outbox, self.connection).await;
+    }
+}
+
 impl Accepted {
-    /// Starts the connection on its socket, of which `first` has been read already. The future has to be polled
-    /// for as long as it lasts.
-    pub(super) fn begin(self, socket: Socket, first: Bytes) -> impl Future<Output = ()> + use<> {
+    /// Whether the answer to the handshake is the HTTP response; else it is written on the socket.
+    pub(super) fn answers_by_http(&self) -> bool {
+        self.hixie.is_none()
+    }
+
+    /// Starts the connection on its socket, of which `first` has been read already; none when the client does not
+    /// finish its handshake.
+    pub(super) async fn begin(self, socket: Socket, mut first: Bytes) -> Option<Begun> {
+        socket.taken_over();
+        let answer = match &self.hixie {
+            Some(hixie) => {
+                let enough = challenged(&socket, first, hixie.challenge());
+                first = tokio::time::timeout(HANDSHAKE, enough).await.ok()??;
+                hixie.answer(&first.split_to(hixie.challenge()))
+            }
+            None => Bytes::new(),
+        };
+        let decoder = match &self.hixie {
+            Some(_) => Decoder::Hixie(hixie::Decoder::new(self.max_frame_bytes)),
+            None => Decoder::Rfc6455(decode::Decoder::new(self.max_frame_bytes)),
+        };
         let desk = self.worker.desk();
         let line = Line::new(socket);
         let withheld = desk.local.withheld();
         let outbox = Rc::new(Outbox::new(self.max_outbox_bytes, withheld, line.clone()));
+        if !answer.is_empty() {
+            outbox.open_with(answer);
+        }
         let gate = Rc::new(Gate::default());
         let buffer = self.worker.buffer();
-        let incoming = Incoming::new(
-            line.clone(),
-            first,
-            buffer,
-            self.max_frame_bytes,
-            gate.clone(),
-        );
+        let incoming = Incoming::new(line.clone(), first, buffer, decoder, gate.clone());
         let connection = Connection::start(self.seat, desk, outbox.clone(), gate, incoming);
-        carry(line, outbox, connection)
+        Some(Begun {
+            line,
+            outbox,
+            connection,
+        })
     }
+}
+
+/// What has been read, once that is enough.
+async fn challenged(socket: &Socket, first: Bytes, enough: usize) -> Option<Bytes> {
+    if first.len() >= enough {
+        return Some(first);
+    }
+    let mut read = BytesMut::from(first);
+    while read.len() < enough {
+        let more = poll_fn(|cx| socket.poll_read(&mut read, cx)).await;
+        if !matches!(more, Ok(1..)) {
+            return None;
+        }
+    }
+    Some(read.freeze())
 }

@@ -42,7 +42,10 @@ export class RawSocket {
     raw.upgraded = new Inbox(`raw ${path} handshake`);
     raw.socket.on('error', () => {});
     raw.socket.on('data', (bytes) => raw.take(bytes));
-    raw.socket.on('close', () => raw.ends.push({ code: 1006, text: 'socket closed' }));
+    raw.socket.on('close', () => {
+      if (raw.upgraded.items.length === 0) raw.upgraded.push(0);
+      raw.ends.push({ code: 1006, text: 'socket closed' });
+    });
     raw.socket.write(
       `GET ${path} HTTP/1.1\r\nHost: ${hostname}:${port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n` +
         `Sec-WebSocket-Key: ${randomBytes(16).toString('base64')}\r\nSec-WebSocket-Version: 13\r\n${headers}\r\n`,
@@ -114,6 +117,10 @@ export class RawSocket {
 /** A Pusher connection on a raw socket, established. */
 export async function rawPusher(url, key, query = 'protocol=7&client=js&version=8.6.0') {
   const raw = await RawSocket.open(url, `/app/${key}?${query}`);
+  if (raw.status !== 101) {
+    raw.close();
+    throw new Error(`the handshake was answered with ${raw.status}`);
+  }
   const { data } = await raw.event('pusher:connection_established');
   raw.socketId = data.socket_id;
   raw.established = data;
@@ -123,4 +130,60 @@ export async function rawPusher(url, key, query = 'protocol=7&client=js&version=
 /** `key:hex` over the parts joined by `:`, as an app server signs. */
 export function sign(app, ...parts) {
   return `${app.key}:${createHmac('sha256', app.secret).update(parts.join(':')).digest('hex')}`;
+}
+
+/** A client of the WebSocket drafts, byte by byte as the Java SDK writes it: bare line feeds, two Connection lines, zero challenge. */
+export class RawHixie {
+  static async open(url, path, { lines, challenge = Buffer.alloc(8), cut = false } = {}) {
+    const { hostname, port } = new URL(url);
+    const raw = new RawHixie();
+    raw.socket = connect({ host: hostname, port: Number(port) });
+    raw.socket.setNoDelay(true);
+    await within(once(raw.socket, 'connect'), 'the connection');
+    raw.frames = new Inbox(`hixie ${path}`);
+    raw.ends = new Inbox(`hixie ${path} end`);
+    raw.heads = new Inbox(`hixie ${path} handshake`);
+    raw.bytes = Buffer.alloc(0);
+    raw.digestBytes = challenge.length ? 16 : 0;
+    raw.socket.on('error', () => {});
+    raw.socket.on('data', (bytes) => raw.take(bytes));
+    raw.socket.on('close', () => raw.ends.push('socket'));
+    const head = Buffer.from([`GET ${path} HTTP/1.1`, `Host: ${hostname}`, ...lines, '', ''].join('\n'));
+    raw.socket.write(head);
+    // The challenge may come in a packet of its own.
+    if (cut) await new Promise((resolve) => setTimeout(resolve, 100));
+    raw.socket.write(challenge);
+    return raw;
+  }
+
+  take(bytes) {
+    this.bytes = Buffer.concat([this.bytes, bytes]);
+    if (this.heads.items.length === 0) {
+      const end = this.bytes.indexOf('\r\n\r\n');
+      if (end < 0 || this.bytes.length < end + 4 + this.digestBytes) return;
+      const body = end + 4 + this.digestBytes;
+      this.heads.push({ head: this.bytes.subarray(0, end + 4).toString('latin1'), digest: this.bytes.subarray(end + 4, body) });
+      this.bytes = this.bytes.subarray(body);
+    }
+    for (;;) {
+      if (this.bytes.length >= 2 && this.bytes[0] === 0xff) {
+        this.ends.push(this.bytes.subarray(0, 2).toString('hex'));
+        this.bytes = this.bytes.subarray(2);
+        continue;
+      }
+      const end = this.bytes.indexOf(0xff);
+      if (end < 0) return;
+      if (this.bytes[0] !== 0) throw new Error(`no text frame: ${this.bytes.toString('hex')}`);
+      this.frames.push(this.bytes.subarray(1, end).toString('utf8'));
+      this.bytes = this.bytes.subarray(end + 1);
+    }
+  }
+
+  send(text) {
+    this.socket.write(Buffer.concat([Buffer.of(0), Buffer.from(text), Buffer.of(0xff)]));
+  }
+
+  close() {
+    this.socket.destroy();
+  }
 }

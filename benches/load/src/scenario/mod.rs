@@ -8,6 +8,7 @@ mod fanout;
 mod grants;
 mod pace;
 mod pairs;
+mod polls;
 mod tally;
 mod triggers;
 
@@ -51,6 +52,22 @@ pub fn play(options: &Options) -> Result<Figures, Failure> {
         Scenario::Connect { connections } => connect::play(&mut world, target, *connections),
         Scenario::Idle { steps } => connect::idle(&mut world, target, steps),
         Scenario::Triggers { publishers } => triggers::play(&mut world, target, *publishers),
+        Scenario::Polls {
+            polls,
+            channels,
+            rate,
+            publish_key,
+            subscribe_key,
+        } => {
+            let shape = polls::Shape {
+                polls: *polls,
+                channels: *channels,
+                rate: *rate,
+                publish_key,
+                subscribe_key,
+            };
+            polls::play(&mut world, target, &shape)
+        }
         Scenario::Grants {
             servers,
             authorization,

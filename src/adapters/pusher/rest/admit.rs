@@ -111,7 +111,7 @@ impl Call {
 
 fn ask(channel: &ChannelKey, needs: Operations) -> Ask<'_> {
     let resource = match channel.space {
-        Space::Channel => Resource::Channel,
+        Space::Channel | Space::Wildcard => Resource::Channel,
         Space::User | Space::Status => Resource::User,
     };
     Ask {

@@ -6,7 +6,7 @@ use crate::adapters::pusher::{Encoding, routes};
 use crate::core::authority::{ApiKey, App as Application, Authority, Capability, Operations};
 use crate::core::broker::Broker;
 use crate::core::channel::actor::Channels;
-use crate::core::delivery::encoding::EncodingId;
+use crate::core::delivery::encoding::Encodings;
 use actix_web::http::Method;
 use actix_web::test::{TestRequest, call_service, init_service, read_body};
 use actix_web::{App, web};
@@ -40,9 +40,10 @@ fn signed(method: &str, path: &str, more: &str, body: &str) -> String {
 
 /// Status, Retry-After and body.
 async fn ask(broker: Broker, method: Method, target: &str, body: &str) -> (u16, String) {
+    let encoding = Encoding::register(&mut Encodings::default());
     let app = App::new()
         .app_data(web::Data::new(broker))
-        .app_data(web::Data::new(Encoding(EncodingId(0))))
+        .app_data(web::Data::new(encoding))
         .configure(|cfg| routes(cfg, &crate::adapters::pusher::Prefix::default()));
     let app = init_service(app).await;
     let request = TestRequest::default()

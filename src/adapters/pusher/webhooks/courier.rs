@@ -4,6 +4,7 @@
 //! **Why each delivery waits for itself:** a receiver that fails on one request would otherwise hold up all that
 //! follow it for five minutes.
 
+use super::retry::{Tried, judge};
 use super::target::Clients;
 use super::{Counts, hook::Hook, log::Log};
 use crate::adapters::pusher::limits;
@@ -18,14 +19,10 @@ use sha2::Sha256;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-/// How long a delivery is tried, ms. Libraries refuse a body whose time is further off.
-pub(super) const WINDOW_MS: u64 = 300_000;
-/// First pause; it doubles.
-const FIRST_PAUSE_MS: u64 = 1_000;
-/// Longest pause.
-const LONGEST_PAUSE_MS: u64 = 60_000;
+/// Longest pause of a node that is leaving.
+const HURRIED: Duration = Duration::from_millis(500);
 /// Requests of one app under way at once.
 const AT_ONCE: usize = 8;
 /// Bytes of one app that may wait, and of the whole node.
@@ -54,6 +51,14 @@ pub(super) struct Courier {
     clients: Clients,
     room: Arc<Semaphore>,
     apps: Arc<Mutex<BTreeMap<AppId, Arc<Bounds>>>>,
+    /// How many wait, and whether the node is leaving.
+    waiting: watch::Sender<Waiting>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Waiting {
+    count: usize,
+    hurried: bool,
 }
 
 #[derive(Debug)]
@@ -64,12 +69,6 @@ struct Bounds {
 
 /// Room taken by a waiting delivery, given back when it is over.
 struct Room(#[allow(dead_code)] [OwnedSemaphorePermit; 2]);
-
-/// The pause after so many attempts, ms.
-fn pause_ms(attempts: u32) -> u64 {
-    let doubled = FIRST_PAUSE_MS.checked_shl(attempts.saturating_sub(1));
-    doubled.unwrap_or(u64::MAX).min(LONGEST_PAUSE_MS)
-}
 
 /// `X-Pusher-Signature` of a body.
 pub(super) fn signature(key: &ApiKey, body: &[u8]) -> String {
@@ -89,6 +88,34 @@ impl Courier {
             clients: Clients::new(),
             room: Arc::new(Semaphore::new(BYTES.1)),
             apps: Arc::default(),
+            waiting: watch::Sender::default(),
+        }
+    }
+
+    /// From now on nothing waits long for its next attempt. Ready when nothing waits any more; to be dropped when there is
+    /// no more time.
+    pub(super) async fn hurry(&self) {
+        self.waiting.send_modify(|waiting| waiting.hurried = true);
+        let mut waiting = self.waiting.subscribe();
+        // The sender is here: it cannot be gone.
+        let _ = waiting.wait_for(|waiting| waiting.count == 0).await;
+    }
+
+    /// How many wait.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.borrow().count
+    }
+
+    /// Until the next attempt.
+    async fn pause(&self, pause: Duration) {
+        let mut waiting = self.waiting.subscribe();
+        let hurried = async {
+            let _ = waiting.wait_for(|waiting| waiting.hurried).await;
+            tokio::time::sleep(HURRIED).await;
+        };
+        tokio::select! {
+            () = hurried => {}
+            () = tokio::time::sleep(pause) => {}
         }
     }
 
@@ -105,10 +132,13 @@ impl Courier {
             None => drop(self.counts.failed.inc()),
             Some(room) => {
                 self.counts.queued.inc();
+                self.waiting.send_modify(|waiting| waiting.count += 1);
                 let courier = self.clone();
                 actix_web::rt::spawn(async move {
                     courier.carry(parcel, id, &bounds).await;
                     drop(room);
+                    let waiting = &courier.waiting;
+                    waiting.send_modify(|waiting| waiting.count = waiting.count.saturating_sub(1));
                 });
             }
         }
@@ -137,80 +167,54 @@ impl Courier {
         loop {
             attempts += 1;
             let tried = match bounds.at_once.acquire().await {
-                Ok(_turn) => self.attempt(&parcel).await,
+                Ok(_turn) => self.attempt(&parcel).await.unwrap_or_else(|tried| tried),
                 Err(_) => return,
             };
             let now_ms = self.authority.now().cluster_ms;
-            let pause = pause_ms(attempts);
-            let late = now_ms.saturating_add(pause) > parcel.at_ms.saturating_add(WINDOW_MS);
-            let (state, status, error) = match tried {
-                Ok(status) if (200..300).contains(&status) => {
-                    (DeliveryState::Delivered, Some(status), None)
-                }
-                Ok(status) => (DeliveryState::Pending, Some(status), None),
-                Err(Failure::Again(error)) => (DeliveryState::Pending, None, Some(error)),
-                Err(Failure::Never(error)) => (DeliveryState::GivenUp, None, Some(error)),
-            };
-            let state = match state {
-                DeliveryState::Pending if late => DeliveryState::GivenUp,
-                known @ (DeliveryState::Pending
-                | DeliveryState::Delivered
-                | DeliveryState::GivenUp
-                | DeliveryState::Dropped) => known,
-            };
-            let over = state != DeliveryState::Pending;
+            let verdict = judge(tried, attempts, (parcel.at_ms, now_ms));
+            let (state, pause_ms) = (verdict.state, verdict.pause_ms);
             self.log.change(app, id, |line| {
-                (line.state, line.attempts, line.status) = (state, attempts, status);
-                line.error = error.map(Into::into);
-                line.next_ms = (!over).then(|| now_ms.saturating_add(pause));
+                (line.state, line.attempts, line.status) = (state, attempts, verdict.status);
+                line.error = verdict.error.map(Into::into);
+                line.next_ms = pause_ms.map(|pause_ms| now_ms.saturating_add(pause_ms));
             });
-            if over {
-                let delivered = state == DeliveryState::Delivered;
+            let Some(pause_ms) = pause_ms else {
                 let counts = &self.counts;
-                if delivered {
-                    counts.delivered.inc()
-                } else {
-                    counts.failed.inc()
+                match state == DeliveryState::Delivered {
+                    true => counts.delivered.inc(),
+                    false => counts.failed.inc(),
                 };
                 return;
-            }
-            tokio::time::sleep(Duration::from_millis(pause)).await;
+            };
+            self.pause(Duration::from_millis(pause_ms)).await;
         }
     }
 
     /// One request. Everything about the app is looked up anew: hooks and keys may have changed since.
-    async fn attempt(&self, parcel: &Parcel) -> Result<u16, Failure> {
+    async fn attempt(&self, parcel: &Parcel) -> Result<Tried, Tried> {
         if !self.authority.serving() {
             // A node cut off from its cluster may be wrong about who is there.
-            return Err(Failure::Again("this node may not serve now".into()));
+            return Err(Tried::Again("this node may not serve now".into()));
         }
         let view = self.authority.view();
         let app = view.apps.get(&parcel.app).filter(|app| app.enabled);
-        let app = app.ok_or_else(|| Failure::Never("the app is gone or disabled".into()))?;
+        let app = app.ok_or_else(|| Tried::Never("the app is gone or disabled".into()))?;
         if !super::desk::hooks(app).contains(&*parcel.hook) {
-            return Err(Failure::Never("the hook was taken away".into()));
+            return Err(Tried::Never("the hook was taken away".into()));
         }
         let now_ms = self.authority.now().cluster_ms;
         let active = |key: &&ApiKey| key.enabled && key.expires_ms.is_none_or(|end| now_ms < end);
         let keys = view.keys_of(parcel.app).filter(active);
         let oldest = keys.min_by(|a, b| (a.created_ms, &a.id).cmp(&(b.created_ms, &b.id)));
-        let key = oldest.ok_or_else(|| Failure::Never("the app has no active key".into()))?;
+        let key = oldest.ok_or_else(|| Tried::Never("the app has no active key".into()))?;
         let private = limits::WEBHOOK_PRIVATE_TARGETS.on(app);
-        let url = Url::parse(&parcel.hook.url).map_err(|e| Failure::Never(e.to_string()))?;
-        let client = self.clients.to(&url, private).map_err(Failure::Never)?;
-        post(client, url, parcel, key).await
+        let url = Url::parse(&parcel.hook.url).map_err(|e| Tried::Never(e.to_string()))?;
+        let client = self.clients.to(&url, private).map_err(Tried::Never)?;
+        Ok(post(client, url, parcel, key).await)
     }
 }
 
-/// Why an attempt came to nothing.
-enum Failure {
-    /// It may be better next time.
-    Again(String),
-    /// It will not.
-    Never(String),
-}
-
-async fn post(client: &Client, url: Url, parcel: &Parcel, key: &ApiKey) -> Result<u16, Failure> {
+async fn post(client: &Client, url: Url, parcel: &Parcel, key: &ApiKey) -> Tried {
     let mut request = client
         .post(url)
         .header(CONTENT_TYPE, HeaderValue::from_static("application/json"))
@@ -222,8 +226,8 @@ async fn post(client: &Client, url: Url, parcel: &Parcel, key: &ApiKey) -> Resul
         }
     }
     match request.body(parcel.body.clone()).send().await {
-        Ok(answer) => Ok(answer.status().as_u16()),
-        Err(error) => Err(Failure::Again(reason(&error.without_url()))),
+        Ok(answer) => Tried::Answered(answer.status().as_u16()),
+        Err(error) => Tried::Again(reason(&error.without_url())),
     }
 }
 
@@ -258,21 +262,74 @@ fn line(parcel: &Parcel, state: DeliveryState) -> Delivery {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::adapters::pusher::fixture;
-
-    #[test]
-    fn pauses_double_up_to_a_minute() {
-        let pauses: Vec<u64> = (1..=8).map(pause_ms).collect();
-        let wanted = [1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 60_000, 60_000];
-        assert_eq!(pauses, wanted);
-        assert_eq!(pause_ms(200), 60_000);
-    }
 
     #[test]
     fn the_documented_body_has_the_documented_signature() {
         let body = br#"{"time_ms":1327078148132,"events":[{"name":"channel_occupied","channel":"my-channel"}]}"#;
         let wanted = "c19001ae3963ccb13bf618e5b16ba9848e7e74df0993aa0689168e341c6833cf";
         assert_eq!(signature(&fixture::key(), body), wanted);
+    }
+
+    fn courier() -> Courier {
+        // Another test may have been first.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let authority = Arc::new(Authority::fixed(fixture::state(|_| {}), 1_000));
+        let log = Arc::new(Log::new(crate::core::ids::NodeId(1)));
+        Courier::new(authority, log, Counts::default())
+    }
+
+    #[test]
+    fn what_waits_is_bounded_per_app_and_per_node_and_room_comes_back() {
+        let courier = courier();
+        let body = 100_000;
+        let mut fill = |app: u64| -> Vec<Room> {
+            let bounds = courier.bounds(AppId(app));
+            std::iter::from_fn(|| courier.reserve(&bounds, body)).collect()
+        };
+        let per_app = (8 << 20) / (body + COST);
+        let mut rooms: Vec<Vec<Room>> = (0..8).map(&mut fill).collect();
+        assert!(rooms.iter().all(|rooms| rooms.len() == per_app));
+        // Eight apps that are full are nearly the node's room: the ninth gets what is left.
+        let rest = ((64 << 20) - 8 * per_app * (body + COST)) / (body + COST);
+        assert_eq!((fill(8).len(), fill(0).len()), (rest, 0));
+        rooms.swap_remove(0);
+        assert_eq!(fill(0).len(), per_app);
+    }
+
+    #[actix_web::test]
+    async fn what_finds_no_room_is_dropped_and_in_the_log() {
+        let courier = courier();
+        let hook = serde_json::from_str::<Hook>(r#"{"url":"http://x"}"#).unwrap();
+        let parcel = |bytes: usize| Parcel {
+            app: AppId(3),
+            hook: Arc::new(hook.clone()),
+            body: vec![b'x'; bytes].into(),
+            events: vec!["channel_occupied".into()],
+            count: 1,
+            at_ms: 1,
+        };
+        courier.take(parcel(8 << 20));
+        courier.take(parcel(7 << 20));
+        courier.take(parcel(7 << 20));
+        let states: Vec<_> = courier
+            .log
+            .newest(AppId(3), 9)
+            .iter()
+            .map(|one| one.state)
+            .collect();
+        use DeliveryState::{Dropped, Pending};
+        assert_eq!(states, [Dropped, Pending, Dropped]);
+        assert_eq!(courier.counts.failed.get(), 2);
+        // Nobody takes it, and it is over all the same.
+        courier.hurry().await;
+        assert_eq!(courier.waiting(), 0);
+        courier.take(parcel(7 << 20));
+        assert_eq!(
+            courier.log.newest(AppId(3), 1).first().map(|one| one.state),
+            Some(Pending)
+        );
     }
 }

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 /// How long events are gathered for a batch.
@@ -26,6 +26,15 @@ const BATCH_BYTES: usize = 128 << 10;
 
 /// The hooks of an app, and the revision they were read at.
 type Read = (Revision, Vec<Arc<Hook>>);
+
+/// What the desk is sent.
+#[derive(Debug)]
+pub(super) enum Mail {
+    /// It happened.
+    Event(LifecycleEvent),
+    /// Batches are to be closed now; answered when they are.
+    Flush(oneshot::Sender<()>),
+}
 
 /// The desk of this node.
 #[derive(Debug)]
@@ -65,21 +74,26 @@ impl Desk {
     }
 
     /// Works until nobody is left who could tell anything.
-    pub(super) async fn run(mut self, mut events: mpsc::Receiver<LifecycleEvent>) {
+    pub(super) async fn run(mut self, mut mail: mpsc::Receiver<Mail>) {
         loop {
             let due = self.batches.values().map(|batch| batch.due).min();
-            let event = match due {
-                None => events.recv().await,
-                Some(due) => match tokio::time::timeout_at(due, events.recv()).await {
-                    Ok(event) => event,
+            let letter = match due {
+                None => mail.recv().await,
+                Some(due) => match tokio::time::timeout_at(due, mail.recv()).await {
+                    Ok(letter) => letter,
                     Err(_) => {
                         self.send_due();
                         continue;
                     }
                 },
             };
-            match event {
-                Some(event) => self.sort(&event),
+            match letter {
+                Some(Mail::Event(event)) => self.sort(&event),
+                Some(Mail::Flush(done)) => {
+                    self.send_all();
+                    // Whoever asked may have run out of time.
+                    let _ = done.send(());
+                }
                 None => return self.send_due(),
             }
             self.send_due();
@@ -149,6 +163,12 @@ impl Desk {
         let now = Instant::now();
         let due = self.batches.iter().filter(|(_, batch)| batch.due <= now);
         for place in due.map(|(place, _)| *place).collect::<Vec<_>>() {
+            self.close(place);
+        }
+    }
+
+    fn send_all(&mut self) {
+        for place in self.batches.keys().copied().collect::<Vec<_>>() {
             self.close(place);
         }
     }

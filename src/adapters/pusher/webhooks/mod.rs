@@ -4,7 +4,7 @@
 //! What waits is bounded; what is dropped or given up is in the delivery log.
 //!
 //! In reading order: [`hook`] (what an app asks for), `event` (what is said), `target` (where we may connect), `log`,
-//! `courier` (one delivery with its retries), `desk` (sorting and batching).
+//! `retry` (when again), `courier` (one delivery), `desk` (sorting and batching).
 //!
 //! **Must never know:** how a home is chosen, or how it learns what happened.
 //! **Why not from each node that notices:** then a webhook comes as often as there are nodes.
@@ -14,17 +14,19 @@ mod desk;
 mod event;
 pub mod hook;
 mod log;
+mod retry;
 mod target;
 
 use crate::core::authority::{AppId, Authority, SettingValue};
 use crate::core::ids::NodeId;
 use crate::core::lifecycle::{Delivery, LifecycleEvent, Listener};
 use courier::Courier;
-use desk::Desk;
+use desk::{Desk, Mail};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::registry::Registry;
 use std::sync::Arc;
-use tokio::sync::mpsc;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
 
 /// The setting that holds an app's hooks, as a JSON document.
 pub const SETTING: &str = "webhooks";
@@ -43,7 +45,8 @@ struct Counts {
 #[derive(Clone, Debug)]
 pub struct Webhooks {
     authority: Arc<Authority>,
-    inbox: mpsc::Sender<LifecycleEvent>,
+    inbox: mpsc::Sender<Mail>,
+    courier: Courier,
     log: Arc<log::Log>,
     counts: Counts,
 }
@@ -55,13 +58,31 @@ impl Webhooks {
         let (inbox, events) = mpsc::channel(INBOX);
         let (log, counts) = (Arc::new(log::Log::new(node)), Counts::default());
         let courier = Courier::new(authority.clone(), log.clone(), counts.clone());
-        let desk = Desk::new(authority.clone(), courier);
+        let desk = Desk::new(authority.clone(), courier.clone());
         actix_web::rt::spawn(desk.run(events));
         Self {
             authority,
             inbox,
+            courier,
             log,
             counts,
+        }
+    }
+
+    /// Delivers what waits, without long pauses, for at most this long: the node is leaving. How many deliveries are lost
+    /// with it.
+    pub async fn finish(&self, within: Duration) -> usize {
+        let all = async {
+            let (done, flushed) = oneshot::channel();
+            // A desk that is gone has nothing left to close.
+            if self.inbox.send(Mail::Flush(done)).await.is_ok() {
+                let _ = flushed.await;
+            }
+            self.courier.hurry().await;
+        };
+        match tokio::time::timeout(within, all).await {
+            Ok(()) => 0,
+            Err(_elapsed) => self.courier.waiting(),
         }
     }
 
@@ -95,7 +116,7 @@ impl Listener for Webhooks {
     }
 
     fn tell(&self, event: LifecycleEvent) {
-        if self.inbox.try_send(event).is_err() {
+        if self.inbox.try_send(Mail::Event(event)).is_err() {
             self.counts.failed.inc();
         }
     }

@@ -112,7 +112,7 @@ impl RealtimeSession {
         };
         self.subscriptions.remove(&name);
         let text = match channel.space {
-            Space::Channel => codes::text(refusal),
+            Space::Channel | Space::Wildcard => codes::text(refusal),
             Space::User | Space::Status => {
                 format!("No place can be kept: {}", codes::text(refusal))
             }

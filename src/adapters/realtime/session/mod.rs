@@ -75,6 +75,8 @@ pub(super) struct RealtimeSession {
     end_ms: Option<u64>,
     /// Silence after which the client counts as gone, if it promised to be heard of.
     silence_ms: Option<u64>,
+    /// It is the browser's SDK, by its frames.
+    browser: bool,
 }
 
 /// One input's surroundings: what may be read, and where the answers go.
@@ -132,6 +134,7 @@ impl RealtimeSession {
             beat_ms: 0,
             end_ms: None,
             silence_ms: None,
+            browser: false,
         }
     }
 
@@ -146,6 +149,9 @@ impl RealtimeSession {
 
     fn frame(&mut self, frame: &Frame, cx: Context<'_>, out: &mut Vec<Action>) {
         let Frame::Text(text) = frame else { return };
+        if self.phase == Phase::Silent {
+            self.browser = text.trim_start().starts_with('[');
+        }
         for text in frame::commands(text) {
             match command::parse(&text) {
                 Ok(command) => self.command(command, cx, out),
@@ -242,7 +248,12 @@ impl RealtimeSession {
     fn wake(&mut self, cx: Context<'_>, out: &mut Vec<Action>) {
         let now_ms = cx.now.mono_ms;
         if self.end_ms.is_some_and(|end| now_ms >= end) {
-            return self.close(codes::refused(), out);
+            return match self.phase {
+                Phase::Asking(_) => self.not_now(out),
+                Phase::Silent | Phase::Open | Phase::Refused | Phase::Closed => {
+                    self.close(codes::refused(), out);
+                }
+            };
         }
         if let Some(silence) = self.silence_ms
             && now_ms >= self.heard_ms + silence
@@ -273,6 +284,8 @@ impl RealtimeSession {
         if let Some((told, close)) = codes::ending(end) {
             if told {
                 out.push(Action::Send(invalid_connection()));
+            } else if matches!(self.phase, Phase::Asking(_)) {
+                self.say_why_not(out);
             }
             out.push(Action::Close(close));
         }

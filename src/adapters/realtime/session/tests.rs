@@ -228,15 +228,40 @@ mod validating {
     }
 
     #[test]
-    fn nobody_is_refused_for_good_on_a_view_that_may_be_old() {
-        let mut client = Client::new(fixture::state(true));
-        client.feed(Input::Opened);
-        client.say(&format!("validate;{APPLICATION};tok;;;;"));
-        let end = client.event(Event::CaughtUp(Err(Refusal::Unavailable("x"))));
-        assert!(
-            matches!(&end[..], [Action::Close(close)] if close.code == 1013),
-            "{end:?}"
-        );
+    fn nobody_is_refused_for_good_when_nothing_is_known_and_only_the_browser_is_told_why() {
+        const BUSY: &str = r#"a["{\"op\":\"ortc-error\",\"ex\":{\"op\":\"validate\",\"ex\":\"Server is too busy\"}}"]"#;
+        let command = format!("validate;{APPLICATION};tok;;;;");
+        for (frame, told) in [
+            (format!("\"{command}\""), vec![]),
+            (format!("[\"{command}\"]"), vec![BUSY]),
+        ] {
+            let client = || {
+                let mut client = Client::new(fixture::state(true));
+                client.feed(Input::Opened);
+                client.feed(Input::Frame(Frame::Text(frame.as_str().into())));
+                client
+            };
+            // Nobody answers the node at all: the client hears of it before it gives up on us.
+            let mut waits = client();
+            waits.now_ms = 3_999;
+            assert!(
+                !waits
+                    .feed(Input::Wake)
+                    .iter()
+                    .any(|one| matches!(one, Action::Close(_)))
+            );
+            waits.now_ms = 4_000;
+            let refused = client().event(Event::CaughtUp(Err(Refusal::Unavailable("x"))));
+            let left = client().feed(Input::Ending(End::Draining));
+            for end in [waits.feed(Input::Wake), refused, left] {
+                assert_eq!(texts(&end), told);
+                let last = end.last();
+                assert!(
+                    matches!(last, Some(Action::Close(close)) if close.code == 1013),
+                    "{end:?}"
+                );
+            }
+        }
     }
 
     #[test]

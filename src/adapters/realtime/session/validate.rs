@@ -48,6 +48,8 @@ impl RealtimeSession {
             (patience + every_s.clamp(10, 60)) * 1_000
         });
         self.phase = Phase::Asking(Box::default());
+        self.end_ms = Some(cx.now.mono_ms + limits::ASKING_MS);
+        self.wake_later(out);
         let state = cx.authority.view();
         let app = auth::app(&state, &self.who.application);
         match app {
@@ -75,7 +77,7 @@ impl RealtimeSession {
         });
         match (found, fresh) {
             // Nobody is refused for good on a view that may be old.
-            (_, Err(_)) => self.close(codes::come_back("Try again"), out),
+            (_, Err(_)) => self.not_now(out),
             (None, Ok(())) => self.refuse(cx, out),
             (Some((principal, permissions)), Ok(())) => {
                 self.app = principal.app;
@@ -108,7 +110,7 @@ impl RealtimeSession {
     ) {
         match refusal {
             Refusal::Unavailable(_) | Refusal::OutcomeUnknown => {
-                self.close(codes::come_back("Try again"), out);
+                self.not_now(out);
             }
             Refusal::Denied(_)
             | Refusal::Limit { .. }
@@ -116,6 +118,20 @@ impl RealtimeSession {
             | Refusal::AlreadySubscribed
             | Refusal::NotSubscribed
             | Refusal::Invalid(_) => self.refuse(cx, out),
+        }
+    }
+
+    /// Nobody can say now whether it may connect: it is to come back, and not at once.
+    pub(super) fn not_now(&mut self, out: &mut Vec<Action>) {
+        self.say_why_not(out);
+        self.close(codes::come_back("Try again"), out);
+    }
+
+    /// Before a close that lets the client come back: of the close alone the SDKs make that, except the browser's.
+    /// Unless it is told why, it goes over to TLS for good.
+    pub(super) fn say_why_not(&self, out: &mut Vec<Action>) {
+        if self.browser {
+            out.push(Action::Send(frame::error("validate", None, codes::BUSY)));
         }
     }
 

@@ -1,0 +1,165 @@
+//! What a subscriber is shown, and the answers that show it.
+//!
+//! **Must never know:** how it came, whether it may be shown.
+
+use super::digest::Digest;
+use super::envelope::{self, Place};
+use super::names;
+use crate::core::ids::{Text, Timetoken};
+use crate::core::message::Broadcast;
+use serde_json::json;
+
+/// One thing shown.
+#[derive(Clone, Debug)]
+pub(super) struct Shown {
+    /// The channel it was published to, or whose presence it is about.
+    pub(super) channel: Text,
+    /// The subscription it came through, as the client spelt it.
+    pub(super) matched: Text,
+    /// It came through a wildcard: its channel is still to be judged.
+    pub(super) below: bool,
+    /// What.
+    pub(super) what: What,
+}
+
+/// A broadcast, or several told together.
+#[derive(Clone, Debug)]
+pub(super) enum What {
+    /// As it was broadcast.
+    Broadcast(Broadcast),
+    /// An interval event.
+    Digest(Digest),
+}
+
+impl Shown {
+    /// Whether it is about presence.
+    pub(super) fn is_presence(&self) -> bool {
+        match &self.what {
+            What::Broadcast(Broadcast::Presence(_)) | What::Digest(_) => true,
+            What::Broadcast(Broadcast::Message(_) | Broadcast::Count(_)) => false,
+        }
+    }
+
+    /// What a subscription to just that would be called.
+    pub(super) fn name(&self) -> Text {
+        match self.is_presence() {
+            true => format!("{}{}", self.channel, names::PRESENCE).into(),
+            false => self.channel.clone(),
+        }
+    }
+
+    /// Appends it as an envelope, or nothing.
+    fn write(&self, single: bool, place: Place<'_>, out: &mut String) -> bool {
+        let named = (!single || self.matched != self.name()).then_some(&*self.matched);
+        match &self.what {
+            What::Broadcast(broadcast) => {
+                envelope::write(broadcast, &self.channel, named, place, out)
+            }
+            What::Digest(digest) => {
+                let (at, data) = (digest.timetoken, digest.data());
+                envelope::presence_event((at, &data), &self.channel, named, place, out);
+                true
+            }
+        }
+    }
+}
+
+/// An answer of v2. `single` = just one thing is subscribed to: where it is the channel itself, it need not be named.
+pub(super) fn envelopes(
+    shown: &[Shown],
+    cursor: Timetoken,
+    single: bool,
+    place: Place<'_>,
+) -> String {
+    let region = place.region;
+    let mut out = format!("{{\"t\":{{\"t\":\"{cursor}\",\"r\":{region}}},\"m\":[");
+    let mut first = true;
+    for one in shown {
+        let before = out.len();
+        if !first {
+            out.push(',');
+        }
+        if one.write(single, place, &mut out) {
+            first = false;
+        } else {
+            out.truncate(before);
+        }
+    }
+    out.push_str("]}");
+    out
+}
+
+/// An answer of v1: messages only; where several things are subscribed to, which of them and which channel.
+pub(super) fn bare(shown: &[Shown], cursor: Timetoken, single: bool) -> String {
+    let (mut payloads, mut matched, mut real) = (Vec::new(), Vec::new(), Vec::new());
+    for one in shown {
+        let What::Broadcast(Broadcast::Message(message)) = &one.what else {
+            continue;
+        };
+        payloads.push(envelope::payload(&message.draft).into_owned());
+        matched.push(one.matched.to_string());
+        real.push(one.channel.to_string());
+    }
+    let mut out = format!("[[{}],\"{cursor}\"", payloads.join(","));
+    if !single && !payloads.is_empty() {
+        for list in [&matched, &real] {
+            out.push(',');
+            out.push_str(&json!(list.join(",")).to_string());
+        }
+    }
+    out.push(']');
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::super::envelope::tests::{draft, publication};
+    use super::*;
+    use crate::core::message::ContentKind;
+    use serde_json::Value;
+
+    const PLACE: Place<'_> = Place {
+        region: 3,
+        subscribe_key: "sub",
+    };
+
+    fn message(channel: &str, matched: &str) -> Shown {
+        Shown {
+            channel: channel.into(),
+            matched: matched.into(),
+            below: false,
+            what: What::Broadcast(publication(draft("1", ContentKind::Json), 17)),
+        }
+    }
+
+    fn matches(shown: &[Shown], single: bool) -> Vec<Value> {
+        let answer: Value = serde_json::from_str(&envelopes(shown, 18, single, PLACE)).unwrap();
+        assert_eq!(answer.get("t"), Some(&json!({"t": "18", "r": 3})));
+        let all = answer.get("m").and_then(Value::as_array).unwrap().iter();
+        all.map(|one| one.get("b").cloned().unwrap_or_default())
+            .collect()
+    }
+
+    #[test]
+    fn the_subscription_is_named_unless_it_is_the_only_one_and_the_channel_itself() {
+        let (plain, wild) = (message("a.b", "a.b"), message("a.b", "a.*"));
+        let both = [plain.clone(), wild.clone()];
+        assert_eq!(matches(&both, false), [json!("a.b"), json!("a.*")]);
+        assert_eq!(matches(&[plain], true), [Value::Null]);
+        assert_eq!(matches(&[wild], true), [json!("a.*")]);
+        let count = Shown {
+            what: What::Broadcast(Broadcast::Count(1)),
+            ..message("a", "a")
+        };
+        assert!(matches(&[count], false).is_empty());
+    }
+
+    #[test]
+    fn the_old_answer_lists_channels_where_there_are_several() {
+        let both = [message("a", "g"), message("b", "b")];
+        assert_eq!(bare(&both, 18, false), r#"[[1,1],"18","g,b","a,b"]"#);
+        assert_eq!(bare(&both, 18, true), r#"[[1,1],"18"]"#);
+        assert_eq!(bare(&[], 18, false), r#"[[],"18"]"#);
+    }
+}

@@ -1,0 +1,123 @@
+//! The browser SDK's fallback where WebSockets do not get through: responses that bring frames as lines, and requests
+//! that send.
+//!
+//! **Must never know:** what is said; the session is the WebSocket's.
+
+use super::limits;
+use super::session::RealtimeSession;
+use super::{DIALECT, Encoding};
+use crate::core::close::Close;
+use crate::core::connection::Frame;
+use crate::core::connection::seat::Wire;
+use crate::core::ids::Text;
+use crate::core::limits::{HISTORY_BYTES, OUTBOX_BYTES, outbox_with_history};
+use crate::transport::stream::{self, Asked, Speech, Streams};
+use crate::transport::ws::Opening;
+use actix_web::{HttpRequest, HttpResponse, web};
+use bytes::Bytes;
+
+/// Where both are asked for; any prefix, as for WebSockets.
+const PLACE: &str = "/{prefix:.*}broadcast/{server}/{connection}";
+
+const SPEECH: Speech = Speech {
+    wire: Wire {
+        framing: line,
+        closing,
+    },
+    // The session says it.
+    greeting: b"",
+    heartbeat: b"h\n",
+    breaks_off: false,
+};
+
+/// One frame per line.
+pub(super) fn line(frame: Frame) -> Bytes {
+    match frame {
+        Frame::Text(text) => format!("{text}\n").into(),
+        Frame::Binary(data) => data,
+    }
+}
+
+/// The close as a line; after 1000 clients come back in their own time.
+fn closing(close: &Close) -> Bytes {
+    let reason = serde_json::to_string(&*close.reason).unwrap_or_default();
+    let code = match close.code {
+        2010 => 2010,
+        _ => 1000,
+    };
+    format!("c[{code},{reason}]\n").into()
+}
+
+pub(super) fn routes(cfg: &mut web::ServiceConfig) {
+    let preflight = || web::method(actix_web::http::Method::OPTIONS).to(stream::preflight);
+    for (way, to) in [
+        ("xhr_streaming", web::post().to(streaming)),
+        ("xhr", web::post().to(poll)),
+        ("xhr_send", web::post().to(send)),
+    ] {
+        let place = web::resource(format!("{PLACE}/{way}"));
+        cfg.service(place.route(to).route(preflight()));
+    }
+}
+
+#[allow(clippy::unused_async)] // Handlers are async.
+async fn streaming(
+    request: HttpRequest,
+    encoding: web::Data<Encoding>,
+    streams: web::Data<Streams>,
+) -> Result<HttpResponse, actix_web::Error> {
+    open(&request, &encoding, &streams, Asked::Stream)
+}
+
+#[allow(clippy::unused_async)] // Handlers are async.
+async fn poll(
+    request: HttpRequest,
+    encoding: web::Data<Encoding>,
+    streams: web::Data<Streams>,
+) -> Result<HttpResponse, actix_web::Error> {
+    open(&request, &encoding, &streams, Asked::Poll)
+}
+
+fn open(
+    request: &HttpRequest,
+    encoding: &Encoding,
+    streams: &Streams,
+    asked: Asked,
+) -> Result<HttpResponse, actix_web::Error> {
+    stream::open(request, (streams, name(request)), asked, &SPEECH, || {
+        let opening = Opening {
+            dialect: DIALECT,
+            app: None,
+            encoding: encoding.stream,
+            max_frame_bytes: limits::FRAME_BYTES,
+            max_outbox_bytes: outbox_with_history(OUTBOX_BYTES.default, HISTORY_BYTES.default),
+            subprotocol: None,
+            resumes: None,
+            inheritance: None,
+        };
+        (opening, Box::new(RealtimeSession::new()))
+    })
+}
+
+async fn send(
+    request: HttpRequest,
+    payload: web::Payload,
+    streams: web::Data<Streams>,
+) -> HttpResponse {
+    // An array of commands is a frame like another.
+    let whole = |body: &str| Some(vec![Frame::Text(body.into())]);
+    let to = name(&request);
+    stream::say(
+        &request,
+        payload,
+        (&streams, &to),
+        limits::FRAME_BYTES,
+        whole,
+    )
+    .await
+}
+
+fn name(request: &HttpRequest) -> Text {
+    let part = |name| request.match_info().get(name).unwrap_or_default();
+    format!("{DIALECT}/{}/{}", part("server"), part("connection")).into()
+}
