@@ -18,7 +18,7 @@ use crate::core::delivery::relay::{Attach, Deliver, Detach, Relay};
 use crate::core::error::Refusal;
 use crate::core::ids::{ChannelKey, ConnectionId, NodeId};
 use crate::core::lifecycle::LifecycleEvent;
-use crate::core::message::{Broadcast, Member, Occupancy, Publication, Receipt};
+use crate::core::message::{Broadcast, Member, Occupancy, PresenceChange, Publication, Receipt};
 use actix::dev::ToEnvelope;
 use actix::prelude::*;
 use std::collections::VecDeque;
@@ -69,6 +69,7 @@ pub(super) enum Waiting {
     Members(oneshot::Sender<Result<Arc<[Member]>, Refusal>>),
     History(oneshot::Sender<Result<Vec<Arc<Publication>>, Refusal>>),
     Last(oneshot::Sender<Result<Option<Arc<Publication>>, Refusal>>),
+    Changes(oneshot::Sender<Result<Vec<Arc<PresenceChange>>, Refusal>>),
 }
 
 #[derive(Debug)]
@@ -297,6 +298,8 @@ impl Channel {
             (Waiting::History(to), Err(refusal)) => drop(to.send(Err(refusal))),
             (Waiting::Last(to), Ok(Answer::Last(last))) => drop(to.send(Ok(last))),
             (Waiting::Last(to), Err(refusal)) => drop(to.send(Err(refusal))),
+            (Waiting::Changes(to), Ok(Answer::Changes(page))) => drop(to.send(Ok(page))),
+            (Waiting::Changes(to), Err(refusal)) => drop(to.send(Err(refusal))),
             (waiting, Ok(other)) => {
                 tracing::error!(?waiting, ?other, "a home answered another question");
             }
