@@ -14,6 +14,7 @@ use crate::core::limits::WILDCARDS;
 use crate::core::message::{ContentKind, Draft};
 use crate::core::nodes::Members;
 use bytes::Bytes;
+use std::collections::HashMap;
 use std::sync::Mutex;
 use tokio::sync::mpsc;
 
