@@ -7,12 +7,12 @@ use super::channel::actor::Channels;
 use super::channel::{Deed, Do, Leave, PublishTo, Read, ReplyTo};
 use super::connection::seat::Inheritance;
 use super::connection::{HistoryPage, NewMember};
-use super::delivery::relay::{ListConnections, TakeOver};
+use super::delivery::relay::{ListConnections, Sever, TakeOver};
 use super::delivery::relays::Relays;
 use super::error::Refusal;
 use super::ids::{ChannelKey, ConnectionId, NodeId, Text, Timetoken};
 use super::lifecycle::Delivery;
-use super::message::{Draft, Member, Occupancy, Publication, Receipt};
+use super::message::{Draft, Member, Occupancy, PresenceChange, Publication, Receipt};
 use std::pin::Pin;
 use std::sync::Arc;
 use tokio::sync::oneshot;
@@ -85,6 +85,8 @@ pub enum Query {
         /// At most so many.
         limit: u32,
     },
+    /// End the socket of this connection, if you have it: it has come back elsewhere.
+    Sever(ConnectionId),
 }
 
 /// What it answers.
@@ -96,6 +98,8 @@ pub enum Found {
     Connections(Vec<ConnectionInfo>),
     /// Deliveries, newest first.
     Deliveries(Vec<Delivery>),
+    /// Whether there was a socket to end.
+    Severed(bool),
 }
 
 /// An answer on its way.
@@ -240,6 +244,18 @@ impl Broker {
         self.read(key, |reply| Read::History(page, reply)).await
     }
 
+    /// A page of who came and went, in the order asked for.
+    ///
+    /// # Errors
+    /// When its home cannot be asked.
+    pub async fn changes(
+        &self,
+        key: &Arc<ChannelKey>,
+        page: HistoryPage,
+    ) -> Result<Vec<Arc<PresenceChange>>, Refusal> {
+        self.read(key, |reply| Read::Changes(page, reply)).await
+    }
+
     async fn read<T>(
         &self,
         key: &Arc<ChannelKey>,
@@ -271,7 +287,9 @@ impl Broker {
         for found in self.ask_others(&query).await? {
             match found {
                 Found::Occupied(there) => all.extend(there),
-                Found::Connections(_) | Found::Deliveries(_) => return Err(CONFUSED),
+                Found::Connections(_) | Found::Deliveries(_) | Found::Severed(_) => {
+                    return Err(CONFUSED);
+                }
             }
         }
         all.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
@@ -324,7 +342,9 @@ impl Broker {
         for found in self.ask_others(&Query::Connections(filter)).await? {
             match found {
                 Found::Connections(there) => all.extend(there),
-                Found::Occupied(_) | Found::Deliveries(_) => return Err(CONFUSED),
+                Found::Occupied(_) | Found::Deliveries(_) | Found::Severed(_) => {
+                    return Err(CONFUSED);
+                }
             }
         }
         Ok(all)
@@ -344,7 +364,9 @@ impl Broker {
         for found in self.ask_others(&query).await? {
             match found {
                 Found::Deliveries(there) => all.extend(there),
-                Found::Occupied(_) | Found::Connections(_) => return Err(CONFUSED),
+                Found::Occupied(_) | Found::Connections(_) | Found::Severed(_) => {
+                    return Err(CONFUSED);
+                }
             }
         }
         all.sort_by_key(|one| std::cmp::Reverse((one.at_ms, one.id)));
@@ -359,6 +381,21 @@ impl Broker {
         let asked = asked.iter().map(|relay| relay.send(TakeOver(id)));
         let answers = futures_util::future::join_all(asked).await;
         answers.into_iter().find_map(|answer| answer.ok().flatten())
+    }
+
+    /// Ends the socket that a connection may still have on another node: it is carried on here. Its members stay
+    /// there for as long as after any lost socket, unless they enter here.
+    pub async fn sever_elsewhere(&self, id: ConnectionId) {
+        // A node that cannot be asked finds out by itself that its client is gone.
+        let _ = self.ask_others(&Query::Sever(id)).await;
+    }
+
+    /// Ends the socket that a connection may have on this node; whether it had one.
+    pub async fn sever_here(&self, id: ConnectionId) -> bool {
+        let asked = self.relays.all();
+        let asked = asked.iter().map(|relay| relay.send(Sever(id)));
+        let answers = futures_util::future::join_all(asked).await;
+        answers.into_iter().any(|answer| answer.unwrap_or(false))
     }
 
     /// Asks every other node that may have clients, all at once. One that cannot be asked fails the whole:

@@ -21,6 +21,30 @@ impl Setting {
         self.among(&app.settings)
     }
 
+    /// The value for a channel: what the app says for the channel's namespace, else for all.
+    #[must_use]
+    pub fn at(&self, app: &App, channel: &str) -> u64 {
+        let namespace = namespace(channel);
+        match app.settings.get(&*format!("{}@{namespace}", self.name)) {
+            Some(SettingValue::Int(value)) => *value,
+            Some(SettingValue::Bool(_) | SettingValue::Text(_)) | None => self.of(app),
+        }
+    }
+
+    /// The largest value that any namespace of the app has.
+    #[must_use]
+    pub fn most(&self, app: &App) -> u64 {
+        let own = |name: &str| {
+            let rest = name.strip_prefix(self.name);
+            rest.is_some_and(|rest| rest.starts_with('@'))
+        };
+        let said = app.settings.iter().filter(|(name, _)| own(name));
+        said.fold(self.of(app), |most, (_, value)| match value {
+            SettingValue::Int(value) => most.max(*value),
+            SettingValue::Bool(_) | SettingValue::Text(_) => most,
+        })
+    }
+
     /// The value among settings that may not be an app's yet.
     #[must_use]
     pub fn among(&self, settings: &BTreeMap<Text, SettingValue>) -> u64 {
@@ -38,6 +62,12 @@ impl Setting {
     }
 }
 
+/// A channel's namespace: what stands before its first `:`, or the whole name.
+#[must_use]
+pub fn namespace(channel: &str) -> &str {
+    channel.split_once(':').map_or(channel, |(first, _)| first)
+}
+
 /// Most subscriptions one connection may hold.
 pub const SUBSCRIPTIONS_PER_CONNECTION: Setting = Setting {
     name: "subscriptions_per_connection",
@@ -53,16 +83,32 @@ pub const OUTBOX_BYTES: Setting = Setting {
     name: "outbox_bytes",
     default: 1 << 20,
 };
-/// Publications a channel keeps for late and returning subscribers.
+/// Most publications a channel keeps for late and returning subscribers. By default as many as their bytes allow.
 pub const HISTORY_MESSAGES: Setting = Setting {
     name: "history_messages",
-    default: 100,
+    default: 100_000,
 };
-/// How long it keeps them.
+/// How long it keeps them, as far as they fit [`HISTORY_BYTES`].
 pub const HISTORY_MS: Setting = Setting {
     name: "history_ms",
     default: 120_000,
 };
+/// What they may weigh: payload, name, side data, and [`crate::core::channel::history::OVERHEAD`] for each. Two minutes
+/// of some 65 small messages a second.
+pub const HISTORY_BYTES: Setting = Setting {
+    name: "history_bytes",
+    default: 2 << 20,
+};
+/// Above this a channel's copy would not fit the frame that takes it to another node.
+pub const MAX_HISTORY_BYTES: u64 = 8 << 20;
+
+/// What may wait for one connection that can be given a channel's whole history at once.
+#[must_use]
+pub fn outbox_with_history(outbox: u64, history: u64) -> usize {
+    // On the wire a message is rarely more than twice what it weighs here.
+    let bytes = outbox.saturating_add(2 * history.min(MAX_HISTORY_BYTES));
+    usize::try_from(bytes).unwrap_or(usize::MAX)
+}
 /// Channels that an app rule opens to anyone go on being delivered while a node is cut off from the cluster.
 pub const OPEN_WHILE_STALE: Setting = Setting {
     name: "open_while_stale",
@@ -79,3 +125,11 @@ pub const PRESENCE_CLIENTS: Setting = Setting {
     name: "presence_clients",
     default: 100,
 };
+
+/// The limits of a channel that an app may set for one namespace alone, as `name@namespace`.
+pub const BY_NAMESPACE: [Setting; 4] = [
+    HISTORY_MESSAGES,
+    HISTORY_MS,
+    HISTORY_BYTES,
+    PRESENCE_CLIENTS,
+];

@@ -80,7 +80,7 @@ impl Drop for Inner {
 /// Links this node with the others over the cluster's authenticated streams, on the caller's runtime.
 /// `local` lists this node's own connections for other nodes' questions.
 #[must_use]
-pub fn start(cluster: Cluster, channels: Channels, local: LocalConnections) -> Peers {
+pub fn start(cluster: Cluster, channels: Channels, local: Arc<dyn LocalConnections>) -> Peers {
     let dialler = cluster.clone();
     let dial: Dial = Arc::new(move |node| {
         let cluster = dialler.clone();
@@ -101,7 +101,7 @@ impl Peers {
         dial: Dial,
         incoming: Option<mpsc::Receiver<MessageLink>>,
         channels: Channels,
-        local: LocalConnections,
+        local: Arc<dyn LocalConnections>,
     ) -> Self {
         let router = Arc::new(Router::new(channels.clone(), local));
         channels.connect(router.clone());

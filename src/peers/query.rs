@@ -5,10 +5,10 @@
 //! **Why a missing answer is an error and not an empty list:** a listing that silently lacks a node looks
 //! complete.
 
-use crate::core::broker::{ConnectionFilter, ConnectionInfo, Finding, Found, Query};
+use crate::core::broker::{Broker, ConnectionFilter, ConnectionInfo, Finding, Found, Query};
 use crate::core::channel::registry::Channels;
 use crate::core::error::Refusal;
-use crate::core::ids::NodeId;
+use crate::core::ids::{ConnectionId, NodeId};
 use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,8 +21,28 @@ pub const ANSWER: Duration = Duration::from_secs(2);
 /// A listing on its way.
 pub type Listing = Pin<Box<dyn Future<Output = Result<Vec<ConnectionInfo>, Refusal>> + Send>>;
 
-/// Lists this node's own connections.
-pub type LocalConnections = Arc<dyn Fn(ConnectionFilter) -> Listing + Send + Sync>;
+/// What a question needs of this node's own connections.
+pub trait LocalConnections: Send + Sync + 'static {
+    /// Lists them.
+    fn list(&self, filter: ConnectionFilter) -> Listing;
+    /// Ends the socket of one, if it is here.
+    fn sever(&self, id: ConnectionId) -> Severing;
+}
+
+impl LocalConnections for Broker {
+    fn list(&self, filter: ConnectionFilter) -> Listing {
+        let broker = self.clone();
+        Box::pin(async move { broker.connections_here(filter).await })
+    }
+
+    fn sever(&self, id: ConnectionId) -> Severing {
+        let broker = self.clone();
+        Box::pin(async move { broker.sever_here(id).await })
+    }
+}
+
+/// Whether a socket was there to be ended.
+pub type Severing = Pin<Box<dyn Future<Output = bool> + Send>>;
 
 type Asked = HashMap<u64, (NodeId, oneshot::Sender<Option<Found>>)>;
 
@@ -78,7 +98,11 @@ impl Questions {
 }
 
 /// Answers a question of another node; nothing when this node cannot say all of it.
-pub async fn answer(channels: &Channels, local: &LocalConnections, query: Query) -> Option<Found> {
+pub async fn answer(
+    channels: &Channels,
+    local: &dyn LocalConnections,
+    query: Query,
+) -> Option<Found> {
     match query {
         Query::Occupied { app, prefix, limit } => {
             let limit = usize::try_from(limit).unwrap_or(usize::MAX);
@@ -90,6 +114,7 @@ pub async fn answer(channels: &Channels, local: &LocalConnections, query: Query)
             let all = listener.map_or_else(Vec::new, |one| one.deliveries(app, limit));
             Some(Found::Deliveries(all))
         }
-        Query::Connections(filter) => local(filter).await.ok().map(Found::Connections),
+        Query::Connections(filter) => local.list(filter).await.ok().map(Found::Connections),
+        Query::Sever(id) => Some(Found::Severed(local.sever(id).await)),
     }
 }

@@ -23,7 +23,7 @@ pub struct Router {
     links: arc_swap::ArcSwap<Links>,
     questions: Arc<Questions>,
     channels: Channels,
-    local: LocalConnections,
+    local: Arc<dyn LocalConnections>,
 }
 
 impl std::fmt::Debug for Router {
@@ -35,7 +35,7 @@ impl std::fmt::Debug for Router {
 impl Router {
     /// Without links yet.
     #[must_use]
-    pub fn new(channels: Channels, local: LocalConnections) -> Self {
+    pub fn new(channels: Channels, local: Arc<dyn LocalConnections>) -> Self {
         Self {
             links: arc_swap::ArcSwap::default(),
             questions: Arc::default(),
@@ -115,7 +115,7 @@ impl Router {
     }
 
     async fn reply(&self, to: NodeId, id: u64, query: Query) {
-        let found = query::answer(&self.channels, &self.local, query).await;
+        let found = query::answer(&self.channels, &*self.local, query).await;
         if !self.push(to, &Frame::Found { id, found }) {
             // Too large, perhaps: the asker must not wait for nothing.
             let _gone = self.push(to, &Frame::Found { id, found: None });

@@ -6,6 +6,7 @@
 )]
 //! Nodes linked over real sockets.
 
+use super::query::{Listing, Severing};
 use super::*;
 use crate::core::authority::{AppId, Authority, Pass, State};
 use crate::core::broker::{Broker, ConnectionFilter, ConnectionInfo, Found, Query, QueryPort as _};
@@ -55,11 +56,24 @@ async fn node(id: u64, addresses: &Addresses) -> Node {
     });
     let authority = Arc::new(Authority::fixed(State::default(), 1_000_000));
     let channels = Channels::of_node(id, Arc::new(Encodings::default()), authority.clone(), &[]);
-    let local: LocalConnections =
-        Arc::new(move |_| Box::pin(async move { Ok(vec![connection(id)]) }));
+    let local = Arc::new(One(id));
     let peers = Peers::start(id, dial, Some(incoming), channels.clone(), local);
     let broker = broker(authority, channels);
     Node { id, broker, peers }
+}
+
+/// A node with one connection.
+struct One(NodeId);
+
+impl LocalConnections for One {
+    fn list(&self, _filter: ConnectionFilter) -> Listing {
+        let one = connection(self.0);
+        Box::pin(async move { Ok(vec![one]) })
+    }
+    fn sever(&self, id: ConnectionId) -> Severing {
+        let here = id == connection(self.0).id;
+        Box::pin(async move { here })
+    }
 }
 
 fn broker(authority: Arc<Authority>, channels: Channels) -> Broker {
@@ -165,6 +179,17 @@ async fn every_node_reads_what_any_node_published_and_all_listings_are_whole() {
         let found = node.broker.connections_elsewhere(filter()).await.unwrap();
         assert_eq!(found.len(), 2);
     }
+}
+
+#[actix::test]
+async fn a_connection_is_cut_on_the_node_that_has_it() {
+    let (_addresses, nodes) = cluster(&[1, 2]).await;
+    let router = &nodes[0].peers.inner.router;
+    for (at, here) in [(NodeId(2), true), (NodeId(3), false)] {
+        let query = Query::Sever(connection(at).id);
+        assert_eq!(router.ask(NodeId(2), query).await, Ok(Found::Severed(here)));
+    }
+    assert!(!nodes[0].broker.sever_here(ConnectionId(1, 1)).await);
 }
 
 #[actix::test]

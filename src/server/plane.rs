@@ -75,15 +75,10 @@ impl Plane {
         let webhooks = Webhooks::start(authority.clone(), node);
         channels.set_listener(Arc::new(webhooks.clone()));
         let broker = Broker::new(authority.clone(), channels.clone());
-        let listing = broker.clone();
-        let local: peers::query::LocalConnections = Arc::new(move |filter| {
-            let broker = listing.clone();
-            Box::pin(async move { broker.connections_here(filter).await })
-        });
         enforce(
             cluster,
             &broker,
-            peers::start(cluster.clone(), channels, local),
+            peers::start(cluster.clone(), channels, Arc::new(broker.clone())),
         );
         let workers = Workers {
             broker: broker.clone(),

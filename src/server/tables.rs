@@ -5,7 +5,7 @@
 
 use crate::adapters::native::catalog::{Catalog, DoorSpec, SettingKind, SettingSpec, Settings};
 use crate::adapters::{ably, pubnub, pusher, realtime};
-use crate::core::channel::registry::{HISTORY_BYTES, SUBSCRIPTION_COUNT};
+use crate::core::channel::registry::SUBSCRIPTION_COUNT;
 use crate::core::limits;
 
 /// All dialects and settings of this build.
@@ -16,6 +16,7 @@ pub(super) fn catalog() -> Catalog {
         name,
         kind,
         operators_only: false,
+        by_namespace: limits::BY_NAMESPACE.iter().any(|one| one.name == name),
         default,
     };
     let of = |kind| move |setting: limits::Setting| spec(setting.name, kind, setting.default);
@@ -39,7 +40,7 @@ pub(super) fn catalog() -> Catalog {
         limits::HISTORY_MESSAGES,
         limits::HISTORY_MS,
         limits::PRESENCE_CLIENTS,
-        HISTORY_BYTES,
+        limits::HISTORY_BYTES,
     ];
     let numbers = own
         .into_iter()

@@ -34,7 +34,7 @@ async function balance(ports) {
 }
 
 before(async () => {
-  cluster = await Cluster.start({ nodes: 3, app: { settings: { history_messages: 5000 } } });
+  cluster = await Cluster.start({ nodes: 3, app: { namespaces: { kept: { history_ms: 3_600_000 } } } });
   balancer = await balance(cluster.nodes.map((node) => node.public));
 });
 afterEach(closeClients);
@@ -55,6 +55,13 @@ test('the serving node is killed: same connection, every message exactly once, p
   await until(async () => (await watched.channel.presence.get()).length === 1, 'kit is there');
   const api = rest(cluster.urls[1], { key: keyOf(app), httpRequestTimeout: 8000 });
   const id = one.id;
+  const kept = names.map((name) => `kept:${name}`);
+  for (const name of kept) {
+    const channel = one.sdk.channels.get(name);
+    for (let batch = 0; batch < 3; batch += 1) await channel.publish(Array.from({ length: 50 }, (_, at) => ({ name: 'x', data: `${batch * 50 + at}` })));
+    await channel.presence.enter();
+    await channel.presence.leave();
+  }
   let n = 0;
   let running = true;
   const publishing = (async () => {
@@ -79,5 +86,11 @@ test('the serving node is killed: same connection, every message exactly once, p
     assert.deepEqual(inbox.items.map((message) => Number(message.data)), expected, names[at]);
   }
   assert.equal(one.id, id);
+  for (const name of kept) {
+    const page = await api.channels.get(name).history({ limit: 1000, direction: 'forwards' });
+    assert.deepEqual(page.items.map((message) => Number(message.data)), Array.from({ length: 150 }, (_, each) => each), name);
+    const past = await api.channels.get(name).presence.history();
+    assert.deepEqual(past.items.map((item) => item.action), ['leave', 'enter'], name);
+  }
   await until(async () => (await watched.channel.presence.get()).length === 1, 'kit is there still');
 });

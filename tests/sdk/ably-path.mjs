@@ -8,6 +8,7 @@ import Ably from 'ably';
 import { Cluster } from './lib/cluster.mjs';
 import { Tab, closeTabs, is, serverSdk } from './lib/client.mjs';
 import { Client, closeClients, jwt, keyOf, rest } from './lib/ably.mjs';
+import { RawSocket } from './lib/raw.mjs';
 import { until, within } from './lib/wait.mjs';
 
 export function ablyPath(nodes) {
@@ -23,17 +24,21 @@ export function ablyPath(nodes) {
       name: 'ably',
       doors: ['pusher', 'ably', 'pubnub', 'realtime'],
       open: [{ pattern: 'public-*', operations: ['subscribe'] }],
-      settings: { client_events: true, history_messages: 5000 },
+      settings: { client_events: true },
+      namespaces: { brief: { history_ms: 300 }, few: { history_messages: 3 }, long: { history_ms: 3_600_000 } },
       keys: [
         { name: 'server', revocable_tokens: true },
         { name: 'plain', revocable_tokens: false },
         { name: 'narrow', capability: [{ pattern: 'ns:*', operations: ['subscribe', 'publish', 'presence', 'presence-read'] }] },
+        { name: 'spare', revocable_tokens: true },
       ],
     });
     const of = (key) => ({ id: String(made.app.id), key: key.id, secret: key.secret });
     app = of(made.keys[0]);
     app.plain = of(made.keys[1]);
     app.narrow = of(made.keys[2]);
+    app.spare = of(made.keys[3]);
+    app.made = made;
     assert.equal(made.keys[0].ably_key, keyOf(app));
   });
   afterEach(() => {
@@ -239,11 +244,21 @@ export function ablyPath(nodes) {
     };
     const one = await byToken(1, { authCallback }).connected();
     const inbox = await one.subscribed('renew-early');
+    const api = rest(url(2), { key: keyOf(app) }).channels.get('renew-early');
+    let running = true;
+    let sent = 0;
+    const publishing = (async () => {
+      for (; running; sent += 1) await api.publish('tick', `${sent}`);
+    })();
     await until(() => issued === 2, 'a second token');
     await one.states.next((change) => change.update, 'the update');
+    running = false;
+    await publishing;
+    await inbox.count(() => true, sent, 'every message');
+    assert.deepEqual(inbox.items.map((message) => Number(message.data)), Array.from({ length: sent }, (_, n) => n));
     assert.equal(one.states.all((change) => change.state === 'disconnected').length, 0);
     await inbox.channel.publish('x', '1');
-    await inbox.next(() => true, 'still there');
+    await inbox.next((message) => message.name === 'x', 'still there');
   });
 
   test('authorize in place widens, narrows and refuses another client', async () => {
@@ -315,6 +330,171 @@ export function ablyPath(nodes) {
     await until(() => issued === 2, 'a second token');
     await one.states.next((change) => change.update, 'the update');
     assert.equal(one.states.all((change) => change.state === 'disconnected').length, 0);
+    if (nodes === 1) return;
+    // Who does not renew is cut when the margin is over, and not before.
+    const stubborn = await raw(3, { access_token: jwt(app, { 'x-ably-clientId': 'ian' }) });
+    const late = await rest(url(1), { key: keyOf(app) }).auth.revokeTokens([{ type: 'clientId', value: 'ian' }], { allowReauthMargin: true });
+    await stubborn.next(17, 'a request to renew');
+    const cut = await stubborn.socket.events.next((frame) => frame.action === 6, 'the cut', 45_000);
+    assert.equal(cut.error.code, 40141);
+    const over = Date.now() - late.results[0].appliesAt;
+    assert.ok(over > -50 && over < 5_000, `${over} ms after the margin`);
+  });
+
+  test('one call makes an app with several keys, their capabilities and its namespaces, and names every key', async () => {
+    const { keys, app: shown } = app.made;
+    assert.deepEqual(keys.map((key) => key.ably_key), [app, app.plain, app.narrow, app.spare].map(keyOf));
+    assert.deepEqual(shown.namespaces, { brief: { history_ms: 300 }, few: { history_messages: 3 }, long: { history_ms: 3_600_000 } });
+    for (const key of keys) assert.ok(Math.abs((await rest(url(2), { key: key.ably_key }).auth.requestToken()).expires - Date.now()) < 4_000_000);
+    await assert.rejects(rest(url(1), { key: keyOf(app.narrow) }).channels.get('other').publish('x', '1'), (error) => error.code === 40160);
+    const history = async (name) => (await rest(url(3), { key: keyOf(app) }).channels.get(name).history({ limit: 1000 })).items.length;
+    for (const name of ['brief:x', 'few:x', 'long:x', 'other:x', 'brief']) {
+      const channel = rest(url(1), { key: keyOf(app) }).channels.get(name);
+      for (let n = 0; n < 8; n += 1) await channel.publish(Array.from({ length: 20 }, (_, at) => ({ name: 'x', data: `${n}.${at}` })));
+    }
+    assert.equal(await history('few:x'), 3);
+    // By time and bytes, not by number.
+    for (const name of ['long:x', 'other:x']) assert.equal(await history(name), 160, name);
+    for (const name of ['brief:x', 'brief']) await until(async () => (await history(name)) === 0, `${name} is brief`);
+    await cluster.admin(1).patchApp(app.id, { namespaces: { few: null } });
+    const after = await cluster.admin(1).call('GET', `/v1/apps/${app.id}`);
+    assert.deepEqual(Object.keys(after.app.namespaces), ['brief', 'long']);
+    await assert.rejects(cluster.admin(1).patchApp(app.id, { namespaces: { x: { client_events: true } } }), /unknown_setting/);
+  });
+
+  test('presence history: who came, changed and went, in pages, from any node', async () => {
+    const one = await client(1, { clientId: 'kim' }).connected();
+    const channel = one.sdk.channels.get('past');
+    await channel.presence.enter('in');
+    await channel.presence.update('on');
+    await channel.presence.leave('out');
+    const past = (n, options) => rest(url(n), { key: keyOf(app) }).channels.get('past').presence.history(options);
+    const all = (await past(2)).items.map((item) => [item.action, item.clientId, item.data, item.connectionId]);
+    assert.deepEqual(all, [['leave', 'kim', 'out', one.id], ['update', 'kim', 'on', one.id], ['enter', 'kim', 'in', one.id]]);
+    let page = await past(3, { direction: 'forwards', limit: 2 });
+    assert.deepEqual(page.items.map((item) => item.action), ['enter', 'update']);
+    while (page.hasNext()) page = await page.next();
+    assert.deepEqual(page.items.map((item) => item.action), ['leave']);
+    const narrow = rest(url(1), { key: keyOf(app.narrow) }).channels.get('ns:past').presence;
+    await assert.rejects(narrow.history(), (error) => error.code === 40160);
+  });
+
+  test('a disabled key ends its connections and tokens on every node, and no others', async () => {
+    const hit = [];
+    for (let n = 1; n <= 3; n += 1) {
+      hit.push(await byToken(n, { key: keyOf(app.spare) }).connected());
+      hit.push(await byToken(n, { token: jwt(app.spare, { 'x-ably-clientId': 'lou' }) }).connected());
+    }
+    const spared = await client(2).connected();
+    const inboxes = await Promise.all(hit.map((one) => one.subscribed('disabled')));
+    const answer = await cluster.admin(1).call('PATCH', `/v1/apps/${app.id}/keys/${app.spare.key}`, { enabled: false });
+    assert.deepEqual(answer.pending, []);
+    await spared.sdk.channels.get('disabled').publish('x', 'late');
+    for (const one of hit) await one.state('failed', 40131);
+    for (const inbox of inboxes) assert.deepEqual(inbox.items, []);
+    assert.equal(spared.sdk.connection.state, 'connected');
+    for (let n = 1; n <= nodes; n += 1) {
+      await assert.rejects(rest(url(n), { key: keyOf(app.spare) }).channels.get('x').history(), (error) => error.code === 40131);
+      await assert.rejects(rest(url(n), { token: jwt(app.spare, {}) }).channels.get('x').history(), (error) => error.code === 40131);
+    }
+    await cluster.admin(1).call('PATCH', `/v1/apps/${app.id}/keys/${app.spare.key}`, { enabled: true });
+    await byToken(3, { key: keyOf(app.spare) }).connected();
+  });
+
+  /** A connection by hand. */
+  async function raw(n, query = {}) {
+    const params = new URLSearchParams({ key: keyOf(app), format: 'json', v: '6', ...query });
+    const socket = await RawSocket.open(url(n), `/?${params}`);
+    const first = await socket.events.next(() => true, 'the first frame');
+    return { socket, first, next: (action, what) => socket.events.next((frame) => frame.action === action, what ?? `action ${action}`) };
+  }
+
+  test('whoever carries a connection on cuts its old socket, on whatever node that is', async () => {
+    const old = await raw(1, { clientId: 'mia' });
+    old.socket.send({ action: 10, channel: 'moved' });
+    await old.next(11);
+    old.socket.send({ action: 14, channel: 'moved', presence: [{ action: 2, data: 'x' }], msgSerial: 0 });
+    await old.next(1);
+    const watcher = await client(3).connected();
+    const channel = watcher.sdk.channels.get('moved');
+    const leaves = [];
+    await channel.presence.subscribe('leave', (change) => leaves.push(change.clientId));
+    await until(async () => (await channel.presence.get()).length === 1, 'mia is there');
+    const now = await raw(2, { clientId: 'mia', resume: old.first.connectionDetails.connectionKey });
+    assert.equal(now.first.connectionId, old.first.connectionId);
+    assert.equal(now.first.error, undefined);
+    await old.socket.end();
+    now.socket.send({ action: 10, channel: 'moved' });
+    await now.next(11);
+    now.socket.send({ action: 14, channel: 'moved', presence: [{ action: 2, data: 'x', id: `${now.first.connectionId}:0:0` }], msgSerial: 1 });
+    await now.next(1);
+    assert.deepEqual((await channel.presence.get({ waitForSync: true })).map((member) => member.clientId), ['mia']);
+    // Long after the old node has let go of its own entry.
+    if (nodes > 1) await new Promise((done) => setTimeout(done, 16_000));
+    assert.deepEqual((await rest(url(1), { key: keyOf(app) }).channels.get('moved').presence.get()).items.length, 1);
+    assert.deepEqual(leaves, []);
+    now.socket.close();
+  });
+
+  test('what is out of scope is refused and nothing else with it', async () => {
+    const one = await raw(1);
+    for (const [action, msgSerial] of [[19, 0], [21, 1]]) {
+      one.socket.send({ action, channel: 'x', msgSerial });
+      const nack = await one.socket.events.next((frame) => frame.action === 2 && frame.msgSerial === msgSerial, 'a NACK');
+      assert.deepEqual([nack.count, nack.error.code, nack.error.statusCode], [1, 40000, 400]);
+    }
+    one.socket.send({ action: 15, channel: 'x', msgSerial: 2, messages: [{ action: 1, serial: 's', data: 'changed' }] });
+    assert.equal((await one.socket.events.next((frame) => frame.msgSerial === 2, 'an answer')).error.code, 40000);
+    one.socket.send({ action: 10, channel: '[meta]log', flags: 0 });
+    assert.equal((await one.next(9)).error.code, 40010);
+    one.socket.send({ action: 10, channel: 'whole', params: { delta: 'vcdiff', occupancy: 'metrics' } });
+    assert.deepEqual((await one.next(11)).params, { delta: 'vcdiff' });
+    one.socket.send({ action: 15, channel: 'whole', msgSerial: 3, messages: [{ name: 'a', data: 'b' }] });
+    assert.equal((await one.next(15)).messages[0].data, 'b');
+    one.socket.close();
+    const auth = { authorization: `Basic ${Buffer.from(keyOf(app)).toString('base64')}` };
+    for (const path of ['push/deviceRegistrations', 'channels/x/messages/serial', 'channels/x/messages/serial/annotations', 'channels/x/objects']) {
+      const answer = await fetch(`${url(1)}/${path}`, { headers: auth });
+      assert.deepEqual([answer.status, (await answer.json()).error.code], [400, 40000], path);
+    }
+  });
+
+  test('a TokenRequest counts for two minutes either way, wherever it is shown', async () => {
+    for (const [away, code] of [[-121_000, 40104], [121_000, 40104], [-115_000, undefined], [115_000, undefined]]) {
+      const signer = new Ably.Rest({ key: keyOf(app) });
+      const request = await signer.auth.createTokenRequest({ timestamp: Date.now() + away });
+      const answer = await fetch(`${url(2)}/keys/${request.keyName}/requestToken`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify(request),
+      });
+      assert.equal((await answer.json()).error?.code, code, `${away}`);
+    }
+  });
+
+  test('issuedBefore spares what is younger; a revocation has bounds', async () => {
+    const old = await byToken(1, { token: jwt(app, { 'x-ably-clientId': 'ned', iat: Date.now() / 1000 - 60 }) }).connected();
+    const young = await byToken(2, { token: jwt(app, { 'x-ably-clientId': 'ned' }) }).connected();
+    const api = rest(url(3), { key: keyOf(app) });
+    const revoke = (specifiers, options) => api.auth.revokeTokens(specifiers, options);
+    const ned = [{ type: 'clientId', value: 'ned' }];
+    const made = await revoke(ned, { issuedBefore: Date.now() - 30_000 });
+    assert.equal(made.successCount, 1);
+    await old.state('disconnected', 40141);
+    await young.sdk.channels.get('x').attach();
+    assert.equal(young.sdk.connection.state, 'connected');
+    for (const issuedBefore of [Date.now() + 60_000, Date.now() - 3_700_000]) {
+      await assert.rejects(revoke(ned, { issuedBefore }), (error) => error.code === 40003);
+    }
+    const many = (n) => Array.from({ length: n }, (_, at) => ({ type: 'clientId', value: `nobody-${at}` }));
+    assert.equal((await revoke(many(100))).successCount, 100);
+    await assert.rejects(revoke(many(101)), (error) => error.code === 40000);
+    await assert.rejects(
+      rest(url(1), { key: keyOf(app.spare) }).request('post', `/keys/${app.id}.${app.key}/revokeTokens`, 3, null, { targets: ['clientId:x'] }, {}).then((answer) => {
+        throw Object.assign(new Error('answered'), { code: answer.errorCode });
+      }),
+      (error) => error.code === 40133,
+    );
   });
 
   test('revoking needs the key itself and a revocable one', async () => {

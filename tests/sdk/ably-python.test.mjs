@@ -1,29 +1,35 @@
-// The official Python SDK: REST and realtime in both wire forms, by key and by JWT, and its errors.
+// The official Python SDK over one node and over three: REST and realtime in both wire forms, by key and by JWT, and its
+// errors.
 
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { after, before, test } from 'node:test';
+import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { jwt, keyOf } from './lib/ably.mjs';
 import { Cluster } from './lib/cluster.mjs';
 
 const HERE = join(dirname(fileURLToPath(import.meta.url)), 'python');
-let cluster;
 
-before(async () => {
-  cluster = await Cluster.start({ nodes: 1 });
-});
-after(() => cluster?.stop());
+for (const nodes of [1, 3]) {
+  test(`publish, history, tokens, realtime, presence and refusals over ${nodes} node${nodes > 1 ? 's' : ''}`, async () => {
+    const cluster = await Cluster.start({ nodes });
+    try {
+      await story(cluster);
+    } finally {
+      await cluster.stop();
+    }
+  });
+}
 
-test('publish, history, tokens, realtime, presence and refusals', async () => {
+async function story(cluster) {
   const program = process.env.GATECAST_TEST_PYTHON ?? join(HERE, '.venv', 'bin', 'python');
   if (!existsSync(program)) throw new Error(`no Python with the SDK at ${program}: run scripts/test once`);
   const token = jwt(cluster.app, { 'x-ably-clientId': 'pia' });
   const script = join(HERE, 'ably_sdk.py');
-  const { stdout } = await promisify(execFile)(program, [script, cluster.urls[0], keyOf(cluster.app), token], { timeout: 90_000 });
+  const { stdout } = await promisify(execFile)(program, [script, cluster.urls[0], cluster.urls.at(-1), keyOf(cluster.app), token], { timeout: 90_000 });
   const steps = stdout.trim().split('\n').map((line) => JSON.parse(line));
   const of = (step) => steps.filter((one) => one.step === step);
   for (const one of of('rest')) {
@@ -36,4 +42,4 @@ test('publish, history, tokens, realtime, presence and refusals', async () => {
   assert.deepEqual(of('presence').map((one) => one.members), [[['pia', 'here']], [['pia', 'here']]]);
   assert.deepEqual(of('refused').map((one) => one.code), [40101, 40005]);
   assert.equal(steps.at(-1).step, 'done');
-});
+}

@@ -1,7 +1,7 @@
 //! Credentials against a fixed state.
 #![allow(clippy::unwrap_used)]
 
-use super::super::fixture::{self, NAME, SECRET, jwt, ours};
+use super::super::fixture::{self, NAME, SECRET, b64, jwt, ours, signed};
 use super::*;
 use serde_json::json;
 
@@ -97,14 +97,26 @@ fn jwts_are_verified_before_they_are_read() {
 
 #[test]
 fn an_algorithm_named_by_the_token_is_not_followed() {
-    use base64::Engine as _;
-    let b64 = |value: serde_json::Value| {
-        base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(value.to_string())
-    };
     let s = NOW / 1000;
-    let header = b64(json!({"alg": "none", "kid": NAME}));
-    let text = format!("{header}.{}.", b64(json!({"iat": s, "exp": s + 60})));
-    assert_eq!(token(text).unwrap_err(), 40144);
+    let claims = json!({"iat": s, "exp": s + 60});
+    let good = jwt(NAME, SECRET, &claims);
+    assert!(token(good.clone()).is_ok());
+    for algorithm in [
+        "none", "HS384", "HS512", "RS256", "ES256", "EdDSA", "hs256", "",
+    ] {
+        let header = b64(&json!({"alg": algorithm, "kid": NAME}));
+        let unsigned = format!("{header}.{}.", b64(&claims));
+        assert_eq!(token(unsigned).unwrap_err(), 40144, "{algorithm}");
+        // Signed as it ought to be, and saying otherwise.
+        let signed = signed(&header, &claims, SECRET);
+        assert_eq!(token(signed).unwrap_err(), 40144, "{algorithm}");
+    }
+    // The key of the header is the key of the app, not one that the token brings along.
+    let header = b64(&json!({"alg": "HS256", "kid": NAME, "jwk": {"kty": "oct", "k": "eA"}}));
+    assert_eq!(token(signed(&header, &claims, "x")).unwrap_err(), 40144);
+    let (parts, _) = good.rsplit_once('.').unwrap();
+    assert_eq!(token(format!("{parts}.")).unwrap_err(), 40144);
+    assert_eq!(token(format!("{good}.x")).unwrap_err(), 40005);
 }
 
 #[test]

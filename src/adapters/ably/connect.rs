@@ -13,7 +13,7 @@ use super::{DIALECT, Encodings, limits};
 use crate::core::authority::Authority;
 use crate::core::broker::Broker;
 use crate::core::ids::ConnectionId;
-use crate::core::limits::{OUTBOX_BYTES, Setting};
+use crate::core::limits::Setting;
 use crate::transport::ws::{self, Opening};
 use actix_web::http::header::UPGRADE;
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -54,7 +54,11 @@ pub(super) async fn connect(
         usize::try_from(value).unwrap_or(usize::MAX)
     };
     let inheritance = match resumes {
-        Some(id) => broker.take_over(id).await,
+        Some(id) => {
+            let elsewhere = Broker::clone(&broker);
+            actix_web::rt::spawn(async move { elsewhere.sever_elsewhere(id).await });
+            broker.take_over(id).await
+        }
         None => None,
     };
     let opening = Opening {
@@ -65,7 +69,7 @@ pub(super) async fn connect(
             Format::MsgPack => encodings.msgpack,
         },
         max_frame_bytes: limit(limits::MESSAGE_FRAME_BYTES),
-        max_outbox_bytes: limit(OUTBOX_BYTES),
+        max_outbox_bytes: limits::outbox_bytes(settings.as_ref()),
         subprotocol: None,
         resumes,
         inheritance,

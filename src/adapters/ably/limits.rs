@@ -2,7 +2,8 @@
 //!
 //! **Must never know:** who is limited.
 
-use crate::core::limits::Setting;
+use crate::core::authority::App;
+use crate::core::limits::{HISTORY_BYTES, OUTBOX_BYTES, Setting, outbox_with_history};
 
 /// Largest message (name, client id, data and extras, summed over one publish).
 pub const MESSAGE_BYTES: Setting = Setting {
@@ -30,3 +31,12 @@ pub(super) const RENEW_MS: u64 = 30_000;
 pub(super) const MESSAGES: usize = 1_000;
 /// Longest channel name and client id, bytes.
 pub(super) const NAME_BYTES: usize = 1_000;
+
+/// What may wait for one connection of this app: a client that returns gets what it missed in one piece.
+pub(super) fn outbox_bytes(app: Option<&App>) -> usize {
+    let (outbox, history) = match app {
+        Some(app) => (OUTBOX_BYTES.of(app), HISTORY_BYTES.most(app)),
+        None => (OUTBOX_BYTES.default, HISTORY_BYTES.default),
+    };
+    outbox_with_history(outbox, history)
+}

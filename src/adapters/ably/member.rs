@@ -134,11 +134,26 @@ impl PresenceMessage {
         };
         let mut message = Self::of(member, action, change.timetoken, format);
         if action == LEAVE && !leaves {
-            // Not said by the member itself: ordered by time, and so never of the connection's own name.
-            message.id = Some(format!("left-{}:0:0", change.timetoken));
+            let said = change.action == PresenceAction::Leave;
+            let own = message.id.as_deref().filter(|_| said).and_then(behind);
+            message.id = Some(own.unwrap_or_else(|| synthesized(change)));
         }
         Some(message)
     }
+}
+
+/// The id of a member's own leave that came without one: of its connection, and behind what it said before. A client
+/// that heard of its leave only in a synthesized one would enter again by itself.
+fn behind(id: &str) -> Option<String> {
+    let (front, index) = id.rsplit_once(':')?;
+    position::parse_connection(front.split(':').next()?)?;
+    let index: u64 = index.parse().ok()?;
+    Some(format!("{front}:{}", index.saturating_add(1)))
+}
+
+/// Not said by the member itself: ordered by time, and so never of the connection's own name.
+fn synthesized(change: &PresenceChange) -> String {
+    format!("left-{}:0:0", change.timetoken)
 }
 
 /// A member of another dialect: its data as text or JSON.
@@ -205,6 +220,11 @@ mod tests {
         assert_eq!((gone.action, gone.timestamp), (3, Some(3)));
         assert!(!gone.id.unwrap().starts_with("0000000100000002"));
         assert_eq!(gone.data, Some(Data::Text("x".into())));
+        let message: PresenceMessage = serde_json::from_str(r#"{"action":2,"data":"x"}"#).unwrap();
+        let entered = message.envelope("0000000100000002:4:0".into()).unwrap();
+        let left = change(PresenceAction::Leave, &entered).unwrap();
+        assert_eq!(left.id.as_deref(), Some("0000000100000002:4:1"));
+        assert_eq!(left.data, Some(Data::Text("x".into())));
         let last = envelope(r#"{"action":3,"data":"bye"}"#);
         assert_eq!(change(PresenceAction::Update, &last), None);
         let left = change(PresenceAction::Leave, &last).unwrap();

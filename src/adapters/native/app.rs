@@ -3,7 +3,7 @@
 //! **Must never know:** how a dialect checks its credentials; only how its SDK calls them.
 
 use super::auth::Call;
-use super::catalog::{Catalog, Settings, setting_json};
+use super::catalog::{Catalog, Settings, settings_json};
 use super::codes::{ApiError, Code};
 use super::input::{AppIdText, Body, Params, Wait};
 use super::key::{self, KeyIn};
@@ -11,9 +11,7 @@ use super::mint::{Mint, PUBNUB_PUBLISH, PUBNUB_SUBSCRIBE, REALTIME_APPLICATION};
 use super::resource;
 use super::text::{OpenText, label, open, open_text};
 use super::write::{Write, answer};
-use crate::core::authority::{
-    App, AppChange, AppId, AppSpec, Command, KeySpec, Operations, SettingValue, Text,
-};
+use crate::core::authority::{App, AppChange, AppId, AppSpec, Command, KeySpec, Operations, Text};
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
 use serde::Deserialize;
@@ -49,6 +47,8 @@ pub struct AppIn {
     pub open: Vec<OpenText>,
     /// Limits and switches.
     pub settings: Map<String, Value>,
+    /// Limits of channels by namespace, for those whose limits are not the app's.
+    pub namespaces: Map<String, Value>,
     /// Its first keys; none = one that may do everything.
     pub keys: Vec<KeyIn>,
 }
@@ -62,7 +62,8 @@ impl AppIn {
         let id = self.id.map(AppIdText::read).transpose()?;
         let id = id.unwrap_or_else(|| mint.app_id());
         let name = label("name", self.name.as_deref().unwrap_or(""))?;
-        let settings = catalog.settings(&self.settings)?;
+        let settings = catalog.flattened(&self.settings, &self.namespaces)?;
+        let settings = catalog.settings(&settings)?;
         let settings: Settings = settings
             .into_iter()
             .filter_map(|(name, value)| value.map(|value| (name, value)))
@@ -171,6 +172,8 @@ pub struct AppPatch {
     pub open: Option<Vec<OpenText>>,
     /// Settings to set, or with `null` to drop.
     pub settings: Map<String, Value>,
+    /// The same by namespace; `null` instead of an object drops all of one.
+    pub namespaces: Map<String, Value>,
     /// How far to wait.
     pub wait: Wait,
 }
@@ -181,7 +184,8 @@ impl AppPatch {
     /// # Errors
     /// When a name, pattern, door or setting is unusable.
     pub fn change(&self, catalog: &Catalog, before: &App) -> Result<AppChange, ApiError> {
-        let settings = catalog.settings(&self.settings)?;
+        let settings = catalog.flattened(&self.settings, &self.namespaces)?;
+        let settings = catalog.settings(&settings)?;
         let mut after = before.settings.clone();
         for (name, value) in &settings {
             match value {
@@ -270,8 +274,7 @@ async fn delete(call: Call, path: web::Path<String>) -> Result<HttpResponse, Api
 /// An app as `/v1` shows it.
 #[must_use]
 pub fn app_json(app: &App) -> Value {
-    let pair = |(name, value): (&Text, &SettingValue)| (name.to_string(), setting_json(value));
-    let settings: Map<String, Value> = app.settings.iter().map(pair).collect();
+    let (settings, namespaces) = settings_json(&app.settings);
     let alias = |(kind, name): &(Text, Text)| (kind.to_string(), Value::from(&**name));
     let aliases: Map<String, Value> = app.aliases.iter().map(alias).collect();
     let doors: Vec<&str> = app.doors.iter().map(|door| &*door.name).collect();
@@ -282,6 +285,7 @@ pub fn app_json(app: &App) -> Value {
         "doors": doors,
         "open": open_text(&app.open),
         "settings": settings,
+        "namespaces": namespaces,
         "aliases": aliases,
         "revision": app.revision,
     })

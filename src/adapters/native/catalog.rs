@@ -9,8 +9,16 @@ use crate::core::nearest::advice;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
+/// Between a setting and the namespace it is for.
+const AT: char = '@';
+/// Longest namespace.
+const NAMESPACE_BYTES: usize = 64;
+
 /// An app's settings, by their names.
 pub type Settings = BTreeMap<Text, SettingValue>;
+
+/// Settings as JSON.
+type Shown = serde_json::Map<String, Value>;
 
 /// A dialect an app can accept.
 #[derive(Clone, Debug)]
@@ -43,6 +51,8 @@ pub struct SettingSpec {
     pub kind: SettingKind,
     /// Only operators may set it: it takes away a protection of the installation.
     pub operators_only: bool,
+    /// It may be set for one namespace of channels alone, as `name@namespace`.
+    pub by_namespace: bool,
     /// What holds when the app says nothing.
     pub default: u64,
 }
@@ -106,15 +116,72 @@ impl Catalog {
         given: &serde_json::Map<String, Value>,
     ) -> Result<BTreeMap<Text, Option<SettingValue>>, ApiError> {
         let read = |(name, value): (&String, &Value)| {
-            let spec = self.settings.iter().find(|spec| spec.name == name);
-            let spec = spec.ok_or_else(|| {
-                let advice = advice(name, self.settings.iter().map(|spec| spec.name));
-                let message = format!("there is no setting `{name}`{advice}");
-                ApiError::new(Code::UnknownSetting, message)
-            })?;
-            Ok((spec.name.into(), setting(spec, value)?))
+            let spec = match name.split_once(AT) {
+                None => self.spec(name)?,
+                Some((base, namespace)) => self.namespaced(base, namespace)?,
+            };
+            Ok((name.as_str().into(), setting(spec, value)?))
         };
         given.iter().map(read).collect()
+    }
+
+    fn spec(&self, name: &str) -> Result<&SettingSpec, ApiError> {
+        let spec = self.settings.iter().find(|spec| spec.name == name);
+        spec.ok_or_else(|| {
+            let advice = advice(name, self.settings.iter().map(|spec| spec.name));
+            let message = format!("there is no setting `{name}`{advice}");
+            ApiError::new(Code::UnknownSetting, message)
+        })
+    }
+
+    fn namespaced(&self, base: &str, namespace: &str) -> Result<&SettingSpec, ApiError> {
+        let spec = self.spec(base)?;
+        let wrong = |message| Err(ApiError::new(Code::UnknownSetting, message));
+        if !spec.by_namespace {
+            return wrong(format!("setting `{base}` is the app's, not a namespace's"));
+        }
+        let plain = |letter: char| letter != ':' && letter != AT && !letter.is_control();
+        match !namespace.is_empty()
+            && namespace.len() <= NAMESPACE_BYTES
+            && namespace.chars().all(plain)
+        {
+            true => Ok(spec),
+            false => wrong(format!(
+                "`{namespace}` is no namespace: a channel's name up to its first `:`"
+            )),
+        }
+    }
+
+    /// Rules by namespace, as settings: `{"chat": {"history_ms": 1}}` is `history_ms@chat`; `null` drops all of one.
+    ///
+    /// # Errors
+    /// `unknown_setting` for what is no object.
+    pub fn flattened(
+        &self,
+        settings: &serde_json::Map<String, Value>,
+        namespaces: &serde_json::Map<String, Value>,
+    ) -> Result<serde_json::Map<String, Value>, ApiError> {
+        let mut all = settings.clone();
+        for (namespace, rules) in namespaces {
+            match rules {
+                Value::Object(rules) => all.extend(
+                    rules
+                        .iter()
+                        .map(|(name, value)| (format!("{name}{AT}{namespace}"), value.clone())),
+                ),
+                Value::Null => {
+                    let names = self.settings.iter().filter(|spec| spec.by_namespace);
+                    all.extend(
+                        names.map(|spec| (format!("{}{AT}{namespace}", spec.name), Value::Null)),
+                    );
+                }
+                Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
+                    let message = format!("the rules of namespace `{namespace}` are an object");
+                    return Err(ApiError::new(Code::UnknownSetting, message));
+                }
+            }
+        }
+        Ok(all)
     }
 }
 
@@ -163,6 +230,21 @@ impl Catalog {
     }
 }
 
+/// Settings as `/v1` shows them: the app's own, and those of its namespaces by namespace.
+#[must_use]
+pub fn settings_json(settings: &Settings) -> (Shown, BTreeMap<&str, Shown>) {
+    let mut own = Shown::new();
+    let mut namespaces: BTreeMap<&str, Shown> = BTreeMap::new();
+    for (name, value) in settings {
+        let (base, into) = match name.split_once(AT) {
+            Some((base, namespace)) => (base, namespaces.entry(namespace).or_default()),
+            None => (&**name, &mut own),
+        };
+        into.insert(base.to_owned(), setting_json(value));
+    }
+    (own, namespaces)
+}
+
 /// A setting's value as JSON.
 #[must_use]
 pub fn setting_json(value: &SettingValue) -> Value {
@@ -192,6 +274,7 @@ mod tests {
             name,
             kind,
             operators_only: false,
+            by_namespace: name == "history_ms",
             default: 0,
         };
         Catalog {
@@ -230,7 +313,46 @@ mod tests {
         ] {
             assert_eq!(read(bad).unwrap_err().code, Code::UnknownSetting);
         }
+        let rule = read(json!({"history_ms@chat": 7})).unwrap();
+        assert_eq!(
+            rule.get("history_ms@chat"),
+            Some(&Some(SettingValue::Int(7)))
+        );
+        for bad in [
+            json!({"client_events@chat": true}),
+            json!({"history_ms@": 1}),
+            json!({"history_ms@a:b": 1}),
+            json!({"history@chat": 1}),
+        ] {
+            assert_eq!(read(bad).unwrap_err().code, Code::UnknownSetting);
+        }
         let slip = read(json!({"client_event": true})).unwrap_err();
         assert!(slip.message.contains("`client_events`"));
+    }
+
+    #[test]
+    fn namespaces_are_flat_inside_and_shown_apart() {
+        let object = |value: Value| value.as_object().unwrap().clone();
+        let flat = catalog().flattened(
+            &object(json!({"client_events": true})),
+            &object(json!({"chat": {"history_ms": 7}, "old": null})),
+        );
+        let flat = flat.unwrap();
+        let wanted = json!({"client_events": true, "history_ms@chat": 7, "history_ms@old": null});
+        assert_eq!(Value::Object(flat.clone()), wanted);
+        let read = catalog().settings(&flat).unwrap();
+        let kept = read
+            .into_iter()
+            .filter_map(|(name, value)| Some((name, value?)));
+        let (own, namespaces) = settings_json_owned(&kept.collect());
+        assert_eq!(own, json!({"client_events": true}));
+        assert_eq!(namespaces, json!({"chat": {"history_ms": 7}}));
+        let wrong = catalog().flattened(&object(json!({})), &object(json!({"chat": 1})));
+        assert!(wrong.is_err());
+    }
+
+    fn settings_json_owned(settings: &Settings) -> (Value, Value) {
+        let (own, namespaces) = settings_json(settings);
+        (own.into(), json!(namespaces))
     }
 }

@@ -99,6 +99,7 @@ async fn ask(gate: Gate, request: TestRequest) -> (u16, Option<String>, Value) {
                 default_open: |_| Vec::new(),
             }],
             settings: vec![SettingSpec {
+                by_namespace: false,
                 operators_only: false,
                 name: "client_events",
                 kind: SettingKind::Switch,

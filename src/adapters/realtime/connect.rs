@@ -5,7 +5,7 @@
 use super::session::RealtimeSession;
 use super::{DIALECT, Encoding, limits};
 use crate::core::connection::Session;
-use crate::core::limits::OUTBOX_BYTES;
+use crate::core::limits::{HISTORY_BYTES, OUTBOX_BYTES, outbox_with_history};
 use crate::transport::ws::hixie::Hixie;
 use crate::transport::ws::{self, Opening};
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -32,7 +32,7 @@ pub(super) async fn connect(
             None => encoding.socket,
         },
         max_frame_bytes: limits::FRAME_BYTES,
-        max_outbox_bytes: usize::try_from(OUTBOX_BYTES.default).unwrap_or(usize::MAX),
+        max_outbox_bytes: outbox_with_history(OUTBOX_BYTES.default, HISTORY_BYTES.default),
         subprotocol: Some(SUBPROTOCOL.into()),
         resumes: None,
         inheritance: None,

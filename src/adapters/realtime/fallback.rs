@@ -10,7 +10,7 @@ use crate::core::close::Close;
 use crate::core::connection::Frame;
 use crate::core::connection::seat::Wire;
 use crate::core::ids::Text;
-use crate::core::limits::OUTBOX_BYTES;
+use crate::core::limits::{HISTORY_BYTES, OUTBOX_BYTES, outbox_with_history};
 use crate::transport::stream::{self, Asked, Speech, Streams};
 use crate::transport::ws::Opening;
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -90,7 +90,7 @@ fn open(
             app: None,
             encoding: encoding.stream,
             max_frame_bytes: limits::FRAME_BYTES,
-            max_outbox_bytes: usize::try_from(OUTBOX_BYTES.default).unwrap_or(usize::MAX),
+            max_outbox_bytes: outbox_with_history(OUTBOX_BYTES.default, HISTORY_BYTES.default),
             subprotocol: None,
             resumes: None,
             inheritance: None,

@@ -18,10 +18,10 @@ use crate::core::delivery::relay::{Attach, Deliver, Detach, Relay};
 use crate::core::error::Refusal;
 use crate::core::ids::{ChannelKey, ConnectionId, NodeId};
 use crate::core::lifecycle::LifecycleEvent;
-use crate::core::message::{Broadcast, Member, Occupancy, Publication, Receipt};
+use crate::core::message::{Broadcast, Member, Occupancy, PresenceChange, Publication, Receipt};
 use actix::dev::ToEnvelope;
 use actix::prelude::*;
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -43,7 +43,8 @@ pub struct Channel {
     above: Vec<Arc<ChannelKey>>,
     state: State,
     fan: Fanout<Addr<Relay>>,
-    waiting: HashMap<Ticket, Waiting>,
+    /// In the order of their tickets; mostly the last is answered, and at once.
+    waiting: VecDeque<(Ticket, Waiting)>,
     tickets: Ticket,
     /// What waits for a full relay, in order.
     queue: VecDeque<(Addr<Relay>, ToRelay)>,
@@ -68,6 +69,7 @@ pub(super) enum Waiting {
     Members(oneshot::Sender<Result<Arc<[Member]>, Refusal>>),
     History(oneshot::Sender<Result<Vec<Arc<Publication>>, Refusal>>),
     Last(oneshot::Sender<Result<Option<Arc<Publication>>, Refusal>>),
+    Changes(oneshot::Sender<Result<Vec<Arc<PresenceChange>>, Refusal>>),
 }
 
 #[derive(Debug)]
@@ -130,7 +132,7 @@ impl Channel {
             key,
             state,
             fan: Fanout::new(),
-            waiting: HashMap::new(),
+            waiting: VecDeque::new(),
             tickets: tickets >> 1,
             queue: VecDeque::new(),
             repeats: VecDeque::new(),
@@ -165,7 +167,7 @@ impl Channel {
                 }
                 Effect::Send { to, wire } => self.send(to, &wire, now),
                 Effect::Answer { ticket, answer } => self.answer(ticket, answer),
-                Effect::Forget(ticket) => drop(self.waiting.remove(&ticket)),
+                Effect::Forget(ticket) => drop(self.take_waiting(ticket)),
                 Effect::Happened(happening) => self.ground.happened(LifecycleEvent {
                     channel: self.key.clone(),
                     at_ms: now.cluster_ms,
@@ -201,7 +203,7 @@ impl Channel {
     pub(super) fn ask(&mut self, ask: Ask, waiting: Waiting, cx: &mut Context<Self>) {
         self.tickets += 1;
         let ticket = self.tickets;
-        self.waiting.insert(ticket, waiting);
+        self.waiting.push_back((ticket, waiting));
         self.feed(Input::Ask { ticket, ask }, cx);
     }
 
@@ -255,8 +257,13 @@ impl Channel {
         }
     }
 
+    fn take_waiting(&mut self, ticket: Ticket) -> Option<Waiting> {
+        let at = self.waiting.binary_search_by_key(&ticket, |(one, _)| *one);
+        self.waiting.remove(at.ok()?).map(|(_, waiting)| waiting)
+    }
+
     fn answer(&mut self, ticket: Ticket, answer: Result<Answer, Refusal>) {
-        let Some(waiting) = self.waiting.remove(&ticket) else {
+        let Some(waiting) = self.take_waiting(ticket) else {
             return;
         };
         match (waiting, answer) {
@@ -291,6 +298,8 @@ impl Channel {
             (Waiting::History(to), Err(refusal)) => drop(to.send(Err(refusal))),
             (Waiting::Last(to), Ok(Answer::Last(last))) => drop(to.send(Ok(last))),
             (Waiting::Last(to), Err(refusal)) => drop(to.send(Err(refusal))),
+            (Waiting::Changes(to), Ok(Answer::Changes(page))) => drop(to.send(Ok(page))),
+            (Waiting::Changes(to), Err(refusal)) => drop(to.send(Err(refusal))),
             (waiting, Ok(other)) => {
                 tracing::error!(?waiting, ?other, "a home answered another question");
             }
@@ -331,7 +340,7 @@ impl Channel {
     /// The connection gets nothing more, not even the answer to its join.
     pub(super) fn detach(&mut self, connection: ConnectionId) {
         let joins = |one: &Waiting| matches!(one, Waiting::Join(joiner) if joiner.subscriber.connection == connection);
-        self.waiting.retain(|_, one| !joins(one));
+        self.waiting.retain(|(_, one)| !joins(one));
         if let Some(relay) = self.fan.detach(connection) {
             let channel = self.key.clone();
             let message = Detach {

@@ -10,9 +10,11 @@ use crate::core::authority::Pass;
 use crate::core::connection::{Frame, NewMember, PresenceRequest, Start, Subscribe};
 use crate::core::delivery::encoding::{Encoder, Encoding, EncodingId, Encodings};
 use crate::core::ids::{AppId, ConnectionId, NodeId};
+use crate::core::limits::WILDCARDS;
 use crate::core::message::{ContentKind, Draft};
 use crate::core::nodes::Members;
 use bytes::Bytes;
+use std::collections::HashMap;
 use std::sync::Mutex;
 use tokio::sync::mpsc;
 
@@ -294,6 +296,52 @@ async fn a_node_alone_joins_publishes_and_remembers() {
     assert_eq!(read_members(&channels, &key).await, ["ana"]);
     let occupied = channels.occupied_here(AppId(1), "ro", 9);
     assert_eq!(occupied[0].1.subscribers, 1);
+}
+
+/// A node alone whose app 1 has subscribers by wildcard, or refuses them.
+fn with_wildcards(on: bool) -> Channels {
+    use crate::core::authority::{AppSpec, Authority, Command, SettingValue, fixture};
+    let app = Command::CreateApp(AppSpec {
+        id: AppId(1),
+        name: "".into(),
+        doors: Vec::new(),
+        open: Vec::new(),
+        settings: [(WILDCARDS.name.into(), SettingValue::Bool(on))].into(),
+        aliases: Vec::new(),
+        keys: Vec::new(),
+    });
+    let authority = Authority::fixed(fixture::state_after(&[app], 1_000), 1_000);
+    Channels::build(NodeId(1), encodings(), Some(Arc::new(authority)), &[])
+}
+
+#[actix::test]
+async fn wildcards_above_get_what_is_broadcast_below_where_the_app_has_them() {
+    let mut world = World::new();
+    let key = |name| ChannelKey::channel(AppId(1), name);
+    for on in [true, false] {
+        let channels = with_wildcards(on);
+        let (wide, near) = (Client::new(1), Client::new(2));
+        wide.join(&channels, &ChannelKey::wildcard(AppId(1), "a.*"), None);
+        near.join(&channels, &ChannelKey::wildcard(AppId(1), "a.b.*"), None);
+        for client in [&wide, &near] {
+            world.expect(client, &["attach"]).await;
+        }
+        publish(&channels, &key("a.b.c"), "both").await.unwrap();
+        publish(&channels, &key("a.d"), "wide").await.unwrap();
+        publish(&channels, &key("a"), "none").await.unwrap();
+        publish(&channels, &key("b.d"), "none").await.unwrap();
+        publish(&channels, &key("a.b.d"), "last").await.unwrap();
+        if on {
+            let all = ["attach", "1:both", "2:wide", "3:last"];
+            world.expect(&wide, &all).await;
+            world.expect(&near, &["attach", "1:both", "2:last"]).await;
+            continue;
+        }
+        // What is on its way to a wildcard comes before the answer to what is asked of it afterwards.
+        let wildcard = ChannelKey::wildcard(AppId(1), "a.*");
+        read_members(&channels, &wildcard).await;
+        world.expect(&wide, &["attach"]).await;
+    }
 }
 
 /// Home, backup, and the third of three nodes.

@@ -102,9 +102,11 @@ impl State {
                 .map(|()| Answer::Done),
             Ask::Erase { after, until } => self.erase(after, until, out),
             Ask::Absent { connection, client } => self.absent((connection, client), now, out),
-            ask @ (Ask::Occupancy | Ask::Members | Ask::History(_) | Ask::Last) => {
-                Ok(self.read(&ask, now))
-            }
+            ask @ (Ask::Occupancy
+            | Ask::Members
+            | Ask::History(_)
+            | Ask::Changes(_)
+            | Ask::Last) => Ok(self.read(&ask, now)),
         };
         if let Some(ask) = noted {
             self.settled(&ask, answer.is_ok());
@@ -249,11 +251,13 @@ impl State {
             return Answer::Done;
         };
         home.stream.history.trim(self.limits.bounds, now);
+        home.stream.changes.trim(self.limits.bounds.age_ms, now);
         match ask {
             Ask::Occupancy => Answer::Occupancy(home.occupancy(local)),
             Ask::Members => Answer::Members(all(&home.stream)),
             Ask::History(page) => Answer::History(home.stream.history.page(*page)),
             Ask::Last => Answer::Last(home.stream.history.last(now)),
+            Ask::Changes(page) => Answer::Changes(home.stream.changes.page(*page)),
             Ask::Publish(_)
             | Ask::Join { .. }
             | Ask::Present { .. }

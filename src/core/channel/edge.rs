@@ -123,6 +123,7 @@ impl State {
             | Ask::Occupancy
             | Ask::Members
             | Ask::History(_)
+            | Ask::Changes(_)
             | Ask::Last
             | Ask::Erase { .. } => {}
         }
@@ -461,6 +462,7 @@ impl State {
             | Ask::Occupancy
             | Ask::Members
             | Ask::History(_)
+            | Ask::Changes(_)
             | Ask::Last => Refusal::Unavailable("the channel's home does not answer"),
         };
         out.push(Effect::Answer {

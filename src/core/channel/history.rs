@@ -20,6 +20,9 @@ pub const ID_MS: u64 = 120_000;
 /// Most message ids remembered per channel; the oldest go first.
 pub const MAX_IDS: usize = 8_192;
 
+/// What a publication weighs beside what it carries.
+pub const OVERHEAD: usize = 256;
+
 /// Bounds of one channel's memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
@@ -27,7 +30,7 @@ pub struct Bounds {
     pub messages: usize,
     /// Greatest age, ms.
     pub age_ms: u64,
-    /// Most payload bytes.
+    /// Most bytes, with [`OVERHEAD`] for each.
     pub bytes: usize,
 }
 
@@ -273,7 +276,8 @@ impl History {
 
 fn weight(publication: &Arc<Publication>) -> usize {
     let draft = &publication.draft;
-    draft.data.len() + draft.name.len() + draft.meta.as_ref().map_or(0, bytes::Bytes::len)
+    let meta = draft.meta.as_ref().map_or(0, bytes::Bytes::len);
+    draft.data.len() + draft.name.len() + meta + OVERHEAD
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use proptest::prelude::*;
 const BOUNDS: Bounds = Bounds {
     messages: 5,
     age_ms: 1_000,
-    bytes: 1_000,
+    bytes: 10_000,
 };
 
 fn at(ms: u64) -> Now {
@@ -120,11 +120,14 @@ fn count_age_and_bytes_each_bound_the_ring() {
         [6, 7, 8]
     );
     let few = Bounds {
-        bytes: 20,
+        bytes: 2 * (10 + OVERHEAD),
         ..BOUNDS
     };
     history.trim(few, at(6_006));
-    assert_eq!((history.ring.len(), history.bytes), (2, 20));
+    assert_eq!(
+        (history.ring.len(), history.bytes),
+        (2, 2 * (10 + OVERHEAD))
+    );
 }
 
 #[test]

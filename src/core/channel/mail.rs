@@ -179,6 +179,9 @@ impl Handler<Read> for Channel {
                 self.ask(Ask::History(page), Waiting::History(to), cx);
             }
             Some(Read::Last(to)) => self.ask(Ask::Last, Waiting::Last(to), cx),
+            Some(Read::Changes(page, to)) => {
+                self.ask(Ask::Changes(page), Waiting::Changes(to), cx);
+            }
         }
     }
 }

@@ -19,6 +19,7 @@
 
 pub mod actor;
 mod asks;
+pub mod changes;
 mod edge;
 mod fanout;
 pub mod history;
@@ -42,7 +43,7 @@ use super::delivery::encoding::EncodingId;
 use super::delivery::relay::Relay;
 use super::error::Refusal;
 use super::ids::{ChannelKey, ConnectionId, NodeId, Text, Timetoken};
-use super::message::{Draft, Member, Occupancy, Publication, Receipt};
+use super::message::{Draft, Member, Occupancy, PresenceChange, Publication, Receipt};
 use super::nodes::Members;
 use actix::prelude::*;
 use std::sync::Arc;
@@ -98,7 +99,7 @@ pub enum ReplyTo {
     /// To a connection, with its tag, on success and refusal.
     Connection {
         /// Who.
-        tell: Recipient<Tell>,
+        tell: Arc<Recipient<Tell>>,
         /// From the request.
         tag: u64,
         /// Whether success is told as well.
@@ -177,6 +178,11 @@ pub enum Read {
     ),
     /// The retained last value.
     Last(oneshot::Sender<Result<Option<Arc<Publication>>, Refusal>>),
+    /// A page of who came and went.
+    Changes(
+        HistoryPage,
+        oneshot::Sender<Result<Vec<Arc<PresenceChange>>, Refusal>>,
+    ),
 }
 
 /// The member list has changed: the channel may have a new home.

@@ -16,7 +16,10 @@ use crate::core::clock::Now;
 use crate::core::delivery::encoding::Encodings;
 use crate::core::ids::{AppId, ChannelKey, NodeId, Space, Text};
 use crate::core::lifecycle::{LifecycleEvent, Listener};
-use crate::core::limits::{HISTORY_MESSAGES, HISTORY_MS, PRESENCE_CLIENTS, Setting, WILDCARDS};
+use crate::core::limits::{
+    HISTORY_BYTES, HISTORY_MESSAGES, HISTORY_MS, MAX_HISTORY_BYTES, PRESENCE_CLIENTS, Setting,
+    WILDCARDS,
+};
 use crate::core::message::Occupancy;
 use crate::core::nodes::{Members, key_hash};
 use actix::prelude::*;
@@ -25,13 +28,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-/// Payload bytes a channel keeps as history.
-pub const HISTORY_BYTES: Setting = Setting {
-    name: "history_bytes",
-    default: 1 << 20,
-};
-/// Above this a channel's copy would not fit the frame that takes it to another node.
-const MAX_HISTORY_BYTES: usize = 8 << 20;
 /// Whether subscribers are told how many subscriptions there are.
 pub const SUBSCRIPTION_COUNT: Setting = Setting {
     name: "subscription_count",
@@ -132,16 +128,19 @@ impl Ground {
             .authority
             .as_ref()
             .and_then(|authority| authority.app(key.app));
-        let of = |setting: Setting| app.as_ref().map_or(setting.default, |app| setting.of(app));
-        let count = |setting| usize::try_from(of(setting)).unwrap_or(usize::MAX);
+        let at = |setting: Setting| {
+            app.as_ref()
+                .map_or(setting.default, |app| setting.at(app, &key.name))
+        };
+        let count = |number| usize::try_from(number).unwrap_or(usize::MAX);
         Limits {
             bounds: Bounds {
-                messages: count(HISTORY_MESSAGES),
-                age_ms: of(HISTORY_MS),
-                bytes: count(HISTORY_BYTES).min(MAX_HISTORY_BYTES),
+                messages: count(at(HISTORY_MESSAGES)),
+                age_ms: at(HISTORY_MS),
+                bytes: count(at(HISTORY_BYTES).min(MAX_HISTORY_BYTES)),
             },
-            presence_clients: of(PRESENCE_CLIENTS),
-            counts: of(SUBSCRIPTION_COUNT) != 0,
+            presence_clients: at(PRESENCE_CLIENTS),
+            counts: app.is_some_and(|app| SUBSCRIPTION_COUNT.on(&app)),
             watched: key.space == Space::Channel
                 && self.listener.get().is_some_and(|one| one.wants(key.app)),
         }

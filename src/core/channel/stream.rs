@@ -6,6 +6,7 @@
 //! publications; `entry` counts every broadcast, so that a node can say exactly what it has seen and get the
 //! rest after a broken link or a lost home, once and in order.
 
+use super::changes::Changes;
 use super::history::{Bounds, History, HistoryImage, TICKS_PER_MS};
 use super::presence::{Announced, Change, EntryKey, Presence};
 use crate::core::clock::Now;
@@ -53,6 +54,8 @@ pub struct Stream {
     pub history: History,
     /// Members.
     pub presence: Presence,
+    /// Who came and went.
+    pub changes: Changes,
     journal: VecDeque<Logged>,
     journal_bytes: usize,
 }
@@ -68,6 +71,7 @@ pub struct Image {
     history: HistoryImage,
     members: Vec<Member>,
     journal: Vec<Logged>,
+    changes: Changes,
 }
 
 impl Stream {
@@ -82,6 +86,7 @@ impl Stream {
             entry: 0,
             history: History::default(),
             presence: Presence::default(),
+            changes: Changes::default(),
             journal: VecDeque::new(),
             journal_bytes: 0,
         }
@@ -170,14 +175,16 @@ impl Stream {
     fn log_change(&mut self, change: Change, now: Now) -> Logged {
         let timetoken = self.stamp(now);
         let position = self.position();
-        self.log(Broadcast::Presence(Arc::new(PresenceChange {
+        let change = Arc::new(PresenceChange {
             action: change.action,
             member: change.member,
             edge: change.edge,
             clients: change.clients,
             position,
             timetoken,
-        })))
+        });
+        self.changes.push(&change);
+        self.log(Broadcast::Presence(change))
     }
 
     fn log(&mut self, broadcast: Broadcast) -> Logged {
@@ -215,6 +222,7 @@ impl Stream {
             Broadcast::Presence(change) => {
                 self.timetoken = self.timetoken.max(change.timetoken);
                 self.presence.replay(change.action, &change.member);
+                self.changes.push(change);
             }
             Broadcast::Count(_) => {}
         }
@@ -246,7 +254,8 @@ impl Stream {
     /// Lets go of what is too old.
     pub fn trim(&mut self, bounds: Bounds, now: Now) {
         self.history.trim(bounds, now);
-        if self.history.is_empty() && self.presence.is_empty() {
+        self.changes.trim(bounds.age_ms, now);
+        if self.is_empty() {
             self.journal.clear();
             self.journal_bytes = 0;
         }
@@ -255,7 +264,7 @@ impl Stream {
     /// Whether forgetting the stream would lose nothing that anyone could still ask for.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.history.is_empty() && self.presence.is_empty()
+        self.history.is_empty() && self.presence.is_empty() && self.changes.is_empty()
     }
 
     /// For another node.
@@ -270,6 +279,7 @@ impl Stream {
             history: self.history.image(),
             members: self.presence.members().cloned().collect(),
             journal: self.journal.iter().cloned().collect(),
+            changes: self.changes.clone(),
         }
     }
 
@@ -286,6 +296,7 @@ impl Stream {
             presence: Presence::restore(image.members),
             journal_bytes: image.journal.iter().map(|one| weight(&one.broadcast)).sum(),
             journal: image.journal.into(),
+            changes: image.changes,
         }
     }
 }

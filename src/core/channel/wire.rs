@@ -14,7 +14,7 @@ use crate::core::connection::{HistoryPage, Start};
 use crate::core::error::Refusal;
 use crate::core::ids::{ConnectionId, Position, Text, Timetoken};
 use crate::core::limits::PRESENCE_CLIENTS;
-use crate::core::message::{Draft, Member, Occupancy, Publication, Receipt};
+use crate::core::message::{Draft, Member, Occupancy, PresenceChange, Publication, Receipt};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -77,6 +77,8 @@ pub enum Ask {
         /// Inclusive.
         until: Timetoken,
     },
+    /// A page of who came and went.
+    Changes(HistoryPage),
 }
 
 impl Ask {
@@ -110,6 +112,7 @@ impl Ask {
             | Self::Occupancy
             | Self::Members
             | Self::History(_)
+            | Self::Changes(_)
             | Self::Last => None,
         }
     }
@@ -125,6 +128,7 @@ impl Ask {
             | Self::Occupancy
             | Self::Members
             | Self::History(_)
+            | Self::Changes(_)
             | Self::Last
             | Self::Erase { .. } => None,
         }
@@ -148,6 +152,8 @@ pub enum Answer {
     History(Vec<Arc<Publication>>),
     /// The last value.
     Last(Option<Arc<Publication>>),
+    /// The page of changes, in the order asked for.
+    Changes(Vec<Arc<PresenceChange>>),
 }
 
 /// Where a new subscriber stands.

@@ -64,6 +64,8 @@ pub struct Connection {
     /// The app it is counted for on this node.
     pub(super) counted: Option<AppId>,
     wake_at: Option<u64>,
+    /// Where channels answer its publishing. Made once: an address costs two allocations each time.
+    ear: Option<Arc<Recipient<Tell>>>,
     /// Set once it is ending: when the socket is cut at the latest.
     pub(super) ending: Option<u64>,
     /// Its socket is lost; until then its presence entries wait for it to come back.
@@ -116,6 +118,7 @@ impl Connection {
                 slot: None,
                 counted: None,
                 wake_at: None,
+                ear: None,
                 ending: None,
                 lingering: None,
                 succeeded: false,
@@ -144,6 +147,14 @@ impl Connection {
             worker: self.desk.worker,
             encoding: self.encoding,
         }
+    }
+
+    /// Where channels answer what this connection publishes.
+    pub(super) fn ear(&mut self, cx: &Context<Self>) -> Arc<Recipient<Tell>> {
+        let ear = self
+            .ear
+            .get_or_insert_with(|| cx.address().recipient::<Tell>().into());
+        ear.clone()
     }
 
     /// Gives the session an input and carries out what it answers.

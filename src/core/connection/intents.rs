@@ -199,7 +199,7 @@ impl Connection {
         let mut draft = request.draft;
         draft.connection = Some(self.id);
         let reply = ReplyTo::Connection {
-            tell: cx.address().recipient::<Tell>(),
+            tell: self.ear(cx),
             tag: request.ack.unwrap_or(request.tag),
             ack: request.ack.is_some(),
         };

@@ -320,6 +320,14 @@ impl Local {
         Some(tables.connections.get(slot)?.port.take_over())
     }
 
+    /// Ends the socket of that connection, if it is here, as if it had broken; whether it was.
+    pub fn sever(&self, id: ConnectionId) -> bool {
+        let tables = self.tables.borrow();
+        let slot = tables.connections.by_id.get(&id).copied();
+        let found = slot.and_then(|slot| tables.connections.get(slot));
+        found.inspect(|one| one.port.end(End::Gone)).is_some()
+    }
+
     /// The lease has been over for too long: ends every connection but those of apps that `stay` whose channels
     /// all `flow`.
     pub fn end_stale(&self, stays: impl Fn(AppId) -> bool, flows: impl Fn(&ChannelKey) -> bool) {

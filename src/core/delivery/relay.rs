@@ -172,6 +172,11 @@ pub struct Enforce(pub EffectBatch);
 #[rtype(result = "Option<Inheritance>")]
 pub struct TakeOver(pub ConnectionId);
 
+/// Ends the socket of a connection as if it had broken; answered with whether it was here.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "bool")]
+pub struct Sever(pub ConnectionId);
+
 /// The connections of this worker, as listings show them.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "Vec<ConnectionInfo>")]
@@ -234,6 +239,13 @@ impl Handler<TakeOver> for Relay {
     fn handle(&mut self, message: TakeOver, _cx: &mut Context<Self>) -> Self::Result {
         let answer = self.local.take_over(message.0);
         Box::pin(async move { answer?.await })
+    }
+}
+
+impl Handler<Sever> for Relay {
+    type Result = bool;
+    fn handle(&mut self, message: Sever, _cx: &mut Context<Self>) -> bool {
+        self.local.sever(message.0)
     }
 }
 

@@ -1,6 +1,7 @@
-"""The official Python `ably` SDK against one node: every step prints a line of JSON, and the last one says `done`.
+"""The official Python `ably` SDK: what one node is told is asked of the other, which may be the same. Every step prints a
+line of JSON, and the last one says `done`.
 
-Arguments: url, key, JWT of client `pia`.
+Arguments: url, the other node's url, key, JWT of client `pia`.
 """
 
 import asyncio
@@ -21,24 +22,27 @@ async def connected(realtime):
         await asyncio.wait_for(realtime.connection.once_async("connected"), 15)
 
 
-async def rest(host, port, key):
-    options = {"endpoint": host, "port": port, "tls": False, "use_token_auth": True}
+def rest_client(at, key, binary):
+    return AblyRest(key=key, use_binary_protocol=binary, endpoint=at.hostname, port=at.port, tls=False, use_token_auth=True)
+
+
+async def rest(here, there, key):
     for binary in (False, True):
-        async with AblyRest(key=key, use_binary_protocol=binary, **options) as api:
+        async with rest_client(here, key, binary) as api, rest_client(there, key, binary) as other:
             channel = api.channels.get(f"py-rest-{binary}")
             await channel.publish("n", {"a": "ü"})
             await channel.publish("n", bytearray(b"\x00\xff"))
-            page = await channel.history()
+            page = await other.channels.get(f"py-rest-{binary}").history()
             data = [list(item.data) if isinstance(item.data, (bytes, bytearray)) else item.data for item in page.items]
             token = await api.auth.request_token({"capability": {"py": ["subscribe"]}, "ttl": 60000})
             say("rest", binary=binary, data=data, capability=json.loads(str(token.capability)), time=await api.time())
 
 
-async def realtime(host, port, key, jwt):
+async def realtime(here, there, key, jwt):
     for binary in (False, True):
-        options = {"endpoint": f"{host}:{port}", "tls": False, "use_binary_protocol": binary}
-        one = AblyRealtime(key=key, **options)
-        two = AblyRealtime(token=jwt, **options)
+        options = {"tls": False, "use_binary_protocol": binary}
+        one = AblyRealtime(key=key, endpoint=here.netloc, **options)
+        two = AblyRealtime(token=jwt, endpoint=there.netloc, **options)
         await connected(one)
         await connected(two)
         name = f"py-realtime-{binary}"
@@ -54,23 +58,23 @@ async def realtime(host, port, key, jwt):
         await two.close()
 
 
-async def refused(host, port, key):
-    one = AblyRealtime(key=key.rsplit(":", 1)[0] + ":wrong", endpoint=f"{host}:{port}", tls=False)
+async def refused(at, key):
+    one = AblyRealtime(key=key.rsplit(":", 1)[0] + ":wrong", endpoint=at.netloc, tls=False)
     change = await asyncio.wait_for(one.connection.once_async("failed"), 15)
     say("refused", code=change.reason.code)
     await one.close()
     try:
-        async with AblyRest(token="nonsense", endpoint=host, port=port, tls=False) as api:
+        async with AblyRest(token="nonsense", endpoint=at.hostname, port=at.port, tls=False) as api:
             await api.channels.get("x").history()
     except AblyException as error:
         say("refused", code=error.code)
 
 
-async def main(url, key, jwt):
-    split = urlsplit(url)
-    await rest(split.hostname, split.port, key)
-    await realtime(split.hostname, split.port, key, jwt)
-    await refused(split.hostname, split.port, key)
+async def main(url, other, key, jwt):
+    here, there = urlsplit(url), urlsplit(other)
+    await rest(here, there, key)
+    await realtime(here, there, key, jwt)
+    await refused(there, key)
     say("done")
 
 

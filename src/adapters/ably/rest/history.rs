@@ -1,21 +1,24 @@
-//! `GET /channels/{channel}/messages`: past messages, in pages.
+//! `GET /channels/{channel}/messages` and `…/presence/history`: what was said and who came and went, in pages.
 //!
 //! **Must never know:** how history is kept.
 
 use super::call::{Answer, Call, failed};
 use crate::adapters::ably::codes::Fault;
+use crate::adapters::ably::member::PresenceMessage;
 use crate::adapters::ably::message::Message;
 use crate::adapters::ably::position::{self, TICKS_PER_MS};
 use crate::core::authority::Operations;
 use crate::core::broker::Broker;
 use crate::core::connection::HistoryPage;
-use crate::core::ids::Position;
-use crate::core::message::Publication;
+use crate::core::ids::{ChannelKey, Position, Timetoken};
+use crate::core::message::{PresenceChange, Publication};
 use actix_web::{HttpRequest, HttpResponse, web};
 use std::sync::Arc;
 
 /// Most pages read to find what lies before an attachment.
 const READS: usize = 32;
+/// Messages of such a page.
+const STEP: u32 = 1_000;
 
 /// What is asked for.
 #[derive(Clone, Debug)]
@@ -90,7 +93,8 @@ impl Wanted {
         }
     }
 
-    fn link(&self, rel: &str, cursor: Option<u64>) -> String {
+    /// `word` is the last segment of the path.
+    fn link(&self, word: &str, rel: &str, cursor: Option<u64>) -> String {
         let direction = if self.backwards {
             "backwards"
         } else {
@@ -109,8 +113,34 @@ impl Wanted {
         if let Some(cursor) = cursor {
             query += &format!("&cursor={cursor}");
         }
-        format!("<./messages?{query}>; rel=\"{rel}\"")
+        format!("<./{word}?{query}>; rel=\"{rel}\"")
     }
+}
+
+/// Answers with as much as was asked for, and says where the next page is; `page` holds one more if there is one.
+fn answered<T, I: serde::Serialize>(
+    answer: Answer,
+    word: &str,
+    found: Result<(Wanted, Vec<Arc<T>>), Fault>,
+    at: impl Fn(&T) -> Timetoken,
+    item: impl Fn(&T) -> Option<I>,
+) -> HttpResponse {
+    let (wanted, mut page) = match found {
+        Err(fault) => return failed(&fault, answer.0),
+        Ok(found) => found,
+    };
+    let limit = wanted.limit as usize;
+    let more = page.len() > limit;
+    page.truncate(limit);
+    let mut links = vec![
+        wanted.link(word, "first", None),
+        wanted.link(word, "current", wanted.cursor),
+    ];
+    if let (true, Some(last)) = (more, page.last()) {
+        links.push(wanted.link(word, "next", Some(at(last))));
+    }
+    let items: Vec<I> = page.iter().filter_map(|one| item(one)).collect();
+    answer.linked(200, &items, &links)
 }
 
 pub(super) async fn messages(
@@ -120,23 +150,47 @@ pub(super) async fn messages(
 ) -> HttpResponse {
     let answer = Answer::of(&request);
     let found = page(&request, &name, &broker).await;
-    match found {
-        Err(fault) => failed(&fault, answer.0),
-        Ok((wanted, mut page)) => {
-            let limit = wanted.limit as usize;
-            let more = page.len() > limit;
-            page.truncate(limit);
-            let mut links = vec![
-                wanted.link("first", None),
-                wanted.link("current", wanted.cursor),
-            ];
-            if let (true, Some(last)) = (more, page.last()) {
-                links.push(wanted.link("next", Some(last.timetoken)));
-            }
-            let items: Vec<Message> = page.iter().map(|one| Message::of(one, answer.0)).collect();
-            answer.linked(200, &items, &links)
-        }
-    }
+    let at = |one: &Publication| one.timetoken;
+    answered(answer, "messages", found, at, |one| {
+        Some(Message::of(one, answer.0))
+    })
+}
+
+pub(super) async fn presence(
+    request: HttpRequest,
+    name: web::Path<String>,
+    broker: web::Data<Broker>,
+) -> HttpResponse {
+    let answer = Answer::of(&request);
+    let found = changes(&request, &name, &broker).await;
+    let at = |one: &PresenceChange| one.timetoken;
+    answered(answer, "history", found, at, |one| {
+        PresenceMessage::change(one, answer.0)
+    })
+}
+
+async fn changes(
+    request: &HttpRequest,
+    name: &str,
+    broker: &Broker,
+) -> Result<(Wanted, Vec<Arc<PresenceChange>>), Fault> {
+    let (channel, wanted) = asked(request, name, broker).await?;
+    let page = wanted.page(wanted.limit + 1, wanted.cursor);
+    let found = broker.changes(&channel, page).await?;
+    Ok((wanted, found))
+}
+
+/// Who asks may; and for what.
+async fn asked(
+    request: &HttpRequest,
+    name: &str,
+    broker: &Broker,
+) -> Result<(Arc<ChannelKey>, Wanted), Fault> {
+    let call = Call::admit(request, broker).await?;
+    let channel = call.channel(name)?;
+    let wanted = Wanted::read(&call)?;
+    call.authorize(&channel, Operations::HISTORY).await?;
+    Ok((channel, wanted))
 }
 
 /// One more than asked for, if there is one.
@@ -145,15 +199,14 @@ async fn page(
     name: &str,
     broker: &Broker,
 ) -> Result<(Wanted, Vec<Arc<Publication>>), Fault> {
-    let call = Call::admit(request, broker).await?;
-    let channel = call.channel(name)?;
-    let wanted = Wanted::read(&call)?;
-    call.authorize(&channel, Operations::HISTORY).await?;
+    let (channel, wanted) = asked(request, name, broker).await?;
     let limit = wanted.limit + 1;
+    // What came after an attachment is read over: in large steps.
+    let step = wanted.until.map_or(limit, |_| limit.max(STEP));
     let mut found = Vec::new();
     let mut cursor = wanted.cursor;
     for _ in 0..READS {
-        let page = broker.history(&channel, wanted.page(limit, cursor)).await?;
+        let page = broker.history(&channel, wanted.page(step, cursor)).await?;
         let read = page.len();
         cursor = page.last().map(|one| one.timetoken);
         found.extend(page.into_iter().filter(|one| {
@@ -162,7 +215,7 @@ async fn page(
                 .until
                 .is_none_or(|at| place.epoch == at.epoch && place.seq <= at.seq)
         }));
-        if read < limit as usize || found.len() >= limit as usize {
+        if read < step as usize || found.len() >= limit as usize {
             break;
         }
     }

@@ -57,9 +57,12 @@ pub(super) fn routes(cfg: &mut web::ServiceConfig) {
         .service(resource("/channels/{channel}/presence").route(web::get().to(presence::get)))
         .service(
             resource("/channels/{channel}/presence/history")
-                .route(web::get().to(presence::history)),
+                .route(web::get().to(history::presence)),
         )
         .service(resource("/channels/{channel}").route(web::get().to(channel::status)))
+        .service(web::resource("/channels/{channel}/messages/{tail:.*}").to(unsupported))
+        .service(web::resource("/channels/{channel}/object{tail:.*}").to(unsupported))
+        .service(web::resource("/push/{tail:.*}").to(unsupported))
         .service(web::resource("/comet/{tail:.*}").to(comet));
 }
 
@@ -80,6 +83,12 @@ async fn wrong_method(request: HttpRequest) -> HttpResponse {
     let query = query::parse(request.query_string());
     let format = query::answer_format(&request, &query);
     failed(&Fault::new(40500, 405, "Method not allowed"), format)
+}
+
+/// Changing messages, annotations, objects, push.
+async fn unsupported(request: HttpRequest) -> HttpResponse {
+    let answer = Answer::of(&request);
+    failed(&Fault::bad("Not supported by this server"), answer.0)
 }
 
 /// Plain, so that a client that gave up on WebSocket keeps trying.

@@ -71,23 +71,3 @@ pub(super) async fn set(
         .map(|one| PresenceMessage::present(one, format));
     Ok(present.collect())
 }
-
-/// Not kept here; said, and not answered with an empty page.
-pub(super) async fn history(
-    request: HttpRequest,
-    name: web::Path<String>,
-    broker: web::Data<Broker>,
-) -> HttpResponse {
-    let answer = Answer::of(&request);
-    let outcome = async {
-        let call = Call::admit(&request, &broker).await?;
-        let channel = call.channel(&name)?;
-        call.authorize(&channel, Operations::HISTORY).await?;
-        Err(Fault::new(
-            40024,
-            400,
-            "Presence history is not kept by this server",
-        ))
-    };
-    answer.json(200, outcome.await)
-}

@@ -16,16 +16,9 @@ use std::sync::Arc;
 
 /// Most messages of a rewind.
 const REWIND: u32 = 100;
-/// Parameters that an attachment answers with.
-const KNOWN: [&str; 7] = [
-    "rewind",
-    "rewindLimit",
-    "modes",
-    "delta",
-    "echo",
-    "occupancy",
-    "appendMode",
-];
+/// Parameters that an attachment answers with: `delta` as well, since a client that asks for differences takes whole
+/// messages just so; not `occupancy`, whose events it would wait for in vain.
+const KNOWN: [&str; 5] = ["rewind", "rewindLimit", "modes", "delta", "echo"];
 /// Everything an attachment may come to be good for.
 const WANTS: Operations = Operations::SUBSCRIBE
     .or(Operations::PUBLISH)

@@ -7,11 +7,12 @@ use super::modes;
 use super::{AblySession, Turn};
 use crate::adapters::ably::codes::{Fault, Goodbye};
 use crate::adapters::ably::encoder;
+use crate::adapters::ably::format::Format;
 use crate::adapters::ably::frame::{ChannelName, ProtocolMessage, action, flag};
 use crate::adapters::ably::member::PresenceMessage;
-use crate::adapters::ably::position;
+use crate::adapters::ably::{limits, position};
 use crate::core::authority::{Operations, Reason};
-use crate::core::connection::{DeliveryMode, Intent, Start, Subscribed};
+use crate::core::connection::{DeliveryMode, Frame, Intent, Start, Subscribed};
 use crate::core::error::Refusal;
 use crate::core::ids::{ChannelKey, Position};
 use crate::core::message::{Broadcast, Member, Publication};
@@ -59,21 +60,45 @@ impl Attachment {
     }
 }
 
-/// The serial that an attachment starts from.
-fn starts(wish: &Wish, subscribed: &Subscribed) -> String {
+/// The serial that an attachment starts from, and behind which `shown` comes.
+fn starts(wish: &Wish, shown: &[Arc<Publication>], continued: bool, head: Position) -> String {
     let before = |first: &Arc<Publication>| Position {
         seq: first.position.seq.saturating_sub(1),
         ..first.position
     };
-    match (&wish.serial, subscribed.backlog.first()) {
-        (Some(serial), Some(_)) if subscribed.continuous => serial.clone(),
+    match (&wish.serial, shown.first()) {
+        (Some(serial), Some(_)) if continued => serial.clone(),
         (_, Some(first)) => position::channel_serial(before(first)),
-        (_, None) => position::channel_serial(subscribed.position),
+        (_, None) => position::channel_serial(head),
     }
+}
+
+/// The newest of these that may wait for one connection together: more would end it, again and again.
+fn fitting<'b>(
+    wire: &str,
+    backlog: &'b [Arc<Publication>],
+    room: usize,
+    format: Format,
+) -> (&'b [Arc<Publication>], Vec<Frame>) {
+    let mut bytes = 0;
+    let newest = backlog.iter().rev();
+    let framed = newest.map(|one| encoder::message(wire, one, format));
+    let fits = |frame: &Frame| {
+        bytes += match frame {
+            Frame::Text(text) => text.len(),
+            Frame::Binary(binary) => binary.len(),
+        };
+        bytes <= room
+    };
+    let mut frames: Vec<_> = framed.take_while(fits).collect();
+    frames.reverse();
+    let shown = backlog.get(backlog.len() - frames.len()..);
+    (shown.unwrap_or_default(), frames)
 }
 
 impl AblySession {
     pub(super) fn subscribed(&mut self, subscribed: &Subscribed, turn: &mut Turn<'_>) {
+        let room = limits::outbox_bytes(self.app(turn).as_ref()) / 2;
         let Some(held) = self.channels.get_mut(&*subscribed.channel.name) else {
             return;
         };
@@ -83,9 +108,6 @@ impl AblySession {
         held.stage = Stage::Attached;
         held.operations = subscribed.granted;
         let asked_to_continue = held.wish.serial.is_some();
-        let continued = asked_to_continue
-            && subscribed.continuous
-            && matches!(held.wish.start, Start::After(_));
         let hears = held.may(modes::SUBSCRIBE);
         let own = |one: &&Arc<Publication>| {
             let mine = one.draft.connection == Some(turn.cx.id) && !held.wish.echo;
@@ -93,24 +115,33 @@ impl AblySession {
         };
         let backlog: Vec<_> = subscribed.backlog.iter().filter(own).cloned().collect();
         let backlog = if hears { backlog } else { Vec::new() };
+        let (shown, frames) = fitting(&held.wire, &backlog, room, turn.format);
+        let whole = shown.len() == backlog.len();
+        // A rewind begins where it can; who goes on begins anew.
+        let (shown, frames) = match whole || !asked_to_continue {
+            true => (shown, frames),
+            false => (&[][..], Vec::new()),
+        };
+        let continued = asked_to_continue
+            && subscribed.continuous
+            && whole
+            && matches!(held.wish.start, Start::After(_));
         let members = subscribed.members.clone().unwrap_or_default();
         let members = match held.may(modes::PRESENCE_SUBSCRIBE) {
             true => members,
             false => Arc::default(),
         };
         let flags = (u64::from(!members.is_empty()) * flag::HAS_PRESENCE)
-            | (u64::from(!backlog.is_empty()) * flag::HAS_BACKLOG)
+            | (u64::from(!frames.is_empty()) * flag::HAS_BACKLOG)
             | (u64::from(continued) * flag::RESUMED);
         let mut frame = held.frame(flags);
-        frame.channel_serial = Some(starts(&held.wish, subscribed));
+        frame.channel_serial = Some(starts(&held.wish, shown, continued, subscribed.position));
         if asked_to_continue && !continued {
             let text = "Messages may have been lost since the given position";
             frame.error = Some(Fault::new(90003, 404, text));
         }
         turn.send(&frame);
-        for one in &backlog {
-            turn.raw(encoder::message(&held.wire, one, turn.format));
-        }
+        frames.into_iter().for_each(|one| turn.raw(one));
         let (wire, tag) = (held.wire.clone(), held.tag);
         // A later attachment of the same connection begins where this one stands, not where it began.
         held.wish.start = Start::Now;

@@ -15,8 +15,9 @@ use crate::core::clock::Now;
 use crate::core::connection::{DeliveryMode, Start, Subscribed};
 use crate::core::error::Refusal;
 use crate::core::ids::{ChannelKey, ConnectionId, Position};
-use crate::core::message::{Occupancy, Receipt};
+use crate::core::message::{ContentKind, Draft, Occupancy, Publication, Receipt};
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 const NOW: u64 = 1_700_000_000_000;
 
@@ -75,6 +76,16 @@ impl Client {
     }
 
     fn attach(&mut self, frame: Value, granted: Operations, continuous: bool) -> Vec<Value> {
+        self.attach_after(frame, granted, continuous, Vec::new())
+    }
+
+    fn attach_after(
+        &mut self,
+        frame: Value,
+        granted: Operations,
+        continuous: bool,
+        backlog: Vec<Arc<Publication>>,
+    ) -> Vec<Value> {
         let asked = self.say(frame);
         let [Action::Do(Intent::Subscribe(request))] = asked.as_slice() else {
             panic!("{asked:?}");
@@ -84,7 +95,7 @@ impl Client {
             tag: request.tag,
             granted,
             position: Position { epoch: 9, seq: 5 },
-            backlog: Vec::new(),
+            backlog,
             continuous,
             members: None,
             occupancy: Occupancy::default(),
@@ -192,6 +203,51 @@ fn a_serial_is_continued_or_the_loss_is_told() {
     };
     assert_eq!(request.start, Start::After(Position { epoch: 9, seq: 3 }));
     assert_eq!(request.delivery, DeliveryMode::Shared);
+}
+
+fn publications(count: u64, bytes: usize) -> Vec<Arc<Publication>> {
+    let one = |seq| {
+        let draft = Draft {
+            id: Some(format!("~{seq}").into()),
+            name: "".into(),
+            data: "x".repeat(bytes).into(),
+            kind: ContentKind::Text,
+            meta: None,
+            client: None,
+            connection: None,
+            except: None,
+            store: true,
+            retain_ms: None,
+            tag: None,
+        };
+        Arc::new(Publication {
+            draft,
+            position: Position { epoch: 9, seq },
+            timetoken: seq,
+        })
+    };
+    (1..=count).map(one).collect()
+}
+
+#[test]
+fn more_than_may_wait_is_told_as_lost_and_shortens_a_rewind() {
+    let attach = |frame: Value, count| {
+        let mut client = Client::open(Credential::Key(format!("{NAME}:{SECRET}")));
+        let backlog = publications(count, 100_000);
+        client.attach_after(frame, Operations::CLIENT, true, backlog)
+    };
+    let resume = json!({"action":10,"channel":"c","channelSerial":"0000000000000009:0000000000"});
+    let told = attach(resume.clone(), 20);
+    assert_eq!((told.len(), &told[0]["error"]), (21, &Value::Null));
+    assert_eq!(told[0]["channelSerial"], resume["channelSerial"]);
+    let told = attach(resume, 30);
+    assert_eq!((told.len(), &told[0]["error"]["code"]), (1, &json!(90003)));
+    assert_eq!(told[0]["channelSerial"], "0000000000000009:0000000005");
+    let rewind = json!({"action":10,"channel":"c","params":{"rewind":"30"}});
+    let told = attach(rewind, 30);
+    assert_eq!((told.len(), &told[0]["error"]), (27, &Value::Null));
+    assert_eq!(told[0]["channelSerial"], "0000000000000009:0000000004");
+    assert_eq!(told[1]["channelSerial"], "0000000000000009:0000000005");
 }
 
 #[test]
