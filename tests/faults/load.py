@@ -36,8 +36,11 @@ class Load:
         self.writing.set()
         self.idle = {user: asyncio.Event() for user in self.users}
         self.shut = False
+        self.gone = set()
 
     def note(self, user, began, ended, what):
+        if user in self.gone:
+            return
         self.history.setdefault(user, []).append(f"{began} {ended if ended else '-'} {what}")
 
     # --- writers ---
@@ -118,8 +121,22 @@ class Load:
 
     # --- holders ---
 
+    async def guest(self, user, node):
+        """A holder for one scenario; its user's grants are nobody's history."""
+        task = asyncio.create_task(self.holder(user, node))
+        self.history[user] = []
+        return task
+
+    async def dismiss(self, user, holder):
+        """Again and again: a cancellation may be lost in `wait_for` when an answer comes at the same moment."""
+        self.gone.add(user)
+        self.history.pop(user, None)
+        while not holder.done():
+            holder.cancel()
+            await asyncio.wait([holder], timeout=1)
+
     async def holder(self, user, node):
-        while not self.shut:
+        while not self.shut and user not in self.gone:
             client = None
             try:
                 client = await Client.open(addr(node), self.app["key"])
@@ -139,7 +156,7 @@ class Load:
         while (await asyncio.wait_for(client.event(), 8))["event"] != "pusher:signin_success":
             pass
         since, asked, subscribed, retry = None, None, False, 0.0
-        while not self.shut:
+        while not self.shut and user not in self.gone:
             if asked is None and not subscribed and time.monotonic() >= retry:
                 asked = next(self.moments)
                 client.send("pusher:subscribe", {"channel": channel, "auth": ""})

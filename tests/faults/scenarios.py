@@ -107,8 +107,7 @@ async def silence(lab, load, node, cut):
     body = {"subject": {"user": user}, "grants": [{"pattern": f"private-{user}", "operations": ["subscribe"]}]}
     status, _ = await lab.ask(node, "POST", f"/v1/apps/{app}/grants", body)
     assert status in (200, 201), f"the grant before the cut: {status}"
-    load.history[user] = []
-    holder = asyncio.create_task(load.holder(user, node))
+    holder = await load.guest(user, node)
     for _ in range(100):
         if any("allowed" in line for line in load.history[user]):
             break
@@ -127,9 +126,7 @@ async def silence(lab, load, node, cut):
         await asyncio.sleep(0.1)
     late = [ident for ident, at in sent.items() if at > SILENT and ident in load.seen]
     early = [sent[ident] for ident in sent if ident in load.seen]
-    holder.cancel()
-    await asyncio.wait([holder], timeout=12)
-    load.history.pop(user, None)
+    await load.dismiss(user, holder)
     lab.block([])
     assert not late, f"S5: node {node} delivered {len(late)} messages later than {SILENT} s after it was cut off"
     assert unready is not None and unready <= SILENT, f"S5: node {node} called itself ready for {unready} s"
@@ -305,8 +302,7 @@ async def clock(lab, load, node, jump):
 async def expires(lab, load, node, name):
     """A right of three seconds, held on a node whose clock is right: when is its last message sent?"""
     user, ttl = f"ends-{name}-{random.randrange(10**9)}", 3.0
-    load.history[user] = []
-    holder = asyncio.create_task(load.holder(user, node))
+    holder = await load.guest(user, node)
     await asyncio.sleep(1)
     asked = time.monotonic()
     status, answer = await grant(lab, load, node, user, ttl_ms=int(ttl * 1000))
@@ -319,9 +315,7 @@ async def expires(lab, load, node, name):
         await lab.ask(node, "POST", f"/v1/apps/{load.app['id']}/publish",
                       {"channel": f"private-{user}", "name": "news", "data": {"id": ident}}, timeout=1)  # fmt: skip
         await asyncio.sleep(0.05)
-    holder.cancel()
-    await asyncio.wait([holder], timeout=12)
-    load.history.pop(user, None)
+    await load.dismiss(user, holder)
     last = max((at for ident, at in sent.items() if ident in load.seen), default=None)
     assert last is not None, "nothing was ever received under a right of three seconds"
     assert last <= granted + ttl + 1, f"S8: delivered {last - granted:.1f} s after a right of {ttl} s was granted"
