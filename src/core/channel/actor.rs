@@ -378,6 +378,11 @@ impl Channel {
             }
             cx.cancel_future(handle);
         }
+        // An actor whose thread ends before its first turn is run once even so, where there are no timers any more.
+        if tokio::runtime::Handle::try_current().is_err() {
+            self.timer = None;
+            return;
+        }
         let wait = Duration::from_millis(at.saturating_sub(now.mono_ms).max(1));
         let handle = cx.run_later(wait, |channel, cx| {
             channel.timer = None;
