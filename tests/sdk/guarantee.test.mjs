@@ -184,6 +184,7 @@ test('S5, S13: a node without a majority closes what is protected, says why, and
 
 test('L7: a drained node sends its clients away once, hands over leading, and comes back up when it is started again', async () => {
   const { app } = cluster;
+  for (const node of [1, 2, 3]) await until(async () => (await ready(node)).status === 200, `node ${node} serves`);
   const leader = await cluster.leader();
   const sockets = await Promise.all(cluster.urls.map((url) => rawPusher(url, app.key)));
   const other = (leader % 3) + 1;

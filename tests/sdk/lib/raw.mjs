@@ -4,7 +4,7 @@ import { createHmac, randomBytes } from 'node:crypto';
 import { connect } from 'node:net';
 import { connect as connectTls } from 'node:tls';
 import { once } from 'node:events';
-import { Inbox, within } from './wait.mjs';
+import { Inbox, PATIENCE_MS, within } from './wait.mjs';
 
 /** One client frame. `payload` is a Buffer or text; `mask: false` and odd opcodes are the caller's right. */
 export function frame(opcode, payload = '', { fin = true, mask = true, length, reserved = 0 } = {}) {
@@ -114,18 +114,29 @@ export class RawSocket {
   }
 }
 
-/** A Pusher connection on a raw socket, established. */
+/** A Pusher connection on a raw socket, established. Told to come again (4100 to 4199), it does, as every SDK would. */
 export async function rawPusher(url, key, query = 'protocol=7&client=js&version=8.6.0') {
-  const raw = await RawSocket.open(url, `/app/${key}?${query}`);
-  if (raw.status !== 101) {
+  const end = performance.now() + PATIENCE_MS;
+  for (;;) {
+    const raw = await RawSocket.open(url, `/app/${key}?${query}`);
+    if (raw.status !== 101) {
+      raw.close();
+      throw new Error(`the handshake was answered with ${raw.status}`);
+    }
+    const answers = ({ event, data }) => event === 'pusher:connection_established' || (event === 'pusher:error' && again(data));
+    const first = await raw.events.next(answers, 'pusher:connection_established');
+    if (first.event === 'pusher:connection_established') {
+      raw.established = typeof first.data === 'string' ? JSON.parse(first.data) : first.data;
+      raw.socketId = raw.established.socket_id;
+      return raw;
+    }
     raw.close();
-    throw new Error(`the handshake was answered with ${raw.status}`);
+    if (performance.now() > end) throw new Error(`told to come again for too long: ${JSON.stringify(first.data)}`);
+    await new Promise((resolve) => setTimeout(resolve, 250));
   }
-  const { data } = await raw.event('pusher:connection_established');
-  raw.socketId = data.socket_id;
-  raw.established = data;
-  return raw;
 }
+
+const again = (data) => data?.code >= 4100 && data.code < 4200;
 
 /** `key:hex` over the parts joined by `:`, as an app server signs. */
 export function sign(app, ...parts) {
