@@ -54,6 +54,13 @@ async fn lose_a_leader() {
         let dead = world.leader().expect("a leader");
         let through = 1 + dead % world.size;
         let (gone, asked) = (world.node(dead).unwrap(), world.node(through).unwrap());
+        // Somebody who has not helped for a while says little about when the others did.
+        if chance::per_mille(500) {
+            let idle = 1 + (dead + chance::below(world.size - 1)) % world.size;
+            world.wire.block(dead, idle);
+            world.wire.block(idle, dead);
+            tokio::time::sleep(chance::millis(400, 2000)).await;
+        }
         let Freshness::Fresh(age) = gone.cluster.freshness() else {
             panic!("the leader of a healthy cluster is fresh");
         };
