@@ -6,7 +6,7 @@
 //! decided. While a relay's mailbox is full the actor waits for it and takes nothing else: back-pressure.
 
 use super::fanout::Fanout;
-use super::registry::{Ground, Stat};
+use super::registry::{Ground, LimitsAsOf, Stat};
 use super::state::{Birth, Effect, Input, State, Ticket};
 use super::wildcard;
 use super::wire::{Answer, Ask, Joined, Wire};
@@ -14,6 +14,7 @@ use super::{Repeat, ReplyTo, Subscriber, Tell};
 use crate::core::authority::Operations;
 use crate::core::clock::Now;
 use crate::core::connection::{DeliveryMode, Event, Subscribed};
+use crate::core::delivery::encoding::Frames;
 use crate::core::delivery::relay::{Attach, Deliver, Detach, Relay};
 use crate::core::error::Refusal;
 use crate::core::ids::{ChannelKey, ConnectionId, NodeId};
@@ -55,6 +56,8 @@ pub struct Channel {
     effects: Vec<Effect>,
     timer: Option<(u64, SpawnHandle)>,
     limits_due: u64,
+    /// What they were read from; none before the second look.
+    limits_as_of: Option<LimitsAsOf>,
     pub(super) retired: bool,
 }
 
@@ -141,15 +144,22 @@ impl Channel {
             effects,
             timer: None,
             limits_due: now.mono_ms + LIMITS_MS,
+            limits_as_of: None,
             retired: false,
         }
     }
 
     pub(super) fn feed(&mut self, input: Input, cx: &mut Context<Self>) {
-        let now = self.ground.now();
+        self.feed_at(self.ground.now(), input, cx);
+    }
+
+    fn feed_at(&mut self, now: Now, input: Input, cx: &mut Context<Self>) {
         if now.mono_ms >= self.limits_due {
             self.limits_due = now.mono_ms + LIMITS_MS;
-            self.state.set_limits(self.ground.limits(&self.key));
+            let as_of = Some(self.ground.limits_as_of());
+            if std::mem::replace(&mut self.limits_as_of, as_of) != as_of {
+                self.state.set_limits(self.ground.limits(&self.key));
+            }
         }
         let mut effects = std::mem::take(&mut self.effects);
         self.state.handle(input, now, &mut effects);
@@ -201,10 +211,15 @@ impl Channel {
     }
 
     pub(super) fn ask(&mut self, ask: Ask, waiting: Waiting, cx: &mut Context<Self>) {
+        self.ask_at(self.ground.now(), ask, waiting, cx);
+    }
+
+    /// As [`Self::ask`], where the time has been read already.
+    pub(super) fn ask_at(&mut self, now: Now, ask: Ask, waiting: Waiting, cx: &mut Context<Self>) {
         self.tickets += 1;
         let ticket = self.tickets;
         self.waiting.push_back((ticket, waiting));
-        self.feed(Input::Ask { ticket, ask }, cx);
+        self.feed_at(now, Input::Ask { ticket, ask }, cx);
     }
 
     /// Repeats what this home broadcasts to the wildcards above, where an app has any.
@@ -237,7 +252,7 @@ impl Channel {
         }
         let encodings = &self.ground.encodings;
         let encode = |id| Some((id, encodings.encode(id, &self.key, &broadcast)?));
-        let frames: Arc<[_]> = self.fan.encodings().filter_map(encode).collect();
+        let frames: Frames = self.fan.encodings().filter_map(encode).collect();
         if frames.is_empty() && !self.fan.has_sessions() {
             return;
         }

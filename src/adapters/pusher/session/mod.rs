@@ -26,12 +26,12 @@ use super::limits;
 use crate::core::authority::{App, AppId, Principal, State};
 use crate::core::close::End;
 use crate::core::connection::{Action, Context, Frame, Input, Intent, Session};
+use crate::core::hash::Map;
 use crate::core::ids::{ChannelKey, Text};
 use crate::core::limits::Setting;
 use alive::{Alive, Due};
 use bytes::Bytes;
 use client_event::Bucket;
-use std::collections::HashMap;
 use std::sync::Arc;
 use watchlist::Watchlist;
 
@@ -93,9 +93,10 @@ pub(super) struct PusherSession {
     app: AppId,
     user: Option<User>,
     signing_in: Option<SigningIn>,
-    subscriptions: HashMap<Text, Subscription>,
+    subscriptions: Map<Text, Subscription>,
     last_tag: u64,
     bucket: Bucket,
+    events: Option<limits::Events>,
     alive: Alive,
     watchlist: Watchlist,
 }
@@ -157,9 +158,10 @@ impl PusherSession {
             app: AppId(0),
             user: None,
             signing_in: None,
-            subscriptions: HashMap::new(),
+            subscriptions: Map::default(),
             last_tag: 0,
             bucket: Bucket::default(),
+            events: None,
             alive: Alive::default(),
             watchlist: Watchlist::default(),
         }
@@ -211,7 +213,7 @@ impl PusherSession {
         if self.phase != Phase::Open {
             return turn.fail("Wait for pusher:connection_established");
         }
-        let max = turn.limit(limits::FRAME_BYTES);
+        let max = self.events(turn).frame_bytes;
         if text.len() as u64 > max {
             return turn.fail(&format!(
                 "Message exceeds the allowed maximum ({max} bytes)"
@@ -269,6 +271,11 @@ impl PusherSession {
         out.push(Action::Send(error));
         out.push(Action::Close(goodbye.close()));
         self.phase = Phase::Closed;
+    }
+
+    fn events(&mut self, turn: &Turn<'_>) -> limits::Events {
+        let now = limits::Events::now(self.events, turn.app, turn.state.revision);
+        *self.events.insert(now)
     }
 
     fn tag(&mut self) -> u64 {
