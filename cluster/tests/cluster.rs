@@ -344,10 +344,10 @@ async fn a_rolling_upgrade_raises_the_version_last_and_keeps_older_builds_out() 
         lowest: 1,
         highest: 2,
     };
-    let why = match Cluster::start(config) {
-        Ok(cluster) => within(10, cluster.failed()).await,
-        Err(error) => error.to_string(),
-    };
+    // Before it reads a log that it may not understand.
+    let why = Cluster::start(config)
+        .expect_err("an old build")
+        .to_string();
     assert!(why.contains("install the release"), "{why}");
     for (node, lowest, highest, says) in [
         (4, 1, 2, "install the release"),
