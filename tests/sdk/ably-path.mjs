@@ -341,6 +341,24 @@ export function ablyPath(nodes) {
     assert.ok(over > -50 && over < 5_000, `${over} ms after the margin`);
   });
 
+  test('a connection that publishes too fast is told so, message by message, and stays', async () => {
+    const settings = { inbound_messages_per_second: 5 };
+    const made = await cluster.admin(1).createApp({ name: 'slow', doors: ['ably'], keys: [{ name: 'server' }], settings });
+    const one = await byToken(1, { key: made.keys[0].ably_key, clientId: 'ana' }).connected();
+    assert.equal(one.sdk.connection.connectionManager.connectionDetails.maxInboundRate, 5);
+    const inbox = await one.subscribed('pace');
+    const told = await Promise.allSettled(Array.from({ length: 12 }, (_, n) => inbox.channel.publish('x', `${n}`)));
+    const refused = told.filter(({ status }) => status === 'rejected');
+    assert.ok(refused.length >= 1 && refused.length <= 7, `${refused.length} were refused`);
+    for (const { reason } of refused) assert.deepEqual([reason.code, reason.statusCode], [42911, 429]);
+    await inbox.count(() => true, 12 - refused.length, 'those that went through');
+    // More than ever fit at once pass when nothing is used up; what follows has to wait.
+    const many = Array.from({ length: 20 }, () => ({ name: 'many' }));
+    await until(async () => inbox.channel.publish(many).then(() => true, () => false), 'a large publish');
+    await assert.rejects(inbox.channel.presence.enter(), (error) => error.code === 42911);
+    assert.equal(one.sdk.connection.state, 'connected');
+  });
+
   test('one call makes an app with several keys, their capabilities and its namespaces, and names every key', async () => {
     const { keys, app: shown } = app.made;
     assert.deepEqual(keys.map((key) => key.ably_key), [app, app.plain, app.narrow, app.spare].map(keyOf));

@@ -32,7 +32,9 @@ pub(super) struct Unacknowledged {
 
 impl AblySession {
     pub(super) fn publish(&mut self, frame: ProtocolMessage, turn: &mut Turn<'_>) {
-        match self.drafts(&frame, turn) {
+        let count = frame.messages.as_ref().map_or(0, Vec::len);
+        let drafts = self.inbound(count, turn);
+        match drafts.and_then(|()| self.drafts(&frame, turn)) {
             Ok((channel, drafts)) => {
                 let parts = drafts.len() as u64;
                 let first = self.owe(frame.msg_serial, parts);

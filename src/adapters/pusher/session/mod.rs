@@ -28,9 +28,9 @@ use crate::core::close::End;
 use crate::core::connection::{Action, Context, Frame, Input, Intent, Session};
 use crate::core::ids::{ChannelKey, Text};
 use crate::core::limits::Setting;
+use crate::core::token_bucket::TokenBucket;
 use alive::{Alive, Due};
 use bytes::Bytes;
-use client_event::Bucket;
 use std::collections::HashMap;
 use std::sync::Arc;
 use watchlist::Watchlist;
@@ -95,7 +95,7 @@ pub(super) struct PusherSession {
     signing_in: Option<SigningIn>,
     subscriptions: HashMap<Text, Subscription>,
     last_tag: u64,
-    bucket: Bucket,
+    bucket: TokenBucket,
     alive: Alive,
     watchlist: Watchlist,
 }
@@ -159,7 +159,7 @@ impl PusherSession {
             signing_in: None,
             subscriptions: HashMap::new(),
             last_tag: 0,
-            bucket: Bucket::default(),
+            bucket: TokenBucket::default(),
             alive: Alive::default(),
             watchlist: Watchlist::default(),
         }
