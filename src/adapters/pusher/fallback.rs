@@ -36,19 +36,19 @@ const SPEECH: Speech = Speech {
 
 /// One frame per line, in an array.
 pub(super) fn line(frame: Frame) -> Bytes {
-    let mut out = b"a[".to_vec();
+    let mut out = "a[".to_owned();
     match frame {
         Frame::Text(text) => json::push_string(&mut out, &text),
         Frame::Binary(data) => json::push_string(&mut out, &STANDARD.encode(data)),
     }
-    out.extend_from_slice(b"]\n");
+    out.push_str("]\n");
     out.into()
 }
 
 fn closing(close: &Close) -> Bytes {
-    let mut out = format!("c[{},", close.code).into_bytes();
+    let mut out = format!("c[{},", close.code);
     json::push_string(&mut out, &close.reason);
-    out.extend_from_slice(b"]\n");
+    out.push_str("]\n");
     out.into()
 }
 

@@ -6,7 +6,7 @@
 //! decided. While a relay's mailbox is full the actor waits for it and takes nothing else: back-pressure.
 
 use super::fanout::Fanout;
-use super::registry::{Ground, Stat};
+use super::registry::{Ground, LimitsAsOf, Stat};
 use super::state::{Birth, Effect, Input, State, Ticket};
 use super::wildcard;
 use super::wire::{Answer, Ask, Joined, Wire};
@@ -55,6 +55,8 @@ pub struct Channel {
     effects: Vec<Effect>,
     timer: Option<(u64, SpawnHandle)>,
     limits_due: u64,
+    /// What they were read from; none before the second look.
+    limits_as_of: Option<LimitsAsOf>,
     pub(super) retired: bool,
 }
 
@@ -141,6 +143,7 @@ impl Channel {
             effects,
             timer: None,
             limits_due: now.mono_ms + LIMITS_MS,
+            limits_as_of: None,
             retired: false,
         }
     }
@@ -149,7 +152,10 @@ impl Channel {
         let now = self.ground.now();
         if now.mono_ms >= self.limits_due {
             self.limits_due = now.mono_ms + LIMITS_MS;
-            self.state.set_limits(self.ground.limits(&self.key));
+            let as_of = Some(self.ground.limits_as_of());
+            if std::mem::replace(&mut self.limits_as_of, as_of) != as_of {
+                self.state.set_limits(self.ground.limits(&self.key));
+            }
         }
         let mut effects = std::mem::take(&mut self.effects);
         self.state.handle(input, now, &mut effects);

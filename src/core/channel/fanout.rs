@@ -7,8 +7,8 @@
 
 use crate::core::connection::DeliveryMode;
 use crate::core::delivery::encoding::EncodingId;
+use crate::core::hash::Map;
 use crate::core::ids::ConnectionId;
-use std::collections::HashMap;
 
 #[derive(Debug)]
 struct Seat {
@@ -29,7 +29,7 @@ struct Worker<R> {
 /// The attached connections.
 #[derive(Debug)]
 pub(super) struct Fanout<R> {
-    seats: HashMap<ConnectionId, Seat>,
+    seats: Map<ConnectionId, Seat>,
     workers: Vec<Worker<R>>,
     encodings: Vec<(EncodingId, usize)>,
     sessions: usize,
@@ -38,7 +38,7 @@ pub(super) struct Fanout<R> {
 impl<R: Clone> Fanout<R> {
     pub(super) fn new() -> Self {
         Self {
-            seats: HashMap::new(),
+            seats: Map::default(),
             workers: Vec::new(),
             encodings: Vec::new(),
             sessions: 0,
@@ -111,11 +111,13 @@ impl<R: Clone> Fanout<R> {
         publisher: Option<ConnectionId>,
     ) -> impl Iterator<Item = &R> {
         let seat = |id: Option<ConnectionId>| self.seats.get(&id?);
-        let silent = seat(publisher).filter(|seat| !seat.echo);
-        let skipped = [seat(except), silent].map(|seat| seat.map(|seat| seat.worker));
+        let skipped = move |worker: u16| {
+            let of = |seat: Option<&Seat>| seat.is_some_and(|seat| seat.worker == worker);
+            of(seat(except)) || of(seat(publisher).filter(|seat| !seat.echo))
+        };
         self.workers
             .iter()
-            .filter(move |one| one.seats > 1 || !skipped.contains(&Some(one.index)))
+            .filter(move |one| one.seats > 1 || !skipped(one.index))
             .map(|worker| &worker.relay)
     }
 

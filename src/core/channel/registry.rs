@@ -75,6 +75,9 @@ struct Entry {
     stat: Arc<Stat>,
 }
 
+/// The revision of the access state, and whether there is a listener.
+pub(super) type LimitsAsOf = (Option<u64>, bool);
+
 type Part = HashMap<Arc<ChannelKey>, Entry>;
 
 /// The member list and the one before it.
@@ -121,6 +124,12 @@ impl Ground {
             mono_ms: millis(self.started.elapsed()),
             cluster_ms: unix.map_or(0, millis),
         }
+    }
+
+    /// What limits depend on: while it is the same, they are.
+    pub(super) fn limits_as_of(&self) -> LimitsAsOf {
+        let revision = self.authority.as_ref().map(|one| one.view().revision);
+        (revision, self.listener.get().is_some())
     }
 
     pub(super) fn limits(&self, key: &ChannelKey) -> Limits {

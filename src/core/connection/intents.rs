@@ -171,31 +171,41 @@ impl Connection {
     }
 
     fn publish(&mut self, request: Publish, cx: &mut Context<Self>) {
-        let key = request.channel.clone();
-        if request.subscribed_only && !self.state.stands(&key) {
+        // One look-up: every message of a subscribed client comes this way.
+        let standing = self.state.standing(&request.channel);
+        if request.subscribed_only && standing.is_none() {
             return self.publish_refused(&request, Refusal::NotSubscribed, cx);
         }
         if !self.authority().serving() {
             return self.publish_refused(&request, NOT_SERVING, cx);
         }
-        let held = self.state.held(&key, Operations::PUBLISH, self.now());
-        if let (Some((_, pass)), None) = (held, &request.proof) {
-            let pass = pass.clone();
-            return self.publish_with(request, pass, cx);
+        let held = standing.filter(|(_, pass)| pass.allows(Operations::PUBLISH, self.now()));
+        if let (Some((channel, pass)), None) = (held, &request.proof) {
+            let (channel, pass) = (channel.clone(), pass.clone());
+            return self.publish_at(channel, request, pass, cx);
         }
         let right = Right {
-            key,
+            key: request.channel.clone(),
             needs: Operations::PUBLISH,
             wants: Operations::NONE,
             proof: request.proof.clone(),
         };
         self.with_pass(right, cx, |this, answer, cx| match answer {
-            Ok(pass) => this.publish_with(request, pass, cx),
+            Ok(pass) => {
+                let channel = this.channel(&request.channel);
+                this.publish_at(channel, request, pass, cx);
+            }
             Err(refusal) => this.publish_refused(&request, refusal, cx),
         });
     }
 
-    fn publish_with(&mut self, request: Publish, pass: Pass, cx: &mut Context<Self>) {
+    fn publish_at(
+        &mut self,
+        channel: Addr<Channel>,
+        request: Publish,
+        pass: Pass,
+        cx: &mut Context<Self>,
+    ) {
         let mut draft = request.draft;
         draft.connection = Some(self.id);
         let reply = ReplyTo::Connection {
@@ -204,7 +214,7 @@ impl Connection {
             ack: request.ack.is_some(),
         };
         let message = PublishTo { draft, pass, reply };
-        self.post(&request.channel, message, cx);
+        self.post_at(channel, &request.channel, message, cx);
     }
 
     fn publish_refused(&mut self, request: &Publish, refusal: Refusal, cx: &mut Context<Self>) {
@@ -367,7 +377,22 @@ impl Connection {
         Channel: Handler<M>,
         <Channel as Actor>::Context: ToEnvelope<Channel, M>,
     {
-        let mut channel = self.channel(key);
+        let channel = self.channel(key);
+        self.post_at(channel, key, message, cx);
+    }
+
+    /// As [`Self::post`], where the channel's address is known.
+    fn post_at<M>(
+        &mut self,
+        mut channel: Addr<Channel>,
+        key: &Arc<ChannelKey>,
+        message: M,
+        cx: &mut Context<Self>,
+    ) where
+        M: Message<Result = ()> + Send + 'static,
+        Channel: Handler<M>,
+        <Channel as Actor>::Context: ToEnvelope<Channel, M>,
+    {
         let message = match channel.try_send(message) {
             Ok(()) => return,
             Err(SendError::Full(message)) => message,

@@ -11,8 +11,8 @@ use crate::core::authority::{
 };
 use crate::core::clock::Now;
 use crate::core::error::Refusal;
+use crate::core::hash::Map;
 use crate::core::ids::{ChannelKey, Space, Text};
-use std::collections::HashMap;
 use std::sync::Arc;
 
 /// What the actor has to do about a subscription, in order.
@@ -51,7 +51,7 @@ pub enum Standing {
 #[derive(Debug)]
 pub struct State<A> {
     pub(super) principal: Option<Box<Principal>>,
-    subscriptions: HashMap<Arc<ChannelKey>, Box<Subscription<A>>>,
+    subscriptions: Map<Arc<ChannelKey>, Box<Subscription<A>>>,
     /// Presence sets entered apart from a subscription.
     attendances: Vec<Attendance<A>>,
     /// When a revocation with a margin starts to bite, cluster time.
@@ -110,7 +110,7 @@ impl<A> Default for State<A> {
     fn default() -> Self {
         Self {
             principal: None,
-            subscriptions: HashMap::new(),
+            subscriptions: Map::default(),
             attendances: Vec::new(),
             cuts: Vec::new(),
         }
@@ -238,19 +238,21 @@ impl<A: Clone> State<A> {
     /// Whether broadcasts of the channel may be told to the session.
     #[must_use]
     pub fn stands(&self, key: &ChannelKey) -> bool {
-        self.subscriptions
-            .get(key)
-            .is_some_and(|one| one.phase == Phase::Standing)
+        self.standing(key).is_some()
     }
 
-    /// The address and held pass of a standing subscription, if the pass allows this now: the way of every
-    /// publication that needs no new decision.
+    /// The address and the pass of a standing subscription.
+    #[must_use]
+    pub fn standing(&self, key: &ChannelKey) -> Option<(&A, &Pass)> {
+        let one = self.subscriptions.get(key)?;
+        (one.phase == Phase::Standing).then_some((&one.channel, &one.pass))
+    }
+
+    /// As [`Self::standing`], if the pass allows this now.
     #[must_use]
     pub fn held(&self, key: &ChannelKey, needs: Operations, now: Now) -> Option<(&A, &Pass)> {
-        self.subscriptions
-            .get(key)
-            .filter(|one| one.phase == Phase::Standing && one.pass.allows(needs, now))
-            .map(|one| (&one.channel, &one.pass))
+        let standing = self.standing(key);
+        standing.filter(|(_, pass)| pass.allows(needs, now))
     }
 
     /// The pass that let the connection into the channel's presence set, if anything did.

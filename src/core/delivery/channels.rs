@@ -9,9 +9,9 @@ use super::encoding::EncodingId;
 use super::relay::Deliver;
 use crate::core::connection::DeliveryMode;
 use crate::core::connection::outbox::{Outbox, Pushed, Source};
+use crate::core::hash::Map;
 use crate::core::ids::{ChannelKey, ConnectionId};
 use bytes::Bytes;
-use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -68,7 +68,7 @@ pub(super) struct Outcome {
 /// All channels of this thread.
 #[derive(Debug, Default)]
 pub(super) struct LocalChannels {
-    by_key: HashMap<Arc<ChannelKey>, u32>,
+    by_key: Map<Arc<ChannelKey>, u32>,
     slots: Vec<Option<Channel>>,
     free: Vec<u32>,
     sources: u64,

@@ -15,10 +15,11 @@ use crate::core::broker::{ConnectionFilter, ConnectionInfo};
 use crate::core::close::End;
 use crate::core::connection::outbox::{Outbox, Pushed, Source};
 use crate::core::connection::seat::Inheritance;
+use crate::core::hash::Map;
 use crate::core::ids::{AppId, ChannelKey, ConnectionId, NodeId, Text};
 use futures_util::future::LocalBoxFuture;
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 /// A connection's number on its thread. Reused after it is gone.
@@ -51,7 +52,7 @@ struct Connection {
 struct Table {
     slots: Vec<Option<Box<Connection>>>,
     free: Vec<u32>,
-    by_id: HashMap<ConnectionId, u32>,
+    by_id: Map<ConnectionId, u32>,
 }
 
 impl Table {

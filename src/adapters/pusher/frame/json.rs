@@ -1,12 +1,18 @@
 //! Small JSON tasks: a string out of a raw value, a raw value into a string.
 //!
 //! **Must never know:** any frame.
+//!
+//! **Why not serde for a string that needs no unescaping, or no escaping:** it looks at such a string byte by byte. These
+//! two look at sixteen at a time, and they are most of what a message costs in this room.
 
 use crate::core::message::ContentKind;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
+
+/// Bytes looked at together.
+const LOOK: usize = 16;
 
 /// A JSON string, borrowed when nothing in it was escaped.
 #[derive(Deserialize)]
@@ -21,7 +27,13 @@ pub(crate) fn object<'a, T: Deserialize<'a>>(text: &'a str) -> Option<T> {
 
 /// The text of a JSON string; `None` for any other kind of value.
 pub(crate) fn string(raw: &RawValue) -> Option<Cow<'_, str>> {
-    let Str(text) = serde_json::from_str(raw.get()).ok()?;
+    let text = raw.get();
+    // A raw value is well formed: between its quotes only a backslash stands for anything else.
+    let within = text.strip_prefix('"')?.strip_suffix('"')?;
+    if !any(within.as_bytes(), |byte| byte == b'\\') {
+        return Some(Cow::Borrowed(within));
+    }
+    let Str(text) = serde_json::from_str(text).ok()?;
     Some(text)
 }
 
@@ -40,9 +52,62 @@ pub(crate) fn id(raw: &RawValue) -> Option<Cow<'_, str>> {
 }
 
 /// Appends `text` as a JSON string.
-pub(crate) fn push_string(out: &mut Vec<u8>, text: &str) {
-    // Writing text to memory cannot fail; were it to, an unfinished string is refused by every reader.
-    let _ = serde_json::to_writer(out, text);
+pub(crate) fn push_string(out: &mut String, text: &str) {
+    out.push('"');
+    let mut rest = text;
+    while let Some(at) = position(rest.as_bytes(), is_special) {
+        // What is special is ASCII, so both sides are whole characters.
+        let (plain, special) = rest.split_at_checked(at).unwrap_or((rest, ""));
+        out.push_str(plain);
+        let mut after = special.chars();
+        if let Some(one) = after.next() {
+            push_escaped(out, one);
+        }
+        rest = after.as_str();
+    }
+    out.push_str(rest);
+    out.push('"');
+}
+
+/// RFC 8259 §7: what may not stand in a string as it is.
+fn is_special(byte: u8) -> bool {
+    byte < 0x20 || byte == b'"' || byte == b'\\'
+}
+
+fn push_escaped(out: &mut String, special: char) {
+    match special {
+        '"' => out.push_str("\\\""),
+        '\\' => out.push_str("\\\\"),
+        '\n' => out.push_str("\\n"),
+        '\r' => out.push_str("\\r"),
+        '\t' => out.push_str("\\t"),
+        '\u{8}' => out.push_str("\\b"),
+        '\u{c}' => out.push_str("\\f"),
+        other => {
+            let digit = |number: u32| char::from_digit(number & 0xf, 16).unwrap_or('0');
+            out.push_str("\\u00");
+            out.push(digit(u32::from(other) >> 4));
+            out.push(digit(u32::from(other)));
+        }
+    }
+}
+
+/// Whether a byte is among these. Without an early way out, so that it is done many bytes at a time.
+fn any(bytes: &[u8], is: impl Fn(u8) -> bool) -> bool {
+    bytes.iter().fold(false, |found, byte| found | is(*byte))
+}
+
+/// Where the first such byte is.
+fn position(bytes: &[u8], is: impl Fn(u8) -> bool) -> Option<usize> {
+    let mut passed = 0;
+    for chunk in bytes.chunks(LOOK) {
+        if any(chunk, &is) {
+            let at = chunk.iter().position(|byte| is(*byte))?;
+            return Some(passed + at);
+        }
+        passed += chunk.len();
+    }
+    None
 }
 
 /// Whether the text is one well-formed JSON value.
@@ -55,5 +120,42 @@ pub(crate) fn kind(text: &str) -> ContentKind {
     match is_json(text) {
         true => ContentKind::Json,
         false => ContentKind::Text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn every_special_byte_is_escaped_as_serde_does() {
+        for byte in 0..128_u8 {
+            let text = format!("a{}z", char::from(byte));
+            let mut out = String::new();
+            push_string(&mut out, &text);
+            assert_eq!(out, serde_json::to_string(&text).unwrap());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn strings_go_out_and_come_back_as_they_were(text in r#"([a-zé"\\\x00-\x1f\u{1F600}]|[a-z]{20}){0,12}"#) {
+            let mut out = String::new();
+            push_string(&mut out, &text);
+            prop_assert_eq!(&out, &serde_json::to_string(&text).unwrap());
+            let raw: &RawValue = serde_json::from_str(&out).unwrap();
+            prop_assert_eq!(string(raw).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn only_strings_are_strings() {
+        for text in ["1", "null", "{\"a\":\"b\"}", "[\"a\"]", "true"] {
+            let raw: &RawValue = serde_json::from_str(text).unwrap();
+            assert_eq!(string(raw), None);
+            assert_eq!(stringified(raw), text);
+        }
     }
 }

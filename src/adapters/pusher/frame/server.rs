@@ -12,32 +12,32 @@ use std::collections::BTreeSet;
 /// An event frame.
 pub(crate) fn event(name: &str, channel: Option<&str>, data: &str, user: Option<&str>) -> Frame {
     let names = name.len() + channel.map_or(0, str::len) + user.map_or(0, str::len);
-    let mut out = Vec::with_capacity(names + data.len() + data.len() / 8 + 64);
-    out.extend_from_slice(b"{\"event\":");
+    let mut out = String::with_capacity(names + data.len() + data.len() / 8 + 64);
+    out.push_str("{\"event\":");
     push_string(&mut out, name);
     if let Some(channel) = channel {
-        out.extend_from_slice(b",\"channel\":");
+        out.push_str(",\"channel\":");
         push_string(&mut out, channel);
     }
-    out.extend_from_slice(b",\"data\":");
+    out.push_str(",\"data\":");
     push_string(&mut out, data);
     if let Some(user) = user {
-        out.extend_from_slice(b",\"user_id\":");
+        out.push_str(",\"user_id\":");
         push_string(&mut out, user);
     }
-    out.push(b'}');
+    out.push('}');
     text(out)
 }
 
 /// `pusher:error`; no code = the request failed, the connection is fine.
 pub(crate) fn error(code: Option<u16>, message: &str) -> Frame {
     let code = code.map_or(Cow::Borrowed("null"), |code| code.to_string().into());
-    let mut out = Vec::with_capacity(message.len() + 64);
-    out.extend_from_slice(b"{\"event\":\"pusher:error\",\"data\":{\"code\":");
-    out.extend_from_slice(code.as_bytes());
-    out.extend_from_slice(b",\"message\":");
+    let mut out = String::with_capacity(message.len() + 64);
+    out.push_str("{\"event\":\"pusher:error\",\"data\":{\"code\":");
+    out.push_str(&code);
+    out.push_str(",\"message\":");
     push_string(&mut out, message);
-    out.extend_from_slice(b"}}");
+    out.push_str("}}");
     text(out)
 }
 
@@ -55,15 +55,15 @@ pub(crate) fn bare(name: &str, channel: Option<&str>) -> Frame {
 
 /// `pusher:subscription_error`, as pusher-js shapes its own.
 pub(crate) fn subscription_error(channel: &str, kind: &str, error: &str, status: u16) -> Frame {
-    let mut data = b"{\"type\":".to_vec();
+    let mut data = "{\"type\":".to_owned();
     push_string(&mut data, kind);
-    data.extend_from_slice(b",\"error\":");
+    data.push_str(",\"error\":");
     push_string(&mut data, error);
-    data.extend_from_slice(format!(",\"status\":{status}}}").as_bytes());
+    data.push_str(&format!(",\"status\":{status}}}"));
     event(
         "pusher:subscription_error",
         Some(channel),
-        utf8(&data),
+        &data,
         None,
     )
 }
@@ -71,92 +71,92 @@ pub(crate) fn subscription_error(channel: &str, kind: &str, error: &str, status:
 /// `pusher_internal:subscription_succeeded`, with the list of users on a presence channel. Members come in
 /// order of entry; the first connection of a user speaks for that user.
 pub(crate) fn subscribed(channel: &str, members: Option<&[Member]>) -> Frame {
-    let data = members.map_or_else(|| b"{}".to_vec(), presence);
+    let data = members.map_or_else(|| "{}".to_owned(), presence);
     let name = "pusher_internal:subscription_succeeded";
-    event(name, Some(channel), utf8(&data), None)
+    event(name, Some(channel), &data, None)
 }
 
 /// `pusher_internal:member_added`.
 pub(crate) fn member_added(channel: &str, member: &Member) -> Frame {
-    let mut data = b"{\"user_id\":".to_vec();
+    let mut data = "{\"user_id\":".to_owned();
     push_string(&mut data, &member.client);
     if !member.data.is_empty() {
-        data.extend_from_slice(b",\"user_info\":");
-        data.extend_from_slice(info(member).as_bytes());
+        data.push_str(",\"user_info\":");
+        data.push_str(&info(member));
     }
-    data.push(b'}');
+    data.push('}');
     event(
         "pusher_internal:member_added",
         Some(channel),
-        utf8(&data),
+        &data,
         None,
     )
 }
 
 /// `pusher_internal:member_removed`.
 pub(crate) fn member_removed(channel: &str, member: &Member) -> Frame {
-    let mut data = b"{\"user_id\":".to_vec();
+    let mut data = "{\"user_id\":".to_owned();
     push_string(&mut data, &member.client);
-    data.push(b'}');
+    data.push('}');
     event(
         "pusher_internal:member_removed",
         Some(channel),
-        utf8(&data),
+        &data,
         None,
     )
 }
 
 /// `pusher:signin_success`; `user_data` goes back as it came.
 pub(crate) fn signed_in(user_data: &str) -> Frame {
-    let mut data = b"{\"user_data\":".to_vec();
+    let mut data = "{\"user_data\":".to_owned();
     push_string(&mut data, user_data);
-    data.push(b'}');
-    event("pusher:signin_success", None, utf8(&data), None)
+    data.push('}');
+    event("pusher:signin_success", None, &data, None)
 }
 
 /// `pusher_internal:watchlist_events`: who came and who left.
 pub(crate) fn watchlist(online: &[&str], offline: &[&str]) -> Frame {
-    let mut data = b"{\"events\":[".to_vec();
+    let mut data = "{\"events\":[".to_owned();
     let lists = [("online", online), ("offline", offline)];
     let lists = lists.iter().filter(|(_, users)| !users.is_empty());
     for (index, (name, users)) in lists.enumerate() {
         comma(&mut data, index);
-        data.extend_from_slice(format!("{{\"name\":\"{name}\",\"user_ids\":[").as_bytes());
+        data.push_str(&format!("{{\"name\":\"{name}\",\"user_ids\":["));
         for (index, user) in users.iter().enumerate() {
             comma(&mut data, index);
             push_string(&mut data, user);
         }
-        data.extend_from_slice(b"]}");
+        data.push_str("]}");
     }
-    data.extend_from_slice(b"]}");
-    event("pusher_internal:watchlist_events", None, utf8(&data), None)
+    data.push_str("]}");
+    event("pusher_internal:watchlist_events", None, &data, None)
 }
 
-fn presence(members: &[Member]) -> Vec<u8> {
+fn presence(members: &[Member]) -> String {
     let mut seen = BTreeSet::new();
     let users: Vec<&Member> = members
         .iter()
         .filter(|member| seen.insert(&*member.client))
         .collect();
-    let mut out = b"{\"presence\":{\"ids\":[".to_vec();
+    let mut out = "{\"presence\":{\"ids\":[".to_owned();
     for (index, user) in users.iter().enumerate() {
         comma(&mut out, index);
         push_string(&mut out, &user.client);
     }
-    out.extend_from_slice(b"],\"hash\":{");
+    out.push_str("],\"hash\":{");
     for (index, user) in users.iter().enumerate() {
         comma(&mut out, index);
         push_string(&mut out, &user.client);
-        out.push(b':');
-        out.extend_from_slice(info(user).as_bytes());
+        out.push(':');
+        out.push_str(&info(user));
     }
-    out.extend_from_slice(format!("}},\"count\":{}}}}}", users.len()).as_bytes());
+    out.push_str(&format!("}},\"count\":{}}}}}", users.len()));
     out
 }
 
-fn comma(out: &mut Vec<u8>, index: usize) {
+fn comma(out: &mut String, index: usize) {
     if index > 0 {
-        out.push(b',');
+        out.push(',');
     }
 }
 
@@ -169,9 +169,9 @@ fn info(member: &Member) -> Cow<'_, str> {
     if super::json::is_json(&said) {
         return said;
     }
-    let mut out = Vec::new();
+    let mut out = String::new();
     push_string(&mut out, &said);
-    Cow::Owned(utf8(&out).to_owned())
+    Cow::Owned(out)
 }
 
 /// Bytes as the string this dialect can carry: text as it is, anything else in base64.
@@ -183,13 +183,8 @@ pub(crate) fn payload(data: &[u8]) -> Cow<'_, str> {
     }
 }
 
-fn utf8(json: &[u8]) -> &str {
-    // Only whole texts were written to it.
-    std::str::from_utf8(json).unwrap_or("{}")
-}
-
-fn text(json: Vec<u8>) -> Frame {
-    Frame::Text(ByteString::try_from(json).unwrap_or_default())
+fn text(json: String) -> Frame {
+    Frame::Text(ByteString::from(json))
 }
 
 #[cfg(test)]

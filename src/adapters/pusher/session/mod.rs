@@ -26,12 +26,12 @@ use super::limits;
 use crate::core::authority::{App, AppId, Principal, State};
 use crate::core::close::End;
 use crate::core::connection::{Action, Context, Frame, Input, Intent, Session};
+use crate::core::hash::Map;
 use crate::core::ids::{ChannelKey, Text};
 use crate::core::limits::Setting;
 use crate::core::token_bucket::TokenBucket;
 use alive::{Alive, Due};
 use bytes::Bytes;
-use std::collections::HashMap;
 use std::sync::Arc;
 use watchlist::Watchlist;
 
@@ -93,7 +93,7 @@ pub(super) struct PusherSession {
     app: AppId,
     user: Option<User>,
     signing_in: Option<SigningIn>,
-    subscriptions: HashMap<Text, Subscription>,
+    subscriptions: Map<Text, Subscription>,
     last_tag: u64,
     bucket: TokenBucket,
     alive: Alive,
@@ -157,7 +157,7 @@ impl PusherSession {
             app: AppId(0),
             user: None,
             signing_in: None,
-            subscriptions: HashMap::new(),
+            subscriptions: Map::default(),
             last_tag: 0,
             bucket: TokenBucket::default(),
             alive: Alive::default(),
