@@ -570,6 +570,43 @@ export function ablyPath(nodes) {
     assert.match(comet.headers.get('content-type'), /^text\/plain/);
   });
 
+  test('several messages in one publish are one: whole, unmixed, and sent again without effect', async () => {
+    const name = 'together';
+    const reader = await (await client(3).connected()).subscribed(name);
+    const [one, two] = [await client(1).connected(), await client(2).connected()];
+    const api = rest(url(3), { key: keyOf(app) });
+    const of = (by, n) => Array.from({ length: 8 }, (_, at) => ({ name: `${by}${n}`, data: at }));
+    const all = [];
+    for (let n = 0; n < 12; n += 1) {
+      for (const [by, sdk] of [['a', one.sdk], ['b', two.sdk], ['r', api]]) all.push(sdk.channels.get(name).publish(of(by, n)));
+    }
+    await Promise.all(all);
+    const got = await reader.count(() => true, 12 * 3 * 8, 'all of them');
+    for (let at = 0; at < got.length; at += 8) {
+      const some = got.slice(at, at + 8);
+      assert.deepEqual(some.map((message) => [message.name, message.data]), of('', some[0].name).map((message) => [message.name, message.data]));
+    }
+    // One that is wrong spoils the rest, over both ways in.
+    const spoilt = [{ name: 'spoilt', data: 'x' }, { name: 'spoilt', data: 'y', clientId: '*' }];
+    await assert.rejects(api.channels.get(name).publish(spoilt), (error) => error.code === 40012);
+    const { socket } = await raw(2);
+    const answer = (msgSerial) => socket.events.next((frame) => frame.msgSerial === msgSerial, `an answer to ${msgSerial}`);
+    socket.send({ action: 15, channel: name, msgSerial: 0, messages: spoilt });
+    assert.equal((await answer(0)).error.code, 40012);
+    // The same again, at another node and over REST.
+    const same = ['p', 'q', 'r'].map((data, at) => ({ id: `again:${at}`, name: 'again', data }));
+    for (const msgSerial of [1, 2]) socket.send({ action: 15, channel: name, msgSerial, messages: same });
+    const { serials } = (await answer(1)).res[0];
+    assert.equal(new Set(serials).size, 3);
+    assert.deepEqual((await answer(2)).res[0].serials, serials);
+    await api.channels.get(name).publish(same);
+    await reader.channel.publish('last', '');
+    await reader.next((message) => message.name === 'last', 'the last');
+    const after = reader.items.slice(12 * 3 * 8).map((message) => [message.name, message.data]);
+    assert.deepEqual(after, [...same.map((message) => ['again', message.data]), ['last', '']]);
+    socket.close();
+  });
+
   test('Pusher clients and Ably clients hear each other', async () => {
     const one = await client(1).connected();
     const inbox = await one.subscribed('public-both');

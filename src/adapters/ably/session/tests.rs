@@ -293,13 +293,11 @@ fn acknowledgements_keep_the_order_of_the_frames() {
     let mut client = Client::open(Credential::Key(format!("{NAME}:{SECRET}")));
     let message = |serial: u64, n: usize| json!({"action":15,"channel":"c","msgSerial":serial,"messages":vec![json!({"data":"x"}); n]});
     let first = client.say(message(0, 2));
-    let ids: Vec<_> = first
-        .iter()
-        .map(|action| match action {
-            Action::Do(Intent::Publish(publish)) => publish.draft.id.clone().unwrap().to_string(),
-            other => panic!("{other:?}"),
-        })
-        .collect();
+    let [Action::Do(Intent::PublishBatch(batch))] = &first[..] else {
+        panic!("{first:?}");
+    };
+    let ids = batch.drafts.iter().map(|draft| draft.id.clone().unwrap());
+    let ids: Vec<_> = ids.map(|id| id.to_string()).collect();
     assert_eq!(ids, ["0000000100000002:0:0", "0000000100000002:0:1"]);
     client.say(message(1, 1));
     assert!(said(&client.say(message(2, 0))).is_empty());
@@ -396,6 +394,39 @@ fn without_a_rate_nothing_is_promised_and_nothing_refused() {
     }
     let mut client = Client::open(Credential::Key(format!("{NAME}:{SECRET}")));
     assert_eq!(rate(&mut client), 1_000);
+}
+
+#[test]
+fn a_frame_of_several_is_refused_as_a_whole_or_not_at_all() {
+    let mut client = Client::open(Credential::Key(format!("{NAME}:{SECRET}")));
+    let send =
+        |messages: Value| json!({"action":15,"channel":"c","msgSerial":0,"messages":messages});
+    // Nothing is asked of the core when the last of them is wrong.
+    for (messages, code) in [
+        (json!([{"data":"x"}, {"data":"y","clientId":"*"}]), 40012),
+        (json!([{"id":"b:0"}, {"id":"b:2"}]), 40031),
+        (json!([{"data":"x"}, {"action":1}]), 40000),
+        (json!([{"data":"x"}, {"data":"y".repeat(65_536)}]), 40009),
+    ] {
+        let out = client.say(send(messages));
+        assert_eq!(said(&out)[0]["error"]["code"], code);
+        assert_eq!(out.len(), 1, "{out:?}");
+    }
+    // The core's one refusal is the frame's one NACK.
+    let out = client.say(send(json!([{}, {}, {}])));
+    let [Action::Do(Intent::PublishBatch(batch))] = &out[..] else {
+        panic!("{out:?}");
+    };
+    let told = said(&client.feed(Input::Event(Event::PublishRefused {
+        channel: batch.channel.clone(),
+        tag: batch.tag,
+        refusal: Refusal::Denied(Reason::NotGranted(Operations::PUBLISH)),
+    })));
+    assert_eq!(told.len(), 1);
+    assert_eq!(
+        (&told[0]["action"], &told[0]["error"]["code"]),
+        (&json!(2), &json!(40160))
+    );
 }
 
 #[test]
