@@ -38,7 +38,8 @@ use catchup::CatchUp;
 use gatecast_cluster::Cluster;
 use gatecast_cluster::access::{check_revocation, decide_until};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// Proof that a decision was made: may do `operations` on the channel it was asked for, until then.
 /// Only this module can make one.
@@ -177,9 +178,11 @@ impl Authority {
     /// Now, in both clocks.
     #[must_use]
     pub fn now(&self) -> Now {
-        let mono_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let at = Instant::now();
+        let since = at.saturating_duration_since(self.started).as_millis();
+        let mono_ms = u64::try_from(since).unwrap_or(u64::MAX);
         let cluster_ms = match &self.source {
-            Source::Cluster(cluster) => cluster.now_ms(),
+            Source::Cluster(cluster) => cluster.ms_at(at),
             Source::Fixed { now_ms, .. } => now_ms.load(std::sync::atomic::Ordering::Relaxed),
         };
         Now {

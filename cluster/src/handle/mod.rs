@@ -193,6 +193,12 @@ impl Cluster {
         self.core().view.now_ms()
     }
 
+    /// As [`Self::now_ms`], for an instant that was read just now: who needs the machine's clock as well reads it once.
+    #[must_use]
+    pub fn ms_at(&self, now: tokio::time::Instant) -> Millis {
+        self.core().view.ms_at(now)
+    }
+
     /// How fresh the view provably is.
     #[must_use]
     pub fn freshness(&self) -> Freshness {

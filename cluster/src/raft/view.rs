@@ -93,8 +93,14 @@ impl View {
 
     /// Last stamp plus what has passed since, never backwards.
     pub(crate) fn now_ms(&self) -> Millis {
+        self.ms_at(Instant::now())
+    }
+
+    /// As [`Self::now_ms`], for an instant that was read just now.
+    pub(crate) fn ms_at(&self, at: Instant) -> Millis {
         let stamped = **self.stamped.load();
-        let since = u64::try_from(stamped.at.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let since = at.saturating_duration_since(stamped.at).as_millis();
+        let since = u64::try_from(since).unwrap_or(u64::MAX);
         let now = stamped.time_ms.saturating_add(since);
         let shown = self.shown_ms.load(Ordering::Acquire);
         if now <= shown {

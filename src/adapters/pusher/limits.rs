@@ -3,6 +3,7 @@
 //! **Must never know:** who enforces them. They are data, so that an app can have its own numbers and a
 //! refusal can name the one that was reached.
 
+use crate::core::authority::{App, Revision};
 use crate::core::limits::Setting;
 
 const fn setting(name: &'static str, default: u64) -> Setting {
@@ -55,6 +56,38 @@ pub const CHANNELS_PER_LISTING: Setting = setting("channels_per_listing", 10_000
 pub const WATCHED_USERS: Setting = setting("watched_users", 100);
 /// How long a cache channel keeps its last event.
 pub const CACHE_MS: Setting = setting("cache_ms", 1_800_000);
+
+/// The settings that every client event asks for, read once per revision of the access state and not five times per
+/// message.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Events {
+    as_of: Revision,
+    /// [`CLIENT_EVENTS`]
+    pub(super) on: bool,
+    /// [`CLIENT_EVENTS_PER_SECOND`]
+    pub(super) per_second: u64,
+    /// [`FRAME_BYTES`]
+    pub(super) frame_bytes: u64,
+    /// [`EVENT_NAME_BYTES`]
+    pub(super) name_bytes: u64,
+    /// [`EVENT_BYTES`]
+    pub(super) data_bytes: u64,
+}
+
+impl Events {
+    /// What holds now; `known` is what held before.
+    pub(super) fn now(known: Option<Self>, app: &App, revision: Revision) -> Self {
+        let known = known.filter(|one| one.as_of == revision);
+        known.unwrap_or_else(|| Self {
+            as_of: revision,
+            on: CLIENT_EVENTS.on(app),
+            per_second: CLIENT_EVENTS_PER_SECOND.of(app),
+            frame_bytes: FRAME_BYTES.of(app),
+            name_bytes: EVENT_NAME_BYTES.of(app),
+            data_bytes: EVENT_BYTES.of(app),
+        })
+    }
+}
 
 /// Settings of this dialect that are on or off.
 pub const SWITCHES: [Setting; 7] = [

@@ -14,6 +14,7 @@ use super::{Repeat, ReplyTo, Subscriber, Tell};
 use crate::core::authority::Operations;
 use crate::core::clock::Now;
 use crate::core::connection::{DeliveryMode, Event, Subscribed};
+use crate::core::delivery::encoding::Frames;
 use crate::core::delivery::relay::{Attach, Deliver, Detach, Relay};
 use crate::core::error::Refusal;
 use crate::core::ids::{ChannelKey, ConnectionId, NodeId};
@@ -150,7 +151,10 @@ impl Channel {
     }
 
     pub(super) fn feed(&mut self, input: Input, cx: &mut Context<Self>) {
-        let now = self.ground.now();
+        self.feed_at(self.ground.now(), input, cx);
+    }
+
+    fn feed_at(&mut self, now: Now, input: Input, cx: &mut Context<Self>) {
         if now.mono_ms >= self.limits_due {
             self.limits_due = now.mono_ms + LIMITS_MS;
             let as_of = Some(self.ground.limits_as_of());
@@ -208,10 +212,15 @@ impl Channel {
     }
 
     pub(super) fn ask(&mut self, ask: Ask, waiting: Waiting, cx: &mut Context<Self>) {
+        self.ask_at(self.ground.now(), ask, waiting, cx);
+    }
+
+    /// As [`Self::ask`], where the time has been read already.
+    pub(super) fn ask_at(&mut self, now: Now, ask: Ask, waiting: Waiting, cx: &mut Context<Self>) {
         self.tickets += 1;
         let ticket = self.tickets;
         self.waiting.push_back((ticket, waiting));
-        self.feed(Input::Ask { ticket, ask }, cx);
+        self.feed_at(now, Input::Ask { ticket, ask }, cx);
     }
 
     /// Repeats what this home broadcasts to the wildcards above, where an app has any.
@@ -244,7 +253,7 @@ impl Channel {
         }
         let encodings = &self.ground.encodings;
         let encode = |id| Some((id, encodings.encode(id, &self.key, &broadcast)?));
-        let frames: Arc<[_]> = self.fan.encodings().filter_map(encode).collect();
+        let frames: Frames = self.fan.encodings().filter_map(encode).collect();
         if frames.is_empty() && !self.fan.has_sessions() {
             return;
         }

@@ -161,7 +161,7 @@ impl World {
             }
             ToRelay::Detach(_) => told.push("detach".into()),
             ToRelay::Deliver(deliver) => {
-                let (_, bytes) = &deliver.frames[0];
+                let (_, bytes) = deliver.frames.iter().next().unwrap();
                 told.push(String::from_utf8(bytes.to_vec()).unwrap());
             }
         }

@@ -81,11 +81,12 @@ impl Handler<PublishTo> for Channel {
         let Some(message) = self.unless_retired(message) else {
             return;
         };
-        match denied(&message.pass, Operations::PUBLISH, self.ground.now()) {
+        let now = self.ground.now();
+        match denied(&message.pass, Operations::PUBLISH, now) {
             Some(refusal) => published(message.reply, Err(refusal), &self.key),
             None => {
                 let waiting = Waiting::Publish(message.reply);
-                self.ask(Ask::Publish(message.draft), waiting, cx);
+                self.ask_at(now, Ask::Publish(message.draft), waiting, cx);
             }
         }
     }

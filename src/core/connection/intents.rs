@@ -13,7 +13,7 @@ use crate::core::authority::{Operations, Pass, Principal, Proof, Reason};
 use crate::core::channel::actor::Channel;
 use crate::core::channel::{Join, PresenceTo, PublishTo, Read, ReplyTo, Tell};
 use crate::core::error::Refusal;
-use crate::core::ids::{AppId, ChannelKey};
+use crate::core::ids::{AppId, ChannelKey, ConnectionId};
 use crate::core::limits::{CONNECTIONS_PER_NODE, SUBSCRIPTIONS_PER_CONNECTION};
 use actix::dev::ToEnvelope;
 use actix::prelude::*;
@@ -30,6 +30,23 @@ pub(super) struct Right {
     pub(super) needs: Operations,
     pub(super) wants: Operations,
     pub(super) proof: Option<Box<Proof>>,
+}
+
+/// A permitted request as its channel takes it.
+fn publication(
+    connection: ConnectionId,
+    request: Publish,
+    pass: Pass,
+    tell: Arc<Recipient<Tell>>,
+) -> (Arc<ChannelKey>, PublishTo) {
+    let mut draft = request.draft;
+    draft.connection = Some(connection);
+    let reply = ReplyTo::Connection {
+        tell,
+        tag: request.ack.unwrap_or(request.tag),
+        ack: request.ack.is_some(),
+    };
+    (request.channel, PublishTo { draft, pass, reply })
 }
 
 impl Connection {
@@ -172,7 +189,8 @@ impl Connection {
     }
 
     fn publish(&mut self, request: Publish, cx: &mut Context<Self>) {
-        // One look-up: every message of a subscribed client comes this way.
+        // One look-up, and the address is not cloned (which allocates): every message of a subscribed client comes here.
+        let ear = self.ear(cx);
         let standing = self.state.standing(&request.channel);
         if request.subscribed_only && standing.is_none() {
             return self.publish_refused(&request, Refusal::NotSubscribed, cx);
@@ -182,8 +200,11 @@ impl Connection {
         }
         let held = standing.filter(|(_, pass)| pass.allows(Operations::PUBLISH, self.now()));
         if let (Some((channel, pass)), None) = (held, &request.proof) {
-            let (channel, pass) = (channel.clone(), pass.clone());
-            return self.publish_at(channel, request, pass, cx);
+            let (key, message) = publication(self.id, request, pass.clone(), ear);
+            if let Err(unsent) = channel.try_send(message) {
+                self.post_again(&key, unsent, cx);
+            }
+            return;
         }
         let right = Right {
             key: request.channel.clone(),
@@ -191,31 +212,13 @@ impl Connection {
             wants: Operations::NONE,
             proof: request.proof.clone(),
         };
-        self.with_pass(right, cx, |this, answer, cx| match answer {
+        self.with_pass(right, cx, move |this, answer, cx| match answer {
             Ok(pass) => {
-                let channel = this.channel(&request.channel);
-                this.publish_at(channel, request, pass, cx);
+                let (key, message) = publication(this.id, request, pass, ear);
+                this.post(&key, message, cx);
             }
             Err(refusal) => this.publish_refused(&request, refusal, cx),
         });
-    }
-
-    fn publish_at(
-        &mut self,
-        channel: Addr<Channel>,
-        request: Publish,
-        pass: Pass,
-        cx: &mut Context<Self>,
-    ) {
-        let mut draft = request.draft;
-        draft.connection = Some(self.id);
-        let reply = ReplyTo::Connection {
-            tell: self.ear(cx),
-            tag: request.ack.unwrap_or(request.tag),
-            ack: request.ack.is_some(),
-        };
-        let message = PublishTo { draft, pass, reply };
-        self.post_at(channel, &request.channel, message, cx);
     }
 
     fn publish_refused(&mut self, request: &Publish, refusal: Refusal, cx: &mut Context<Self>) {
@@ -378,31 +381,26 @@ impl Connection {
         Channel: Handler<M>,
         <Channel as Actor>::Context: ToEnvelope<Channel, M>,
     {
-        let channel = self.channel(key);
-        self.post_at(channel, key, message, cx);
+        if let Err(unsent) = self.channel(key).try_send(message) {
+            self.post_again(key, unsent, cx);
+        }
     }
 
-    /// As [`Self::post`], where the channel's address is known.
-    fn post_at<M>(
-        &mut self,
-        mut channel: Addr<Channel>,
-        key: &Arc<ChannelKey>,
-        message: M,
-        cx: &mut Context<Self>,
-    ) where
+    /// What could not be posted at once.
+    fn post_again<M>(&mut self, key: &Arc<ChannelKey>, unsent: SendError<M>, cx: &mut Context<Self>)
+    where
         M: Message<Result = ()> + Send + 'static,
         Channel: Handler<M>,
         <Channel as Actor>::Context: ToEnvelope<Channel, M>,
     {
-        let message = match channel.try_send(message) {
-            Ok(()) => return,
-            Err(SendError::Full(message)) => message,
-            Err(SendError::Closed(message)) => {
+        let (channel, message) = match unsent {
+            SendError::Full(message) => (self.channel(key), message),
+            SendError::Closed(message) => {
                 // It had nothing left to do and ended; its successor is one look-up away.
-                channel = self.desk.broker.channels.get(key);
+                let channel = self.desk.broker.channels.get(key);
                 self.recent = Some((key.clone(), channel.clone()));
                 self.state.readdress(key, &channel);
-                message
+                (channel, message)
             }
         };
         let room = async move { channel.send(message).await };

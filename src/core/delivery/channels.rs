@@ -257,7 +257,7 @@ impl LocalChannels {
             let bytes = match frame {
                 Some((encoding, bytes)) if encoding == entry.encoding => bytes,
                 Some(_) | None => {
-                    let bytes = bytes_in(&message.frames, entry.encoding);
+                    let bytes = message.frames.of(entry.encoding);
                     frame = Some((entry.encoding, bytes));
                     bytes
                 }
@@ -323,13 +323,6 @@ impl Entry {
             Pushed::Queued | Pushed::Closed => {}
         }
     }
-}
-
-fn bytes_in(frames: &[(EncodingId, Bytes)], encoding: EncodingId) -> Option<&Bytes> {
-    frames
-        .iter()
-        .find(|(id, _)| *id == encoding)
-        .map(|(_, bytes)| bytes)
 }
 
 fn index(at: usize) -> u32 {

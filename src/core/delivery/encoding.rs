@@ -6,6 +6,7 @@ use crate::core::connection::Frame;
 use crate::core::ids::ChannelKey;
 use crate::core::message::Broadcast;
 use bytes::Bytes;
+use std::sync::Arc;
 
 /// A dialect's way of writing a broadcast, the same for all its subscribers.
 pub trait Encoder: Send + Sync + 'static {
@@ -17,6 +18,47 @@ pub trait Encoder: Send + Sync + 'static {
 /// Names an (encoder, framing) pair within this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EncodingId(pub u8);
+
+/// A broadcast in several encodings. Mostly there is one, and that takes no memory of its own.
+#[derive(Clone, Debug, Default)]
+pub struct Frames {
+    first: Option<(EncodingId, Bytes)>,
+    others: Option<Arc<[(EncodingId, Bytes)]>>,
+}
+
+impl Frames {
+    /// Each encoding's bytes.
+    pub fn iter(&self) -> impl Iterator<Item = &(EncodingId, Bytes)> {
+        self.first
+            .iter()
+            .chain(self.others.iter().flat_map(|others| others.iter()))
+    }
+
+    /// The bytes in this encoding.
+    #[must_use]
+    pub fn of(&self, encoding: EncodingId) -> Option<&Bytes> {
+        let found = self.iter().find(|(id, _)| *id == encoding);
+        found.map(|(_, bytes)| bytes)
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.first.is_none()
+    }
+}
+
+impl FromIterator<(EncodingId, Bytes)> for Frames {
+    fn from_iter<I: IntoIterator<Item = (EncodingId, Bytes)>>(frames: I) -> Self {
+        let mut frames = frames.into_iter();
+        Self {
+            first: frames.next(),
+            others: frames
+                .next()
+                .map(|one| std::iter::once(one).chain(frames).collect()),
+        }
+    }
+}
 
 /// One pair.
 pub struct Encoding {

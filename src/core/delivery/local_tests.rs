@@ -110,7 +110,9 @@ fn key(name: &str) -> Arc<ChannelKey> {
 fn message(channel: &str, text: &str) -> Deliver {
     Deliver {
         channel: key(channel),
-        frames: [(EncodingId(0), Bytes::copy_from_slice(text.as_bytes()))].into(),
+        frames: [(EncodingId(0), Bytes::copy_from_slice(text.as_bytes()))]
+            .into_iter()
+            .collect(),
         broadcast: Broadcast::Count(1),
         except: None,
         publisher: None,
@@ -168,7 +170,7 @@ fn an_unknown_encoding_gets_nothing_and_a_full_outbox_is_ended_once() {
     one.join(&local, "room");
     two.join(&local, "room");
     let mut foreign = message("room", "x");
-    foreign.frames = [(EncodingId(9), "x".into())].into();
+    foreign.frames = [(EncodingId(9), "x".into())].into_iter().collect();
     local.deliver(&foreign, false);
     assert_eq!(one.read(), "");
     for _ in 0..30 {

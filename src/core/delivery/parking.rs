@@ -109,7 +109,9 @@ mod tests {
     fn message(number: u64, bytes: usize) -> Deliver {
         Deliver {
             channel: ChannelKey::channel(AppId(1), "room"),
-            frames: [(EncodingId(0), vec![0; bytes].into())].into(),
+            frames: [(EncodingId(0), vec![0; bytes].into())]
+                .into_iter()
+                .collect(),
             broadcast: Broadcast::Count(number),
             except: None,
             publisher: None,

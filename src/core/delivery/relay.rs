@@ -11,11 +11,10 @@ use crate::core::broker::{ConnectionFilter, ConnectionInfo};
 use crate::core::close::End;
 use crate::core::connection::seat::Inheritance;
 use crate::core::connection::{DeliveryMode, Subscribed};
-use crate::core::delivery::encoding::EncodingId;
+use crate::core::delivery::encoding::{EncodingId, Frames};
 use crate::core::ids::{ChannelKey, ConnectionId, NodeId};
 use crate::core::message::Broadcast;
 use actix::prelude::*;
-use bytes::Bytes;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -152,7 +151,7 @@ pub struct Deliver {
     /// The channel.
     pub channel: Arc<ChannelKey>,
     /// The broadcast in every encoding this worker's subscribers of the channel use.
-    pub frames: Arc<[(EncodingId, Bytes)]>,
+    pub frames: Frames,
     /// The broadcast itself, for subscribers that frame it themselves.
     pub broadcast: Broadcast,
     /// A connection that must not get it.

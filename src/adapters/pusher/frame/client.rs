@@ -2,6 +2,8 @@
 //!
 //! **Must never know:** whether a command is allowed, or how long anything may be (checked before and after).
 
+use super::envelope::Envelope;
+pub(crate) use super::envelope::Value;
 use super::json;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -60,22 +62,12 @@ pub(crate) struct ClientEvent<'a> {
     /// To which channel.
     pub(crate) channel: Cow<'a, str>,
     /// What.
-    pub(crate) data: Option<&'a RawValue>,
+    pub(crate) data: Option<Value<'a>>,
 }
 
 /// Why a frame makes no sense, for its sender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Malformed(pub(crate) &'static str);
-
-#[derive(Deserialize)]
-struct Envelope<'a> {
-    #[serde(borrow, default)]
-    event: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    channel: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    data: Option<&'a RawValue>,
-}
 
 #[derive(Deserialize)]
 struct Data<'a> {
@@ -94,12 +86,13 @@ struct Data<'a> {
 /// # Errors
 /// When it is no JSON object, or a member that is needed is missing or of the wrong kind.
 pub(crate) fn parse(text: &str) -> Result<Command<'_>, Malformed> {
-    let envelope: Envelope<'_> =
-        json::object(text).ok_or(Malformed("Malformed message: not a JSON object"))?;
+    let envelope = Envelope::read(text).ok_or(Malformed("Malformed message: not a JSON object"))?;
     let event = envelope
         .event
         .ok_or(Malformed("Malformed message: `event` is missing"))?;
-    let event = json::string(event).ok_or(Malformed("Malformed message: `event` is no string"))?;
+    let event = event
+        .text()
+        .ok_or(Malformed("Malformed message: `event` is no string"))?;
     match &*event {
         "pusher:subscribe" => subscribe(envelope.data).map(Command::Subscribe),
         "pusher:unsubscribe" => unsubscribe(envelope.data),
@@ -110,7 +103,8 @@ pub(crate) fn parse(text: &str) -> Result<Command<'_>, Malformed> {
             let channel = envelope
                 .channel
                 .ok_or(Malformed("Malformed client event: `channel` is missing"))?;
-            let channel = json::string(channel)
+            let channel = channel
+                .text()
                 .ok_or(Malformed("Malformed client event: `channel` is no string"))?;
             Ok(Command::Event(ClientEvent {
                 event,
@@ -124,13 +118,13 @@ pub(crate) fn parse(text: &str) -> Result<Command<'_>, Malformed> {
 
 /// Reads command data, given as an object or as a string holding one.
 fn data<T>(
-    raw: Option<&RawValue>,
+    value: Option<Value<'_>>,
     read: impl FnOnce(Data<'_>) -> Result<T, Malformed>,
 ) -> Result<T, Malformed> {
     let otherwise = "Malformed message: `data` is neither an object nor a string holding one";
-    let raw = raw.ok_or(Malformed("Malformed message: `data` is missing"))?;
-    let text = json::stringified(raw);
-    read(json::object(&text).ok_or(Malformed(otherwise))?)
+    let value = value.ok_or(Malformed("Malformed message: `data` is missing"))?;
+    let object = json::object(value.stringified());
+    read(object.ok_or(Malformed(otherwise))?)
 }
 
 fn text(raw: Option<&RawValue>, otherwise: &'static str) -> Result<Option<String>, Malformed> {
@@ -147,8 +141,8 @@ fn channel(raw: Option<&RawValue>) -> Result<String, Malformed> {
         .ok_or(Malformed("Malformed message: `channel` is missing"))
 }
 
-fn subscribe(raw: Option<&RawValue>) -> Result<Subscribe, Malformed> {
-    data(raw, |data| {
+fn subscribe(value: Option<Value<'_>>) -> Result<Subscribe, Malformed> {
+    data(value, |data| {
         let auth = text(data.auth, "Malformed subscription: `auth` is no string")?;
         let otherwise = "Malformed subscription: `channel_data` is no string";
         Ok(Subscribe {
@@ -159,14 +153,14 @@ fn subscribe(raw: Option<&RawValue>) -> Result<Subscribe, Malformed> {
     })
 }
 
-fn unsubscribe<'a>(raw: Option<&RawValue>) -> Result<Command<'a>, Malformed> {
-    data(raw, |data| {
+fn unsubscribe<'a>(value: Option<Value<'_>>) -> Result<Command<'a>, Malformed> {
+    data(value, |data| {
         channel(data.channel).map(|channel| Command::Unsubscribe { channel })
     })
 }
 
-fn sign_in(raw: Option<&RawValue>) -> Result<SignIn, Malformed> {
-    data(raw, |data| {
+fn sign_in(value: Option<Value<'_>>) -> Result<SignIn, Malformed> {
+    data(value, |data| {
         let auth = text(data.auth, "Malformed sign-in: `auth` is no string")?;
         let user_data = text(
             data.user_data,

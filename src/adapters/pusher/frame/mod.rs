@@ -5,5 +5,6 @@
 //! would let a small frame cost much memory.
 
 pub(super) mod client;
+mod envelope;
 pub(super) mod json;
 pub(super) mod server;

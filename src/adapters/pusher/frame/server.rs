@@ -60,12 +60,7 @@ pub(crate) fn subscription_error(channel: &str, kind: &str, error: &str, status:
     data.push_str(",\"error\":");
     push_string(&mut data, error);
     data.push_str(&format!(",\"status\":{status}}}"));
-    event(
-        "pusher:subscription_error",
-        Some(channel),
-        &data,
-        None,
-    )
+    event("pusher:subscription_error", Some(channel), &data, None)
 }
 
 /// `pusher_internal:subscription_succeeded`, with the list of users on a presence channel. Members come in
@@ -85,12 +80,7 @@ pub(crate) fn member_added(channel: &str, member: &Member) -> Frame {
         data.push_str(&info(member));
     }
     data.push('}');
-    event(
-        "pusher_internal:member_added",
-        Some(channel),
-        &data,
-        None,
-    )
+    event("pusher_internal:member_added", Some(channel), &data, None)
 }
 
 /// `pusher_internal:member_removed`.
@@ -98,12 +88,7 @@ pub(crate) fn member_removed(channel: &str, member: &Member) -> Frame {
     let mut data = "{\"user_id\":".to_owned();
     push_string(&mut data, &member.client);
     data.push('}');
-    event(
-        "pusher_internal:member_removed",
-        Some(channel),
-        &data,
-        None,
-    )
+    event("pusher_internal:member_removed", Some(channel), &data, None)
 }
 
 /// `pusher:signin_success`; `user_data` goes back as it came.

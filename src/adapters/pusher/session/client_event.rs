@@ -6,7 +6,7 @@
 use super::{PusherSession, Subscription, Turn};
 use crate::adapters::pusher::channel_name::{self, Class};
 use crate::adapters::pusher::codes;
-use crate::adapters::pusher::frame::client::ClientEvent;
+use crate::adapters::pusher::frame::client::{ClientEvent, Value};
 use crate::adapters::pusher::frame::{json, server};
 use crate::adapters::pusher::limits;
 use crate::core::connection::{Intent, Publish};
@@ -20,17 +20,18 @@ const SWITCHED_OFF: &str =
 
 impl PusherSession {
     pub(super) fn client_event(&mut self, event: &ClientEvent<'_>, turn: &mut Turn<'_>) {
-        if !limits::CLIENT_EVENTS.on(turn.app) {
+        let limits = self.events(turn);
+        if !limits.on {
             return turn.fail(SWITCHED_OFF);
         }
-        let rate = turn.limit(limits::CLIENT_EVENTS_PER_SECOND);
+        let rate = limits.per_second;
         if !self.bucket.take(turn.cx.now.mono_ms, rate) {
             let text = format!("The client events exceed the allowed maximum ({rate} per second)");
             return turn.send(server::error(Some(codes::CLIENT_EVENT_RATE), &text));
         }
-        match self.checked(event, turn) {
+        match self.checked(event, limits) {
             Ok((subscription, data)) => {
-                let publish = self.publication(subscription, event, &data);
+                let publish = self.publication(subscription, event, data);
                 turn.ask(Intent::Publish(publish.into()));
             }
             Err(text) => turn.fail(&text),
@@ -41,9 +42,9 @@ impl PusherSession {
     fn checked<'e>(
         &self,
         event: &'e ClientEvent<'_>,
-        turn: &Turn<'_>,
-    ) -> Result<(&Subscription, std::borrow::Cow<'e, str>), String> {
-        let max = turn.limit(limits::EVENT_NAME_BYTES);
+        limits: limits::Events,
+    ) -> Result<(&Subscription, &'e str), String> {
+        let max = limits.name_bytes;
         if event.event.len() as u64 > max {
             return Err(format!(
                 "The event name exceeds the allowed maximum ({max} bytes)"
@@ -61,8 +62,8 @@ impl PusherSession {
             .get(channel)
             .filter(|subscription| subscription.live)
             .ok_or_else(|| codes::no_current(shown))?;
-        let data = event.data.map_or("{}".into(), json::stringified);
-        let max = turn.limit(limits::EVENT_BYTES);
+        let data = event.data.as_ref().map_or("{}", Value::stringified);
+        let max = limits.data_bytes;
         if data.len() as u64 > max {
             return Err(format!(
                 "The data content of this event exceeds the allowed maximum ({max} bytes)."

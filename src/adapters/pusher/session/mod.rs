@@ -96,6 +96,7 @@ pub(super) struct PusherSession {
     subscriptions: Map<Text, Subscription>,
     last_tag: u64,
     bucket: TokenBucket,
+    events: Option<limits::Events>,
     alive: Alive,
     watchlist: Watchlist,
 }
@@ -160,6 +161,7 @@ impl PusherSession {
             subscriptions: Map::default(),
             last_tag: 0,
             bucket: TokenBucket::default(),
+            events: None,
             alive: Alive::default(),
             watchlist: Watchlist::default(),
         }
@@ -211,7 +213,7 @@ impl PusherSession {
         if self.phase != Phase::Open {
             return turn.fail("Wait for pusher:connection_established");
         }
-        let max = turn.limit(limits::FRAME_BYTES);
+        let max = self.events(turn).frame_bytes;
         if text.len() as u64 > max {
             return turn.fail(&format!(
                 "Message exceeds the allowed maximum ({max} bytes)"
@@ -269,6 +271,11 @@ impl PusherSession {
         out.push(Action::Send(error));
         out.push(Action::Close(goodbye.close()));
         self.phase = Phase::Closed;
+    }
+
+    fn events(&mut self, turn: &Turn<'_>) -> limits::Events {
+        let now = limits::Events::now(self.events, turn.app, turn.state.revision);
+        *self.events.insert(now)
     }
 
     fn tag(&mut self) -> u64 {
