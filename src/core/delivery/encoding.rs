@@ -23,7 +23,7 @@ pub struct EncodingId(pub u8);
 #[derive(Clone, Debug, Default)]
 pub struct Frames {
     first: Option<(EncodingId, Bytes)>,
-    others: Option<Arc<[(EncodingId, Bytes)]>>,
+    others: Option<Arc<Vec<(EncodingId, Bytes)>>>,
 }
 
 impl Frames {
@@ -53,9 +53,10 @@ impl FromIterator<(EncodingId, Bytes)> for Frames {
         let mut frames = frames.into_iter();
         Self {
             first: frames.next(),
-            others: frames
-                .next()
-                .map(|one| std::iter::once(one).chain(frames).collect()),
+            others: frames.next().map(|one| {
+                let others = std::iter::once(one).chain(frames);
+                Arc::new(others.collect())
+            }),
         }
     }
 }
