@@ -267,9 +267,10 @@ impl Cluster {
 
     /// Waits until every member that may still be serving has enforced `revision`, which must be committed.
     ///
-    /// A member that does not confirm is *fenced* once lease + 500 ppm + 50 ms have passed since the call
-    /// began: what it last proved is then older than its lease allows. A member that is Down (or removed) is
-    /// fenced once as much has passed since this node saw that. Returns within that time. In strict mode no
+    /// A member that does not confirm is *fenced* once lease + 500 ppm + 50 ms have passed since the last
+    /// moment at which it can have proved its view without that revision; that is before the call began, and
+    /// where it is not known the call's beginning counts. A member that is Down (or removed) is fenced at the
+    /// latest once as much has passed since this node saw that. Returns within that time. In strict mode no
     /// lease counts and both are *pending*.
     pub async fn barrier(&self, revision: Revision, mode: BarrierMode) -> BarrierReport {
         let core = Arc::clone(self.core());

@@ -10,6 +10,8 @@
 //! * **fenced** as well when it is Down or removed in the view (which contains R) and lease + drift allowance
 //!   has passed since this node saw that: a node that is not Up does not renew, and one that comes Up again
 //!   has applied R before;
+//! * **fenced** as well when lease + drift allowance has passed since the leader can show that the member last
+//!   began a round without R ([`super::fence`]): sooner than `b`, when an election came between;
 //! * **pending** otherwise, in strict mode only: there a lease never counts.
 //!
 //! The allowance is 500 ppm of the lease plus 50 ms. It covers monotonic clocks that run at different rates,
@@ -18,6 +20,7 @@
 //! **Must never know:** what is enforced.
 
 use super::core::Core;
+use super::fence;
 use super::rpc::{Answer, Ask};
 use crate::access::{MemberState, NodeId, Revision};
 use crate::handle::{BarrierMode, BarrierReport};
@@ -50,7 +53,9 @@ pub(crate) async fn barrier(core: &Core, revision: Revision, mode: BarrierMode) 
     let _ = tokio::time::timeout_at(end, core.view.wait_applied(revision)).await;
     let waits = everyone(core, end)
         .into_iter()
-        .map(|(node, wait)| async move { (node, wait_for(core, node, revision, wait).await) });
+        .map(
+            |(node, wait)| async move { (node, wait_for(core, node, revision, wait, mode).await) },
+        );
     let mut report = BarrierReport::default();
     for (node, closed) in join_all(waits).await {
         match (closed, mode) {
@@ -88,7 +93,27 @@ fn everyone(core: &Core, end: Instant) -> BTreeMap<NodeId, Wait> {
 }
 
 /// The connections closed there, if the member enforced the revision in time.
-async fn wait_for(core: &Core, node: NodeId, revision: Revision, wait: Wait) -> Option<u64> {
+async fn wait_for(
+    core: &Core,
+    node: NodeId,
+    revision: Revision,
+    wait: Wait,
+    mode: BarrierMode,
+) -> Option<u64> {
+    let sooner = async {
+        match mode {
+            BarrierMode::All => fence::passed(core, node, revision).await,
+            BarrierMode::Strict | BarrierMode::None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        biased;
+        closed = hear(core, node, revision, wait) => closed,
+        () = sooner => None,
+    }
+}
+
+async fn hear(core: &Core, node: NodeId, revision: Revision, wait: Wait) -> Option<u64> {
     let end = match wait {
         Wait::Left(end) => {
             tokio::time::sleep_until(end).await;

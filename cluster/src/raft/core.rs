@@ -5,6 +5,7 @@
 
 use super::applier::{Applied, Register};
 use super::engine::{Peer, Raft};
+use super::fence::Witness;
 use super::gate::Gate;
 use super::lease::Lease;
 use super::lock;
@@ -21,6 +22,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
+
+/// By how much two monotonic clocks may differ while one of them shows a second: 500 ppm.
+pub(crate) const DRIFT: f64 = 0.0005;
 
 /// When each peer last gave a sign of life.
 #[derive(Debug, Default)]
@@ -52,6 +56,8 @@ pub(crate) struct Core {
     pub(crate) heard: Arc<Heard>,
     pub(crate) lease: Arc<Lease>,
     pub(crate) gate: Gate,
+    /// What this node helped to prove.
+    pub(crate) witness: Witness,
     pub(crate) proposer: Proposer,
     pub(crate) reader: Reader,
     /// Clocks, room on the disk, who could lead.
@@ -127,11 +133,11 @@ impl Core {
         rpc::decode(&answer).map_err(|_| AskError::Lost)
     }
 
-    /// How long after which a silent node's lease has certainly ended: the lease, 500 ppm of clock drift
+    /// How long after which a silent node's lease has certainly ended: the lease, the clock drift
     /// between two machines, and 50 ms for what was already on its way.
     pub(crate) fn fence_window(&self) -> Duration {
         let lease = self.config.lease;
-        lease + lease.mul_f64(0.0005) + Duration::from_millis(50)
+        lease + lease.mul_f64(DRIFT) + Duration::from_millis(50)
     }
 
     /// Takes this node out of service for good.

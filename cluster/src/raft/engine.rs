@@ -28,6 +28,8 @@ openraft::declare_raft_types!(
 pub(crate) type Raft = openraft::Raft<Engine>;
 /// Position of an entry.
 pub(crate) type LogId = openraft::LogId<u64>;
+/// Who leads or stands for election, and in which term; later ones are greater.
+pub(crate) type LeaderId = openraft::LeaderId<u64>;
 /// A term's vote.
 pub(crate) type Vote = openraft::Vote<u64>;
 /// An applied membership.

@@ -20,7 +20,14 @@ const ROUND: Duration = Duration::from_millis(1000);
 /// Pause after a round without an answer.
 const RETRY: Duration = Duration::from_millis(25);
 
-type Question = oneshot::Sender<Option<Revision>>;
+/// One that waits.
+pub(super) struct Question {
+    /// It came from a peer: answered by this node as the leader or not at all, because only the leader that a
+    /// member asks itself can say when it did (see [`super::fence`]).
+    here: bool,
+    reply: oneshot::Sender<Option<Revision>>,
+}
+
 /// Where questions are taken from.
 pub(super) type Questions = mpsc::Receiver<Question>;
 
@@ -39,9 +46,18 @@ impl Reader {
 
     /// One round; none if no leader confirmed itself in it.
     pub(crate) async fn index(&self) -> Option<Revision> {
-        let (tx, rx) = oneshot::channel();
-        self.questions.send(tx).await.ok()?;
-        rx.await.ok().flatten()
+        self.put(false).await
+    }
+
+    /// The same; none as well if it was not this node that confirmed itself.
+    pub(super) async fn index_here(&self) -> Option<Revision> {
+        self.put(true).await
+    }
+
+    async fn put(&self, here: bool) -> Option<Revision> {
+        let (reply, answer) = oneshot::channel();
+        self.questions.send(Question { here, reply }).await.ok()?;
+        answer.await.ok().flatten()
     }
 }
 
@@ -49,18 +65,22 @@ impl Reader {
 pub(super) async fn run(core: Arc<Core>, mut queue: Questions) {
     let mut waiting = Vec::new();
     while queue.recv_many(&mut waiting, QUEUE).await > 0 {
-        let index = tokio::time::timeout(ROUND, round(&core))
-            .await
-            .ok()
-            .flatten();
+        let leader = core.leader();
+        let index = match leader {
+            Some(leader) => tokio::time::timeout(ROUND, round(&core, leader)).await,
+            None => Ok(None),
+        };
+        let index = index.ok().flatten();
+        let by_me = leader == Some(core.me);
         for question in waiting.drain(..) {
-            let _ = question.send(index);
+            let _ = question
+                .reply
+                .send(index.filter(|_| by_me || !question.here));
         }
     }
 }
 
-async fn round(core: &Core) -> Option<Revision> {
-    let leader = core.leader()?;
+async fn round(core: &Core, leader: u64) -> Option<Revision> {
     if leader == core.me {
         // A round would be heard as a sign of leading.
         return match core.yields() {
@@ -79,6 +99,8 @@ async fn round(core: &Core) -> Option<Revision> {
 
 /// As the leader. A deposed one finds no majority and says so.
 async fn local(core: &Core) -> Option<Revision> {
+    // A leader is in every majority that confirms it. Metrics are never ahead of the engine: too low a vote is safe.
+    core.witness.help(core.metrics().vote.leader_id);
     match core.raft.get_read_log_id().await {
         Ok((read, _)) => read.map(|id| id.index),
         Err(error) => {

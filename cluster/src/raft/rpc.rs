@@ -61,6 +61,20 @@ pub(super) enum Ask {
     Vitals,
     /// From a leader that stands back: stand for election now.
     TakeOver,
+    /// From the leader: how long ago one before it last asked for help.
+    HelpedBefore {
+        /// Its term.
+        term: u64,
+        /// Its id.
+        node: u64,
+    },
+    /// How long ago a member's latest proof of freshness that does not cover a revision can have begun.
+    LatestProof {
+        /// The member.
+        node: u64,
+        /// Which.
+        revision: Revision,
+    },
 }
 
 /// What only the leader can answer, asked elsewhere: who is thought to lead.
@@ -116,6 +130,10 @@ pub(super) enum Answer {
     },
     /// Whether the node stands for election.
     TakingOver(bool),
+    /// Microseconds, rounded down; none if the node cannot say.
+    HelpedBefore(Option<u64>),
+    /// The same.
+    LatestProof(Option<u64>),
 }
 
 pub(super) fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, CodecError> {

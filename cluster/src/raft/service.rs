@@ -5,9 +5,9 @@
 
 use super::applier::Applied;
 use super::core::Core;
-use super::engine::Engine;
+use super::engine::{Engine, LeaderId};
 use super::rpc::{self, Answer, Ask, ChangeError, Fate, NotLeader};
-use super::{lock, membership, vitals};
+use super::{fence, lock, membership, vitals};
 use crate::access::Op;
 use crate::net::{Identity, Refusal, Service};
 use crate::store::DiskSpace;
@@ -89,6 +89,13 @@ async fn answer(core: &Arc<Core>, from: u64, ask: Ask) -> Answer {
             }
         }
         Ask::Vitals => vitals::answer(core),
+        Ask::HelpedBefore { term, node } => {
+            Answer::HelpedBefore(fence::helped_before(core, LeaderId::new(term, node)))
+        }
+        Ask::LatestProof { node, revision } => {
+            let latest = fence::latest_proof(core, node, revision).await;
+            Answer::LatestProof(latest.map(fence::age_us))
+        }
         Ask::TakeOver => Answer::TakingOver(take_over(core, from).await),
         Ask::RemoveNode { node } => Answer::Changed(membership::remove_as_leader(core, node).await),
     }
@@ -106,6 +113,7 @@ async fn take_over(core: &Core, from: u64) -> bool {
 }
 
 async fn append(core: &Core, request: AppendEntriesRequest<Engine>) -> Answer {
+    core.witness.help(request.vote.leader_id);
     // Heartbeats go on; what would not fit is left to those who have room.
     if !request.entries.is_empty() && core.vitals.room() == DiskSpace::Full {
         core.gate.hear_leader();
@@ -123,6 +131,7 @@ async fn append(core: &Core, request: AppendEntriesRequest<Engine>) -> Answer {
 }
 
 async fn snapshot(core: &Core, request: InstallSnapshotRequest<Engine>) -> Answer {
+    core.witness.help(request.vote.leader_id);
     core.gate.hear_leader();
     if core.vitals.room() == DiskSpace::Full {
         return Answer::Failed("the disk is full".into());
@@ -164,8 +173,9 @@ async fn propose(core: &Core, from: u64, ops: Vec<Op>, wait: Duration) -> Answer
 }
 
 async fn read_index(core: &Core, from: u64) -> Answer {
+    core.witness.ask(from);
     let elsewhere = match leading_for(core, from) {
-        Ok(()) => match core.reader.index().await {
+        Ok(()) => match core.reader.index_here().await {
             Some(index) => return Answer::ReadIndex(Ok(index)),
             None => NotLeader { leader: None },
         },

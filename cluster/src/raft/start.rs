@@ -6,6 +6,7 @@
 use super::applier::{Applied, Applier};
 use super::core::{Core, Heard};
 use super::engine;
+use super::fence::Witness;
 use super::gate::{self, Gate};
 use super::lease::{self, Lease};
 use super::liveness;
@@ -114,6 +115,7 @@ async fn assemble(
         heard,
         lease: Arc::new(Lease::new(config.lease)),
         gate: Gate::default(),
+        witness: Witness::new(),
         proposer,
         reader,
         vitals: Vitals::new(store.space()),

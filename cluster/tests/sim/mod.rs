@@ -27,6 +27,7 @@ mod chance;
 mod checker;
 mod checker_tests;
 pub(crate) mod disk;
+mod fences;
 pub(crate) mod life;
 mod seeds;
 mod story;

@@ -436,14 +436,19 @@ pub(crate) struct Outcome {
     pub(crate) digest: u64,
 }
 
-/// Plays the story of one seed; panics over a broken promise.
-pub(crate) async fn play(world: Arc<World>) -> Outcome {
+/// Starts everybody and waits until all serve.
+pub(crate) async fn form(world: &World) {
     world.wire.set_weather(4, 0, 0);
     world.start_all().await;
     for (_, running) in world.all() {
         let ready = tokio::time::timeout(Duration::from_secs(30), running.cluster.ready());
         ready.await.expect("the cluster forms");
     }
+}
+
+/// Plays the story of one seed; panics over a broken promise.
+pub(crate) async fn play(world: Arc<World>) -> Outcome {
+    form(&world).await;
     let app = Command::CreateApp(AppSpec {
         id: APP,
         name: "sim".into(),

@@ -163,13 +163,20 @@ impl Channel {
             }
         }
         let mut effects = std::mem::take(&mut self.effects);
+        let counts = input.may_change_counts();
         self.state.handle(input, now, &mut effects);
+        if counts {
+            self.show();
+        }
         self.carry_out(effects, now, cx);
     }
 
-    fn carry_out(&mut self, mut effects: Vec<Effect>, now: Now, cx: &mut Context<Self>) {
-        // Before anybody is answered: who was told of a subscription finds it in the listings.
+    /// Shows the counts to listings. Before anybody is answered: who was told of a subscription finds it there.
+    fn show(&self) {
         self.stat.set(self.state.occupancy());
+    }
+
+    fn carry_out(&mut self, mut effects: Vec<Effect>, now: Now, cx: &mut Context<Self>) {
         for effect in effects.drain(..) {
             match effect {
                 Effect::Deliver(broadcast) => {
@@ -470,6 +477,7 @@ impl Actor for Channel {
     fn started(&mut self, cx: &mut Context<Self>) {
         cx.set_mailbox_capacity(MAILBOX);
         let effects = std::mem::take(&mut self.effects);
+        self.show();
         self.carry_out(effects, self.ground.now(), cx);
     }
 }

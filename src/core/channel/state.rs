@@ -83,6 +83,23 @@ pub enum Input {
     Wake,
 }
 
+impl Input {
+    /// Whether subscribers or members may be others afterwards. What is published most of all changes neither.
+    #[must_use]
+    pub fn may_change_counts(&self) -> bool {
+        match self {
+            Self::Ask { ask, .. } => !matches!(ask, Ask::Publish(_)),
+            Self::Leave { .. }
+            | Self::Step { .. }
+            | Self::From { .. }
+            | Self::LinkUp(_)
+            | Self::Rehome(_)
+            | Self::Unsent(_)
+            | Self::Wake => true,
+        }
+    }
+}
+
 /// What is to be done.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
@@ -204,6 +221,7 @@ impl State {
         if self.hold(&input, out) {
             return;
         }
+        let counts = input.may_change_counts();
         match input {
             Input::Ask { ticket, ask } => self.on_ask(ticket, ask, now, out),
             Input::Leave { connection, gone } => self.on_leave(connection, gone, now, out),
@@ -213,6 +231,9 @@ impl State {
             Input::Rehome(members) => self.on_rehome(members, now, out),
             Input::Unsent(ticket) => self.edge.unsent(ticket),
             Input::Wake => self.on_wake(now, out),
+        }
+        if !counts {
+            return;
         }
         let local = self.subscribers();
         if let Role::Home(home) = &mut self.role {

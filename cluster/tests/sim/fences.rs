@@ -1,0 +1,93 @@
+//! How long the loss of a leader holds up a revoke, and that what is reported as fenced serves nothing.
+//!
+//! **Must never know:** how a fence is found. **Why beside the stories:** in those, something else is broken most
+//! of the time, so that they judge truth but no times.
+
+use super::world::{Running, World, serving};
+use super::{chance, story};
+use crate::access::{Command, NodeId};
+use crate::{BarrierMode, Freshness, RequestId};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How many losses are played.
+const LOSSES: u64 = 60;
+/// What is promised beyond the lease.
+const BEYOND: Duration = Duration::from_secs(1);
+
+/// Plays one loss in a thread whose chance follows from the seed.
+fn play(seed: u64) {
+    let played = std::thread::spawn(move || {
+        chance::seed(seed);
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .unwrap();
+        runtime.block_on(lose_a_leader());
+        runtime.shutdown_background();
+    });
+    assert!(played.join().is_ok(), "seed {seed}");
+}
+
+/// Out of reach, or gone, in one of three ways.
+fn lose(world: &World, node: u64, gone: &Running) {
+    match chance::below(3) {
+        0 => world.kill(node),
+        1 => gone.life.freeze(),
+        _ => {
+            for other in (1..=world.size).filter(|other| *other != node) {
+                world.wire.block(node, other);
+                world.wire.block(other, node);
+            }
+        }
+    }
+}
+
+async fn lose_a_leader() {
+    let world = Arc::new(World::new(chance::pick(&[3, 5])));
+    story::form(&world).await;
+    // Somewhere between two renewals, and now and then after an earlier change of leader.
+    for turn in 0..=chance::below(2) {
+        tokio::time::sleep(chance::millis(1000, 4000)).await;
+        let dead = world.leader().expect("a leader");
+        let through = 1 + dead % world.size;
+        let (gone, asked) = (world.node(dead).unwrap(), world.node(through).unwrap());
+        // Somebody who has not helped for a while says little about when the others did.
+        if chance::per_mille(500) {
+            let idle = 1 + (dead + chance::below(world.size - 1)) % world.size;
+            world.wire.block(dead, idle);
+            world.wire.block(idle, dead);
+            tokio::time::sleep(chance::millis(400, 2000)).await;
+        }
+        let Freshness::Fresh(age) = gone.cluster.freshness() else {
+            panic!("the leader of a healthy cluster is fresh");
+        };
+        let lost = Instant::now();
+        lose(&world, dead, &gone);
+        let lease = asked.cluster.lease();
+        let revoke = asked.cluster.clone();
+        let life = Arc::clone(&asked.life);
+        let work = life.spawn(async move {
+            let asked = RequestId(u128::from(turn) + 1);
+            let committed = revoke.propose(asked, Command::Tick).await;
+            let revision = committed.expect("a majority is there").revision;
+            revoke.barrier(revision, BarrierMode::All).await
+        });
+        let report = work.await.expect("the node lives");
+        let took = lost.elapsed();
+        assert_eq!(report.fenced, [NodeId(dead)], "{report:?}");
+        assert_eq!(report.enforced.len() as u64, world.size - 1, "{report:?}");
+        assert!(took <= lease + BEYOND, "{took:?} after the loss");
+        assert!(took >= lease - age, "it served until {:?}", lease - age);
+        gone.life.thaw();
+        assert!(!serving(&gone.cluster), "fenced, and serving all the same");
+        world.heal().await;
+    }
+}
+
+#[test]
+fn a_revoke_outlasts_the_lost_leaders_lease_by_less_than_a_second() {
+    (1..=LOSSES).for_each(play);
+}
