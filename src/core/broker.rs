@@ -4,7 +4,7 @@
 
 use super::authority::{AppId, Authority, Pass};
 use super::channel::actor::Channels;
-use super::channel::{Deed, Do, Leave, PublishTo, Read, ReplyTo};
+use super::channel::{Deed, Do, Leave, PublishBatchTo, PublishTo, Read, ReplyTo};
 use super::connection::seat::Inheritance;
 use super::connection::{HistoryPage, NewMember};
 use super::delivery::relay::{ListConnections, Sever, TakeOver};
@@ -137,6 +137,27 @@ impl Broker {
             draft,
             pass,
             reply: ReplyTo::Once(reply),
+        };
+        self.channels.get(key).do_send(message);
+        answer.await.unwrap_or(Err(Refusal::OutcomeUnknown))
+    }
+
+    /// The same with several that are published in this order, with nothing in between, and all or none. A receipt
+    /// for each.
+    ///
+    /// # Errors
+    /// As [`Self::publish`], of all of them.
+    pub async fn publish_batch(
+        &self,
+        key: &Arc<ChannelKey>,
+        drafts: Vec<Draft>,
+        pass: Pass,
+    ) -> Result<Vec<Receipt>, Refusal> {
+        let (reply, answer) = oneshot::channel();
+        let message = PublishBatchTo {
+            drafts,
+            pass,
+            reply,
         };
         self.channels.get(key).do_send(message);
         answer.await.unwrap_or(Err(Refusal::OutcomeUnknown))

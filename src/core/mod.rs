@@ -23,3 +23,4 @@ pub mod message;
 pub mod nearest;
 pub mod nodes;
 pub mod polling;
+pub mod token_bucket;

@@ -341,6 +341,24 @@ export function ablyPath(nodes) {
     assert.ok(over > -50 && over < 5_000, `${over} ms after the margin`);
   });
 
+  test('a connection that publishes too fast is told so, message by message, and stays', async () => {
+    const settings = { inbound_messages_per_second: 5 };
+    const made = await cluster.admin(1).createApp({ name: 'slow', doors: ['ably'], keys: [{ name: 'server' }], settings });
+    const one = await byToken(1, { key: made.keys[0].ably_key, clientId: 'ana' }).connected();
+    assert.equal(one.sdk.connection.connectionManager.connectionDetails.maxInboundRate, 5);
+    const inbox = await one.subscribed('pace');
+    const told = await Promise.allSettled(Array.from({ length: 12 }, (_, n) => inbox.channel.publish('x', `${n}`)));
+    const refused = told.filter(({ status }) => status === 'rejected');
+    assert.ok(refused.length >= 1 && refused.length <= 7, `${refused.length} were refused`);
+    for (const { reason } of refused) assert.deepEqual([reason.code, reason.statusCode], [42911, 429]);
+    await inbox.count(() => true, 12 - refused.length, 'those that went through');
+    // More than ever fit at once pass when nothing is used up; what follows has to wait.
+    const many = Array.from({ length: 20 }, () => ({ name: 'many' }));
+    await until(async () => inbox.channel.publish(many).then(() => true, () => false), 'a large publish');
+    await assert.rejects(inbox.channel.presence.enter(), (error) => error.code === 42911);
+    assert.equal(one.sdk.connection.state, 'connected');
+  });
+
   test('one call makes an app with several keys, their capabilities and its namespaces, and names every key', async () => {
     const { keys, app: shown } = app.made;
     assert.deepEqual(keys.map((key) => key.ably_key), [app, app.plain, app.narrow, app.spare].map(keyOf));
@@ -550,6 +568,45 @@ export function ablyPath(nodes) {
     const comet = await fetch(`${url(1)}/comet/connect`);
     assert.equal(comet.status, 404);
     assert.match(comet.headers.get('content-type'), /^text\/plain/);
+  });
+
+  test('several messages in one publish are one: whole, unmixed, and sent again without effect', async () => {
+    const name = 'together';
+    const reader = await (await client(3).connected()).subscribed(name);
+    const [one, two] = [await client(1).connected(), await client(2).connected()];
+    const api = rest(url(3), { key: keyOf(app) });
+    const of = (by, n) => Array.from({ length: 8 }, (_, at) => ({ name: `${by}${n}`, data: `${at}` }));
+    const all = [];
+    for (let n = 0; n < 12; n += 1) {
+      for (const [by, sdk] of [['a', one.sdk], ['b', two.sdk], ['r', api]]) all.push(sdk.channels.get(name).publish(of(by, n)));
+    }
+    await Promise.all(all);
+    const got = await reader.count(() => true, 12 * 3 * 8, 'all of them');
+    for (let at = 0; at < got.length; at += 8) {
+      const some = got.slice(at, at + 8);
+      assert.deepEqual(some.map((message) => [message.name, message.data]), of('', some[0].name).map((message) => [message.name, message.data]));
+    }
+    // One that is wrong spoils the rest, over both ways in.
+    const spoilt = [{ name: 'spoilt', data: 'x' }, { name: 'spoilt', data: 'y', clientId: '*' }];
+    const headers = { authorization: `Basic ${Buffer.from(keyOf(app)).toString('base64')}`, 'content-type': 'application/json' };
+    const answered = await fetch(`${url(1)}/channels/${name}/messages`, { method: 'POST', headers, body: JSON.stringify(spoilt) });
+    assert.equal((await answered.json()).error.code, 40012);
+    const { socket } = await raw(2);
+    const answer = (msgSerial) => socket.events.next((frame) => frame.msgSerial === msgSerial, `an answer to ${msgSerial}`);
+    socket.send({ action: 15, channel: name, msgSerial: 0, messages: spoilt });
+    assert.equal((await answer(0)).error.code, 40012);
+    // The same again, at another node and over REST.
+    const same = ['p', 'q', 'r'].map((data, at) => ({ id: `again:${at}`, name: 'again', data }));
+    for (const msgSerial of [1, 2]) socket.send({ action: 15, channel: name, msgSerial, messages: same });
+    const { serials } = (await answer(1)).res[0];
+    assert.equal(new Set(serials).size, 3);
+    assert.deepEqual((await answer(2)).res[0].serials, serials);
+    await api.channels.get(name).publish(same);
+    await reader.channel.publish('last', '');
+    await reader.next((message) => message.name === 'last', 'the last');
+    const after = reader.items.slice(12 * 3 * 8).map((message) => [message.name, message.data]);
+    assert.deepEqual(after, [...same.map((message) => ['again', message.data]), ['last', '']]);
+    socket.close();
   });
 
   test('Pusher clients and Ably clients hear each other', async () => {

@@ -115,6 +115,23 @@ export function suite(nodes) {
     }
   });
 
+  test('an app that sets a rate is held to it on each node, and told in the form that SDKs know', async () => {
+    const settings = { pubnub_access_manager: false, pubnub_publishes_per_second: 4 };
+    const slow = await keyset(cluster, { doors: ['pubnub'], settings });
+    const one = client(url(0), slow);
+    const answers = await Promise.all(Array.from({ length: 20 }, (_, n) => refused(one.publish({ channel: 'pace', message: n + 1 }))));
+    const sent = answers.filter(({ status }) => status === 200);
+    assert.ok(sent.length >= 4 && sent.length < 20, `${sent.length} were taken`);
+    for (const { status } of answers.filter((answer) => !sent.includes(answer))) assert.equal(status, 429);
+    const raw = `${url(0)}/publish/${slow.publishKey}/${slow.subscribeKey}/0/pace/0/1`;
+    const answer = await until(async () => {
+      const response = await fetch(raw);
+      const body = await response.text();
+      return response.status === 429 && { body: JSON.parse(body), after: response.headers.get('retry-after') };
+    }, 'a 429');
+    assert.deepEqual(answer, { body: { status: 429, error: true, message: 'Too many requests.' }, after: '1' });
+  });
+
   test('messages arrive in order, with meta, publisher and timetoken; GET, POST and signals', async () => {
     await grant(0, 'k-talk', ['talk']);
     const alice = client(url(0), keys, { uuid: 'alice', authKey: 'k-talk' });

@@ -136,6 +136,23 @@ function messages(on) {
     });
   }
 
+  test('a connection that sends too fast is told so and stays; another is not slowed', async () => {
+    const slow = await realtimeApp(on.cluster, { settings: { realtime_messages_per_second: 3 } });
+    const channel = fresh('pace');
+    const sender = await on.client('node').connected(slow);
+    const reader = await on.client('node').connected(slow);
+    await reader.subscribed(channel);
+    for (let n = 0; n < 30; n += 1) sender.send(channel, `${n}`);
+    assert.match(await sender.error(/realtime_messages_per_second/), /try again in \d+ ms/);
+    reader.send(channel, 'mine');
+    await reader.message(channel, 'mine');
+    await until(() => {
+      sender.send(channel, 'again');
+      return reader.messages.items.some(({ message }) => message === 'again');
+    }, 'it may send again');
+    assert.deepEqual(sender.events.items, ['Connected']);
+  });
+
   test('node: sendproxy with the private key, and not with another', async () => {
     const channel = fresh('proxy');
     const reader = await on.client('node').connected(on.open);

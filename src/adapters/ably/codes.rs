@@ -73,8 +73,9 @@ impl From<&Refusal> for Fault {
                 };
                 Self::new(code, status, format!("limit {limit} of {max} exceeded"))
             }
-            Refusal::Rate { limit, .. } => {
-                Self::new(42911, 429, format!("rate limit {limit} exceeded"))
+            Refusal::Rate { limit, retry_ms } => {
+                let text = format!("Rate limit {limit} exceeded, try again in {retry_ms} ms");
+                Self::new(42911, 429, text)
             }
             Refusal::AlreadySubscribed | Refusal::NotSubscribed => {
                 Self::new(90001, 404, "The channel is not attached")

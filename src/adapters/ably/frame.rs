@@ -107,7 +107,8 @@ pub(super) struct Details {
     pub(super) client_id: Option<String>,
     pub(super) max_message_size: u64,
     pub(super) max_frame_size: u64,
-    pub(super) max_inbound_rate: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) max_inbound_rate: Option<u64>,
     pub(super) connection_state_ttl: u64,
     pub(super) max_idle_interval: u64,
     pub(super) server_id: String,

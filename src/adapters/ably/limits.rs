@@ -16,8 +16,19 @@ pub const MESSAGE_FRAME_BYTES: Setting = Setting {
     default: 512 << 10,
 };
 
+/// Messages and presence messages that one connection may send per second; 0 = any number. As many may come at once, so
+/// that by default any one publish fits. The real service's number is 50.
+pub const INBOUND_MESSAGES_PER_SECOND: Setting = Setting {
+    name: "inbound_messages_per_second",
+    default: 1_000,
+};
+
 /// Settings of this dialect that are numbers.
-pub const NUMBERS: [Setting; 2] = [MESSAGE_BYTES, MESSAGE_FRAME_BYTES];
+pub const NUMBERS: [Setting; 3] = [
+    MESSAGE_BYTES,
+    MESSAGE_FRAME_BYTES,
+    INBOUND_MESSAGES_PER_SECOND,
+];
 
 /// Heartbeats are this far apart, ms.
 pub(super) const HEARTBEAT_MS: u64 = 15_000;

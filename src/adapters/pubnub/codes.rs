@@ -40,7 +40,7 @@ pub(super) fn answer(status: u16, body: impl Into<String>) -> HttpResponse {
     if status == StatusCode::FORBIDDEN {
         response.insert_header((CAUSE, "9999"));
     }
-    if status == StatusCode::SERVICE_UNAVAILABLE {
+    if status == StatusCode::SERVICE_UNAVAILABLE || status == StatusCode::TOO_MANY_REQUESTS {
         response.insert_header((header::RETRY_AFTER, "1"));
     }
     response.body(body.into())

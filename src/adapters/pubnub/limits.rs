@@ -22,6 +22,9 @@ pub const SIGNAL_BYTES: Setting = setting("pubnub_signal_bytes", 64);
 pub const NAME_CHARACTERS: Setting = setting("pubnub_name_characters", 92);
 /// Most channels and groups of one request.
 pub const NAMES_PER_REQUEST: Setting = setting("pubnub_names_per_request", 500);
+/// Messages and signals of all clients of the app that one node takes per second; 0 = any number, which is PubNub's own
+/// default.
+pub const PUBLISHES_PER_SECOND: Setting = setting("pubnub_publishes_per_second", 0);
 /// How long a subscribe request waits, ms.
 pub const HOLD_MS: Setting = setting("pubnub_hold_ms", 280_000);
 
@@ -33,11 +36,12 @@ pub const INTERVAL_MS: Setting = setting("pubnub_presence_interval_ms", 10_000);
 /// Switches, for the catalogue.
 pub const SWITCHES: [Setting; 2] = [ACCESS_MANAGER, TOKEN_REVOCATION];
 /// Numbers, for the catalogue.
-pub const NUMBERS: [Setting; 7] = [
+pub const NUMBERS: [Setting; 8] = [
     MESSAGE_BYTES,
     SIGNAL_BYTES,
     NAME_CHARACTERS,
     NAMES_PER_REQUEST,
+    PUBLISHES_PER_SECOND,
     HOLD_MS,
     ANNOUNCE_MAX,
     INTERVAL_MS,

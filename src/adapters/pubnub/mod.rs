@@ -1,7 +1,7 @@
 //! PubNub: Access Manager v2 and v3, publish, subscribe, presence, history.
 //!
 //! In reading order: `rest` (which call it is), `query`, `body`, `signature`, `admit` (who asks), `rights`, `grant`
-//! and `pam` (what is granted), `token` on `cbor`, `publish`, `subscribe` on `cursor`, `selection`, `wildcard`, `sessions`, `shown`, `digest` and `envelope`, `presence` on
+//! and `pam` (what is granted), `token` on `cbor`, `publish` on `rates`, `subscribe` on `cursor`, `selection`, `wildcard`, `sessions`, `shown`, `digest` and `envelope`, `presence` on
 //! `attendance`, `groups`, `history`, `filter`, `codes`.
 //!
 //! **Must never know:** other dialects, the cluster crate, peers, channel internals.
@@ -26,6 +26,7 @@ mod pam;
 mod presence;
 mod publish;
 mod query;
+mod rates;
 mod rest;
 mod rights;
 mod selection;
@@ -53,6 +54,7 @@ pub struct PubNub {
     sessions: sessions::Sessions,
     attendance: attendance::Attendance,
     tokens: token::Known,
+    rates: rates::Rates,
 }
 
 impl PubNub {
@@ -65,6 +67,7 @@ impl PubNub {
             loop {
                 actix_web::rt::time::sleep(SWEEP).await;
                 sweeping.attendance.sweep(&broker);
+                sweeping.rates.sweep(broker.authority.now().mono_ms);
             }
         });
         node

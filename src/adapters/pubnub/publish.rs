@@ -6,7 +6,7 @@ use super::admit::{self, Caller, Ctx};
 use super::codes::{Fault, answer};
 use super::envelope::{Extra, is_custom_type};
 use super::signature::fingerprint;
-use super::{limits, names, query};
+use super::{PubNub, limits, names, query};
 use crate::core::authority::Operations;
 use crate::core::broker::Broker;
 use crate::core::ids::{ChannelKey, Text, Timetoken};
@@ -31,6 +31,7 @@ pub(super) struct Publication<'a> {
 
 /// Carries it out.
 pub(super) async fn publish(
+    node: &PubNub,
     broker: &Broker,
     caller: &Caller,
     ctx: &Ctx<'_>,
@@ -47,6 +48,10 @@ pub(super) async fn publish(
     let draft = draft(caller, ctx, given, now)?;
     let pass = caller.channel(&broker.authority, &channel, Operations::PUBLISH);
     let pass = pass.await?;
+    // After the judgement: who may not publish uses up nothing of those who may.
+    let rate = caller.limit(limits::PUBLISHES_PER_SECOND);
+    let now_ms = broker.authority.now().mono_ms;
+    node.rates.admit(caller.app.id, rate, now_ms)?;
     let fire = ctx.query.flag("norep") && !draft.store;
     if fire {
         // Neither kept nor delivered: that it was allowed is all there is to do.

@@ -203,7 +203,7 @@ async fn carry_out(
         ctx,
     };
     match call {
-        Call::Publish(given) => publish::publish(broker, caller, ctx, given).await,
+        Call::Publish(given) => publish::publish(node, broker, caller, ctx, given).await,
         // Begun before, since it waits.
         Call::Subscribe(..) => Err(Fault::unavailable()),
         Call::Heartbeat(channels) => presence.heartbeat(channels).await,

@@ -16,13 +16,16 @@ pub const ANNOUNCEMENTS: Setting = setting("realtime_announcements", 1);
 
 /// Largest part of a message, head included: clients cut at 800 characters.
 pub const MESSAGE_BYTES: Setting = setting("realtime_message_bytes", 4 << 10);
+/// Messages (parts) that one connection may send per second, one of a batch for each channel; 0 = any number. The old
+/// cloud's number is not known.
+pub const MESSAGES_PER_SECOND: Setting = setting("realtime_messages_per_second", 0);
 /// How long a subscriber's place in a channel is remembered while it is away.
 pub const BUFFER_MS: Setting = setting("realtime_buffer_ms", 24 * 3_600_000);
 
 /// Settings of this dialect that are on or off.
 pub const SWITCHES: [Setting; 2] = [AUTHENTICATION, ANNOUNCEMENTS];
 /// Settings of this dialect that are numbers.
-pub const NUMBERS: [Setting; 2] = [MESSAGE_BYTES, BUFFER_MS];
+pub const NUMBERS: [Setting; 3] = [MESSAGE_BYTES, MESSAGES_PER_SECOND, BUFFER_MS];
 
 /// Largest frame from a client. No setting: it holds before the app is known.
 pub(super) const FRAME_BYTES: usize = 16 << 10;

@@ -65,6 +65,7 @@ pub struct Channel {
 #[derive(Debug)]
 pub(super) enum Waiting {
     Publish(ReplyTo),
+    PublishBatch(oneshot::Sender<Result<Vec<Receipt>, Refusal>>),
     Join(Box<Joiner>),
     Presence { tell: Recipient<Tell>, tag: u64 },
     Deed(oneshot::Sender<Result<(), Refusal>>),
@@ -293,6 +294,8 @@ impl Channel {
                 published(reply, Ok(receipt), &self.key);
             }
             (Waiting::Publish(reply), Err(refusal)) => published(reply, Err(refusal), &self.key),
+            (Waiting::PublishBatch(to), Ok(Answer::Receipts(all))) => drop(to.send(Ok(all))),
+            (Waiting::PublishBatch(to), Err(refusal)) => drop(to.send(Err(refusal))),
             (Waiting::Join(joiner), Ok(Answer::Joined(joined))) => self.attach(*joiner, *joined),
             (Waiting::Join(joiner), Err(refusal)) => {
                 joiner

@@ -4,7 +4,7 @@
     clippy::indexing_slicing,
     clippy::panic
 )]
-use super::super::{FromPeer, Join, Leave, PresenceTo, PublishTo, Read};
+use super::super::{FromPeer, Join, Leave, PresenceTo, PublishBatchTo, PublishTo, Read};
 use super::*;
 use crate::core::authority::Pass;
 use crate::core::connection::{Frame, NewMember, PresenceRequest, Start, Subscribe};
@@ -248,6 +248,20 @@ async fn publish(at: &Channels, key: &Arc<ChannelKey>, data: &str) -> Result<Rec
     answer.await.unwrap()
 }
 
+async fn publish_batch(
+    at: &Channels,
+    key: &Arc<ChannelKey>,
+    data: &[&str],
+) -> Result<Vec<Receipt>, Refusal> {
+    let (reply, answer) = oneshot::channel();
+    at.get(key).do_send(PublishBatchTo {
+        drafts: data.iter().map(|data| draft(data)).collect(),
+        pass: Pass::unchecked(),
+        reply,
+    });
+    answer.await.unwrap()
+}
+
 async fn read_members(at: &Channels, key: &Arc<ChannelKey>) -> Vec<String> {
     let (to, answer) = oneshot::channel();
     at.get(key).do_send(Read::Members(to));
@@ -378,6 +392,33 @@ async fn three_nodes_deliver_everything_once_in_one_order() {
     for client in &clients {
         world.expect(client, &wanted).await;
     }
+}
+
+#[actix::test]
+async fn batches_from_every_node_stay_whole() {
+    let mut world = World::new();
+    let (_net, nodes) = net(&[1, 2, 3]);
+    let key = ChannelKey::channel(AppId(1), "room");
+    let client = Client::new(1);
+    client.join(&nodes[&1], &key, None);
+    world.expect(&client, &["attach"]).await;
+    let sent = (1..=3).map(|n| publish_batch(&nodes[&n], &key, &["a", "b", "c"]));
+    let mut firsts = Vec::new();
+    for receipts in futures_util::future::join_all(sent).await {
+        let seqs: Vec<u64> = receipts
+            .unwrap()
+            .iter()
+            .map(|one| one.position.seq)
+            .collect();
+        assert_eq!(seqs, [seqs[0], seqs[0] + 1, seqs[0] + 2]);
+        firsts.push(seqs[0]);
+    }
+    firsts.sort_unstable();
+    assert_eq!(firsts, [1, 4, 7]);
+    let wanted = [
+        "attach", "1:a", "2:b", "3:c", "4:a", "5:b", "6:c", "7:a", "8:b", "9:c",
+    ];
+    world.expect(&client, &wanted).await;
 }
 
 #[actix::test]

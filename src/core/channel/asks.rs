@@ -70,6 +70,7 @@ impl State {
         let noted = (local && ask.enters()).then(|| ask.clone());
         let answer = match ask {
             Ask::Publish(draft) => Ok(self.publish(draft, now, out)),
+            Ask::PublishBatch(drafts) => Ok(self.publish_batch(drafts, now, out)),
             Ask::Join {
                 connection,
                 start,
@@ -172,6 +173,15 @@ impl State {
         Answer::Receipt(receipt)
     }
 
+    fn publish_batch(&mut self, drafts: Vec<Draft>, now: Now, out: &mut Vec<Effect>) -> Answer {
+        let Role::Home(home) = &mut self.role else {
+            return Answer::Done;
+        };
+        let (receipts, entries) = home.stream.publish_batch(drafts, self.limits.bounds, now);
+        home.commit_batch(entries, now, out);
+        Answer::Receipts(receipts)
+    }
+
     fn enter(
         &mut self,
         node: NodeId,
@@ -259,6 +269,7 @@ impl State {
             Ask::Last => Answer::Last(home.stream.history.last(now)),
             Ask::Changes(page) => Answer::Changes(home.stream.changes.page(*page)),
             Ask::Publish(_)
+            | Ask::PublishBatch(_)
             | Ask::Join { .. }
             | Ask::Present { .. }
             | Ask::Hold { .. }

@@ -120,6 +120,7 @@ impl State {
                 self.mine.remove(&(*connection, client.clone()));
             }
             Ask::Publish(_)
+            | Ask::PublishBatch(_)
             | Ask::Occupancy
             | Ask::Members
             | Ask::History(_)
@@ -143,9 +144,7 @@ impl State {
             ));
             return out.push(Effect::Answer { ticket, answer });
         }
-        if let Ask::Publish(draft) = &mut ask
-            && draft.id.is_none()
-        {
+        for draft in ask.drafts().iter_mut().filter(|one| one.id.is_none()) {
             // Without an id the home could not tell a repetition from a second message.
             draft.id = Some(format!("{:016x}", self.draw()).into());
         }
@@ -294,6 +293,7 @@ impl State {
             | Wire::Who
             | Wire::Copy { .. }
             | Wire::Replicate { .. }
+            | Wire::ReplicateBatch { .. }
             | Wire::Copied(_)
             | Wire::NeedCopy
             | Wire::Claim { .. }
@@ -452,8 +452,9 @@ impl State {
         // The home may count it yet: the next telling sets that right.
         self.edge.interest_due.get_or_insert(now.mono_ms);
         let refusal = match &pending.ask {
-            Ask::Publish(_) if pending.sent => Refusal::OutcomeUnknown,
+            Ask::Publish(_) | Ask::PublishBatch(_) if pending.sent => Refusal::OutcomeUnknown,
             Ask::Publish(_)
+            | Ask::PublishBatch(_)
             | Ask::Join { .. }
             | Ask::Present { .. }
             | Ask::Hold { .. }

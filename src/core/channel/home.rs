@@ -107,25 +107,51 @@ impl Home {
 
     /// Sends an entry to the backup, then (once that has it) to everybody.
     pub(super) fn commit(&mut self, logged: Logged, now: Now, out: &mut Vec<Effect>) {
+        self.replicate(std::slice::from_ref(&logged), now, out);
+        self.spread(logged, now, out);
+    }
+
+    /// The same with several that stand or fall together: nobody gets the first before the backup has the last.
+    pub(super) fn commit_batch(&mut self, batch: Vec<Logged>, now: Now, out: &mut Vec<Effect>) {
+        self.replicate(&batch, now, out);
+        for logged in batch {
+            self.spread(logged, now, out);
+        }
+    }
+
+    /// One frame to the backup, and one wait for it.
+    fn replicate(&mut self, entries: &[Logged], now: Now, out: &mut Vec<Effect>) {
         let epoch = self.stream.seen().epoch;
-        if let Some(mirror) = &mut self.mirror {
+        if let (Some(mirror), Some(last)) = (&mut self.mirror, entries.last()) {
             let to = mirror.node;
-            let wire = if mirror.copied {
-                let logged = logged.clone();
-                Wire::Replicate { epoch, logged }
-            } else {
-                mirror.copied = true;
-                copy(&self.stream, false)
+            let wire = match entries {
+                _ if !mirror.copied => {
+                    mirror.copied = true;
+                    copy(&self.stream, false)
+                }
+                [logged] => {
+                    let logged = logged.clone();
+                    Wire::Replicate { epoch, logged }
+                }
+                several => {
+                    let entries = several.to_vec();
+                    Wire::ReplicateBatch { epoch, entries }
+                }
             };
             out.push(Effect::Send { to, wire });
             if mirror.answers {
                 self.gate.push_back(Segment {
-                    entry: logged.entry,
+                    entry: last.entry,
                     since_ms: now.mono_ms,
                     effects: Vec::new(),
                 });
             }
         }
+    }
+
+    /// To everybody, when the backup has everything up to here.
+    fn spread(&mut self, logged: Logged, now: Now, out: &mut Vec<Effect>) {
+        let epoch = self.stream.seen().epoch;
         self.emit(Effect::Deliver(logged.broadcast.clone()), out);
         self.tell_of(&logged.broadcast, now, out);
         let nodes: Vec<NodeId> = self.interest.keys().copied().collect();

@@ -9,8 +9,8 @@ use super::actor::{Channel, Joiner, Waiting, published};
 use super::state::Input;
 use super::wire::Ask;
 use super::{
-    Deed, Do, FromPeer, Join, Leave, LinkUp, PresenceTo, PublishTo, Read, Rehome, Repeat, ReplyTo,
-    Tell,
+    Deed, Do, FromPeer, Join, Leave, LinkUp, PresenceTo, PublishBatchTo, PublishTo, Read, Rehome,
+    Repeat, ReplyTo, Tell,
 };
 use crate::core::authority::{Operations, Pass, Reason};
 use crate::core::clock::Now;
@@ -87,6 +87,23 @@ impl Handler<PublishTo> for Channel {
             None => {
                 let waiting = Waiting::Publish(message.reply);
                 self.ask_at(now, Ask::Publish(message.draft), waiting, cx);
+            }
+        }
+    }
+}
+
+impl Handler<PublishBatchTo> for Channel {
+    type Result = ();
+    fn handle(&mut self, message: PublishBatchTo, cx: &mut Context<Self>) {
+        let Some(message) = self.unless_retired(message) else {
+            return;
+        };
+        match denied(&message.pass, Operations::PUBLISH, self.ground.now()) {
+            // Nobody waits any more: nothing to tell.
+            Some(refusal) => drop(message.reply.send(Err(refusal))),
+            None => {
+                let waiting = Waiting::PublishBatch(message.reply);
+                self.ask(Ask::PublishBatch(message.drafts), waiting, cx);
             }
         }
     }

@@ -121,6 +121,18 @@ pub struct PublishTo {
     pub reply: ReplyTo,
 }
 
+/// Publish several, in this order, with nothing in between, and all or none.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct PublishBatchTo {
+    /// The messages.
+    pub drafts: Vec<Draft>,
+    /// That their publisher may.
+    pub pass: Pass,
+    /// Who waits; a receipt for each, in order.
+    pub reply: oneshot::Sender<Result<Vec<Receipt>, Refusal>>,
+}
+
 /// From a channel below: repeat this to those who subscribe by wildcard. Its publisher was judged there.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]

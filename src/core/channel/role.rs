@@ -204,7 +204,7 @@ impl State {
         &mut self,
         from: NodeId,
         epoch: u64,
-        logged: Logged,
+        entries: impl IntoIterator<Item = Logged>,
         now: Now,
         out: &mut Vec<Effect>,
     ) {
@@ -216,7 +216,9 @@ impl State {
             }
             Role::Edge => {
                 let kept = self.copy.as_mut().and_then(|held| {
-                    let whole = held.stream.repeat(epoch, logged, bounds, now);
+                    let stream = &mut held.stream;
+                    let mut entries = entries.into_iter();
+                    let whole = entries.all(|logged| stream.repeat(epoch, logged, bounds, now));
                     whole.then(|| held.stream.seen())
                 });
                 if kept.is_none() {

@@ -267,7 +267,10 @@ impl State {
             Wire::NeedCopy => self.on_need_copy(from, out),
             Wire::Claim { revision } => self.on_claim(from, revision, now, out),
             Wire::Copy { image, handover } => self.on_copy(from, *image, handover, now, out),
-            Wire::Replicate { epoch, logged } => self.on_replicate(from, epoch, logged, now, out),
+            Wire::Replicate { epoch, logged } => self.on_replicate(from, epoch, [logged], now, out),
+            Wire::ReplicateBatch { epoch, entries } => {
+                self.on_replicate(from, epoch, entries, now, out);
+            }
             Wire::Nothing => self.on_nothing(from, now, out),
             Wire::Who => self.announce_to(from, out),
             Wire::Told(told) => self.told = Some(told),

@@ -139,6 +139,23 @@ impl Stream {
         (receipt, Some(logged))
     }
 
+    /// Publishes all of these in order; those whose id is known get their old receipts and are not sent again.
+    pub fn publish_batch(
+        &mut self,
+        drafts: Vec<Draft>,
+        bounds: Bounds,
+        now: Now,
+    ) -> (Vec<Receipt>, Vec<Logged>) {
+        let mut entries = Vec::with_capacity(drafts.len());
+        let one = |draft| {
+            let (receipt, logged) = self.publish(draft, bounds, now);
+            entries.extend(logged);
+            receipt
+        };
+        let receipts = drafts.into_iter().map(one).collect();
+        (receipts, entries)
+    }
+
     /// Enters or updates a member.
     pub fn enter(&mut self, mut member: Member, now: Now) -> Logged {
         member.since = self.stamp(now);

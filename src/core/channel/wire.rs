@@ -79,6 +79,8 @@ pub enum Ask {
     },
     /// A page of who came and went.
     Changes(HistoryPage),
+    /// Publish all of these, in this order and with nothing in between.
+    PublishBatch(Vec<Draft>),
 }
 
 impl Ask {
@@ -89,6 +91,24 @@ impl Ask {
             self,
             Self::Join { .. } | Self::Present { .. } | Self::Hold { .. }
         )
+    }
+
+    /// What it is to publish.
+    pub(super) fn drafts(&mut self) -> &mut [Draft] {
+        match self {
+            Self::Publish(draft) => std::slice::from_mut(draft),
+            Self::PublishBatch(drafts) => drafts,
+            Self::Join { .. }
+            | Self::Present { .. }
+            | Self::Hold { .. }
+            | Self::Absent { .. }
+            | Self::Erase { .. }
+            | Self::Occupancy
+            | Self::Members
+            | Self::History(_)
+            | Self::Changes(_)
+            | Self::Last => &mut [],
+        }
     }
 
     /// The presence entry an ask is about to make.
@@ -109,6 +129,7 @@ impl Ask {
             | Self::Erase { .. }
             | Self::Absent { .. }
             | Self::Publish(_)
+            | Self::PublishBatch(_)
             | Self::Occupancy
             | Self::Members
             | Self::History(_)
@@ -125,6 +146,7 @@ impl Ask {
             | Self::Hold { connection, .. }
             | Self::Absent { connection, .. } => Some(*connection),
             Self::Publish(_)
+            | Self::PublishBatch(_)
             | Self::Occupancy
             | Self::Members
             | Self::History(_)
@@ -154,6 +176,8 @@ pub enum Answer {
     Last(Option<Arc<Publication>>),
     /// The page of changes, in the order asked for.
     Changes(Vec<Arc<PresenceChange>>),
+    /// All published (or known already), in the order handed in.
+    Receipts(Vec<Receipt>),
 }
 
 /// Where a new subscriber stands.
@@ -283,6 +307,13 @@ pub enum Wire {
     Nothing,
     /// To the backup, and to a new home before the handover: what has been told of the lifecycle.
     Told(Told),
+    /// To the backup: the next entries, which stand or fall together.
+    ReplicateBatch {
+        /// Of which stream.
+        epoch: u64,
+        /// The entries, in order.
+        entries: Vec<Logged>,
+    },
 }
 
 impl Wire {
@@ -297,6 +328,7 @@ impl Wire {
             | Self::Who
             | Self::Copy { .. }
             | Self::Replicate { .. }
+            | Self::ReplicateBatch { .. }
             | Self::Claim { .. }
             | Self::Told(_) => true,
             Self::Answer { .. }

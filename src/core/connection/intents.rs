@@ -22,14 +22,14 @@ use tokio::sync::oneshot;
 
 const NOBODY: Refusal = Refusal::Unavailable("the connection has not said who it speaks for");
 const UNCONFIRMED: Refusal = Refusal::Unavailable("the access view could not be confirmed");
-const NOT_SERVING: Refusal = Refusal::Unavailable("this node may not serve now");
+pub(super) const NOT_SERVING: Refusal = Refusal::Unavailable("this node may not serve now");
 
 /// A right asked for.
-struct Right {
-    key: Arc<ChannelKey>,
-    needs: Operations,
-    wants: Operations,
-    proof: Option<Box<Proof>>,
+pub(super) struct Right {
+    pub(super) key: Arc<ChannelKey>,
+    pub(super) needs: Operations,
+    pub(super) wants: Operations,
+    pub(super) proof: Option<Box<Proof>>,
 }
 
 /// A permitted request as its channel takes it.
@@ -58,13 +58,14 @@ impl Connection {
             Intent::Subscribe(request) => self.subscribe(request, cx),
             Intent::Unsubscribe { channel } => self.leave(&channel, cx),
             Intent::Publish(request) => self.publish(*request, cx),
+            Intent::PublishBatch(request) => self.publish_batch(*request, cx),
             Intent::Presence(request) => self.presence(request, cx),
             Intent::Members { channel, tag } => self.members(&channel, tag, cx),
             Intent::History(request) => self.history(*request, cx),
         }
     }
 
-    fn tell(&mut self, event: Event, cx: &mut Context<Self>) {
+    pub(super) fn tell(&mut self, event: Event, cx: &mut Context<Self>) {
         self.feed(Input::Event(event), cx);
     }
 
@@ -329,7 +330,7 @@ impl Connection {
     }
 
     /// Decides a right and goes on: at once if the view settles it, else after the node has caught up.
-    fn with_pass(
+    pub(super) fn with_pass(
         &mut self,
         right: Right,
         cx: &mut Context<Self>,
@@ -374,7 +375,7 @@ impl Connection {
     }
 
     /// Posts to a channel's mailbox; a full one holds this connection back until there is room.
-    fn post<M>(&mut self, key: &Arc<ChannelKey>, message: M, cx: &mut Context<Self>)
+    pub(super) fn post<M>(&mut self, key: &Arc<ChannelKey>, message: M, cx: &mut Context<Self>)
     where
         M: Message<Result = ()> + Send + 'static,
         Channel: Handler<M>,

@@ -7,6 +7,7 @@
 //! **Must never know:** wire formats, sockets, HTTP, the cluster crate.
 
 pub mod actor;
+mod batch;
 pub(crate) mod effects;
 mod ending;
 mod intents;
@@ -112,6 +113,9 @@ pub enum Intent {
     },
     /// Send to a channel.
     Publish(Box<Publish>),
+    /// Send several to a channel, in this order and with nothing in between; all are accepted or none. The answers may
+    /// come after those to later requests.
+    PublishBatch(Box<PublishBatch>),
     /// Enter, change or leave a presence set apart from a subscription.
     Presence(Box<PresenceRequest>),
     /// Read the presence set.
@@ -206,6 +210,18 @@ pub struct Publish {
     /// Answer with [`Event::Published`] carrying this; refusals are always told.
     pub ack: Option<u64>,
     /// Comes back with a refusal.
+    pub tag: u64,
+}
+
+/// Several publications to one channel, asked for together.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PublishBatch {
+    /// The channel.
+    pub channel: Arc<ChannelKey>,
+    /// The messages; `connection` is filled in by the core.
+    pub drafts: Vec<Draft>,
+    /// Each is answered with [`Event::Published`]: the first with this, the others with the numbers that follow. A
+    /// refusal is told once, with this.
     pub tag: u64,
 }
 

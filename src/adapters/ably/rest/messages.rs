@@ -88,11 +88,9 @@ pub(super) async fn send(
         drafts.push(draft);
     }
     let pass = call.authorize(&channel, Operations::PUBLISH).await?;
-    let mut serials = Vec::with_capacity(drafts.len());
-    for draft in drafts {
-        let receipt = broker.publish(&channel, draft, pass.clone()).await?;
-        serials.push(position::of_receipt(&receipt));
-    }
+    // In one step: all or none, and nothing of others in between.
+    let receipts = broker.publish_batch(&channel, drafts, pass).await?;
+    let serials: Vec<String> = receipts.iter().map(position::of_receipt).collect();
     let id = messages.first().and_then(|first| first.id.clone());
     Ok(json!({
         "channel": name,

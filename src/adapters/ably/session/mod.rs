@@ -29,6 +29,7 @@ use crate::core::close::End;
 use crate::core::connection::{Action, Context, Event, Frame, Input, Intent, Session};
 use crate::core::ids::Text;
 use crate::core::limits::Setting;
+use crate::core::token_bucket::TokenBucket;
 use attach::Attachment;
 use open::Timers;
 use publish::Unacknowledged;
@@ -59,6 +60,8 @@ pub(super) struct AblySession {
     channels: HashMap<Text, Attachment>,
     unacknowledged: VecDeque<Unacknowledged>,
     last_tag: u64,
+    /// What it may still send.
+    inbound: TokenBucket,
     timers: Timers,
     /// Members stay for a while when the socket goes.
     comes_back: bool,
@@ -131,6 +134,7 @@ impl AblySession {
             channels: HashMap::new(),
             unacknowledged: VecDeque::new(),
             last_tag: 0,
+            inbound: TokenBucket::default(),
             comes_back: true,
             endings,
         }
@@ -144,6 +148,16 @@ impl AblySession {
     fn limit(&self, setting: Setting, turn: &Turn<'_>) -> u64 {
         self.app(turn)
             .map_or(setting.default, |app| setting.of(&app))
+    }
+
+    /// Whether so many messages may come now; all of a frame count, whatever becomes of them.
+    fn inbound(&mut self, messages: usize, turn: &Turn<'_>) -> Result<(), Fault> {
+        let limit = limits::INBOUND_MESSAGES_PER_SECOND;
+        let rate = self.limit(limit, turn);
+        // What is too long is refused for that.
+        let count = messages.min(limits::MESSAGES) as u64;
+        let now_ms = turn.cx.now.mono_ms;
+        Ok(self.inbound.admit(now_ms, limit, rate, count)?)
     }
 
     fn frame(&mut self, frame: &Frame, turn: &mut Turn<'_>) {

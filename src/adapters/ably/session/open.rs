@@ -122,7 +122,8 @@ impl AblySession {
             client_id: client.or(wildcard),
             max_message_size: limit(limits::MESSAGE_BYTES),
             max_frame_size: limit(limits::MESSAGE_FRAME_BYTES),
-            max_inbound_rate: 50,
+            max_inbound_rate: Some(limit(limits::INBOUND_MESSAGES_PER_SECOND))
+                .filter(|rate| *rate > 0),
             connection_state_ttl: limits::STATE_MS,
             max_idle_interval: self.hello.heartbeat_ms,
             server_id: format!("node-{}", turn.cx.authority.node()),

@@ -14,7 +14,9 @@ use crate::core::error::Refusal;
 
 impl AblySession {
     pub(super) fn present(&mut self, frame: ProtocolMessage, turn: &mut Turn<'_>) {
-        match self.requests(&frame, turn) {
+        let count = frame.presence.as_ref().map_or(0, Vec::len);
+        let requests = self.inbound(count, turn);
+        match requests.and_then(|()| self.requests(&frame, turn)) {
             Ok(requests) => {
                 let parts = requests.len() as u64;
                 let first = self.owe(frame.msg_serial, parts);

@@ -1,9 +1,8 @@
 //! Publishing: one frame, its messages in order, one acknowledgement.
 //!
 //! **Must never know:** who may publish.
-//! **Why messages of one frame go one by one:** the core orders single publications. They keep their order and are
-//! acknowledged together; a frame that is refused half-way is refused as a whole, and its ids keep a repetition
-//! from doubling what went through.
+//! **Why a frame of several is one request to the core:** it is accepted or refused as a whole, whatever happens
+//! while it is under way, and nothing of others comes in between.
 
 use super::attach::Stage;
 use super::modes;
@@ -12,7 +11,7 @@ use crate::adapters::ably::codes::{Fault, channel_name};
 use crate::adapters::ably::frame::{Accepted, ChannelName, ProtocolMessage, action};
 use crate::adapters::ably::message::{Message, check_ids};
 use crate::adapters::ably::{limits, position};
-use crate::core::connection::{Intent, Publish};
+use crate::core::connection::{Intent, Publish, PublishBatch};
 use crate::core::error::Refusal;
 use crate::core::ids::ChannelKey;
 use crate::core::message::{Draft, Receipt};
@@ -32,21 +31,12 @@ pub(super) struct Unacknowledged {
 
 impl AblySession {
     pub(super) fn publish(&mut self, frame: ProtocolMessage, turn: &mut Turn<'_>) {
-        match self.drafts(&frame, turn) {
+        let count = frame.messages.as_ref().map_or(0, Vec::len);
+        let drafts = self.inbound(count, turn);
+        match drafts.and_then(|()| self.drafts(&frame, turn)) {
             Ok((channel, drafts)) => {
-                let parts = drafts.len() as u64;
-                let first = self.owe(frame.msg_serial, parts);
-                for (draft, tag) in drafts.into_iter().zip(first..) {
-                    turn.ask(Intent::Publish(Box::new(Publish {
-                        channel: channel.clone(),
-                        draft,
-                        subscribed_only: false,
-                        proof: None,
-                        ack: Some(tag),
-                        tag,
-                    })));
-                }
-                self.settle(turn);
+                let tag = self.owe(frame.msg_serial, drafts.len() as u64);
+                turn.ask(intent(channel, drafts, tag));
             }
             Err(fault) => self.refuse(frame.msg_serial, fault, turn),
         }
@@ -117,8 +107,23 @@ impl AblySession {
         answer: Result<&Receipt, &Refusal>,
         turn: &mut Turn<'_>,
     ) {
-        let serial = answer.map(|receipt| Some(position::of_receipt(receipt)));
-        self.part_done(tag, serial.map_err(Fault::from), turn);
+        match answer {
+            Ok(receipt) => self.part_done(tag, Ok(Some(position::of_receipt(receipt))), turn),
+            Err(refusal) => {
+                // Of all the frame's messages, whatever their number.
+                if let Some(one) = self.owed(tag) {
+                    one.fault = Some(refusal.into());
+                    one.done = one.parts;
+                }
+                self.settle(turn);
+            }
+        }
+    }
+
+    /// The frame that a tag is a part of.
+    fn owed(&mut self, tag: u64) -> Option<&mut Unacknowledged> {
+        let mut all = self.unacknowledged.iter_mut();
+        all.find(|one| (one.first_tag..one.first_tag + one.parts).contains(&tag))
     }
 
     /// One part of a frame is through or refused.
@@ -128,9 +133,7 @@ impl AblySession {
         answer: Result<Option<String>, Fault>,
         turn: &mut Turn<'_>,
     ) {
-        let mut all = self.unacknowledged.iter_mut();
-        let of = all.find(|one| (one.first_tag..one.first_tag + one.parts).contains(&tag));
-        let Some(one) = of else { return };
+        let Some(one) = self.owed(tag) else { return };
         one.done += 1;
         match answer {
             Ok(serial) => one.serials.extend(serial),
@@ -163,6 +166,28 @@ impl AblySession {
             }
             frame.error = one.fault;
             turn.send(&frame);
+        }
+    }
+}
+
+/// One message takes the way of all single ones.
+fn intent(channel: Arc<ChannelKey>, mut drafts: Vec<Draft>, tag: u64) -> Intent {
+    match drafts.pop() {
+        Some(draft) if drafts.is_empty() => Intent::Publish(Box::new(Publish {
+            channel,
+            draft,
+            subscribed_only: false,
+            proof: None,
+            ack: Some(tag),
+            tag,
+        })),
+        last => {
+            drafts.extend(last);
+            Intent::PublishBatch(Box::new(PublishBatch {
+                channel,
+                drafts,
+                tag,
+            }))
         }
     }
 }

@@ -10,7 +10,7 @@ use super::*;
 use crate::adapters::ably::auth::{self, Credential};
 use crate::adapters::ably::fixture::{self, NAME, SECRET};
 use crate::adapters::ably::frame::flag;
-use crate::core::authority::{Authority, Cut, Operations, Reason};
+use crate::core::authority::{Authority, Cut, Operations, Reason, SettingValue};
 use crate::core::clock::Now;
 use crate::core::connection::{DeliveryMode, Start, Subscribed};
 use crate::core::error::Refusal;
@@ -44,6 +44,18 @@ impl Client {
             mono_ms: 0,
             cluster_ms: NOW,
         }
+    }
+
+    /// Open, in an app with this setting.
+    fn limited(name: &str, value: u64) -> Self {
+        let mut client = Self::new(Credential::Key(format!("{NAME}:{SECRET}")));
+        let mut state = fixture::state();
+        let app = state.apps.get_mut(&fixture::APP).unwrap();
+        app.settings.insert(name.into(), SettingValue::Int(value));
+        client.authority = Authority::fixed(state, NOW);
+        client.feed(Input::Opened);
+        client.feed(Input::Event(Event::Identified));
+        client
     }
 
     fn key() -> Self {
@@ -281,13 +293,11 @@ fn acknowledgements_keep_the_order_of_the_frames() {
     let mut client = Client::open(Credential::Key(format!("{NAME}:{SECRET}")));
     let message = |serial: u64, n: usize| json!({"action":15,"channel":"c","msgSerial":serial,"messages":vec![json!({"data":"x"}); n]});
     let first = client.say(message(0, 2));
-    let ids: Vec<_> = first
-        .iter()
-        .map(|action| match action {
-            Action::Do(Intent::Publish(publish)) => publish.draft.id.clone().unwrap().to_string(),
-            other => panic!("{other:?}"),
-        })
-        .collect();
+    let [Action::Do(Intent::PublishBatch(batch))] = &first[..] else {
+        panic!("{first:?}");
+    };
+    let ids = batch.drafts.iter().map(|draft| draft.id.clone().unwrap());
+    let ids: Vec<_> = ids.map(|id| id.to_string()).collect();
     assert_eq!(ids, ["0000000100000002:0:0", "0000000100000002:0:1"]);
     client.say(message(1, 1));
     assert!(said(&client.say(message(2, 0))).is_empty());
@@ -319,6 +329,104 @@ fn acknowledgements_keep_the_order_of_the_frames() {
         ]
     );
     assert_eq!(told[0]["res"][0]["serials"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn messages_are_counted_one_by_one_and_refused_by_the_frame() {
+    let mut client = Client::limited("inbound_messages_per_second", 10);
+    client.mono_ms = 5_000;
+    let send = |n: usize| json!({"action":15,"channel":"c","msgSerial":0,"messages":vec![json!({"data":"x"}); n]});
+    let codes = |out: Vec<Action>| -> Vec<Value> {
+        let told = said(&out);
+        told.iter()
+            .map(|one| one["error"]["code"].clone())
+            .collect()
+    };
+    client.attach(json!({"action":10,"channel":"c"}), Operations::CLIENT, true);
+    let enter =
+        json!({"action":14,"channel":"c","msgSerial":1,"presence":[{"action":2,"clientId":"x"}]});
+    // A frame that does not fit leaves what is left to others.
+    assert!(!client.say(send(8)).is_empty());
+    let out = client.say(send(3));
+    assert!(out.is_empty(), "in its place behind the first: {out:?}");
+    assert!(matches!(
+        client.say(enter.clone())[..],
+        [Action::Do(Intent::Presence(_))]
+    ));
+    assert!(matches!(
+        client.say(send(1))[..],
+        [Action::Do(Intent::Publish(_))]
+    ));
+    assert!(client.say(enter.clone()).is_empty());
+    // Everything is acknowledged, and the connection goes on.
+    let mut client = Client::limited("inbound_messages_per_second", 1);
+    client.mono_ms = 5_000;
+    client.attach(json!({"action":10,"channel":"c"}), Operations::CLIENT, true);
+    client.say(json!({"action":15,"channel":"c","msgSerial":0,"messages":[{}],"params":{"_forceNack":true}}));
+    for refused in [send(1), enter] {
+        let told = said(&client.say(refused));
+        assert_eq!(
+            (
+                &told[0]["action"],
+                &told[0]["error"]["code"],
+                &told[0]["error"]["statusCode"]
+            ),
+            (&json!(2), &json!(42911), &json!(429))
+        );
+    }
+    client.mono_ms = 6_000;
+    assert_eq!(codes(client.say(send(1))), [] as [Value; 0]);
+}
+
+#[test]
+fn without_a_rate_nothing_is_promised_and_nothing_refused() {
+    let rate = |client: &mut Client| {
+        said(&client.feed(Input::Event(Event::Identified)))[0]["connectionDetails"]
+            ["maxInboundRate"]
+            .clone()
+    };
+    let mut client = Client::limited("inbound_messages_per_second", 0);
+    assert_eq!(rate(&mut client), Value::Null);
+    let send =
+        json!({"action":15,"channel":"c","msgSerial":0,"messages":vec![json!({"data":"x"}); 1000]});
+    for _ in 0..3 {
+        assert!(!client.say(send.clone()).is_empty());
+    }
+    let mut client = Client::open(Credential::Key(format!("{NAME}:{SECRET}")));
+    assert_eq!(rate(&mut client), 1_000);
+}
+
+#[test]
+fn a_frame_of_several_is_refused_as_a_whole_or_not_at_all() {
+    let mut client = Client::open(Credential::Key(format!("{NAME}:{SECRET}")));
+    let send =
+        |messages: Value| json!({"action":15,"channel":"c","msgSerial":0,"messages":messages});
+    // Nothing is asked of the core when the last of them is wrong.
+    for (messages, code) in [
+        (json!([{"data":"x"}, {"data":"y","clientId":"*"}]), 40012),
+        (json!([{"id":"b:0"}, {"id":"b:2"}]), 40031),
+        (json!([{"data":"x"}, {"action":1}]), 40000),
+        (json!([{"data":"x"}, {"data":"y".repeat(65_536)}]), 40009),
+    ] {
+        let out = client.say(send(messages));
+        assert_eq!(said(&out)[0]["error"]["code"], code);
+        assert_eq!(out.len(), 1, "{out:?}");
+    }
+    // The core's one refusal is the frame's one NACK.
+    let out = client.say(send(json!([{}, {}, {}])));
+    let [Action::Do(Intent::PublishBatch(batch))] = &out[..] else {
+        panic!("{out:?}");
+    };
+    let told = said(&client.feed(Input::Event(Event::PublishRefused {
+        channel: batch.channel.clone(),
+        tag: batch.tag,
+        refusal: Refusal::Denied(Reason::NotGranted(Operations::PUBLISH)),
+    })));
+    assert_eq!(told.len(), 1);
+    assert_eq!(
+        (&told[0]["action"], &told[0]["error"]["code"]),
+        (&json!(2), &json!(40160))
+    );
 }
 
 #[test]

@@ -29,9 +29,9 @@ use crate::core::connection::{Action, Context, Frame, Input, Intent, Session};
 use crate::core::hash::Map;
 use crate::core::ids::{ChannelKey, Text};
 use crate::core::limits::Setting;
+use crate::core::token_bucket::TokenBucket;
 use alive::{Alive, Due};
 use bytes::Bytes;
-use client_event::Bucket;
 use std::sync::Arc;
 use watchlist::Watchlist;
 
@@ -95,7 +95,7 @@ pub(super) struct PusherSession {
     signing_in: Option<SigningIn>,
     subscriptions: Map<Text, Subscription>,
     last_tag: u64,
-    bucket: Bucket,
+    bucket: TokenBucket,
     events: Option<limits::Events>,
     alive: Alive,
     watchlist: Watchlist,
@@ -160,7 +160,7 @@ impl PusherSession {
             signing_in: None,
             subscriptions: Map::default(),
             last_tag: 0,
-            bucket: Bucket::default(),
+            bucket: TokenBucket::default(),
             events: None,
             alive: Alive::default(),
             watchlist: Watchlist::default(),

@@ -9,6 +9,7 @@ use crate::core::connection::{Intent, Publish};
 use crate::core::error::Refusal;
 use crate::core::ids::{ChannelKey, Text};
 use crate::core::message::Draft;
+use std::borrow::Cow;
 
 /// The tag of messages nobody waits for.
 const UNTAGGED: u64 = 0;
@@ -22,8 +23,8 @@ impl RealtimeSession {
         proof: Option<Box<Proof>>,
         turn: &mut Turn<'_>,
     ) {
-        if let Err(text) = check(channel, message, turn) {
-            return turn.fail("send", channel, text);
+        if let Err(text) = self.check(channel, message, turn) {
+            return turn.fail("send", channel, &text);
         }
         let draft = encoder::draft(message, None);
         self.hand_in(channel, draft, proof, UNTAGGED, turn);
@@ -43,11 +44,11 @@ impl RealtimeSession {
         };
         let full = self.published.len() >= limits::UNACKNOWLEDGED;
         let room = match full {
-            true => Err("Too many messages wait for their acknowledgement"),
+            true => Err("Too many messages wait for their acknowledgement".into()),
             false => Ok(()),
         };
-        if let Err(text) = check(channel, message, turn).and(room) {
-            return turn.send(frame::ack_refused(&id, number, text));
+        if let Err(text) = self.check(channel, message, turn).and(room) {
+            return turn.send(frame::ack_refused(&id, number, &text));
         }
         let tag = self.tag();
         self.published.insert(tag, (id, number));
@@ -70,6 +71,20 @@ impl RealtimeSession {
         let target = (Resource::Channel, channel);
         let proof = auth::proof(turn.state, key, target, Operations::PUBLISH);
         self.say(channel, message, Some(Box::new(proof)), turn);
+    }
+
+    /// Whether a client's message may go on; every one counts, whatever becomes of it.
+    fn check(
+        &mut self,
+        channel: &str,
+        message: &[u8],
+        turn: &Turn<'_>,
+    ) -> Result<(), Cow<'static, str>> {
+        let limit = limits::MESSAGES_PER_SECOND;
+        let rate = limit.of(turn.app);
+        let admitted = self.inbound.admit(turn.cx.now.mono_ms, limit, rate, 1);
+        admitted.map_err(|refusal| codes::text(&refusal))?;
+        Ok(bounds(channel, message, turn)?)
     }
 
     pub(super) fn hand_in(
@@ -109,7 +124,7 @@ impl RealtimeSession {
     }
 }
 
-fn check(channel: &str, message: &[u8], turn: &Turn<'_>) -> Result<(), &'static str> {
+fn bounds(channel: &str, message: &[u8], turn: &Turn<'_>) -> Result<(), &'static str> {
     if !auth::is_channel(channel) {
         return Err("Invalid channel name");
     }

@@ -25,6 +25,7 @@ use crate::core::authority::{App, AppId, State};
 use crate::core::close::{Close, End};
 use crate::core::connection::{Action, Context, Frame, Input, Intent, Session};
 use crate::core::ids::{ChannelKey, Text};
+use crate::core::token_bucket::TokenBucket;
 use buffer::Buffer;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -70,6 +71,8 @@ pub(super) struct RealtimeSession {
     /// Published parts that wait for the core: message id and part.
     published: HashMap<u64, (Text, u32)>,
     last_tag: u64,
+    /// What it may still send.
+    inbound: TokenBucket,
     heard_ms: u64,
     beat_ms: u64,
     end_ms: Option<u64>,
@@ -130,6 +133,7 @@ impl RealtimeSession {
             subscriptions: HashMap::new(),
             published: HashMap::new(),
             last_tag: 0,
+            inbound: TokenBucket::default(),
             heard_ms: 0,
             beat_ms: 0,
             end_ms: None,

@@ -8,7 +8,7 @@
 
 use super::*;
 use crate::adapters::realtime::fixture::{self, APP, APPLICATION, PRIVATE};
-use crate::core::authority::{Authority, Cut, Operations, Reason};
+use crate::core::authority::{Authority, Cut, Operations, Reason, SettingValue};
 use crate::core::clock::Now;
 use crate::core::connection::{DeliveryMode, Event, Publish, Start, Subscribe, Subscribed};
 use crate::core::error::Refusal;
@@ -416,6 +416,41 @@ mod sending {
             refusal: Refusal::OutcomeUnknown,
         });
         assert!(texts(&said)[0].contains(r#"\"p\":1,\"err\":\""#));
+    }
+
+    #[test]
+    fn a_rate_counts_every_message_and_says_when_to_try_again() {
+        let mut state = fixture::state(false);
+        let app = state.apps.get_mut(&APP).unwrap();
+        let rate = SettingValue::Int(4);
+        let name = "realtime_messages_per_second";
+        app.settings.insert(name.into(), rate);
+        let mut client = Client::new(state);
+        client.feed(Input::Opened);
+        client.say(&format!("validate;{APPLICATION};tok;;;me;"));
+        client.event(Event::Identified);
+        client.now_ms = 5_000;
+        // One for each channel, and the last of them is too much.
+        assert_eq!(
+            publishes(&client.say("send;a;t;ch1;null;id_1-1_x")).len(),
+            1
+        );
+        let said = client.say(r#"batchSend;a;t;["c1","c2","c3","c4"];{};id_1-1_x"#);
+        assert_eq!(publishes(&said).len(), 3);
+        let told = texts(&said);
+        assert_eq!(told.len(), 1);
+        let words = r#"\"op\":\"send\",\"ch\":\"c4\""#;
+        assert!(told[0].contains(words), "{told:?}");
+        let words = "Limit realtime_messages_per_second is reached, try again in 251 ms";
+        assert!(told[0].contains(words), "{told:?}");
+        let said = client.say("publish;a;t;ch1;60;null;3fd3ab29_2-2_x");
+        assert!(publishes(&said).is_empty());
+        assert!(texts(&said)[0].contains(r#"\"p\":2,\"err\":\"Limit"#));
+        client.now_ms = 5_251;
+        assert_eq!(
+            publishes(&client.say("publish;a;t;ch1;60;null;3fd3ab29_2-2_x")).len(),
+            1
+        );
     }
 
     #[test]
