@@ -81,10 +81,8 @@ async fn assemble(
         applied,
         applier,
         log,
-        agreed,
+        spoken,
     } = opened;
-    let spoken = Arc::new(Spoken::new(config.speaks));
-    spoken.agree(agreed);
     let local = Local {
         transport,
         secret: config.secret.clone(),
@@ -132,16 +130,26 @@ async fn assemble(
         config,
     });
     let _ = service.core.set(Arc::clone(&core));
+    let messages = accept(local.clone(), service, listener);
+    spawn_tasks(&core, proposals, questions);
+    task::spawn(settle(Arc::clone(&core), store, local));
+    Ok(Started { core, messages })
+}
+
+/// Answers peers from here on; returns where their message links come out.
+fn accept(
+    local: Local,
+    service: Arc<Answering>,
+    listener: impl Listener,
+) -> mpsc::Receiver<MessageLink> {
     let (message_links, messages) = mpsc::channel(MESSAGE_LINKS);
     let acceptor = Acceptor {
-        local: local.clone(),
+        local,
         service,
         messages: message_links,
     };
     task::spawn(net::serve(listener, acceptor));
-    spawn_tasks(&core, proposals, questions);
-    task::spawn(settle(Arc::clone(&core), store, local));
-    Ok(Started { core, messages })
+    messages
 }
 
 async fn listen(addr: SocketAddr) -> Result<TcpListener, StartError> {
@@ -158,8 +166,8 @@ struct Opened {
     applied: Arc<Applied>,
     applier: Applier,
     log: LogStore,
-    /// The version that was agreed on when the node stopped.
-    agreed: u16,
+    /// What was agreed on when the node stopped.
+    spoken: Arc<Spoken>,
 }
 
 fn refuse(error: StoreError) -> StartError {
@@ -183,6 +191,8 @@ fn open(config: &ClusterConfig, mut store: Store) -> Result<Opened, StartError> 
     if let Some(why) = config.speaks.refuses(agreed) {
         return Err(StartError::Store(why.into()));
     }
+    let spoken = Arc::new(Spoken::new(config.speaks));
+    spoken.agree(agreed);
     let log = LogStore::new(Arc::clone(&store));
     log.check(applier.last_index()).map_err(refuse)?;
     Ok(Opened {
@@ -192,7 +202,7 @@ fn open(config: &ClusterConfig, mut store: Store) -> Result<Opened, StartError> 
         applied,
         applier,
         log,
-        agreed,
+        spoken,
     })
 }
 
