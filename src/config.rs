@@ -100,6 +100,7 @@ keys! {
     snapshot_after: u64 = 20_000, Number, "Changes since the last snapshot that trigger a new one";
     keep_entries: u64 = 4_000, Number, "Log entries kept behind a snapshot, for nodes that were away briefly";
     disk_reserve_mb: u64 = 64, Number, "Megabytes of the data folder's disk kept free; below that this node takes no changes";
+    history_memory_mb: u64 = 512, Number, "Megabytes that the histories of all channels on this node may weigh together; above it the largest let go of their oldest messages; 0 = no bound";
     allow_plaintext_peers: bool = false, Switch, "Peers may link beyond loopback without encryption: only on a private network";
 }
 

@@ -86,12 +86,7 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     };
     let cluster = Cluster::start(cluster_config(&config, public_url.clone()))?;
     let authority = Arc::new(Authority::new(cluster.clone()));
-    let plane = Plane::start(
-        &cluster,
-        &authority,
-        config.path_prefix.clone(),
-        config.public_url.clone(),
-    );
+    let plane = message_plane(&cluster, &authority, &config);
     let rooms = Rooms {
         broker: plane.broker(),
         catalog: Arc::new(tables::catalog()),
@@ -144,6 +139,13 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
         () = stop.asked() => Err(ServeError::CutShort),
         () = tokio::time::sleep(config.drain) => Err(ServeError::CutShort),
     }
+}
+
+fn message_plane(cluster: &Cluster, authority: &Arc<Authority>, config: &Config) -> Plane {
+    let prefix = config.path_prefix.clone();
+    let plane = Plane::start(cluster, authority, prefix, config.public_url.clone());
+    plane.bound_histories(config.history_memory);
+    plane
 }
 
 /// Waits for the end of serving; why, when it was not asked for.

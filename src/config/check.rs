@@ -107,6 +107,8 @@ pub struct Config {
     pub keep_entries: u64,
     /// Bytes of the disk kept free.
     pub disk_reserve: u64,
+    /// Bytes that all histories may weigh together.
+    pub history_memory: u64,
     /// Whether peers may link beyond loopback without encryption.
     pub allow_plaintext_peers: bool,
 }
@@ -175,6 +177,10 @@ impl Config {
             snapshot_after: raw.snapshot_after,
             disk_reserve: raw.disk_reserve_mb.saturating_mul(1 << 20),
             keep_entries: raw.keep_entries,
+            history_memory: match raw.history_memory_mb {
+                0 => u64::MAX,
+                mb => mb.saturating_mul(1 << 20),
+            },
             allow_plaintext_peers: raw.allow_plaintext_peers,
         })
     }

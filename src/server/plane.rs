@@ -19,6 +19,9 @@ use crate::transport::{Worker, stream::Streams, ws};
 use actix_web::web;
 use gatecast_cluster::Cluster;
 use gatecast_cluster::access::NodeId;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 use std::sync::Arc;
 use std::time::Duration;
@@ -105,9 +108,15 @@ impl Plane {
         self.broker.clone()
     }
 
+    /// Bounds what the histories of all channels weigh together, bytes.
+    pub(super) fn bound_histories(&self, bytes: u64) {
+        self.broker.channels.set_history_budget(bytes);
+    }
+
     /// Shows the message plane's counters in this registry.
     pub(super) fn register(&self, registry: &mut Registry) {
         self.webhooks.register(registry);
+        registry.register_collector(Box::new(Histories(self.broker.channels.clone())));
     }
 
     /// What worker threads need.
@@ -151,6 +160,20 @@ impl Workers {
             .configure(realtime::routes)
             .app_data(self.pubnub.clone())
             .configure(pubnub::routes);
+    }
+}
+
+/// Reads the histories' sum when it is asked for.
+#[derive(Debug)]
+struct Histories(Channels);
+
+impl Collector for Histories {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let bytes = i64::try_from(self.0.history_bytes()).unwrap_or(i64::MAX);
+        let gauge = ConstGauge::new(bytes);
+        let help = "What the histories of all channels on this node weigh";
+        let kind = gauge.metric_type();
+        gauge.encode(encoder.encode_descriptor("history_bytes", help, None, kind)?)
     }
 }
 

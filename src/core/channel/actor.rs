@@ -5,6 +5,7 @@
 //! **Why relays are told in one queue:** `Attach` and `Deliver` must reach a relay in the order they were
 //! decided. While a relay's mailbox is full the actor waits for it and takes nothing else: back-pressure.
 
+use super::budget::Part;
 use super::fanout::Fanout;
 use super::registry::{Ground, LimitsAsOf, Stat};
 use super::state::{Birth, Effect, Input, State, Ticket};
@@ -55,7 +56,9 @@ pub struct Channel {
     stat: Arc<Stat>,
     effects: Vec<Effect>,
     timer: Option<(u64, SpawnHandle)>,
-    limits_due: u64,
+    pub(super) limits_due: u64,
+    /// Its history's part of what all of this node weigh.
+    part: Part,
     /// What they were read from; none before the second look.
     limits_as_of: Option<LimitsAsOf>,
     pub(super) retired: bool,
@@ -130,6 +133,7 @@ impl Channel {
         let mut effects = Vec::new();
         let (key, tickets) = (birth.key.clone(), birth.seed);
         let now = ground.now();
+        let part = stat.part(&ground.histories);
         let state = State::new(birth, now, &mut effects);
         Self {
             above: wildcard::above(&key),
@@ -145,6 +149,7 @@ impl Channel {
             effects,
             timer: None,
             limits_due: now.mono_ms + LIMITS_MS,
+            part,
             limits_as_of: None,
             retired: false,
         }
@@ -167,6 +172,9 @@ impl Channel {
         self.state.handle(input, now, &mut effects);
         if counts {
             self.show();
+        }
+        if self.part.set(self.state.history_bytes()) {
+            self.ground.relieve(now);
         }
         self.carry_out(effects, now, cx);
     }

@@ -7,7 +7,7 @@
 use super::super::{FromPeer, Join, Leave, PresenceTo, PublishBatchTo, PublishTo, Read};
 use super::*;
 use crate::core::authority::Pass;
-use crate::core::connection::{Frame, NewMember, PresenceRequest, Start, Subscribe};
+use crate::core::connection::{Frame, HistoryPage, NewMember, PresenceRequest, Start, Subscribe};
 use crate::core::delivery::encoding::{Encoder, Encoding, EncodingId, Encodings};
 use crate::core::ids::{AppId, ConnectionId, NodeId};
 use crate::core::limits::WILDCARDS;
@@ -391,6 +391,51 @@ async fn three_nodes_deliver_everything_once_in_one_order() {
         .collect();
     for client in &clients {
         world.expect(client, &wanted).await;
+    }
+}
+
+#[actix::test]
+async fn above_the_bound_of_all_histories_the_large_let_go_and_nobody_is_refused() {
+    const MOST: u64 = 64 << 10;
+    let channels = Channels::new(encodings(), &[]);
+    channels.set_history_budget(MOST);
+    let key = |name: &str| ChannelKey::channel(AppId(1), name);
+    let kept = async |name: &str| {
+        let (to, answer) = oneshot::channel();
+        let page = HistoryPage {
+            after: 0,
+            until: u64::MAX,
+            limit: 10_000,
+            backwards: false,
+        };
+        channels.get(&key(name)).do_send(Read::History(page, to));
+        answer.await.unwrap().unwrap()
+    };
+    for _ in 0..10 {
+        publish(&channels, &key("small"), "x").await.unwrap();
+    }
+    let kilobyte = "x".repeat(1_000);
+    for n in 0..600 {
+        let name = ["one", "two", "three"][n % 3];
+        publish(&channels, &key(name), &kilobyte).await.unwrap();
+    }
+    // The level is found anew a moment apart, when somebody pushes.
+    let bounded = async {
+        let last = loop {
+            let last = publish(&channels, &key("one"), &kilobyte).await.unwrap();
+            if channels.history_bytes() <= MOST {
+                break last;
+            }
+        };
+        let one = kept("one").await;
+        assert_eq!(one.last().map(|one| one.position), Some(last.position));
+    };
+    let ended = tokio::time::timeout(Duration::from_secs(20), bounded).await;
+    ended.expect("the sum falls below its bound");
+    assert_eq!(kept("small").await.len(), 10);
+    for name in ["two", "three"] {
+        let kept = kept(name).await.len();
+        assert!((5..100).contains(&kept), "{name} keeps {kept}");
     }
 }
 

@@ -123,6 +123,12 @@ impl History {
         }
     }
 
+    /// What the ring weighs.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// The receipt of a message id seen within [`ID_MS`].
     #[must_use]
     pub fn known(&self, id: &Text) -> Option<Receipt> {

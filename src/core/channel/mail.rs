@@ -10,7 +10,7 @@ use super::state::Input;
 use super::wire::Ask;
 use super::{
     Deed, Do, FromPeer, Join, Leave, LinkUp, PresenceTo, PublishBatchTo, PublishTo, Read, Rehome,
-    Repeat, ReplyTo, Tell,
+    Repeat, ReplyTo, Tell, Trim,
 };
 use crate::core::authority::{Operations, Pass, Reason};
 use crate::core::clock::Now;
@@ -209,6 +209,16 @@ impl Handler<FromPeer> for Channel {
     fn handle(&mut self, message: FromPeer, cx: &mut Context<Self>) {
         if let Some(FromPeer { from, wire }) = self.unless_retired(message) {
             self.feed(Input::From { from, wire }, cx);
+        }
+    }
+}
+
+impl Handler<Trim> for Channel {
+    type Result = ();
+    fn handle(&mut self, _: Trim, cx: &mut Context<Self>) {
+        if !self.retired {
+            self.limits_due = 0;
+            self.feed(Input::Trim, cx);
         }
     }
 }

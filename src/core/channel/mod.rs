@@ -4,7 +4,7 @@
 //! copy; elsewhere it only knows this node's subscribers. All rules are in pure states; the actor feeds them.
 //!
 //! In reading order: [`wire`] (what is asked and said), [`history`], [`presence`], [`stream`] (what a backup has a
-//! copy of), [`ledger`] (what was told of its lifecycle), [`wildcard`], [`state`] with `home`, `asks`, `edge` and `role`, then the shells `actor`, `mail`, `fanout` and
+//! copy of), [`budget`] and `relief` (what all histories of a node may weigh), [`ledger`] (what was told of its lifecycle), [`wildcard`], [`state`] with `home`, `asks`, `edge` and `role`, then the shells `actor`, `mail`, `fanout` and
 //! [`registry`].
 //!
 //! What is promised: one order per channel; every subscriber gets a broadcast once; nothing is delivered or
@@ -19,6 +19,7 @@
 
 pub mod actor;
 mod asks;
+pub mod budget;
 pub mod changes;
 mod edge;
 mod fanout;
@@ -28,6 +29,7 @@ pub mod ledger;
 mod mail;
 pub mod presence;
 pub mod registry;
+mod relief;
 mod role;
 pub mod state;
 mod step;
@@ -218,6 +220,11 @@ pub struct FromPeer {
     /// What.
     pub wire: Wire,
 }
+
+/// All histories of the node together are too large: let go of what is above the level.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub struct Trim;
 
 /// The link to a node is (again) usable.
 #[derive(Clone, Copy, Debug, Message)]

@@ -7,6 +7,7 @@
 //! address and never comes here.
 
 use super::actor::Channel;
+use super::budget::{HistoryBudget, Part};
 use super::history::Bounds;
 use super::state::{Birth, Limits};
 use super::{LinkUp, PeerPort, Rehome, Wire};
@@ -45,9 +46,21 @@ pub struct Stat {
     subscribers: AtomicU64,
     clients: AtomicU64,
     members: AtomicU64,
+    /// What its history weighs here.
+    history: Arc<AtomicU64>,
 }
 
 impl Stat {
+    /// What its history weighs on this node, bytes.
+    pub(super) fn history_bytes(&self) -> u64 {
+        self.history.load(Ordering::Relaxed)
+    }
+
+    /// Its part of what all histories weigh.
+    pub(super) fn part(&self, budget: &Arc<HistoryBudget>) -> Part {
+        Part::new(budget.clone(), self.history.clone())
+    }
+
     /// Only the home knows the counts.
     pub(super) fn set(&self, counts: Option<Occupancy>) {
         self.home.store(counts.is_some(), Ordering::Relaxed);
@@ -70,15 +83,15 @@ impl Stat {
 }
 
 #[derive(Debug)]
-struct Entry {
-    addr: Addr<Channel>,
-    stat: Arc<Stat>,
+pub(super) struct Entry {
+    pub(super) addr: Addr<Channel>,
+    pub(super) stat: Arc<Stat>,
 }
 
-/// The revision of the access state, and whether there is a listener.
-pub(super) type LimitsAsOf = (Option<u64>, bool);
+/// The revision of the access state, whether there is a listener, and the level of the histories.
+pub(super) type LimitsAsOf = (Option<u64>, bool, u64);
 
-type Part = HashMap<Arc<ChannelKey>, Entry>;
+pub(super) type Shard = HashMap<Arc<ChannelKey>, Entry>;
 
 /// The member list and the one before it.
 #[derive(Debug)]
@@ -100,7 +113,8 @@ pub struct Ground {
     birthplace: Option<ArbiterHandle>,
     /// The threads that channels live on.
     hosts: RwLock<Vec<ArbiterHandle>>,
-    parts: Vec<Mutex<Part>>,
+    pub(super) parts: Vec<Mutex<Shard>>,
+    pub(super) histories: Arc<HistoryBudget>,
     list: arc_swap::ArcSwap<List>,
     port: OnceLock<Arc<dyn PeerPort>>,
     queries: OnceLock<Arc<dyn QueryPort>>,
@@ -129,7 +143,8 @@ impl Ground {
     /// What limits depend on: while it is the same, they are.
     pub(super) fn limits_as_of(&self) -> LimitsAsOf {
         let revision = self.authority.as_ref().map(|one| one.view().revision);
-        (revision, self.listener.get().is_some())
+        let level = self.histories.level();
+        (revision, self.listener.get().is_some(), level)
     }
 
     pub(super) fn limits(&self, key: &ChannelKey) -> Limits {
@@ -146,7 +161,11 @@ impl Ground {
             bounds: Bounds {
                 messages: count(at(HISTORY_MESSAGES)),
                 age_ms: at(HISTORY_MS),
-                bytes: count(at(HISTORY_BYTES).min(MAX_HISTORY_BYTES)),
+                bytes: count(
+                    at(HISTORY_BYTES)
+                        .min(MAX_HISTORY_BYTES)
+                        .min(self.histories.level()),
+                ),
             },
             presence_clients: at(PRESENCE_CLIENTS),
             counts: app.is_some_and(|app| SUBSCRIPTION_COUNT.on(&app)),
@@ -175,7 +194,7 @@ impl Ground {
         port.is_some_and(|port| port.send(to, key, wire))
     }
 
-    fn part(&self, key: &ChannelKey) -> Option<MutexGuard<'_, Part>> {
+    fn part(&self, key: &ChannelKey) -> Option<MutexGuard<'_, Shard>> {
         let index = usize::try_from(key_hash(key) >> 32).unwrap_or(0) % PARTS;
         self.parts.get(index).map(lock)
     }
@@ -195,7 +214,7 @@ impl Ground {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // A part is consistent between any two statements: poison means nothing here.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -259,6 +278,7 @@ impl Channels {
                 port: OnceLock::new(),
                 queries: OnceLock::new(),
                 listener: OnceLock::new(),
+                histories: Arc::default(),
             }),
         }
     }
@@ -299,6 +319,17 @@ impl Channels {
     /// Gives the broker its way to ask other nodes. Once; later calls change nothing.
     pub fn connect_queries(&self, port: Arc<dyn QueryPort>) {
         let _first = self.ground.queries.set(port);
+    }
+
+    /// What the histories of all channels of this node may weigh together, bytes. Without this, any amount.
+    pub fn set_history_budget(&self, bytes: u64) {
+        self.ground.histories.set(bytes);
+    }
+
+    /// What they weigh at present, bytes.
+    #[must_use]
+    pub fn history_bytes(&self) -> u64 {
+        self.ground.histories.used()
     }
 
     /// Who is told of the lifecycle of the channels that this node is home of. Once; later calls change nothing.

@@ -77,6 +77,8 @@ pub enum Input {
     LinkUp(NodeId),
     /// The member list has changed.
     Rehome(Arc<Members>),
+    /// The limits have become smaller: let go of what is above them now.
+    Trim,
     /// A request could not be sent at all.
     Unsent(Ticket),
     /// The time asked for has come.
@@ -88,7 +90,8 @@ impl Input {
     #[must_use]
     pub fn may_change_counts(&self) -> bool {
         match self {
-            Self::Ask { ask, .. } => !matches!(ask, Ask::Publish(_)),
+            Self::Ask { ask, .. } => !matches!(ask, Ask::Publish(_) | Ask::PublishBatch(_)),
+            Self::Trim => false,
             Self::Leave { .. }
             | Self::Step { .. }
             | Self::From { .. }
@@ -229,6 +232,7 @@ impl State {
             Input::From { from, wire } => self.on_wire(from, wire, now, out),
             Input::LinkUp(node) => self.on_link_up(node, out),
             Input::Rehome(members) => self.on_rehome(members, now, out),
+            Input::Trim => self.trim(now),
             Input::Unsent(ticket) => self.edge.unsent(ticket),
             Input::Wake => self.on_wake(now, out),
         }
@@ -295,7 +299,7 @@ impl State {
         }
     }
 
-    fn keep_house(&mut self, now: Now, out: &mut Vec<Effect>) {
+    fn trim(&mut self, now: Now) {
         let bounds = self.limits.bounds;
         if let Role::Home(home) = &mut self.role {
             home.stream.trim(bounds, now);
@@ -303,6 +307,21 @@ impl State {
         if let Some(held) = &mut self.copy {
             held.stream.trim(bounds, now);
         }
+    }
+
+    /// What its history weighs on this node, a backup's copy included; bytes.
+    #[must_use]
+    pub fn history_bytes(&self) -> usize {
+        let own = match &self.role {
+            Role::Home(home) => home.stream.history.bytes(),
+            Role::Edge | Role::Claiming(_) => 0,
+        };
+        let copy = self.copy.as_ref();
+        own + copy.map_or(0, |held| held.stream.history.bytes())
+    }
+
+    fn keep_house(&mut self, now: Now, out: &mut Vec<Effect>) {
+        self.trim(now);
         if matches!(self.role, Role::Edge) && !self.is_backup() {
             self.told = None;
         }

@@ -657,6 +657,40 @@ fn nothing_is_answered_or_delivered_before_the_backup_has_it_or_its_time_is_up()
 }
 
 #[test]
+fn under_a_lower_bound_the_oldest_go_and_who_resumes_there_is_told() {
+    let mut sim = Sim::new(&[1, 2]);
+    let home = sim.home();
+    (0..20).for_each(|_| drop(sim.publish(home)));
+    sim.settle();
+    let weight = sim.states[&home].history_bytes();
+    for node in sim.ids() {
+        let bounds = Bounds {
+            bytes: weight / 4,
+            ..limits().bounds
+        };
+        let state = sim.states.get_mut(&node).unwrap();
+        assert_eq!(state.history_bytes(), weight, "a copy weighs the same");
+        state.set_limits(Limits { bounds, ..limits() });
+        sim.feed(node, Input::Trim);
+        let left = sim.states[&node].history_bytes();
+        assert!(left > 0 && left <= weight / 4, "{left} of {weight}");
+    }
+    let Role::Home(own) = &sim.states[&home].role else {
+        panic!("not home");
+    };
+    let from = |at: usize| {
+        let (start, head) = (
+            Start::After(sim.acked[at].1.position),
+            own.stream.position(),
+        );
+        let backlog = own.stream.history.backlog(start, head, sim.now);
+        (backlog.publications.len(), backlog.continuous)
+    };
+    assert_eq!(from(0), (0, false));
+    assert_eq!(from(17), (2, true));
+}
+
+#[test]
 fn a_batch_that_is_sent_again_gets_its_receipts_and_shows_nothing() {
     let mut sim = Sim::new(&[1, 2]);
     let watcher = sim.join(1, false);
