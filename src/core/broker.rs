@@ -134,7 +134,7 @@ impl Broker {
     ) -> Result<Receipt, Refusal> {
         let (reply, answer) = oneshot::channel();
         let message = PublishTo {
-            draft,
+            draft: Box::new(draft),
             pass,
             reply: ReplyTo::Once(reply),
         };

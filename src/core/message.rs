@@ -50,7 +50,7 @@ pub struct Draft {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Publication {
     /// The message.
-    pub draft: Draft,
+    pub draft: Box<Draft>,
     /// Where it stands.
     pub position: Position,
     /// When the home stamped it.

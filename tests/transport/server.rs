@@ -109,14 +109,14 @@ impl Words {
             }),
             "pub" => {
                 let (name, data) = rest.split_once(' ').unwrap();
-                Action::Do(Intent::Publish(Box::new(Publish {
+                Action::Do(Intent::Publish(Publish {
                     channel: ChannelKey::channel(APP, name),
-                    draft: draft(data),
+                    draft: Box::new(draft(data)),
                     subscribed_only: false,
                     proof: None,
                     ack: None,
                     tag: 0,
-                })))
+                }))
             }
             "wake" => Action::Wake {
                 at_mono_ms: cx.now.mono_ms + 100,

@@ -353,10 +353,10 @@ mod tests {
     fn through(message: &Message, into: Format) -> Message {
         let draft = message.draft(None, "c:0:0".into()).unwrap();
         let publication = Publication {
-            draft: Draft {
+            draft: Box::new(Draft {
                 connection: Some(ConnectionId(1, 2)),
                 ..draft
-            },
+            }),
             position: Position { epoch: 1, seq: 1 },
             timetoken: 10_000,
         };

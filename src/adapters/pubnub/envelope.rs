@@ -260,7 +260,7 @@ pub(super) mod tests {
     pub(crate) fn publication(draft: Draft, timetoken: u64) -> Broadcast {
         Broadcast::Message(
             Publication {
-                draft,
+                draft: Box::new(draft),
                 position: Position::default(),
                 timetoken,
             }

@@ -109,7 +109,7 @@ mod tests {
             tag: None,
         };
         let publication = Publication {
-            draft,
+            draft: Box::new(draft),
             position: Position::default(),
             timetoken: 0,
         };

@@ -143,7 +143,7 @@ mod tests {
 
     fn published(draft: Draft) -> Publication {
         Publication {
-            draft,
+            draft: Box::new(draft),
             position: Position::default(),
             timetoken: 17_000_000_000_000_000,
         }

@@ -241,7 +241,7 @@ fn draft(data: &str) -> Draft {
 async fn publish(at: &Channels, key: &Arc<ChannelKey>, data: &str) -> Result<Receipt, Refusal> {
     let (to, answer) = oneshot::channel();
     at.get(key).do_send(PublishTo {
-        draft: draft(data),
+        draft: Box::new(draft(data)),
         pass: Pass::unchecked(),
         reply: ReplyTo::Once(to),
     });
@@ -580,7 +580,7 @@ async fn what_comes_to_a_stopped_channel_reaches_its_successor() {
     assert_eq!(channels.count(), 0);
     let (to, answer) = oneshot::channel();
     old.do_send(PublishTo {
-        draft: draft("late"),
+        draft: Box::new(draft("late")),
         pass: Pass::unchecked(),
         reply: ReplyTo::Once(to),
     });

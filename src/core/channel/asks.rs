@@ -162,7 +162,7 @@ impl State {
         }
     }
 
-    fn publish(&mut self, draft: Draft, now: Now, out: &mut Vec<Effect>) -> Answer {
+    fn publish(&mut self, draft: Box<Draft>, now: Now, out: &mut Vec<Effect>) -> Answer {
         let Role::Home(home) = &mut self.role else {
             return Answer::Done;
         };

@@ -37,7 +37,7 @@ fn publication(seq: u64, ms: u64) -> Publication {
         tag: None,
     };
     Publication {
-        draft,
+        draft: Box::new(draft),
         position: Position { epoch: 1, seq },
         timetoken: ms * TICKS_PER_MS + seq,
     }

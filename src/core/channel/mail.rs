@@ -118,7 +118,7 @@ impl Handler<Repeat> for Channel {
         // Nobody waits for it: its publisher was answered where it published.
         let (nobody, _) = tokio::sync::oneshot::channel();
         let waiting = Waiting::Publish(ReplyTo::Once(nobody));
-        self.ask(Ask::Publish(draft), waiting, cx);
+        self.ask(Ask::Publish(Box::new(draft)), waiting, cx);
     }
 }
 

@@ -116,7 +116,7 @@ pub enum ReplyTo {
 #[rtype(result = "()")]
 pub struct PublishTo {
     /// The message.
-    pub draft: Draft,
+    pub draft: Box<Draft>,
     /// That its publisher may.
     pub pass: Pass,
     /// Who hears of it.

@@ -236,7 +236,7 @@ impl Sim {
         let text = format!("m{}", self.next);
         let attached = self.conns.iter().filter(|(_, one)| one.attached);
         let asked = Asked::Publish(text.clone(), attached.map(|(id, _)| *id).collect());
-        self.ask(node, asked, Ask::Publish(draft(&text)));
+        self.ask(node, asked, Ask::Publish(Box::new(draft(&text))));
         text
     }
 

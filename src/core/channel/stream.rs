@@ -117,7 +117,12 @@ impl Stream {
     }
 
     /// Publishes, unless the id is known; then the old receipt comes back and nothing is to be sent.
-    pub fn publish(&mut self, draft: Draft, bounds: Bounds, now: Now) -> (Receipt, Option<Logged>) {
+    pub fn publish(
+        &mut self,
+        draft: Box<Draft>,
+        bounds: Bounds,
+        now: Now,
+    ) -> (Receipt, Option<Logged>) {
         self.history.trim(bounds, now);
         if let Some(receipt) = draft.id.as_ref().and_then(|id| self.history.known(id)) {
             return (receipt, None);
@@ -148,7 +153,7 @@ impl Stream {
     ) -> (Vec<Receipt>, Vec<Logged>) {
         let mut entries = Vec::with_capacity(drafts.len());
         let one = |draft| {
-            let (receipt, logged) = self.publish(draft, bounds, now);
+            let (receipt, logged) = self.publish(Box::new(draft), bounds, now);
             entries.extend(logged);
             receipt
         };

@@ -62,7 +62,7 @@ pub fn repeated(channel: &str, broadcast: &Broadcast) -> Option<Draft> {
                 id: Some(format!("{channel} {:x}.{}", at.epoch, at.seq).into()),
                 retain_ms: None,
                 tag: Some(tag.into()),
-                ..one.draft.clone()
+                ..(*one.draft).clone()
             })
         }
         Broadcast::Presence(one) => {
@@ -118,11 +118,11 @@ pub fn repeats(publication: &Publication) -> Option<Repeated> {
         .find(|(_, letter)| what.eq_ignore_ascii_case(letter));
     let broadcast = match known {
         None => Broadcast::Message(Arc::new(Publication {
-            draft: Draft {
+            draft: Box::new(Draft {
                 tag: (what == 'M').then(|| tag.into()),
                 id: None,
-                ..draft.clone()
-            },
+                ..(**draft).clone()
+            }),
             position: publication.position,
             timetoken,
         })),
@@ -183,7 +183,7 @@ mod tests {
 
     fn published(draft: Draft) -> Publication {
         Publication {
-            draft,
+            draft: Box::new(draft),
             position: Position { epoch: 9, seq: 1 },
             timetoken: 99,
         }
@@ -209,7 +209,7 @@ mod tests {
     fn a_message_comes_out_as_it_went_in() {
         for tag in [None, Some(""), Some("pubnub {\"i\": \"a b\"}")] {
             let original = Publication {
-                draft: draft(tag),
+                draft: Box::new(draft(tag)),
                 position: Position {
                     epoch: 0xab,
                     seq: 7,
@@ -228,9 +228,9 @@ mod tests {
             let wanted = Draft {
                 id: None,
                 retain_ms: None,
-                ..original.draft
+                ..*original.draft
             };
-            assert_eq!(one.draft, wanted);
+            assert_eq!(*one.draft, wanted);
         }
     }
 

@@ -23,7 +23,7 @@ use std::sync::Arc;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Ask {
     /// Publish this.
-    Publish(Draft),
+    Publish(Box<Draft>),
     /// Count this connection as a subscriber.
     Join {
         /// Who.

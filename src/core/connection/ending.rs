@@ -81,7 +81,7 @@ impl Connection {
                 Action::Close(words) => {
                     close.get_or_insert(words);
                 }
-                Action::Do(Intent::Publish(request)) => self.bequeath(*request),
+                Action::Do(Intent::Publish(request)) => self.bequeath(request),
                 Action::Do(_) | Action::Wake { .. } => {}
             }
         }

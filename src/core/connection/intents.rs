@@ -57,7 +57,7 @@ impl Connection {
             Intent::CatchUp => self.catch_up(cx),
             Intent::Subscribe(request) => self.subscribe(request, cx),
             Intent::Unsubscribe { channel } => self.leave(&channel, cx),
-            Intent::Publish(request) => self.publish(*request, cx),
+            Intent::Publish(request) => self.publish(request, cx),
             Intent::PublishBatch(request) => self.publish_batch(*request, cx),
             Intent::Presence(request) => self.presence(request, cx),
             Intent::Members { channel, tag } => self.members(&channel, tag, cx),

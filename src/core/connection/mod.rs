@@ -112,7 +112,7 @@ pub enum Intent {
         channel: Arc<ChannelKey>,
     },
     /// Send to a channel.
-    Publish(Box<Publish>),
+    Publish(Publish),
     /// Send several to a channel, in this order and with nothing in between; all are accepted or none. The answers may
     /// come after those to later requests.
     PublishBatch(Box<PublishBatch>),
@@ -202,7 +202,7 @@ pub struct Publish {
     /// The channel.
     pub channel: Arc<ChannelKey>,
     /// The message; `connection` is filled in by the core.
-    pub draft: Draft,
+    pub draft: Box<Draft>,
     /// Whether a subscription of this connection must exist (client events).
     pub subscribed_only: bool,
     /// A proof for just this channel.

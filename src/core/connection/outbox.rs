@@ -214,6 +214,12 @@ impl Outbox {
             self.let_flow();
         }
         let (begun, queue) = (self.begun.borrow(), self.queue.borrow());
+        // Mostly there is one frame, and nothing to gather.
+        if let (true, false, 1, Some((_, frame))) =
+            (begun.is_empty(), withheld, queue.len(), queue.front())
+        {
+            return self.write(&[IoSlice::new(frame)]);
+        }
         let goes = |(source, _): &&(Source, Bytes)| !withheld || !source.may_be_withheld();
         let rest = Some(&*begun).filter(|rest| !rest.is_empty());
         let frames = queue.iter().take_while(goes).map(|(_, frame)| frame);
@@ -225,10 +231,14 @@ impl Outbox {
         }
         match slices.get(..count) {
             None | Some([]) => Ok(None),
-            Some(slices) => match &*self.sink.borrow() {
-                Some(sink) => sink.write(slices).map(Some),
-                None => Err(ErrorKind::NotConnected.into()),
-            },
+            Some(slices) => self.write(slices),
+        }
+    }
+
+    fn write(&self, slices: &[IoSlice<'_>]) -> Result<Option<usize>, Error> {
+        match &*self.sink.borrow() {
+            Some(sink) => sink.write(slices).map(Some),
+            None => Err(ErrorKind::NotConnected.into()),
         }
     }
 

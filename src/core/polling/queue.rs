@@ -164,7 +164,7 @@ mod tests {
         Item {
             channel: ChannelKey::channel(AppId(1), channel),
             broadcast: Broadcast::Message(Arc::new(Publication {
-                draft,
+                draft: Box::new(draft),
                 position: Position::default(),
                 timetoken,
             })),

@@ -175,7 +175,9 @@ impl Decoder {
             self.message.extend_from_slice(&chunk);
             unmask(self.message.get_mut(start..).unwrap_or_default(), open.mask);
         }
-        open.mask.rotate_left(taken % 4);
+        if open.remaining > 0 {
+            open.mask.rotate_left(taken % 4);
+        }
     }
 
     /// A frame is complete; a message may be.

@@ -173,14 +173,14 @@ impl AblySession {
 /// One message takes the way of all single ones.
 fn intent(channel: Arc<ChannelKey>, mut drafts: Vec<Draft>, tag: u64) -> Intent {
     match drafts.pop() {
-        Some(draft) if drafts.is_empty() => Intent::Publish(Box::new(Publish {
+        Some(draft) if drafts.is_empty() => Intent::Publish(Publish {
             channel,
-            draft,
+            draft: Box::new(draft),
             subscribed_only: false,
             proof: None,
             ack: Some(tag),
             tag,
-        })),
+        }),
         last => {
             drafts.extend(last);
             Intent::PublishBatch(Box::new(PublishBatch {

@@ -233,7 +233,7 @@ fn publications(count: u64, bytes: usize) -> Vec<Arc<Publication>> {
             tag: None,
         };
         Arc::new(Publication {
-            draft,
+            draft: Box::new(draft),
             position: Position { epoch: 9, seq },
             timetoken: seq,
         })

@@ -58,14 +58,14 @@ fn quick(text: &str) -> Option<Envelope<'_>> {
     let mut envelope = Envelope::default();
     let mut rest = text.strip_prefix('{')?;
     loop {
-        let (name, after) = string(rest)?;
-        let place = match &*name {
-            "event" => &mut envelope.event,
-            "channel" => &mut envelope.channel,
-            "data" => &mut envelope.data,
-            _ => return None,
+        let (place, after) = if let Some(after) = rest.strip_prefix("\"event\":") {
+            (&mut envelope.event, after)
+        } else if let Some(after) = rest.strip_prefix("\"channel\":") {
+            (&mut envelope.channel, after)
+        } else {
+            (&mut envelope.data, rest.strip_prefix("\"data\":")?)
         };
-        let (value, after) = value(after.strip_prefix(':')?)?;
+        let (value, after) = value(after)?;
         if place.replace(value).is_some() {
             return None;
         }

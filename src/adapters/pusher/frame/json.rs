@@ -110,10 +110,11 @@ fn any(bytes: &[u8], is: impl Fn(u8) -> bool) -> bool {
 
 /// Where the first such byte is.
 fn position(bytes: &[u8], is: impl Fn(u8) -> bool) -> Option<usize> {
-    let (chunks, _) = bytes.as_chunks::<LOOK>();
-    let clean = chunks.iter().take_while(|chunk| !has(chunk, &is)).count() * LOOK;
-    let rest = bytes.get(clean..)?;
-    Some(clean + rest.iter().position(|byte| is(*byte))?)
+    let (chunks, rest) = bytes.as_chunks::<LOOK>();
+    let clean = chunks.iter().take_while(|chunk| !has(chunk, &is)).count();
+    let near = chunks.get(clean).map_or(rest, |chunk| chunk);
+    let at = near.iter().position(|byte| is(*byte))?;
+    Some(clean * LOOK + at)
 }
 
 /// Without an early way out, so that it is done for all bytes at once.

@@ -136,7 +136,7 @@ mod tests {
         let body = br#"{"name":"e","data":"{\"t\":1}","channel":"cache-w"}"#;
         let trigger = trigger::event(body, &fixture::app()).unwrap();
         let last = Publication {
-            draft: trigger.draft("cache-w", &fixture::app()),
+            draft: Box::new(trigger.draft("cache-w", &fixture::app())),
             position: Position::default(),
             timetoken: 10_000_000,
         };

@@ -32,7 +32,7 @@ impl PusherSession {
         match self.checked(event, limits) {
             Ok((subscription, data)) => {
                 let publish = self.publication(subscription, event, data);
-                turn.ask(Intent::Publish(publish.into()));
+                turn.ask(Intent::Publish(publish));
             }
             Err(text) => turn.fail(&text),
         }
@@ -90,7 +90,7 @@ impl PusherSession {
         };
         Publish {
             channel: to.key.clone(),
-            draft,
+            draft: Box::new(draft),
             subscribed_only: true,
             // The subscription's own pass says whether it may; a proof would have it decided anew.
             proof: None,

@@ -131,7 +131,7 @@ fn subscription(actions: &[Action]) -> Subscribe {
 
 fn publication(actions: &[Action]) -> Publish {
     match actions {
-        [Action::Do(Intent::Publish(publish))] => (**publish).clone(),
+        [Action::Do(Intent::Publish(publish))] => publish.clone(),
         other => panic!("no publication: {other:?}"),
     }
 }
@@ -667,7 +667,7 @@ mod subscribing {
             tag: None,
         };
         let last = Publication {
-            draft,
+            draft: Box::new(draft),
             position: Position::default(),
             timetoken: 0,
         };

@@ -43,13 +43,13 @@ impl RealtimeSession {
         draft.store = false;
         let publish = Publish {
             channel: ChannelKey::channel(self.app, &name),
-            draft,
+            draft: Box::new(draft),
             subscribed_only: false,
             proof: Some(proof),
             ack: None,
             tag: OWN,
         };
-        turn.ask(Intent::Publish(Box::new(publish)));
+        turn.ask(Intent::Publish(publish));
     }
 
     pub(super) fn announce_gone(&mut self, turn: &mut Turn<'_>) {

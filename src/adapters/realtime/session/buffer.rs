@@ -195,12 +195,12 @@ impl RealtimeSession {
         let proof = auth::house_proof(turn.state, self.app, target, operations, now_ms);
         let publish = Publish {
             channel: place,
-            draft,
+            draft: Box::new(draft),
             subscribed_only: false,
             proof,
             ack: None,
             tag: OWN,
         };
-        turn.ask(Intent::Publish(Box::new(publish)));
+        turn.ask(Intent::Publish(publish));
     }
 }

@@ -98,13 +98,13 @@ impl RealtimeSession {
         let known = self.subscriptions.get(channel).map(|one| one.key.clone());
         let publish = Publish {
             channel: known.unwrap_or_else(|| ChannelKey::channel(self.app, channel)),
-            draft,
+            draft: Box::new(draft),
             subscribed_only: false,
             proof,
             ack: (tag != UNTAGGED).then_some(tag),
             tag,
         };
-        turn.ask(Intent::Publish(Box::new(publish)));
+        turn.ask(Intent::Publish(publish));
     }
 
     /// What the server itself says (announcements, places) fails in silence: no client asked for it.

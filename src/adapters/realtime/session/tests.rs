@@ -111,7 +111,7 @@ fn subscribe(actions: &[Action]) -> Subscribe {
 
 fn publishes(actions: &[Action]) -> Vec<Publish> {
     let publish = |intent: &Intent| match intent {
-        Intent::Publish(publish) => Some((**publish).clone()),
+        Intent::Publish(publish) => Some(publish.clone()),
         _ => None,
     };
     asked(actions).into_iter().filter_map(publish).collect()
@@ -119,7 +119,10 @@ fn publishes(actions: &[Action]) -> Vec<Publish> {
 
 fn published(message: &str, ttl_s: Option<u64>, timetoken: u64) -> Publication {
     Publication {
-        draft: crate::adapters::realtime::encoder::draft(message.as_bytes(), ttl_s),
+        draft: Box::new(crate::adapters::realtime::encoder::draft(
+            message.as_bytes(),
+            ttl_s,
+        )),
         position: Position { epoch: 7, seq: 4 },
         timetoken,
     }
