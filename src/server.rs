@@ -21,7 +21,7 @@ use actix_web::rt::signal::unix::{Signal, SignalKind, signal};
 use actix_web::{App, HttpServer, web};
 use futures_util::future::{Either, ready};
 use gatecast_cluster::access::NodeId;
-use gatecast_cluster::{Cluster, ClusterConfig, PeerSecret, StartError, WallClock};
+use gatecast_cluster::{Cluster, ClusterConfig, PeerSecret, StartError, Versions, WallClock};
 use plane::Plane;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io::{IsTerminal as _, Write as _};
@@ -364,6 +364,7 @@ fn cluster_config(config: &Config, public_url: Arc<str>) -> ClusterConfig {
         disk_reserve: config.disk_reserve,
         wall_clock: WallClock::default(),
         allow_plaintext_peers: config.allow_plaintext_peers,
+        speaks: Versions::OURS,
     }
 }
 

@@ -13,6 +13,7 @@ mod net;
 mod raft;
 mod store;
 mod task;
+mod versions;
 
 #[cfg(test)]
 #[path = "../tests/sim/mod.rs"]
@@ -25,3 +26,4 @@ pub use handle::{
 };
 pub use raft::{BackupError, BackupInfo, RestoreTarget, restore_backup, verify_backup};
 pub use store::DiskSpace;
+pub use versions::Versions;

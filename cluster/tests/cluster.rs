@@ -10,7 +10,9 @@
 mod harness;
 
 use gatecast_cluster::access::{MemberState, NodeId};
-use gatecast_cluster::{BarrierMode, Freshness, JoinError, ProposeError};
+use gatecast_cluster::{
+    BarrierMode, Cluster, FirstStart, Freshness, JoinError, ProposeError, Versions,
+};
 use harness::{Nodes, eventually, grant, has, request, within, write};
 use std::time::{Duration, Instant};
 
@@ -281,5 +283,87 @@ async fn one_node_is_a_cluster_and_its_directory_is_its_own() {
     nodes.start(1);
     nodes.ready().await;
     assert!(has(&nodes.up[&1], "alone"));
+    nodes.shutdown().await;
+}
+
+/// As [`Nodes::start`], by another build.
+fn start_build(nodes: &mut Nodes, node: u64, lowest: u16, highest: u16) {
+    let mut config = nodes.config(node);
+    config.speaks = Versions { lowest, highest };
+    nodes.up.insert(node, Cluster::start(config).unwrap());
+}
+
+async fn agreed(nodes: &Nodes, version: u16) {
+    eventually("the version everywhere", || {
+        let mut all = nodes.up.values();
+        all.all(|c| c.status().version == version).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_rolling_upgrade_raises_the_version_last_and_keeps_older_builds_out() {
+    let mut nodes = Nodes::form(3, |config| {
+        config.speaks = Versions {
+            lowest: 1,
+            highest: 2,
+        };
+    })
+    .await;
+    agreed(&nodes, 2).await;
+    // Two of three run the next release, and all three talk.
+    for node in [1, 2] {
+        nodes.stop(node).await;
+        start_build(&mut nodes, node, 2, 3);
+        within(20, nodes.up[&node].ready()).await;
+        write(&nodes.up[&node], &format!("by {node}")).await;
+        nodes.agree().await;
+    }
+    // Longer than a leader waits before it raises.
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    agreed(&nodes, 2).await;
+    // All at once: nobody needs the log to know what to speak.
+    for node in [1, 2, 3] {
+        nodes.stop(node).await;
+    }
+    for (node, lowest, highest) in [(1, 2, 3), (2, 2, 3), (3, 1, 2)] {
+        start_build(&mut nodes, node, lowest, highest);
+    }
+    nodes.ready().await;
+    agreed(&nodes, 2).await;
+    nodes.stop(3).await;
+    start_build(&mut nodes, 3, 2, 3);
+    nodes.ready().await;
+    agreed(&nodes, 3).await;
+    nodes.agree().await;
+
+    // The former release is kept out, with the old disk and with an empty one; so is one that skips a release.
+    nodes.stop(3).await;
+    let mut config = nodes.config(3);
+    config.speaks = Versions {
+        lowest: 1,
+        highest: 2,
+    };
+    // Before it reads a log that it may not understand.
+    let why = Cluster::start(config)
+        .expect_err("an old build")
+        .to_string();
+    assert!(why.contains("install the release"), "{why}");
+    for (node, lowest, highest, says) in [
+        (4, 1, 2, "install the release"),
+        (5, 4, 5, "between its own and this one"),
+    ] {
+        nodes.addrs.insert(node, harness::free_addr());
+        let mut config = nodes.config(node);
+        config.speaks = Versions { lowest, highest };
+        config.first_start = FirstStart::Join(vec![nodes.addrs[&1].to_string().into()]);
+        let cluster = Cluster::start(config).unwrap();
+        let why = within(10, cluster.failed()).await;
+        assert!(why.contains(says), "{why}");
+        cluster.shutdown().await;
+    }
+    start_build(&mut nodes, 3, 3, 4);
+    within(20, nodes.up[&3].ready()).await;
+    nodes.agree().await;
     nodes.shutdown().await;
 }

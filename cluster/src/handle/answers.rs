@@ -158,6 +158,8 @@ pub struct ClusterStatus {
     pub cluster: Text,
     /// Raft term.
     pub term: u64,
+    /// Version that has been agreed on; 0 = none yet.
+    pub version: u16,
     /// Who this node believes leads; authority only together with a fresh lease.
     pub leader: Option<NodeId>,
     /// Last applied index.

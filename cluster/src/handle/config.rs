@@ -2,6 +2,7 @@
 //!
 //! **Must never know:** where the values come from.
 
+use crate::Versions;
 use crate::access::{Millis, NodeId, Text};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -49,6 +50,8 @@ pub struct ClusterConfig {
     /// Peer links prove who is at both ends but are not encrypted: listening beyond loopback is refused
     /// unless this says that the network is private. Default false.
     pub allow_plaintext_peers: bool,
+    /// What this node speaks with its peers. Default [`Versions::OURS`]; tests play other builds by it.
+    pub speaks: Versions,
 }
 
 impl ClusterConfig {
@@ -80,6 +83,7 @@ impl ClusterConfig {
             disk_reserve: 64 << 20,
             wall_clock: WallClock::default(),
             allow_plaintext_peers: false,
+            speaks: Versions::OURS,
         }
     }
 }

@@ -1,7 +1,8 @@
 //! The hello: who is at the other end, proved by the cluster's secret before anything else is read.
 //!
 //! ```text
-//! dialler  -> HELLO  magic, version, plane, node, expected peer, disk, cluster, nonce       (fixed size)
+//! dialler  -> HELLO  magic, version, plane, node, expected peer, disk, cluster,             (fixed size)
+//!                    lowest and highest version spoken, version agreed on, nonce
 //! acceptor -> HELLO  the same with its own values
 //! dialler  -> PROOF  HMAC-SHA256(secret, "dial"   + both hellos)
 //! acceptor -> PROOF  verdict, HMAC-SHA256(secret, "accept" + both hellos + verdict)
@@ -9,12 +10,14 @@
 //!
 //! The dialler proves first, so that a stranger learns nothing by knocking. Messages have a fixed size, the
 //! whole exchange has five seconds. It authenticates the two ends, not each later byte: a network that
-//! strangers can write to needs TLS below.
+//! strangers can write to needs TLS below. What the peer says of the version agreed on is believed once it is known
+//! to be of the same cluster, before its own range is judged.
 //!
 //! **Must never know:** what the connection is for beyond its plane.
 
 use super::{Local, Stream};
 use crate::PeerSecret;
+use crate::versions::{Misfit, Versions};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 use std::io;
@@ -22,9 +25,9 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 const MAGIC: [u8; 4] = *b"GTCT";
-/// Version of the hello and of everything framed after it.
-const VERSION: u8 = 1;
-const HELLO: usize = 4 + 1 + 1 + 8 + 8 + 16 + 16 + 32;
+/// Version of the hello and of the frames' outer form; what is in them has the version that is agreed on.
+const VERSION: u8 = 2;
+const HELLO: usize = 4 + 1 + 1 + 8 + 8 + 16 + 16 + 2 + 2 + 2 + 32;
 const PROOF: usize = 32;
 /// Time for the whole exchange.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(5);
@@ -47,6 +50,8 @@ pub(crate) struct Identity {
     pub(crate) disk: u128,
     /// Id of its cluster; 0 while it does not know.
     pub(crate) cluster: u128,
+    /// What its build speaks.
+    pub(crate) speaks: Versions,
 }
 
 /// Why an authenticated peer is turned away.
@@ -62,15 +67,30 @@ pub(crate) enum Refusal {
     Removed,
     /// Too many connections.
     Full,
+    /// Its build does not speak yet what the cluster has agreed on.
+    TooOld,
+    /// Its build speaks it no longer.
+    TooNew,
+}
+
+impl From<Misfit> for Refusal {
+    fn from(misfit: Misfit) -> Self {
+        match misfit {
+            Misfit::TooOld => Self::TooOld,
+            Misfit::TooNew => Self::TooNew,
+        }
+    }
 }
 
 impl Refusal {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 7] = [
         Self::OtherDisk,
         Self::OtherCluster,
         Self::NotMe,
         Self::Removed,
         Self::Full,
+        Self::TooOld,
+        Self::TooNew,
     ];
 
     fn code(self) -> u8 {
@@ -90,6 +110,8 @@ impl Refusal {
             Self::NotMe => "another node answers at the peer's address",
             Self::Removed => "this node was removed from the cluster; its id is never used again",
             Self::Full => "the peer has too many connections",
+            Self::TooOld => Misfit::TooOld.text(),
+            Self::TooNew => Misfit::TooNew.text(),
         }
     }
 }
@@ -105,6 +127,8 @@ struct Hello {
     plane: Plane,
     from: Identity,
     to: u64,
+    /// What is agreed on, as far as it knows; 0 = nothing.
+    agreed: u16,
     nonce: [u8; 32],
 }
 
@@ -114,6 +138,7 @@ impl Hello {
             plane,
             from: **local.identity.load(),
             to,
+            agreed: local.spoken.agreed(),
             nonce: rand::random(),
         }
     }
@@ -130,6 +155,9 @@ impl Hello {
         bytes.extend_from_slice(&self.to.to_be_bytes());
         bytes.extend_from_slice(&self.from.disk.to_be_bytes());
         bytes.extend_from_slice(&self.from.cluster.to_be_bytes());
+        bytes.extend_from_slice(&self.from.speaks.lowest.to_be_bytes());
+        bytes.extend_from_slice(&self.from.speaks.highest.to_be_bytes());
+        bytes.extend_from_slice(&self.agreed.to_be_bytes());
         bytes.extend_from_slice(&self.nonce);
         bytes
     }
@@ -147,7 +175,9 @@ impl Hello {
             return Err(bad("not a Gatecast peer"));
         }
         if take::<1>(&mut rest)? != [VERSION] {
-            return Err(bad("the peer speaks another version of the peer protocol"));
+            return Err(bad(
+                "the peer's hello is of another version: install the same release on both nodes",
+            ));
         }
         let plane = match take::<1>(&mut rest)? {
             [0] => Plane::Control,
@@ -158,14 +188,20 @@ impl Hello {
         let to = u64::from_be_bytes(take(&mut rest)?);
         let disk = u128::from_be_bytes(take(&mut rest)?);
         let cluster = u128::from_be_bytes(take(&mut rest)?);
+        let speaks = Versions {
+            lowest: u16::from_be_bytes(take(&mut rest)?),
+            highest: u16::from_be_bytes(take(&mut rest)?),
+        };
         Ok(Self {
             plane,
             from: Identity {
                 node,
                 disk,
                 cluster,
+                speaks,
             },
             to,
+            agreed: u16::from_be_bytes(take(&mut rest)?),
             nonce: take(&mut rest)?,
         })
     }
@@ -203,6 +239,7 @@ pub(crate) async fn dial(
                 Refused(Refusal::NotMe),
             ));
         }
+        local.spoken.agree(hello.agreed);
         Ok((hello.from, stream))
     };
     timed(exchange).await
@@ -224,7 +261,7 @@ pub(super) async fn accept(
         mac(&local.secret, b"dial", &[&theirs, &mine])?
             .verify_slice(&proof)
             .map_err(|_| bad("the peer does not know the cluster's secret"))?;
-        let verdict = judge(&own.from, &hello, admit);
+        let verdict = judge(local, &own.from, &hello, admit);
         let code = verdict.err().map_or(0, Refusal::code);
         let accepted = mac(&local.secret, b"accept", &[&theirs, &mine, &[code]])?;
         let mut answer = vec![code];
@@ -242,6 +279,7 @@ pub(super) async fn accept(
 }
 
 fn judge(
+    local: &Local,
     own: &Identity,
     hello: &Hello,
     admit: impl FnOnce(Identity) -> Result<(), Refusal>,
@@ -252,6 +290,7 @@ fn judge(
     if own.cluster != 0 && hello.from.cluster != 0 && own.cluster != hello.from.cluster {
         return Err(Refusal::OtherCluster);
     }
+    local.spoken.agree(hello.agreed);
     admit(hello.from)
 }
 
@@ -297,7 +336,9 @@ mod tests {
                 node,
                 disk: 7,
                 cluster: 0,
+                speaks: Versions::OURS,
             })),
+            spoken: Arc::new(crate::versions::Spoken::new(Versions::OURS)),
         }
     }
 

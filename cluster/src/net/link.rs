@@ -258,12 +258,17 @@ fn note_failure(state: &mut LinkState, error: &io::Error) {
         io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset
     );
     state.refused_since = gone.then(|| state.refused_since.unwrap_or_else(Instant::now));
-    let refusal = error
+    state.turned_away = refusal(error);
+}
+
+/// Why the peer turned this node away, if that is what the error says.
+pub(crate) fn refusal(error: &io::Error) -> Option<Refusal> {
+    let refused = error
         .get_ref()
         .and_then(|inner| inner.downcast_ref::<Refused>());
-    state.turned_away = (error.kind() == io::ErrorKind::PermissionDenied)
-        .then(|| refusal.map(|refused| refused.0))
-        .flatten();
+    (error.kind() == io::ErrorKind::PermissionDenied)
+        .then(|| refused.map(|refused| refused.0))
+        .flatten()
 }
 
 async fn converse(

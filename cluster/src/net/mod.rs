@@ -17,7 +17,7 @@ mod transport;
 pub(crate) use accept::{Acceptor, Service, serve};
 pub(crate) use frame::MAX_BODY;
 pub(crate) use hello::{Identity, Plane, Refusal};
-pub(crate) use link::{AskError, Lane, Links};
+pub(crate) use link::{AskError, Lane, Links, refusal};
 pub(crate) use transport::{Listener, Stream, Tcp, Transport};
 
 /// What every connection needs: how to connect, who we are, what proves it.
@@ -29,4 +29,6 @@ pub(crate) struct Local {
     pub(crate) secret: crate::PeerSecret,
     /// This node's identity; the cluster's id may become known later.
     pub(crate) identity: std::sync::Arc<arc_swap::ArcSwap<Identity>>,
+    /// Which versions are spoken.
+    pub(crate) spoken: std::sync::Arc<crate::versions::Spoken>,
 }

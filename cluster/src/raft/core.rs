@@ -16,6 +16,7 @@ use super::view::View;
 use super::vitals::Vitals;
 use crate::ClusterConfig;
 use crate::net::{AskError, Lane, Links};
+use crate::versions::Spoken;
 use openraft::RaftMetrics;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -53,6 +54,7 @@ pub(crate) struct Core {
     pub(crate) view: Arc<View>,
     pub(crate) applied: Arc<Applied>,
     pub(crate) links: Arc<Links>,
+    pub(crate) spoken: Arc<Spoken>,
     pub(crate) heard: Arc<Heard>,
     pub(crate) lease: Arc<Lease>,
     pub(crate) gate: Gate,
@@ -124,13 +126,13 @@ impl Core {
     ) -> Result<Answer, AskError> {
         let addr = self.peers().get(&node).map(|peer| peer.addr.to_string());
         let addr = addr.ok_or(AskError::NotSent)?;
-        let body = rpc::encode(ask).map_err(|_| AskError::NotSent)?;
+        let body = rpc::encode(&self.spoken, ask).map_err(|_| AskError::NotSent)?;
         let answer = self
             .links
             .ask(node, &addr, Lane::Fast, body, timeout)
             .await?;
         self.heard.note(node);
-        rpc::decode(&answer).map_err(|_| AskError::Lost)
+        rpc::decode(self.spoken.ours(), &answer).map_err(|_| AskError::Lost)
     }
 
     /// How long after which a silent node's lease has certainly ended: the lease, the clock drift

@@ -11,6 +11,7 @@ use super::core::Core;
 use super::lease;
 use crate::access::{Command, MemberCommand, MemberState, NodeId, Reply};
 use crate::handle::{Freshness, RequestId};
+use crate::versions;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -21,8 +22,6 @@ const PERIOD: Duration = Duration::from_millis(100);
 const GONE: Duration = Duration::from_secs(1);
 /// At most one tick of the machine's time in this long.
 const TICK: Duration = Duration::from_secs(1);
-/// Highest command version that this build reads.
-const READS_VERSION: u16 = 1;
 
 /// Keeps this node Up in the member list.
 pub(super) async fn announce(core: Arc<Core>) {
@@ -42,7 +41,7 @@ async fn come_up(core: &Core) {
         node: NodeId(core.me),
         peer_addr: core.config.peer_addr.clone(),
         public_url: core.config.public_url.clone(),
-        reads_version: READS_VERSION,
+        reads_version: core.config.speaks.highest,
     });
     match core
         .proposer
@@ -64,9 +63,11 @@ async fn come_up(core: &Core) {
 pub(super) async fn watch(core: Arc<Core>) {
     let mut led_since: Option<(u64, Instant)> = None;
     let mut ticked = Instant::now();
+    let mut raised = Instant::now();
     loop {
         tokio::time::sleep(PERIOD).await;
         core.view.forget_departed(core.fence_window() * 2);
+        follow_version(&core);
         let metrics = core.metrics();
         if metrics.current_leader != Some(core.me) {
             led_since = None;
@@ -83,7 +84,44 @@ pub(super) async fn watch(core: Arc<Core>) {
         if matches!(core.lease.freshness(), Freshness::Fresh(_)) {
             judge(&core, since).await;
             tick(&core, &mut ticked).await;
+            raise_version(&core, &mut raised).await;
         }
+    }
+}
+
+/// What the log says is agreed on has to be spoken here.
+fn follow_version(core: &Core) {
+    if let Some(why) = core.config.speaks.refuses(core.view.state().version) {
+        core.fail(why.into());
+    }
+}
+
+/// Proposes what every member of the group has said that it reads.
+async fn raise_version(core: &Core, raised: &mut Instant) {
+    if raised.elapsed() < TICK {
+        return;
+    }
+    *raised = Instant::now();
+    let state = core.view.state();
+    let peers = core.peers();
+    let read = peers
+        .keys()
+        .map(|node| state.members.get(&NodeId(*node)))
+        .map(|member| member.map(|member| member.reads_version));
+    let Some(version) = versions::raised(state.version, read) else {
+        return;
+    };
+    let raise = Command::SetClusterVersion(version);
+    match core
+        .proposer
+        .propose(RequestId(rand::random()), raise)
+        .await
+    {
+        Ok(_) => tracing::info!(
+            version,
+            "every member speaks it: the cluster's version is raised"
+        ),
+        Err(error) => tracing::debug!(%error, version, "the cluster's version was not raised"),
     }
 }
 

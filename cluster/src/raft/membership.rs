@@ -16,7 +16,7 @@ use super::lock;
 use super::rpc::{Answer, Ask, ChangeError, NotLeader};
 use crate::access::{Command, MemberCommand, NodeId, Text};
 use crate::handle::{FirstStart, JoinError, ProposeError, RequestId};
-use crate::net::{Identity, Plane, Refusal};
+use crate::net::{Identity, Plane, Refusal, refusal};
 use openraft::ChangeMembers;
 use openraft::error::{ClientWriteError, RaftError};
 use std::collections::{BTreeMap, BTreeSet};
@@ -110,6 +110,10 @@ async fn join(core: &Core, peers: &[Text]) {
                     }
                 }
                 Err(error) => {
+                    if let Some(refusal) = refusal(&error).filter(|refusal| is_final(*refusal)) {
+                        core.fail(format!("joining was refused: {}", refusal.text()));
+                        return;
+                    }
                     tracing::info!(%addr, %error, "a peer named for joining is not reachable")
                 }
             }
@@ -120,11 +124,11 @@ async fn join(core: &Core, peers: &[Text]) {
 
 impl Core {
     async fn ask_at(&self, node: u64, addr: &str, ask: &Ask, timeout: Duration) -> Option<Answer> {
-        let body = super::rpc::encode(ask).ok()?;
+        let body = super::rpc::encode(&self.spoken, ask).ok()?;
         // The bulk lane: it waits for the connection to be made.
         let lane = crate::net::Lane::Bulk;
         let answer = self.links.ask(node, addr, lane, body, timeout).await.ok()?;
-        super::rpc::decode(&answer).ok()
+        super::rpc::decode(self.spoken.ours(), &answer).ok()
     }
 }
 
@@ -153,8 +157,10 @@ pub(super) async fn follow(core: Arc<Core>) {
                 .collect();
             core.links.keep(&others);
         }
-        if let Some(refusal @ (Refusal::OtherDisk | Refusal::OtherCluster | Refusal::Removed)) =
-            core.links.turned_away()
+        if let Some(refusal) = core
+            .links
+            .turned_away()
+            .filter(|refusal| is_final(*refusal))
         {
             core.fail(refusal.text().to_owned());
         }
@@ -165,6 +171,18 @@ pub(super) async fn follow(core: Arc<Core>) {
             learn_disks(&core, &peers).await;
         }
         tokio::time::sleep(RETRY).await;
+    }
+}
+
+/// Whether trying again cannot help.
+fn is_final(refusal: Refusal) -> bool {
+    match refusal {
+        Refusal::OtherDisk
+        | Refusal::OtherCluster
+        | Refusal::Removed
+        | Refusal::TooOld
+        | Refusal::TooNew => true,
+        Refusal::NotMe | Refusal::Full => false,
     }
 }
 

@@ -7,6 +7,7 @@ use super::core::Heard;
 use super::engine::{Engine, Peer};
 use super::rpc::{self, Answer, Ask};
 use crate::net::{AskError, Lane, Links};
+use crate::versions::Spoken;
 use openraft::error::{
     InstallSnapshotError, NetworkError, RPCError, RaftError, RemoteError, Unreachable,
 };
@@ -28,12 +29,15 @@ pub(crate) struct Network {
     pub(crate) links: Arc<Links>,
     /// Where signs of life are noted.
     pub(crate) heard: Arc<Heard>,
+    /// Which versions are spoken.
+    pub(crate) spoken: Arc<Spoken>,
 }
 
 /// Asks one peer.
 pub(crate) struct Client {
     links: Arc<Links>,
     heard: Arc<Heard>,
+    spoken: Arc<Spoken>,
     target: u64,
     addr: String,
 }
@@ -45,6 +49,7 @@ impl RaftNetworkFactory<Engine> for Network {
         Client {
             links: Arc::clone(&self.links),
             heard: Arc::clone(&self.heard),
+            spoken: Arc::clone(&self.spoken),
             target,
             addr: node.addr.to_string(),
         }
@@ -60,7 +65,7 @@ impl Client {
         ask: &Ask,
         timeout: Duration,
     ) -> Result<Answer, Failure<E>> {
-        let body = rpc::encode(ask).map_err(|error| unreachable(&error))?;
+        let body = rpc::encode(&self.spoken, ask).map_err(|error| unreachable(&error))?;
         let answer = self
             .links
             .ask(self.target, &self.addr, lane, body, timeout)
@@ -70,7 +75,7 @@ impl Client {
                 AskError::Lost | AskError::TimedOut => network(&error),
             })?;
         self.heard.note(self.target);
-        let answer = rpc::decode(&answer).map_err(|error| network(&error))?;
+        let answer = rpc::decode(self.spoken.ours(), &answer).map_err(|error| network(&error))?;
         if let Answer::Failed(text) = answer {
             return Err(unreachable(&io::Error::other(text)));
         }

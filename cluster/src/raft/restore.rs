@@ -10,6 +10,7 @@ use super::applier::{self, Register};
 use super::backup::{self, BackupError, BackupInfo};
 use super::engine::{LogId, Membership, Peer, Vote};
 use super::{log, start};
+use crate::Versions;
 use crate::access::{self, Millis, NodeId, Text};
 use crate::store::{Store, StoreError};
 use openraft::{CommittedLeaderId, SnapshotMeta};
@@ -61,7 +62,7 @@ fn fill(target: &RestoreTarget, state: &access::State) -> Result<(), StoreError>
     })?;
     let (store, thread) = Store::open(&target.data_dir)?;
     let node = target.node.0;
-    let identity = start::identity(&store, node)?;
+    let identity = start::identity(&store, node, Versions::OURS)?;
     let last = LogId::new(CommittedLeaderId::new(1, node), state.revision);
     let peer = Peer {
         addr: target.peer_addr.clone(),

@@ -4,17 +4,17 @@
 //! answered by closing the connection.
 
 use super::engine::Engine;
+use crate::Versions;
 use crate::access::Op;
 use crate::access::{Millis, Reply, Revision, Text};
 use crate::codec::{self, CodecError};
+use crate::versions::Spoken;
 use openraft::error::InstallSnapshotError;
 use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, InstallSnapshotRequest, InstallSnapshotResponse,
     VoteRequest, VoteResponse,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-
-const VERSION: u8 = 1;
 
 /// A request. The sender's id comes from the connection, never from the request.
 #[derive(Debug, Serialize, Deserialize)]
@@ -136,10 +136,19 @@ pub(super) enum Answer {
     LatestProof(Option<u64>),
 }
 
-pub(super) fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, CodecError> {
-    codec::encode(VERSION, message, crate::net::MAX_BODY as u64)
+/// In the version that is agreed on.
+pub(super) fn encode<T: Serialize>(spoken: &Spoken, message: &T) -> Result<Vec<u8>, CodecError> {
+    let version = u8::try_from(spoken.written()).unwrap_or(u8::MAX);
+    codec::encode(version, message, crate::net::MAX_BODY as u64)
 }
 
-pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
-    codec::decode(VERSION, bytes, crate::net::MAX_BODY as u64)
+/// In any version of ours: the sender may have heard sooner or later what is agreed on. So far all versions look
+/// alike; one that does not gets a decoder of its own here.
+pub(super) fn decode<T: DeserializeOwned>(ours: Versions, bytes: &[u8]) -> Result<T, CodecError> {
+    let found = bytes.first().copied().ok_or(CodecError::Empty)?;
+    if !ours.contains(found.into()) {
+        let known = u8::try_from(ours.highest).unwrap_or(u8::MAX);
+        return Err(CodecError::Version { found, known });
+    }
+    codec::decode(found, bytes, crate::net::MAX_BODY as u64)
 }

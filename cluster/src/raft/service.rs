@@ -11,6 +11,7 @@ use super::{fence, lock, membership, vitals};
 use crate::access::Op;
 use crate::net::{Identity, Refusal, Service};
 use crate::store::DiskSpace;
+use crate::versions::Spoken;
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, join_all};
 use openraft::error::{InstallSnapshotError, RaftError};
@@ -25,6 +26,8 @@ const WAIT: Duration = Duration::from_secs(30);
 pub(crate) struct Answering {
     /// What the log says about disks.
     pub(crate) applied: Arc<Applied>,
+    /// Which versions are spoken.
+    pub(crate) spoken: Arc<Spoken>,
     /// Set right after the engine has started.
     pub(crate) core: OnceLock<Arc<Core>>,
 }
@@ -33,17 +36,21 @@ impl Service for Answering {
     fn admit(&self, peer: Identity) -> Result<(), Refusal> {
         let group = lock(&self.applied.group).clone();
         let register = lock(&self.applied.register);
-        membership::admits(&register, &group, peer)
+        membership::admits(&register, &group, peer)?;
+        Ok(self.spoken.admits(peer.speaks)?)
     }
 
     fn answer(self: Arc<Self>, from: Identity, request: Bytes) -> BoxFuture<'static, Vec<u8>> {
         Box::pin(async move {
-            // Removed since it connected: the next hello tells it so.
+            // Removed since it connected, or left behind: the next hello tells it so.
             if self.admit(from).is_err() {
                 return Vec::new();
             }
             let from = from.node;
-            let answer = match (self.core.get(), rpc::decode::<Ask>(&request)) {
+            let answer = match (
+                self.core.get(),
+                rpc::decode::<Ask>(self.spoken.ours(), &request),
+            ) {
                 (None, _) => Answer::Failed("starting".into()),
                 (Some(_), Err(error)) => {
                     tracing::warn!(from, %error, "a peer's request does not decode");
@@ -54,7 +61,7 @@ impl Service for Answering {
                     answer(core, from, ask).await
                 }
             };
-            rpc::encode(&answer).unwrap_or_default()
+            rpc::encode(&self.spoken, &answer).unwrap_or_default()
         })
     }
 }

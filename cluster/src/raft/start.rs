@@ -22,7 +22,8 @@ use crate::handle::MessageLink;
 use crate::net::{self, Acceptor, Identity, Links, Listener, Local, Service as _, Tcp, Transport};
 use crate::store::{DiskSpace, Store, StoreError};
 use crate::task;
-use crate::{ClusterConfig, StartError, codec};
+use crate::versions::Spoken;
+use crate::{ClusterConfig, StartError, Versions, codec};
 use arc_swap::ArcSwap;
 use openraft::Raft;
 use std::net::SocketAddr;
@@ -80,14 +81,17 @@ async fn assemble(
         applied,
         applier,
         log,
+        spoken,
     } = opened;
     let local = Local {
         transport,
         secret: config.secret.clone(),
         identity: Arc::new(ArcSwap::from_pointee(identity)),
+        spoken: Arc::clone(&spoken),
     };
     let service = Arc::new(Answering {
         applied: Arc::clone(&applied),
+        spoken: Arc::clone(&spoken),
         core: OnceLock::new(),
     });
     let judge = Arc::clone(&service);
@@ -96,6 +100,7 @@ async fn assemble(
     let network = Network {
         links: Arc::clone(&links),
         heard: Arc::clone(&heard),
+        spoken: Arc::clone(&spoken),
     };
     let raft_config =
         engine::config(&config).map_err(|error| StartError::Config(error.to_string()))?;
@@ -112,6 +117,7 @@ async fn assemble(
         view,
         applied,
         links,
+        spoken,
         heard,
         lease: Arc::new(Lease::new(config.lease)),
         gate: Gate::default(),
@@ -124,16 +130,26 @@ async fn assemble(
         config,
     });
     let _ = service.core.set(Arc::clone(&core));
+    let messages = accept(local.clone(), service, listener);
+    spawn_tasks(&core, proposals, questions);
+    task::spawn(settle(Arc::clone(&core), store, local));
+    Ok(Started { core, messages })
+}
+
+/// Answers peers from here on; returns where their message links come out.
+fn accept(
+    local: Local,
+    service: Arc<Answering>,
+    listener: impl Listener,
+) -> mpsc::Receiver<MessageLink> {
     let (message_links, messages) = mpsc::channel(MESSAGE_LINKS);
     let acceptor = Acceptor {
-        local: local.clone(),
+        local,
         service,
         messages: message_links,
     };
     task::spawn(net::serve(listener, acceptor));
-    spawn_tasks(&core, proposals, questions);
-    task::spawn(settle(Arc::clone(&core), store, local));
-    Ok(Started { core, messages })
+    messages
 }
 
 async fn listen(addr: SocketAddr) -> Result<TcpListener, StartError> {
@@ -150,6 +166,8 @@ struct Opened {
     applied: Arc<Applied>,
     applier: Applier,
     log: LogStore,
+    /// What was agreed on when the node stopped.
+    spoken: Arc<Spoken>,
 }
 
 fn refuse(error: StoreError) -> StartError {
@@ -159,7 +177,7 @@ fn refuse(error: StoreError) -> StartError {
 fn open(config: &ClusterConfig, mut store: Store) -> Result<Opened, StartError> {
     store.keep_free(&config.data_dir, config.disk_reserve);
     let store = Arc::new(store);
-    let identity = identity(&store, config.node.0).map_err(refuse)?;
+    let identity = identity(&store, config.node.0, config.speaks).map_err(refuse)?;
     let view = Arc::new(View::new());
     let applied = Arc::new(Applied::default());
     let applier = Applier::open(
@@ -169,6 +187,12 @@ fn open(config: &ClusterConfig, mut store: Store) -> Result<Opened, StartError> 
         config.snapshot_after,
     )
     .map_err(refuse)?;
+    let agreed = view.state().version.max(agreed(&store).map_err(refuse)?);
+    if let Some(why) = config.speaks.refuses(agreed) {
+        return Err(StartError::Store(why.into()));
+    }
+    let spoken = Arc::new(Spoken::new(config.speaks));
+    spoken.agree(agreed);
     let log = LogStore::new(Arc::clone(&store));
     log.check(applier.last_index()).map_err(refuse)?;
     Ok(Opened {
@@ -178,6 +202,7 @@ fn open(config: &ClusterConfig, mut store: Store) -> Result<Opened, StartError> 
         applied,
         applier,
         log,
+        spoken,
     })
 }
 
@@ -223,7 +248,7 @@ fn check(config: &ClusterConfig) -> Result<(), StartError> {
 }
 
 /// Who this disk says we are; written at the first start.
-pub(super) fn identity(store: &Store, node: u64) -> Result<Identity, StoreError> {
+pub(super) fn identity(store: &Store, node: u64, speaks: Versions) -> Result<Identity, StoreError> {
     let wrong = |error: codec::CodecError| StoreError::Damaged(format!("identity: {error}"));
     let cluster = match store.meta("cluster")? {
         Some(body) => codec::decode(VERSION, &body, MAX_IDENTITY).map_err(wrong)?,
@@ -241,6 +266,7 @@ pub(super) fn identity(store: &Store, node: u64) -> Result<Identity, StoreError>
             node,
             disk,
             cluster,
+            speaks,
         });
     }
     if store.last()?.is_some() || store.read_snapshot()?.is_some() {
@@ -256,6 +282,17 @@ pub(super) fn identity(store: &Store, node: u64) -> Result<Identity, StoreError>
         node,
         disk,
         cluster,
+        speaks,
+    })
+}
+
+/// The version that was agreed on, as this disk remembers it. The log knows too, but not before a majority has met,
+/// and until then mixed builds could not talk.
+fn agreed(store: &Store) -> Result<u16, StoreError> {
+    let wrong = |error: codec::CodecError| StoreError::Damaged(format!("version: {error}"));
+    let body = store.meta("version")?;
+    body.map_or(Ok(0), |body| {
+        codec::decode(VERSION, &body, MAX_IDENTITY).map_err(wrong)
     })
 }
 
@@ -272,11 +309,22 @@ async fn snapshots(core: Arc<Core>) {
     }
 }
 
-/// Remembers the cluster's id once it is known, and notices when the engine stops.
+/// Remembers the cluster's id and version once they are known, and notices when the engine stops.
 async fn settle(core: Arc<Core>, store: Arc<Store>, local: Local) {
     let store = Arc::downgrade(&store);
     let mut metrics = core.raft.metrics();
+    let mut kept = 0;
     loop {
+        core.spoken.agree(core.view.state().version);
+        let agreed = core.spoken.agreed();
+        if agreed != kept {
+            let body = codec::encode(VERSION, &agreed, MAX_IDENTITY).unwrap_or_default();
+            let written = store
+                .upgrade()
+                .map(|store| store.put_meta("version", &body));
+            tracing::debug!(agreed, ?written, "the cluster's version is kept");
+            kept = agreed;
+        }
         let cluster = core.register().cluster;
         let known = local.identity.load().cluster;
         if known != 0 && cluster != 0 && known != cluster {

@@ -37,6 +37,7 @@ pub(crate) fn status(core: &Core) -> ClusterStatus {
         node: NodeId(core.me),
         cluster: format!("{:032x}", core.register().cluster).into(),
         term: metrics.current_term,
+        version: state.version,
         leader: metrics.current_leader.map(NodeId),
         applied: core.view.applied(),
         enforced: core.view.enforced(),

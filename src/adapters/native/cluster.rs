@@ -146,6 +146,7 @@ pub fn status_json(status: &ClusterStatus) -> Value {
         "node": status.node.0,
         "cluster": &*status.cluster,
         "term": status.term,
+        "version": status.version,
         "leader": status.leader.map(|leader| leader.0),
         "applied": status.applied,
         "enforced": status.enforced,
