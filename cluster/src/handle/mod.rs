@@ -24,8 +24,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 
-/// Threads of the consensus runtime.
+/// Threads of the consensus runtime, where there are cores for them: on a small machine two of them mostly wake each other.
 const THREADS: usize = 2;
+/// Cores of a machine that is not small.
+const CORES: usize = 4;
 /// Longest wait for its tasks at the end.
 const LAST_ORDERS: Duration = Duration::from_secs(5);
 
@@ -57,6 +59,11 @@ type Begun = (
     tokio::runtime::Handle,
 );
 
+fn threads() -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    if cores < CORES { 1 } else { THREADS }
+}
+
 /// The thread that owns the runtime: a runtime must not be dropped inside another one.
 fn own(
     config: ClusterConfig,
@@ -65,7 +72,7 @@ fn own(
     stopped: &watch::Sender<bool>,
 ) {
     let built = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(THREADS)
+        .worker_threads(threads())
         .thread_name("gatecast-raft")
         .enable_all()
         .build();

@@ -51,6 +51,8 @@ pub type Retained = (Arc<Publication>, u64);
 pub struct History {
     ring: VecDeque<Arc<Publication>>,
     bytes: usize,
+    /// The oldest's stamp: whether it is too old is asked at every publication, and it lies where nothing else is touched.
+    oldest: Option<Timetoken>,
     /// The newest publication that fell out, if any did.
     dropped: Option<(Position, Timetoken)>,
     last: Option<Retained>,
@@ -83,8 +85,14 @@ impl History {
             self.remember(id.clone(), receipt, now.cluster_ms);
         }
         self.bytes += weight(publication);
+        self.oldest.get_or_insert(publication.timetoken);
         self.ring.push_back(publication.clone());
         self.trim(bounds, now);
+    }
+
+    /// To be said after the ring's front has changed.
+    fn note_oldest(&mut self) {
+        self.oldest = self.ring.front().map(|first| first.timetoken);
     }
 
     fn remember(&mut self, id: Text, receipt: Receipt, at_ms: u64) {
@@ -95,16 +103,17 @@ impl History {
     /// Lets go of what is too old or too much.
     pub fn trim(&mut self, bounds: Bounds, now: Now) {
         let oldest = now.cluster_ms.saturating_sub(bounds.age_ms) * TICKS_PER_MS;
-        while let Some(first) = self.ring.front() {
-            let keep = self.ring.len() <= bounds.messages
-                && self.bytes <= bounds.bytes
-                && first.timetoken >= oldest;
+        while let Some(stamp) = self.oldest {
+            let keep =
+                self.ring.len() <= bounds.messages && self.bytes <= bounds.bytes && stamp >= oldest;
             if keep {
                 break;
             }
-            self.bytes = self.bytes.saturating_sub(weight(first));
-            self.dropped = Some((first.position, first.timetoken));
-            self.ring.pop_front();
+            if let Some(first) = self.ring.pop_front() {
+                self.bytes = self.bytes.saturating_sub(weight(&first));
+                self.dropped = Some((first.position, first.timetoken));
+            }
+            self.note_oldest();
         }
         if self
             .last
@@ -194,6 +203,7 @@ impl History {
         self.ring
             .retain(|one| one.timetoken <= after || one.timetoken > until);
         self.bytes = self.ring.iter().map(weight).sum();
+        self.note_oldest();
         if let Some((last, _)) = &self.last
             && last.timetoken > after
             && last.timetoken <= until
@@ -276,6 +286,7 @@ impl History {
         for (id, at_ms, receipt) in image.ids {
             history.remember(id, receipt, at_ms);
         }
+        history.note_oldest();
         history
     }
 }

@@ -27,6 +27,14 @@ pub struct Frames {
 }
 
 impl Frames {
+    fn push(&mut self, frame: (EncodingId, Bytes)) {
+        match (&mut self.first, &mut self.others) {
+            (first @ None, _) => *first = Some(frame),
+            (Some(_), Some(others)) => Arc::make_mut(others).push(frame),
+            (Some(_), others @ None) => *others = Some(Arc::new(vec![frame])),
+        }
+    }
+
     /// Each encoding's bytes.
     pub fn iter(&self) -> impl Iterator<Item = &(EncodingId, Bytes)> {
         self.first
@@ -50,14 +58,11 @@ impl Frames {
 
 impl FromIterator<(EncodingId, Bytes)> for Frames {
     fn from_iter<I: IntoIterator<Item = (EncodingId, Bytes)>>(frames: I) -> Self {
-        let mut frames = frames.into_iter();
-        Self {
-            first: frames.next(),
-            others: frames.next().map(|one| {
-                let others = std::iter::once(one).chain(frames);
-                Arc::new(others.collect())
-            }),
+        let mut all = Self::default();
+        for frame in frames {
+            all.push(frame);
         }
+        all
     }
 }
 

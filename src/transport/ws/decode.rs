@@ -80,7 +80,7 @@ impl Decoder {
     ///
     /// # Errors
     /// What the client did wrong. The decoder must not be used any more.
-    pub(super) fn next(&mut self, input: &mut Bytes) -> Result<Option<Said>, Abuse> {
+    pub(super) fn next(&mut self, input: &mut &[u8]) -> Result<Option<Said>, Abuse> {
         loop {
             let mut open = match self.open {
                 Some(open) => open,
@@ -103,7 +103,7 @@ impl Decoder {
     }
 
     /// Collects header bytes until the header is whole, then checks it.
-    fn read_header(&mut self, input: &mut Bytes) -> Result<Option<Open>, Abuse> {
+    fn read_header(&mut self, input: &mut &[u8]) -> Result<Option<Open>, Abuse> {
         loop {
             let wanted = self.header.wanted()?;
             if self.header.len == wanted {
@@ -159,12 +159,14 @@ impl Decoder {
     }
 
     /// Moves `taken` payload bytes, unmasked, to where they belong.
-    fn take(&mut self, open: &mut Open, input: &mut Bytes, taken: usize) {
-        let chunk = input.split_to(taken);
+    fn take(&mut self, open: &mut Open, input: &mut &[u8], taken: usize) {
+        let Some(chunk) = input.split_off(..taken) else {
+            return;
+        };
         open.remaining -= taken;
         if is_control(open.opcode) {
             let start = self.control.len();
-            self.control.extend_from_slice(&chunk);
+            self.control.extend_from_slice(chunk);
             unmask(self.control.get_mut(start..).unwrap_or_default(), open.mask);
         } else {
             let start = self.message.len();
@@ -172,7 +174,7 @@ impl Decoder {
                 let promised = open.remaining.min(RESERVE);
                 self.message.reserve(taken + promised);
             }
-            self.message.extend_from_slice(&chunk);
+            self.message.extend_from_slice(chunk);
             unmask(self.message.get_mut(start..).unwrap_or_default(), open.mask);
         }
         if open.remaining > 0 {

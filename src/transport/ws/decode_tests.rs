@@ -26,7 +26,7 @@ fn feed(max: usize, bytes: &[u8], step: usize) -> (Vec<Said>, Option<Abuse>) {
     let mut decoder = Decoder::new(max);
     let mut said = Vec::new();
     for piece in bytes.chunks(step) {
-        let mut input = Bytes::copy_from_slice(piece);
+        let mut input = piece;
         loop {
             match decoder.next(&mut input) {
                 Ok(Some(one)) => said.push(one),
@@ -99,7 +99,7 @@ fn absurd_lengths_neither_overflow_nor_allocate() {
         assert_eq!(feed(1 << 20, &later, 99).1, Some(Abuse::TooLarge));
     }
     let mut decoder = Decoder::new(1 << 30);
-    let mut promise = Bytes::from_static(&[0x82, 0xff, 0, 0, 0, 0, 0x20, 0, 0, 0, 1, 2, 3, 4, 9]);
+    let mut promise: &[u8] = &[0x82, 0xff, 0, 0, 0, 0, 0x20, 0, 0, 0, 1, 2, 3, 4, 9];
     assert_eq!(decoder.next(&mut promise), Ok(None));
     assert!(decoder.message.capacity() <= 2 * RESERVE);
 }
@@ -160,7 +160,7 @@ proptest! {
     fn any_bytes_are_survived(bytes in proptest::collection::vec(any::<u8>(), 0..300), step in 1usize..50) {
         let mut decoder = Decoder::new(64);
         for piece in bytes.chunks(step) {
-            let mut input = Bytes::copy_from_slice(piece);
+            let mut input = piece;
             let mut ended = false;
             loop {
                 match decoder.next(&mut input) {

@@ -157,7 +157,7 @@ impl Decoder {
     }
 
     /// As [`super::decode::Decoder::next`].
-    pub(super) fn next(&mut self, input: &mut Bytes) -> Result<Option<Said>, Abuse> {
+    pub(super) fn next(&mut self, input: &mut &[u8]) -> Result<Option<Said>, Abuse> {
         loop {
             match self.state {
                 State::Between | State::Closing if input.is_empty() => return Ok(None),
@@ -177,7 +177,8 @@ impl Decoder {
                     if self.message.len() + taken > self.max {
                         return Err(Abuse::TooLarge);
                     }
-                    self.message.extend_from_slice(&input.split_to(taken));
+                    let text = input.split_off(..taken).unwrap_or_default();
+                    self.message.extend_from_slice(text);
                     if end.is_none() {
                         return Ok(None);
                     }
@@ -243,7 +244,7 @@ mod tests {
     fn feed(max: usize, bytes: &[u8], step: usize) -> (Vec<Said>, Option<Abuse>) {
         let (mut decoder, mut said) = (Decoder::new(max), Vec::new());
         for piece in bytes.chunks(step) {
-            let mut input = Bytes::copy_from_slice(piece);
+            let mut input = piece;
             loop {
                 match decoder.next(&mut input) {
                     Ok(Some(one)) => said.push(one),

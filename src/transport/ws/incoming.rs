@@ -2,8 +2,8 @@
 //!
 //! **Must never know:** any dialect, the connection's state.
 //!
-//! **Why one buffer per thread:** a buffer of its own would be most of what an idle connection costs. A chunk is a
-//! piece of the thread's buffer and is gone through within the turn, unless the connection may not read on.
+//! **Why one buffer per thread:** a buffer of its own would be most of what an idle connection costs. What is read is
+//! decoded in it; only what comes behind a message is copied out, until its turn comes.
 
 use super::decode::{self, Said};
 use super::frame::pong;
@@ -20,8 +20,6 @@ use std::task::{Context, Poll, ready};
 
 /// Bytes read at once, at most.
 const READ: usize = 16 << 10;
-/// With less room than this the thread's buffer is renewed.
-const ROOM: usize = 2 << 10;
 
 /// The read buffer of a thread. Clones share it.
 #[derive(Clone, Debug, Default)]
@@ -36,7 +34,7 @@ pub(super) enum Decoder {
 }
 
 impl Decoder {
-    fn next(&mut self, input: &mut Bytes) -> Result<Option<Said>, Abuse> {
+    fn next(&mut self, input: &mut &[u8]) -> Result<Option<Said>, Abuse> {
         match self {
             Self::Rfc6455(decoder) => decoder.next(input),
             Self::Hixie(decoder) => decoder.next(input),
@@ -57,7 +55,8 @@ pub(super) struct Incoming {
     line: Rc<Line>,
     ended: bool,
     buffer: Buffer,
-    chunk: Bytes,
+    /// What was read and is not decoded yet.
+    rest: Bytes,
     decoder: Decoder,
     gate: Rc<Gate>,
 }
@@ -75,9 +74,33 @@ impl Incoming {
             line,
             ended: false,
             buffer,
-            chunk: first,
+            rest: first,
             decoder,
             gate,
+        }
+    }
+
+    /// The next thing said, if the bytes at hand hold a whole one; none at the end of the socket, in order or not.
+    fn poll_said(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Option<Said>, Abuse>>> {
+        if !self.rest.is_empty() {
+            let mut rest = &*self.rest;
+            let said = self.decoder.next(&mut rest);
+            self.rest = self.rest.slice_ref(rest);
+            return Poll::Ready(Some(said));
+        }
+        let buffer = &mut *self.buffer.0.borrow_mut();
+        buffer.clear();
+        buffer.reserve(READ);
+        match ready!(self.line.poll_read(buffer, cx)) {
+            Ok(1..) => {
+                let mut rest = &**buffer;
+                let said = self.decoder.next(&mut rest);
+                if !rest.is_empty() {
+                    self.rest = Bytes::copy_from_slice(rest);
+                }
+                Poll::Ready(Some(said))
+            }
+            Ok(0) | Err(_) => Poll::Ready(None),
         }
     }
 
@@ -94,18 +117,6 @@ impl Drop for Incoming {
     }
 }
 
-/// The next bytes; none at the end of the socket, in order or not.
-fn read(line: &Line, buffer: &Buffer, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
-    let buffer = &mut *buffer.0.borrow_mut();
-    if buffer.capacity() < ROOM {
-        buffer.reserve(READ);
-    }
-    match ready!(line.poll_read(buffer, cx)) {
-        Ok(1..) => Poll::Ready(Some(buffer.split().freeze())),
-        Ok(0) | Err(_) => Poll::Ready(None),
-    }
-}
-
 impl Stream for Incoming {
     type Item = Inbound;
 
@@ -116,29 +127,27 @@ impl Stream for Incoming {
             if this.ended {
                 return Poll::Ready(None);
             }
-            match this.decoder.next(&mut this.chunk) {
-                Ok(Some(Said::Message(frame))) => return Poll::Ready(Some(Inbound::Frame(frame))),
-                Ok(Some(Said::Ping(data))) => {
+            match ready!(this.poll_said(cx)) {
+                Some(Ok(None)) => {}
+                Some(Ok(Some(Said::Message(frame)))) => {
+                    return Poll::Ready(Some(Inbound::Frame(frame)));
+                }
+                Some(Ok(Some(Said::Ping(data)))) => {
                     return Poll::Ready(Some(Inbound::Alive(pong(&data))));
                 }
-                Ok(Some(Said::Pong)) => return Poll::Ready(Some(Inbound::Alive(Bytes::new()))),
-                Ok(Some(Said::Close(code))) => {
+                Some(Ok(Some(Said::Pong))) => {
+                    return Poll::Ready(Some(Inbound::Alive(Bytes::new())));
+                }
+                Some(Ok(Some(Said::Close(code)))) => {
                     let answer = this.decoder.close_answer(code);
                     this.end();
                     return Poll::Ready(Some(Inbound::Close(answer)));
                 }
-                Err(abuse) => {
+                Some(Err(abuse)) => {
                     this.end();
                     return Poll::Ready(Some(Inbound::Abuse(abuse)));
                 }
-                Ok(None) => {
-                    // What is used up must not keep the thread's buffer alive.
-                    this.chunk = Bytes::new();
-                    match ready!(read(&this.line, &this.buffer, cx)) {
-                        Some(chunk) => this.chunk = chunk,
-                        None => this.end(),
-                    }
-                }
+                None => this.end(),
             }
         }
     }
