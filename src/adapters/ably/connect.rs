@@ -115,7 +115,7 @@ async fn identify(query: &Query, authority: &Authority) -> Result<Identity, Faul
     .await
 }
 
-/// Verifies a credential; one by a key that this node does not know yet after it has caught up.
+/// Verifies a credential; one by a key that this node does not know yet, or knows as disabled, after it has caught up.
 ///
 /// # Errors
 /// As [`auth::check`].
@@ -128,7 +128,7 @@ pub(super) async fn check(
     let first = auth::check(credential, asks, &authority.view(), now());
     let unknown = |fault: &Fault| matches!(fault.code, 40101 | 40143 | 40144 | 40300 | 40400);
     match first {
-        Err(fault) if unknown(&fault) && !known(credential, authority) => {
+        Err(fault) if fault.code == 40131 || (unknown(&fault) && !known(credential, authority)) => {
             // If no majority answers, the view that is there decides.
             let _ = authority.catch_up().await;
             auth::check(credential, asks, &authority.view(), now())

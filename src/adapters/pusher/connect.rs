@@ -40,9 +40,11 @@ pub(super) fn hello(request: &HttpRequest, tail: &str) -> Hello {
     Hello::new(&tail, request.query_string(), secure)
 }
 
-/// The key may be newer than this node's view; if no majority answers, the old view decides.
+/// The key may be newer than this node's view, or enabled again since; if no majority answers, the old view decides.
 pub(super) async fn catch_up(broker: &Broker, hello: &Hello) {
-    if !broker.authority.view().keys.contains_key(&*hello.key) {
+    let view = broker.authority.view();
+    let usable = view.keys.get(&*hello.key).is_some_and(|key| key.enabled);
+    if !usable {
         let _ = broker.authority.catch_up().await;
     }
 }

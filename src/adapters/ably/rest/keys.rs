@@ -24,11 +24,12 @@ const BACK_MS: Millis = 3_600_000;
 
 async fn key(name: &str, authority: &Authority) -> Result<ApiKey, Fault> {
     let find = || auth::key_of(&authority.view(), name).cloned();
-    if find().is_none() {
+    let now = || authority.now().cluster_ms;
+    if find().is_none_or(|key| auth::live(&key, now()).is_err()) {
         let _ = authority.catch_up().await;
     }
     let key = find().ok_or_else(|| Fault::new(40400, 404, "No such key"))?;
-    auth::live(&key, authority.now().cluster_ms)?;
+    auth::live(&key, now())?;
     auth::open_door(&authority.view(), key.app)?;
     Ok(key)
 }
