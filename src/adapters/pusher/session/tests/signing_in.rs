@@ -1,0 +1,118 @@
+//! Signing in, and what comes with it.
+//!
+//! **Must never know:** sockets, actors.
+
+use super::*;
+
+const ANA: &str = "{\"id\":\"ana\", \"user_info\":{\"n\":1}}";
+
+#[test]
+fn success_echoes_the_data_and_opens_the_inbox() {
+    let mut client = Client::open(|_| {});
+    let principal = Principal {
+        user: Some("ana".into()),
+        proof: Some(auth::user_proof(7, KEY.into(), "ana")),
+        ..Principal::anonymous(APP, Some(KEY.into()), 7)
+    };
+    let identify = Action::Do(Intent::Identify(principal.into()));
+    assert_eq!(client.sign_in(ANA), [identify]);
+    assert_eq!(client.sign_in(ANA), failed("A sign-in is in progress"));
+    let done = client.event(Event::Identified);
+    assert_eq!(done[0], Action::Send(server::signed_in(ANA)));
+    let inbox = subscription(&done);
+    assert_eq!(inbox.channel, ChannelKey::user(APP, "ana"));
+
+    let name = "#server-to-user-ana";
+    assert_eq!(
+        client.subscribe(name, Some(""), None),
+        [],
+        "not answered before it is there"
+    );
+    let yes = answer(&inbox, Operations::SUBSCRIBE);
+    let told = client.event(Event::Subscribed(yes.into()));
+    assert_eq!(told, [Action::Send(server::subscribed(name, None))]);
+    let twice = failed("Existing subscription to channel #server-to-user-ana");
+    assert_eq!(client.subscribe(name, None, None), twice);
+}
+
+#[test]
+fn an_inbox_that_is_there_is_answered_at_once_and_only_to_its_user() {
+    let mut client = Client::open(|_| {});
+    client.sign_in(ANA);
+    let inbox = subscription(&client.event(Event::Identified));
+    let yes = answer(&inbox, Operations::SUBSCRIBE);
+    assert_eq!(client.event(Event::Subscribed(yes.into())), []);
+    let name = "#server-to-user-ana";
+    let told = client.subscribe(name, None, None);
+    assert_eq!(told, [Action::Send(server::subscribed(name, None))]);
+    let other = "#server-to-user-bob";
+    let text = "Not signed in as the user of channel #server-to-user-bob";
+    assert_eq!(
+        client.subscribe(other, None, None),
+        refused(other, "AuthError", 401, text)
+    );
+    assert_eq!(
+        Client::open(|_| {}).subscribe(other, None, None),
+        refused(other, "AuthError", 401, text)
+    );
+}
+
+#[test]
+fn the_same_user_may_sign_in_again_and_another_may_not() {
+    let mut client = Client::signed_in(|_| {});
+    let other = client.sign_in(r#"{"id":"bob"}"#);
+    assert_eq!(
+        other,
+        failed("Connection already signed in as another user")
+    );
+    client.sign_in(ANA);
+    let again = client.event(Event::Identified);
+    assert_eq!(again, [Action::Send(server::signed_in(ANA))]);
+}
+
+#[test]
+fn wrong_signatures_end_the_connection() {
+    let no = |auth: &str| Client::open(|_| {}).sign_in_with(auth, ANA);
+    let format = "Invalid sign-in: `auth` should be of format 'key:signature'";
+    assert_eq!(no("x"), goodbye(4009, format));
+    let key = "Invalid key in sign-in auth data: 'other'";
+    assert_eq!(no("other:00"), goodbye(4009, key));
+    let signature = "Invalid signature of the sign-in";
+    assert_eq!(
+        no(&format!("{KEY}:{}", sign("1234.1234::user::{}"))),
+        goodbye(4009, signature)
+    );
+}
+
+#[test]
+fn bad_user_data_and_a_switched_off_sign_in_are_told() {
+    let mut client = Client::open(|_| {});
+    let id = "Invalid user_data: `id` must be a non-empty string";
+    for data in ["{}", r#"{"id":""}"#, r#"{"id":5}"#] {
+        assert_eq!(client.sign_in(data), failed(id));
+    }
+    assert_eq!(
+        client.sign_in("7"),
+        failed("Invalid user_data: not a JSON object")
+    );
+    let long = format!(r#"{{"id":"{}"}}"#, "u".repeat(129));
+    assert_eq!(
+        client.sign_in(&long),
+        failed("The user id exceeds the allowed maximum (128 bytes)")
+    );
+    let mut off = Client::open(|app| set(app, "user_sign_in", 0));
+    let text = "To sign users in, enable user_sign_in in the settings of your app.";
+    assert_eq!(off.sign_in(ANA), failed(text));
+}
+
+#[test]
+fn blocked_users_are_sent_away_for_good() {
+    let mut client = Client::open(|_| {});
+    client.sign_in(ANA);
+    let blocked = Refusal::Denied(Reason::Blocked { until_ms: Some(5) });
+    let said = client.event(Event::IdentifyRefused(blocked));
+    assert_eq!(
+        said,
+        goodbye(4009, "you have been blocked by the app until 5 ms")
+    );
+}
