@@ -191,6 +191,12 @@ pub(super) fn live_key<'s>(text: &str, state: &'s State, now: Millis) -> Result<
     live(key, now).map(|()| key)
 }
 
+/// Whether the key that a credential names may be used, by this state; what names none may not. Says nothing of the secret.
+pub(super) fn names_usable(credential: &Credential, state: &State, now: Millis) -> bool {
+    let key = names(credential).and_then(|name| key_of(state, &name));
+    key.is_some_and(|key| live(key, now).is_ok() && open_door(state, key.app).is_ok())
+}
+
 /// Whether a key may be used.
 ///
 /// # Errors

@@ -26,6 +26,28 @@ fn keys_are_right_or_not() {
 }
 
 #[test]
+fn only_what_a_newer_view_could_lift_is_looked_at_again() {
+    let of = |text: String| Credential::Key(text);
+    let usable = |credential: &Credential, state: &State| names_usable(credential, state, NOW);
+    let (state, right) = (fixture::state(), of(format!("{NAME}:{SECRET}")));
+    assert!(usable(&right, &state));
+    assert!(
+        usable(&of(format!("{NAME}:wrong")), &state),
+        "it stays wrong"
+    );
+    assert!(!usable(&of("3.another:x".into()), &state));
+    assert!(!usable(&Credential::Token(ours(NOW, 60_000, None)), &state));
+    let by_key = Credential::Token(jwt(NAME, SECRET, &json!({})));
+    assert!(usable(&by_key, &state));
+    let mut disabled = state.clone();
+    disabled.keys.get_mut(fixture::KEY).unwrap().enabled = false;
+    assert!(!usable(&right, &disabled) && !usable(&by_key, &disabled));
+    let mut closed = state;
+    closed.apps.get_mut(&fixture::APP).unwrap().enabled = false;
+    assert!(!usable(&right, &closed));
+}
+
+#[test]
 fn client_ids_follow_the_table() {
     let key = Credential::Key(format!("{NAME}:{SECRET}"));
     let plain = told(&key, None).unwrap();

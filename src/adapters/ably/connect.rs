@@ -115,7 +115,8 @@ async fn identify(query: &Query, authority: &Authority) -> Result<Identity, Faul
     .await
 }
 
-/// Verifies a credential; one by a key that this node does not know yet, or knows as disabled, after it has caught up.
+/// Verifies a credential. One that is refused by what this node knows of the key or its app is looked at again after it
+/// has caught up; a wrong secret of a key that may be used is not.
 ///
 /// # Errors
 /// As [`auth::check`].
@@ -126,20 +127,18 @@ pub(super) async fn check(
 ) -> Result<Identity, Fault> {
     let now = || authority.now().cluster_ms;
     let first = auth::check(credential, asks, &authority.view(), now());
-    let unknown = |fault: &Fault| matches!(fault.code, 40101 | 40143 | 40144 | 40300 | 40400);
+    let unknown =
+        |fault: &Fault| matches!(fault.code, 40101 | 40131 | 40143 | 40144 | 40300 | 40400);
     match first {
-        Err(fault) if fault.code == 40131 || (unknown(&fault) && !known(credential, authority)) => {
+        Err(fault)
+            if unknown(&fault) && !auth::names_usable(credential, &authority.view(), now()) =>
+        {
             // If no majority answers, the view that is there decides.
             let _ = authority.catch_up().await;
             auth::check(credential, asks, &authority.view(), now())
         }
         settled => settled,
     }
-}
-
-fn known(credential: &Credential, authority: &Authority) -> bool {
-    let view = authority.view();
-    auth::names(credential).is_some_and(|name| auth::key_of(&view, &name).is_some())
 }
 
 /// The connection that this one wants to carry on, or why it cannot.

@@ -40,12 +40,16 @@ pub(super) fn hello(request: &HttpRequest, tail: &str) -> Hello {
     Hello::new(&tail, request.query_string(), secure)
 }
 
-/// The key may be newer than this node's view, or enabled again since; if no majority answers, the old view decides.
+/// Whatever would be refused may be allowed by a newer view: the key may be new, or enabled again. If no majority answers,
+/// the old view decides.
 pub(super) async fn catch_up(broker: &Broker, hello: &Hello) {
-    let view = broker.authority.view();
-    let usable = view.keys.get(&*hello.key).is_some_and(|key| key.enabled);
-    if !usable {
-        let _ = broker.authority.catch_up().await;
+    let authority = &broker.authority;
+    let refused = {
+        let now_ms = authority.now().cluster_ms;
+        hello.check(&authority.view(), now_ms).is_err()
+    };
+    if refused {
+        let _ = authority.catch_up().await;
     }
 }
 

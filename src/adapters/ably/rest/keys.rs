@@ -23,15 +23,19 @@ const MARGIN_MS: Millis = 31_000;
 const BACK_MS: Millis = 3_600_000;
 
 async fn key(name: &str, authority: &Authority) -> Result<ApiKey, Fault> {
-    let find = || auth::key_of(&authority.view(), name).cloned();
-    let now = || authority.now().cluster_ms;
-    if find().is_none_or(|key| auth::live(&key, now()).is_err()) {
-        let _ = authority.catch_up().await;
+    let find = || {
+        let view = authority.view();
+        let key = auth::key_of(&view, name).ok_or_else(|| Fault::new(40400, 404, "No such key"))?;
+        auth::live(key, authority.now().cluster_ms)?;
+        auth::open_door(&view, key.app)?;
+        Ok(key.clone())
+    };
+    if let Ok(key) = find() {
+        return Ok(key);
     }
-    let key = find().ok_or_else(|| Fault::new(40400, 404, "No such key"))?;
-    auth::live(&key, now())?;
-    auth::open_door(&authority.view(), key.app)?;
-    Ok(key)
+    // It may be newer than this node's view, or enabled again.
+    let _ = authority.catch_up().await;
+    find()
 }
 
 /// `POST /keys/{name}/requestToken`

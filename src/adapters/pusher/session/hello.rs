@@ -46,7 +46,11 @@ impl Hello {
     }
 
     /// The key to connect under, or why not.
-    pub(super) fn check<'s>(&self, state: &'s State, now_ms: u64) -> Result<&'s ApiKey, Goodbye> {
+    pub(in crate::adapters::pusher) fn check<'s>(
+        &self,
+        state: &'s State,
+        now_ms: u64,
+    ) -> Result<&'s ApiKey, Goodbye> {
         if !self.path {
             return Err(Goodbye::new(codes::BAD_PATH, "Path not found"));
         }
