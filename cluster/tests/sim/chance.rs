@@ -20,6 +20,12 @@ pub(crate) fn seed(seed: u64) {
     ));
 }
 
+/// A runtime for a seeded thread, whose clock goes only as far as it has to.
+pub(crate) fn runtime() -> tokio::runtime::Runtime {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.enable_time().start_paused(true).build().unwrap()
+}
+
 /// The next number (splitmix64).
 pub(crate) fn next() -> u64 {
     let state = STATE.get().unwrap_or(0).wrapping_add(0x9E37_79B9_7F4A_7C15);

@@ -20,11 +20,7 @@ const BEYOND: Duration = Duration::from_secs(1);
 fn play(seed: u64) {
     let played = std::thread::spawn(move || {
         chance::seed(seed);
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .start_paused(true)
-            .build()
-            .unwrap();
+        let runtime = chance::runtime();
         runtime.block_on(lose_a_leader());
         runtime.shutdown_background();
     });

@@ -35,11 +35,7 @@ fn play(seed: u64) -> bool {
     // A thread of its own: chance enters it only through the seed.
     let played = std::thread::spawn(move || {
         chance::seed(seed);
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .start_paused(true)
-            .build()
-            .unwrap();
+        let runtime = chance::runtime();
         let story = Arc::new(Mutex::new(None));
         let world_of = Arc::clone(&story);
         let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {

@@ -4,13 +4,13 @@
     clippy::indexing_slicing,
     clippy::panic
 )]
-use super::super::{FromPeer, Join, Leave, PresenceTo, PublishBatchTo, PublishTo, Read};
+use super::super::{FromPeer, Join, Leave, PresenceTo, PublishBatchTo, PublishTo, Read, Trim};
 use super::*;
-use crate::core::authority::Pass;
+use crate::core::authority::{AppSpec, Authority, Command, Pass, SettingValue, State, fixture};
 use crate::core::connection::{Frame, HistoryPage, NewMember, PresenceRequest, Start, Subscribe};
 use crate::core::delivery::encoding::{Encoder, Encoding, EncodingId, Encodings};
 use crate::core::ids::{AppId, ConnectionId, NodeId};
-use crate::core::limits::WILDCARDS;
+use crate::core::limits::{HISTORY_MESSAGES, WILDCARDS};
 use crate::core::message::{ContentKind, Draft};
 use crate::core::nodes::Members;
 use bytes::Bytes;
@@ -312,20 +312,62 @@ async fn a_node_alone_joins_publishes_and_remembers() {
     assert_eq!(occupied[0].1.subscribers, 1);
 }
 
-/// A node alone whose app 1 has subscribers by wildcard, or refuses them.
-fn with_wildcards(on: bool) -> Channels {
-    use crate::core::authority::{AppSpec, Authority, Command, SettingValue, fixture};
+const ALL: HistoryPage = HistoryPage {
+    after: 0,
+    until: u64::MAX,
+    limit: 10_000,
+    backwards: false,
+};
+
+/// An access state in which app 1 has these settings.
+fn with_settings(settings: &[(&'static str, SettingValue)]) -> State {
     let app = Command::CreateApp(AppSpec {
         id: AppId(1),
         name: "".into(),
         doors: Vec::new(),
         open: Vec::new(),
-        settings: [(WILDCARDS.name.into(), SettingValue::Bool(on))].into(),
+        settings: settings
+            .iter()
+            .map(|(name, value)| ((*name).into(), value.clone()))
+            .collect(),
         aliases: Vec::new(),
         keys: Vec::new(),
     });
-    let authority = Authority::fixed(fixture::state_after(&[app], 1_000), 1_000);
-    Channels::build(NodeId(1), encodings(), Some(Arc::new(authority)), &[])
+    fixture::state_after(&[app], 1_000)
+}
+
+fn alone(authority: &Arc<Authority>) -> Channels {
+    Channels::build(NodeId(1), encodings(), Some(authority.clone()), &[])
+}
+
+/// A node alone whose app 1 has subscribers by wildcard, or refuses them.
+fn with_wildcards(on: bool) -> Channels {
+    let state = with_settings(&[(WILDCARDS.name, SettingValue::Bool(on))]);
+    alone(&Arc::new(Authority::fixed(state, 1_000)))
+}
+
+#[actix::test]
+async fn limits_are_read_again_when_the_state_has_changed() {
+    let kept = |most| with_settings(&[(HISTORY_MESSAGES.name, SettingValue::Int(most))]);
+    let authority = Arc::new(Authority::fixed(kept(5), 1_000));
+    let channels = alone(&authority);
+    let key = ChannelKey::channel(AppId(1), "room");
+    let mut last = 0;
+    for (most, revision) in [(5, 0), (2, 1), (4, 2)] {
+        let mut state = kept(most);
+        state.revision += revision;
+        authority.set_fixed(state, 1_000, true);
+        // Looks at once; of itself a channel does so every second.
+        channels.get(&key).do_send(Trim);
+        for _ in 0..9 {
+            last = publish(&channels, &key, "x").await.unwrap().position.seq;
+        }
+        let (to, answer) = oneshot::channel();
+        channels.get(&key).do_send(Read::History(ALL, to));
+        let left = answer.await.unwrap().unwrap();
+        assert_eq!(left.len() as u64, most);
+        assert_eq!(left.last().map(|one| one.position.seq), Some(last));
+    }
 }
 
 #[actix::test]
@@ -402,13 +444,7 @@ async fn above_the_bound_of_all_histories_the_large_let_go_and_nobody_is_refused
     let key = |name: &str| ChannelKey::channel(AppId(1), name);
     let kept = async |name: &str| {
         let (to, answer) = oneshot::channel();
-        let page = HistoryPage {
-            after: 0,
-            until: u64::MAX,
-            limit: 10_000,
-            backwards: false,
-        };
-        channels.get(&key(name)).do_send(Read::History(page, to));
+        channels.get(&key(name)).do_send(Read::History(ALL, to));
         answer.await.unwrap().unwrap()
     };
     for _ in 0..10 {

@@ -55,6 +55,32 @@ fn filled(count: u64) -> History {
     history
 }
 
+#[test]
+fn the_oldest_goes_by_its_own_age_whatever_went_before_it() {
+    let aged = |mut history: History, ms: u64| {
+        history.trim(BOUNDS, at(ms));
+        history
+            .ring
+            .iter()
+            .map(|one| one.position.seq)
+            .collect::<Vec<_>>()
+    };
+    // Stamped at 5,001 to 5,003; kept for a second.
+    assert_eq!(aged(filled(3), 6_001), [1, 2, 3]);
+    assert_eq!(aged(filled(3), 6_002), [2, 3]);
+    assert_eq!(aged(History::restore(filled(3).image()), 6_002), [2, 3]);
+    let mut erased = filled(3);
+    erased.erase(0, 5_001 * TICKS_PER_MS + 1);
+    assert_eq!(aged(erased.clone(), 6_002), [2, 3]);
+    assert_eq!(aged(erased, 6_003), [3]);
+    assert!(aged(filled(3), 7_000).is_empty());
+    let mut again = filled(3);
+    again.trim(BOUNDS, at(7_000));
+    again.push(&Arc::new(publication(9, 7_000)), BOUNDS, at(7_000));
+    assert_eq!(aged(again.clone(), 8_000), [9]);
+    assert!(aged(again, 8_001).is_empty());
+}
+
 fn head(seq: u64) -> Position {
     Position { epoch: 1, seq }
 }

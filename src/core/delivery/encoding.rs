@@ -101,3 +101,22 @@ impl Encodings {
         pair.encoder.encode(key, broadcast).map(pair.framing)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_encoding_finds_its_own_bytes() {
+        for count in 0..4_u8 {
+            let all = (0..count).map(|id| (EncodingId(id), Bytes::from(vec![id])));
+            let frames: Frames = all.collect();
+            assert_eq!(frames.is_empty(), count == 0);
+            assert_eq!(frames.iter().count(), usize::from(count));
+            for id in 0..4 {
+                let found = frames.of(EncodingId(id)).map(|bytes| &**bytes);
+                assert_eq!(found, (id < count).then_some(&[id][..]));
+            }
+        }
+    }
+}
