@@ -4,6 +4,7 @@
 //! calling itself one; whoever needs the truth asks for a read index.
 
 use super::applier::{Applied, Register};
+use super::beat::Beat;
 use super::engine::{Peer, Raft};
 use super::fence::Witness;
 use super::gate::Gate;
@@ -58,6 +59,8 @@ pub(crate) struct Core {
     pub(crate) heard: Arc<Heard>,
     pub(crate) lease: Arc<Lease>,
     pub(crate) gate: Gate,
+    /// When its loops look.
+    pub(super) beat: Beat,
     /// What this node helped to prove.
     pub(crate) witness: Witness,
     pub(crate) proposer: Proposer,

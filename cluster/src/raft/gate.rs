@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How often is looked.
+/// How often is looked while no leader is heard; half as often while one is.
 const PERIOD: Duration = Duration::from_millis(50);
 /// How long a shut gate is normal.
 const ALARM: Duration = Duration::from_secs(10);
@@ -56,7 +56,8 @@ pub(super) async fn run(core: Arc<Core>) {
     let mut willing_since: Option<Instant> = None;
     let mut shut_since: Option<Instant> = None;
     loop {
-        let open = if !core.may_elect() {
+        let led = !core.may_elect();
+        let open = if led {
             willing_since = None;
             true
         } else if is_majority_willing(&core).await {
@@ -82,7 +83,7 @@ pub(super) async fn run(core: Arc<Core>) {
                 }
             }
         }
-        tokio::time::sleep(PERIOD).await;
+        core.beat.next(if led { PERIOD * 2 } else { PERIOD }).await;
     }
 }
 

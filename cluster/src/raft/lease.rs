@@ -96,14 +96,13 @@ impl Lease {
 pub(super) async fn run(core: Arc<Core>) {
     loop {
         let t0 = Instant::now();
-        let pause = match tokio::time::timeout(core.config.lease, round(&core)).await {
+        match tokio::time::timeout(core.config.lease, round(&core)).await {
             Ok(true) => {
                 core.lease.renew(t0);
-                core.config.lease_renewal.saturating_sub(t0.elapsed())
+                core.beat.next(core.config.lease_renewal).await;
             }
-            Ok(false) | Err(_) => RETRY,
-        };
-        tokio::time::sleep(pause).await;
+            Ok(false) | Err(_) => tokio::time::sleep(RETRY).await,
+        }
     }
 }
 

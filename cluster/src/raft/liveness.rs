@@ -32,7 +32,7 @@ pub(super) async fn announce(core: Arc<Core>) {
         {
             come_up(&core).await;
         }
-        tokio::time::sleep(PERIOD / 2).await;
+        core.beat.next(PERIOD).await;
     }
 }
 
@@ -65,7 +65,7 @@ pub(super) async fn watch(core: Arc<Core>) {
     let mut ticked = Instant::now();
     let mut raised = Instant::now();
     loop {
-        tokio::time::sleep(PERIOD).await;
+        core.beat.next(PERIOD).await;
         core.view.forget_departed(core.fence_window() * 2);
         follow_version(&core);
         let metrics = core.metrics();

@@ -170,7 +170,7 @@ pub(super) async fn follow(core: Arc<Core>) {
         if core.leads() && peers.values().any(|peer| peer.disk == 0) {
             learn_disks(&core, &peers).await;
         }
-        tokio::time::sleep(RETRY).await;
+        core.beat.next(RETRY).await;
     }
 }
 

@@ -23,6 +23,7 @@
 mod applier;
 mod backup;
 mod barrier;
+mod beat;
 mod clock;
 mod core;
 mod engine;

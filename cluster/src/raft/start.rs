@@ -4,6 +4,7 @@
 //! hears of us, and peers are answered before the engine needs them.
 
 use super::applier::{Applied, Applier};
+use super::beat::Beat;
 use super::core::{Core, Heard};
 use super::engine;
 use super::fence::Witness;
@@ -121,6 +122,7 @@ async fn assemble(
         heard,
         lease: Arc::new(Lease::new(config.lease)),
         gate: Gate::default(),
+        beat: Beat::new(),
         witness: Witness::new(),
         proposer,
         reader,

@@ -205,7 +205,6 @@ pub(super) fn answer(core: &Core) -> Answer {
 pub(super) async fn run(core: Arc<Core>) {
     let mut complained: Option<Instant> = None;
     loop {
-        let began = Instant::now();
         let others: Vec<u64> = core
             .peers()
             .into_keys()
@@ -220,7 +219,7 @@ pub(super) async fn run(core: Arc<Core>) {
             Some(_) => PERIOD,
             None => PERIOD / 10,
         };
-        tokio::time::sleep(pause.saturating_sub(began.elapsed())).await;
+        core.beat.next(pause).await;
     }
 }
 
@@ -230,10 +229,13 @@ pub(super) async fn stand_back(core: Arc<Core>) {
         core.vitals
             .drained
             .store(core.is_drained(), Ordering::Release);
-        if core.leads() && core.yields() {
+        let yields = core.yields();
+        if core.leads() && yields {
             hand_over(&core).await;
         }
-        tokio::time::sleep(PERIOD / 10).await;
+        core.beat
+            .next(if yields { PERIOD / 10 } else { PERIOD / 5 })
+            .await;
     }
 }
 
