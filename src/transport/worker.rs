@@ -9,7 +9,6 @@ use crate::core::delivery::local::Local;
 use crate::core::delivery::relay::Relay;
 use crate::core::ids::NodeId;
 use crate::core::polling::Polls;
-use actix::Actor as _;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -28,7 +27,7 @@ impl Worker {
     pub fn start(broker: &Broker, node: NodeId) -> Self {
         let local = Rc::new(Local::default());
         let authority = Arc::clone(&broker.authority);
-        let relay = Relay::new(local.clone(), authority, node).start();
+        let relay = Relay::new(local.clone(), authority, node).start_here();
         let worker = broker.relays.add(relay.clone());
         let broker = Broker {
             channels: broker.channels.on_this_thread(),

@@ -2,13 +2,15 @@
 //!
 //! **Must never know:** any rule of order, history or presence.
 //!
-//! **Why relays are told in one queue:** `Attach` and `Deliver` must reach a relay in the order they were
-//! decided. While a relay's mailbox is full the actor waits for it and takes nothing else: back-pressure.
+//! **Why it waits for relays:** while the mailbox of one is full, the actor waits for it and takes nothing else:
+//! back-pressure.
 
 use super::budget::Part;
 use super::fanout::Fanout;
 use super::registry::{Ground, LimitsAsOf, Stat};
+use super::relays::{ToRelay, offer};
 use super::state::{Birth, Effect, Input, State, Ticket};
+use super::timer::Timer;
 use super::wildcard;
 use super::wire::{Answer, Ask, Joined, Wire};
 use super::{Repeat, ReplyTo, Subscriber, Tell};
@@ -55,7 +57,7 @@ pub struct Channel {
     pub(super) ground: Arc<Ground>,
     stat: Arc<Stat>,
     effects: Vec<Effect>,
-    timer: Option<(u64, SpawnHandle)>,
+    timer: Timer,
     pub(super) limits_due: u64,
     /// Its history's part of what all of this node weigh.
     part: Part,
@@ -88,45 +90,6 @@ pub(super) struct Joiner {
     pub(super) tag: u64,
 }
 
-/// A message for a relay.
-#[derive(Debug)]
-enum ToRelay {
-    Attach(Attach),
-    Detach(Detach),
-    Deliver(Deliver),
-}
-
-impl ToRelay {
-    /// Gives it back when the mailbox is full; a relay that is gone needs nothing.
-    fn offer(self, relay: &Addr<Relay>) -> Result<(), Self> {
-        fn full<M>(sent: Result<(), SendError<M>>, back: fn(M) -> ToRelay) -> Result<(), ToRelay> {
-            match sent {
-                Ok(()) | Err(SendError::Closed(_)) => Ok(()),
-                Err(SendError::Full(message)) => Err(back(message)),
-            }
-        }
-        #[cfg(test)]
-        let Some(this) = tests::tapped(relay, self) else {
-            return Ok(());
-        };
-        #[cfg(not(test))]
-        let this = self;
-        match this {
-            Self::Attach(message) => full(relay.try_send(message), Self::Attach),
-            Self::Detach(message) => full(relay.try_send(message), Self::Detach),
-            Self::Deliver(message) => full(relay.try_send(message), Self::Deliver),
-        }
-    }
-
-    async fn push(self, relay: &Addr<Relay>) {
-        let _closed = match self {
-            Self::Attach(message) => relay.send(message).await,
-            Self::Detach(message) => relay.send(message).await,
-            Self::Deliver(message) => relay.send(message).await,
-        };
-    }
-}
-
 impl Channel {
     /// A channel for the registry to start.
     pub(super) fn new(birth: Birth, ground: Arc<Ground>, stat: Arc<Stat>) -> Self {
@@ -147,7 +110,7 @@ impl Channel {
             ground,
             stat,
             effects,
-            timer: None,
+            timer: Timer::default(),
             limits_due: now.mono_ms + LIMITS_MS,
             part,
             limits_as_of: None,
@@ -169,6 +132,7 @@ impl Channel {
         }
         let mut effects = std::mem::take(&mut self.effects);
         let counts = input.may_change_counts();
+        let waits = self.state.may_wait(&input);
         self.state.handle(input, now, &mut effects);
         if counts {
             self.show();
@@ -177,6 +141,9 @@ impl Channel {
             self.ground.relieve(now);
         }
         self.carry_out(effects, now, cx);
+        if waits {
+            self.set_timer(now, cx);
+        }
     }
 
     /// Shows the counts to listings. Before anybody is answered: who was told of a subscription finds it there.
@@ -212,7 +179,6 @@ impl Channel {
         }
         self.effects = effects;
         self.drain(cx);
-        self.set_timer(now, cx);
     }
 
     fn send(&mut self, to: NodeId, wire: &Wire, now: Now) {
@@ -403,27 +369,16 @@ impl Channel {
         cx.wait(all.into_actor(self));
     }
 
-    fn set_timer(&mut self, now: Now, cx: &mut Context<Self>) {
-        let at = self.state.wake_at();
-        if let Some((set, handle)) = self.timer {
-            if set <= at && set > now.mono_ms {
-                return;
-            }
-            cx.cancel_future(handle);
+    fn set_timer(&mut self, now: Now, cx: &Context<Self>) {
+        self.timer.set(self.state.wake_at(), now, || cx.address());
+    }
+
+    /// The timer has run down, or one that was replaced had done so already.
+    pub(super) fn wake(&mut self, cx: &mut Context<Self>) {
+        self.timer.stop();
+        if !self.retired {
+            self.feed(Input::Wake, cx);
         }
-        // An actor whose thread ends before its first turn is run once even so, where there are no timers any more.
-        if tokio::runtime::Handle::try_current().is_err() {
-            self.timer = None;
-            return;
-        }
-        let wait = Duration::from_millis(at.saturating_sub(now.mono_ms).max(1));
-        let handle = cx.run_later(wait, |channel, cx| {
-            channel.timer = None;
-            if !channel.retired {
-                channel.feed(Input::Wake, cx);
-            }
-        });
-        self.timer = Some((now.mono_ms + wait.as_millis() as u64, handle));
     }
 
     /// Leaves the registry, so that the next one who looks starts a new channel, and passes on what still
@@ -451,16 +406,6 @@ impl Channel {
     }
 }
 
-fn offer(queue: &mut VecDeque<(Addr<Relay>, ToRelay)>, relay: &Addr<Relay>, message: ToRelay) {
-    // Once one had to wait, all wait: order.
-    let waiting = if queue.is_empty() {
-        message.offer(relay).err()
-    } else {
-        Some(message)
-    };
-    queue.extend(waiting.map(|message| (relay.clone(), message)));
-}
-
 pub(super) fn published(to: ReplyTo, answer: Result<Receipt, Refusal>, key: &Arc<ChannelKey>) {
     match (to, answer) {
         (ReplyTo::Once(to), answer) => drop(to.send(answer)),
@@ -486,10 +431,14 @@ impl Actor for Channel {
         cx.set_mailbox_capacity(MAILBOX);
         let effects = std::mem::take(&mut self.effects);
         self.show();
-        self.carry_out(effects, self.ground.now(), cx);
+        let now = self.ground.now();
+        self.carry_out(effects, now, cx);
+        self.set_timer(now, cx);
     }
 }
 
+#[cfg(test)]
+pub(super) use tests::tapped;
 #[cfg(test)]
 #[path = "actor_tests.rs"]
 mod tests;

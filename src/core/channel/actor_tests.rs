@@ -109,7 +109,7 @@ thread_local! {
 }
 
 /// What channels on this thread say to relays goes to the test, if there is one listening.
-pub(super) fn tapped(relay: &Addr<Relay>, message: ToRelay) -> Option<ToRelay> {
+pub(in crate::core::channel) fn tapped(relay: &Addr<Relay>, message: ToRelay) -> Option<ToRelay> {
     TAP.with_borrow(|tap| match tap {
         Some(tap) => {
             tap.send((relay.clone(), message)).unwrap();

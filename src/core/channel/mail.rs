@@ -18,6 +18,11 @@ use crate::core::connection::{Event, NewMember};
 use crate::core::error::Refusal;
 use actix::prelude::*;
 
+/// From a channel's own timer.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub(super) struct Wake;
+
 fn denied(pass: &Pass, needs: Operations, now: Now) -> Option<Refusal> {
     (!pass.allows(needs, now)).then_some(Refusal::Denied(Reason::NotGranted(needs)))
 }
@@ -220,6 +225,13 @@ impl Handler<Trim> for Channel {
             self.limits_due = 0;
             self.feed(Input::Trim, cx);
         }
+    }
+}
+
+impl Handler<Wake> for Channel {
+    type Result = ();
+    fn handle(&mut self, _: Wake, cx: &mut Context<Self>) {
+        self.wake(cx);
     }
 }
 

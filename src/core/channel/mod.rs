@@ -29,11 +29,13 @@ pub mod ledger;
 mod mail;
 pub mod presence;
 pub mod registry;
+mod relays;
 mod relief;
 mod role;
 pub mod state;
 mod step;
 pub mod stream;
+mod timer;
 pub mod wildcard;
 pub mod wire;
 

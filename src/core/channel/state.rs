@@ -349,6 +349,15 @@ impl State {
             && self.edge.idle()
     }
 
+    /// Whether [`Self::wake_at`] may be another after this input. Most of all comes what is published, and where no
+    /// backup has to confirm it, nothing waits for anything.
+    #[must_use]
+    pub fn may_wait(&self, input: &Input) -> bool {
+        let published = !input.may_change_counts() && matches!(input, Input::Ask { .. });
+        let alone = matches!(&self.role, Role::Home(home) if home.mirror.is_none());
+        !(published && alone)
+    }
+
     /// When [`Input::Wake`] is wanted, mono ms.
     #[must_use]
     pub fn wake_at(&self) -> u64 {

@@ -150,7 +150,9 @@ impl Sim {
             .states
             .entry(node)
             .or_insert_with(|| State::new(birth, now, &mut out));
+        let before = (!state.may_wait(&input)).then(|| state.wake_at());
         state.handle(input, now, &mut out);
+        assert!(before.is_none_or(|before| before == state.wake_at()));
         for effect in out {
             self.carry_out(node, effect);
         }

@@ -4,12 +4,16 @@
     clippy::panic,
     clippy::indexing_slicing
 )]
+use super::super::dispatch;
+use super::super::relay::{Detach, Relay};
 use super::*;
+use crate::core::authority::{Authority, State};
 use crate::core::connection::outbox::fixture::Basin;
 use crate::core::connection::{DeliveryMode, Subscribed};
 use crate::core::delivery::encoding::EncodingId;
 use crate::core::ids::Position;
 use crate::core::message::{Broadcast, Occupancy};
+use actix::Actor as _;
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use proptest::prelude::*;
@@ -297,4 +301,31 @@ fn everybody_looks_again_when_time_has_moved() {
     let one = One::enter(&local, 1);
     local.look_again();
     assert_eq!(*one.told.0.borrow(), ["due"]);
+}
+
+#[actix::test]
+async fn what_its_own_threads_channels_say_goes_out_in_one_write() {
+    let local = Rc::new(Local::default());
+    let authority = Arc::new(Authority::fixed(State::default(), 0));
+    let relay = Relay::new(local.clone(), authority, NodeId(1)).start_here();
+    let one = One::enter(&local, 1);
+    one.join(&local, "room");
+    assert!(dispatch::here(&Relay::default().start()).is_none());
+    let here = dispatch::here(&relay).expect("this thread's");
+    // The task that sends has had its first turn.
+    tokio::task::yield_now().await;
+    here.deliver(message("room", "a"));
+    here.deliver(message("room", "b"));
+    assert_eq!(one.basin.text(), "", "pushed, not sent");
+    while one.basin.writes.borrow().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(*one.basin.writes.borrow(), [b"ab".to_vec()]);
+    here.detach(&Detach {
+        channel: key("room"),
+        connection: one.id,
+    });
+    here.deliver(message("room", "d"));
+    tokio::task::yield_now().await;
+    assert!(!one.read().contains('d'), "it has left");
 }

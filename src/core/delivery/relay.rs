@@ -1,11 +1,11 @@
 //! The relay: one per worker thread; owns which local connections receive which channel.
 //!
-//! It drains its mailbox into outboxes and then sends them, so that a burst becomes one write per connection.
+//! What other threads' channels send it, it hands on to [`super::dispatch`]; its own thread's do so themselves.
 //!
 //! **Must never know:** any dialect, or another thread's connections.
 
+use super::dispatch::{self, Dispatch};
 use super::local::Local;
-use super::parking::{Parking, Verdict};
 use crate::core::authority::{Authority, EffectBatch, State};
 use crate::core::broker::{ConnectionFilter, ConnectionInfo};
 use crate::core::close::End;
@@ -32,8 +32,7 @@ pub struct Relay {
     local: Rc<Local>,
     authority: Arc<Authority>,
     node: NodeId,
-    parking: Parking,
-    flushing: bool,
+    dispatch: Rc<Dispatch>,
     /// Cluster time minus this machine's monotonic time, as the connections' deadlines know it.
     offset_ms: Option<i128>,
 }
@@ -50,43 +49,30 @@ impl Relay {
     /// The relay of these tables. Starts on the thread they belong to.
     #[must_use]
     pub fn new(local: Rc<Local>, authority: Arc<Authority>, node: NodeId) -> Self {
-        let grace_ms = u64::try_from(authority.lease().as_millis()).unwrap_or(u64::MAX);
+        let dispatch = Rc::new(Dispatch::new(local.clone(), authority.clone()));
         Self {
             local,
             authority,
             node,
-            parking: Parking::new(grace_ms),
-            flushing: false,
+            dispatch,
             offset_ms: None,
         }
     }
 
-    /// Delivers into outboxes now, and sees to it that they are sent once the mailbox is empty.
-    fn deliver(&mut self, message: &Deliver, flowing: bool, cx: &mut Context<Self>) {
-        if self.local.deliver(message, flowing) && !self.flushing {
-            self.flushing = true;
-            cx.notify(Flush);
-        }
+    /// Starts it on this thread, whose channels need no mailbox to reach it.
+    #[must_use]
+    pub fn start_here(self) -> Addr<Self> {
+        let dispatch = self.dispatch.clone();
+        let relay = self.start();
+        dispatch::settle(relay.clone(), dispatch);
+        relay
     }
 
-    fn tick(&mut self, cx: &mut Context<Self>) {
+    fn tick(&mut self) {
         self.follow_time();
         let now = self.authority.now().mono_ms;
         self.local.fire(now);
-        let serving = self.authority.serving();
-        self.local.withhold(!serving);
-        match self.parking.tick(serving, now) {
-            Verdict::Wait => {}
-            Verdict::Release(parked) => {
-                for message in parked {
-                    self.deliver(&message, false, cx);
-                }
-            }
-            Verdict::GiveUp => self.local.end_stale(
-                |app| self.authority.stays_while_stale(app),
-                |key| self.authority.flows_while_stale(key),
-            ),
-        }
+        self.dispatch.tick(now);
     }
 
     /// Deadlines run on this machine's clock. When the cluster's time jumps ahead of it, they are asked again.
@@ -106,14 +92,16 @@ impl Actor for Relay {
 
     fn started(&mut self, cx: &mut Context<Self>) {
         cx.set_mailbox_capacity(MAILBOX);
-        cx.run_interval(TICK, Self::tick);
+        cx.run_interval(TICK, |relay, _cx| relay.tick());
+        actix::spawn(self.dispatch.clone().send());
     }
 }
 
-/// To itself, after everything in the mailbox: send what was pushed.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-struct Flush;
+impl Drop for Relay {
+    fn drop(&mut self) {
+        dispatch::leave(&self.dispatch);
+    }
+}
 
 /// From a channel: this connection receives the channel from here on, and is told so first: the connection
 /// gets `Event::Subscribed`, and broadcasts that follow wait until it has spoken.
@@ -189,36 +177,21 @@ pub struct EndAll(pub End);
 impl Handler<Attach> for Relay {
     type Result = ();
     fn handle(&mut self, message: Attach, _cx: &mut Context<Self>) {
-        self.local.attach(message);
+        self.dispatch.attach(message);
     }
 }
 
 impl Handler<Detach> for Relay {
     type Result = ();
     fn handle(&mut self, message: Detach, _cx: &mut Context<Self>) {
-        self.local.detach_id(message.connection, &message.channel);
+        self.dispatch.detach(&message);
     }
 }
 
 impl Handler<Deliver> for Relay {
     type Result = ();
-    fn handle(&mut self, message: Deliver, cx: &mut Context<Self>) {
-        let now = || self.authority.now().mono_ms;
-        let serving = self.authority.serving();
-        if !serving && self.authority.flows_while_stale(&message.channel) {
-            return self.deliver(&message, true, cx);
-        }
-        if let Some(message) = self.parking.admit(message, serving, now) {
-            self.deliver(&message, false, cx);
-        }
-    }
-}
-
-impl Handler<Flush> for Relay {
-    type Result = ();
-    fn handle(&mut self, _message: Flush, _cx: &mut Context<Self>) {
-        self.flushing = false;
-        self.local.send_dirty();
+    fn handle(&mut self, message: Deliver, _cx: &mut Context<Self>) {
+        self.dispatch.deliver(message);
     }
 }
 

@@ -1,0 +1,79 @@
+//! What a channel tells the relays of its subscribers.
+//!
+//! **Must never know:** what is told, and why.
+//!
+//! **Why in one queue:** `Attach` and `Deliver` must reach a relay in the order they were decided. Once one had to wait
+//! for room in a mailbox, all wait.
+
+use crate::core::delivery::dispatch::{self, Dispatch};
+use crate::core::delivery::relay::{Attach, Deliver, Detach, Relay};
+use actix::Addr;
+use actix::prelude::SendError;
+use std::collections::VecDeque;
+
+/// A message for a relay.
+#[derive(Debug)]
+pub(super) enum ToRelay {
+    Attach(Attach),
+    Detach(Detach),
+    Deliver(Deliver),
+}
+
+impl ToRelay {
+    /// Gives it back when the mailbox is full; a relay that is gone needs nothing.
+    fn offer(self, relay: &Addr<Relay>) -> Result<(), Self> {
+        fn full<M>(sent: Result<(), SendError<M>>, back: fn(M) -> ToRelay) -> Result<(), ToRelay> {
+            match sent {
+                Ok(()) | Err(SendError::Closed(_)) => Ok(()),
+                Err(SendError::Full(message)) => Err(back(message)),
+            }
+        }
+        #[cfg(test)]
+        let Some(this) = super::actor::tapped(relay, self) else {
+            return Ok(());
+        };
+        #[cfg(not(test))]
+        let this = self;
+        if let Some(dispatch) = dispatch::here(relay) {
+            this.take(&dispatch);
+            return Ok(());
+        }
+        match this {
+            Self::Attach(message) => full(relay.try_send(message), Self::Attach),
+            Self::Detach(message) => full(relay.try_send(message), Self::Detach),
+            Self::Deliver(message) => full(relay.try_send(message), Self::Deliver),
+        }
+    }
+
+    /// On the relay's own thread.
+    fn take(self, dispatch: &Dispatch) {
+        match self {
+            Self::Attach(message) => dispatch.attach(message),
+            Self::Detach(message) => dispatch.detach(&message),
+            Self::Deliver(message) => dispatch.deliver(message),
+        }
+    }
+
+    /// Waits for room, and until it is done: what is decided later may go right to the thread's tables.
+    pub(super) async fn push(self, relay: &Addr<Relay>) {
+        let _closed = match self {
+            Self::Attach(message) => relay.send(message).await,
+            Self::Detach(message) => relay.send(message).await,
+            Self::Deliver(message) => relay.send(message).await,
+        };
+    }
+}
+
+/// Tells it now, or leaves it to the end of the queue.
+pub(super) fn offer(
+    queue: &mut VecDeque<(Addr<Relay>, ToRelay)>,
+    relay: &Addr<Relay>,
+    message: ToRelay,
+) {
+    let waiting = if queue.is_empty() {
+        message.offer(relay).err()
+    } else {
+        Some(message)
+    };
+    queue.extend(waiting.map(|message| (relay.clone(), message)));
+}

@@ -1,0 +1,59 @@
+//! A channel's one timer: whoever waits longest is not asked again, whoever waits less replaces it.
+//!
+//! **Must never know:** what is waited for.
+//!
+//! **Why a task and not the actor's own `run_later`:** an actor asks every future it holds at every turn, so each message
+//! would ask the clock whether it is time; nearly all channels wait half a minute.
+
+use super::actor::Channel;
+use super::mail::Wake;
+use crate::core::clock::Now;
+use actix::Addr;
+use std::time::Duration;
+use tokio::task::JoinHandle;
+
+/// Runs down once; dropped, not at all.
+#[derive(Debug, Default)]
+pub(super) struct Timer {
+    /// When it runs down, mono ms, and what waits.
+    set: Option<(u64, JoinHandle<()>)>,
+}
+
+impl Timer {
+    /// Wakes the channel at that time, mono ms, or earlier if it was to be woken earlier.
+    pub(super) fn set(&mut self, at: u64, now: Now, channel: impl FnOnce() -> Addr<Channel>) {
+        if let Some((set, _)) = &self.set
+            && *set <= at
+            && *set > now.mono_ms
+        {
+            return;
+        }
+        self.stop();
+        // An actor whose thread ends before its first turn is run once even so, where there are no timers any more.
+        if tokio::runtime::Handle::try_current().is_err() {
+            return;
+        }
+        let wait_ms = at.saturating_sub(now.mono_ms).max(1);
+        let channel = channel().downgrade();
+        let waiting = actix::spawn(async move {
+            tokio::time::sleep(Duration::from_millis(wait_ms)).await;
+            if let Some(channel) = channel.upgrade() {
+                channel.do_send(Wake);
+            }
+        });
+        self.set = Some((now.mono_ms + wait_ms, waiting));
+    }
+
+    /// Nothing is waited for any more.
+    pub(super) fn stop(&mut self) {
+        if let Some((_, waiting)) = self.set.take() {
+            waiting.abort();
+        }
+    }
+}
+
+impl Drop for Timer {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}

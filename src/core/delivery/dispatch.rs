@@ -1,0 +1,141 @@
+//! Where a channel's messages enter one worker thread's outboxes, and when those are sent.
+//!
+//! Channels of the same thread call it; those of other threads write to the thread's relay, which calls it.
+//!
+//! **Must never know:** any dialect, another thread's connections.
+//!
+//! **Why a channel does not always write to the relay:** on one thread a mailbox between the two is a task's turn for
+//! every message, an eighth of all that a message costs. **Why a channel does not send:** outboxes are sent by a task
+//! of their own, behind whatever is ready now, so that a burst becomes one write per connection.
+
+use super::local::Local;
+use super::parking::{Parking, Verdict};
+use super::relay::{Attach, Deliver, Detach, Relay};
+use crate::core::authority::Authority;
+use actix::Addr;
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Poll, Waker};
+
+/// One thread's way into its outboxes.
+#[derive(Debug)]
+pub(in crate::core) struct Dispatch {
+    local: Rc<Local>,
+    authority: Arc<Authority>,
+    parking: RefCell<Parking>,
+    sending: Sending,
+}
+
+/// Whether outboxes wait to be sent, and the task that does it.
+#[derive(Debug, Default)]
+struct Sending {
+    owed: Cell<bool>,
+    task: RefCell<Option<Waker>>,
+}
+
+thread_local! {
+    /// The relay of this thread and what it stands for.
+    static HERE: RefCell<Option<(Addr<Relay>, Rc<Dispatch>)>> = const { RefCell::new(None) };
+}
+
+/// What that relay stands for, if it is this thread's.
+pub(in crate::core) fn here(relay: &Addr<Relay>) -> Option<Rc<Dispatch>> {
+    HERE.with_borrow(|here| {
+        let (_, dispatch) = here.as_ref().filter(|(its, _)| its == relay)?;
+        Some(dispatch.clone())
+    })
+}
+
+/// From now on that relay is this thread's; its outboxes are sent as long as the thread runs.
+pub(super) fn settle(relay: Addr<Relay>, dispatch: Rc<Dispatch>) {
+    HERE.set(Some((relay, dispatch)));
+}
+
+/// The relay has ended: nobody finds it here any more.
+pub(super) fn leave(dispatch: &Rc<Dispatch>) {
+    let its = |here: &mut (Addr<Relay>, Rc<Dispatch>)| Rc::ptr_eq(&here.1, dispatch);
+    // Dropped outside: what hangs on an address may look here again.
+    let left = HERE.try_with(|here| here.try_borrow_mut().ok()?.take_if(its));
+    drop(left);
+}
+
+impl Dispatch {
+    /// Of these tables. [`Self::send`] has to run on the same thread.
+    pub(super) fn new(local: Rc<Local>, authority: Arc<Authority>) -> Self {
+        let grace_ms = u64::try_from(authority.lease().as_millis()).unwrap_or(u64::MAX);
+        Self {
+            local,
+            authority,
+            parking: RefCell::new(Parking::new(grace_ms)),
+            sending: Sending::default(),
+        }
+    }
+
+    /// See [`Attach`].
+    pub(in crate::core) fn attach(&self, message: Attach) {
+        self.local.attach(message);
+    }
+
+    /// See [`Detach`].
+    pub(in crate::core) fn detach(&self, message: &Detach) {
+        self.local.detach_id(message.connection, &message.channel);
+    }
+
+    /// Into the outboxes, or into the parking while the lease is over.
+    pub(in crate::core) fn deliver(&self, message: Deliver) {
+        let serving = self.authority.serving();
+        if !serving && self.authority.flows_while_stale(&message.channel) {
+            return self.push(&message, true);
+        }
+        let now = || self.authority.now().mono_ms;
+        let admitted = self.parking.borrow_mut().admit(message, serving, now);
+        if let Some(message) = admitted {
+            self.push(&message, false);
+        }
+    }
+
+    /// Looks at the lease again.
+    pub(super) fn tick(&self, now_mono_ms: u64) {
+        let serving = self.authority.serving();
+        self.local.withhold(!serving);
+        let verdict = self.parking.borrow_mut().tick(serving, now_mono_ms);
+        match verdict {
+            Verdict::Wait => {}
+            Verdict::Release(parked) => {
+                for message in parked {
+                    self.push(&message, false);
+                }
+            }
+            Verdict::GiveUp => self.local.end_stale(
+                |app| self.authority.stays_while_stale(app),
+                |key| self.authority.flows_while_stale(key),
+            ),
+        }
+    }
+
+    fn push(&self, message: &Deliver, flowing: bool) {
+        if self.local.deliver(message, flowing)
+            && !self.sending.owed.replace(true)
+            && let Some(task) = &*self.sending.task.borrow()
+        {
+            task.wake_by_ref();
+        }
+    }
+
+    /// Sends what was pushed, for ever.
+    pub(super) async fn send(self: Rc<Self>) {
+        std::future::poll_fn(|cx| {
+            let mut task = self.sending.task.borrow_mut();
+            if !task.as_ref().is_some_and(|one| one.will_wake(cx.waker())) {
+                *task = Some(cx.waker().clone());
+            }
+            drop(task);
+            if self.sending.owed.take() {
+                self.local.send_dirty();
+            }
+            Poll::<()>::Pending
+        })
+        .await;
+    }
+}
