@@ -70,6 +70,16 @@ impl Edge {
         all.into_iter().flatten().min()
     }
 
+    /// Whether this is what was answered to an earlier announcement, made before anybody here had seen anything, and
+    /// held up by the backup while the link broke. The answer to the last one, which begins behind what has been seen,
+    /// follows on the same link.
+    fn leaves_a_gap(&self, upto: Seen, entries: &[Logged]) -> bool {
+        self.seen.is_some_and(|seen| {
+            let missed = seen.epoch == upto.epoch && seen.entry < upto.entry;
+            missed && entries.first().is_none_or(|one| one.entry > seen.entry + 1)
+        })
+    }
+
     pub(super) fn unsent(&mut self, ticket: Ticket) {
         if let Some(pending) = self.pending.get_mut(&ticket)
             && !pending.again
@@ -278,6 +288,8 @@ impl State {
             } => {
                 if lost && self.edge.seen.is_some() {
                     out.push(Effect::Lost);
+                } else if self.edge.leaves_a_gap(seen, &entries) {
+                    return;
                 }
                 self.on_caught(seen, entries, out);
             }
