@@ -26,6 +26,7 @@ impl Authority {
     pub fn freshness(&self) -> Freshness {
         match &self.source {
             Source::Cluster(cluster) => cluster.freshness(),
+            Source::Fixed { .. } if !self.serving() => Freshness::Never,
             Source::Fixed { .. } => Freshness::Fresh(std::time::Duration::ZERO),
         }
     }

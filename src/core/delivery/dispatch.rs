@@ -90,8 +90,9 @@ impl Dispatch {
         }
         let now = || self.authority.now().mono_ms;
         let admitted = self.parking.borrow_mut().admit(message, serving, now);
-        if let Some(message) = admitted {
-            self.push(&message, false);
+        match admitted {
+            Some(message) => self.push(&message, false),
+            None => self.local.hasten(),
         }
     }
 

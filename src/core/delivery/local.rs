@@ -21,6 +21,7 @@ use futures_util::future::LocalBoxFuture;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::rc::Rc;
+use tokio::sync::Notify;
 
 /// A connection's number on its thread. Reused after it is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,6 +86,10 @@ pub struct Local {
     tables: RefCell<Tables>,
     dirty: RefCell<Vec<Rc<Outbox>>>,
     withheld: Rc<Cell<bool>>,
+    /// When somebody looks at deadlines next, mono ms.
+    looks_at: Cell<u64>,
+    /// Somebody wants it earlier.
+    sooner: Notify,
 }
 
 impl std::fmt::Debug for Local {
@@ -287,7 +292,26 @@ impl Local {
         let tables = &mut *self.tables.borrow_mut();
         if let Some(connection) = tables.connections.get_mut(slot.0) {
             tables.timers.set(slot.0, &mut connection.deadline, at);
+            if at.is_some_and(|at| at < self.looks_at.get()) {
+                self.sooner.notify_one();
+            }
         }
+    }
+
+    /// When [`Self::fire`] may have something to do, monotonic ms.
+    pub(super) fn next_deadline(&self) -> Option<u64> {
+        self.tables.borrow().timers.next()
+    }
+
+    /// To be awaited by whoever looks at that time, monotonic ms: ends when somebody wants it earlier.
+    pub(super) fn sooner(&self, looks_at_mono_ms: u64) -> impl Future<Output = ()> + '_ {
+        self.looks_at.set(looks_at_mono_ms);
+        self.sooner.notified()
+    }
+
+    /// Has whoever looks at deadlines look soon.
+    pub(super) fn hasten(&self) {
+        self.sooner.notify_one();
     }
 
     /// Tells every connection whose deadline has come.

@@ -4,8 +4,9 @@
     clippy::panic,
     clippy::indexing_slicing
 )]
-use super::super::dispatch;
+use super::super::dispatch::{self, Dispatch};
 use super::super::relay::{Detach, Relay};
+use super::super::ticker::Ticker;
 use super::*;
 use crate::core::authority::{Authority, State};
 use crate::core::connection::outbox::fixture::Basin;
@@ -18,6 +19,8 @@ use bytes::Bytes;
 use futures_util::FutureExt as _;
 use proptest::prelude::*;
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{Instant, sleep_until};
 
 /// What a connection was told.
 #[derive(Clone, Default)]
@@ -328,4 +331,48 @@ async fn what_its_own_threads_channels_say_goes_out_in_one_write() {
     here.deliver(message("room", "d"));
     tokio::task::yield_now().await;
     assert!(!one.read().contains('d'), "it has left");
+}
+
+/// Lets a ticker run while the test plays; time is the test's.
+async fn ticked(local: &Rc<Local>, serves: bool, play: impl Future<Output = ()>) {
+    let authority = Arc::new(Authority::fixed(State::default(), 0));
+    authority.set_fixed(State::default(), 0, serves);
+    let dispatch = Rc::new(Dispatch::new(local.clone(), authority.clone()));
+    tokio::select! {
+        () = Ticker::new(local.clone(), authority, dispatch).run() => {}
+        () = play => {}
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_wakes_a_sleeping_thread_and_is_50_ms_late_at_most() {
+    let local = Rc::new(Local::default());
+    let one = One::enter(&local, 1);
+    let began = Instant::now();
+    let at = |ms| sleep_until(began + Duration::from_millis(ms));
+    ticked(&local, true, async {
+        // It has looked at 0 and would at 250.
+        at(100).await;
+        local.schedule(one.slot, Some(120));
+        at(119).await;
+        assert_eq!(one.told.0.borrow().len(), 0);
+        at(171).await;
+        assert_eq!(*one.told.0.borrow(), ["due"], "set after it fell asleep");
+        local.schedule(one.slot, Some(10_000));
+        at(9_999).await;
+        assert_eq!(one.told.0.borrow().len(), 1);
+        at(10_051).await;
+        assert_eq!(one.told.0.borrow().len(), 2, "known long before");
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_lease_nothing_of_a_channel_goes_out() {
+    let local = Rc::new(Local::default());
+    ticked(&local, false, async {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        assert!(local.withheld().get());
+    })
+    .await;
 }

@@ -17,4 +17,5 @@ mod parking;
 pub mod port;
 pub mod relay;
 pub mod relays;
+mod ticker;
 mod timers;

@@ -6,6 +6,7 @@
 
 use super::dispatch::{self, Dispatch};
 use super::local::Local;
+use super::ticker::Ticker;
 use crate::core::authority::{Authority, EffectBatch, State};
 use crate::core::broker::{ConnectionFilter, ConnectionInfo};
 use crate::core::close::End;
@@ -17,12 +18,8 @@ use crate::core::message::Broadcast;
 use actix::prelude::*;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use tokio::task::JoinHandle;
 
-/// How often deadlines and the lease are looked at. What is due fires at most this late.
-const TICK: Duration = Duration::from_millis(50);
-/// A step of the cluster's time against this machine's that is more than two clocks' difference in speed.
-const JUMP_MS: i128 = 100;
 /// Messages that may wait in the mailbox before senders that respect it are held up.
 const MAILBOX: usize = 4096;
 
@@ -33,8 +30,8 @@ pub struct Relay {
     authority: Arc<Authority>,
     node: NodeId,
     dispatch: Rc<Dispatch>,
-    /// Cluster time minus this machine's monotonic time, as the connections' deadlines know it.
-    offset_ms: Option<i128>,
+    /// What runs beside it, as long as it does.
+    tasks: Vec<JoinHandle<()>>,
 }
 
 impl Default for Relay {
@@ -55,7 +52,7 @@ impl Relay {
             authority,
             node,
             dispatch,
-            offset_ms: None,
+            tasks: Vec::new(),
         }
     }
 
@@ -67,24 +64,6 @@ impl Relay {
         dispatch::settle(relay.clone(), dispatch);
         relay
     }
-
-    fn tick(&mut self) {
-        self.follow_time();
-        let now = self.authority.now().mono_ms;
-        self.local.fire(now);
-        self.dispatch.tick(now);
-    }
-
-    /// Deadlines run on this machine's clock. When the cluster's time jumps ahead of it, they are asked again.
-    fn follow_time(&mut self) {
-        let now = self.authority.now();
-        let offset_ms = i128::from(now.cluster_ms) - i128::from(now.mono_ms);
-        let before = *self.offset_ms.get_or_insert(offset_ms);
-        if offset_ms > before + JUMP_MS {
-            self.offset_ms = Some(offset_ms);
-            self.local.look_again();
-        }
-    }
 }
 
 impl Actor for Relay {
@@ -92,13 +71,16 @@ impl Actor for Relay {
 
     fn started(&mut self, cx: &mut Context<Self>) {
         cx.set_mailbox_capacity(MAILBOX);
-        cx.run_interval(TICK, |relay, _cx| relay.tick());
-        actix::spawn(self.dispatch.clone().send());
+        let (local, authority) = (self.local.clone(), self.authority.clone());
+        let ticker = Ticker::new(local, authority, self.dispatch.clone());
+        let sending = self.dispatch.clone().send();
+        self.tasks = vec![actix::spawn(ticker.run()), actix::spawn(sending)];
     }
 }
 
 impl Drop for Relay {
     fn drop(&mut self) {
+        self.tasks.iter().for_each(JoinHandle::abort);
         dispatch::leave(&self.dispatch);
     }
 }

@@ -34,6 +34,11 @@ impl Timers {
         }
     }
 
+    /// When the next entry is due. Perhaps earlier than any deadline, never later.
+    pub(super) fn next(&self) -> Option<u64> {
+        self.heap.peek().map(|Reverse((at, _))| *at)
+    }
+
     /// Takes the next entry that is due. The caller looks the slot up and asks [`Self::fires`].
     pub(super) fn pop(&mut self, now: u64) -> Option<(u64, u32)> {
         let Reverse((at, slot)) = *self.heap.peek()?;
@@ -84,6 +89,7 @@ mod tests {
             timers.set(7, &mut deadline, Some(at));
         }
         assert_eq!(timers.heap.len(), 1, "postponing adds no entry");
+        assert_eq!(timers.next(), Some(10), "and is not looked for");
         assert_eq!(run(&mut timers, &mut deadline, 998), 0);
         assert_eq!(run(&mut timers, &mut deadline, 999), 1);
         assert_eq!(run(&mut timers, &mut deadline, 9_999), 0);
