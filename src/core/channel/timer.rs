@@ -1,4 +1,4 @@
-//! A channel's one timer: whoever waits longest is not asked again, whoever waits less replaces it.
+//! A channel's one timer: a later deadline leaves it as it is, an earlier one replaces it.
 //!
 //! **Must never know:** what is waited for.
 //!

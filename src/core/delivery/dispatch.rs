@@ -41,13 +41,16 @@ thread_local! {
 
 /// What that relay stands for, if it is this thread's.
 pub(in crate::core) fn here(relay: &Addr<Relay>) -> Option<Rc<Dispatch>> {
-    HERE.with_borrow(|here| {
+    let found = |here: &RefCell<Option<(Addr<Relay>, Rc<Dispatch>)>>| {
+        let here = here.try_borrow().ok()?;
         let (_, dispatch) = here.as_ref().filter(|(its, _)| its == relay)?;
         Some(dispatch.clone())
-    })
+    };
+    // A thread that ends has none: the mailbox of one that is gone takes the message.
+    HERE.try_with(found).ok().flatten()
 }
 
-/// From now on that relay is this thread's; its outboxes are sent as long as the thread runs.
+/// From now on, and until it [leaves](leave), that relay is this thread's.
 pub(super) fn settle(relay: Addr<Relay>, dispatch: Rc<Dispatch>) {
     HERE.set(Some((relay, dispatch)));
 }
