@@ -3,8 +3,9 @@
 Writers grant and revoke through random nodes; holders are Pusher clients of each user at every node that try to
 stay subscribed to the user's channel. Every publication has an id of its own:
 
-  dark ids   published after a revoke returned: any receipt, ever, over a subscription that was asked for before the
-             revoke returned breaks S1 (one that was asked for later is the history's business)
+  dark ids   published after a revoke returned: any receipt, ever, over a subscription that stood before the revoke
+             returned breaks S1, and so does any receipt before the next grant was asked for. (A subscription that
+             was answered later is the next grant's, even if it was asked for before: a message may be late.)
   light ids  published while the right stood: they show that the oracle can see at all
 
 Grants, revokes and answers to subscriptions are a history for the linearizability checker.
@@ -30,6 +31,8 @@ class Load:
         self.revokes = itertools.count(1)
         self.history = {user: [] for user in self.users}
         self.dark, self.light, self.seen = {}, set(), {}
+        # The moments at which each user's grants were asked for.
+        self.granted = {user: [] for user in self.users}
         self.broken, self.tasks, self.revoke_ms, self.codes = [], [], [], {}
         self.counts = {"grants": 0, "revokes": 0, "fenced": 0, "unknown": 0, "light": 0, "dark": 0, "answers": 0}
         self.writing = asyncio.Event()
@@ -70,6 +73,7 @@ class Load:
                 await self.writing.wait()
                 self.idle[user].clear()
             began = next(self.moments)
+            self.granted[user].append(began)
             body = {"subject": {"user": user}, "grants": [{"pattern": channel, "operations": ["subscribe"]}]}
             done = await self.change(user, "POST", f"/v1/apps/{app}/grants", body)
             if done is not False:
@@ -78,9 +82,10 @@ class Load:
             # Holders come back and subscribe meanwhile: a revoke that finds nobody proves little.
             await asyncio.sleep(random.uniform(0.2, 0.9))
             await self.publish(user, 3, self.light)
-            await self.revoke(user)
+            await self.revoke(user, oracle=done is not None)
 
-    async def revoke(self, user):
+    async def revoke(self, user, oracle):
+        """Takes the user's rights; with `oracle`, what is published afterwards is dark."""
         app, channel = self.app["id"], f"private-{user}"
         number, began, at = next(self.revokes), next(self.moments), time.monotonic()
         if random.random() < 0.5:
@@ -101,6 +106,9 @@ class Load:
         self.revoke_ms.append((time.monotonic() - at) * 1000)
         self.counts["revokes"] += 1
         self.counts["fenced"] += bool(done.get("fenced"))
+        if not oracle:
+            # Nobody knows whether the grant before may still come into force.
+            return
         sent = await self.publish(user, 4, None)
         # A publication that did not answer may still be on its way when the next grant begins.
         self.dark.update({ident: (user, number, ended) for ident, status in sent if status == 200})
@@ -155,12 +163,12 @@ class Load:
         channel = f"private-{user}"
         while (await asyncio.wait_for(client.event(), 8))["event"] != "pusher:signin_success":
             pass
-        since, asked, subscribed, retry = None, None, False, 0.0
+        since, asked, retry = None, None, 0.0
         while not self.shut and user not in self.gone:
-            if asked is None and not subscribed and time.monotonic() >= retry:
+            if asked is None and since is None and time.monotonic() >= retry:
                 asked = next(self.moments)
                 client.send("pusher:subscribe", {"channel": channel, "auth": ""})
-            wait = 10 if subscribed or asked else max(0.01, retry - time.monotonic())
+            wait = 10 if since or asked else max(0.01, retry - time.monotonic())
             try:
                 event = await asyncio.wait_for(client.event(), wait)
             except asyncio.TimeoutError:
@@ -169,9 +177,10 @@ class Load:
                 continue
             kind = event["event"]
             if kind == "pusher_internal:subscription_succeeded":
-                self.note(user, asked, next(self.moments), "allowed")
+                since = next(self.moments)
+                self.note(user, asked, since, "allowed")
                 self.counts["answers"] += 1
-                since, asked, subscribed = asked, None, True
+                asked = None
             elif kind in ("pusher:subscription_error", "pusher:error"):
                 status = event.get("data")
                 status = json.loads(status) if isinstance(status, str) else (status or {})
@@ -179,11 +188,11 @@ class Load:
                 if asked and status.get("status") in (401, 403):
                     self.note(user, asked, next(self.moments), "refused")
                     self.counts["answers"] += 1
-                asked, subscribed, retry = None, False, time.monotonic() + random.uniform(0.05, 0.2)
+                asked, since, retry = None, None, time.monotonic() + random.uniform(0.05, 0.2)
             elif kind == "news":
                 data = event["data"]
                 ident = (json.loads(data) if isinstance(data, str) else data)["id"]
-                self.seen.setdefault(ident, []).append((since, node))
+                self.seen.setdefault(ident, []).append((since, next(self.moments), node))
 
     def run(self):
         for user in self.users:
@@ -212,12 +221,17 @@ class Load:
         """S1 over everything seen so far."""
         for ident in self.dark.keys() & self.seen.keys():
             user, number, returned = self.dark[ident]
-            # A message may be late and meet a subscription of the next grant; that one is asked for after the return.
-            held = [node for since, node in self.seen[ident] if since < returned]
+            granted = next((began for began in self.granted[user] if began > returned), None)
+            held = [
+                f"node {node} at {at} (subscribed {since})"
+                for since, at, node in self.seen[ident]
+                # A receipt over a subscription that has just been taken is one without any right.
+                if since is None or since < returned or granted is None or at < granted
+            ]
             if held:
                 self.dark.pop(ident)
-                text = f"S1: {ident} was published after revoke {number} of {user} returned and reached nodes {held}"
-                self.broken.append(f"{text}, over subscriptions from before")
+                text = f"S1: {ident} was published after revoke {number} of {user} returned at {returned} and reached"
+                self.broken.append(f"{text} {', '.join(held)}; granted again at {granted}")
         return self.broken
 
     def write_history(self, path):
