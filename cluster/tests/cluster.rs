@@ -211,8 +211,30 @@ async fn a_fourth_node_joins_by_snapshot_and_another_leaves() {
         write(&nodes.up[&(n % 3 + 1)], &format!("user {n}")).await;
     }
     nodes.start(4);
+    let mut batches = nodes.up[&4].take_effects().unwrap();
+    let broker = nodes.up[&4].clone();
+    let enforcer = tokio::spawn(async move {
+        while let Some(batch) = batches.recv().await {
+            assert!(batch.state.revision <= batch.revision, "its own state");
+            broker.enforced(batch.revision, 0);
+            if batch.skipped {
+                return batches;
+            }
+        }
+        panic!("nobody was told that entries were skipped");
+    });
+    let mut batches = within(20, enforcer).await.unwrap();
+    let broker = nodes.up[&4].clone();
+    let enforcer = tokio::spawn(async move {
+        while let Some(batch) = batches.recv().await {
+            assert!(!batch.skipped, "the rest came one by one");
+            broker.enforced(batch.revision, 0);
+        }
+    });
     nodes.ready().await;
     nodes.agree().await;
+    enforcer.abort();
+    assert!(enforcer.await.unwrap_err().is_cancelled());
 
     let gone = nodes.leader().await;
     let other = nodes.up.keys().copied().find(|node| *node != gone).unwrap();

@@ -47,6 +47,7 @@ use tokio::time::Instant;
 pub struct Pass {
     operations: Operations,
     until_ms: Option<Millis>,
+    revision: Revision,
 }
 
 impl Pass {
@@ -56,6 +57,7 @@ impl Pass {
         Self {
             operations: Operations::ALL,
             until_ms: None,
+            revision: 0,
         }
     }
 
@@ -75,6 +77,19 @@ impl Pass {
     #[must_use]
     pub fn until_ms(&self) -> Option<Millis> {
         self.until_ms
+    }
+
+    /// Up to where in the log it takes every change into account. A later one has to be judged by itself.
+    #[must_use]
+    pub fn revision(&self) -> Revision {
+        self.revision
+    }
+
+    /// The same right, but counted as no newer than `revision`.
+    #[must_use]
+    pub fn as_of(self, revision: Revision) -> Self {
+        let revision = self.revision.min(revision);
+        Self { revision, ..self }
     }
 }
 

@@ -129,6 +129,71 @@ test('wait=strict says pending with 202 where wait=all would rely on a lease, an
   await until(async () => (await ready(frozen)).status === 200, 'the frozen node is ready again');
 });
 
+test('S1: a right taken and given back while a node was away does not bring what was published in between', async () => {
+  const { app } = cluster;
+  const leader = await cluster.leader();
+  const [away, through] = [1, 2, 3].filter((node) => node !== leader);
+  // Some of them have their home on the node that goes away, and cannot be published to meanwhile.
+  const channels = [1, 2, 3, 4, 5, 6, 7, 8].map((n) => `private-away-${n}`);
+  const may = (channel) => [{ pattern: channel, operations: ['subscribe'] }];
+  const pairs = await Promise.all(
+    channels.map(async (channel) => {
+      const seat = async (user) => {
+        await cluster.server(away).grant(app.id, { user }, may(channel));
+        return inside(await signedIn(cluster.urls[away - 1], app, user), channel);
+      };
+      return { channel, ana: await seat(`ana-${channel}`), bo: await seat(`bo-${channel}`) };
+    }),
+  );
+  const say = async ({ channel }, data) => {
+    const response = await fetch(`${cluster.urls[through - 1]}/v1/apps/${app.id}/publish`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${app.key}:${app.secret}`, 'content-type': 'application/json' },
+      body: JSON.stringify({ channel, name: 'm', data }),
+      signal: AbortSignal.timeout(1_000),
+    }).catch(() => undefined);
+    return response?.status === 200;
+  };
+  const heard = (socket, data) =>
+    socket.events.next((event) => event.event === 'm' && JSON.stringify(event.data).includes(data), data);
+  pause(away);
+  let dark;
+  try {
+    const reports = await Promise.all(
+      pairs.map(({ channel }) => cluster.server(through).deleteGrants(app.id, { user: `ana-${channel}` }, [channel])),
+    );
+    for (const report of reports) assert.deepEqual(report.fenced, [away], JSON.stringify(report));
+    const said = await Promise.all(pairs.map((pair) => say(pair, 'dark')));
+    dark = pairs.filter((_, at) => said[at]);
+    assert.ok(dark.length > 0, 'a channel whose home is not away');
+    await Promise.all(
+      pairs.map(({ channel }) => cluster.server(through).grant(app.id, { user: `ana-${channel}` }, may(channel))),
+    );
+  } finally {
+    resume(away);
+  }
+  // Who kept the right gets it late: it has passed through that node then.
+  for (const { bo } of dark) await heard(bo, 'dark');
+  for (const pair of dark) {
+    const lost = await pair.ana.event('pusher:subscription_error');
+    assert.equal(lost.channel, pair.channel);
+    // The right stands: she only has to ask.
+    pair.ana.send({ event: 'pusher:subscribe', data: { channel: pair.channel, auth: '' } });
+    await pair.ana.events.count((event) => event.event === 'pusher_internal:subscription_succeeded', 2, 'subscribed again');
+    await until(() => say(pair, 'light'), 'a message after the grant');
+    await heard(pair.ana, 'light');
+    assert.deepEqual(
+      ids(pair.ana).filter((data) => data.includes('dark')),
+      [],
+      pair.channel,
+    );
+  }
+  for (const { ana, bo } of pairs) {
+    ana.close();
+    bo.close();
+  }
+});
+
 test('S5, S13: a node without a majority closes what is protected, says why, and knows later what became of a write', async () => {
   const { app } = cluster;
   const lenient = await cluster.createApp({ settings: { open_while_stale: true } });

@@ -299,9 +299,13 @@ impl Node {
 
     /// Carries out effects and waits for the acknowledgement; the number of connections closed.
     pub fn enforce(&self, revision: u64, effects: Vec<gatecast::core::authority::Effect>) -> u64 {
+        let mut state = State::clone(&self.broker.authority.view());
+        state.revision = revision;
         let batch = EffectBatch {
             revision,
             effects: effects.into(),
+            state: Arc::new(state),
+            skipped: false,
         };
         self.effects.send(batch).unwrap();
         let patience = std::time::Duration::from_secs(10);

@@ -2,7 +2,7 @@
 //!
 //! **Must never know:** how an answer was obtained.
 
-use crate::access::{Effect, Member, Millis, NodeId, Rejection, Reply, Revision, Text};
+use crate::access::{Effect, Member, Millis, NodeId, Rejection, Reply, Revision, State, Text};
 use crate::store::DiskSpace;
 use std::sync::Arc;
 use std::time::Duration;
@@ -88,6 +88,11 @@ pub struct EffectBatch {
     pub revision: Revision,
     /// What to do; often nothing, but every entry is sent.
     pub effects: Arc<[Effect]>,
+    /// The state right after the entry. What it took is judged on this and not on the present view, which may
+    /// already show it given back.
+    pub state: Arc<State>,
+    /// A snapshot has taken the place of the entries before it: what they took and gave back is not known.
+    pub skipped: bool,
 }
 
 /// How far a barrier goes.

@@ -132,11 +132,11 @@ impl Applier {
         self.last = meta.last_log_id;
         self.membership = meta.last_membership.clone();
         self.since_snapshot = 0;
-        self.show(effects);
+        self.show(effects, true);
         Ok(())
     }
 
-    fn show(&self, effects: Vec<Effect>) {
+    fn show(&self, effects: Vec<Effect>, skipped: bool) {
         {
             let mut shown = lock(&self.shared.register);
             if *shown != self.register {
@@ -153,7 +153,7 @@ impl Applier {
             }
         }
         let index = self.last.map_or(0, |id| id.index);
-        self.view.publish(index, &self.state, effects);
+        self.view.publish(index, &self.state, effects, skipped);
     }
 
     fn apply_one(&mut self, entry: Entry<Engine>) -> Result<Answers, StorageError> {
@@ -167,7 +167,7 @@ impl Applier {
             }
             EntryPayload::Normal(payload) => self.apply_batch(entry.log_id, &payload)?,
         };
-        self.show(effects);
+        self.show(effects, false);
         Ok(answers)
     }
 

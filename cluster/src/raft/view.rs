@@ -107,8 +107,14 @@ impl View {
         u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
     }
 
-    /// Publishes the state after one entry.
-    pub(crate) fn publish(&self, index: Revision, state: &State, effects: Vec<Effect>) {
+    /// Publishes the state after one entry; with `skipped`, after a snapshot that stands for many.
+    pub(crate) fn publish(
+        &self,
+        index: Revision,
+        state: &State,
+        effects: Vec<Effect>,
+        skipped: bool,
+    ) {
         let before = self.state.load();
         if state.time_ms > before.time_ms {
             let time_us = state.time_ms.saturating_mul(1_000);
@@ -118,12 +124,15 @@ impl View {
         if effects.contains(&Effect::MembersChanged) {
             self.note_departures(&before.members, &state.members);
         }
-        self.state.store(Arc::new(state.clone()));
+        let state = Arc::new(state.clone());
+        self.state.store(state.clone());
         self.applied.send_replace(index);
         let channel = lock(&self.effects);
         let batch = EffectBatch {
             revision: index,
             effects: effects.into(),
+            state,
+            skipped,
         };
         match channel.as_ref() {
             // A receiver that went away enforces nothing any more: the lease runs out.

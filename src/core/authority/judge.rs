@@ -50,9 +50,22 @@ impl Authority {
         proof: Option<&Proof>,
         ask: Ask<'_>,
     ) -> Result<Pass, Reason> {
-        let view = self.view();
+        self.decide_on(&self.view(), principal, proof, ask)
+    }
+
+    /// As [`Self::decide`], on this state and at the present time.
+    ///
+    /// # Errors
+    /// The reason of the refusal.
+    pub fn decide_on(
+        &self,
+        state: &State,
+        principal: &Principal,
+        proof: Option<&Proof>,
+        ask: Ask<'_>,
+    ) -> Result<Pass, Reason> {
         let now_ms = self.now().cluster_ms;
-        let standing = standing_until(&view, principal, proof, now_ms);
+        let standing = standing_until(state, principal, proof, now_ms);
         let rule = |operations| {
             let question = Question {
                 principal,
@@ -62,7 +75,7 @@ impl Authority {
                 operations,
                 now_ms,
             };
-            match self.judge(&view, &question) {
+            match self.judge(state, &question) {
                 (Decision::Allow(rule), until) => {
                     Ok(earliest(until, rule_until(&rule, principal, proof, now_ms)))
                 }
@@ -89,6 +102,7 @@ impl Authority {
         Ok(Pass {
             operations,
             until_ms,
+            revision: state.revision,
         })
     }
 
@@ -107,10 +121,12 @@ impl Authority {
             return answer;
         }
         self.catch_up().await.map_err(|_| UNCONFIRMED)?;
+        let decision = self.decide(principal, proof, ask);
+        // Asked last: a view counts only if this node may serve by it still.
         if !self.serving() {
             return Err(NOT_SERVING);
         }
-        self.decide(principal, proof, ask).map_err(Refusal::Denied)
+        decision.map_err(Refusal::Denied)
     }
 
     /// The answer that needs no waiting: a yes, a no that no newer view can change, or that this node may not

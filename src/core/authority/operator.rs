@@ -104,6 +104,7 @@ impl Authority {
         Pass {
             operations,
             until_ms: None,
+            revision: 0,
         }
     }
 }

@@ -5,15 +5,17 @@
 use super::Event;
 use super::state::{State, Step};
 use crate::core::authority::{
-    Authority, Cut, Effect, Issued, Pattern, Principal, Proof, Resource, Scope, Subject, Target,
-    Text,
+    Authority, Cut, Effect, Issued, Pattern, Principal, Proof, Resource, Scope, State as Access,
+    Subject, Target, Text,
 };
 
 impl<A: Clone> State<A> {
-    /// Carries out one access effect. `Some` = the connection has to end for it, now.
+    /// Carries out one access effect of the log entry that led to `after`. `Some` = the connection has to end
+    /// for it, now.
     pub fn enforce(
         &mut self,
         effect: &Effect,
+        after: &Access,
         authority: &Authority,
         out: &mut Vec<Step<A>>,
     ) -> Option<Cut> {
@@ -21,14 +23,14 @@ impl<A: Clone> State<A> {
         match effect {
             Effect::Recheck { app, scope } if *app == principal.app => {
                 if in_scope(principal, scope) {
-                    self.recheck(authority, out);
+                    self.recheck_on(after, authority, out);
                 }
                 None
             }
             Effect::Cut { app, target, cut } if *app == principal.app => {
                 if !reached(principal, target, cut) {
                     // The credential of a single subscription may be what was named.
-                    self.recheck(authority, out);
+                    self.recheck_on(after, authority, out);
                     return None;
                 }
                 let now_ms = authority.now().cluster_ms;

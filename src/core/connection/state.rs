@@ -8,6 +8,7 @@
 use super::{Event, Subscribe, Subscribed};
 use crate::core::authority::{
     Ask, Authority, Cut, Millis, Operations, Pass, Principal, Proof, Reason, Resource,
+    State as Access,
 };
 use crate::core::clock::Now;
 use crate::core::error::Refusal;
@@ -84,6 +85,20 @@ pub(super) struct Attendance<A> {
     client: Text,
     pass: Pass,
     proof: Option<Box<Proof>>,
+}
+
+/// Who is judged, and on what.
+struct Judge<'a> {
+    access: &'a Access,
+    authority: &'a Authority,
+    principal: &'a Principal,
+}
+
+impl Judge<'_> {
+    fn decide(&self, proof: Option<&Proof>, ask: Ask<'_>) -> Result<Pass, Reason> {
+        self.authority
+            .decide_on(self.access, self.principal, proof, ask)
+    }
 }
 
 /// What kind of resource a channel is, in the access plane's words.
@@ -317,21 +332,59 @@ impl<A: Clone> State<A> {
 
     /// Judges everything again on the current view: rights may have been added, narrowed or lost.
     pub fn recheck(&mut self, authority: &Authority, out: &mut Vec<Step<A>>) {
+        let view = authority.view();
+        // While this node serves, no change that it has not carried out has returned to its caller. After that,
+        // what was taken and given back in between is still to be found out, entry by entry.
+        let counts = authority.serving();
+        let renewed = |old: &Pass, new: Pass| match counts {
+            true => new,
+            false => new.as_of(old.revision()),
+        };
+        self.judge(&view, authority, |_| true, renewed, out);
+    }
+
+    /// Judges everything again on the state right after a log entry, but for what a newer one has allowed.
+    ///
+    /// The current view will not do: a node that was away for both does not see there that a right was taken
+    /// and given back, and would deliver what was published in between.
+    pub fn recheck_on(&mut self, after: &Access, authority: &Authority, out: &mut Vec<Step<A>>) {
+        let older = |pass: &Pass| pass.revision() < after.revision;
+        self.judge(after, authority, older, |_, new| new, out);
+    }
+
+    fn judge(
+        &mut self,
+        access: &Access,
+        authority: &Authority,
+        concerns: impl Fn(&Pass) -> bool,
+        renewed: impl Fn(&Pass, Pass) -> Pass,
+        out: &mut Vec<Step<A>>,
+    ) {
         let Some(principal) = self.principal.as_deref() else {
             return;
         };
+        let judge = Judge {
+            access,
+            authority,
+            principal,
+        };
         self.subscriptions.retain(|key, one| {
-            let ask = ask(key, one.needs, one.wants);
-            match authority.decide(principal, one.proof.as_deref(), ask) {
-                Ok(pass) => one.keep(key, pass, out),
-                Err(reason) => return one.lose(key, principal, authority, reason, out),
+            if !concerns(&one.pass) {
+                return true;
+            }
+            match judge.decide(one.proof.as_deref(), ask(key, one.needs, one.wants)) {
+                Ok(pass) => one.keep(key, renewed(&one.pass, pass), out),
+                Err(reason) => return one.lose(key, &judge, reason, out),
             }
             true
         });
         self.attendances.retain_mut(|one| {
+            if !concerns(&one.pass) {
+                return true;
+            }
             let ask = ask(&one.key, Operations::PRESENCE, Operations::NONE);
-            match authority.decide(principal, one.proof.as_deref(), ask) {
-                Ok(pass) => one.pass = pass,
+            match judge.decide(one.proof.as_deref(), ask) {
+                Ok(pass) => one.pass = renewed(&one.pass, pass),
                 Err(_) => {
                     out.push(Step::LeavePresence(
                         one.key.clone(),
@@ -408,8 +461,7 @@ impl<A: Clone> Subscription<A> {
     fn lose(
         &mut self,
         key: &Arc<ChannelKey>,
-        principal: &Principal,
-        authority: &Authority,
+        judge: &Judge<'_>,
         reason: Reason,
         out: &mut Vec<Step<A>>,
     ) -> bool {
@@ -418,11 +470,8 @@ impl<A: Clone> Subscription<A> {
             *lost = Some(refusal);
             return true;
         }
-        let rest = authority.decide(
-            principal,
-            self.proof.as_deref(),
-            ask(key, Operations::NONE, self.wants),
-        );
+        let ask = ask(key, Operations::NONE, self.wants);
+        let rest = judge.decide(self.proof.as_deref(), ask);
         // Whatever else is left, a subscription without all it needs has ended.
         let granted = rest.map_or(Operations::NONE, |pass| {
             Operations(pass.operations().0 & !Operations::SUBSCRIBE.0)

@@ -11,11 +11,10 @@ use crate::core::ids::Position;
 use crate::core::message::Occupancy;
 
 const APP: AppId = AppId(1);
-type Access = crate::core::authority::State;
 
-/// What is allowed is written in the state's revision, as bits; until the state's version, as a time.
+/// What is allowed is written in the state's time, as bits; until the state's version, as a time.
 fn judge(state: &Access, question: &Question<'_>) -> Decision {
-    let allowed = Operations(state.revision);
+    let allowed = Operations(state.time_ms);
     if !allowed.contains(question.operations) {
         return Decision::Deny(Reason::NotGranted(question.operations));
     }
@@ -29,7 +28,7 @@ fn judge(state: &Access, question: &Question<'_>) -> Decision {
 
 fn access(operations: Operations, until: u16) -> Access {
     let mut access = Access::default();
-    access.revision = operations.0;
+    access.time_ms = operations.0;
     access.version = until;
     access
 }
@@ -317,7 +316,7 @@ fn a_cut_reaches_what_it_names_and_what_is_old_enough() {
 fn effects_of_another_app_and_of_others_change_nothing() {
     let authority = authority(Operations::ALL);
     let mut state = standing(&authority, false);
-    authority.set_fixed(access(Operations::NONE, 0), 100, true);
+    let none = after(1, Operations::NONE);
     let mut steps = Vec::new();
     let elsewhere = [
         Effect::Cut {
@@ -337,15 +336,88 @@ fn effects_of_another_app_and_of_others_change_nothing() {
         Effect::AppChanged(APP),
     ];
     for effect in elsewhere {
-        assert_eq!(state.enforce(&effect, &authority, &mut steps), None);
+        assert_eq!(state.enforce(&effect, &none, &authority, &mut steps), None);
         assert!(steps.is_empty(), "{effect:?}");
     }
     let here = Effect::Recheck {
         app: APP,
         scope: Scope::App,
     };
-    assert_eq!(state.enforce(&here, &authority, &mut steps), None);
+    assert_eq!(state.enforce(&here, &none, &authority, &mut steps), None);
     assert_eq!(told(&steps).len(), 3);
+}
+
+/// The state after the log entry of that number.
+fn after(revision: u64, operations: Operations) -> Access {
+    let mut access = access(operations, 0);
+    access.revision = revision;
+    access
+}
+
+const RECHECK: Effect = Effect::Recheck {
+    app: APP,
+    scope: Scope::App,
+};
+
+#[test]
+fn what_was_taken_and_given_back_while_the_node_was_away_is_lost() {
+    let all = Operations::ALL;
+    let authority = authority(all);
+    authority.set_fixed(after(4, all), 100, true);
+    let mut state = standing(&authority, false);
+    // Both entries are in the view before the first is carried out.
+    authority.set_fixed(after(6, all), 100, false);
+    let mut steps = Vec::new();
+    // Its own timer looks at that view meanwhile: that settles nothing.
+    assert_eq!(state.expire(&authority, &mut steps), None);
+    assert!(steps.is_empty());
+    let taken = after(5, Operations::NONE);
+    state.enforce(&RECHECK, &taken, &authority, &mut steps);
+    assert_eq!(told(&steps), ["detach true", "leave 77", "changed [] true"]);
+    steps.clear();
+    state.enforce(&RECHECK, &after(6, all), &authority, &mut steps);
+    assert!(steps.is_empty(), "she has to ask again");
+}
+
+#[test]
+fn an_older_entry_does_not_take_what_a_newer_one_has_allowed() {
+    let all = Operations::ALL;
+    let authority = authority(all);
+    authority.set_fixed(after(6, all), 100, true);
+    let mut state = standing(&authority, false);
+    let mut steps = Vec::new();
+    let taken = after(5, Operations::NONE);
+    state.enforce(&RECHECK, &taken, &authority, &mut steps);
+    assert!(steps.is_empty() && state.stands(&room()));
+    // The same for what was judged again when she identified herself anew, which only a serving node lets her do.
+    authority.set_fixed(after(8, all), 100, true);
+    state.identify(principal(), &authority, &mut Vec::new());
+    let taken = after(7, Operations::NONE);
+    state.enforce(&RECHECK, &taken, &authority, &mut steps);
+    assert!(steps.is_empty() && state.stands(&room()));
+    let taken = after(9, Operations::NONE);
+    state.enforce(&RECHECK, &taken, &authority, &mut steps);
+    assert!(!state.stands(&room()));
+}
+
+#[test]
+fn an_attendance_is_judged_in_the_order_of_the_log_too() {
+    let authority = authority(Operations::ALL);
+    authority.set_fixed(after(4, Operations::ALL), 100, true);
+    let mut state = State::default();
+    state.identify(principal(), &authority, &mut Vec::new());
+    let key = room();
+    let ask = ask(&key, Operations::PRESENCE, Operations::NONE);
+    let pass = authority.decide(&principal(), None, ask).unwrap();
+    state.attend(&key, &"ana".into(), None, pass, 5);
+    authority.set_fixed(after(6, Operations::ALL), 100, false);
+    let mut steps = Vec::new();
+    let before = after(4, Operations::NONE);
+    state.enforce(&RECHECK, &before, &authority, &mut steps);
+    assert!(steps.is_empty(), "it was entered on that state");
+    let taken = after(5, Operations::NONE);
+    state.enforce(&RECHECK, &taken, &authority, &mut steps);
+    assert_eq!(told(&steps), ["leave presence 5 ana"]);
 }
 
 #[test]
@@ -357,6 +429,8 @@ fn a_margin_is_waited_for() {
         target: Target::App,
         cut: revoked(0, 9, 400),
     };
-    assert_eq!(state.enforce(&cut, &authority, &mut Vec::new()), None);
+    let after = after(9, Operations::ALL);
+    let cut = state.enforce(&cut, &after, &authority, &mut Vec::new());
+    assert_eq!(cut, None);
     assert_eq!(state.next_expiry(authority.now()), Some(400));
 }

@@ -35,7 +35,10 @@ impl Handler<Carry> for Connection {
         let authority = self.authority().clone();
         let effects = message.0.effects.iter();
         let cut = effects
-            .filter_map(|effect| self.state.enforce(effect, &authority, &mut steps))
+            .filter_map(|effect| {
+                let after = &message.0.state;
+                self.state.enforce(effect, after, &authority, &mut steps)
+            })
             .last();
         if self.is_ending() {
             // It is on its way out already; what it had queued goes no further.

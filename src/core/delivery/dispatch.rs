@@ -11,8 +11,9 @@
 use super::local::Local;
 use super::parking::{Parking, Verdict};
 use super::relay::{Attach, Deliver, Detach, Relay};
-use crate::core::authority::Authority;
+use crate::core::authority::{Authority, EffectBatch};
 use actix::Addr;
+use futures_util::future::LocalBoxFuture;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -111,11 +112,26 @@ impl Dispatch {
                     self.push(&message, false);
                 }
             }
-            Verdict::GiveUp => self.local.end_stale(
-                |app| self.authority.stays_while_stale(app),
-                |key| self.authority.flows_while_stale(key),
-            ),
+            Verdict::GiveUp => self.send_away(),
         }
+    }
+
+    /// Ends the connections that may not be served by a view like this one; they are to come back.
+    fn send_away(&self) {
+        self.local.end_stale(
+            |app| self.authority.stays_while_stale(app),
+            |key| self.authority.flows_while_stale(key),
+        );
+    }
+
+    /// Has every connection that a batch may concern carry it out.
+    pub(super) fn enforce(&self, batch: &EffectBatch) -> Vec<LocalBoxFuture<'static, bool>> {
+        // Somebody may have lost a right and got it back while this node was away, and what was published in
+        // between waits here. A node that serves has not been away.
+        if batch.skipped && !self.authority.serving() {
+            self.send_away();
+        }
+        self.local.enforce(batch)
     }
 
     fn push(&self, message: &Deliver, flowing: bool) {

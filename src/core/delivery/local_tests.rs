@@ -299,6 +299,27 @@ fn while_the_lease_is_over_only_what_flows_goes_out_and_only_its_readers_stay() 
 }
 
 #[test]
+fn after_a_snapshot_a_node_that_was_away_sends_its_connections_away() {
+    for (skipped, serving) in [(true, false), (true, true), (false, false)] {
+        let local = Rc::<Local>::default();
+        let one = One::enter(&local, 1);
+        local.identify(one.slot, &Principal::anonymous(AppId(1), None, 1));
+        one.join(&local, "room");
+        let authority = Arc::new(Authority::fixed(State::default(), 0));
+        authority.set_fixed(State::default(), 0, serving);
+        let batch = EffectBatch {
+            revision: 9,
+            effects: Arc::default(),
+            state: Arc::default(),
+            skipped,
+        };
+        Dispatch::new(local.clone(), authority).enforce(&batch);
+        let sent = one.told.0.borrow().contains(&"end Stale".to_owned());
+        assert_eq!(sent, skipped && !serving, "{skipped} {serving}");
+    }
+}
+
+#[test]
 fn everybody_looks_again_when_time_has_moved() {
     let local = Local::default();
     let one = One::enter(&local, 1);

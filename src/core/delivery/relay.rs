@@ -180,7 +180,7 @@ impl Handler<Deliver> for Relay {
 impl Handler<Enforce> for Relay {
     type Result = ResponseFuture<u64>;
     fn handle(&mut self, message: Enforce, _cx: &mut Context<Self>) -> Self::Result {
-        let answers = self.local.enforce(&message.0);
+        let answers = self.dispatch.enforce(&message.0);
         Box::pin(async move {
             let closed = futures_util::future::join_all(answers).await;
             closed.into_iter().filter(|closed| *closed).count() as u64

@@ -7,7 +7,8 @@
 use super::board::{Board, Close};
 use super::queue::{Ended, Item, Queue};
 use crate::core::authority::{
-    Ask, Cut, Effect, EffectBatch, Millis, Operations, Pass, Principal, Resource, Scope, Text,
+    Ask, Cut, Effect, EffectBatch, Millis, Operations, Pass, Principal, Resource, Revision, Scope,
+    State as Access, Text,
 };
 use crate::core::broker::Broker;
 use crate::core::channel::{Join, Leave, Subscriber, Tell};
@@ -70,6 +71,8 @@ pub struct Want {
 #[derive(Debug)]
 struct Stream {
     claims: Vec<Claim>,
+    /// Up to where in the log its claims are judged.
+    revision: Revision,
     joining: bool,
 }
 
@@ -159,10 +162,12 @@ impl Poller {
         for want in wants {
             if let Some(stream) = inner.streams.get_mut(&want.channel) {
                 stream.claims = want.claims;
+                stream.revision = want.pass.revision();
                 continue;
             }
             let stream = Stream {
                 claims: want.claims,
+                revision: want.pass.revision(),
                 joining: true,
             };
             inner.streams.insert(want.channel.clone(), stream);
@@ -332,19 +337,45 @@ impl Poller {
 
     /// Judges every claim on the present view. One that is gone ends the poller, with all that waits in it.
     fn judge(&self) -> bool {
-        let mut inner = self.lock();
-        let (authority, mut until) = (&self.broker.authority, None);
-        for claim in inner.streams.values().flat_map(|one| &one.claims) {
-            match authority.decide(&self.principal, None, claim.ask()) {
-                Ok(pass) => until = earlier(until, pass.until_ms()),
-                Err(_) => {
-                    drop(inner);
-                    self.finish(Ended::Denied);
-                    return false;
+        let held = self.holds(&self.broker.authority.view(), |_| true);
+        if !held {
+            self.finish(Ended::Denied);
+        }
+        held
+    }
+
+    /// As [`Self::judge`], on the state right after a log entry, but for what a newer one has allowed: the present
+    /// view does not show what was taken and given back. Then its client asks again, and goes on where it stands.
+    fn judge_on(&self, after: &Access) -> bool {
+        let held = self.holds(after, |stream| stream.revision < after.revision);
+        if !held && self.judge() {
+            self.finish(Ended::Sent);
+        }
+        if held {
+            for stream in self.lock().streams.values_mut() {
+                stream.revision = stream.revision.max(after.revision);
+            }
+        }
+        held
+    }
+
+    /// Whether all claims of these streams stand there; notes until when.
+    fn holds(&self, access: &Access, concerned: impl Fn(&Stream) -> bool) -> bool {
+        let inner = &mut *self.lock();
+        let (authority, mut until, mut all) = (&self.broker.authority, None, true);
+        for stream in inner.streams.values() {
+            if !concerned(stream) {
+                all = false;
+                continue;
+            }
+            for claim in &stream.claims {
+                match authority.decide_on(access, &self.principal, None, claim.ask()) {
+                    Ok(pass) => until = earlier(until, pass.until_ms()),
+                    Err(_) => return false,
                 }
             }
         }
-        inner.until_ms = until;
+        inner.until_ms = earlier(until, inner.until_ms.filter(|_| !all));
         true
     }
 
@@ -439,7 +470,10 @@ impl ConnectionPort for Port {
             }
         }
         let everyone = |effect: &Effect| matches!(effect, Effect::Recheck { app, scope: Scope::App } if *app == principal.app);
-        if poller.judge() && poller.through_group() && batch.effects.iter().any(everyone) {
+        if poller.judge_on(&batch.state)
+            && poller.through_group()
+            && batch.effects.iter().any(everyone)
+        {
             // A group may hold other channels now: its client asks again, and goes on where it stands.
             poller.finish(Ended::Sent);
             return std::future::ready(false).boxed_local();
