@@ -85,6 +85,16 @@ impl Pass {
         self.revision
     }
 
+    /// What both allow, as long as both do.
+    #[must_use]
+    pub fn and(&self, other: &Self) -> Self {
+        Self {
+            operations: Operations(self.operations.0 & other.operations.0),
+            until_ms: self.until_ms.into_iter().chain(other.until_ms).min(),
+            revision: self.revision.min(other.revision),
+        }
+    }
+
     /// The same right, but counted as no newer than `revision`.
     #[must_use]
     pub fn as_of(self, revision: Revision) -> Self {

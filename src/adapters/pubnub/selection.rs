@@ -82,12 +82,13 @@ impl Selection {
     /// What to be attached to, by the passes of the claims.
     pub(super) fn wants(&self, passes: &[Pass], start: Start) -> Vec<Want> {
         let want = |(key, at): (&Arc<ChannelKey>, &Vec<usize>)| {
-            let pass = at.iter().find_map(|at| passes.get(*at))?;
+            let passes = at.iter().filter_map(|at| passes.get(*at));
+            let pass = passes.cloned().reduce(|one, other| one.and(&other))?;
             let claims = at.iter().filter_map(|at| self.claims.get(*at));
             Some(Want {
                 channel: key.clone(),
                 claims: claims.cloned().collect(),
-                pass: pass.clone(),
+                pass,
                 start,
             })
         };

@@ -154,3 +154,22 @@ async fn a_hundred_refusals_share_rounds() {
         "a later question needs a later round"
     );
 }
+
+#[test]
+fn what_two_passes_allow_together_ends_with_the_first_and_is_as_old_as_the_older() {
+    let pass = |operations, until_ms, revision| Pass {
+        operations,
+        until_ms,
+        revision,
+    };
+    let both = Operations::SUBSCRIBE | Operations::PUBLISH;
+    let (one, other) = (
+        pass(both, None, 7),
+        pass(Operations::SUBSCRIBE, Some(500), 5),
+    );
+    let expected = pass(Operations::SUBSCRIBE, Some(500), 5);
+    assert_eq!(one.and(&other), expected);
+    assert_eq!(other.and(&one), expected);
+    assert_eq!(one.clone().as_of(3), pass(both, None, 3));
+    assert_eq!(one.clone().as_of(9), one, "never newer than it is");
+}

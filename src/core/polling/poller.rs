@@ -62,7 +62,7 @@ pub struct Want {
     pub channel: Arc<ChannelKey>,
     /// The names that were judged for it.
     pub claims: Vec<Claim>,
-    /// One of the passes.
+    /// What all of them allow.
     pub pass: Pass,
     /// Where it begins.
     pub start: Start,
@@ -337,7 +337,7 @@ impl Poller {
 
     /// Judges every claim on the present view. One that is gone ends the poller, with all that waits in it.
     fn judge(&self) -> bool {
-        let held = self.holds(&self.broker.authority.view(), |_| true);
+        let held = self.holds(&self.broker.authority.view(), |_| true, 0);
         if !held {
             self.finish(Ended::Denied);
         }
@@ -347,23 +347,19 @@ impl Poller {
     /// As [`Self::judge`], on the state right after a log entry, but for what a newer one has allowed: the present
     /// view does not show what was taken and given back. Then its client asks again, and goes on where it stands.
     fn judge_on(&self, after: &Access) -> bool {
-        let held = self.holds(after, |stream| stream.revision < after.revision);
+        let older = |stream: &Stream| stream.revision < after.revision;
+        let held = self.holds(after, older, after.revision);
         if !held && self.judge() {
             self.finish(Ended::Sent);
-        }
-        if held {
-            for stream in self.lock().streams.values_mut() {
-                stream.revision = stream.revision.max(after.revision);
-            }
         }
         held
     }
 
-    /// Whether all claims of these streams stand there; notes until when.
-    fn holds(&self, access: &Access, concerned: impl Fn(&Stream) -> bool) -> bool {
+    /// Whether all claims of these streams stand there; notes until when, and that they are judged up to `upto`.
+    fn holds(&self, access: &Access, concerned: impl Fn(&Stream) -> bool, upto: Revision) -> bool {
         let inner = &mut *self.lock();
         let (authority, mut until, mut all) = (&self.broker.authority, None, true);
-        for stream in inner.streams.values() {
+        for stream in inner.streams.values_mut() {
             if !concerned(stream) {
                 all = false;
                 continue;
@@ -374,6 +370,7 @@ impl Poller {
                     Err(_) => return false,
                 }
             }
+            stream.revision = stream.revision.max(upto);
         }
         inner.until_ms = earlier(until, inner.until_ms.filter(|_| !all));
         true
@@ -482,3 +479,7 @@ impl ConnectionPort for Port {
         std::future::ready(ended).boxed_local()
     }
 }
+
+#[cfg(test)]
+#[path = "poller_tests.rs"]
+mod tests;
