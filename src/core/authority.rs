@@ -89,8 +89,8 @@ impl Pass {
     #[must_use]
     pub fn and(&self, other: &Self) -> Self {
         Self {
-            operations: Operations(self.operations.0 & other.operations.0),
-            until_ms: self.until_ms.into_iter().chain(other.until_ms).min(),
+            operations: self.operations.and(other.operations),
+            until_ms: judge::earliest(self.until_ms, other.until_ms),
             revision: self.revision.min(other.revision),
         }
     }

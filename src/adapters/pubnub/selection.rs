@@ -166,6 +166,8 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::super::envelope::tests::{draft, publication};
     use super::*;
+    use crate::core::authority::fixture::{allowing, judge};
+    use crate::core::authority::{Authority, Principal};
     use crate::core::ids::AppId;
     use crate::core::message::ContentKind;
 
@@ -188,6 +190,22 @@ mod tests {
             channel: ChannelKey::wildcard(APP, wild),
             broadcast: publication(draft, 99),
         }
+    }
+
+    #[test]
+    fn a_channel_of_two_names_is_wanted_while_both_allow_it() {
+        let ends = |end: u16, revision| {
+            let mut state = allowing(Operations::ALL, revision);
+            state.version = end;
+            let authority = Authority::fixed_by(state, 1, judge);
+            let anyone = Principal::anonymous(APP, None, 1);
+            let ask = claim(Resource::Channel, "a", Operations::SUBSCRIBE);
+            authority.decide(&anyone, None, ask.ask()).unwrap()
+        };
+        let wants = selection(&["a", "a-pnpres"]).wants(&[ends(900, 7), ends(500, 8)], Start::Now);
+        assert_eq!(wants.len(), 1);
+        let pass = &wants.first().unwrap().pass;
+        assert_eq!((pass.until_ms(), pass.revision()), (Some(500), 7));
     }
 
     #[test]

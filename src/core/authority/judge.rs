@@ -180,7 +180,7 @@ fn bits(operations: Operations) -> impl Iterator<Item = Operations> {
         .filter(move |bit| operations.contains(*bit))
 }
 
-fn earliest(one: Option<Millis>, other: Option<Millis>) -> Option<Millis> {
+pub(super) fn earliest(one: Option<Millis>, other: Option<Millis>) -> Option<Millis> {
     match (one, other) {
         (Some(one), Some(other)) => Some(one.min(other)),
         (end, None) | (None, end) => end,

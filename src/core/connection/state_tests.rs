@@ -1,10 +1,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-// The state has fields of its own that nobody else may name.
-#![allow(clippy::field_reassign_with_default)]
 use super::*;
+use crate::core::authority::fixture::{allowing, judge};
 use crate::core::authority::{
-    AppId, Capability, Decision, Effect, Issued, Pattern, Question, Right, Rule, Scope, Subject,
-    Target,
+    AppId, Capability, Effect, Issued, Pattern, Right, Scope, Subject, Target,
 };
 use crate::core::connection::{DeliveryMode, NewMember, Start};
 use crate::core::ids::Position;
@@ -12,23 +10,8 @@ use crate::core::message::Occupancy;
 
 const APP: AppId = AppId(1);
 
-/// What is allowed is written in the state's time, as bits; until the state's version, as a time.
-fn judge(state: &Access, question: &Question<'_>) -> Decision {
-    let allowed = Operations(state.time_ms);
-    if !allowed.contains(question.operations) {
-        return Decision::Deny(Reason::NotGranted(question.operations));
-    }
-    Decision::Allow(Rule::Grant {
-        subject: Subject::Everyone,
-        pattern: Pattern::All,
-        revision: 1,
-        expires_ms: (state.version != 0).then_some(u64::from(state.version)),
-    })
-}
-
 fn access(operations: Operations, until: u16) -> Access {
-    let mut access = Access::default();
-    access.time_ms = operations.0;
+    let mut access = allowing(operations, 0);
     access.version = until;
     access
 }
@@ -316,7 +299,7 @@ fn a_cut_reaches_what_it_names_and_what_is_old_enough() {
 fn effects_of_another_app_and_of_others_change_nothing() {
     let authority = authority(Operations::ALL);
     let mut state = standing(&authority, false);
-    let none = after(1, Operations::NONE);
+    let none = allowing(Operations::NONE, 1);
     let mut steps = Vec::new();
     let elsewhere = [
         Effect::Cut {
@@ -347,77 +330,77 @@ fn effects_of_another_app_and_of_others_change_nothing() {
     assert_eq!(told(&steps).len(), 3);
 }
 
-/// The state after the log entry of that number.
-fn after(revision: u64, operations: Operations) -> Access {
-    let mut access = access(operations, 0);
-    access.revision = revision;
-    access
+/// An authority whose view, since this log entry, allows everything; serving or not.
+fn at(authority: &Authority, revision: u64, serving: bool) {
+    authority.set_fixed(allowing(Operations::ALL, revision), 100, serving);
 }
 
-const RECHECK: Effect = Effect::Recheck {
-    app: APP,
-    scope: Scope::App,
-};
+/// What it takes to enforce a log entry that leaves these operations.
+fn enforced(
+    state: &mut State<u32>,
+    authority: &Authority,
+    revision: u64,
+    left: Operations,
+) -> Vec<String> {
+    let recheck = Effect::Recheck {
+        app: APP,
+        scope: Scope::App,
+    };
+    let mut steps = Vec::new();
+    let cut = state.enforce(&recheck, &allowing(left, revision), authority, &mut steps);
+    assert_eq!(cut, None);
+    told(&steps)
+}
 
 #[test]
 fn what_was_taken_and_given_back_while_the_node_was_away_is_lost() {
-    let all = Operations::ALL;
-    let authority = authority(all);
-    authority.set_fixed(after(4, all), 100, true);
+    let authority = authority(Operations::ALL);
+    at(&authority, 4, true);
     let mut state = standing(&authority, false);
     // Both entries are in the view before the first is carried out.
-    authority.set_fixed(after(6, all), 100, false);
+    at(&authority, 6, false);
     let mut steps = Vec::new();
     // Its own timer looks at that view meanwhile: that settles nothing.
     assert_eq!(state.expire(&authority, &mut steps), None);
     assert!(steps.is_empty());
-    let taken = after(5, Operations::NONE);
-    state.enforce(&RECHECK, &taken, &authority, &mut steps);
-    assert_eq!(told(&steps), ["detach true", "leave 77", "changed [] true"]);
-    steps.clear();
-    state.enforce(&RECHECK, &after(6, all), &authority, &mut steps);
-    assert!(steps.is_empty(), "she has to ask again");
+    let lost = enforced(&mut state, &authority, 5, Operations::NONE);
+    assert_eq!(lost, ["detach true", "leave 77", "changed [] true"]);
+    let given = enforced(&mut state, &authority, 6, Operations::ALL);
+    assert!(given.is_empty(), "she has to ask again");
 }
 
 #[test]
 fn an_older_entry_does_not_take_what_a_newer_one_has_allowed() {
-    let all = Operations::ALL;
-    let authority = authority(all);
-    authority.set_fixed(after(6, all), 100, true);
+    let authority = authority(Operations::ALL);
+    at(&authority, 6, true);
     let mut state = standing(&authority, false);
-    let mut steps = Vec::new();
-    let taken = after(5, Operations::NONE);
-    state.enforce(&RECHECK, &taken, &authority, &mut steps);
-    assert!(steps.is_empty() && state.stands(&room()));
+    assert!(enforced(&mut state, &authority, 5, Operations::NONE).is_empty());
     // The same for what was judged again when she identified herself anew, which only a serving node lets her do.
-    authority.set_fixed(after(8, all), 100, true);
+    at(&authority, 8, true);
     state.identify(principal(), &authority, &mut Vec::new());
-    let taken = after(7, Operations::NONE);
-    state.enforce(&RECHECK, &taken, &authority, &mut steps);
-    assert!(steps.is_empty() && state.stands(&room()));
-    let taken = after(9, Operations::NONE);
-    state.enforce(&RECHECK, &taken, &authority, &mut steps);
-    assert!(!state.stands(&room()));
+    assert!(enforced(&mut state, &authority, 7, Operations::NONE).is_empty());
+    assert!(state.stands(&room()));
+    assert_eq!(
+        enforced(&mut state, &authority, 9, Operations::NONE).len(),
+        3
+    );
 }
 
 #[test]
 fn an_attendance_is_judged_in_the_order_of_the_log_too() {
     let authority = authority(Operations::ALL);
-    authority.set_fixed(after(4, Operations::ALL), 100, true);
+    at(&authority, 4, true);
     let mut state = State::default();
     state.identify(principal(), &authority, &mut Vec::new());
     let key = room();
     let ask = ask(&key, Operations::PRESENCE, Operations::NONE);
     let pass = authority.decide(&principal(), None, ask).unwrap();
     state.attend(&key, &"ana".into(), None, pass, 5);
-    authority.set_fixed(after(6, Operations::ALL), 100, false);
-    let mut steps = Vec::new();
-    let before = after(4, Operations::NONE);
-    state.enforce(&RECHECK, &before, &authority, &mut steps);
-    assert!(steps.is_empty(), "it was entered on that state");
-    let taken = after(5, Operations::NONE);
-    state.enforce(&RECHECK, &taken, &authority, &mut steps);
-    assert_eq!(told(&steps), ["leave presence 5 ana"]);
+    at(&authority, 6, false);
+    let on_its_own = enforced(&mut state, &authority, 4, Operations::NONE);
+    assert!(on_its_own.is_empty(), "it was entered on that state");
+    let taken = enforced(&mut state, &authority, 5, Operations::NONE);
+    assert_eq!(taken, ["leave presence 5 ana"]);
 }
 
 #[test]
@@ -429,7 +412,7 @@ fn a_margin_is_waited_for() {
         target: Target::App,
         cut: revoked(0, 9, 400),
     };
-    let after = after(9, Operations::ALL);
+    let after = allowing(Operations::ALL, 9);
     let cut = state.enforce(&cut, &after, &authority, &mut Vec::new());
     assert_eq!(cut, None);
     assert_eq!(state.next_expiry(authority.now()), Some(400));

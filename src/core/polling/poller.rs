@@ -7,7 +7,7 @@
 use super::board::{Board, Close};
 use super::queue::{Ended, Item, Queue};
 use crate::core::authority::{
-    Ask, Cut, Effect, EffectBatch, Millis, Operations, Pass, Principal, Resource, Revision, Scope,
+    Ask, Cut, Effect, EffectBatch, Millis, Operations, Pass, Principal, Resource, Scope,
     State as Access, Text,
 };
 use crate::core::broker::Broker;
@@ -71,8 +71,8 @@ pub struct Want {
 #[derive(Debug)]
 struct Stream {
     claims: Vec<Claim>,
-    /// Up to where in the log its claims are judged.
-    revision: Revision,
+    /// What all of them allow.
+    pass: Pass,
     joining: bool,
 }
 
@@ -86,6 +86,14 @@ struct Inner {
     waker: Option<Waker>,
     /// Since when no request has held it, monotonic ms.
     parked_ms: Option<u64>,
+}
+
+impl Inner {
+    /// Notes when the first of its rights ends: every message asks.
+    fn note_end(&mut self) {
+        let passes = self.streams.values().map(|one| &one.pass);
+        self.until_ms = passes.filter_map(Pass::until_ms).min();
+    }
 }
 
 /// Its place on the worker that owns it.
@@ -158,21 +166,21 @@ impl Poller {
             inner.streams.remove(key);
             inner.queue.clear(|of| *of == **key);
         }
-        inner.until_ms = wants.iter().filter_map(|want| want.pass.until_ms()).min();
         for want in wants {
             if let Some(stream) = inner.streams.get_mut(&want.channel) {
                 stream.claims = want.claims;
-                stream.revision = want.pass.revision();
+                stream.pass = want.pass;
                 continue;
             }
             let stream = Stream {
                 claims: want.claims,
-                revision: want.pass.revision(),
+                pass: want.pass.clone(),
                 joining: true,
             };
             inner.streams.insert(want.channel.clone(), stream);
             joins.push((want.channel, want.pass, want.start));
         }
+        inner.note_end();
         drop(inner);
         self.leave(&gone);
         for (channel, pass, start) in joins {
@@ -337,7 +345,8 @@ impl Poller {
 
     /// Judges every claim on the present view. One that is gone ends the poller, with all that waits in it.
     fn judge(&self) -> bool {
-        let held = self.holds(&self.broker.authority.view(), |_| true, 0);
+        let view = self.broker.authority.view();
+        let held = self.holds(&view, |_| true, |old, new| new.as_of(old.revision()));
         if !held {
             self.finish(Ended::Denied);
         }
@@ -347,32 +356,33 @@ impl Poller {
     /// As [`Self::judge`], on the state right after a log entry, but for what a newer one has allowed: the present
     /// view does not show what was taken and given back. Then its client asks again, and goes on where it stands.
     fn judge_on(&self, after: &Access) -> bool {
-        let older = |stream: &Stream| stream.revision < after.revision;
-        let held = self.holds(after, older, after.revision);
+        let older = |pass: &Pass| pass.revision() < after.revision;
+        let held = self.holds(after, older, |_, new| new);
         if !held && self.judge() {
             self.finish(Ended::Sent);
         }
         held
     }
 
-    /// Whether all claims of these streams stand there; notes until when, and that they are judged up to `upto`.
-    fn holds(&self, access: &Access, concerned: impl Fn(&Stream) -> bool, upto: Revision) -> bool {
-        let inner = &mut *self.lock();
-        let (authority, mut until, mut all) = (&self.broker.authority, None, true);
-        for stream in inner.streams.values_mut() {
-            if !concerned(stream) {
-                all = false;
-                continue;
+    /// Whether all claims stand there whose pass this concerns; they get a new one.
+    fn holds(
+        &self,
+        access: &Access,
+        concerns: impl Fn(&Pass) -> bool,
+        renewed: impl Fn(&Pass, Pass) -> Pass,
+    ) -> bool {
+        let mut inner = self.lock();
+        for stream in inner.streams.values_mut().filter(|one| concerns(&one.pass)) {
+            let authority = &self.broker.authority;
+            let asked = stream.claims.iter().map(Claim::ask);
+            let passes = asked.map(|ask| authority.decide_on(access, &self.principal, None, ask));
+            match passes.reduce(|one, other| Ok(one?.and(&other?))) {
+                Some(Ok(pass)) => stream.pass = renewed(&stream.pass, pass),
+                Some(Err(_)) => return false,
+                None => {}
             }
-            for claim in &stream.claims {
-                match authority.decide_on(access, &self.principal, None, claim.ask()) {
-                    Ok(pass) => until = earlier(until, pass.until_ms()),
-                    Err(_) => return false,
-                }
-            }
-            stream.revision = stream.revision.max(upto);
         }
-        inner.until_ms = earlier(until, inner.until_ms.filter(|_| !all));
+        inner.note_end();
         true
     }
 
@@ -414,10 +424,6 @@ impl Poller {
             waker.wake();
         }
     }
-}
-
-fn earlier(one: Option<Millis>, other: Option<Millis>) -> Option<Millis> {
-    one.into_iter().chain(other).min()
 }
 
 /// The poller as its worker's tables see it.

@@ -1,35 +1,16 @@
 //! In whose order a poller's claims are judged.
 #![allow(clippy::unwrap_used)]
-// The state has fields of its own that nobody else may name.
-#![allow(clippy::field_reassign_with_default)]
 
 use super::super::board::Polls;
 use super::*;
-use crate::core::authority::{
-    AppId, Authority, Decision, Pattern, Question, Reason, Rule, State as Access,
-};
+use crate::core::authority::fixture::{allowing, judge};
+use crate::core::authority::{AppId, Authority};
 use crate::core::channel::actor::Channels;
 use crate::core::delivery::local::Local;
 use actix::Actor as _;
 use std::rc::Rc;
 
 const APP: AppId = AppId(1);
-
-/// What is allowed is written in the state's time, as bits.
-fn judge(state: &Access, question: &Question<'_>) -> Decision {
-    match Operations(state.time_ms).contains(question.operations) {
-        true => Decision::Allow(Rule::Open(Pattern::All)),
-        false => Decision::Deny(Reason::NotGranted(question.operations)),
-    }
-}
-
-/// The state after the log entry of that number.
-fn after(revision: u64, operations: Operations) -> Access {
-    let mut access = Access::default();
-    access.revision = revision;
-    access.time_ms = operations.0;
-    access
-}
 
 fn batch(state: Access) -> EffectBatch {
     EffectBatch {
@@ -57,7 +38,7 @@ fn want(broker: &Broker, principal: &Principal, channel: &str) -> Want {
 
 /// A poller that reads a room by the state of that revision, and its broker.
 fn reading(revision: u64) -> (Broker, Arc<Poller>) {
-    let state = after(revision, Operations::ALL);
+    let state = allowing(Operations::ALL, revision);
     let authority = Arc::new(Authority::fixed_by(state, 100, judge));
     let broker = Broker::new(authority, Channels::new(Arc::default(), &[]));
     let polls = Polls::start(
@@ -80,34 +61,57 @@ async fn enforce(poller: &Arc<Poller>, state: Access) -> bool {
 #[actix::test]
 async fn what_was_taken_and_given_back_while_the_node_was_away_ends_it_to_ask_again() {
     let (broker, poller) = reading(4);
-    let now = after(6, Operations::ALL);
+    let now = allowing(Operations::ALL, 6);
     broker.authority.set_fixed(now, 100, false);
-    assert!(!enforce(&poller, after(4, Operations::NONE)).await);
+    assert!(!enforce(&poller, allowing(Operations::NONE, 4)).await);
     assert_eq!(
         poller.take(9).unwrap().len(),
         0,
         "it was let in on that state"
     );
-    assert!(enforce(&poller, after(5, Operations::NONE)).await);
+    assert!(enforce(&poller, allowing(Operations::NONE, 5)).await);
     assert_eq!(poller.take(9).unwrap_err(), Ended::Sent);
 }
 
 #[actix::test]
 async fn what_stays_taken_ends_it_as_denied() {
     let (broker, poller) = reading(4);
-    let now = after(5, Operations::NONE);
+    let now = allowing(Operations::NONE, 5);
     broker.authority.set_fixed(now.clone(), 100, true);
     assert!(enforce(&poller, now).await);
     assert_eq!(poller.take(9).unwrap_err(), Ended::Denied);
 }
 
 #[actix::test]
+async fn the_first_of_its_rights_to_end_is_noted_whichever_was_judged_last() {
+    let until = |end, revision| {
+        let mut state = allowing(Operations::ALL, revision);
+        state.version = end;
+        state
+    };
+    let (broker, poller) = reading(4);
+    let stands = |revision, end| {
+        let authority = &broker.authority;
+        authority.set_fixed(until(end, revision), 100, true);
+    };
+    stands(5, 500);
+    let first = want(&broker, poller.principal(), "first");
+    stands(7, 900);
+    let second = want(&broker, poller.principal(), "second");
+    poller.attach(vec![first, second], false);
+    assert_eq!(poller.until_ms(), Some(500));
+    // An entry that only the first is older than, and that gives it longer than the second has.
+    assert!(!enforce(&poller, until(950, 6)).await);
+    assert_eq!(poller.until_ms(), Some(900));
+}
+
+#[actix::test]
 async fn what_its_next_request_was_allowed_is_not_taken_by_an_older_entry() {
     let (broker, poller) = reading(4);
-    let now = after(6, Operations::ALL);
+    let now = allowing(Operations::ALL, 6);
     broker.authority.set_fixed(now, 100, true);
     poller.attach(vec![want(&broker, poller.principal(), "room")], false);
-    assert!(!enforce(&poller, after(5, Operations::NONE)).await);
-    assert!(!enforce(&poller, after(6, Operations::ALL)).await);
-    assert!(enforce(&poller, after(7, Operations::NONE)).await);
+    assert!(!enforce(&poller, allowing(Operations::NONE, 5)).await);
+    assert!(!enforce(&poller, allowing(Operations::ALL, 6)).await);
+    assert!(enforce(&poller, allowing(Operations::NONE, 7)).await);
 }
