@@ -149,7 +149,8 @@ fn decisions(state: &State, count: usize) -> String {
     let users: Vec<(Principal, String)> = (0..20_000usize)
         .map(|at| {
             let grant = at.wrapping_mul(7_919_993) % count;
-            let mut who = Principal::anonymous(APP, Some("key".into()), state.revision);
+            let mut who = Principal::anonymous(APP, None, state.revision);
+            who.vouched_by = Some(Voucher::Held("key".into()));
             who.user = Some(format!("user-{:07}", grant / 10).into());
             (who, format!("private-room-{grant:07}"))
         })

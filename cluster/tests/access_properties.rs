@@ -162,6 +162,46 @@ proptest! {
     }
 
     #[test]
+    fn an_identity_is_never_worth_more_than_the_key_that_vouched_for_it(
+        log in log(),
+        principals in vec(principal(), 1..20),
+        later in 0u64..3000,
+    ) {
+        let mut state = State::default();
+        play(&mut state, &log, 1);
+        let now_ms = state.time_ms + later;
+        for mut principal in principals {
+            let anyone = Principal::anonymous(principal.app, None, state.revision);
+            // A key that was only named vouches for nobody, and what a token string opens of itself was written
+            // for that string; so of such a principal only what it says of its user and key is looked at.
+            let may = |resource, name| match principal.held() {
+                Some(key) => state.keys.get(key).map(|key| key.capability.operations_on(resource, name)),
+                None => None,
+            };
+            let ceiling = RESOURCES.map(|of| NAMES.map(|name| may(of, name).unwrap_or_default()));
+            match principal.held() {
+                Some(key) => {
+                    let key = key.clone();
+                    principal.proof = principal.proof.map(|proof| Proof { key, ..proof });
+                }
+                None => (principal.proof, principal.token) = (None, None),
+            }
+            for (resource, ceilings) in RESOURCES.into_iter().zip(ceiling) {
+                for (name, ceiling) in NAMES.into_iter().zip(ceilings) {
+                    let all = |principal| {
+                        let mut question = ask(principal, name, now_ms);
+                        question.resource = resource;
+                        question.operations = Operations::ALL;
+                        allowed(&state, &question)
+                    };
+                    let gained = all(&principal).without(all(&anyone));
+                    prop_assert!(ceiling.contains(gained), "{principal:?} {name} {gained:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
     fn a_grant_is_within_its_key_when_it_is_made(
         log in log(),
         key in access_random::key(),
@@ -208,6 +248,7 @@ proptest! {
             true => old.token = Some(user.into()),
             false => old.user = Some(user.into()),
         }
+        old.vouched_by = (!by_token).then(|| Voucher::Held("k1".into()));
         let mut stated = old.clone();
         stated.issued = Issued::At(state.time_ms);
         let revoke = Command::Revoke {

@@ -13,7 +13,7 @@ pub use gatecast_cluster::access::{
     Decision, Door, Effect, Grant, GrantEntry, GrantKey, GrantMode, GroupChange, Issued, Issuer,
     KeyChange, KeySpec, MemberState, Millis, NodeId, OpenRule, Operations, Pattern, PatternError,
     Principal, Proof, Question, Reason, Rejection, Reply, Resource, Revision, Revocation, Right,
-    Rule, Scope, Secret, SettingValue, State, Subject, Target, Text, Token,
+    Rule, Scope, Secret, SettingValue, State, Subject, Target, Text, Token, Voucher,
 };
 pub use gatecast_cluster::{
     BarrierMode, BarrierReport, ClusterStatus, Committed, EffectBatch, Freshness, ProposeError,

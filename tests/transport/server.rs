@@ -4,7 +4,7 @@ use actix_web::{App, HttpRequest, HttpResponse, web};
 use bytes::Bytes;
 use gatecast::core::authority::{
     AppId, Authority, Decision, EffectBatch, Operations, Pattern, Principal, Question, Reason,
-    Rule, State,
+    Rule, State, Voucher,
 };
 use gatecast::core::broker::Broker;
 use gatecast::core::channel::actor::Channels;
@@ -93,6 +93,7 @@ fn identify(user: Option<&str>, cx: &Context<'_>) -> Action {
     let seen = cx.authority.view().revision;
     let mut principal = Principal::anonymous(APP, Some("key".into()), seen);
     principal.user = user.map(Into::into);
+    principal.vouched_by = user.map(|_| Voucher::Held("key".into()));
     Action::Do(Intent::Identify(Box::new(principal)))
 }
 

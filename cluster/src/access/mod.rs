@@ -41,7 +41,7 @@ pub use expiry::next_expiry;
 pub use fingerprint::fingerprint;
 pub use limits::Limits;
 pub use pattern::{Pattern, PatternError, PatternText};
-pub use principal::{Issued, Principal, Proof};
+pub use principal::{Issued, Principal, Proof, Voucher};
 pub use records::{
     ApiKey, App, Block, Door, Grant, GrantKey, Issuer, Member, MemberState, NodeId, OpenRule,
     Revocation, Secret, SettingValue, Subject, Target, Token,

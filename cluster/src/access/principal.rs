@@ -31,14 +31,37 @@ pub struct Proof {
     pub capability: Capability,
 }
 
+/// The key behind an identity, and what is known of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Voucher {
+    /// Its secret was shown, or a MAC under it was verified: it vouches for the identity, which is never worth
+    /// more than the key itself.
+    Held(Text),
+    /// Somebody said its public id. It vouches for nobody and no grants to the key are used; its end still
+    /// ends what was opened under it.
+    Named(Text),
+}
+
+impl Voucher {
+    /// The key.
+    #[must_use]
+    pub fn key(&self) -> &Text {
+        match self {
+            Self::Held(key) | Self::Named(key) => key,
+        }
+    }
+}
+
 /// Who asks. Every field that is set is a subject that grants, revocations and blocks can name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Principal {
     /// The app whose channels are asked about.
     pub app: AppId,
-    /// The key this connection presented or whose app it named, if a key was named at all. A disabled
-    /// or deleted key ends everything done under it.
-    pub key: Option<Text>,
+    /// The key that stands behind the user and token below. A disabled or deleted key ends everything done
+    /// under it. Without one that was held, the user is nobody's word and has no stored grants.
+    pub vouched_by: Option<Voucher>,
+    /// The key that the connection named before another vouched for its user: its end ends the connection too.
+    pub opened_under: Option<Text>,
     /// Verified user / client id.
     pub user: Option<Text>,
     /// Token id, auth key or token string.
@@ -54,12 +77,14 @@ pub struct Principal {
 }
 
 impl Principal {
-    /// Nobody in particular, connected to `app` under `key` when the view stood at `seen`.
+    /// Nobody in particular, connected to `app` when the view stood at `seen`; of the key it is known only that
+    /// it was `named`.
     #[must_use]
-    pub fn anonymous(app: AppId, key: Option<Text>, seen: Revision) -> Self {
+    pub fn anonymous(app: AppId, named: Option<Text>, seen: Revision) -> Self {
         Self {
             app,
-            key,
+            vouched_by: named.map(Voucher::Named),
+            opened_under: None,
             user: None,
             token: None,
             revocation_key: None,
@@ -67,5 +92,45 @@ impl Principal {
             expires_ms: None,
             proof: None,
         }
+    }
+
+    /// Whoever this proof makes of its bearer: its key vouches, and the identity ends with it.
+    #[must_use]
+    pub fn proven(app: AppId, proof: Proof) -> Self {
+        Self {
+            app,
+            vouched_by: Some(Voucher::Held(proof.key.clone())),
+            opened_under: None,
+            user: None,
+            token: None,
+            revocation_key: None,
+            issued: proof.issued,
+            expires_ms: proof.expires_ms,
+            proof: Some(proof),
+        }
+    }
+
+    /// The key that vouches for the identity: one that was held.
+    #[must_use]
+    pub fn held(&self) -> Option<&Text> {
+        match &self.vouched_by {
+            Some(Voucher::Held(key)) => Some(key),
+            Some(Voucher::Named(_)) | None => None,
+        }
+    }
+
+    /// The key that the connection was opened under, held or named.
+    #[must_use]
+    pub fn key(&self) -> Option<&Text> {
+        let voucher = self.vouched_by.as_ref().map(Voucher::key);
+        self.opened_under.as_ref().or(voucher)
+    }
+
+    /// Every key whose end ends this, held or named.
+    pub fn keys(&self) -> impl Iterator<Item = &Text> {
+        let voucher = self.vouched_by.as_ref().map(Voucher::key);
+        let opened = self.opened_under.as_ref();
+        let other = opened.filter(move |opened| voucher != Some(*opened));
+        voucher.into_iter().chain(other)
     }
 }

@@ -113,7 +113,8 @@ pub enum Subject {
     User(Text),
     /// A token string or auth key, whichever dialect presents it.
     Token(Text),
-    /// Whoever connects under this key.
+    /// Whoever this key vouches for: who showed its secret, or what was signed with it. Never more than the key
+    /// itself may.
     Key(Text),
 }
 

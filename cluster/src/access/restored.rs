@@ -48,9 +48,9 @@ pub fn restored(mut state: State, now_ms: Millis, accept_tokens: bool) -> State 
 mod tests {
     #![allow(clippy::unwrap_used, clippy::panic)]
     use super::super::{
-        AppSpec, Command, Decision, GrantEntry, GrantMode, Issued, Issuer, MemberCommand, NodeId,
-        Operations, Pattern, Principal, Question, Reason, Resource, Rule, Stamp, Target, apply,
-        decide, restore, snapshot,
+        AppSpec, Capability, Command, Decision, GrantEntry, GrantMode, Issued, Issuer, KeySpec,
+        MemberCommand, NodeId, Operations, Pattern, Principal, Question, Reason, Resource, Rule,
+        Secret, Stamp, Target, Voucher, apply, decide, restore, snapshot,
     };
     use super::*;
 
@@ -81,7 +81,14 @@ mod tests {
                 open: Vec::new(),
                 settings: Default::default(),
                 aliases: Vec::new(),
-                keys: Vec::new(),
+                keys: vec![KeySpec {
+                    id: "k".into(),
+                    app: APP,
+                    name: "k".into(),
+                    secret: Secret("secret".into()),
+                    capability: Capability::full(),
+                    revocable_tokens: true,
+                }],
             }),
             Command::Member(MemberCommand::Up {
                 node: NodeId(1),
@@ -110,6 +117,7 @@ mod tests {
             user: user.map(Into::into),
             token: token.map(Into::into),
             issued,
+            vouched_by: user.map(|_| Voucher::Held("k".into())),
             ..Principal::anonymous(APP, None, 0)
         };
         decide(

@@ -130,7 +130,7 @@ impl Machine {
         }
     }
 
-    /// `as NAME APP [key= user= token= revkey= expires= issued=|seen= proof=KEY cap=RIGHTS]`
+    /// `as NAME APP [key=|named= under= user= token= revkey= expires= issued=|seen= proof=KEY cap=RIGHTS]`
     fn principal(&self, line: &Line<'_>) -> Principal {
         let seen = line.millis("seen").unwrap_or(self.state.revision);
         let issued = line.millis("issued").map_or(Issued::Seen(seen), Issued::At);
@@ -144,7 +144,11 @@ impl Machine {
         });
         Principal {
             app: app(line.word(2)),
-            key: line.text("key"),
+            vouched_by: line.text("key").map_or_else(
+                || line.text("named").map(Voucher::Named),
+                |key| Some(Voucher::Held(key)),
+            ),
+            opened_under: line.text("under"),
             user: line.text("user"),
             token: line.text("token"),
             revocation_key: line.text("revkey"),

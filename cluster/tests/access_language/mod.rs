@@ -4,7 +4,7 @@
 //! `key create|update|rotate|delete …` · `grant APP SUBJECT RIGHTS [ttl= by= mode=replace]` ·
 //! `ungrant APP SUBJECT [PATTERN…] [by=]` · `token APP ID key= cap= …` · `revoke|disconnect APP TARGET …` ·
 //! `block|unblock APP SUBJECT …` · `nonce APP KEY NONCE expires=` · `flag APP CHANNEL FLAG on|off` ·
-//! `group APP GROUP [add= remove= clear=]` · `as NAME APP key= user= …` ·
+//! `group APP GROUP [add= remove= clear=]` · `as NAME APP key=|named= under= user= …` ·
 //! `check|allowed PRINCIPAL NAME [OPS]` · `stands PRINCIPAL` · `grants APP SUBJECT` · `counts` · `reopen` ·
 //! `request N COMMAND…` · `same COMMAND…` (in the log entry of the command before).
 //!
@@ -33,10 +33,11 @@ pub struct Line<'a> {
 
 impl<'a> Line<'a> {
     /// Options start with one of these names; everything else is a word.
-    const OPTIONS: [&'static str; 29] = [
+    const OPTIONS: [&'static str; 31] = [
         "ttl", "by", "mode", "key", "cap", "user", "revkey", "token", "issued", "expires",
         "before", "margin", "for", "reason", "overlap", "enabled", "open", "doors", "default",
         "name", "reads", "aliases", "settings", "keys", "seen", "proof", "add", "remove", "clear",
+        "named", "under",
     ];
 
     pub fn read(text: &'a str) -> Self {

@@ -417,16 +417,21 @@ pub fn principal() -> impl Strategy<Value = Principal> {
             capability,
         },
     );
+    let voucher = (key(), any::<bool>()).prop_map(|(key, held)| match held {
+        true => Voucher::Held(key),
+        false => Voucher::Named(key),
+    });
     let names = (
-        option::of(key()),
+        (option::of(voucher), option::weighted(0.2, key())),
         option::of(text(&USERS)),
         option::of(text(&USERS)),
         option::weighted(0.2, text(&USERS)),
     );
     (app(), names, issued, ends(), option::of(proof)).prop_map(
-        |(app, (key, user, token, revocation_key), issued, expires_ms, proof)| Principal {
+        |(app, (keys, user, token, revocation_key), issued, expires_ms, proof)| Principal {
             app,
-            key,
+            vouched_by: keys.0,
+            opened_under: keys.1,
             user,
             token,
             revocation_key,

@@ -31,12 +31,16 @@ pub fn allowed(
         let says = proof.capability.operations_on(resource, name);
         all = all | says.and(key.capability.operations_on(resource, name));
     }
+    let voucher = match &principal.vouched_by {
+        Some(Voucher::Held(id)) => Some(id),
+        Some(Voucher::Named(_)) | None => None,
+    };
     for (key, grant) in &state.grants {
         let mine = match &key.subject {
             Subject::Everyone => true,
-            Subject::User(user) => principal.user.as_ref() == Some(user),
+            Subject::User(user) => voucher.is_some() && principal.user.as_ref() == Some(user),
             Subject::Token(token) => principal.token.as_ref() == Some(token),
-            Subject::Key(id) => principal.key.as_ref() == Some(id),
+            Subject::Key(id) => voucher == Some(id),
         };
         if mine
             && key.app == principal.app
@@ -44,7 +48,11 @@ pub fn allowed(
             && key.pattern.matches(name)
             && grant.expires_ms.is_none_or(|end| end > now_ms)
         {
-            all = all | held(state, key, grant, name, now_ms);
+            let mut gives = held(state, key, grant, name, now_ms);
+            if let (Some(id), false) = (voucher, key.subject == Subject::Everyone) {
+                gives = gives.and(state.keys[id].capability.operations_on(resource, name));
+            }
+            all = all | gives;
         }
     }
     all
@@ -76,7 +84,14 @@ fn held(state: &State, key: &GrantKey, grant: &Grant, name: &str, now_ms: Millis
 fn stands(state: &State, principal: &Principal, now_ms: Millis) -> bool {
     let app = principal.app;
     let proof = principal.proof.as_ref();
-    let keys = principal.key.iter().chain(proof.map(|proof| &proof.key));
+    let behind = || {
+        let voucher = match &principal.vouched_by {
+            Some(Voucher::Held(id) | Voucher::Named(id)) => Some(id),
+            None => None,
+        };
+        voucher.into_iter().chain(&principal.opened_under)
+    };
+    let keys = behind().chain(proof.map(|proof| &proof.key));
     for id in keys.clone() {
         let live = state.keys.get(id).is_some_and(|key| {
             key.app == app && key.enabled && key.expires_ms.is_none_or(|end| end > now_ms)
@@ -109,7 +124,7 @@ fn stands(state: &State, principal: &Principal, now_ms: Millis) -> bool {
         }
         let whole = match target {
             Target::App => true,
-            Target::Key(id) => principal.key.as_ref() == Some(id),
+            Target::Key(id) => behind().any(|key| key == id),
             Target::User(user) => principal.user.as_ref() == Some(user),
             Target::Token(token) => principal.token.as_ref() == Some(token),
             Target::RevocationKey(key) => principal.revocation_key.as_ref() == Some(key),

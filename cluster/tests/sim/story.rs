@@ -461,7 +461,7 @@ pub(crate) async fn play(world: Arc<World>) -> Outcome {
             app: APP,
             name: "key".into(),
             secret: crate::access::Secret("secret".into()),
-            capability: crate::access::Capability::default(),
+            capability: crate::access::Capability::full(),
             revocable_tokens: true,
         }],
     });

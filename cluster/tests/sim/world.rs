@@ -7,7 +7,7 @@ use super::disk::Disk;
 use super::life::Life;
 use super::wire::Wire;
 use crate::access::{AppId, Decision, Operations, Question, decide};
-use crate::access::{Effect, Issued, NodeId, Principal, Resource, Revision};
+use crate::access::{Effect, Issued, NodeId, Principal, Resource, Revision, Voucher};
 use crate::store::Store;
 use crate::{Cluster, ClusterConfig, FirstStart, Freshness, PeerSecret};
 use std::collections::BTreeMap;
@@ -44,6 +44,7 @@ pub(crate) struct World {
 pub(crate) fn principal(user: usize, seen: Revision) -> Principal {
     Principal {
         user: Some(name(user)),
+        vouched_by: Some(Voucher::Held("key".into())),
         issued: Issued::Seen(seen),
         ..Principal::anonymous(APP, None, seen)
     }

@@ -227,18 +227,8 @@ fn identity(
         expires_ms,
         capability,
     };
-    let principal = Principal {
-        app: key.app,
-        key: Some(key.id.clone()),
-        user: None,
-        token: None,
-        revocation_key: None,
-        issued,
-        expires_ms,
-        proof: Some(proof),
-    };
     Identity {
-        principal: Box::new(principal),
+        principal: Box::new(Principal::proven(key.app, proof)),
         key_name: format!("{}.{}", key.app, key.id).into(),
         client: None,
         any_client: false,

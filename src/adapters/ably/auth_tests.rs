@@ -171,3 +171,73 @@ fn a_jwt_gets_no_more_than_its_key() {
     assert!(on("b").is_empty());
     assert_eq!(asks(r#"{"b":["*"]}"#).unwrap_err(), 40160);
 }
+
+/// A key that may publish to `private-x` only, and a user with a stored right elsewhere.
+fn narrow() -> State {
+    use crate::core::authority::fixture::state_after;
+    use crate::core::authority::{
+        AppSpec, Command, Door, GrantEntry, GrantMode, Issuer, KeySpec, Operations, Pattern,
+        Resource, Secret, Subject,
+    };
+    let app = Command::CreateApp(AppSpec {
+        id: fixture::APP,
+        name: "demo".into(),
+        doors: vec![Door {
+            name: DIALECT.into(),
+            default_open: Vec::new(),
+        }],
+        open: Vec::new(),
+        settings: [].into(),
+        aliases: Vec::new(),
+        keys: vec![KeySpec {
+            id: fixture::KEY.into(),
+            app: fixture::APP,
+            name: "narrow".into(),
+            secret: Secret(SECRET.into()),
+            capability: Capability::channel("private-x", Operations::PUBLISH),
+            revocable_tokens: true,
+        }],
+    });
+    let grants = ["private-board", "private-x"].map(|channel| GrantEntry {
+        resource: Resource::Channel,
+        pattern: Pattern::Exact(channel.into()),
+        operations: Operations::HISTORY | Operations::PUBLISH,
+        ttl_ms: None,
+    });
+    let grant = Command::SetGrants {
+        app: fixture::APP,
+        issuer: Issuer::Operator,
+        subject: Subject::User("ana".into()),
+        mode: GrantMode::Merge,
+        entries: grants.into(),
+    };
+    state_after(&[app, grant], NOW)
+}
+
+#[test]
+fn a_client_id_is_worth_no_more_than_the_key_that_names_it() {
+    use crate::core::authority::{Ask, Authority, Operations, Reason, Resource};
+    let state = narrow();
+    let s = NOW / 1000;
+    let claims = json!({"iat": s, "exp": s + 60, "x-ably-clientId": "ana"});
+    let by_key = Credential::Key(format!("{NAME}:{SECRET}"));
+    let by_jwt = Credential::Token(jwt(NAME, SECRET, &claims));
+    let by_token = Credential::Token(ours(NOW, 60_000, Some("ana")));
+    for credential in [by_key, by_jwt, by_token] {
+        let identity = check(&credential, Some("ana"), &state, NOW).unwrap();
+        let authority = Authority::fixed(state.clone(), NOW);
+        let may = |name, needs| {
+            let ask = Ask {
+                resource: Resource::Channel,
+                name,
+                needs,
+                wants: Operations::NONE,
+            };
+            authority.decide(&identity.principal, None, ask).map(|_| ())
+        };
+        let beyond = Err(Reason::BeyondKey(fixture::KEY.into()));
+        assert_eq!(may("private-board", Operations::HISTORY), beyond);
+        assert_eq!(may("private-x", Operations::HISTORY), beyond);
+        assert_eq!(may("private-x", Operations::PUBLISH), Ok(()));
+    }
+}

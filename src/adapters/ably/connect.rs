@@ -152,11 +152,8 @@ fn carried_on(
         return (None, None);
     };
     let view = authority.view();
-    let key = identity
-        .principal
-        .key
-        .as_ref()
-        .and_then(|key| view.keys.get(key));
+    let key = identity.principal.held();
+    let key = key.and_then(|key| view.keys.get(key));
     let now = authority.now().cluster_ms;
     let found = key.map_or(Err(NoResume::Unknown), |key| {
         resume::resumable(text, identity, key, (endings, now))

@@ -171,9 +171,7 @@ pub fn principal_of(key: &ApiKey, seen: Revision) -> Principal {
         expires_ms: None,
         capability: key.capability.clone(),
     };
-    let mut principal = Principal::anonymous(key.app, Some(key.id.clone()), seen);
-    principal.proof = Some(proof);
-    principal
+    Principal::proven(key.app, proof)
 }
 
 /// One authenticated call: what every handler starts from.

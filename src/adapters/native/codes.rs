@@ -231,7 +231,7 @@ pub fn reason_text(reason: &Reason) -> String {
             format!("the credential was revoked at revision {revision}")
         }
         Reason::BeyondKey(key) => {
-            format!("key {key}, which issued the credential, may not do this")
+            format!("key {key}, which issued the credential or vouches for it, may not do this")
         }
         Reason::NotGranted(operations) => {
             format!("nothing allows {}", operations.names().join(", "))

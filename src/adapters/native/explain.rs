@@ -7,12 +7,14 @@
 use super::auth::{Call, principal_of};
 use super::codes::{ApiError, Code, reason_text};
 use super::input::{Body, Params};
+use super::key::keys_of;
 use super::resource;
 use super::revoke::nonsense;
 use super::text::{ResourceText, SubjectText, TargetText, name, operation_names, operations};
 use super::write::answer;
 use crate::core::authority::{
-    AppId, Ask, Decision, Issued, Operations, Principal, Proof, Reason, Rule, State,
+    AppId, Ask, Decision, Issued, Millis, Operations, Principal, Proof, Reason, Rule, State, Token,
+    Voucher,
 };
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
@@ -24,7 +26,8 @@ pub fn routes(config: &mut web::ServiceConfig) {
     config.service(resource("/apps/{app}/explain").post(explain));
 }
 
-/// A question as asked. Without user, token or key it is about anyone connected to the app.
+/// A question as asked. Without user, token or key it is about anyone connected to the app. A user without a key
+/// is asked about under each of the app's keys that may vouch for her, the oldest first: a yes under one is a yes.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ExplainIn {
@@ -47,43 +50,79 @@ pub struct ExplainIn {
 }
 
 impl ExplainIn {
-    /// Whom it is about, with what the state knows of the credential.
+    /// Whom it is about, with what the state knows of the credential: the first one who may is the answer.
     ///
     /// # Errors
     /// When a name is unusable or no such key exists.
-    pub fn principal(&self, view: &State, app: AppId) -> Result<Principal, ApiError> {
-        let mut principal = match &self.key {
-            None => Principal::anonymous(app, None, view.revision),
+    pub fn principals(
+        &self,
+        view: &State,
+        app: AppId,
+        now_ms: Millis,
+    ) -> Result<Vec<Principal>, ApiError> {
+        let user = self.user.as_ref().map(|user| name("user", user));
+        let token = self.token.as_ref().map(|text| name("token", text));
+        let (user, token) = (user.transpose()?, token.transpose()?);
+        let key = match &self.key {
+            None => None,
             Some(id) => {
                 let key = view.keys.get(&**id).filter(|key| key.app == app);
-                let key = key.ok_or_else(|| {
+                Some(key.ok_or_else(|| {
                     ApiError::new(Code::NoSuchKey, "there is no such key in this app")
-                })?;
-                principal_of(key, view.revision)
+                })?)
             }
         };
-        principal.user = self
-            .user
-            .as_ref()
-            .map(|user| name("user", user))
-            .transpose()?;
-        if let Some(text) = &self.token {
-            let id = name("token", text)?;
-            if let Some(token) = view.tokens.get(&(app, id.clone())) {
-                principal.user = principal.user.or_else(|| token.user.clone());
-                principal.revocation_key = token.revocation_key.clone();
-                principal.issued = Issued::At(token.issued_ms);
-                principal.expires_ms = token.expires_ms;
-                principal.proof = Some(Proof {
-                    key: token.key.clone(),
-                    issued: Issued::At(token.issued_ms),
-                    expires_ms: token.expires_ms,
-                    capability: token.capability.clone(),
-                });
-            }
-            principal.token = Some(id);
+        let issued = token.as_ref();
+        let issued = issued.and_then(|id| view.tokens.get(&(app, id.clone())));
+        let named = |principal: Principal| Principal {
+            user: user.clone().or_else(|| principal.user.clone()),
+            token: token.clone(),
+            ..principal
+        };
+        if let Some(issued) = issued {
+            let bearer = of_token(app, issued);
+            return Ok(vec![named(Principal {
+                opened_under: key.map(|key| key.id.clone()),
+                ..bearer
+            })]);
         }
-        Ok(principal)
+        if let Some(key) = key {
+            return Ok(vec![named(principal_of(key, view.revision))]);
+        }
+        let nobody = Principal::anonymous(app, None, view.revision);
+        if user.is_none() {
+            return Ok(vec![named(nobody)]);
+        }
+        let mut keys = keys_of(view, app);
+        keys.retain(|key| key.is_live(now_ms));
+        let mut all: Vec<Principal> = keys
+            .into_iter()
+            .map(|key| {
+                named(Principal {
+                    vouched_by: Some(Voucher::Held(key.id)),
+                    ..nobody.clone()
+                })
+            })
+            .collect();
+        if all.is_empty() {
+            all.push(named(nobody));
+        }
+        Ok(all)
+    }
+}
+
+/// Who presents a token that the broker can look up.
+fn of_token(app: AppId, token: &Token) -> Principal {
+    let proof = Proof {
+        key: token.key.clone(),
+        issued: Issued::At(token.issued_ms),
+        expires_ms: token.expires_ms,
+        capability: token.capability.clone(),
+    };
+    Principal {
+        user: token.user.clone(),
+        revocation_key: token.revocation_key.clone(),
+        ..Principal::proven(app, proof)
     }
 }
 
@@ -103,15 +142,30 @@ async fn explain(
     let authority = &call.broker.authority;
     let fresh = authority.catch_up().await.is_ok();
     let view = authority.view();
-    let principal = body.value.principal(&view, app)?;
+    let now_ms = authority.now().cluster_ms;
+    let principals = body.value.principals(&view, app, now_ms)?;
     let ask = Ask {
         resource: body.value.resource.into(),
         name: &channel,
         needs,
         wants: Operations::NONE,
     };
-    let mut told = decision_json(&authority.explain(&principal, None, ask));
+    let decide = |principal| (principal, authority.explain(principal, None, ask));
+    let mut decisions = principals.iter().map(decide);
+    let first = decisions.next();
+    let yes = |(_, decision): &(&Principal, Decision)| matches!(decision, Decision::Allow(_));
+    let found = match first {
+        Some(first) if yes(&first) => Some(first),
+        first => decisions.find(yes).or(first),
+    };
+    let (principal, decision) =
+        found.ok_or_else(|| ApiError::new(Code::Unavailable, "nobody could be asked about"))?;
+    let mut told = decision_json(&decision);
     if let Some(fields) = told.as_object_mut() {
+        fields.insert(
+            "vouched_by".into(),
+            principal.held().map(|key| &**key).into(),
+        );
         fields.insert("node".into(), authority.node().0.into());
         fields.insert("fresh".into(), fresh.into());
     }

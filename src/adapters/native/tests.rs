@@ -357,11 +357,19 @@ async fn explain_says_which_view_it_asked() {
         (&told["allowed"], &told["rule"]["kind"]),
         (&json!(true), &json!("grant"))
     );
+    assert_eq!(told["vouched_by"], "owner", "the key under which she may");
     let body = json!({"user": "ana", "channel": "b", "operations": ["subscribe"]});
     let (_, _, told) = key(OWNER, "POST", "/v1/apps/7/explain", body).await;
     assert_eq!(
         told["reason"],
         json!({"code": "not_granted", "operations": ["subscribe"]})
+    );
+    let body = json!({"user": "ana", "key": "chat", "channel": "a", "operations": ["subscribe"]});
+    let (_, _, told) = key(OWNER, "POST", "/v1/apps/7/explain", body).await;
+    assert_eq!(told["reason"], json!({"code": "beyond_key", "key": "chat"}));
+    assert_eq!(
+        told["vouched_by"], "chat",
+        "a grant is cut to the key that vouches"
     );
     let body = json!({"key": "chat", "channel": "chat-1", "operations": ["publish"]});
     let (_, _, told) = key(OWNER, "POST", "/v1/apps/7/explain", body).await;

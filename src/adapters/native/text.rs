@@ -194,7 +194,7 @@ pub enum SubjectText {
     User(String),
     /// A token or auth key.
     Token(String),
-    /// Whoever connects under this key.
+    /// Whoever this key vouches for.
     Key(String),
 }
 

@@ -144,10 +144,7 @@ fn on_view(
             let principal = Principal {
                 user: token.user.clone(),
                 token: Some(token.id.clone()),
-                issued: token.proof.issued,
-                expires_ms: token.proof.expires_ms,
-                proof: Some(token.proof.clone()),
-                ..anonymous
+                ..Principal::proven(app.id, token.proof.clone())
             };
             Ok(caller(principal, None, stranger))
         }
@@ -162,10 +159,7 @@ fn of_key(key: &ApiKey, revision: u64) -> Principal {
         expires_ms: None,
         capability: key.capability.clone(),
     };
-    Principal {
-        proof: Some(proof),
-        ..Principal::anonymous(key.app, Some(key.id.clone()), revision)
-    }
+    Principal::proven(key.app, proof)
 }
 
 /// Whether the app asks for no grants at all.
@@ -277,9 +271,83 @@ pub(super) async fn allow(
 
 /// Only a token is told that it is over: an auth key never ends by itself.
 fn of_credential(principal: &Principal, reason: &Reason) -> Option<Fault> {
-    let token = principal.proof.is_some() && principal.key.is_none();
+    let token = principal.proof.is_some() && principal.token.is_some();
     let gone = matches!(reason, Reason::NoSuchApp(_) | Reason::AppDisabled);
     (token || gone)
         .then(|| Fault::of_credential(reason))
         .flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::super::cbor;
+    use super::super::fixture::{self, APP, SECRET, SUB};
+    use super::*;
+    use crate::core::authority::{
+        Capability, Command, GrantEntry, GrantMode, KeySpec, Pattern, Secret, Subject,
+    };
+
+    fn granted(subject: Subject, channel: &str) -> Command {
+        Command::SetGrants {
+            app: APP,
+            issuer: Issuer::Operator,
+            subject,
+            mode: GrantMode::Merge,
+            entries: vec![GrantEntry {
+                resource: Resource::Channel,
+                pattern: Pattern::Exact(channel.into()),
+                operations: Operations::SUBSCRIBE,
+                ttl_ms: None,
+            }],
+        }
+    }
+
+    #[test]
+    fn a_tokens_user_is_worth_no_more_than_the_key_that_signed_it() {
+        let mut commands = fixture::commands(&[("access_manager", true)]);
+        commands.push(Command::CreateKey(KeySpec {
+            id: "narrow".into(),
+            app: APP,
+            name: "narrow".into(),
+            secret: Secret("another secret".into()),
+            capability: Capability::channel("private-x", Operations::SUBSCRIBE),
+            revocable_tokens: true,
+        }));
+        commands.push(granted(Subject::User("ana".into()), "private-board"));
+        commands.push(granted(Subject::Token("auth-key".into()), "private-board"));
+        let authority = Authority::fixed(fixture::state(&commands), 1_000);
+        let may = |auth: &str| {
+            let query = format!("uuid=ana&auth={auth}");
+            let query = Query::parse(&query).unwrap();
+            let ctx = Ctx {
+                method: "GET",
+                path: "/",
+                query: &query,
+                body: Bytes::new(),
+            };
+            let caller = on_view(&authority, &Known::default(), SUB, &ctx).unwrap();
+            let ask = claim(Resource::Channel, "private-board", Operations::SUBSCRIBE);
+            authority
+                .decide(&caller.principal, None, ask.ask())
+                .map(|_| ())
+        };
+        let signed = |id: &str, secret: &str| {
+            let claims = token::Claims {
+                issued_s: 1,
+                ttl: 15,
+                resources: Default::default(),
+                patterns: Default::default(),
+                meta: cbor::Value::Null,
+                user: Some("ana".into()),
+            };
+            claims.sign(APP, &fixture::key(id, secret))
+        };
+        assert_eq!(may(&signed("k1", SECRET)), Ok(()));
+        let beyond = Err(Reason::BeyondKey("narrow".into()));
+        assert_eq!(may(&signed("narrow", "another secret")), beyond);
+        assert_eq!(may("auth-key"), Ok(()), "an auth key is the right itself");
+        // She says a name, and nobody vouches for it.
+        assert!(may("").is_err());
+    }
 }

@@ -73,5 +73,5 @@ fn same(one: &Principal, other: &Principal) -> bool {
     one.app == other.app
         && one.token == other.token
         && one.user == other.user
-        && one.key == other.key
+        && one.vouched_by == other.vouched_by
 }

@@ -198,8 +198,7 @@ fn standing_until(
     let proof_keys = [principal.proof.as_ref(), proof];
     let keys = proof_keys.into_iter().flatten().map(|proof| &proof.key);
     principal
-        .key
-        .iter()
+        .keys()
         .chain(keys)
         .filter_map(|id| state.keys.get(id).and_then(|key| key.expires_ms))
         .chain(principal.expires_ms)

@@ -90,7 +90,7 @@ pub(crate) fn reached(principal: &Principal, target: &Target, cut: &Cut) -> bool
         Target::RevocationKey(key) => {
             own.filter(|_| principal.revocation_key.as_ref() == Some(key))
         }
-        Target::Key(key) if principal.key.as_ref() == Some(key) => own,
+        Target::Key(key) if principal.keys().any(|own| own == key) => own,
         Target::Key(key) => proof
             .filter(|proof| proof.key == *key)
             .map(|proof| proof.issued),

@@ -405,7 +405,7 @@ impl Local {
                 node,
                 app: principal.app,
                 user: principal.user.clone(),
-                key: principal.key.clone(),
+                key: principal.key().cloned(),
                 dialect: one.about.dialect.into(),
                 remote: one.about.remote.clone(),
                 since_ms: one.about.since_ms,

@@ -18,7 +18,7 @@ pub(super) fn stands(state: &State, principal: &Principal, now_ms: Millis) -> St
         return Err(Reason::AppDisabled);
     }
     let mut until = None;
-    if let Some(key) = &principal.key {
+    for key in principal.keys() {
         until = earliest(until, key_is_live(state, app, key, now_ms)?);
     }
     if !state.blocks.is_empty() {
@@ -67,18 +67,17 @@ pub(super) fn proof_stands(state: &State, app: AppId, proof: &Proof, now_ms: Mil
 fn subjects_that_are_blocked(principal: &Principal) -> impl Iterator<Item = Subject> {
     let user = principal.user.clone().map(Subject::User);
     let token = principal.token.clone().map(Subject::Token);
-    let key = principal.key.clone().map(Subject::Key);
-    [user, token, key].into_iter().flatten()
+    let keys = principal.keys().cloned().map(Subject::Key);
+    [user, token].into_iter().flatten().chain(keys)
 }
 
 fn targets(principal: &Principal) -> impl Iterator<Item = Target> {
     let token = principal.token.clone().map(Target::Token);
     let user = principal.user.clone().map(Target::User);
     let revocation_key = principal.revocation_key.clone().map(Target::RevocationKey);
-    let key = principal.key.clone().map(Target::Key);
-    [Some(Target::App), key, token, user, revocation_key]
-        .into_iter()
-        .flatten()
+    let keys = principal.keys().cloned().map(Target::Key);
+    let named = [token, user, revocation_key].into_iter().flatten();
+    std::iter::once(Target::App).chain(keys).chain(named)
 }
 
 fn key_is_live(state: &State, app: AppId, key: &Text, now_ms: Millis) -> Standing {

@@ -6,7 +6,8 @@
 //! block, and those concern the credential, not the channel.
 //!
 //! Order: app and key alive -> not blocked -> credential not expired -> not revoked -> open rule, else the
-//! credential's own proof (cut to its issuing key), else a live grant to one of the principal's subjects.
+//! credential's own proof (cut to its issuing key), else a live grant to everyone, else one to the principal's
+//! user, token or key (cut to the key that vouches for them).
 
 mod credential;
 mod rights;
@@ -94,7 +95,7 @@ pub enum Reason {
         /// When it was written.
         revision: Revision,
     },
-    /// The credential says yes, its issuing key does not.
+    /// The credential, or a grant to its identity, says yes; the key that issued it or vouches for it does not.
     BeyondKey(Text),
     /// Nothing allows these operations.
     NotGranted(Operations),

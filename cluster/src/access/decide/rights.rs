@@ -1,4 +1,5 @@
-//! What a standing credential may do to one name: open rules, then its proofs, then stored grants.
+//! What a standing credential may do to one name: open rules, then its proofs, then stored grants, and of those
+//! to an identity no more than the key that vouches for it may do.
 //!
 //! **Must never know:** whether the credential stands (that was asked before). **Why a tally:** the asked
 //! operations may be allowed by several rules together; collecting stops as soon as none is missing.
@@ -6,8 +7,8 @@
 use super::super::lookup::{PatternRef, Place};
 use super::super::records::{Subject, Target};
 use super::super::{
-    App, AppId, Grant, GrantKey, Issuer, Millis, OpenRule, Operations, Pattern, Proof, Resource,
-    State,
+    ApiKey, App, AppId, Grant, GrantKey, Issuer, Millis, OpenRule, Operations, Pattern, Proof,
+    Resource, State, Text,
 };
 use super::credential::{channel_margin, earliest, is_channel, proof_stands};
 use super::{Decision, Question, Reason, Rule};
@@ -84,14 +85,42 @@ pub(super) fn collect(state: &State, question: &Question<'_>, tally: &mut Tally)
             Some(_) | None => {}
         }
     }
-    let user = principal.user.clone().map(Subject::User);
+    if tally.done() {
+        return;
+    }
+    granted(state, question, Subject::Everyone, None, tally);
+    let held = principal.held();
+    let ceiling = match held.and_then(|key| state.key_of(principal.app, key)) {
+        Some(key) if !tally.done() => Some(Ceiling::of(key, question)),
+        Some(_) | None => None,
+    };
+    // Of a user somebody has to vouch; a token without a voucher is a text that was granted to as it stands, and
+    // each grant is within the key that wrote it.
+    let user = held.and(principal.user.clone()).map(Subject::User);
     let token = principal.token.clone().map(Subject::Token);
-    let key = principal.key.clone().map(Subject::Key);
-    for subject in [Some(Subject::Everyone), user, token, key] {
+    let key = held.cloned().map(Subject::Key);
+    for subject in [user, token, key] {
         match subject {
-            Some(subject) if !tally.done() => granted(state, question, subject, tally),
+            Some(subject) if !tally.done() => {
+                granted(state, question, subject, ceiling.as_ref(), tally);
+            }
             Some(_) | None => {}
         }
+    }
+}
+
+/// What the key that vouches for an identity may do itself: no grant to that identity reaches further.
+struct Ceiling<'a> {
+    key: &'a Text,
+    may: Operations,
+}
+
+impl<'a> Ceiling<'a> {
+    fn of(key: &'a ApiKey, question: &Question<'_>) -> Self {
+        let may = key
+            .capability
+            .operations_on(question.resource, question.name);
+        Self { key: &key.id, may }
     }
 }
 
@@ -136,7 +165,13 @@ fn proof(state: &State, question: &Question<'_>, proof: &Proof, tally: &mut Tall
 }
 
 /// One subject's stored grants: the exact name, then its short range of wildcards.
-fn granted(state: &State, question: &Question<'_>, subject: Subject, tally: &mut Tally) {
+fn granted(
+    state: &State,
+    question: &Question<'_>,
+    subject: Subject,
+    ceiling: Option<&Ceiling<'_>>,
+    tally: &mut Tally,
+) {
     let app = question.principal.app;
     let place = Place {
         app,
@@ -145,7 +180,7 @@ fn granted(state: &State, question: &Question<'_>, subject: Subject, tally: &mut
         pattern: PatternRef::Exact(question.name),
     };
     if let Some((key, grant)) = state.grant_at(&place) {
-        count(state, question, (key, grant), tally);
+        count(state, question, (key, grant), ceiling, tally);
     }
     let wild = (app, subject, question.resource);
     if tally.done() || !state.wild.contains_key(&wild) {
@@ -153,7 +188,7 @@ fn granted(state: &State, question: &Question<'_>, subject: Subject, tally: &mut
     }
     for (key, grant) in state.wildcards_of(app, &wild.1, question.resource) {
         if key.pattern.matches(question.name) {
-            count(state, question, (key, grant), tally);
+            count(state, question, (key, grant), ceiling, tally);
             if tally.done() {
                 return;
             }
@@ -161,8 +196,13 @@ fn granted(state: &State, question: &Question<'_>, subject: Subject, tally: &mut
     }
 }
 
-fn count(state: &State, question: &Question<'_>, grant: (&GrantKey, &Grant), tally: &mut Tally) {
-    let (key, grant) = grant;
+fn count(
+    state: &State,
+    question: &Question<'_>,
+    (key, grant): (&GrantKey, &Grant),
+    ceiling: Option<&Ceiling<'_>>,
+    tally: &mut Tally,
+) {
     if tally.missing.and(grant.operations).is_empty() {
         return;
     }
@@ -170,8 +210,17 @@ fn count(state: &State, question: &Question<'_>, grant: (&GrantKey, &Grant), tal
     if tally.missing.and(held).is_empty() {
         return;
     }
+    let given = match ceiling {
+        Some(ceiling) => {
+            if !ceiling.may.contains(tally.missing.and(held)) {
+                tally.refuse(|| Reason::BeyondKey(ceiling.key.clone()));
+            }
+            held.and(ceiling.may)
+        }
+        None => held,
+    };
     let until = earliest(grant.expires_ms, margin(state, key, grant, question.now_ms));
-    tally.gain(held, until, || Rule::Grant {
+    tally.gain(given, until, || Rule::Grant {
         subject: key.subject.clone(),
         pattern: key.pattern.clone(),
         revision: grant.revision,
@@ -197,7 +246,7 @@ fn margin(state: &State, key: &GrantKey, grant: &Grant, now_ms: Millis) -> Optio
     earliest(issuer, channel_margin(revocation, grant.revision, now_ms))
 }
 
-fn answering(state: &State, app: AppId, issuer: &super::Text) -> Option<Millis> {
+fn answering(state: &State, app: AppId, issuer: &Text) -> Option<Millis> {
     let heir = state.heirs.get(issuer).unwrap_or(issuer);
     state.key_of(app, heir).and_then(|key| key.expires_ms)
 }

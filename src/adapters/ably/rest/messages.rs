@@ -102,7 +102,7 @@ pub(super) async fn send(
 /// The connection that a message is published as.
 fn in_name_of(key: &str, call: &Call, broker: &Broker) -> Result<ConnectionId, Fault> {
     let view = broker.authority.view();
-    let own = call.identity.principal.key.as_ref();
+    let own = call.identity.principal.held();
     let own = own.and_then(|own| view.keys.get(own));
     let client = call.identity.client.as_deref();
     let id = own.and_then(|own| {

@@ -106,7 +106,7 @@ impl AblySession {
         };
         let (id, now) = (turn.cx.id, turn.cx.now.cluster_ms);
         let view = turn.cx.authority.view();
-        let key = identity.principal.key.as_ref();
+        let key = identity.principal.held();
         let Some(key) = key.and_then(|key| view.keys.get(key)) else {
             return;
         };

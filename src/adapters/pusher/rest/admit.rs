@@ -217,10 +217,7 @@ fn principal(key: &ApiKey, revision: u64) -> Principal {
         expires_ms: None,
         capability: key.capability.clone(),
     };
-    Principal {
-        proof: Some(proof),
-        ..Principal::anonymous(key.app, Some(key.id.clone()), revision)
-    }
+    Principal::proven(key.app, proof)
 }
 
 async fn body(payload: web::Payload, app: &App) -> Result<Bytes, Fault> {

@@ -46,10 +46,12 @@ impl PusherSession {
             return turn.fail("Connection already signed in as another user");
         }
         let revision = turn.state.revision;
+        let proof = auth::user_proof(revision, key.clone(), &user.id);
+        // The key that signed vouches for her; the end of the one in the address still ends the connection.
         let principal = Principal {
             user: Some(user.id.clone()),
-            proof: Some(auth::user_proof(revision, key.clone(), &user.id)),
-            ..Principal::anonymous(self.app, Some(self.hello.key.as_str().into()), revision)
+            opened_under: Some(self.hello.key.as_str().into()),
+            ..Principal::proven(self.app, proof)
         };
         self.signing_in = Some(SigningIn {
             user,

@@ -5,7 +5,7 @@
 use super::fault::Fault;
 use super::form::Form;
 use crate::adapters::realtime::{auth, limits};
-use crate::core::authority::{ApiKey, App, Authority, Issuer, Principal, State};
+use crate::core::authority::{ApiKey, App, Authority, Issuer, Principal, State, Voucher};
 use actix_web::web;
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,7 +45,10 @@ impl Call {
 
     /// As one that asks for channels.
     pub(super) fn principal(&self, state: &State) -> Principal {
-        Principal::anonymous(self.app.id, Some(self.key.id.clone()), state.revision)
+        Principal {
+            vouched_by: Some(Voucher::Held(self.key.id.clone())),
+            ..Principal::anonymous(self.app.id, None, state.revision)
+        }
     }
 }
 

@@ -11,8 +11,8 @@ fn success_echoes_the_data_and_opens_the_inbox() {
     let mut client = Client::open(|_| {});
     let principal = Principal {
         user: Some("ana".into()),
-        proof: Some(auth::user_proof(7, KEY.into(), "ana")),
-        ..Principal::anonymous(APP, Some(KEY.into()), 7)
+        opened_under: Some(KEY.into()),
+        ..Principal::proven(APP, auth::user_proof(7, KEY.into(), "ana"))
     };
     let identify = Action::Do(Intent::Identify(principal.into()));
     assert_eq!(client.sign_in(ANA), [identify]);
@@ -114,5 +114,35 @@ fn blocked_users_are_sent_away_for_good() {
     assert_eq!(
         said,
         goodbye(4009, "you have been blocked by the app until 5 ms")
+    );
+}
+
+fn identified(actions: &[Action]) -> Principal {
+    match actions {
+        [Action::Do(Intent::Identify(principal))] => (**principal).clone(),
+        other => panic!("nobody to identify: {other:?}"),
+    }
+}
+
+#[test]
+fn the_key_that_signed_vouches_for_her_and_the_one_in_the_address_for_nobody() {
+    let mut state = fixture::state(|_| {});
+    let mut other = fixture::key();
+    other.id = "other".into();
+    state.keys.insert(other.id.clone(), other);
+    let hello = Hello::new(KEY, "protocol=7&client=js&version=8.6.0", false);
+    let mut client = Client::with(hello, state);
+    let anyone = identified(&client.feed(Input::Opened));
+    assert_eq!(anyone.vouched_by, Some(Voucher::Named(KEY.into())));
+    client.event(Event::Identified);
+    let signature = sign(&auth::user_text(SOCKET, ANA));
+    let ana = identified(&client.sign_in_with(&format!("other:{signature}"), ANA));
+    assert_eq!(ana.vouched_by, Some(Voucher::Held("other".into())));
+    let mut keys: Vec<&str> = ana.keys().map(|key| &**key).collect();
+    keys.sort_unstable();
+    assert_eq!(
+        keys,
+        [KEY, "other"],
+        "the end of either ends the connection"
     );
 }
