@@ -15,6 +15,7 @@ pub mod close;
 pub mod connection;
 pub mod delivery;
 pub mod error;
+pub mod filters;
 pub mod hash;
 pub mod ids;
 pub mod lifecycle;

@@ -45,6 +45,7 @@ pub(super) struct Workers {
     ably_endings: ably::Endings,
     prefix: pusher::Prefix,
     realtime: realtime::Encoding,
+    filters: realtime::Filters,
     streams: Streams,
     site: realtime::Site,
     pubnub: web::Data<pubnub::PubNub>,
@@ -91,6 +92,7 @@ impl Plane {
             ably_endings: ably::Endings::default(),
             prefix: pusher::Prefix(prefix),
             realtime,
+            filters: realtime::Filters::default(),
             streams: Streams::default(),
             site: realtime::Site(public_url),
             pubnub: pubnub::PubNub::start(&broker),
@@ -153,6 +155,7 @@ impl Workers {
             .app_data(web::Data::new(self.ably_endings.clone()))
             .app_data(web::Data::new(self.prefix.clone()))
             .app_data(web::Data::new(self.realtime))
+            .app_data(web::Data::new(self.filters.clone()))
             .app_data(web::Data::new(self.streams.clone()))
             .app_data(web::Data::new(self.site.clone()))
             .configure(|service| pusher::routes(service, &self.prefix))

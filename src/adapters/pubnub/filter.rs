@@ -9,8 +9,12 @@
 use super::envelope::{self, Extra};
 use crate::core::message::Draft;
 use serde_json::Value;
+use std::borrow::Cow;
+use std::cell::OnceCell;
 
 const MAX_LENGTH: usize = 4_096;
+/// Longest payload or meta that is looked into, and longest text that is put together, bytes. What is longer is missing.
+const MAX_BYTES: usize = 64 << 10;
 const MAX_DEPTH: usize = 32;
 
 /// A compiled expression.
@@ -220,44 +224,59 @@ impl Parser<'_> {
 struct Subject<'m> {
     channel: &'m str,
     draft: &'m Draft,
-    meta: Value,
+    meta: OnceCell<Value>,
+    payload: OnceCell<Value>,
+}
+
+/// A JSON text, once somebody asks for it.
+fn read<'m>(into: &'m OnceCell<Value>, text: impl FnOnce() -> Option<Cow<'m, str>>) -> &'m Value {
+    into.get_or_init(|| {
+        let text = text().filter(|text| text.len() <= MAX_BYTES);
+        let value = text.and_then(|text| serde_json::from_str(&text).ok());
+        value.unwrap_or(Value::Null)
+    })
 }
 
 impl Subject<'_> {
-    fn field(&self, path: &[String]) -> Value {
-        let names: Vec<&str> = path.iter().map(String::as_str).collect();
-        match names.as_slice() {
-            ["uuid"] => Extra::of(self.draft).i.map_or(Value::Null, Value::from),
-            ["channel"] => self.channel.into(),
-            ["meta", rest @ ..] => within(&self.meta, rest),
-            ["data", rest @ ..] => {
-                let payload = serde_json::from_str(&envelope::payload(self.draft));
-                within(&payload.unwrap_or(Value::Null), rest)
+    fn meta(&self) -> &Value {
+        read(&self.meta, || envelope::meta(self.draft).map(Cow::Borrowed))
+    }
+
+    fn payload(&self) -> &Value {
+        read(&self.payload, || Some(envelope::payload(self.draft)))
+    }
+
+    fn field(&self, path: &[String]) -> Cow<'_, Value> {
+        let mut names = path.iter().map(String::as_str);
+        match (names.next(), path) {
+            (Some("uuid"), [_]) => {
+                Cow::Owned(Extra::of(self.draft).i.map_or(Value::Null, Value::from))
             }
-            names => within(&self.meta, names),
+            (Some("channel"), [_]) => Cow::Owned(self.channel.into()),
+            (Some("meta"), [_, rest @ ..]) => Cow::Borrowed(within(self.meta(), rest)),
+            (Some("data"), [_, rest @ ..]) => Cow::Borrowed(within(self.payload(), rest)),
+            (_, names) => Cow::Borrowed(within(self.meta(), names)),
         }
     }
 
-    fn value(&self, term: &Term) -> Value {
-        match term {
-            Term::Value(value) => value.clone(),
-            Term::Field(path) => self.field(path),
-            Term::Not(term) => (!truth(&self.value(term))).into(),
+    fn value<'s>(&'s self, term: &'s Term) -> Cow<'s, Value> {
+        let truth = |term| truth(&self.value(term));
+        Cow::Owned(match term {
+            Term::Value(value) => return Cow::Borrowed(value),
+            Term::Field(path) => return self.field(path),
+            Term::Not(term) => (!truth(term)).into(),
             Term::Minus(term) => number(&self.value(term)).map_or(Value::Null, |n| (-n).into()),
-            Term::Pair(left, Op::And, right) => {
-                (truth(&self.value(left)) && truth(&self.value(right))).into()
-            }
-            Term::Pair(left, Op::Or, right) => {
-                (truth(&self.value(left)) || truth(&self.value(right))).into()
-            }
+            Term::Pair(left, Op::And, right) => (truth(left) && truth(right)).into(),
+            Term::Pair(left, Op::Or, right) => (truth(left) || truth(right)).into(),
             Term::Pair(left, op, right) => apply(&self.value(left), *op, &self.value(right)),
-        }
+        })
     }
 }
 
-fn within(value: &Value, path: &[&str]) -> Value {
+fn within<'v>(value: &'v Value, path: &[String]) -> &'v Value {
+    const NULL: &Value = &Value::Null;
     let found = path.iter().try_fold(value, |value, name| value.get(name));
-    found.cloned().unwrap_or(Value::Null)
+    found.unwrap_or(NULL)
 }
 
 fn truth(value: &Value) -> bool {
@@ -319,7 +338,10 @@ fn apply(left: &Value, op: Op, right: &Value) -> Value {
             _ => false.into(),
         },
         Op::Add => match (left, right) {
-            (Value::String(left), Value::String(right)) => format!("{left}{right}").into(),
+            (Value::String(left), Value::String(right)) => {
+                let fits = left.len() + right.len() <= MAX_BYTES;
+                fits.then(|| format!("{left}{right}")).into()
+            }
             _ => count(|left, right| left + right),
         },
         Op::Subtract => count(|left, right| left - right),
@@ -372,22 +394,30 @@ impl Filter {
 
     /// Whether a message on that channel passes.
     pub(super) fn passes(&self, channel: &str, draft: &Draft) -> bool {
-        let meta = envelope::meta(draft).and_then(|meta| serde_json::from_str(meta).ok());
+        #[cfg(test)]
+        tests::ASKED.set(tests::ASKED.get() + 1);
         let subject = Subject {
             channel,
             draft,
-            meta: meta.unwrap_or(Value::Null),
+            meta: OnceCell::new(),
+            payload: OnceCell::new(),
         };
         truth(&subject.value(&self.0))
     }
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
     use super::*;
     use crate::adapters::pubnub::envelope::tests::draft;
     use crate::core::message::ContentKind;
+    use std::cell::Cell;
+
+    thread_local! {
+        /// How often filters were asked on this thread.
+        pub(in crate::adapters::pubnub) static ASKED: Cell<u32> = const { Cell::new(0) };
+    }
 
     fn passes(text: &str) -> bool {
         let mut draft = draft(r#"{"text":"hi","n":3}"#, ContentKind::Json);
@@ -435,6 +465,23 @@ mod tests {
         ] {
             assert!(!passes(no), "{no}");
         }
+    }
+
+    #[test]
+    fn what_is_longer_than_an_expression_looks_into_is_missing() {
+        let long = |bytes: usize| format!(r#"{{"text":"{}"}}"#, "a".repeat(bytes - 11));
+        let asked = |text: &str, payload: &str| {
+            let draft = Draft {
+                data: payload.to_owned().into(),
+                ..draft("1", ContentKind::Json)
+            };
+            Filter::parse(text).unwrap().passes("room", &draft)
+        };
+        assert!(asked("data.text LIKE 'a*'", &long(MAX_BYTES)));
+        assert!(!asked("data.text LIKE 'a*'", &long(MAX_BYTES + 1)));
+        let twice = "data.text + data.text LIKE 'a*'";
+        assert!(asked(twice, &long(MAX_BYTES / 2)));
+        assert!(!asked(twice, &long(MAX_BYTES / 2 + 100)));
     }
 
     #[test]

@@ -39,6 +39,7 @@ mod wildcard;
 
 use crate::core::authority::{OpenRule, Operations, Pattern, SettingValue, Text};
 use crate::core::broker::Broker;
+use crate::core::filters::Filters;
 use actix_web::web;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -55,6 +56,7 @@ pub struct PubNub {
     attendance: attendance::Attendance,
     tokens: token::Known,
     rates: rates::Rates,
+    filters: Filters<filter::Filter>,
 }
 
 impl PubNub {

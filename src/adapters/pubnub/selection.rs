@@ -70,7 +70,7 @@ impl Selection {
         selection
     }
 
-    fn add(&mut self, key: Arc<ChannelKey>, matched: &Text, presence: bool, at: usize) {
+    pub(super) fn add(&mut self, key: Arc<ChannelKey>, matched: &Text, presence: bool, at: usize) {
         let ways = self.ways.entry(key.clone()).or_default();
         if !ways.iter().any(|way| way.presence == presence) {
             let matched = matched.clone();

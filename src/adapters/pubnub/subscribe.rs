@@ -16,6 +16,7 @@ use super::{DIALECT, PubNub, digest, limits, query, sessions, wildcard};
 use crate::core::authority::{AppId, Millis, Operations, Pass, Principal, Resource};
 use crate::core::broker::Broker;
 use crate::core::connection::Start;
+use crate::core::filters::Shared;
 use crate::core::ids::{ChannelKey, Text, Timetoken};
 use crate::core::message::Broadcast;
 use crate::core::polling::{Ended, Item, stamp};
@@ -49,7 +50,7 @@ struct Wait {
     node: web::Data<PubNub>,
     broker: web::Data<Broker>,
     selection: Selection,
-    filter: Option<Filter>,
+    filter: Option<Arc<Shared<Filter>>>,
     version: Version,
     cursor: Timetoken,
     uuid: Text,
@@ -93,8 +94,9 @@ pub(super) async fn begin(
     };
     let filter = match ctx.query.given("filter-expr") {
         Some(text) => {
-            let filter = Filter::parse(text);
-            Some(filter.ok_or_else(|| Fault::bad("Invalid filter expression"))?)
+            let none = || Fault::bad("Invalid filter expression");
+            let read = |text: &str| Filter::parse(text).ok_or_else(none);
+            Some(node.filters.of(text, read)?)
         }
         None => None,
     };
@@ -337,9 +339,10 @@ impl Wait {
 
     fn show(&self, principal: &Principal, item: &Item) -> Option<Shown> {
         let shown = self.selection.shown(item)?;
-        if let (Some(filter), What::Broadcast(Broadcast::Message(one))) =
-            (&self.filter, &shown.what)
-            && !filter.passes(&shown.channel, &one.draft)
+        if self
+            .filter
+            .as_ref()
+            .is_some_and(|filter| !wanted(filter, item, &shown))
         {
             return None;
         }
@@ -398,5 +401,58 @@ impl Wait {
             Ended::Refused(refusal) => return Err(refusal.into()),
         }
         Ok(answer(200, self.body(&[])))
+    }
+}
+
+/// Whether a filter lets this through. What came says what is shown: through a wildcard it carries message and channel.
+fn wanted(filter: &Arc<Shared<Filter>>, item: &Item, shown: &Shown) -> bool {
+    let (What::Broadcast(Broadcast::Message(one)), Broadcast::Message(came)) =
+        (&shown.what, &item.broadcast)
+    else {
+        return true;
+    };
+    let ask = |filter: &Filter| Some(filter.passes(&shown.channel, &one.draft));
+    filter.about(came, ask) == Some(true)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::super::envelope::tests::{draft, publication};
+    use super::super::filter::tests::ASKED;
+    use super::*;
+    use crate::core::channel::wildcard::repeated;
+    use crate::core::filters::Filters;
+    use crate::core::message::ContentKind;
+
+    #[test]
+    fn ten_polls_with_one_filter_cost_it_once() {
+        let message = |json| publication(draft(json, ContentKind::Json), 17);
+        let plain = Item {
+            channel: ChannelKey::channel(AppId(1), "room"),
+            broadcast: message(r#"{"n":3}"#),
+        };
+        // Every poll reads anew what comes through a wildcard.
+        let repeated = repeated("a.b", &message(r#"{"n":3}"#)).unwrap();
+        let through = Item {
+            channel: ChannelKey::wildcard(AppId(1), "a.*"),
+            broadcast: publication(repeated, 99),
+        };
+        let mut selection = Selection::default();
+        selection.add(names::key(AppId(1), "room"), &"room".into(), false, 0);
+        selection.add(names::key(AppId(1), "a.*"), &"a.*".into(), false, 1);
+        let filters = Filters::default();
+        let read = |text: &str| Filter::parse(text).ok_or(());
+        let polls: Vec<_> = (0..10)
+            .map(|_| filters.of("data.n == 3", read).unwrap())
+            .collect();
+        for item in [plain, through] {
+            let before = ASKED.get();
+            for filter in &polls {
+                let shown = selection.shown(&item).unwrap();
+                assert!(wanted(filter, &item, &shown));
+            }
+            assert_eq!(ASKED.get() - before, 1);
+        }
     }
 }

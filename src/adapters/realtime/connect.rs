@@ -3,7 +3,7 @@
 //! **Must never know:** who may connect.
 
 use super::session::RealtimeSession;
-use super::{DIALECT, Encoding, limits};
+use super::{DIALECT, Encoding, Filters, limits};
 use crate::core::connection::Session;
 use crate::core::limits::{HISTORY_BYTES, OUTBOX_BYTES, outbox_with_history};
 use crate::transport::ws::hixie::Hixie;
@@ -22,6 +22,7 @@ pub(super) async fn connect(
     request: HttpRequest,
     payload: web::Payload,
     encoding: web::Data<Encoding>,
+    filters: web::Data<Filters>,
 ) -> Result<HttpResponse, actix_web::Error> {
     let hixie = Hixie::of(&request);
     let opening = Opening {
@@ -37,7 +38,8 @@ pub(super) async fn connect(
         resumes: None,
         inheritance: None,
     };
-    let session = |_| -> Box<dyn Session> { Box::new(RealtimeSession::new()) };
+    let session =
+        |_| -> Box<dyn Session> { Box::new(RealtimeSession::new(Filters::clone(&filters))) };
     match hixie {
         Some(hixie) => ws::open_hixie(&request, hixie, opening, session),
         None => ws::open(&request, payload, opening, session),

@@ -5,7 +5,7 @@
 
 use super::limits;
 use super::session::RealtimeSession;
-use super::{DIALECT, Encoding};
+use super::{DIALECT, Encoding, Filters};
 use crate::core::close::Close;
 use crate::core::connection::Frame;
 use crate::core::connection::seat::Wire;
@@ -64,23 +64,25 @@ pub(super) fn routes(cfg: &mut web::ServiceConfig) {
 async fn streaming(
     request: HttpRequest,
     encoding: web::Data<Encoding>,
+    filters: web::Data<Filters>,
     streams: web::Data<Streams>,
 ) -> Result<HttpResponse, actix_web::Error> {
-    open(&request, &encoding, &streams, Asked::Stream)
+    open(&request, (&encoding, &filters), &streams, Asked::Stream)
 }
 
 #[allow(clippy::unused_async)] // Handlers are async.
 async fn poll(
     request: HttpRequest,
     encoding: web::Data<Encoding>,
+    filters: web::Data<Filters>,
     streams: web::Data<Streams>,
 ) -> Result<HttpResponse, actix_web::Error> {
-    open(&request, &encoding, &streams, Asked::Poll)
+    open(&request, (&encoding, &filters), &streams, Asked::Poll)
 }
 
 fn open(
     request: &HttpRequest,
-    encoding: &Encoding,
+    (encoding, filters): (&Encoding, &Filters),
     streams: &Streams,
     asked: Asked,
 ) -> Result<HttpResponse, actix_web::Error> {
@@ -95,7 +97,7 @@ fn open(
             resumes: None,
             inheritance: None,
         };
-        (opening, Box::new(RealtimeSession::new()))
+        (opening, Box::new(RealtimeSession::new(filters.clone())))
     })
 }
 

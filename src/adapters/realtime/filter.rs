@@ -7,11 +7,18 @@
 //! **Must never know:** connections, channels.
 //! **Why it is bounded in length and depth:** a client writes it and every message pays for it.
 
+mod like;
 mod parse;
 
 pub(super) use parse::parse;
 
+use like::{Meter, Pattern};
 use serde_json::Value;
+
+/// Largest message that filters are asked about, bytes; 64 KiB is the most that the other dialects send by default.
+const MESSAGE_BYTES: usize = 64 << 10;
+/// Most bytes of texts that one filter looks at in one message, however often it comes back to them.
+const TEXT_BYTES: usize = 4 * MESSAGE_BYTES;
 
 /// A filter that can be evaluated.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,7 +27,7 @@ pub(super) enum Filter {
     Either(Box<Filter>, Box<Filter>),
     Not(Box<Filter>),
     Compare(Operand, Comparison, Operand),
-    Like(Operand, String),
+    Like(Operand, Pattern),
     In(Operand, Vec<Operand>),
     IsNull(Operand),
     /// A value that is a condition by itself.
@@ -48,25 +55,40 @@ pub(super) enum Operand {
 }
 
 impl Filter {
-    /// Whether the message passes; `None` when it is no JSON, and so cannot be asked.
+    /// Whether the message passes; `None` when it is no JSON, or larger than filters look at, and so cannot be asked.
     pub(super) fn passes(&self, message: &[u8]) -> Option<bool> {
+        #[cfg(test)]
+        tests::ASKED.set(tests::ASKED.get() + 1);
+        if message.len() > MESSAGE_BYTES {
+            return None;
+        }
         let message: Value = serde_json::from_slice(message).ok()?;
-        Some(self.holds(&message))
+        let meter = Meter::new(TEXT_BYTES);
+        let passes = self.holds(&message, &meter);
+        meter.sufficed().then_some(passes)
     }
 
-    fn holds(&self, message: &Value) -> bool {
+    fn holds(&self, message: &Value, meter: &Meter) -> bool {
+        let compare = |one: &Value, how: Comparison, other: &Value| {
+            let length = |value: &Value| value.as_str().map_or(0, str::len);
+            meter.spend(length(one).min(length(other))) && how.holds(one, other)
+        };
         match self {
-            Self::Both(one, other) => one.holds(message) && other.holds(message),
-            Self::Either(one, other) => one.holds(message) || other.holds(message),
-            Self::Not(inner) => !inner.holds(message),
-            Self::Compare(one, how, other) => how.holds(one.value(message), other.value(message)),
+            Self::Both(one, other) => one.holds(message, meter) && other.holds(message, meter),
+            Self::Either(one, other) => one.holds(message, meter) || other.holds(message, meter),
+            Self::Not(inner) => !inner.holds(message, meter),
+            Self::Compare(one, how, other) => {
+                compare(one.value(message), *how, other.value(message))
+            }
             Self::Like(operand, pattern) => operand
                 .value(message)
                 .as_str()
-                .is_some_and(|text| like(text, pattern)),
-            Self::In(operand, list) => list
-                .iter()
-                .any(|one| Comparison::Equal.holds(operand.value(message), one.value(message))),
+                .is_some_and(|text| pattern.fits(text, meter)),
+            Self::In(operand, list) => {
+                let value = operand.value(message);
+                let mut list = list.iter();
+                list.any(|one| compare(value, Comparison::Equal, one.value(message)))
+            }
             Self::IsNull(operand) => operand.value(message).is_null(),
             Self::Truth(operand) => *operand.value(message) == Value::Bool(true),
         }
@@ -109,43 +131,17 @@ impl Comparison {
     }
 }
 
-/// `%` stands for any text, `_` for one character. Goes back at most to the last `%`.
-fn like(text: &str, pattern: &str) -> bool {
-    let (mut rest, mut wanted) = (text.chars(), pattern.chars());
-    let mut retry: Option<(std::str::Chars<'_>, std::str::Chars<'_>)> = None;
-    loop {
-        let (here, there) = (rest.clone().next(), wanted.clone().next());
-        match (here, there) {
-            (_, Some('%')) => {
-                wanted.next();
-                retry = Some((rest.clone(), wanted.clone()));
-            }
-            (Some(_), Some('_')) => {
-                rest.next();
-                wanted.next();
-            }
-            (Some(one), Some(other)) if one == other => {
-                rest.next();
-                wanted.next();
-            }
-            (None, None) => return true,
-            (None, Some(_)) => return false,
-            (Some(_), _) => {
-                let Some((from, behind)) = &mut retry else {
-                    return false;
-                };
-                from.next();
-                (rest, wanted) = (from.clone(), behind.clone());
-            }
-        }
-    }
-}
-
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use proptest::prelude::*;
+    use std::cell::Cell;
+
+    thread_local! {
+        /// How often filters were asked on this thread.
+        pub(in crate::adapters::realtime) static ASKED: Cell<u32> = const { Cell::new(0) };
+    }
 
     const LONDON: &str = r#"{"city":"London","temperature":80,"deep":{"list":[1,{"x":"y"}]},"dry":true,"none":null}"#;
 
@@ -197,10 +193,23 @@ mod tests {
     }
 
     #[test]
+    fn what_a_filter_looks_at_has_a_bound() {
+        let message = |bytes: usize| format!(r#"{{"a":"{}"}}"#, "a".repeat(bytes - 8));
+        let once = parse("message.a like '%b'").unwrap();
+        assert_eq!(once.passes(message(64 << 10).as_bytes()), Some(false));
+        assert_eq!(once.passes(message((64 << 10) + 1).as_bytes()), None);
+        let often = ["message.a like '%b%'"; 10].join(" or ");
+        let often = parse(&often).unwrap();
+        assert_eq!(often.passes(message(60 << 10).as_bytes()), None);
+        assert_eq!(often.passes(message(20 << 10).as_bytes()), Some(false));
+    }
+
+    #[test]
     fn unknown_syntax_is_refused() {
         let deep = format!("{}true{}", "(".repeat(200), ")".repeat(200));
         let long = format!("message.a = '{}'", "x".repeat(5_000));
         let nots = "not ".repeat(300) + "true";
+        let loose = format!("message.a like '%{}a%'", "_".repeat(64));
         for bad in [
             "",
             "message.",
@@ -215,6 +224,7 @@ mod tests {
             &deep,
             &long,
             &nots,
+            &loose,
         ] {
             assert!(parse(bad).is_err(), "{bad}");
         }

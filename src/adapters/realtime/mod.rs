@@ -21,6 +21,7 @@ mod text;
 
 use crate::core::authority::{OpenRule, Operations, Pattern, SettingValue, Text};
 use crate::core::delivery::encoding::{self as delivery, EncodingId, Encodings};
+use crate::core::filters;
 use crate::transport::ws::{self, hixie};
 use actix_web::web;
 use std::collections::BTreeMap;
@@ -56,6 +57,10 @@ impl Encoding {
     }
 }
 
+/// The subscription filters in use on this node. App data of the server, shared by its threads.
+#[derive(Clone, Debug, Default)]
+pub struct Filters(filters::Filters<filter::Filter>);
+
 /// Base URL at which clients reach this node, if the operator has said so; else each request's own host is
 /// answered. App data of the server.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -74,7 +79,7 @@ pub fn default_open(settings: &BTreeMap<Text, SettingValue>) -> Vec<OpenRule> {
     }
 }
 
-/// Routes of the public port. Needs `web::Data` of [`Encoding`], [`Site`], the node's streams and the broker.
+/// Routes of the public port. Needs `web::Data` of [`Encoding`], [`Filters`], [`Site`], the node's streams and the broker.
 pub fn routes(cfg: &mut web::ServiceConfig) {
     rest::routes(cfg);
     fallback::routes(cfg);

@@ -2,7 +2,7 @@
 //!
 //! **Must never know:** how a filter is evaluated.
 
-use super::{Comparison, Filter, Operand};
+use super::{Comparison, Filter, Operand, Pattern};
 use serde_json::Value;
 
 /// Longest filter, bytes.
@@ -191,7 +191,11 @@ impl Parser {
         let not = self.word("not");
         if self.word("like") {
             return match self.tokens.next() {
-                Some(Token::Text(pattern)) => Ok(negated(not, Filter::Like(operand, pattern))),
+                Some(Token::Text(text)) => {
+                    let long = || wrong("a part of a pattern that has a `_` is too long");
+                    let pattern = Pattern::new(&text).ok_or_else(long)?;
+                    Ok(negated(not, Filter::Like(operand, pattern)))
+                }
                 other => Err(unexpected(other)),
             };
         }

@@ -9,6 +9,7 @@ use crate::core::connection::{Action, Context, Event, Subscribed};
 use crate::core::error::Refusal;
 use crate::core::ids::{ChannelKey, Space};
 use crate::core::message::{Broadcast, Publication};
+use std::sync::Arc;
 
 impl RealtimeSession {
     pub(super) fn event(&mut self, event: Event, cx: Context<'_>, out: &mut Vec<Action>) {
@@ -147,17 +148,24 @@ impl RealtimeSession {
     }
 
     /// A broadcast of a subscription that is framed here.
-    fn deliver(&mut self, channel: &ChannelKey, publication: &Publication, turn: &mut Turn<'_>) {
+    fn deliver(
+        &mut self,
+        channel: &ChannelKey,
+        publication: &Arc<Publication>,
+        turn: &mut Turn<'_>,
+    ) {
         let Some(subscription) = self.subscriptions.get_mut(&channel.name) else {
             return;
         };
         let filtered = match &subscription.filter {
             None => None,
-            Some(filter) => match filter.passes(&publication.draft.data) {
-                Some(false) => return,
-                Some(true) => Some(true),
-                None => Some(false),
-            },
+            Some(filter) => {
+                match filter.about(publication, |one| one.passes(&publication.draft.data)) {
+                    Some(false) => return,
+                    Some(true) => Some(true),
+                    None => Some(false),
+                }
+            }
         };
         let text = encoder::wire(publication);
         let buffer = subscription.buffer.as_mut();

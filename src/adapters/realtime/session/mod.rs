@@ -17,6 +17,7 @@ mod subscribe;
 mod tests;
 mod validate;
 
+use super::Filters;
 use super::codes;
 use super::command::{self, Command};
 use super::filter::Filter;
@@ -24,6 +25,7 @@ use super::{frame, limits};
 use crate::core::authority::{App, AppId, State};
 use crate::core::close::{Close, End};
 use crate::core::connection::{Action, Context, Frame, Input, Intent, Session};
+use crate::core::filters::Shared;
 use crate::core::ids::{ChannelKey, Text};
 use crate::core::token_bucket::TokenBucket;
 use buffer::Buffer;
@@ -54,7 +56,7 @@ struct Subscription {
     tag: u64,
     /// The core has said yes.
     live: bool,
-    filter: Option<Filter>,
+    filter: Option<Arc<Shared<Filter>>>,
     /// The subscriber's place, if it is to be kept while it is away.
     buffer: Option<Buffer>,
     /// Counted in the channel's presence by its metadata.
@@ -68,6 +70,8 @@ pub(super) struct RealtimeSession {
     who: Who,
     app: AppId,
     subscriptions: HashMap<Text, Subscription>,
+    /// Where filters are read.
+    filters: Filters,
     /// Published parts that wait for the core: message id and part.
     published: HashMap<u64, (Text, u32)>,
     last_tag: u64,
@@ -125,12 +129,13 @@ impl Session for RealtimeSession {
 
 impl RealtimeSession {
     /// A session for a connection that has said nothing yet.
-    pub(super) fn new() -> Self {
+    pub(super) fn new(filters: Filters) -> Self {
         Self {
             phase: Phase::Silent,
             who: Who::default(),
             app: AppId(0),
             subscriptions: HashMap::new(),
+            filters,
             published: HashMap::new(),
             last_tag: 0,
             inbound: TokenBucket::default(),

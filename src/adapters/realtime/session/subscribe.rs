@@ -34,7 +34,7 @@ impl RealtimeSession {
         }
         let filter = match filter {
             "" => None,
-            text => match filter::parse(text) {
+            text => match self.filters.0.of(text, filter::parse) {
                 Ok(filter) => Some(filter),
                 Err(wrong) => {
                     let text = format!("Invalid filter: {}", wrong.0);

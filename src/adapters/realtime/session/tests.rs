@@ -7,6 +7,7 @@
 )]
 
 use super::*;
+use crate::adapters::realtime::filter::tests::ASKED;
 use crate::adapters::realtime::fixture::{self, APP, APPLICATION, PRIVATE};
 use crate::core::authority::{Authority, Cut, Operations, Reason, SettingValue};
 use crate::core::clock::Now;
@@ -24,7 +25,7 @@ struct Client {
 impl Client {
     fn new(state: State) -> Self {
         Self {
-            session: RealtimeSession::new(),
+            session: RealtimeSession::new(Filters::default()),
             authority: Authority::fixed(state, 1_000),
             now_ms: 0,
         }
@@ -356,6 +357,28 @@ mod subscribing {
             get("m_1-1_x"),
             [r#"a["{\"ch\":\"ch1\",\"f\":false,\"m\":\"m_1-1_x\"}"]"#]
         );
+    }
+
+    #[test]
+    fn ten_subscribers_with_one_filter_cost_it_once() {
+        let filters = Filters::default();
+        let mut clients: Vec<Client> = (0..10)
+            .map(|_| {
+                let mut client = Client::open();
+                client.session.filters = filters.clone();
+                client.join("subscribefilter;a;t;ch1;null;message.a = 40", Vec::new());
+                client
+            })
+            .collect();
+        let before = ASKED.get();
+        for seq in 1..=5 {
+            let one = broadcast("ch1", published("m_1-1_{\"a\":40}", None, seq));
+            for client in &mut clients {
+                let said = texts(&client.event(one.clone()));
+                assert!(said[0].contains(r#"\"f\":true"#), "{said:?}");
+            }
+        }
+        assert_eq!(ASKED.get() - before, 5);
     }
 
     #[test]
