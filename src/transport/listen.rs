@@ -117,7 +117,6 @@ macro_rules! http {
             .keep_alive(KeepAlive::Timeout($how.keep_alive))
             .client_request_timeout($how.request_timeout)
             .client_disconnect_timeout($how.disconnect_timeout)
-            .tcp_nodelay(true)
             .local_addr($addr)
             .upgrade(fn_factory(move || {
                 let service = upgraded.clone().service();
@@ -138,10 +137,10 @@ fn note<T: 'static>(socket: &Noticing<T>, stalled: Duration, data: &mut Extensio
     let socket: &dyn Any = socket.socket();
     if let Some(tls) = socket.downcast_ref::<TlsStream<TcpStream>>() {
         data.insert(Encrypted);
-        wire::give_up(tls.get_ref().0, Some(stalled));
+        wire::tune(tls.get_ref().0, stalled);
     }
     if let Some(tcp) = socket.downcast_ref::<TcpStream>() {
-        wire::give_up(tcp, Some(stalled));
+        wire::tune(tcp, stalled);
     }
 }
 
@@ -237,4 +236,22 @@ where
         begun.carried().await;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[actix_web::test]
+    async fn a_clients_socket_holds_nothing_back() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let _client = TcpStream::connect(addr).await.unwrap();
+        let (accepted, _) = listener.accept().await.unwrap();
+        assert!(!accepted.nodelay().unwrap(), "it would be on anyway");
+        let socket = Noticing::new(accepted);
+        note(&socket, Duration::from_secs(30), &mut Extensions::new());
+        assert!(socket.socket().nodelay().unwrap());
+    }
 }

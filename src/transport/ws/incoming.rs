@@ -65,7 +65,7 @@ impl Incoming {
     /// Reads this socket; `first` came before.
     pub(super) fn new(
         line: Rc<Line>,
-        first: Bytes,
+        first: &[u8],
         buffer: Buffer,
         decoder: Decoder,
         gate: Rc<Gate>,
@@ -74,7 +74,8 @@ impl Incoming {
             line,
             ended: false,
             buffer,
-            rest: first,
+            // A copy: it stands in the buffer of the handshake, which is many times as large and would be kept with it.
+            rest: Bytes::copy_from_slice(first),
             decoder,
             gate,
         }
@@ -150,5 +151,60 @@ impl Stream for Incoming {
                 None => this.end(),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use actix_web::rt::net::TcpStream;
+    use futures_util::StreamExt as _;
+
+    /// Over a real socket; what came with its handshake stands in a buffer of 8 KiB.
+    async fn begun(first: &[u8]) -> (Incoming, TcpStream) {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let client = TcpStream::connect(addr).await.unwrap();
+        let (accepted, _) = listener.accept().await.unwrap();
+        let mut handshake = BytesMut::with_capacity(8 << 10);
+        handshake.extend_from_slice(first);
+        let decoder = Decoder::Rfc6455(decode::Decoder::new(1_024));
+        let incoming = Incoming::new(
+            Line::new(accepted.into()),
+            &handshake.freeze(),
+            Buffer::default(),
+            decoder,
+            Rc::default(),
+        );
+        (incoming, client)
+    }
+
+    /// What it keeps until the client says more.
+    fn held(incoming: &mut Incoming) -> usize {
+        // Memory shows its capacity; what is static, as nothing at all is, cannot and holds none.
+        match std::mem::take(&mut incoming.rest).try_into_mut() {
+            Ok(rest) => {
+                let held = rest.capacity();
+                incoming.rest = rest.freeze();
+                held
+            }
+            Err(rest) => {
+                let held = rest.len();
+                incoming.rest = rest;
+                held
+            }
+        }
+    }
+
+    #[actix_web::test]
+    async fn an_idle_connection_keeps_nothing_of_its_handshake() {
+        let ping = [0x89, 0x80, 0, 0, 0, 0];
+        let (mut incoming, _client) = begun(&ping).await;
+        assert!(held(&mut incoming) <= ping.len());
+        assert!(matches!(incoming.next().await, Some(Inbound::Alive(_))));
+        assert_eq!(held(&mut incoming), 0);
+        let (mut idle, _client) = begun(&[]).await;
+        assert_eq!(held(&mut idle), 0);
     }
 }

@@ -179,7 +179,7 @@ impl Accepted {
         }
         let gate = Rc::new(Gate::default());
         let buffer = self.worker.buffer();
-        let incoming = Incoming::new(line.clone(), first, buffer, decoder, gate.clone());
+        let incoming = Incoming::new(line.clone(), &first, buffer, decoder, gate.clone());
         let connection = Connection::start(self.seat, desk, outbox.clone(), gate, incoming);
         Some(Begun {
             line,
