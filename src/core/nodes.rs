@@ -29,14 +29,19 @@ pub struct Members {
 }
 
 impl Members {
-    /// From the agreed state.
+    /// From the agreed state, as the node `me` may act on it, whose start was agreed on as `epoch` (0 = not yet).
+    ///
+    /// A node that has just started finds itself in the list of its own disk, as the start that came before. It is not
+    /// that one: it has neither its channels nor its subscribers. So it is no member to itself before its own start is
+    /// one, and takes itself for nobody's home on the word of an old list.
     #[must_use]
-    pub fn of(state: &State) -> Self {
+    pub fn of(state: &State, me: NodeId, epoch: u64) -> Self {
         let in_state = |wanted: MemberState| {
             state
                 .members
                 .values()
                 .filter(|member| member.state == wanted)
+                .filter(|member| member.node != me || member.epoch == epoch)
                 .map(|member| (member.node, member.epoch))
                 .collect()
         };
@@ -130,6 +135,7 @@ fn mix(value: u64) -> u64 {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
+    use crate::core::authority::Member;
     use crate::core::ids::AppId;
 
     fn members(ids: &[u64]) -> Members {
@@ -137,6 +143,31 @@ mod tests {
             live: ids.iter().map(|id| (NodeId(*id), 1)).collect(),
             ..Members::default()
         }
+    }
+
+    #[test]
+    fn a_node_is_no_member_to_itself_before_this_start_of_it_is_one() {
+        let up = |node: u64, epoch| Member {
+            node: NodeId(node),
+            peer_addr: "127.0.0.1:1".into(),
+            public_url: "http://127.0.0.1:2".into(),
+            state: MemberState::Up,
+            epoch,
+            reads_version: 1,
+            revision: epoch,
+        };
+        let mut state = State::default();
+        for member in [up(1, 4), up(2, 9)] {
+            state.members.insert(member.node, member);
+        }
+        let live = |me, epoch| Members::of(&state, NodeId(me), epoch).live;
+        let all = vec![(NodeId(1), 4), (NodeId(2), 9)];
+        assert_eq!(live(2, 9), all);
+        // Not agreed on yet, an earlier start, and a later one that this list does not know: all the same.
+        for epoch in [0, 8, 10] {
+            assert_eq!(live(2, epoch), [(NodeId(1), 4)]);
+        }
+        assert_eq!(live(1, 4), all, "others are taken by their word");
     }
 
     #[test]

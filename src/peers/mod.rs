@@ -48,6 +48,10 @@ struct Inner {
     router: Arc<Router>,
     dialling: Mutex<HashMap<NodeId, JoinHandle<()>>>,
     accepting: Mutex<Option<JoinHandle<()>>>,
+    /// Waits for the cluster's word on this node's own start.
+    started: Mutex<Option<JoinHandle<()>>>,
+    /// Lists are made and handed on one after the other, so that a newer one is never overtaken.
+    listing: Mutex<()>,
 }
 
 impl std::fmt::Debug for Peers {
@@ -66,10 +70,15 @@ impl Drop for Inner {
             .accepting
             .get_mut()
             .unwrap_or_else(PoisonError::into_inner);
+        let started = self
+            .started
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner);
         for task in dialling
             .drain()
             .map(|(_, task)| task)
             .chain(accepting.take())
+            .chain(started.take())
         {
             task.abort();
         }
@@ -90,7 +99,40 @@ pub fn start(cluster: Cluster, channels: Channels, local: Arc<dyn LocalConnectio
     let mut peers = Peers::start(cluster.node(), dial, incoming, channels, local);
     peers.cluster = Some(cluster);
     peers.members_changed();
+    peers.follow_start();
     peers
+}
+
+impl Inner {
+    /// Makes the list of the present view and hands it on.
+    fn list_anew(&self, cluster: &Cluster) {
+        let _one = self.listing.lock().unwrap_or_else(PoisonError::into_inner);
+        let epoch = *cluster.epochs().borrow();
+        self.set_members(Members::of(&cluster.view(), self.node, epoch));
+    }
+
+    fn set_members(&self, members: Members) {
+        let mut dialling = self.dialling.lock().unwrap_or_else(PoisonError::into_inner);
+        dialling.retain(|node, task| {
+            let stays = members.has(*node);
+            if !stays {
+                task.abort();
+            }
+            stays
+        });
+        for node in members.nodes().filter(|node| *node > self.node) {
+            let (dial, router) = (self.dial.clone(), self.router.clone());
+            dialling
+                .entry(node)
+                .or_insert_with(|| tokio::spawn(keep_linked(node, dial, router)));
+        }
+        drop(dialling);
+        let before = self.channels.members();
+        for gone in before.nodes().filter(|node| !members.has(*node)) {
+            self.router.end(gone);
+        }
+        self.channels.set_members(members);
+    }
 }
 
 impl Peers {
@@ -115,6 +157,8 @@ impl Peers {
                 router,
                 dialling: Mutex::default(),
                 accepting: Mutex::new(accept),
+                started: Mutex::default(),
+                listing: Mutex::default(),
             }),
             cluster: None,
         }
@@ -123,36 +167,36 @@ impl Peers {
     /// The member list may have changed: called by the enforcer.
     pub fn members_changed(&self) {
         if let Some(cluster) = &self.cluster {
-            self.set_members(Members::of(&cluster.view()));
+            self.inner.list_anew(cluster);
         }
+    }
+
+    /// This node becomes a member to itself when its start is one to the cluster, which it learns after the list.
+    fn follow_start(&self) {
+        let Some(cluster) = self.cluster.clone() else {
+            return;
+        };
+        let inner = Arc::downgrade(&self.inner);
+        let mut epochs = cluster.epochs();
+        let follow = tokio::spawn(async move {
+            while epochs.changed().await.is_ok() {
+                match inner.upgrade() {
+                    Some(inner) => inner.list_anew(&cluster),
+                    None => return,
+                }
+            }
+        });
+        let mut started = self
+            .inner
+            .started
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *started = Some(follow);
     }
 
     /// Links and places by this list. Must run on the runtime that the links run on.
     pub fn set_members(&self, members: Members) {
-        let inner = &self.inner;
-        let mut dialling = inner
-            .dialling
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        dialling.retain(|node, task| {
-            let stays = members.has(*node);
-            if !stays {
-                task.abort();
-            }
-            stays
-        });
-        for node in members.nodes().filter(|node| *node > inner.node) {
-            let (dial, router) = (inner.dial.clone(), inner.router.clone());
-            dialling
-                .entry(node)
-                .or_insert_with(|| tokio::spawn(keep_linked(node, dial, router)));
-        }
-        drop(dialling);
-        let before = inner.channels.members();
-        for gone in before.nodes().filter(|node| !members.has(*node)) {
-            inner.router.end(gone);
-        }
-        inner.channels.set_members(members);
+        self.inner.set_members(members);
     }
 
     /// The nodes with a link now.

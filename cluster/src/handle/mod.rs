@@ -182,6 +182,13 @@ impl Cluster {
         NodeId(self.core().me)
     }
 
+    /// The epoch under which the cluster has agreed that this start of this node is a member, and every change of it;
+    /// 0 = not yet.
+    #[must_use]
+    pub fn epochs(&self) -> watch::Receiver<u64> {
+        self.core().lease.epochs()
+    }
+
     /// The current view. Lock-free; a clone is a frozen state.
     #[must_use]
     pub fn view(&self) -> Arc<State> {

@@ -29,7 +29,7 @@ pub(crate) struct Lease {
     /// Microseconds after `base` plus one; 0 = never.
     fresh_at: AtomicU64,
     /// The epoch of this start, once the cluster has agreed on it; 0 = not yet.
-    epoch: AtomicU64,
+    epoch: watch::Sender<u64>,
     ended: AtomicU64,
     ready: watch::Sender<bool>,
 }
@@ -41,7 +41,7 @@ impl Lease {
             lease,
             base: Instant::now(),
             fresh_at: AtomicU64::new(0),
-            epoch: AtomicU64::new(0),
+            epoch: watch::Sender::new(0),
             ended: AtomicU64::new(0),
             ready: watch::Sender::new(false),
         }
@@ -65,12 +65,17 @@ impl Lease {
 
     /// The agreed epoch of this start.
     pub(crate) fn epoch(&self) -> u64 {
-        self.epoch.load(Ordering::Acquire)
+        *self.epoch.borrow()
+    }
+
+    /// The same, and every change of it.
+    pub(crate) fn epochs(&self) -> watch::Receiver<u64> {
+        self.epoch.subscribe()
     }
 
     /// The cluster has agreed that this start is Up.
     pub(super) fn set_epoch(&self, epoch: u64) {
-        self.epoch.store(epoch, Ordering::Release);
+        self.epoch.send_replace(epoch);
     }
 
     /// Resolves at the first renewal.

@@ -7,7 +7,7 @@
 
 use super::asks::Origin;
 use super::presence::Announced;
-use super::state::{Effect, Input, Role, State, Ticket};
+use super::state::{Effect, State, Ticket};
 use super::stream::{Logged, Seen};
 use super::wire::{Answer, Ask, Wire};
 use crate::core::clock::Now;
@@ -276,7 +276,7 @@ impl State {
 
     pub(super) fn on_home_says(&mut self, wire: Wire, now: Now, out: &mut Vec<Effect>) {
         match wire {
-            Wire::Answer { request, answer } => self.on_answer(request, answer, out),
+            Wire::Answer { request, answer } => self.on_answer(request, answer, now, out),
             Wire::NotHome => {
                 self.edge.retry_due.get_or_insert(now.mono_ms + RETRY_MS);
             }
@@ -303,6 +303,7 @@ impl State {
             | Wire::Left { .. }
             | Wire::Announce { .. }
             | Wire::Who
+            | Wire::Anybody
             | Wire::Copy { .. }
             | Wire::Replicate { .. }
             | Wire::ReplicateBatch { .. }
@@ -318,6 +319,7 @@ impl State {
         &mut self,
         request: Ticket,
         answer: Result<Answer, super::wire::Declined>,
+        now: Now,
         out: &mut Vec<Effect>,
     ) {
         let Some(pending) = self.edge.pending.get_mut(&request) else {
@@ -332,6 +334,10 @@ impl State {
             self.edge.seen = Some(joined.seen);
         }
         self.settle(request, answer.is_ok());
+        if answer.is_err() && self.edge.told {
+            // An announcement in between has counted what was refused.
+            self.lose_interest(now);
+        }
         out.push(Effect::Answer {
             ticket: request,
             answer: answer.map_err(Refusal::from),
@@ -482,18 +488,5 @@ impl State {
             ticket,
             answer: Err(refusal),
         });
-    }
-
-    /// While a claim is open, keeps what only a home can do. True when it did.
-    pub(super) fn hold(&mut self, input: &Input, out: &mut Vec<Effect>) -> bool {
-        match (&mut self.role, input) {
-            (Role::Claiming(claim), Input::From { from, wire })
-                if wire.needs_home() || matches!(wire, Wire::Claim { .. }) =>
-            {
-                claim.keep(*from, wire.clone(), out);
-                true
-            }
-            (Role::Claiming(_) | Role::Edge | Role::Home(_), _) => false,
-        }
     }
 }

@@ -14,7 +14,7 @@ use crate::core::clock::Now;
 use crate::core::ids::NodeId;
 use crate::core::lifecycle::Happening;
 use crate::core::message::{Broadcast, Member, Occupancy, PresenceAction};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// How long the home waits for its backup before it goes on alone, ms. In that time nothing of the channel is
 /// delivered or acknowledged; after it, what is acknowledged rests on one node until the backup has caught up.
@@ -279,15 +279,34 @@ impl Home {
         self.commit_all(left, now, out);
     }
 
-    /// Asks every other node that has members or subscribers here to announce itself.
+    /// Asks those of the nodes that have members or subscribers here to announce themselves.
     pub(super) fn ask_who(&mut self, of: impl Fn(NodeId) -> bool, out: &mut Vec<Effect>) {
-        let members = self.stream.presence.members().map(|member| member.node);
-        let mut nodes: Vec<NodeId> = self.interest.keys().copied().chain(members).collect();
-        nodes.sort_unstable();
-        nodes.dedup();
-        for to in nodes.into_iter().filter(|node| of(*node)) {
+        for to in self.known().into_iter().filter(|node| of(*node)) {
             self.send(to, Wire::Who, out);
         }
+    }
+
+    /// Asks all of these nodes. What the home before knew is not all there is: it may have begun a moment ago, on an
+    /// older list, and it may have known of nobody.
+    pub(super) fn ask_everybody(
+        &mut self,
+        nodes: impl Iterator<Item = NodeId>,
+        out: &mut Vec<Effect>,
+    ) {
+        let known = self.known();
+        for to in nodes {
+            let wire = match known.contains(&to) {
+                true => Wire::Who,
+                false => Wire::Anybody,
+            };
+            self.send(to, wire, out);
+        }
+    }
+
+    /// The nodes with members or subscribers, as far as is known.
+    fn known(&self) -> BTreeSet<NodeId> {
+        let members = self.stream.presence.members().map(|member| member.node);
+        self.interest.keys().copied().chain(members).collect()
     }
 }
 

@@ -89,7 +89,7 @@ impl State {
         home.set_backup(self.place.and_then(|place| place.backup), out);
         let (node, members) = (self.node, self.members.clone());
         home.bury(|one| members.has(one), now, out);
-        home.ask_who(|one| one != node, out);
+        home.ask_everybody(members.nodes().filter(|one| *one != node), out);
         let own = home.stream.reconcile(node, self.announced(), now);
         for logged in own {
             home.commit(logged, now, out);
@@ -159,6 +159,29 @@ impl State {
         if let Role::Claiming(claim) = std::mem::replace(&mut self.role, Role::Edge) {
             self.begin(claim.held, now, out);
         }
+    }
+
+    /// While a claim is open, keeps what only a home can do. True when it did.
+    pub(super) fn hold(&mut self, input: &Input, out: &mut Vec<Effect>) -> bool {
+        match (&mut self.role, input) {
+            (Role::Claiming(claim), Input::From { from, wire })
+                if wire.needs_home() || matches!(wire, Wire::Claim { .. }) =>
+            {
+                claim.keep(*from, wire.clone(), out);
+                true
+            }
+            (Role::Claiming(_) | Role::Edge | Role::Home(_), _) => false,
+        }
+    }
+
+    /// Another node is home after all. Whoever waits for this one is told so: silence would be taken for a wait.
+    fn give_claim_up(&mut self, now: Now, out: &mut Vec<Effect>) {
+        if let Role::Claiming(claim) = std::mem::replace(&mut self.role, Role::Edge) {
+            for (from, wire) in claim.held {
+                self.handle(Input::From { from, wire }, now, out);
+            }
+        }
+        self.start_over(out);
     }
 
     pub(super) fn on_copy(
@@ -263,10 +286,7 @@ impl State {
                     self.end_claim(now, out);
                 }
             }
-            (Role::Claiming(_), false) => {
-                self.role = Role::Edge;
-                self.start_over(out);
-            }
+            (Role::Claiming(_), false) => self.give_claim_up(now, out),
         }
     }
 

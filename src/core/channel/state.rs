@@ -276,7 +276,7 @@ impl State {
                 self.on_replicate(from, epoch, entries, now, out);
             }
             Wire::Nothing => self.on_nothing(from, now, out),
-            Wire::Who => self.announce_to(from, out),
+            Wire::Who | Wire::Anybody => self.announce_to(from, out),
             Wire::Told(told) => self.told = Some(told),
             wire @ (Wire::Answer { .. }
             | Wire::NotHome

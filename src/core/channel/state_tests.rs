@@ -19,6 +19,8 @@ mod homes;
 mod lifecycle;
 #[path = "state_tests/links.rs"]
 mod links;
+#[path = "state_tests/returns.rs"]
+mod returns;
 
 fn limits() -> Limits {
     Limits {
@@ -126,6 +128,11 @@ impl Sim {
             .max_by_key(|list| list.revision)
             .unwrap();
         members.place(&self.key).unwrap().home.0
+    }
+
+    fn backup(&self) -> u64 {
+        let place = self.lists[&self.home()].place(&self.key).unwrap();
+        place.backup.unwrap().0
     }
 
     fn ids(&self) -> Vec<u64> {
@@ -403,6 +410,20 @@ impl Sim {
             .filter(|(_, one)| one.attached)
             .map(|(id, _)| *id)
             .collect()
+    }
+
+    /// That everybody got what was acknowledged, and is counted.
+    fn check_delivery(&self) {
+        for (id, conn) in &self.conns {
+            let lacks = conn.owed.iter().find(|text| !conn.got.contains(text));
+            assert_eq!(lacks, None, "{id} got {:?}", conn.got);
+        }
+        let Some(Role::Home(home)) = self.states.get(&self.home()).map(|one| &one.role) else {
+            panic!("no home");
+        };
+        let elsewhere = self.conns.values().filter(|one| one.node != self.home());
+        let counted: u64 = home.interest.values().sum();
+        assert_eq!(counted, elsewhere.count() as u64, "interest");
     }
 
     /// What must hold once everything is quiet.

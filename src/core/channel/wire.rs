@@ -314,6 +314,8 @@ pub enum Wire {
         /// The entries, in order.
         entries: Vec<Logged>,
     },
+    /// From a home that begins, to every node it knows nothing of: announce yourself, if you have the channel at all.
+    Anybody,
 }
 
 impl Wire {
@@ -338,7 +340,8 @@ impl Wire {
             | Self::Count(_)
             | Self::Copied(_)
             | Self::NeedCopy
-            | Self::Nothing => false,
+            | Self::Nothing
+            | Self::Anybody => false,
         }
     }
 

@@ -298,6 +298,9 @@ fn subscribers_everywhere_are_told_their_number_only_where_the_app_wants_it() {
             seed: 1,
         };
         let mut state = State::new(birth, now, &mut out);
+        let to = NodeId(2);
+        let wire = Wire::Anybody;
+        assert_eq!(out.split_off(0), [Effect::Send { to, wire }]);
         let wire = Wire::Interest { subscribers: 7 };
         let from = NodeId(2);
         state.handle(Input::From { from, wire }, now, &mut out);

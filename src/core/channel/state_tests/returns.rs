@@ -1,0 +1,144 @@
+//! A node that was killed comes back with the member list of its own disk, which still names it by its former start.
+//!
+//! **Must never know:** actors, sockets.
+//!
+//! **Why every order of three lists and the first frames:** which of them a node meets first is decided by how busy its
+//! machine is. A quiet one applies its log before a single frame arrives, and hides what the others show.
+
+use super::*;
+
+/// How one return goes: frames that arrive before the node learns of its own death, frames between that and its new
+/// start, which link is served first, and whether the survivors know of its new start before it is linked.
+#[derive(Clone, Copy, Debug)]
+struct Return {
+    before_down: usize,
+    before_up: usize,
+    pick: usize,
+    told_first: bool,
+    /// It believes the list of its own disk, which says that it never went: what [`Members::of`] keeps from happening.
+    believes: bool,
+}
+
+fn every_return(believes: bool) -> impl Iterator<Item = Return> {
+    let all = (0..10).flat_map(|down| (0..6).map(move |up| (down, up)));
+    let all = all.flat_map(|(down, up)| (0..4).map(move |pick| (down, up, pick)));
+    all.flat_map(move |(before_down, before_up, pick)| {
+        [true, false].map(|told_first| Return {
+            before_down,
+            before_up,
+            pick,
+            told_first,
+            believes,
+        })
+    })
+}
+
+/// The lists after the death of `node` and after its new start.
+fn lists(sim: &Sim, node: u64) -> (Arc<Members>, Arc<Members>) {
+    let rest: Vec<u64> = sim.ids().into_iter().filter(|id| *id != node).collect();
+    let down = list(&rest, &[], 2);
+    let mut up = Members::clone(&list(&sim.ids(), &[], 3));
+    for (id, epoch) in &mut up.live {
+        *epoch += u64::from(id.0 == node);
+    }
+    (down, Arc::new(up))
+}
+
+fn play(sim: &mut Sim, node: u64, how: Return) {
+    let mut stale = Members::clone(&sim.lists[&node]);
+    stale.live.retain(|(one, _)| how.believes || one.0 != node);
+    let stale = Arc::new(stale);
+    let (down, up) = lists(sim, node);
+    sim.kill(node);
+    let rest = sim.ids();
+    sim.lists.insert(node, stale);
+    let link = |sim: &mut Sim| {
+        for other in rest.clone() {
+            sim.cut.insert(pair(node, other));
+            sim.mend(node, other);
+        }
+    };
+    let tell = |sim: &mut Sim| {
+        for other in rest.clone() {
+            sim.rehome(other, &down);
+            sim.rehome(other, &up);
+        }
+    };
+    if how.told_first {
+        tell(sim);
+        link(sim);
+    } else {
+        link(sim);
+        tell(sim);
+    }
+    for n in 0..how.before_down {
+        sim.step(how.pick + n);
+    }
+    sim.rehome(node, &down);
+    for n in 0..how.before_up {
+        sim.step(how.pick + n);
+    }
+    sim.rehome(node, &up);
+}
+
+/// Two watchers and a member at the survivors, a message before the death, and one after the return from each of them.
+fn story(node: impl Fn(&Sim) -> u64, how: Return) {
+    let mut sim = Sim::new(&[1, 2, 3]);
+    let node = node(&sim);
+    let rest: Vec<u64> = sim.ids().into_iter().filter(|id| *id != node).collect();
+    for other in &rest {
+        sim.join(*other, false);
+    }
+    sim.join(rest[0], true);
+    sim.settle();
+    sim.publish(rest[0]);
+    sim.settle();
+    play(&mut sim, node, how);
+    sim.publish(rest[0]);
+    sim.settle();
+    sim.publish(rest[1]);
+    sim.settle();
+    assert_eq!(sim.acked.len(), 3, "{how:?}");
+    match how.believes {
+        true => sim.check_delivery(),
+        false => sim.check(),
+    }
+}
+
+/// The home, and its backup.
+const PLACES: [fn(&Sim) -> u64; 2] = [Sim::home, Sim::backup];
+
+#[test]
+fn a_node_that_returns_learns_of_every_subscriber_and_changes_nothing_for_them() {
+    for how in every_return(false) {
+        PLACES.iter().for_each(|node| story(node, how));
+    }
+}
+
+#[test]
+fn even_one_that_takes_itself_for_its_former_start_leaves_nobody_deaf() {
+    for how in every_return(true) {
+        PLACES.iter().for_each(|node| story(node, how));
+    }
+}
+
+#[test]
+fn who_waits_for_a_claim_that_is_given_up_is_told_so() {
+    let mut sim = Sim::new(&[1, 2, 3]);
+    let home = sim.home();
+    let backup = sim.backup();
+    let edge = 6 - home - backup;
+    sim.join(edge, false);
+    sim.settle();
+    // The backup hears that the home drains, claims, and hears that it does not before the claim is answered.
+    sim.break_link(home, backup);
+    let drained = list(&[backup, edge], &[home], 2);
+    for node in [backup, edge] {
+        sim.rehome(node, &drained);
+    }
+    while sim.step(0) {}
+    assert!(matches!(sim.states[&backup].role, Role::Claiming(_)));
+    sim.rehome(backup, &list(&[1, 2, 3], &[], 3));
+    let waits = sim.links.get(&(backup, edge)).cloned().unwrap_or_default();
+    assert!(waits.contains(&Wire::NotHome), "{waits:?}");
+}
