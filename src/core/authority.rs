@@ -23,12 +23,14 @@ pub use gatecast_cluster::{
 mod catchup;
 #[cfg(test)]
 pub(crate) mod fixture;
+mod holder;
 mod judge;
 mod nonce;
 mod stale;
 #[cfg(test)]
 mod tests;
 
+pub use holder::{Holder, Signer, house_proof};
 pub use nonce::NonceRefused;
 pub use operator::{DiskSpace, JoinError, Member, NodeStatus};
 

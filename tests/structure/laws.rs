@@ -4,7 +4,7 @@
 
 use crate::Finding;
 use crate::imports::{Import, module_of};
-use crate::source::Source;
+use crate::source::{Source, line_of};
 
 /// A room, and what it never names.
 struct Never {
@@ -223,6 +223,32 @@ const ONE_ROOM: &[OneRoom] = &[
     },
 ];
 
+/// What claims that a key was shown, and so is written only where one was looked at.
+struct Claim {
+    words: &'static str,
+    /// Files (prefixes) that may write it.
+    homes: &'static [&'static str],
+}
+
+const CLAIMS: &[Claim] = &[
+    Claim {
+        words: "Proof {",
+        homes: &["src/core/authority/", "src/adapters/native/explain.rs"],
+    },
+    Claim {
+        words: "Principal::proven(",
+        homes: &["src/core/authority/", "src/adapters/native/explain.rs"],
+    },
+    Claim {
+        words: "Voucher::Held",
+        homes: &["src/core/authority/", "src/adapters/native/explain.rs"],
+    },
+    Claim {
+        words: "Issuer::Key(",
+        homes: &["src/core/authority/", "src/adapters/native/text.rs"],
+    },
+];
+
 /// Where a file may live. A new room has to be entered here, and so has to be thought about.
 const ROOMS: &[&str] = &[
     "cluster/src/",
@@ -276,6 +302,31 @@ pub(crate) fn check(source: &Source, imports: &[Import]) -> Vec<Finding> {
             }
         }
         findings.extend(sibling_adapter(source, import));
+    }
+    findings.extend(claims(source));
+    findings
+}
+
+/// The claims that this source makes and may not make.
+fn claims(source: &Source) -> Vec<Finding> {
+    let inside = source.path.starts_with("src/");
+    let foreign = |claim: &&Claim| !claim.homes.iter().any(|home| source.path.starts_with(home));
+    let mut findings = Vec::new();
+    for claim in CLAIMS.iter().filter(foreign).filter(|_| inside) {
+        for (at, _) in source.code.match_indices(claim.words) {
+            let before = source.code.get(..at).unwrap_or_default();
+            let part_of_a_name =
+                before.ends_with(|letter: char| letter.is_alphanumeric() || letter == '_');
+            // A type in a signature, or a variant of that name.
+            if part_of_a_name || before.ends_with("-> ") || before.ends_with("Rule::") {
+                continue;
+            }
+            let what = format!(
+                "writes `{}`: that a key was shown is said by `Holder` and `Signer` of `core/authority/holder.rs`",
+                claim.words
+            );
+            findings.push(finding(source, line_of(&source.code, at), what));
+        }
     }
     findings
 }

@@ -96,6 +96,24 @@ fn imports_are_seen_however_they_are_written() {
 }
 
 #[test]
+fn nobody_says_that_a_key_was_shown_without_looking_at_it() {
+    for claim in [
+        "Proof { key }",
+        "Principal::proven(app, proof)",
+        "Voucher::Held(key)",
+        "Issuer::Key(key)",
+    ] {
+        let code = format!("fn f() {{ x({claim}); }}\n");
+        caught("src/adapters/pusher/a.rs", &code, 1, "Holder");
+        clean("src/core/authority/a.rs", &code);
+    }
+    clean(
+        "src/adapters/pusher/a.rs",
+        "fn f() -> Proof {\n    g()\n}\n",
+    );
+}
+
+#[test]
 fn every_edge_of_the_law_is_held() {
     caught(
         "src/core/channel/actor.rs",

@@ -6,9 +6,8 @@
 use super::capability::Wanted;
 use super::codes::{self, Fault};
 use super::{DIALECT, jwt, limits, token};
-use crate::core::authority::{ApiKey, AppId, Capability, Issued, Millis, Principal, Proof, State};
+use crate::core::authority::{ApiKey, AppId, Holder, Issued, Millis, Principal, State};
 use crate::core::ids::Text;
-use subtle::ConstantTimeEq as _;
 
 const DAY_MS: Millis = 24 * 3_600_000;
 const HOUR_MS: Millis = 3_600_000;
@@ -175,20 +174,18 @@ pub(super) fn open_door(state: &State, app: AppId) -> Result<(), Fault> {
     }
 }
 
-/// A live key by `appId.keyId:secret`.
+/// Who shows a live key: `appId.keyId:secret`.
 ///
 /// # Errors
 /// 40005 for what is no key, 40101 when it is not right, 40131 when it is disabled.
-pub(super) fn live_key<'s>(text: &str, state: &'s State, now: Millis) -> Result<&'s ApiKey, Fault> {
+pub(super) fn holder(text: &str, state: &State, now: Millis) -> Result<Holder, Fault> {
     let (name, secret) = text
         .split_once(':')
         .ok_or_else(|| Fault::new(40005, 400, "Invalid key"))?;
     let wrong = || Fault::credentials("Invalid credentials");
     let key = key_of(state, name).ok_or_else(wrong)?;
-    if !bool::from(key.secret.0.as_bytes().ct_eq(secret.as_bytes())) {
-        return Err(wrong());
-    }
-    live(key, now).map(|()| key)
+    let holder = Holder::by_secret(key, secret.as_bytes()).ok_or_else(wrong)?;
+    live(&holder, now).map(|()| holder)
 }
 
 /// Whether the key that a credential names may be used, by this state; what names none may not. Says nothing of the secret.
@@ -209,31 +206,18 @@ pub(super) fn live(key: &ApiKey, now: Millis) -> Result<(), Fault> {
 }
 
 fn by_key(text: &str, state: &State, now: Millis) -> Result<Identity, Fault> {
-    let key = live_key(text, state, now)?;
-    let issued = Issued::Seen(state.revision);
-    Ok(identity(key, key.capability.clone(), issued, None, false))
+    let holder = holder(text, state, now)?;
+    Ok(identity(&holder, holder.principal(state.revision), false))
 }
 
-fn identity(
-    key: &ApiKey,
-    capability: Capability,
-    issued: Issued,
-    expires_ms: Option<Millis>,
-    by_token: bool,
-) -> Identity {
-    let proof = Proof {
-        key: key.id.clone(),
-        issued,
-        expires_ms,
-        capability,
-    };
+fn identity(key: &ApiKey, principal: Principal, by_token: bool) -> Identity {
     Identity {
-        principal: Box::new(Principal::proven(key.app, proof)),
         key_name: format!("{}.{}", key.app, key.id).into(),
         client: None,
         any_client: false,
         by_token,
-        expires_ms,
+        expires_ms: principal.expires_ms,
+        principal: Box::new(principal),
     }
 }
 
@@ -263,7 +247,7 @@ fn by_token(text: &str, state: &State, now: Millis) -> Result<(Identity, Rule), 
 }
 
 fn ours(text: &str, state: &State, now: Millis) -> Result<(Identity, Rule), Fault> {
-    let (claims, key) = token::verify(text, state)?;
+    let (claims, signer, key) = token::verify(text, state)?;
     live(key, now)?;
     if claims.expires <= now {
         return Err(codes::expired());
@@ -274,13 +258,14 @@ fn ours(text: &str, state: &State, now: Millis) -> Result<(Identity, Rule), Faul
         text => Wanted::parse(text)?.rights(),
     };
     let issued = Issued::At(claims.issued);
-    let mut identity = identity(key, rights, issued, Some(claims.expires), true);
+    let bearer = signer.principal(issued, Some(claims.expires), rights);
+    let mut identity = identity(key, bearer, true);
     identity.principal.token = Some(claims.id.into());
     Ok((identity, Rule::of(claims.client)?))
 }
 
 fn by_jwt(text: &str, state: &State, now: Millis) -> Result<(Identity, Rule), Fault> {
-    let (claims, key) = jwt::verify(text, state)?;
+    let (claims, signer, key) = jwt::verify(text, state)?;
     live(key, now)?;
     let bad = |text: &'static str| Fault::new(40144, 401, text);
     if claims.expires <= now {
@@ -301,7 +286,8 @@ fn by_jwt(text: &str, state: &State, now: Millis) -> Result<(Identity, Rule), Fa
         }
     };
     let issued = Issued::At(claims.issued.min(now));
-    let mut identity = identity(key, rights, issued, Some(claims.expires), true);
+    let bearer = signer.principal(issued, Some(claims.expires), rights);
+    let mut identity = identity(key, bearer, true);
     identity.principal.revocation_key = claims.revocation_key.map(Into::into);
     Ok((identity, Rule::of(claims.client)?))
 }

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::token::{self, Claims};
-use crate::core::authority::{ApiKey, App, AppId, Capability, Door, Millis, Secret, State};
+use crate::core::authority::{ApiKey, App, AppId, Capability, Door, Holder, Millis, Secret, State};
 use base64::Engine as _;
 use hmac::{KeyInit as _, Mac as _};
 use serde_json::{Value, json};
@@ -25,6 +25,11 @@ pub(super) fn key() -> ApiKey {
         created_ms: 0,
         revision: 1,
     }
+}
+
+/// Who has it.
+pub(super) fn holder() -> Holder {
+    Holder::by_secret(&key(), SECRET.as_bytes()).unwrap()
 }
 
 pub(super) fn state() -> State {
@@ -69,7 +74,7 @@ pub(super) fn limited(
         capability: capability.into(),
         client: client.map(str::to_owned),
     };
-    token::mint(&key(), &claims).unwrap()
+    token::mint(&holder(), &claims).unwrap()
 }
 
 /// JSON as a JWT's part.

@@ -5,7 +5,7 @@
 //! advisory; keys know HS256 only, and with nothing else to call no token can name another.
 
 use super::codes::Fault;
-use crate::core::authority::{ApiKey, Millis, State};
+use crate::core::authority::{ApiKey, Millis, Signer, State};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit as _, Mac as _};
@@ -137,7 +137,10 @@ fn fault(error: &Error) -> Fault {
 ///
 /// # Errors
 /// 40005 for what is no JWT, 40400 for a key nobody has, 40144 for anything wrong with it.
-pub(super) fn verify<'s>(jwt: &str, state: &'s State) -> Result<(Claims, &'s ApiKey), Fault> {
+pub(super) fn verify<'s>(
+    jwt: &str,
+    state: &'s State,
+) -> Result<(Claims, Signer, &'s ApiKey), Fault> {
     // Only the first call finds none installed.
     let _ = HS256.install_default();
     let header = jsonwebtoken::decode_header(jwt).map_err(|error| fault(&error))?;
@@ -151,6 +154,7 @@ pub(super) fn verify<'s>(jwt: &str, state: &'s State) -> Result<(Claims, &'s Api
     let secret = DecodingKey::from_secret(key.secret.0.as_bytes());
     let read = jsonwebtoken::decode::<Value>(jwt, &secret, &validation());
     let payload = read.map_err(|error| fault(&error))?.claims;
+    let signer = signer(jwt, key).ok_or_else(|| bad("The JWT's signature is wrong"))?;
     let claims = Claims {
         issued: millis(payload.get("iat")).ok_or_else(|| lacks("The JWT has no iat"))?,
         expires: millis(payload.get("exp")).ok_or_else(|| lacks("The JWT has no exp"))?,
@@ -162,5 +166,12 @@ pub(super) fn verify<'s>(jwt: &str, state: &'s State) -> Result<(Claims, &'s Api
         client: text(payload.get("x-ably-clientId")),
         revocation_key: text(payload.get("x-ably-revocation-key")),
     };
-    Ok((claims, key))
+    Ok((claims, signer, key))
+}
+
+/// Who signed it. The library has looked at the same MAC and keeps to itself whose it was.
+fn signer(jwt: &str, key: &ApiKey) -> Option<Signer> {
+    let (signed, tag) = jwt.rsplit_once('.')?;
+    let tag = URL_SAFE_NO_PAD.decode(tag).ok()?;
+    Signer::by_mac(key, &[signed.as_bytes()], &tag)
 }

@@ -5,7 +5,7 @@
 //! verify it without a look-up or a commit; what ends it early is a revocation, and that is replicated.
 
 use super::codes::Fault;
-use crate::core::authority::{ApiKey, AppId, Millis, State};
+use crate::core::authority::{ApiKey, AppId, Holder, Millis, Signer, State};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit as _, Mac as _};
@@ -38,16 +38,18 @@ pub(super) struct Claims {
     pub(super) client: Option<String>,
 }
 
+/// Apart from everything else that is signed with a key's secret.
+const PURPOSE: &[u8] = b"gatecast ably token\n";
+
 fn mac(key: &ApiKey, signed: &str) -> Option<Hmac<Sha256>> {
     let mut mac = Hmac::<Sha256>::new_from_slice(key.secret.0.as_bytes()).ok()?;
-    // Apart from everything else that is signed with a key's secret.
-    mac.update(b"gatecast ably token\n");
+    mac.update(PURPOSE);
     mac.update(signed.as_bytes());
     Some(mac)
 }
 
-/// The token's text.
-pub(super) fn mint(key: &ApiKey, claims: &Claims) -> Option<String> {
+/// The token's text: only who has the key issues one.
+pub(super) fn mint(key: &Holder, claims: &Claims) -> Option<String> {
     let payload = URL_SAFE_NO_PAD.encode(serde_json::to_vec(claims).ok()?);
     let signed = format!("{}.{payload}", key.app);
     let tag = mac(key, &signed)?.finalize().into_bytes();
@@ -65,7 +67,10 @@ pub(super) fn is_ours(text: &str) -> bool {
 ///
 /// # Errors
 /// 40005 for what is no token, 40143 for one that no key of ours has signed.
-pub(super) fn verify<'s>(text: &str, state: &'s State) -> Result<(Claims, &'s ApiKey), Fault> {
+pub(super) fn verify<'s>(
+    text: &str,
+    state: &'s State,
+) -> Result<(Claims, Signer, &'s ApiKey), Fault> {
     let malformed = || Fault::new(40005, 400, "Invalid credentials: not a token");
     let unknown = || Fault::new(40143, 401, "Token unrecognised");
     let (signed, tag) = text.rsplit_once('.').ok_or_else(malformed)?;
@@ -80,11 +85,10 @@ pub(super) fn verify<'s>(text: &str, state: &'s State) -> Result<(Claims, &'s Ap
         .get(&*claims.key)
         .filter(|key| key.app == app)
         .ok_or_else(unknown)?;
-    let checked = mac(key, signed).is_some_and(|mac| mac.verify_slice(&tag).is_ok());
-    match checked {
-        true => Ok((claims, key)),
-        false => Err(unknown()),
-    }
+    let signer = Signer::by_mac(key, &[PURPOSE, signed.as_bytes()], &tag);
+    signer
+        .map(|signer| (claims, signer, key))
+        .ok_or_else(unknown)
 }
 
 #[cfg(test)]
@@ -107,7 +111,7 @@ mod tests {
     #[test]
     fn a_token_reads_back_and_any_change_is_refused() {
         let state = fixture::state();
-        let text = mint(&fixture::key(), &claims()).unwrap();
+        let text = mint(&fixture::holder(), &claims()).unwrap();
         assert!(text.starts_with("3.") && is_ours(&text));
         assert_eq!(verify(&text, &state).unwrap().0, claims());
         for (at, _) in text.char_indices() {
@@ -117,7 +121,7 @@ mod tests {
             }
             let other = String::from_utf8(other).unwrap();
             if other != text {
-                let unchanged = verify(&other, &state).is_ok_and(|(read, _)| read == claims());
+                let unchanged = verify(&other, &state).is_ok_and(|(read, ..)| read == claims());
                 // The last letter of unpadded base64 may carry bits that mean nothing.
                 assert!(!unchanged || at + 1 == text.len(), "{at}");
             }
@@ -125,7 +129,7 @@ mod tests {
         assert_eq!(verify("3.x", &state).unwrap_err().code, 40005);
         let mut elsewhere = claims();
         elsewhere.key = "other".into();
-        let text = mint(&fixture::key(), &elsewhere).unwrap();
+        let text = mint(&fixture::holder(), &elsewhere).unwrap();
         assert_eq!(verify(&text, &state).unwrap_err().code, 40143);
     }
 }

@@ -6,12 +6,10 @@ use super::auth::{self, Rule};
 use super::capability::Wanted;
 use super::codes::Fault;
 use super::token::{self, Claims};
-use crate::core::authority::{ApiKey, Millis};
+use crate::core::authority::{ApiKey, Holder, Millis};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde_json::{Map, Value, json};
-use sha2::Sha256;
 
 /// How far a request's time may be off, ms.
 const SKEW_MS: Millis = 120_000;
@@ -24,6 +22,8 @@ const TTL_MS: Millis = 3_600_000;
 /// A request whose signature and time are good.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Request {
+    /// Who made it, and issues what it asks for.
+    holder: Holder,
     /// To be used up; none for a request that a key's holder made in person.
     pub(super) nonce: Option<String>,
     ttl: Millis,
@@ -46,14 +46,15 @@ fn field(body: &Map<String, Value>, name: &str) -> Result<String, Fault> {
     }
 }
 
-/// Checks a request's own signature, if it has one. `in_person`: the caller has authenticated with this key.
+/// Checks a request's own signature, or takes the word of one who brings the key `in_person`. A token of the key is
+/// not the key.
 ///
 /// # Errors
 /// In order: 40101 (mac), 40104 (time), 40105 (nonce), 40012 (client id), 40003 (ttl).
 pub(super) fn check(
     body: &Map<String, Value>,
     (name, key): (&str, &ApiKey),
-    in_person: bool,
+    in_person: Option<Holder>,
     now: Millis,
 ) -> Result<Request, Fault> {
     let get = |name| field(body, name);
@@ -63,13 +64,13 @@ pub(super) fn check(
     if !said.is_empty() && said != name {
         return Err(Fault::new(40101, 401, "keyName does not match the path"));
     }
+    let holder;
     if mac.is_empty() {
-        if !in_person {
-            return Err(Fault::credentials("The request is not signed"));
-        }
+        let own = in_person.filter(|holder| holder.id == key.id);
+        holder = own.ok_or_else(|| Fault::credentials("The request is not signed"))?;
     } else {
         let text = [&said, &ttl, &capability, &client, &timestamp, &nonce];
-        verify(key, &text, &mac)?;
+        holder = signed(key, text, &mac)?;
         let at: Millis = timestamp
             .parse()
             .map_err(|_| Fault::new(40003, 400, "timestamp is not usable"))?;
@@ -94,6 +95,7 @@ pub(super) fn check(
             .ok_or_else(|| Fault::new(40003, 400, "ttl is not usable"))?,
     };
     Ok(Request {
+        holder,
         nonce: (!mac.is_empty()).then_some(nonce),
         ttl,
         capability: Some(capability).filter(|text| !text.is_empty()),
@@ -101,16 +103,16 @@ pub(super) fn check(
     })
 }
 
-fn verify(key: &ApiKey, lines: &[&String], mac: &str) -> Result<(), Fault> {
+/// Who signed these lines.
+fn signed(key: &ApiKey, lines: [&String; 6], mac: &str) -> Result<Holder, Fault> {
     let wrong = || Fault::credentials("The request's mac is wrong");
     let tag = STANDARD.decode(mac).map_err(|_| wrong())?;
-    let made = Hmac::<Sha256>::new_from_slice(key.secret.0.as_bytes());
-    let mut made = made.map_err(|_| wrong())?;
-    for line in lines {
-        made.update(line.as_bytes());
-        made.update(b"\n");
-    }
-    made.verify_slice(&tag).map_err(|_| wrong())
+    let [said, ttl, capability, client, timestamp, nonce] = lines.map(|line| line.as_bytes());
+    let end: &[u8] = b"\n";
+    let text = [
+        said, end, ttl, end, capability, end, client, end, timestamp, end, nonce, end,
+    ];
+    Holder::by_mac(key, &text, &tag).ok_or_else(wrong)
 }
 
 impl Request {
@@ -134,7 +136,8 @@ impl Request {
     ///
     /// # Errors
     /// As [`Self::capability`]; 40000 when it would be too long.
-    pub(super) fn grant(&self, name: &str, key: &ApiKey, now: Millis) -> Result<Value, Fault> {
+    pub(super) fn grant(&self, name: &str, now: Millis) -> Result<Value, Fault> {
+        let key = &self.holder;
         let claims = Claims {
             id: format!("{:016x}", rand::random::<u64>()),
             key: key.id.to_string(),
@@ -175,7 +178,7 @@ mod tests {
 
     fn checked(body: &Map<String, Value>, now: Millis) -> Result<Request, u32> {
         let key = fixture::key();
-        check(body, ("appId.keyId", &key), false, now).map_err(|fault| fault.code)
+        check(body, ("appId.keyId", &key), None, now).map_err(|fault| fault.code)
     }
 
     #[test]
@@ -185,7 +188,7 @@ mod tests {
             assert_eq!(request.nonce.as_deref(), Some("0123456789abcdef"));
         }
         let details = checked(&body(SPACED), AT).unwrap();
-        let details = details.grant("appId.keyId", &fixture::key(), AT).unwrap();
+        let details = details.grant("appId.keyId", AT).unwrap();
         let canonical = r#"{"a":["*"],"b:*":["publish","subscribe"]}"#;
         assert_eq!(details["capability"], canonical);
         assert_eq!(details["expires"], AT + 3_600_000);
@@ -203,7 +206,15 @@ mod tests {
         unsigned.remove("mac");
         assert_eq!(checked(&unsigned, AT), Err(40101));
         let key = fixture::key();
-        assert!(check(&unsigned, ("appId.keyId", &key), true, AT).is_ok());
+        assert!(
+            check(
+                &unsigned,
+                ("appId.keyId", &key),
+                Some(fixture::holder()),
+                AT
+            )
+            .is_ok()
+        );
     }
 
     #[test]
@@ -223,10 +234,15 @@ mod tests {
     fn values_of_one_made_in_person_are_checked() {
         let key = fixture::key();
         let says = |text: &str| {
-            check(&body(text), ("appId.keyId", &key), true, AT)
-                .and_then(|request| request.grant("appId.keyId", &key, AT))
-                .map(|_| ())
-                .map_err(|fault| fault.code)
+            check(
+                &body(text),
+                ("appId.keyId", &key),
+                Some(fixture::holder()),
+                AT,
+            )
+            .and_then(|request| request.grant("appId.keyId", AT))
+            .map(|_| ())
+            .map_err(|fault| fault.code)
         };
         assert_eq!(says("{}"), Ok(()));
         assert_eq!(says(r#"{"ttl":1}"#), Ok(()));
@@ -241,7 +257,7 @@ mod tests {
         let long = check(
             &body(r#"{"ttl":3600001}"#),
             ("appId.keyId", &revocable),
-            true,
+            Some(fixture::holder()),
             AT,
         );
         assert_eq!(long.unwrap_err().code, 40003);

@@ -8,8 +8,7 @@
 use super::codes::{ApiError, Code, reason_text};
 use super::{Gate, Native, input};
 use crate::core::authority::{
-    ApiKey, App, AppId, Capability, Issued, Issuer, Operations, Pattern, Principal, Proof,
-    Resource, Revision,
+    App, AppId, Capability, Holder, Issuer, Operations, Pattern, Resource,
 };
 use crate::core::broker::Broker;
 use actix_web::body::{BoxBody, MessageBody};
@@ -33,7 +32,7 @@ pub enum Caller {
     /// The cluster's operator, on the internal port.
     Operator,
     /// An app server.
-    Key(Arc<ApiKey>),
+    Key(Arc<Holder>),
 }
 
 impl Caller {
@@ -42,7 +41,7 @@ impl Caller {
     pub fn issuer(&self) -> Issuer {
         match self {
             Self::Operator => Issuer::Operator,
-            Self::Key(key) => Issuer::Key(key.id.clone()),
+            Self::Key(key) => key.issuer(),
         }
     }
 
@@ -160,18 +159,6 @@ fn operations_where(
     fitting
         .filter(|right| fits(right.resource, &right.pattern))
         .fold(Operations::NONE, |all, right| all | right.operations)
-}
-
-/// A key as a principal that carries its own capability.
-#[must_use]
-pub fn principal_of(key: &ApiKey, seen: Revision) -> Principal {
-    let proof = Proof {
-        key: key.id.clone(),
-        issued: Issued::Seen(seen),
-        expires_ms: None,
-        capability: key.capability.clone(),
-    };
-    Principal::proven(key.app, proof)
 }
 
 /// One authenticated call: what every handler starts from.
@@ -304,19 +291,19 @@ enum Failed {
     Wrong(String),
 }
 
-fn check_key(broker: &Broker, id: &str, secret: &str) -> Result<Arc<ApiKey>, Failed> {
+fn check_key(broker: &Broker, id: &str, secret: &str) -> Result<Arc<Holder>, Failed> {
     let Some(key) = broker.authority.key(id) else {
         // As long as a known key takes.
         let _ = same(secret.as_bytes(), b"");
         return Err(Failed::MaybeBehind("unknown key or wrong secret".into()));
     };
-    if !same(secret.as_bytes(), key.secret.0.as_bytes()) {
+    let Some(holder) = Holder::by_secret(&key, secret.as_bytes()) else {
         return Err(Failed::Wrong("unknown key or wrong secret".into()));
-    }
-    let principal = principal_of(&key, broker.authority.view().revision);
+    };
+    let principal = holder.principal(broker.authority.view().revision);
     match broker.authority.objection(&principal) {
         Some(reason) => Err(Failed::MaybeBehind(reason_text(&reason))),
-        None => Ok(Arc::new(key)),
+        None => Ok(Arc::new(holder)),
     }
 }
 

@@ -4,7 +4,7 @@
 //!
 //! **Must never know:** how the decision is made; it only asks the one that everybody asks.
 
-use super::auth::{Call, principal_of};
+use super::auth::Call;
 use super::codes::{ApiError, Code, reason_text};
 use super::input::{Body, Params};
 use super::key::keys_of;
@@ -13,8 +13,8 @@ use super::revoke::nonsense;
 use super::text::{ResourceText, SubjectText, TargetText, name, operation_names, operations};
 use super::write::answer;
 use crate::core::authority::{
-    AppId, Ask, Decision, Issued, Millis, Operations, Principal, Proof, Reason, Rule, State, Token,
-    Voucher,
+    ApiKey, AppId, Ask, Decision, Issued, Millis, Operations, Principal, Proof, Reason, Revision,
+    Rule, State, Token, Voucher,
 };
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
@@ -87,7 +87,7 @@ impl ExplainIn {
             })]);
         }
         if let Some(key) = key {
-            return Ok(vec![named(principal_of(key, view.revision))]);
+            return Ok(vec![named(of_key(key, view.revision))]);
         }
         let nobody = Principal::anonymous(app, None, view.revision);
         if user.is_none() {
@@ -109,6 +109,17 @@ impl ExplainIn {
         }
         Ok(all)
     }
+}
+
+/// Who would show this key. Nobody does: it is only asked about.
+fn of_key(key: &ApiKey, seen: Revision) -> Principal {
+    let proof = Proof {
+        key: key.id.clone(),
+        issued: Issued::Seen(seen),
+        expires_ms: None,
+        capability: key.capability.clone(),
+    };
+    Principal::proven(key.app, proof)
 }
 
 /// Who presents a token that the broker can look up.

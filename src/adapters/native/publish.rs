@@ -4,7 +4,7 @@
 //!
 //! **Must never know:** who is subscribed or in which dialect.
 
-use super::auth::{Call, Caller, principal_of};
+use super::auth::{Call, Caller};
 use super::codes::{ApiError, Code};
 use super::input::{Body, Params};
 use super::resource;
@@ -109,7 +109,7 @@ async fn pass(call: &Call, app: AppId, channel: &str) -> Result<Pass, ApiError> 
         return Ok(authority.operator_pass(Operations::PUBLISH));
     };
     debug_assert_eq!(key.app, app, "`Call::app` lets no key out of its app");
-    let principal = principal_of(key, authority.view().revision);
+    let principal = key.principal(authority.view().revision);
     let ask = Ask {
         resource: Resource::Channel,
         name: channel,

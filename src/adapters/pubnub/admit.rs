@@ -9,8 +9,8 @@ use super::signature::{self, Signed};
 use super::token::{self, Known};
 use super::{DIALECT, limits};
 use crate::core::authority::{
-    ApiKey, App, Ask, Authority, Issued, Issuer, Operations, Pass, Principal, Proof, Reason,
-    Resource, State, Text,
+    ApiKey, App, Ask, Authority, Holder, Issuer, Operations, Pass, Principal, Reason, Resource,
+    State, Text,
 };
 use crate::core::error::Refusal;
 use crate::core::polling::Claim;
@@ -41,8 +41,8 @@ pub(super) struct Ctx<'a> {
 pub(super) struct Caller {
     /// The app.
     pub(super) app: App,
-    /// The key that signed the request, if one did.
-    pub(super) key: Option<ApiKey>,
+    /// Who signed the request, if anybody did.
+    pub(super) key: Option<Holder>,
     /// As the access plane knows it.
     pub(super) principal: Principal,
     /// Who it says it is.
@@ -127,8 +127,8 @@ fn on_view(
         };
         let key = signature::signer(&signed, signature, usable(&state, &app, now_ms));
         let key = key.ok_or_else(|| (Fault::service(403, "Invalid Signature"), true))?;
-        let principal = of_key(key, state.revision);
-        return Ok(caller(principal, Some(key.clone()), false));
+        let principal = key.principal(state.revision);
+        return Ok(caller(principal, Some(key), false));
     }
     let Some(auth) = ctx.query.given("auth") else {
         return Ok(caller(anonymous, None, false));
@@ -144,22 +144,11 @@ fn on_view(
             let principal = Principal {
                 user: token.user.clone(),
                 token: Some(token.id.clone()),
-                ..Principal::proven(app.id, token.proof.clone())
+                ..token.bearer.clone()
             };
             Ok(caller(principal, None, stranger))
         }
     }
-}
-
-/// A key as one who may do what it may do.
-fn of_key(key: &ApiKey, revision: u64) -> Principal {
-    let proof = Proof {
-        key: key.id.clone(),
-        issued: Issued::Seen(revision),
-        expires_ms: None,
-        capability: key.capability.clone(),
-    };
-    Principal::proven(key.app, proof)
 }
 
 /// Whether the app asks for no grants at all.
@@ -210,10 +199,10 @@ impl Caller {
     }
 
     /// Who answers for a change, if the request was signed.
-    pub(super) fn issuer(&self) -> Result<(&ApiKey, Issuer), Fault> {
+    pub(super) fn issuer(&self) -> Result<(&Holder, Issuer), Fault> {
         let key = self.key.as_ref();
         let key = key.ok_or_else(|| Fault::service(403, "Invalid Signature"))?;
-        Ok((key, Issuer::Key(key.id.clone())))
+        Ok((key, key.issuer()))
     }
 
     /// A limit of its app.
@@ -341,7 +330,7 @@ mod tests {
                 meta: cbor::Value::Null,
                 user: Some("ana".into()),
             };
-            claims.sign(APP, &fixture::key(id, secret))
+            claims.sign(APP, &fixture::holder(&fixture::key(id, secret)))
         };
         assert_eq!(may(&signed("k1", SECRET)), Ok(()));
         let beyond = Err(Reason::BeyondKey("narrow".into()));

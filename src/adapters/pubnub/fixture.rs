@@ -3,7 +3,7 @@
 //! **Must never know:** any rule.
 
 use crate::core::authority::{
-    ApiKey, AppId, AppSpec, Capability, Command, Door, KeySpec, Secret, SettingValue, State,
+    ApiKey, AppId, AppSpec, Capability, Command, Door, Holder, KeySpec, Secret, SettingValue, State,
 };
 use base64::Engine as _;
 use hmac::{Hmac, KeyInit, Mac};
@@ -26,6 +26,11 @@ pub(super) fn key(id: &str, secret: &str) -> ApiKey {
         created_ms: 0,
         revision: 1,
     }
+}
+
+/// Who has it.
+pub(super) fn holder(key: &ApiKey) -> Holder {
+    Holder::by_secret(key, key.secret.0.as_bytes()).unwrap()
 }
 
 /// URL-safe, without padding.

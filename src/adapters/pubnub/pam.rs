@@ -244,7 +244,7 @@ pub(super) async fn revoke(
         Read::Foreign | Read::Other => return Err(bad("It is no token of this keyset.")),
     };
     let now_ms = authority.now().cluster_ms;
-    if token.proof.expires_ms.is_some_and(|end| end <= now_ms) {
+    if token.bearer.expires_ms.is_some_and(|end| end <= now_ms) {
         return Err(bad("Token is expired."));
     }
     let command = Command::Revoke {

@@ -5,10 +5,9 @@
 //! were a GET or by the old scheme. Each form is tried with its own MAC, compared in constant time.
 
 use super::query::{self, Query};
-use crate::core::authority::{ApiKey, Millis};
+use crate::core::authority::{ApiKey, Holder, Millis};
 use base64::Engine as _;
 use base64::engine::general_purpose::{GeneralPurpose, URL_SAFE_NO_PAD};
-use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest as _, Sha256};
 use std::fmt::Write as _;
 
@@ -61,7 +60,7 @@ pub(super) fn signer<'k>(
     request: &Signed<'_>,
     given: &str,
     keys: impl Iterator<Item = &'k ApiKey>,
-) -> Option<&'k ApiKey> {
+) -> Option<Holder> {
     let (new, text) = match given.strip_prefix("v2.") {
         Some(rest) => (true, rest),
         None => (false, given),
@@ -72,21 +71,13 @@ pub(super) fn signer<'k>(
     } else {
         old_forms(request)
     };
-    keys.into_iter().find(|key| {
-        let mut matched = false;
+    keys.into_iter().find_map(|key| {
+        let mut holder = None;
         for message in &messages {
-            matched |= is_mac(key, message, &bytes);
+            holder = Holder::by_mac(key, &[message], &bytes).or(holder);
         }
-        matched
+        holder
     })
-}
-
-fn is_mac(key: &ApiKey, message: &[u8], given: &[u8]) -> bool {
-    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key.secret.0.as_bytes()) else {
-        return false;
-    };
-    mac.update(message);
-    mac.verify_slice(given).is_ok()
 }
 
 fn new_forms(request: &Signed<'_>) -> Vec<Vec<u8>> {

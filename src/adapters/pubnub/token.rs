@@ -7,7 +7,8 @@
 use super::cbor::Value;
 use super::rights;
 use crate::core::authority::{
-    ApiKey, AppId, Capability, Issued, Millis, Pattern, Proof, Resource, Right, Text,
+    ApiKey, AppId, Capability, Holder, Issued, Millis, Pattern, Principal, Resource, Right, Signer,
+    Text,
 };
 use base64::Engine as _;
 use base64::alphabet::URL_SAFE;
@@ -61,8 +62,8 @@ pub(super) struct Token {
     pub(super) id: Text,
     /// Who alone may use it.
     pub(super) user: Option<Text>,
-    /// What it carries.
-    pub(super) proof: Proof,
+    /// Whoever bears it, with what it carries.
+    pub(super) bearer: Principal,
 }
 
 /// What a text in `auth` is.
@@ -103,8 +104,8 @@ impl Claims {
         map
     }
 
-    /// The token, signed with what is derived from the key.
-    pub(super) fn sign(&self, app: AppId, key: &ApiKey) -> String {
+    /// The token, signed with what is derived from the key: only who has the key issues one.
+    pub(super) fn sign(&self, app: AppId, key: &Holder) -> String {
         let mut map = self.map();
         let tag = mac(app, key, &bytes(&map)).map(|mac| mac.finalize().into_bytes().to_vec());
         map.push((Value::key("sig"), Value::Bytes(tag.unwrap_or_default())));
@@ -142,9 +143,12 @@ fn bytes(map: &[(Value, Value)]) -> Vec<u8> {
     out
 }
 
+/// Apart from everything else that is signed with a key's secret.
+const PURPOSE: &[u8] = b"gatecast pubnub v3 token\n";
+
 fn mac(app: AppId, key: &ApiKey, message: &[u8]) -> Option<Hmac<Sha256>> {
     let mut derive = Hmac::<Sha256>::new_from_slice(key.secret.0.as_bytes()).ok()?;
-    derive.update(b"gatecast pubnub v3 token\n");
+    derive.update(PURPOSE);
     derive.update(&app.0.to_be_bytes());
     let derived = derive.finalize().into_bytes();
     let mut mac = Hmac::<Sha256>::new_from_slice(&derived).ok()?;
@@ -221,22 +225,19 @@ pub(super) fn read<'k>(app: AppId, text: &str, mut keys: impl Iterator<Item = &'
         return Read::Other;
     };
     let message = bytes(&map);
-    let its =
-        |key: &&ApiKey| mac(app, key, &message).is_some_and(|mac| mac.verify_slice(&sig).is_ok());
-    let Some((key, claims)) = keys.find(its).zip(claims(map)) else {
+    let purpose: [&[u8]; 2] = [PURPOSE, &app.0.to_be_bytes()];
+    let signer = keys.find_map(|key| Signer::by_derived_mac(key, &purpose, &message, &sig));
+    let Some((signer, claims)) = signer.zip(claims(map)) else {
         return Read::Foreign;
     };
     let issued_ms: Millis = claims.issued_s.saturating_mul(1_000);
-    let proof = Proof {
-        key: key.id.clone(),
-        issued: Issued::At(issued_ms),
-        expires_ms: Some(issued_ms.saturating_add(claims.ttl.saturating_mul(60_000))),
-        capability: claims.capability(),
-    };
+    let end_ms = issued_ms.saturating_add(claims.ttl.saturating_mul(60_000));
+    let issued = Issued::At(issued_ms);
+    let bearer = signer.principal(issued, Some(end_ms), claims.capability());
     Read::Token(Arc::new(Token {
         id: id(text),
         user: claims.user.map(Into::into),
-        proof,
+        bearer,
     }))
 }
 
@@ -326,22 +327,20 @@ mod tests {
     #[test]
     fn a_token_is_its_keys_own_and_nobody_elses() {
         let (key, other) = (fixture::key("k1", "s1"), fixture::key("k2", "s2"));
-        let text = claims_for("secure", 3).sign(APP, &key);
+        let text = claims_for("secure", 3).sign(APP, &fixture::holder(&key));
         assert_eq!(text.len() % 4, 0);
         let Read::Token(token) = read(APP, &text, [&other, &key].into_iter()) else {
             panic!("it is a token of k1");
         };
         assert_eq!(
-            (&*token.proof.key, token.user.as_deref()),
-            ("k1", Some("alice"))
+            (token.bearer.held().map(|key| &**key), token.user.as_deref()),
+            (Some("k1"), Some("alice"))
         );
-        assert_eq!(token.proof.issued, Issued::At(1_000_000));
-        assert_eq!(token.proof.expires_ms, Some(1_900_000));
+        assert_eq!(token.bearer.issued, Issued::At(1_000_000));
+        assert_eq!(token.bearer.expires_ms, Some(1_900_000));
         let on = |name| {
-            token
-                .proof
-                .capability
-                .operations_on(Resource::Channel, name)
+            let proof = token.bearer.proof.as_ref().unwrap();
+            proof.capability.operations_on(Resource::Channel, name)
         };
         assert_eq!(on("secure"), rights::READ | Operations::PUBLISH);
         assert_eq!(on("room-12"), rights::READ);
@@ -359,7 +358,7 @@ mod tests {
     #[test]
     fn any_changed_byte_is_noticed() {
         let key = fixture::key("k1", "s1");
-        let text = claims_for("secure", 3).sign(APP, &key);
+        let text = claims_for("secure", 3).sign(APP, &fixture::holder(&key));
         let bytes = ANY_PADDING.decode(&text).unwrap();
         for at in 0..bytes.len() {
             let mut changed = bytes.clone();
@@ -374,7 +373,7 @@ mod tests {
     fn the_layout_is_that_of_the_reference() {
         let key = fixture::key("k1", "s1");
         let bytes = ANY_PADDING
-            .decode(claims_for("secure", 3).sign(APP, &key))
+            .decode(claims_for("secure", 3).sign(APP, &fixture::holder(&key)))
             .unwrap();
         // A map of eight; "v" as bytes: 2; "t" as bytes.
         assert!(bytes.starts_with(&[0xa8, 0x41, b'v', 2, 0x41, b't']));

@@ -1,15 +1,13 @@
 //! Signatures: HMAC-SHA256 in lower-case hex under an app key's secret.
 //!
 //! **Must never know:** what a valid signature allows; that is a [`Proof`], judged by the authority.
-//! **Why verify instead of sign-and-compare:** the comparison must take the same time wherever they differ.
+//! **Why a request is told from what a client shows:** who signs a request has the key; who shows a signature was given it.
 
 use crate::core::authority::{
-    ApiKey, AppId, Capability, Issued, Millis, Operations, Pattern, Proof, Resource, Revision,
-    Right, State,
+    ApiKey, AppId, Capability, Holder, Issued, Millis, Operations, Pattern, Principal, Proof,
+    Resource, Revision, Right, Signer, State,
 };
-use crate::core::ids::{ConnectionId, Text};
-use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
+use crate::core::ids::ConnectionId;
 
 /// Everything a channel signature gives on its channel.
 const ON_CHANNEL: Operations = Operations::SUBSCRIBE
@@ -34,19 +32,20 @@ pub(super) fn parse_socket_id(text: &str) -> Result<Option<ConnectionId>, ()> {
     Ok(numbers.map(|(left, right)| ConnectionId(left, right)))
 }
 
-/// Whether `signature` (hex) is the MAC of the concatenated parts. Constant time in the signature's bytes.
-pub(super) fn verify(key: &ApiKey, parts: &[&str], signature: &str) -> bool {
-    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key.secret.0.as_bytes()) else {
-        return false;
-    };
+fn tag(signature: &str) -> Option<[u8; 32]> {
     let mut tag = [0_u8; 32];
-    if hex::decode_to_slice(signature, &mut tag).is_err() {
-        return false;
-    }
-    for part in parts {
-        mac.update(part.as_bytes());
-    }
-    mac.verify_slice(&tag).is_ok()
+    hex::decode_to_slice(signature, &mut tag).ok().map(|()| tag)
+}
+
+/// Who made a request that carries its `signature` (hex) over itself.
+pub(super) fn holder(key: &ApiKey, parts: &[&str], signature: &str) -> Option<Holder> {
+    let parts: Vec<&[u8]> = parts.iter().map(|part| part.as_bytes()).collect();
+    Holder::by_mac(key, &parts, &tag(signature)?)
+}
+
+/// Whose `signature` (hex) a client shows.
+pub(super) fn signer(key: &ApiKey, text: &str, signature: &str) -> Option<Signer> {
+    Signer::by_mac(key, &[text.as_bytes()], &tag(signature)?)
 }
 
 /// The text a channel signature covers: `channel_data` counts whenever the client sent it.
@@ -75,43 +74,31 @@ pub(super) fn usable_key<'s>(
 }
 
 /// What a valid channel signature proves, when the view stood as it does now.
-pub(super) fn channel_proof(state: &State, key: &ApiKey, channel: &str) -> Proof {
-    Proof {
-        key: key.id.clone(),
-        issued: Issued::Seen(state.revision),
-        expires_ms: None,
-        capability: Capability::channel(channel, ON_CHANNEL),
+pub(super) fn channel_proof(state: &State, signer: &Signer, channel: &str) -> Proof {
+    let capability = Capability::channel(channel, ON_CHANNEL);
+    signer.proof(Issued::Seen(state.revision), None, capability)
+}
+
+/// Who has signed in: with her own inbox, and that she is there.
+pub(super) fn user(seen: Revision, signer: &Signer, user: &str) -> Principal {
+    let on_user = on_user(user, Operations::SUBSCRIBE | Operations::PRESENCE);
+    let rights = vec![on_user];
+    Principal {
+        user: Some(user.into()),
+        ..signer.principal(Issued::Seen(seen), None, Capability { rights })
     }
 }
 
-/// What a valid sign-in proves: the user's own inbox, and that she is there.
-pub(super) fn user_proof(seen: Revision, key: Text, user: &str) -> Proof {
-    on_user(
-        seen,
-        key,
-        user,
-        Operations::SUBSCRIBE | Operations::PRESENCE,
-    )
-}
-
 /// What a signed watchlist proves of each user on it.
-pub(super) fn watch_proof(seen: Revision, key: Text, user: &str) -> Proof {
-    on_user(seen, key, user, Operations::PRESENCE_READ)
+pub(super) fn watch_proof(seen: Revision, signer: &Signer, user: &str) -> Proof {
+    signer.right(seen, on_user(user, Operations::PRESENCE_READ))
 }
 
-fn on_user(seen: Revision, key: Text, user: &str, operations: Operations) -> Proof {
-    let right = Right {
+fn on_user(user: &str, operations: Operations) -> Right {
+    Right {
         resource: Resource::User,
         pattern: Pattern::Exact(user.into()),
         operations,
-    };
-    Proof {
-        key,
-        issued: Issued::Seen(seen),
-        expires_ms: None,
-        capability: Capability {
-            rights: vec![right],
-        },
     }
 }
 
@@ -144,12 +131,17 @@ mod tests {
     fn documented_vectors_verify_and_others_do_not() {
         let key = fixture::key();
         for (text, signature) in VECTORS {
-            assert!(verify(&key, &[text], signature), "{text}");
-            assert!(!verify(&key, &[text, " "], signature), "{text}");
-            assert!(!verify(&key, &[text], &signature[1..]));
-            assert!(!verify(&key, &[text], &signature.replace('a', "b")));
+            let verify = |parts: &[&str], signature: &str| {
+                let holder = holder(&key, parts, signature).is_some();
+                assert_eq!(signer(&key, &parts.concat(), signature).is_some(), holder);
+                holder
+            };
+            assert!(verify(&[text], signature), "{text}");
+            assert!(!verify(&[text, " "], signature), "{text}");
+            assert!(!verify(&[text], &signature[1..]));
+            assert!(!verify(&[text], &signature.replace('a', "b")));
+            assert!(!verify(&["x"], "") && !verify(&["x"], "zz"));
         }
-        assert!(!verify(&key, &["x"], "") && !verify(&key, &["x"], "zz"));
     }
 
     #[test]

@@ -8,13 +8,12 @@
 
 use super::{DIALECT, limits};
 use crate::core::authority::{
-    ApiKey, App, AppId, Capability, Grant, GrantKey, Issued, Issuer, Operations, Pattern,
-    Principal, Proof, Resource, Right, State, Subject, Text,
+    self, App, AppId, Capability, Grant, GrantKey, Holder, Issued, Operations, Pattern, Principal,
+    Proof, Resource, Right, Signer, State, Subject, Text,
 };
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 use std::collections::BTreeMap;
-use subtle::ConstantTimeEq as _;
 
 /// Alias kind of an app's application key.
 const APPLICATION: &str = "realtime-application";
@@ -35,16 +34,11 @@ pub(super) fn app<'s>(state: &'s State, application: &str) -> Option<&'s App> {
     open.then_some(app)
 }
 
-/// The live key whose secret this is.
-pub(super) fn private_key<'s>(
-    state: &'s State,
-    app: AppId,
-    secret: &str,
-    now_ms: u64,
-) -> Option<&'s ApiKey> {
-    let is = |key: &&ApiKey| bool::from(key.secret.0.as_bytes().ct_eq(secret.as_bytes()));
+/// Who shows the secret of a live key.
+pub(super) fn private_key(state: &State, app: AppId, secret: &str, now_ms: u64) -> Option<Holder> {
+    let holder = |key| Holder::by_secret(key, secret.as_bytes());
     // All keys are compared, so that the time taken says nothing about which one it was.
-    let found = state.keys_of(app).filter(is).last();
+    let found = state.keys_of(app).filter_map(holder).last();
     found.filter(|key| key.is_live(now_ms))
 }
 
@@ -142,25 +136,24 @@ fn held<'s>(state: &'s State, app: AppId, token: &'s Subject, now_ms: u64) -> Ve
 /// The copy. It hangs on one key, as every credential does: the one that gave most of the rights. What others
 /// have given beside it stays live.
 fn copy(state: &State, held: &[Held<'_>]) -> Option<Proof> {
-    let mut by_key: BTreeMap<&Text, Vec<Right>> = BTreeMap::new();
+    let mut by_key: BTreeMap<Text, (Signer, Vec<Right>)> = BTreeMap::new();
     for (key, grant, gives) in held {
-        let Issuer::Key(issuer) = &grant.issuer else {
+        let Some(writer) = Signer::by_grant(state, key, grant) else {
             continue;
         };
-        let issuer = state.heirs.get(issuer).unwrap_or(issuer);
-        by_key.entry(issuer).or_default().push(Right {
+        let of_key = by_key.entry(writer.key().clone());
+        let (_, rights) = of_key.or_insert((writer, Vec::new()));
+        rights.push(Right {
             resource: key.resource,
             pattern: key.pattern.clone(),
             operations: *gives,
         });
     }
-    let (key, rights) = by_key.into_iter().max_by_key(|(_, rights)| rights.len())?;
-    Some(Proof {
-        key: key.clone(),
-        issued: Issued::Seen(state.revision),
-        expires_ms: None,
-        capability: Capability { rights },
-    })
+    let (writer, rights) = by_key
+        .into_values()
+        .max_by_key(|(_, rights)| rights.len())?;
+    let issued = Issued::Seen(state.revision);
+    Some(writer.proof(issued, None, Capability { rights }))
 }
 
 /// What a client is told of its permissions: channel or wildcard, and a hash that stands for them. `None` with
@@ -221,7 +214,7 @@ fn hash(state: &State, app: AppId, parts: &[&str], operations: Operations) -> St
 }
 
 /// The app's own right to one thing, for what this server does in its name (announcements, a subscriber's
-/// place, presence entries): under its oldest live key that may do it.
+/// place, presence entries).
 pub(super) fn house_proof(
     state: &State,
     app: AppId,
@@ -229,33 +222,25 @@ pub(super) fn house_proof(
     operations: Operations,
     now_ms: u64,
 ) -> Option<Box<Proof>> {
-    let may = |key: &&ApiKey| {
-        let has = key.capability.operations_on(resource, name);
-        key.is_live(now_ms) && has.contains(operations)
-    };
-    let keys = state.keys_of(app).filter(may);
-    let key = keys.min_by_key(|key| key.created_ms)?;
-    Some(Box::new(proof(state, key, (resource, name), operations)))
+    let right = right((resource, name), operations);
+    authority::house_proof(state, app, right, now_ms).map(Box::new)
 }
 
 /// What a private key allows on one thing.
 pub(super) fn proof(
     state: &State,
-    key: &ApiKey,
-    (resource, name): (Resource, &str),
+    key: &Holder,
+    target: (Resource, &str),
     operations: Operations,
 ) -> Proof {
-    let right = Right {
+    key.signer()
+        .right(state.revision, right(target, operations))
+}
+
+fn right((resource, name): (Resource, &str), operations: Operations) -> Right {
+    Right {
         resource,
         pattern: Pattern::Exact(name.into()),
         operations,
-    };
-    Proof {
-        key: key.id.clone(),
-        issued: Issued::Seen(state.revision),
-        expires_ms: None,
-        capability: Capability {
-            rights: vec![right],
-        },
     }
 }

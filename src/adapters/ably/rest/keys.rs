@@ -7,7 +7,7 @@ use crate::adapters::ably::auth::{self, Credential};
 use crate::adapters::ably::codes::Fault;
 use crate::adapters::ably::{query, token_request};
 use crate::core::authority::{
-    ApiKey, Authority, BarrierMode, Command, Issuer, Millis, RequestId, Target,
+    ApiKey, Authority, BarrierMode, Command, Holder, Millis, RequestId, Target,
 };
 use crate::core::broker::Broker;
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -61,15 +61,8 @@ async fn grant(
     let key = key(name, authority).await?;
     let signed = body.get("mac").is_some_and(|mac| !mac.is_null());
     let in_person = match signed {
-        true => false,
-        false => {
-            Call::admit(request, broker)
-                .await?
-                .identity
-                .key_name
-                .as_ref()
-                == name
-        }
+        true => None,
+        false => Some(held(request, broker).await?),
     };
     let now = authority.now().cluster_ms;
     let asked = token_request::check(&body, (name, &key), in_person, now)?;
@@ -87,7 +80,19 @@ async fn grant(
         };
         authority.change(RequestId(rand::random()), command).await?;
     }
-    asked.grant(name, &key, authority.now().cluster_ms)
+    asked.grant(name, authority.now().cluster_ms)
+}
+
+/// Who calls with the key itself.
+async fn held(request: &HttpRequest, broker: &Broker) -> Result<Holder, Fault> {
+    let query = query::parse(request.query_string());
+    let credential = query::of_request(request, &query)?;
+    let Credential::Key(text) = &credential else {
+        return Err(Fault::new(40162, 401, "This needs the key itself"));
+    };
+    Call::with(request, broker, &credential).await?;
+    let authority = &broker.authority;
+    auth::holder(text, &authority.view(), authority.now().cluster_ms)
 }
 
 #[derive(Deserialize)]
@@ -137,17 +142,11 @@ async fn revoked(
     name: &str,
     broker: &Broker,
 ) -> Result<Vec<Value>, Fault> {
-    let query = query::parse(request.query_string());
-    let credential = query::of_request(request, &query)?;
-    if matches!(credential, Credential::Token(_)) {
-        return Err(Fault::new(40162, 401, "Revoking needs the key itself"));
-    }
     let authority = &broker.authority;
-    let call = Call::with(request, broker, &credential).await?;
-    if call.identity.key_name.as_ref() != name {
-        return Err(Fault::new(40133, 401, "A key revokes its own tokens only"));
-    }
-    let key = key(name, authority).await?;
+    let holder = held(request, broker).await?;
+    let key = key(name, authority).await;
+    let key = key.ok().filter(|key| key.id == holder.id);
+    let key = key.ok_or_else(|| Fault::new(40133, 401, "A key revokes its own tokens only"))?;
     if !key.revocable_tokens {
         return Err(Fault::new(40163, 401, "The key's tokens are not revocable"));
     }
@@ -176,7 +175,7 @@ async fn revoked(
             Ok(target) => {
                 let command = Command::Revoke {
                     app: key.app,
-                    issuer: Issuer::Key(key.id.clone()),
+                    issuer: holder.issuer(),
                     target,
                     issued_before_ms: before,
                     margin_ms,
@@ -209,5 +208,112 @@ fn target(text: &str) -> Result<Target, Fault> {
         "revocationKey" => Ok(Target::RevocationKey(name.into())),
         "channel" => Ok(Target::Channel(name.into())),
         _other => Err(bad()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+    use super::*;
+    use crate::adapters::ably::fixture::{self, KEY, NAME, SECRET};
+    use crate::core::authority::{AppId, Capability, Operations, Secret, State};
+    use crate::core::channel::actor::Channels;
+    use crate::core::delivery::encoding::Encodings;
+    use actix_web::App;
+    use actix_web::test::{TestRequest, call_service, init_service, read_body_json};
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+    use std::sync::Arc;
+
+    const NOW: Millis = 1_700_000_000_000;
+
+    /// The key asked for, and beside it a narrow one, a disabled one and one of another app.
+    fn state() -> State {
+        let mut state = fixture::state();
+        let mut other = |id: &str, change: fn(&mut ApiKey)| {
+            let mut key = fixture::key();
+            key.id = id.into();
+            key.secret = Secret(format!("{id} secret").into());
+            change(&mut key);
+            state.keys.insert(key.id.clone(), key);
+        };
+        other("narrow", |key| {
+            key.capability = Capability::channel("x", Operations::SUBSCRIBE);
+        });
+        other("off", |key| key.enabled = false);
+        other("alien", |key| key.app = AppId(4));
+        let mut app = state.apps[&fixture::APP].clone();
+        app.id = AppId(4);
+        state.apps.insert(app.id, app);
+        state
+    }
+
+    fn basic(text: &str) -> String {
+        format!("Basic {}", STANDARD.encode(text))
+    }
+
+    fn bearer(text: &str) -> String {
+        format!("Bearer {}", STANDARD.encode(text))
+    }
+
+    async fn post(path: &str, header: Option<&str>, body: Value) -> (u16, Value) {
+        let authority = Arc::new(Authority::fixed(state(), NOW));
+        let channels = Channels::new(Arc::new(Encodings::default()), &[]);
+        let web = App::new()
+            .app_data(web::Data::new(Broker::new(authority, channels)))
+            .route("/keys/{name}/requestToken", web::post().to(request_token))
+            .route("/keys/{name}/revokeTokens", web::post().to(revoke));
+        let service = init_service(web).await;
+        let mut request = TestRequest::post().uri(path).set_json(body);
+        if let Some(header) = header {
+            request = request.insert_header(("authorization", header));
+        }
+        let response = call_service(&service, request.to_request()).await;
+        (response.status().as_u16(), read_body_json(response).await)
+    }
+
+    #[actix_web::test]
+    async fn only_who_has_the_key_is_issued_its_tokens_or_revokes_them() {
+        let s = NOW / 1000;
+        let limited = json!({
+            "iat": s, "exp": s + 60, "x-ably-clientId": "eve",
+            "x-ably-capability": r#"{"x":["subscribe"]}"#,
+        });
+        let all = json!({"iat": s, "exp": s + 60, "x-ably-clientId": "*"});
+        let jwt = |claims| fixture::jwt(NAME, SECRET, claims);
+        let wrapped = json!({"iat": s, "exp": s + 60, "x-ably-token": jwt(&limited)});
+        let ours = fixture::limited(NOW, 60_000, Some("eve"), r#"{"x":["subscribe"]}"#);
+        let credentials = [
+            ("nothing", None),
+            ("a limited JWT", Some(bearer(&jwt(&limited)))),
+            ("a JWT with everything", Some(bearer(&jwt(&all)))),
+            (
+                "a token in a JWT",
+                Some(bearer(&fixture::jwt("any", "x", &wrapped))),
+            ),
+            ("a token of ours", Some(bearer(&ours))),
+            ("the key's name", Some(bearer(NAME))),
+            ("no secret", Some(basic(&format!("{NAME}:")))),
+            ("a wrong secret", Some(basic(&format!("{NAME}:wrong")))),
+            ("another key", Some(basic("3.narrow:narrow secret"))),
+            ("a disabled key", Some(basic("3.off:off secret"))),
+            ("a key of another app", Some(basic("4.alien:alien secret"))),
+        ];
+        let targets = json!({"targets": ["clientId:bob"]});
+        for (what, header) in &credentials {
+            for body in [json!({}), json!({"clientId": "*"}), json!({"mac": null})] {
+                let path = format!("/keys/{NAME}/requestToken");
+                let (status, told) = post(&path, header.as_deref(), body).await;
+                assert_eq!(status, 401, "{what}: {told}");
+            }
+            let path = format!("/keys/{NAME}/revokeTokens");
+            let (status, told) = post(&path, header.as_deref(), targets.clone()).await;
+            assert_eq!(status, 401, "{what}: {told}");
+        }
+        let own = basic(&format!("{NAME}:{SECRET}"));
+        let path = format!("/keys/{NAME}/requestToken");
+        let (status, told) = post(&path, Some(&own), json!({})).await;
+        assert_eq!((status, &told["keyName"]), (201, &json!(NAME)));
+        assert_eq!(fixture::key().id.as_ref(), KEY);
     }
 }

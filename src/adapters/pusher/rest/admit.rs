@@ -6,7 +6,7 @@ use super::fault::Fault;
 use super::signature::{self, Signed};
 use crate::adapters::pusher::{DIALECT, Prefix, auth, limits, query};
 use crate::core::authority::{
-    ApiKey, App, AppId, Ask, Authority, Issued, Operations, Pass, Principal, Proof, Resource, State,
+    ApiKey, App, AppId, Ask, Authority, Holder, Operations, Pass, Principal, Resource, State,
 };
 use crate::core::broker::Broker;
 use crate::core::ids::{ChannelKey, Space};
@@ -22,8 +22,8 @@ const BODY_WITHIN: Duration = Duration::from_secs(15);
 pub(super) struct Call {
     /// Whose server asks.
     pub(super) app: App,
-    /// With which key.
-    pub(super) key: ApiKey,
+    /// Who signed it.
+    pub(super) key: Holder,
     /// Query parameters, decoded.
     pub(super) query: Vec<(String, String)>,
     /// The whole body.
@@ -58,9 +58,10 @@ impl Call {
             query: &query,
             body: &body,
         };
-        signature::verify(signed, &key, broker.authority.now().cluster_ms)?;
+        let key = signature::verify(signed, &key, broker.authority.now().cluster_ms)?;
         check_app(&app)?;
-        let principal = principal(&key, broker.authority.view().revision);
+        // A server speaks with all the rights of the key it signed with, and no others.
+        let principal = key.principal(broker.authority.view().revision);
         Ok(Self {
             app,
             key,
@@ -207,17 +208,6 @@ fn check_parameters(query: &[(String, String)], known: &[&str]) -> Result<(), Fa
         extra.join(", ")
     );
     Err(Fault::bad(text))
-}
-
-/// A server speaks with all the rights of the key it signed with, and no others.
-fn principal(key: &ApiKey, revision: u64) -> Principal {
-    let proof = Proof {
-        key: key.id.clone(),
-        issued: Issued::Seen(revision),
-        expires_ms: None,
-        capability: key.capability.clone(),
-    };
-    Principal::proven(key.app, proof)
 }
 
 async fn body(payload: web::Payload, app: &App) -> Result<Bytes, Fault> {

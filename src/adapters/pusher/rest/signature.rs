@@ -4,7 +4,7 @@
 
 use super::fault::Fault;
 use crate::adapters::pusher::{auth, query};
-use crate::core::authority::{ApiKey, Millis};
+use crate::core::authority::{ApiKey, Holder, Millis};
 use md5::{Digest, Md5};
 
 /// How far a request's time may be from ours.
@@ -40,7 +40,7 @@ pub(super) fn value<'q>(query: &'q [(String, String)], name: &str) -> Option<&'q
 ///
 /// # Errors
 /// 401 with what is wrong.
-pub(super) fn verify(request: Signed<'_>, key: &ApiKey, now_ms: Millis) -> Result<(), Fault> {
+pub(super) fn verify(request: Signed<'_>, key: &ApiKey, now_ms: Millis) -> Result<Holder, Fault> {
     if request.value("auth_version") != Some("1.0") {
         return Err(Fault::unauthorized("Invalid auth_version: expected 1.0"));
     }
@@ -62,11 +62,13 @@ pub(super) fn verify(request: Signed<'_>, key: &ApiKey, now_ms: Millis) -> Resul
     let parameters = parameters(request.query);
     let signs = |path: &str| {
         let parts = [request.method, "\n", path, "\n", &parameters];
-        auth::verify(key, &parts, given)
+        auth::holder(key, &parts, given)
     };
     // Some libraries sign a path with spaces as it was before they escaped it.
-    if signs(request.path) || query::decode(request.path).is_some_and(|path| signs(&path)) {
-        return Ok(());
+    let holder = signs(request.path);
+    let holder = holder.or_else(|| query::decode(request.path).and_then(|path| signs(&path)));
+    if let Some(holder) = holder {
+        return Ok(holder);
     }
     Err(Fault::unauthorized(format!(
         "Invalid signature: you should have sent HmacSHA256Hex of {:?} with your secret key",
@@ -121,7 +123,7 @@ mod tests {
             query,
             body,
         };
-        verify(request, &fixture::key(), now_ms)
+        verify(request, &fixture::key(), now_ms).map(drop)
     }
 
     fn text(result: Result<(), Fault>) -> String {

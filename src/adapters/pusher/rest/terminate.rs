@@ -6,7 +6,7 @@ use super::admit::Call;
 use super::channel::segment;
 use super::fault::Fault;
 use super::{Empty, ok};
-use crate::core::authority::{BarrierMode, Command, Issuer, RequestId, Target};
+use crate::core::authority::{BarrierMode, Command, RequestId, Target};
 use crate::core::broker::Broker;
 use actix_web::{HttpRequest, HttpResponse, web};
 
@@ -21,7 +21,7 @@ pub(super) async fn post(
     let user = segment(&request, "user")?;
     let command = Command::Disconnect {
         app: call.app.id,
-        issuer: Issuer::Key(call.key.id.clone()),
+        issuer: call.key.issuer(),
         target: Target::User(user.into()),
     };
     let request = RequestId(rand::random());

@@ -75,14 +75,14 @@ fn signature(
     };
     let socket_id = auth::socket_id(turn.cx.id);
     let text = auth::channel_text(&socket_id, &ask.channel, ask.channel_data.as_deref());
-    if !auth::verify(key, &[&text], signature) {
+    let Some(signer) = auth::signer(key, &text, signature) else {
         return Err(wrong(format!(
             "Invalid signature: Expected HMAC SHA256 hex digest of {}, but got {}",
             clip(&text, ECHO_BYTES),
             clip(signature, 128),
         )));
-    }
-    Ok(auth::channel_proof(turn.state, key, &ask.channel))
+    };
+    Ok(auth::channel_proof(turn.state, &signer, &ask.channel))
 }
 
 #[derive(Deserialize)]

@@ -23,7 +23,7 @@ use super::codes::{self, Goodbye};
 use super::frame::client::{self, Command};
 use super::frame::server;
 use super::limits;
-use crate::core::authority::{App, AppId, Principal, State};
+use crate::core::authority::{App, AppId, Principal, Signer, State};
 use crate::core::close::End;
 use crate::core::connection::{Action, Context, Frame, Input, Intent, Session};
 use crate::core::hash::Map;
@@ -61,8 +61,8 @@ struct SigningIn {
     user: User,
     /// Goes back byte for byte.
     user_data: String,
-    /// The key that signed it.
-    signer: Text,
+    /// Who signed it.
+    signer: Signer,
     /// Whom the user wants to hear of.
     watchlist: Vec<Text>,
 }

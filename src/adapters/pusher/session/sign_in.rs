@@ -6,7 +6,7 @@ use super::{PusherSession, SigningIn, Turn, User, claim};
 use crate::adapters::pusher::codes::{self, Goodbye};
 use crate::adapters::pusher::frame::{client, json};
 use crate::adapters::pusher::{auth, limits};
-use crate::core::authority::Principal;
+use crate::core::authority::{Principal, Signer};
 use crate::core::connection::Intent;
 use crate::core::ids::Text;
 use serde::Deserialize;
@@ -30,8 +30,8 @@ impl PusherSession {
         if self.signing_in.is_some() {
             return turn.fail("A sign-in is in progress");
         }
-        let key = match verify(&ask, turn) {
-            Ok(key) => key,
+        let signer = match verify(&ask, turn) {
+            Ok(signer) => signer,
             Err(text) => {
                 // A wrong signature will not become right: the client must not try again by itself.
                 let goodbye = Goodbye::new(codes::UNAUTHORIZED, text);
@@ -46,25 +46,23 @@ impl PusherSession {
             return turn.fail("Connection already signed in as another user");
         }
         let revision = turn.state.revision;
-        let proof = auth::user_proof(revision, key.clone(), &user.id);
         // The key that signed vouches for her; the end of the one in the address still ends the connection.
         let principal = Principal {
-            user: Some(user.id.clone()),
             opened_under: Some(self.hello.key.as_str().into()),
-            ..Principal::proven(self.app, proof)
+            ..auth::user(revision, &signer, &user.id)
         };
         self.signing_in = Some(SigningIn {
             user,
             user_data: ask.user_data,
-            signer: key,
+            signer,
             watchlist,
         });
         turn.ask(Intent::Identify(principal.into()));
     }
 }
 
-/// Checks the signature; gives the key that made it.
-fn verify(ask: &client::SignIn, turn: &Turn<'_>) -> Result<Text, String> {
+/// Checks the signature; gives who made it.
+fn verify(ask: &client::SignIn, turn: &Turn<'_>) -> Result<Signer, String> {
     let (id, signature) = ask
         .auth
         .split_once(':')
@@ -77,10 +75,7 @@ fn verify(ask: &client::SignIn, turn: &Turn<'_>) -> Result<Text, String> {
             )
         })?;
     let text = auth::user_text(&auth::socket_id(turn.cx.id), &ask.user_data);
-    match auth::verify(key, &[&text], signature) {
-        true => Ok(key.id.clone()),
-        false => Err("Invalid signature of the sign-in".into()),
-    }
+    auth::signer(key, &text, signature).ok_or_else(|| "Invalid signature of the sign-in".into())
 }
 
 /// The user that signed data names, and whom she watches.

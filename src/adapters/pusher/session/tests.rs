@@ -10,7 +10,7 @@ use super::*;
 use crate::adapters::pusher::auth;
 use crate::adapters::pusher::fixture::{self, APP, KEY, on, set, sign};
 use crate::adapters::pusher::frame::server::tests::{member, show};
-use crate::core::authority::{Authority, Cut, Issued, Operations, Proof, Reason, Voucher};
+use crate::core::authority::{Authority, Cut, Issued, Operations, Proof, Reason, Signer, Voucher};
 use crate::core::clock::Now;
 use crate::core::close::Close;
 use crate::core::connection::{

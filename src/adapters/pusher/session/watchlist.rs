@@ -9,7 +9,7 @@
 use super::{PusherSession, Turn};
 use crate::adapters::pusher::frame::server;
 use crate::adapters::pusher::{auth, codes, limits};
-use crate::core::authority::{Operations, Revision};
+use crate::core::authority::{Operations, Revision, Signer};
 use crate::core::connection::{
     DeliveryMode, Intent, NewMember, PresenceRequest, Start, Subscribe, Subscribed,
 };
@@ -63,7 +63,7 @@ impl PusherSession {
     pub(super) fn watch(
         &mut self,
         user: &Text,
-        signer: &Text,
+        signer: &Signer,
         list: Vec<Text>,
         turn: &mut Turn<'_>,
     ) {
@@ -99,12 +99,12 @@ impl PusherSession {
         turn.ask(Intent::Presence(request.into()));
     }
 
-    fn status(&mut self, watched: &Text, signer: &Text, revision: Revision) -> Subscribe {
+    fn status(&mut self, watched: &Text, signer: &Signer, revision: Revision) -> Subscribe {
         Subscribe {
             channel: ChannelKey::status(self.app, watched),
             needs: Operations::PRESENCE_READ,
             wants: Operations::NONE,
-            proof: Some(auth::watch_proof(revision, signer.clone(), watched).into()),
+            proof: Some(auth::watch_proof(revision, signer, watched).into()),
             start: Start::Now,
             member: None,
             with_members: true,

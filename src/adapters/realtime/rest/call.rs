@@ -5,7 +5,7 @@
 use super::fault::Fault;
 use super::form::Form;
 use crate::adapters::realtime::{auth, limits};
-use crate::core::authority::{ApiKey, App, Authority, Issuer, Principal, State, Voucher};
+use crate::core::authority::{App, Authority, Holder, Issuer, Principal, State};
 use actix_web::web;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +17,7 @@ const BODY_WITHIN: Duration = Duration::from_secs(15);
 #[derive(Clone, Debug)]
 pub(super) struct Call {
     pub(super) app: App,
-    pub(super) key: ApiKey,
+    pub(super) key: Holder,
 }
 
 impl Call {
@@ -40,15 +40,12 @@ impl Call {
 
     /// As the maker of a change.
     pub(super) fn issuer(&self) -> Issuer {
-        Issuer::Key(self.key.id.clone())
+        self.key.issuer()
     }
 
     /// As one that asks for channels.
     pub(super) fn principal(&self, state: &State) -> Principal {
-        Principal {
-            vouched_by: Some(Voucher::Held(self.key.id.clone())),
-            ..Principal::anonymous(self.app.id, None, state.revision)
-        }
+        self.key.principal(state.revision)
     }
 }
 
@@ -59,7 +56,7 @@ fn find(state: &State, application: &str, private: &str, now_ms: u64) -> Result<
     let key = key.ok_or_else(|| Fault::unauthorized("Invalid private key"))?;
     Ok(Call {
         app: app.clone(),
-        key: key.clone(),
+        key,
     })
 }
 

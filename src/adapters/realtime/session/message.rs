@@ -69,7 +69,7 @@ impl RealtimeSession {
             return turn.fail("sendproxy", channel, "Invalid private key");
         };
         let target = (Resource::Channel, channel);
-        let proof = auth::proof(turn.state, key, target, Operations::PUBLISH);
+        let proof = auth::proof(turn.state, &key, target, Operations::PUBLISH);
         self.say(channel, message, Some(Box::new(proof)), turn);
     }
 

@@ -10,9 +10,8 @@ const ANA: &str = "{\"id\":\"ana\", \"user_info\":{\"n\":1}}";
 fn success_echoes_the_data_and_opens_the_inbox() {
     let mut client = Client::open(|_| {});
     let principal = Principal {
-        user: Some("ana".into()),
         opened_under: Some(KEY.into()),
-        ..Principal::proven(APP, auth::user_proof(7, KEY.into(), "ana"))
+        ..auth::user(7, &Signer::unchecked(APP, KEY), "ana")
     };
     let identify = Action::Do(Intent::Identify(principal.into()));
     assert_eq!(client.sign_in(ANA), [identify]);

@@ -8,7 +8,7 @@ fn proof(channel: &str) -> Option<Box<Proof>> {
     let state = fixture::state(|_| {});
     Some(Box::new(auth::channel_proof(
         &state,
-        &fixture::key(),
+        &Signer::unchecked(APP, KEY),
         channel,
     )))
 }
