@@ -397,6 +397,103 @@ export function ablyPath(nodes) {
     await assert.rejects(narrow.history(), (error) => error.code === 40160);
   });
 
+  test('presence extras come through enter, update and leave: live, in a SYNC, over REST and in history', async () => {
+    const one = await raw(1, { clientId: 'eve' });
+    const live = await raw(2);
+    for (const each of [one, live]) each.socket.send({ action: 10, channel: 'extras' });
+    await Promise.all([one.next(11), live.next(11)]);
+    const extras = (n) => ({ headers: { n } });
+    const told = (action) => live.socket.events.next((frame) => frame.action === 14 && frame.presence[0].action === action, `presence ${action}`);
+    const heard = [];
+    for (const [n, action] of [[0, 2], [1, 4]]) {
+      one.socket.send({ action: 14, channel: 'extras', msgSerial: n, presence: [{ action, extras: extras(n) }] });
+      const frame = await told(action);
+      heard.push(...frame.presence.map((item) => [item.action, item.extras]));
+    }
+    const late = await raw(3);
+    late.socket.send({ action: 10, channel: 'extras' });
+    assert.deepEqual((await late.next(16)).presence.map((item) => item.extras), [extras(1)]);
+    const auth = { authorization: `Basic ${Buffer.from(keyOf(app)).toString('base64')}` };
+    const get = async (path) => (await fetch(`${url(3)}/channels/extras/${path}`, { headers: auth })).json();
+    assert.deepEqual((await get('presence')).map((item) => item.extras), [extras(1)]);
+    one.socket.send({ action: 14, channel: 'extras', msgSerial: 2, presence: [{ action: 3, extras: extras(2) }] });
+    heard.push(...(await told(3)).presence.map((item) => [item.action, item.extras]));
+    assert.deepEqual(heard, [[2, extras(0)], [4, extras(1)], [3, extras(2)]]);
+    assert.deepEqual((await get('presence/history')).map((item) => [item.action, item.extras]), heard.toReversed());
+    one.socket.send({ action: 14, channel: 'extras', msgSerial: 3, presence: [{ action: 2, extras: 'x' }] });
+    assert.equal((await one.socket.events.next((frame) => frame.action === 2, 'a NACK')).error.code, 40032);
+    for (const each of [one, live, late]) each.socket.close();
+  });
+
+  test('pages of presence history are full, also behind leaves with data', async () => {
+    const one = await client(1, { clientId: 'pat' }).connected();
+    const channel = one.sdk.channels.get('paged');
+    for (let n = 0; n < 7; n += 1) {
+      await channel.presence.enter(`in-${n}`);
+      await channel.presence.leave(`out-${n}`);
+    }
+    const expected = Array.from({ length: 7 }, (_, n) => [`out-${6 - n}`, `in-${6 - n}`]).flat();
+    for (const limit of [1, 3, 14]) {
+      const pages = [];
+      let page = await rest(url(2), { key: keyOf(app) }).channels.get('paged').presence.history({ limit });
+      for (;;) {
+        pages.push(page.items.map((item) => item.data));
+        if (!page.hasNext()) break;
+        page = await page.next();
+      }
+      assert.deepEqual(pages.flat(), expected);
+      assert.deepEqual(pages.map((items) => items.length), Array.from({ length: Math.ceil(14 / limit) }, (_, at) => Math.min(limit, 14 - at * limit)));
+    }
+  });
+
+  test('remainPresentFor: members leave that long after the socket went', async () => {
+    const watcher = await raw(2);
+    watcher.socket.send({ action: 10, channel: 'remain' });
+    await watcher.next(11);
+    const told = (clientId, action) => (frame) => frame.action === 14 && frame.presence[0].clientId === clientId && frame.presence[0].action === action;
+    const entered = async (clientId, query) => {
+      const one = await raw(1, { clientId, ...query });
+      one.socket.send({ action: 10, channel: 'remain' });
+      await one.next(11);
+      one.socket.send({ action: 14, channel: 'remain', msgSerial: 0, presence: [{ action: 2 }] });
+      await watcher.socket.events.next(told(clientId, 2), `${clientId} is there`);
+      return one.socket;
+    };
+    // Who stays longest goes first, so that an order that nobody asked for would be seen.
+    const stay = { ray: {}, rae: { remainPresentFor: '1500' }, rex: { remainPresentFor: '0' } };
+    const sockets = [];
+    for (const [clientId, query] of Object.entries(stay)) sockets.push(await entered(clientId, query));
+    for (const socket of sockets) socket.close();
+    await watcher.socket.events.next(told('rae', 3), 'rae has left');
+    const left = watcher.socket.events.items.filter((frame) => frame.action === 14 && frame.presence[0].action === 3);
+    assert.deepEqual(left.map((frame) => frame.presence[0].clientId), ['rex', 'rae'], 'ray stays for 15 s');
+    watcher.socket.close();
+  });
+
+  test('what /v1 says of a key is what Ably says of it: every word, and `*` as what it means', async () => {
+    const admin = cluster.admin(1);
+    const make = async (capability) => (await admin.call('POST', `/v1/apps/${app.id}/keys`, { name: 'words', capability })).key;
+    const all = await make([{ pattern: '*', kind: 'segments', operations: ['*'] }]);
+    assert.deepEqual(all.capability, [{ resource: 'channel', pattern: '*', kind: 'segments', operations: ['*'] }]);
+    const of = (key) => rest(url(2), { key: `${app.id}.${key.id}:${key.secret}` }).auth.requestToken();
+    assert.equal((await of(all)).capability, '{"*":["*"]}');
+    const words = ['annotation-publish', 'message-update-own', 'object-subscribe', 'push-admin', 'push-subscribe', 'subscribe'];
+    const some = await make([{ pattern: 'a', operations: words }]);
+    assert.equal((await of(some)).capability, JSON.stringify({ a: words }));
+    await assert.rejects(make([{ pattern: 'a', operations: ['push-fly'] }]), (error) => error.code === 'unknown_operation' && /push-admin/.test(error.message));
+    for (const path of ['requestToken', 'revokeTokens']) {
+      const answers = [];
+      for (const key of [`${app.id}.nobody`, `${app.id}.${app.key}`]) {
+        const answer = await fetch(`${url(1)}/keys/${key}/${path}`);
+        answers.push([answer.status, (await answer.json()).error.code]);
+      }
+      assert.deepEqual(answers, [[404, 40400], [405, 40500]]);
+    }
+    const auth = { authorization: `Basic ${Buffer.from(keyOf(app)).toString('base64')}` };
+    const asked = await (await fetch(`${url(1)}/channels/never-used`, { headers: auth })).json();
+    assert.equal(asked.status.isActive, true);
+  });
+
   test('a disabled key ends its connections and tokens on every node, and no others', async () => {
     const hit = [];
     for (let n = 1; n <= 3; n += 1) {
@@ -466,7 +563,7 @@ export function ablyPath(nodes) {
     one.socket.send({ action: 10, channel: '[meta]log', flags: 0 });
     assert.equal((await one.next(9)).error.code, 40010);
     one.socket.send({ action: 10, channel: 'whole', params: { delta: 'vcdiff', occupancy: 'metrics' } });
-    assert.deepEqual((await one.next(11)).params, { delta: 'vcdiff' });
+    assert.equal((await one.next(11)).params, undefined, 'neither is served, so neither is echoed');
     one.socket.send({ action: 15, channel: 'whole', msgSerial: 3, messages: [{ name: 'a', data: 'b' }] });
     assert.equal((await one.next(15)).messages[0].data, 'b');
     one.socket.close();
@@ -562,7 +659,7 @@ export function ablyPath(nodes) {
       const presence = await api.batchPresence([name, `${name}-a`]);
       assert.equal(presence.successCount, 2);
       const status = await channel.status();
-      assert.equal(status.status.isActive, false);
+      assert.equal(status.status.isActive, true, 'it was published to, and asked about');
       assert.deepEqual((await api.stats()).items, []);
     }
     const comet = await fetch(`${url(1)}/comet/connect`);

@@ -270,6 +270,8 @@ function authentication(on, nodes) {
     const { application, secret } = on.closed;
     const body = `AT=jtok&AK=${application}&PK=${secret}&TTL=1400&TP=2&PVT=1&jm:*=r&jw=wp`;
     assert.equal((await server.post('/authenticate', new TextEncoder().encode(body), null)).status, 201);
+    // The PHP SDK's own sample says a time where the private flag is.
+    assert.equal((await server.post('/authenticate', body.replace('PVT=1', 'PVT=180000'))).status, 201);
     const client = await on.client('node').connected(on.closed, 'jtok');
     await client.subscribed('jm:x');
     assert.equal((await server.post('/authenticate', `AT=a&AK=${application}&PK=${secret}&TTL=x`)).status, 400);

@@ -50,13 +50,36 @@ impl Operations {
     pub const ADMIN: Self = Self(1 << 15);
     /// See and use others' connections: list, explain.
     pub const INSPECT: Self = Self(1 << 16);
-    /// Everything a client may do on a channel.
+    // Kept word for word for the credentials that name them; nothing that is served asks for one.
+    /// Annotate messages.
+    pub const ANNOTATION_PUBLISH: Self = Self(1 << 17);
+    /// Receive annotations.
+    pub const ANNOTATION_SUBSCRIBE: Self = Self(1 << 18);
+    /// Delete anyone's message.
+    pub const MESSAGE_DELETE_ANY: Self = Self(1 << 19);
+    /// Delete an own message.
+    pub const MESSAGE_DELETE_OWN: Self = Self(1 << 20);
+    /// Change anyone's message.
+    pub const MESSAGE_UPDATE_ANY: Self = Self(1 << 21);
+    /// Change an own message.
+    pub const MESSAGE_UPDATE_OWN: Self = Self(1 << 22);
+    /// Change shared objects.
+    pub const OBJECT_PUBLISH: Self = Self(1 << 23);
+    /// Receive shared objects.
+    pub const OBJECT_SUBSCRIBE: Self = Self(1 << 24);
+    /// Set headers that are kept for servers.
+    pub const PRIVILEGED_HEADERS: Self = Self(1 << 25);
+    /// Manage everyone's push devices.
+    pub const PUSH_ADMIN: Self = Self(1 << 26);
+    /// Subscribe a device to push.
+    pub const PUSH_SUBSCRIBE: Self = Self(1 << 27);
+    /// Everything that is served to a client on a channel.
     pub const CLIENT: Self = Self((1 << 13) - 1);
     /// Everything there is, including what is appended later.
     pub const ALL: Self = Self(u64::MAX);
 
     /// Names in the order of the bits, as `/v1` spells them.
-    pub const NAMES: [(&'static str, Self); 17] = [
+    pub const NAMES: [(&'static str, Self); 28] = [
         ("subscribe", Self::SUBSCRIBE),
         ("publish", Self::PUBLISH),
         ("presence", Self::PRESENCE),
@@ -74,6 +97,17 @@ impl Operations {
         ("revoke", Self::REVOKE),
         ("admin", Self::ADMIN),
         ("inspect", Self::INSPECT),
+        ("annotation-publish", Self::ANNOTATION_PUBLISH),
+        ("annotation-subscribe", Self::ANNOTATION_SUBSCRIBE),
+        ("message-delete-any", Self::MESSAGE_DELETE_ANY),
+        ("message-delete-own", Self::MESSAGE_DELETE_OWN),
+        ("message-update-any", Self::MESSAGE_UPDATE_ANY),
+        ("message-update-own", Self::MESSAGE_UPDATE_OWN),
+        ("object-publish", Self::OBJECT_PUBLISH),
+        ("object-subscribe", Self::OBJECT_SUBSCRIBE),
+        ("privileged-headers", Self::PRIVILEGED_HEADERS),
+        ("push-admin", Self::PUSH_ADMIN),
+        ("push-subscribe", Self::PUSH_SUBSCRIBE),
     ];
 
     /// The operation of that name; `"*"` is [`Self::ALL`].
@@ -307,8 +341,9 @@ mod tests {
         assert_eq!(some.names(), ["history", "manage"]);
         assert_eq!(Operations::named("*"), Some(Operations::ALL));
         assert_eq!(Operations::named("fly"), None);
-        for (name, bits) in Operations::NAMES {
+        for (at, (name, bits)) in Operations::NAMES.into_iter().enumerate() {
             assert_eq!(Operations::named(name), Some(bits));
+            assert_eq!(bits, Operations(1 << at), "{name} is stored as this bit");
         }
     }
 }

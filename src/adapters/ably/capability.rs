@@ -2,7 +2,7 @@
 //!
 //! **Must never know:** who asks; how a decision is made. What is enforced is the core's [`Capability`] made here.
 //! **Why intersect the texts and not the core's rights:** a token says back what it may do in the protocol's own
-//! words, some of which (push, annotations) mean nothing to the core and must not get lost.
+//! words. Some of them (push, annotations) the core keeps as bits that nothing asks for.
 
 use super::codes::Fault;
 use crate::core::authority::{Capability, Operations, Pattern, Resource, Right};
@@ -13,24 +13,24 @@ pub(super) const MAX_BYTES: usize = 16 << 10;
 
 /// Every operation there is, with what it means to the core.
 const OPERATIONS: [(&str, Operations); 19] = [
-    ("annotation-publish", Operations::NONE),
-    ("annotation-subscribe", Operations::NONE),
+    ("annotation-publish", Operations::ANNOTATION_PUBLISH),
+    ("annotation-subscribe", Operations::ANNOTATION_SUBSCRIBE),
     ("channel-metadata", Operations::METADATA),
     ("history", Operations::HISTORY),
-    ("message-delete-any", Operations::NONE),
-    ("message-delete-own", Operations::NONE),
-    ("message-update-any", Operations::NONE),
-    ("message-update-own", Operations::NONE),
-    ("object-publish", Operations::NONE),
-    ("object-subscribe", Operations::NONE),
+    ("message-delete-any", Operations::MESSAGE_DELETE_ANY),
+    ("message-delete-own", Operations::MESSAGE_DELETE_OWN),
+    ("message-update-any", Operations::MESSAGE_UPDATE_ANY),
+    ("message-update-own", Operations::MESSAGE_UPDATE_OWN),
+    ("object-publish", Operations::OBJECT_PUBLISH),
+    ("object-subscribe", Operations::OBJECT_SUBSCRIBE),
     (
         "presence",
         Operations::PRESENCE.or(Operations::PRESENCE_READ),
     ),
-    ("privileged-headers", Operations::NONE),
+    ("privileged-headers", Operations::PRIVILEGED_HEADERS),
     ("publish", Operations::PUBLISH),
-    ("push-admin", Operations::NONE),
-    ("push-subscribe", Operations::NONE),
+    ("push-admin", Operations::PUSH_ADMIN),
+    ("push-subscribe", Operations::PUSH_SUBSCRIBE),
     ("stats", Operations::STATS),
     (
         "subscribe",
@@ -72,7 +72,7 @@ impl Wanted {
             let mut names = Names::new();
             for operation in &operations {
                 let known = OPERATIONS.iter().find(|(name, _)| name == operation);
-                let (name, _) = known.ok_or_else(|| bad("unknown operation"))?;
+                let (name, _) = known.ok_or_else(|| bad(&unknown(operation)))?;
                 names.insert(*name);
             }
             if names.is_empty() {
@@ -150,6 +150,17 @@ impl std::fmt::Display for Wanted {
     }
 }
 
+/// What is said of a word that is no operation: all that are.
+fn unknown(word: &str) -> String {
+    let known: Vec<_> = OPERATIONS.iter().map(|(name, _)| *name).collect();
+    // As long as the longest word there is, and a little more: an error is no echo.
+    let word: String = word.chars().take(32).collect();
+    format!(
+        "unknown operation `{word}`; there are: {}",
+        known.join(", ")
+    )
+}
+
 fn add(lines: &mut BTreeMap<String, Names>, resource: String, names: &Names) {
     if names.is_empty() {
         return;
@@ -180,18 +191,18 @@ fn names(operations: Operations) -> Names {
     if operations.contains(Operations::CLIENT) {
         return [ALL].into();
     }
-    let main = [
-        ("channel-metadata", Operations::METADATA),
-        ("history", Operations::HISTORY),
-        ("presence", Operations::PRESENCE),
-        ("publish", Operations::PUBLISH),
-        ("stats", Operations::STATS),
-        ("subscribe", Operations::SUBSCRIBE),
-    ];
-    let held = main
-        .into_iter()
-        .filter(|(_, bits)| operations.contains(*bits));
-    held.map(|(name, _)| name).collect()
+    let said = |(name, bits): &&(&'static str, Operations)| match *name {
+        // Reading the presence set comes with either, and is a word of its own only for keys made elsewhere.
+        "presence" => operations.contains(Operations::PRESENCE),
+        "subscribe" => operations.contains(Operations::SUBSCRIBE),
+        ALL | "presence-read" => false,
+        _word => operations.contains(*bits),
+    };
+    OPERATIONS
+        .iter()
+        .filter(said)
+        .map(|(name, _)| *name)
+        .collect()
 }
 
 fn lines_of(key: &Capability) -> impl Iterator<Item = (&Pattern, Names)> {
@@ -271,6 +282,29 @@ mod tests {
         assert_eq!(within(asked, r#"{"[*]*":["*"]}"#), Ok(canonical.into()));
         let full = Wanted::of_key(&Capability::full()).to_string();
         assert_eq!(full, r#"{"[*]*":["*"]}"#);
+    }
+
+    #[test]
+    fn every_word_of_the_protocol_is_kept_in_a_key() {
+        let words: Vec<_> = OPERATIONS
+            .iter()
+            .map(|(name, _)| *name)
+            .filter(|name| !matches!(*name, ALL | "presence-read"))
+            .collect();
+        for word in &words {
+            let text = format!(r#"{{"a":["{word}"]}}"#);
+            assert_eq!(Wanted::of_key(&key(&text)).to_string(), text);
+        }
+        let some = r#"{"a":["annotation-publish","push-subscribe","subscribe"]}"#;
+        let asked = r#"{"a":["message-update-any","push-subscribe","subscribe"]}"#;
+        let both = r#"{"a":["push-subscribe","subscribe"]}"#;
+        assert_eq!(within(asked, some), Ok(both.into()));
+        assert_eq!(within(r#"{"a":["*"]}"#, some), Ok(some.into()));
+        let unknown = Wanted::parse(r#"{"a":["fly"]}"#).unwrap_err().message;
+        assert!(unknown.contains("`fly`"), "{unknown}");
+        for word in words {
+            assert!(unknown.contains(word), "{unknown}");
+        }
     }
 
     #[test]

@@ -80,6 +80,7 @@ pub(super) async fn connect(
         not_resumed,
         echo: query.get("echo").is_none_or(|text| text != "false"),
         heartbeat_ms: heartbeat(&query),
+        present_ms: present(&query),
     };
     let endings = Endings::clone(&endings);
     ws::open(&request, payload, opening, move |_| {
@@ -92,6 +93,14 @@ fn heartbeat(query: &Query) -> u64 {
         .get("heartbeatInterval")
         .and_then(|text| text.parse().ok());
     asked.map_or(limits::HEARTBEAT_MS, |ms: u64| ms.clamp(5_000, 1_800_000))
+}
+
+/// How long its members stay after the socket was lost: never longer than the connection could be carried on.
+fn present(query: &Query) -> u64 {
+    let asked = query
+        .get("remainPresentFor")
+        .and_then(|text| text.parse().ok());
+    asked.map_or(limits::PRESENT_MS, |ms: u64| ms.min(limits::STATE_MS))
 }
 
 async fn identify(query: &Query, authority: &Authority) -> Result<Identity, Fault> {
@@ -167,6 +176,23 @@ fn carried_on(
         Err(NoResume::Expired) => {
             let fault = Fault::new(80008, 400, "Unable to recover connection: expired");
             (None, Some(fault))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn members_stay_as_long_as_is_asked_for_within_bounds() {
+        let of = |text: &str| present(&query::parse(text));
+        assert_eq!(of("v=6"), 15_000);
+        assert_eq!(of("remainPresentFor=1000"), 1_000);
+        assert_eq!(of("remainPresentFor=0"), 0);
+        assert_eq!(of("remainPresentFor=99999999999"), 120_000);
+        for unreadable in ["", "x", "-1", "1e3"] {
+            assert_eq!(of(&format!("remainPresentFor={unreadable}")), 15_000);
         }
     }
 }

@@ -34,7 +34,7 @@ pub const NUMBERS: [Setting; 3] = [
 pub(super) const HEARTBEAT_MS: u64 = 15_000;
 /// How long a connection can be resumed after its socket was lost, ms.
 pub(super) const STATE_MS: u64 = 120_000;
-/// How long its members stay, ms.
+/// How long its members stay when the client asks for nothing else, ms; asked for is at most [`STATE_MS`].
 pub(super) const PRESENT_MS: u64 = 15_000;
 /// How long before a token's end the client is asked for another, ms.
 pub(super) const RENEW_MS: u64 = 30_000;

@@ -7,7 +7,7 @@
 
 use super::codes::Fault;
 use super::format::Format;
-use super::message::{Data, Payload};
+use super::message::{self, Data, Payload};
 use super::position::{self, TICKS_PER_MS};
 use crate::core::message::{Member, PresenceAction, PresenceChange};
 use bytes::Bytes;
@@ -61,12 +61,19 @@ struct Inside {
     data: Option<Data>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     encoding: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    extras: Option<Value>,
     /// Put in place only to be the last word of a member that leaves.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     leaves: bool,
 }
 
 impl PresenceMessage {
+    /// Whether it says more than who and what: a leave that does is carried by an entry of its own.
+    pub(super) fn carries(&self) -> bool {
+        self.data.is_some() || self.extras.is_some()
+    }
+
     /// What it asks for.
     ///
     /// # Errors
@@ -82,14 +89,16 @@ impl PresenceMessage {
     /// The entry's value. `id` is what it is called when the client gave none.
     ///
     /// # Errors
-    /// 40000 for a broken payload.
+    /// 40000 for a broken payload, 40032 for extras that are no object.
     pub(super) fn envelope(&self, id: String) -> Result<Bytes, Fault> {
         let payload = Payload::read(self.data.as_ref(), self.encoding.as_deref())?;
         let (data, encoding) = payload.write(Format::Json);
+        let extras = message::extras(self.extras.as_ref())?;
         let inside = Inside {
             id: self.id.clone().unwrap_or(id),
             data,
             encoding,
+            extras: extras.cloned(),
             leaves: self.action == LEAVE,
         };
         let bytes = serde_json::to_vec(&Envelope { ably: inside });
@@ -112,7 +121,7 @@ impl PresenceMessage {
             data,
             encoding,
             timestamp: Some(timetoken / TICKS_PER_MS),
-            extras: None,
+            extras: inside.extras,
         }
     }
 
@@ -124,10 +133,9 @@ impl PresenceMessage {
     /// A change; `None` for one that is only there to carry a last word.
     pub(super) fn change(change: &PresenceChange, format: Format) -> Option<Self> {
         let member = &change.member;
-        let envelope = serde_json::from_slice::<Envelope>(&member.data).ok();
-        let leaves = envelope.is_some_and(|envelope| envelope.ably.leaves);
+        let leaves = has_last_word(member);
         let action = match change.action {
-            PresenceAction::Enter | PresenceAction::Update if leaves => return None,
+            _carrier if !is_shown(change) => return None,
             PresenceAction::Enter => ENTER,
             PresenceAction::Update => UPDATE,
             PresenceAction::Leave | PresenceAction::Timeout => LEAVE,
@@ -139,6 +147,20 @@ impl PresenceMessage {
             message.id = Some(own.unwrap_or_else(|| synthesized(change)));
         }
         Some(message)
+    }
+}
+
+/// Whether the member's entry is its last word.
+fn has_last_word(member: &Member) -> bool {
+    let envelope = serde_json::from_slice::<Envelope>(&member.data);
+    envelope.is_ok_and(|envelope| envelope.ably.leaves)
+}
+
+/// Whether clients see this change: not one that is only there to carry a last word.
+pub(super) fn is_shown(change: &PresenceChange) -> bool {
+    match change.action {
+        PresenceAction::Enter | PresenceAction::Update => !has_last_word(&change.member),
+        PresenceAction::Leave | PresenceAction::Timeout => true,
     }
 }
 
@@ -168,6 +190,7 @@ fn foreign(member: &Member) -> Inside {
         ),
         data: text.filter(|text| !text.is_empty()).map(Data::Text),
         encoding: json.then(|| "json".to_owned()),
+        extras: None,
         leaves: false,
     }
 }
@@ -211,6 +234,29 @@ mod tests {
             (told.data, told.encoding.as_deref()),
             (Some(Data::Text("AAEC".into())), Some("base64"))
         );
+    }
+
+    #[test]
+    fn extras_come_back_from_enter_update_and_leave() {
+        let extras = serde_json::json!({"headers": {"role": "host"}});
+        for (number, action) in [
+            (2, PresenceAction::Enter),
+            (4, PresenceAction::Update),
+            (3, PresenceAction::Leave),
+        ] {
+            let said = format!(r#"{{"action":{number},"extras":{extras}}}"#);
+            let message: PresenceMessage = serde_json::from_str(&said).unwrap();
+            assert!(message.carries());
+            let told = change(action, &envelope(&said)).unwrap();
+            assert_eq!((told.action, told.extras.as_ref()), (number, Some(&extras)));
+        }
+        let bare: PresenceMessage = serde_json::from_str(r#"{"action":3}"#).unwrap();
+        assert!(!bare.carries());
+        for bad in ["1", "[]", "\"x\""] {
+            let said = format!(r#"{{"action":2,"extras":{bad}}}"#);
+            let message: PresenceMessage = serde_json::from_str(&said).unwrap();
+            assert_eq!(message.envelope("c:1:0".into()).unwrap_err().code, 40032);
+        }
     }
 
     #[test]

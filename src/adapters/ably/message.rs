@@ -234,11 +234,8 @@ impl Message {
             ));
         }
         let payload = Payload::read(self.data.as_ref(), self.encoding.as_deref())?;
-        let extras = match &self.extras {
-            None | Some(Value::Null) => None,
-            Some(extras @ Value::Object(_)) => Some(Bytes::from(extras.to_string())),
-            Some(_) => return Err(Fault::new(40032, 400, "extras must be an object")),
-        };
+        let extras = extras(self.extras.as_ref())?;
+        let extras = extras.map(|extras| Bytes::from(extras.to_string()));
         let ephemeral = self
             .extras
             .as_ref()
@@ -312,6 +309,18 @@ impl Message {
             serial: Some(serial),
             connection_key: None,
         }
+    }
+}
+
+/// What stands beside a payload, of a message or a presence message.
+///
+/// # Errors
+/// 40032 for anything but an object.
+pub(super) fn extras(said: Option<&Value>) -> Result<Option<&Value>, Fault> {
+    match said {
+        None | Some(Value::Null) => Ok(None),
+        Some(extras @ Value::Object(_)) => Ok(Some(extras)),
+        Some(_) => Err(Fault::new(40032, 400, "extras must be an object")),
     }
 }
 

@@ -9,11 +9,12 @@ use super::codes::{ApiError, Code};
 use super::input::{Body, Params, Wait};
 use super::resource;
 use super::text::{
-    ResourceText, SubjectText, issuer_text, name, operation_names, operations, pattern,
+    ResourceText, SubjectText, issuer_text, operation_names, operations, pattern, pattern_text,
 };
 use super::write::{Write, answer};
 use crate::core::authority::{
-    Command, Grant, GrantEntry, GrantKey, GrantMode, Millis, Operations, Reply, Resource, Subject,
+    Command, Grant, GrantEntry, GrantKey, GrantMode, Millis, Operations, Pattern, Reply, Resource,
+    Subject,
 };
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
@@ -53,6 +54,9 @@ pub struct GrantsIn {
 pub struct LineIn {
     /// Which names.
     pub pattern: String,
+    /// The pattern's kind, where its form does not say it.
+    #[serde(default)]
+    pub kind: Option<String>,
     /// What may be done; empty = delete the line.
     pub operations: Vec<String>,
     /// How long, milliseconds; none = until deleted.
@@ -79,7 +83,7 @@ impl GrantsIn {
             }
             Ok(GrantEntry {
                 resource: line.resource.into(),
-                pattern: pattern(&line.pattern)?,
+                pattern: pattern(&line.pattern, line.kind.as_deref())?,
                 operations: operations(&line.operations)?,
                 ttl_ms: line.ttl_ms,
             })
@@ -185,15 +189,52 @@ pub(super) fn subject_of(params: &mut Params) -> Result<Option<Subject>, ApiErro
 }
 
 fn line_json(key: &GrantKey, grant: &Grant) -> Value {
-    json!({
+    let (pattern, kind) = pattern_text(&key.pattern);
+    let mut line = json!({
         "subject": SubjectText::from(&key.subject),
         "resource": ResourceText::from(key.resource),
-        "pattern": key.pattern.to_string(),
+        "pattern": pattern,
         "operations": operation_names(grant.operations),
         "expires_ms": grant.expires_ms,
         "issuer": issuer_text(&grant.issuer),
         "revision": grant.revision,
-    })
+    });
+    if let (Some(kind), Some(line)) = (kind, line.as_object_mut()) {
+        line.insert("kind".to_owned(), kind.into());
+    }
+    line
+}
+
+/// A pattern by its text, or with its kind.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(
+    untagged,
+    expecting = "a pattern is a text, or an object of `pattern` and `kind`"
+)]
+pub enum PatternIn {
+    /// Of the kind that its form says.
+    Text(String),
+    /// Of this kind.
+    Of(KindIn),
+}
+
+/// A pattern with its kind.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KindIn {
+    /// As it is written.
+    pub pattern: String,
+    /// What its text means.
+    pub kind: String,
+}
+
+impl PatternIn {
+    fn read(&self) -> Result<Pattern, ApiError> {
+        match self {
+            Self::Text(text) => pattern(text, None),
+            Self::Of(of) => pattern(&of.pattern, Some(&of.kind)),
+        }
+    }
 }
 
 /// A deletion as asked for.
@@ -204,7 +245,7 @@ pub struct DeleteIn {
     pub subject: SubjectText,
     /// Which, on channels; none = all of the subject's grants.
     #[serde(default)]
-    pub patterns: Vec<String>,
+    pub patterns: Vec<PatternIn>,
     /// On what kind of thing the patterns are.
     #[serde(default)]
     pub resource: ResourceText,
@@ -222,7 +263,7 @@ async fn delete(
     call.caller.somewhere(app, Operations::GRANT)?;
     let resource: Resource = body.value.resource.into();
     let patterns = body.value.patterns.iter();
-    let names = patterns.map(|text| Ok((resource, pattern(&name("pattern", text)?)?)));
+    let names = patterns.map(|one| Ok((resource, one.read()?)));
     let command = Command::DeleteGrants {
         app,
         issuer: call.caller.issuer(),
@@ -239,7 +280,6 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::adapters::native::input::json as read;
-    use crate::core::authority::Pattern;
 
     #[test]
     fn lines_become_entries() {
@@ -256,6 +296,19 @@ mod tests {
         };
         assert_eq!(entries.first(), Some(&first));
         assert_eq!(entries.get(1).map(|e| e.resource), Some(Resource::Group));
+    }
+
+    #[test]
+    fn a_kind_that_the_form_does_not_say_is_read_in_both_directions() {
+        let body = r#"{"subject":"everyone","grants":[
+            {"pattern":"*","kind":"segments","operations":["subscribe"]}]}"#;
+        let (_, entries) = read::<GrantsIn>(body.as_bytes()).unwrap().read().unwrap();
+        let segments = Pattern::Segments("*".into());
+        assert_eq!(entries.first().map(|one| &one.pattern), Some(&segments));
+        let body = r#"{"subject":"everyone","patterns":["*",{"pattern":"*","kind":"segments"}]}"#;
+        let deleted = read::<DeleteIn>(body.as_bytes()).unwrap().patterns;
+        let deleted: Vec<_> = deleted.iter().map(|one| one.read().unwrap()).collect();
+        assert_eq!(deleted, [Pattern::All, segments]);
     }
 
     #[test]

@@ -47,24 +47,42 @@ fn unprintable(c: char) -> bool {
         || matches!(c, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}')
 }
 
-/// Reads a pattern.
+/// Reads a pattern. Its kind is inferred from its form where it is not said: a channel may really be called `*`, and one
+/// dialect's `*` is its `:` segments and not every name.
 ///
 /// # Errors
 /// `bad_pattern` or `bad_name`.
-pub fn pattern(text: &str) -> Result<Pattern, ApiError> {
+pub fn pattern(text: &str, kind: Option<&str>) -> Result<Pattern, ApiError> {
     let text = name("pattern", text)?;
-    Pattern::parse(&text).map_err(|error| ApiError::new(Code::BadPattern, error.to_string()))
+    let pattern = match kind {
+        None => Pattern::parse(&text),
+        Some(kind) => Pattern::of_kind(kind, &text),
+    };
+    pattern.map_err(|error| ApiError::new(Code::BadPattern, error.to_string()))
+}
+
+/// A pattern's text, and its kind where the text alone would be read as another.
+#[must_use]
+pub fn pattern_text(pattern: &Pattern) -> (String, Option<String>) {
+    let text = pattern.to_string();
+    let inferred = Pattern::parse(&text).is_ok_and(|read| read == *pattern);
+    let kind = (!inferred).then(|| pattern.kind().to_owned());
+    (text, kind)
 }
 
 /// Reads operations by name. An empty list is no operation.
 ///
 /// # Errors
-/// `unknown_operation`, naming the nearest known one.
+/// `unknown_operation`, naming the nearest known one and all there are.
 pub fn operations(names: &[String]) -> Result<Operations, ApiError> {
     names.iter().try_fold(Operations::NONE, |all, name| {
         let bits = Operations::named(name).ok_or_else(|| {
-            let known = Operations::NAMES.iter().map(|(known, _)| *known);
-            let message = format!("there is no operation `{name}`{}", advice(name, known));
+            let known = Operations::NAMES.map(|(known, _)| known);
+            let message = format!(
+                "there is no operation `{name}`{}; there are: *, {}",
+                advice(name, known),
+                known.join(", ")
+            );
             ApiError::new(Code::UnknownOperation, message)
         })?;
         Ok(all | bits)
@@ -113,6 +131,9 @@ pub struct RightText {
     pub resource: ResourceText,
     /// Which names.
     pub pattern: String,
+    /// The pattern's kind, where its form does not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
     /// What.
     pub operations: Vec<String>,
 }
@@ -125,7 +146,7 @@ pub fn capability(lines: &[RightText]) -> Result<Capability, ApiError> {
     let right = |line: &RightText| {
         Ok(Right {
             resource: line.resource.into(),
-            pattern: pattern(&line.pattern)?,
+            pattern: pattern(&line.pattern, line.kind.as_deref())?,
             operations: operations(&line.operations)?,
         })
     };
@@ -136,10 +157,14 @@ pub fn capability(lines: &[RightText]) -> Result<Capability, ApiError> {
 /// Writes a capability.
 #[must_use]
 pub fn capability_text(capability: &Capability) -> Vec<RightText> {
-    let line = |right: &Right| RightText {
-        resource: right.resource.into(),
-        pattern: right.pattern.to_string(),
-        operations: operation_names(right.operations),
+    let line = |right: &Right| {
+        let (pattern, kind) = pattern_text(&right.pattern);
+        RightText {
+            resource: right.resource.into(),
+            pattern,
+            kind,
+            operations: operation_names(right.operations),
+        }
     };
     capability.rights.iter().map(line).collect()
 }
@@ -156,6 +181,9 @@ pub fn operation_names(operations: Operations) -> Vec<String> {
 pub struct OpenText {
     /// Which channels.
     pub pattern: String,
+    /// The pattern's kind, where its form does not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
     /// For what.
     pub operations: Vec<String>,
 }
@@ -167,7 +195,7 @@ pub struct OpenText {
 pub fn open(lines: &[OpenText]) -> Result<Vec<OpenRule>, ApiError> {
     let rule = |line: &OpenText| {
         Ok(OpenRule {
-            pattern: pattern(&line.pattern)?,
+            pattern: pattern(&line.pattern, line.kind.as_deref())?,
             operations: operations(&line.operations)?,
         })
     };
@@ -177,9 +205,13 @@ pub fn open(lines: &[OpenText]) -> Result<Vec<OpenRule>, ApiError> {
 /// Writes open rules.
 #[must_use]
 pub fn open_text(rules: &[OpenRule]) -> Vec<OpenText> {
-    let line = |rule: &OpenRule| OpenText {
-        pattern: rule.pattern.to_string(),
-        operations: operation_names(rule.operations),
+    let line = |rule: &OpenRule| {
+        let (pattern, kind) = pattern_text(&rule.pattern);
+        OpenText {
+            pattern,
+            kind,
+            operations: operation_names(rule.operations),
+        }
     };
     rules.iter().map(line).collect()
 }
@@ -296,10 +328,46 @@ mod tests {
                 "{bad:?}"
             );
         }
-        assert_eq!(pattern("/(/").unwrap_err().code, Code::BadPattern);
-        assert_eq!(pattern("!a,,b").unwrap_err().code, Code::BadPattern);
+        for (text, kind) in [("/(/", None), ("!a,,b", None), ("x", Some("glob"))] {
+            assert_eq!(pattern(text, kind).unwrap_err().code, Code::BadPattern);
+        }
         let slip = operations(&["subscribe".into(), "publsh".into()]).unwrap_err();
         assert!(slip.message.contains("`publish`"), "{}", slip.message);
+        for (known, _) in Operations::NAMES {
+            assert!(slip.message.contains(known), "{}", slip.message);
+        }
+    }
+
+    #[test]
+    fn every_pattern_and_every_word_is_said_back_as_it_was_given() {
+        for line in [
+            r#"{"resource":"channel","pattern":"*","operations":["subscribe"]}"#,
+            r#"{"resource":"channel","pattern":"*","kind":"segments","operations":["*"]}"#,
+            r#"{"resource":"channel","pattern":"*","kind":"exact","operations":["publish"]}"#,
+            r#"{"resource":"channel","pattern":"a:*","operations":["push-admin","push-subscribe"]}"#,
+            r#"{"resource":"channel","pattern":"/x/","kind":"exact","operations":["object-publish"]}"#,
+            r#"{"resource":"user","pattern":"u-*","operations":["annotation-publish","message-update-own"]}"#,
+        ] {
+            let read: RightText = serde_json::from_str(line).unwrap();
+            let kept = capability(&[read]).unwrap();
+            let said = serde_json::to_value(capability_text(&kept)).unwrap();
+            let given: serde_json::Value = serde_json::from_str(line).unwrap();
+            assert_eq!(said, serde_json::json!([sorted(given)]), "{line}");
+        }
+        let segments = pattern("*", Some("segments")).unwrap();
+        assert_eq!(segments, Pattern::Segments("*".into()));
+        let rule = OpenRule {
+            pattern: segments,
+            operations: Operations::SUBSCRIBE,
+        };
+        assert_eq!(open(&open_text(&[rule.clone()])).unwrap(), [rule]);
+    }
+
+    /// Operations in the order of their bits.
+    fn sorted(mut line: serde_json::Value) -> serde_json::Value {
+        let names: Vec<String> = serde_json::from_value(line["operations"].take()).unwrap();
+        line["operations"] = operation_names(operations(&names).unwrap()).into();
+        line
     }
 
     #[test]

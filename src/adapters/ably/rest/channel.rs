@@ -25,13 +25,22 @@ pub(super) async fn status(
         let channel = call.channel(&name)?;
         call.authorize(&channel, Operations::METADATA).await?;
         let counts = broker.occupancy(&channel).await?;
-        Ok(details(&name, &counts))
+        Ok(details(&name, &counts, Activity::Asked))
     };
     answer.json(200, outcome.await)
 }
 
-fn details(name: &str, counts: &Occupancy) -> Value {
-    let active = counts.subscribers > 0 || counts.members > 0;
+/// Why a channel counts as active.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Activity {
+    /// It was asked about by name, which activates it as publishing does: so the protocol documents.
+    Asked,
+    /// Somebody is there.
+    Occupied,
+}
+
+fn details(name: &str, counts: &Occupancy, activity: Activity) -> Value {
+    let active = activity == Activity::Asked || counts.subscribers > 0 || counts.members > 0;
     // What each subscriber may and wants is known to its own connection only; all count for all.
     let metrics = json!({
         "connections": counts.subscribers,
@@ -62,7 +71,7 @@ pub(super) async fn list(request: HttpRequest, broker: web::Data<Broker>) -> Htt
         let ids = call.value("by") == Some("id");
         let items = found.iter().map(|(name, counts)| match ids {
             true => json!(&**name),
-            false => details(name, counts),
+            false => details(name, counts, Activity::Occupied),
         });
         Ok(Value::Array(items.collect()))
     };

@@ -4,20 +4,21 @@
 
 use super::call::{Answer, Call, failed};
 use crate::adapters::ably::codes::Fault;
-use crate::adapters::ably::member::PresenceMessage;
+use crate::adapters::ably::member::{self, PresenceMessage};
 use crate::adapters::ably::message::Message;
 use crate::adapters::ably::position::{self, TICKS_PER_MS};
 use crate::core::authority::Operations;
 use crate::core::broker::Broker;
 use crate::core::connection::HistoryPage;
+use crate::core::error::Refusal;
 use crate::core::ids::{ChannelKey, Position, Timetoken};
 use crate::core::message::{PresenceChange, Publication};
 use actix_web::{HttpRequest, HttpResponse, web};
 use std::sync::Arc;
 
-/// Most pages read to find what lies before an attachment.
+/// Most pages read to fill one that is answered.
 const READS: usize = 32;
-/// Messages of such a page.
+/// Messages of one that looks for what lies before an attachment.
 const STEP: u32 = 1_000;
 
 /// What is asked for.
@@ -175,8 +176,10 @@ async fn changes(
     broker: &Broker,
 ) -> Result<(Wanted, Vec<Arc<PresenceChange>>), Fault> {
     let (channel, wanted) = asked(request, name, broker).await?;
-    let page = wanted.page(wanted.limit + 1, wanted.cursor);
-    let found = broker.changes(&channel, page).await?;
+    // A leave with data of its own is two changes, of which one is shown.
+    let step = (wanted.limit + 1).saturating_mul(2);
+    let read = |page| broker.changes(&channel, page);
+    let found = gather(&wanted, step, read, |one| one.timetoken, member::is_shown).await?;
     Ok((wanted, found))
 }
 
@@ -193,7 +196,6 @@ async fn asked(
     Ok((channel, wanted))
 }
 
-/// One more than asked for, if there is one.
 async fn page(
     request: &HttpRequest,
     name: &str,
@@ -203,22 +205,107 @@ async fn page(
     let limit = wanted.limit + 1;
     // What came after an attachment is read over: in large steps.
     let step = wanted.until.map_or(limit, |_| limit.max(STEP));
+    let before = |one: &Publication| {
+        let place = one.position;
+        wanted
+            .until
+            .is_none_or(|at| place.epoch == at.epoch && place.seq <= at.seq)
+    };
+    let read = |page| broker.history(&channel, page);
+    let found = gather(&wanted, step, read, |one| one.timetoken, before).await?;
+    Ok((wanted, found))
+}
+
+/// One more than asked for, if there is one, of what is to be shown. What is not to be shown is dropped *before* a page
+/// is cut, so that pages are full.
+async fn gather<T>(
+    wanted: &Wanted,
+    step: u32,
+    read: impl AsyncFn(HistoryPage) -> Result<Vec<Arc<T>>, Refusal>,
+    at: impl Fn(&T) -> Timetoken,
+    shown: impl Fn(&T) -> bool,
+) -> Result<Vec<Arc<T>>, Fault> {
+    let limit = wanted.limit as usize + 1;
     let mut found = Vec::new();
     let mut cursor = wanted.cursor;
     for _ in 0..READS {
-        let page = broker.history(&channel, wanted.page(step, cursor)).await?;
-        let read = page.len();
-        cursor = page.last().map(|one| one.timetoken);
-        found.extend(page.into_iter().filter(|one| {
-            let place = one.position;
-            wanted
-                .until
-                .is_none_or(|at| place.epoch == at.epoch && place.seq <= at.seq)
-        }));
-        if read < step as usize || found.len() >= limit as usize {
+        let page = read(wanted.page(step, cursor)).await?;
+        let whole = page.len() >= step as usize;
+        cursor = page.last().map(|one| at(one));
+        found.extend(page.into_iter().filter(|one| shown(one)));
+        if !whole || found.len() >= limit {
             break;
         }
     }
-    found.truncate(limit as usize);
-    Ok((wanted, found))
+    found.truncate(limit);
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use std::cell::Cell;
+
+    /// Pages of 1 to 100, of which every number but those in `hidden` is shown.
+    async fn walk(limit: u32, backwards: bool, hidden: fn(u64) -> bool) -> (Vec<Vec<u64>>, u32) {
+        let reads = Cell::new(0);
+        let read = async |page: HistoryPage| {
+            reads.set(reads.get() + 1);
+            let fits = |one: &u64| *one > page.after && *one <= page.until;
+            let mut all: Vec<u64> = (1..=100).filter(fits).collect();
+            if page.backwards {
+                all.reverse();
+            }
+            all.truncate(page.limit as usize);
+            Ok(all.into_iter().map(Arc::new).collect())
+        };
+        let mut wanted = Wanted {
+            start: 0,
+            end: u64::MAX,
+            backwards,
+            limit,
+            cursor: None,
+            until: None,
+            until_text: None,
+        };
+        let mut pages = Vec::new();
+        loop {
+            let step = (limit + 1) * 2;
+            let shown = |one: &u64| !hidden(*one);
+            let found = gather(&wanted, step, read, |one| *one, shown)
+                .await
+                .unwrap();
+            let mut page: Vec<u64> = found.iter().map(|one| **one).collect();
+            let more = page.len() > limit as usize;
+            page.truncate(limit as usize);
+            wanted.cursor = page.last().copied();
+            pages.push(page);
+            if !more {
+                return (pages, reads.get());
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn pages_are_full_whatever_is_left_out() {
+        for hidden in [
+            (|_| false) as fn(u64) -> bool,
+            |one| one % 2 == 0,
+            |one| (20..70).contains(&one),
+        ] {
+            for (limit, backwards) in [(1, true), (1, false), (7, true), (19, false), (100, true)] {
+                let (pages, _) = walk(limit, backwards, hidden).await;
+                let mut expected: Vec<u64> = (1..=100).filter(|one| !hidden(*one)).collect();
+                if backwards {
+                    expected.reverse();
+                }
+                let full = expected.chunks(limit as usize).map(<[u64]>::to_vec);
+                assert_eq!(pages, full.collect::<Vec<_>>(), "{limit} {backwards}");
+            }
+        }
+        // Half of them left out costs one read a page, and one for what is behind the last.
+        let (pages, reads) = walk(10, true, |one| one % 2 == 0).await;
+        assert!(reads as usize <= pages.len() + 1, "{reads}");
+    }
 }

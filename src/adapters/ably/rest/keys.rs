@@ -38,6 +38,17 @@ async fn key(name: &str, authority: &Authority) -> Result<ApiKey, Fault> {
     find()
 }
 
+/// Any other method: of a key that is not there it is the key that is missing.
+pub(super) async fn wrong_method(
+    request: HttpRequest,
+    name: web::Path<String>,
+    broker: web::Data<Broker>,
+) -> HttpResponse {
+    let found = key(&name, &broker.authority).await;
+    let fault = found.map_or_else(|fault| fault, |_| super::not_allowed());
+    failed(&fault, Answer::of(&request).0)
+}
+
 /// `POST /keys/{name}/requestToken`
 pub(super) async fn request_token(
     request: HttpRequest,

@@ -41,10 +41,12 @@ pub(super) fn routes(cfg: &mut web::ServiceConfig) {
             .route(preflight)
             .default_service(web::to(wrong_method))
     };
+    // An unknown key is said to be one, whatever the method.
+    let of_key = |path: &str| resource(path).default_service(web::to(keys::wrong_method));
     cfg.service(resource("/time").route(web::get().to(time)))
         .service(resource("/stats").route(web::get().to(stats)))
-        .service(resource("/keys/{key}/requestToken").route(web::post().to(keys::request_token)))
-        .service(resource("/keys/{key}/revokeTokens").route(web::post().to(keys::revoke)))
+        .service(of_key("/keys/{key}/requestToken").route(web::post().to(keys::request_token)))
+        .service(of_key("/keys/{key}/revokeTokens").route(web::post().to(keys::revoke)))
         .service(resource("/messages").route(web::post().to(batch::publish)))
         .service(resource("/presence").route(web::get().to(batch::presence)))
         .service(resource("/channels").route(web::get().to(channel::list)))
@@ -81,8 +83,11 @@ async fn preflight() -> HttpResponse {
 
 async fn wrong_method(request: HttpRequest) -> HttpResponse {
     let query = query::parse(request.query_string());
-    let format = query::answer_format(&request, &query);
-    failed(&Fault::new(40500, 405, "Method not allowed"), format)
+    failed(&not_allowed(), query::answer_format(&request, &query))
+}
+
+fn not_allowed() -> Fault {
+    Fault::new(40500, 405, "Method not allowed")
 }
 
 /// Changing messages, annotations, objects, push.

@@ -16,9 +16,9 @@ use std::sync::Arc;
 
 /// Most messages of a rewind.
 const REWIND: u32 = 100;
-/// Parameters that an attachment answers with: `delta` as well, since a client that asks for differences takes whole
-/// messages just so; not `occupancy`, whose events it would wait for in vain.
-const KNOWN: [&str; 5] = ["rewind", "rewindLimit", "modes", "delta", "echo"];
+/// Parameters that an attachment answers with: those that are served. An answer is a promise; not `delta`, since
+/// messages come whole, and not `occupancy`, whose events a client would wait for in vain.
+const SERVED: [&str; 4] = ["rewind", "rewindLimit", "modes", "echo"];
 /// Everything an attachment may come to be good for.
 const WANTS: Operations = Operations::SUBSCRIBE
     .or(Operations::PUBLISH)
@@ -71,7 +71,7 @@ fn params(name: &ChannelName, frame: &ProtocolMessage) -> BTreeMap<String, Strin
     let mut all = name.params.clone();
     let said = frame.params.iter().flatten();
     all.extend(said.map(|(name, value)| (name.clone(), text(value))));
-    all.retain(|name, _| KNOWN.contains(&&**name));
+    all.retain(|name, _| SERVED.contains(&&**name));
     all
 }
 
@@ -286,6 +286,17 @@ impl AblySession {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn only_parameters_that_are_served_are_echoed() {
+        let said =
+            r#"{"action":10,"params":{"delta":"vcdiff","occupancy":"metrics","x":1,"rewind":"1"}}"#;
+        let frame: ProtocolMessage = serde_json::from_str(said).unwrap();
+        let name = ChannelName::parse("[?delta=vcdiff&echo=false]c").unwrap();
+        let echoed = params(&name, &frame);
+        let names: Vec<_> = echoed.keys().map(String::as_str).collect();
+        assert_eq!(names, ["echo", "rewind"]);
+    }
 
     #[test]
     fn rewinds_are_counts_or_times() {

@@ -115,7 +115,7 @@ impl Session for AblySession {
 
     fn linger_ms(&self) -> u64 {
         match self.comes_back {
-            true => limits::PRESENT_MS,
+            true => self.hello.present_ms,
             false => 0,
         }
     }

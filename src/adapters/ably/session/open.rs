@@ -21,6 +21,8 @@ pub(in crate::adapters::ably) struct Hello {
     /// Own messages come back.
     pub(in crate::adapters::ably) echo: bool,
     pub(in crate::adapters::ably) heartbeat_ms: u64,
+    /// How long its members stay after its socket was lost.
+    pub(in crate::adapters::ably) present_ms: u64,
 }
 
 /// How much before its token's end a connection ends, ms: before the core finds the rights gone one by one.

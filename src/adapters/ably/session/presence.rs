@@ -63,7 +63,7 @@ impl AblySession {
                 proof: None,
                 tag: 0,
             };
-            if asked == Asked::Present || item.data.is_some() {
+            if asked == Asked::Present || item.carries() {
                 let data = item.envelope(format!("{base}:{serial}:{at}"))?;
                 if data.len() as u64 > max {
                     return Err(Fault::new(40009, 413, "Maximum message length exceeded"));

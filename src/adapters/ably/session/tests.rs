@@ -37,6 +37,7 @@ impl Client {
             not_resumed: None,
             echo: true,
             heartbeat_ms: 15_000,
+            present_ms: 7_000,
         };
         Self {
             session: AblySession::new(hello, Endings::default()),
@@ -473,7 +474,11 @@ fn a_token_is_asked_for_30_s_early_and_ends_on_time() {
         (&told[0]["action"], &told[0]["error"]["code"]),
         (&json!(6), &json!(40142))
     );
-    assert!(client.session.linger_ms() > 0);
+    assert_eq!(
+        client.session.linger_ms(),
+        7_000,
+        "as its address asked for"
+    );
 }
 
 #[test]
