@@ -1,14 +1,16 @@
-//! A socket that remembers that its client has hung up, for requests that wait.
+//! A socket that remembers that its client has hung up, for requests that wait, and whose requests are readable.
 //!
-//! **Must never know:** what is read and written.
+//! **Must never know:** what is read and written; [`super::head`] says what a head may look like.
 //!
 //! **Why not `h1_allow_half_closed(false)`:** it drops whatever request is under way when the client stops sending. One
 //! that half-closes and reads would get no answer, and a publish to several channels by one that does not wait for
 //! the answer would stop in the middle. So a long poll asks, and nobody else is told.
 
+use super::head::Heads;
 use super::wire::Socket;
 use actix_codec::{AsyncRead, AsyncWrite, ReadBuf};
 use std::cell::Cell;
+use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -30,6 +32,9 @@ impl HungUp {
 pub(super) struct Noticing<T> {
     io: T,
     hung_up: HungUp,
+    heads: Heads,
+    /// Read, and not handed on yet: what was escaped needs more room than it came in. At most three times a read.
+    rest: VecDeque<u8>,
 }
 
 impl<T> Noticing<T> {
@@ -38,6 +43,8 @@ impl<T> Noticing<T> {
         Self {
             io,
             hung_up: HungUp::default(),
+            heads: Heads::default(),
+            rest: VecDeque::new(),
         }
     }
 
@@ -52,9 +59,10 @@ impl<T> Noticing<T> {
     }
 }
 
-impl<T: Into<Socket>> From<Noticing<T>> for Socket {
-    fn from(socket: Noticing<T>) -> Self {
-        socket.io.into()
+impl<T: Into<Socket>> Noticing<T> {
+    /// The socket itself, for something else than HTTP, and what has been read from it and not been handed on.
+    pub(super) fn taken_over(self) -> (Socket, VecDeque<u8>) {
+        (self.io.into(), self.rest)
     }
 }
 
@@ -64,10 +72,25 @@ impl<T: AsyncRead + Unpin> AsyncRead for Noticing<T> {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
         let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.io).poll_read(cx, buffer))?;
-        if buffer.filled().len() == before && buffer.remaining() > 0 {
-            self.hung_up.0.set(true);
+        if this.rest.is_empty() {
+            ready!(Pin::new(&mut this.io).poll_read(cx, buffer))?;
+            if buffer.filled().len() == before && buffer.remaining() > 0 {
+                this.hung_up.0.set(true);
+            }
+            let mut rest = Vec::new();
+            let read = buffer.filled_mut().get_mut(before..).unwrap_or_default();
+            let kept = this.heads.read(read, &mut rest);
+            buffer.set_filled(before + kept);
+            this.rest = rest.into();
+        }
+        let fits = buffer.remaining().min(this.rest.len());
+        for byte in this.rest.drain(..fits) {
+            buffer.put_slice(&[byte]);
+        }
+        if this.rest.is_empty() {
+            this.rest = VecDeque::new();
         }
         Poll::Ready(Ok(()))
     }

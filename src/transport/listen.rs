@@ -200,7 +200,7 @@ where
 /// A request that wants the connection for something else: answered by the app, then taken over or closed.
 async fn upgrade<B: MessageBody + 'static, T>(
     answer: impl Future<Output = Result<ServiceResponse<B>, Error>>,
-    framed: Framed<T, Codec>,
+    framed: Framed<Noticing<T>, Codec>,
 ) -> Result<(), Error>
 where
     T: AsyncRead + AsyncWrite + Unpin + Into<Socket>,
@@ -227,9 +227,10 @@ where
             false => framed,
         };
         let parts = framed.into_parts();
-        accepted?
-            .begin(parts.io.into(), parts.read_buf.freeze())
-            .await
+        let (socket, rest) = parts.io.taken_over();
+        let mut first = parts.read_buf;
+        first.extend(rest);
+        accepted?.begin(socket, first.freeze()).await
     })
     .await;
     if let Some(begun) = carrying {

@@ -3,6 +3,7 @@
 //! **Must never know:** what the bytes mean.
 
 mod hangup;
+mod head;
 mod line;
 mod listen;
 pub mod longpoll;

@@ -15,5 +15,6 @@ mod client;
 mod delivery;
 mod framing;
 mod hangup;
+mod heads;
 mod rights;
 mod server;

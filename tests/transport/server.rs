@@ -263,6 +263,7 @@ impl Node {
                         .route("/ws", web::get().to(accept))
                         .route("/flood", web::get().to(flood))
                         .configure(super::hangup::routes)
+                        .configure(super::heads::routes)
                 };
                 let patience = std::time::Duration::from_secs(5);
                 let how = Listening {
