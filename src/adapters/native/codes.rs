@@ -59,6 +59,7 @@ table! {
     Taken "taken" 409 "choose another id, or leave it out to get a fresh one",
     NotEnabled "not_enabled" 409 "finish the upgrade of every node first",
     Conflict "conflict" 409 "see the message",
+    TooSlow "too_slow" 408 "send the whole body at once",
     TooLarge "too_large" 413 "send less in one request",
     LimitExceeded "limit_exceeded" 429 "raise the app's limit, or use less",
     RateLimited "rate_limited" 429 "wait as long as Retry-After says",

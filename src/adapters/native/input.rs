@@ -13,9 +13,12 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::future::Future;
 use std::pin::Pin;
+use std::time::Duration;
 
 /// Largest request body of `/v1`, bytes.
 pub const MAX_BODY: usize = 1 << 20;
+/// Longest wait for a body, as at every other door.
+const BODY_WITHIN: Duration = Duration::from_secs(15);
 /// Largest integer that every JSON reader keeps exactly.
 pub const MAX_EXACT: u64 = (1 << 53) - 1;
 
@@ -36,7 +39,9 @@ impl<T: DeserializeOwned + 'static> FromRequest for Body<T> {
         // Bounded by the `PayloadConfig` of the scope, before a byte is parsed.
         let bytes = web::Bytes::from_request(request, payload);
         Box::pin(async move {
-            let raw = bytes.await.map_err(|error| {
+            let late = |_| ApiError::new(Code::TooSlow, "the body did not arrive in time");
+            let read = tokio::time::timeout(BODY_WITHIN, bytes).await;
+            let raw = read.map_err(late)?.map_err(|error| {
                 match error.as_response_error().status_code().as_u16() {
                     413 => ApiError::new(
                         Code::TooLarge,
@@ -261,10 +266,24 @@ pub fn app_id(text: &str) -> Result<AppId, ApiError> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use actix_http::BoxedPayloadStream;
+    use actix_web::error::PayloadError;
     use actix_web::test::TestRequest;
 
     fn params(uri: &str) -> Params {
         Params::of(&TestRequest::with_uri(uri).to_http_request()).unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_never_ends_is_given_up() {
+        let pending = futures_util::stream::pending::<Result<web::Bytes, PayloadError>>();
+        let pending: BoxedPayloadStream = Box::pin(pending);
+        let mut payload = Payload::from(pending);
+        let request = TestRequest::post().to_http_request();
+        let began = tokio::time::Instant::now();
+        let body = Body::<serde_json::Value>::from_request(&request, &mut payload);
+        assert_eq!(body.await.unwrap_err().code, Code::TooSlow);
+        assert_eq!(began.elapsed(), BODY_WITHIN);
     }
 
     #[test]
