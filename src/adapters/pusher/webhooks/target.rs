@@ -42,7 +42,7 @@ fn public_v4(addr: Ipv4Addr) -> bool {
 }
 
 fn public_v6(addr: Ipv6Addr) -> bool {
-    let [first, second, third, .., high, low] = addr.segments();
+    let [first, second, third, fourth, fifth, sixth, high, low] = addr.segments();
     let inner = |high: u16, low: u16| {
         let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
         Ipv4Addr::new(a, b, c, d)
@@ -52,7 +52,9 @@ fn public_v6(addr: Ipv6Addr) -> bool {
     }
     match (first, second) {
         // An IPv4 address behind a translator or a tunnel.
-        (0x64, 0xff9b) => public_v4(inner(high, low)),
+        (0x64, 0xff9b) if (third, fourth, fifth, sixth) == (0, 0, 0, 0) => {
+            public_v4(inner(high, low))
+        }
         (0x2002, _) => public_v4(inner(second, third)),
         (0x2001, 0x0db8 | 0x0000) => false,
         // Only global unicast is handed out.
@@ -169,6 +171,11 @@ mod tests {
             "::ffff:127.0.0.1",
             "::ffff:10.0.0.1",
             "64:ff9b::a00:1",
+            // A translator of the network's own: where it puts the address, nobody outside knows.
+            "64:ff9b:1::808:808",
+            "64:ff9b:1:a00:1::",
+            "64:ff9b:1:ffff:ffff:ffff:808:808",
+            "64:ff9b:0:1::808:808",
             "2002:7f00:1::",
             "2001:db8::1",
             "::127.0.0.1",

@@ -4,26 +4,29 @@
 //! fixed offsets from both ends of it.
 
 use crate::adapters::realtime::Site;
+use actix_web::http::header::HOST;
+use actix_web::http::uri::Authority;
 use actix_web::{HttpRequest, HttpResponse, web};
 
 /// `GET /server/2.1`
 #[allow(clippy::unused_async)] // Handlers are async.
 pub(super) async fn plain(request: HttpRequest, site: web::Data<Site>) -> HttpResponse {
-    answer(&url(
-        site.0.as_deref(),
-        request.connection_info().host(),
-        false,
-    ))
+    answer(&url(site.0.as_deref(), host(&request), false))
 }
 
 /// `GET /server/ssl/2.1`
 #[allow(clippy::unused_async)] // Handlers are async.
 pub(super) async fn secure(request: HttpRequest, site: web::Data<Site>) -> HttpResponse {
-    answer(&url(
-        site.0.as_deref(),
-        request.connection_info().host(),
-        true,
-    ))
+    answer(&url(site.0.as_deref(), host(&request), true))
+}
+
+/// What the request calls us. Not what it says that a proxy was called (`Forwarded`, `X-Forwarded-Host`): whoever asks can
+/// say that through most proxies, and a cache would send others there.
+fn host(request: &HttpRequest) -> &str {
+    let host = request.headers().get(HOST);
+    let host = host.and_then(|host| host.to_str().ok());
+    host.or_else(|| request.uri().authority().map(Authority::as_str))
+        .unwrap_or_default()
 }
 
 fn answer(url: &str) -> HttpResponse {
@@ -72,6 +75,8 @@ fn without_port(authority: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use actix_web::body::to_bytes;
+    use actix_web::test::TestRequest;
 
     #[test]
     fn the_url_is_the_operators_or_the_requests_own() {
@@ -91,6 +96,22 @@ mod tests {
             url(Some("https://rt.example:8443"), "x", true),
             "https://rt.example:8443"
         );
+    }
+
+    #[actix_web::test]
+    async fn who_asks_cannot_say_where_others_go() {
+        for (name, value) in [
+            ("Forwarded", "host=evil.example"),
+            ("X-Forwarded-Host", "evil.example"),
+        ] {
+            let request = TestRequest::get()
+                .insert_header(("Host", "chat.example:6001"))
+                .insert_header((name, value));
+            let site = web::Data::new(Site(None));
+            let answer = plain(request.to_http_request(), site).await;
+            let body = to_bytes(answer.into_body()).await.unwrap_or_default();
+            assert_eq!(body, "var SOCKET_SERVER = \"http://chat.example:6001\";");
+        }
     }
 
     #[test]
