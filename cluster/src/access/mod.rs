@@ -22,6 +22,7 @@ mod lookup;
 mod pattern;
 mod principal;
 mod records;
+mod rejection;
 mod requests;
 mod restored;
 mod revocation;

@@ -28,7 +28,7 @@ pub struct Committed {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProposeError {
     /// The machine said no. Nothing changed.
-    #[error("rejected: {0:?}")]
+    #[error("{0}")]
     Rejected(Rejection),
     /// No leader or no majority was reachable; the command was **not** proposed.
     #[error("no quorum: {0}")]
