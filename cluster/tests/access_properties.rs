@@ -260,7 +260,7 @@ proptest! {
         };
         let stamp = Stamp { index, time_ms: state.time_ms };
         let outcome = apply(&mut state, &revoke, stamp);
-        let revoked = matches!(outcome.reply, Reply::Changed(_));
+        let revoked = matches!(outcome.reply, Reply::Narrowed(_));
         prop_assert_eq!(revoked, state.apps.contains_key(&AppId(1)));
 
         let mut new = old.clone();

@@ -29,10 +29,12 @@ mod nonce;
 mod stale;
 #[cfg(test)]
 mod tests;
+mod write;
 
 pub use holder::{Holder, Signer, house_proof};
 pub use nonce::NonceRefused;
 pub use operator::{DiskSpace, JoinError, Member, NodeStatus};
+pub use write::{WriteError, Written};
 
 use super::clock::Now;
 use super::error::Refusal;
@@ -137,6 +139,8 @@ enum Source {
         now_ms: std::sync::atomic::AtomicU64,
         serving: std::sync::atomic::AtomicBool,
         judge: Option<Judge>,
+        #[cfg(test)]
+        writes: fixture::Writes,
     },
 }
 
@@ -165,6 +169,8 @@ impl Authority {
             now_ms: now_ms.into(),
             serving: true.into(),
             judge,
+            #[cfg(test)]
+            writes: fixture::Writes::default(),
         })
     }
 
@@ -267,29 +273,6 @@ impl Authority {
                 check_revocation(&self.view(), principal, principal.proof.as_ref(), now_ms)
             }
             Source::Fixed { judge: Some(_), .. } => None,
-        }
-    }
-
-    /// Changes the access state through whichever node leads.
-    ///
-    /// # Errors
-    /// See [`ProposeError`].
-    pub async fn change(
-        &self,
-        request: RequestId,
-        command: Command,
-    ) -> Result<Committed, ProposeError> {
-        match &self.source {
-            Source::Cluster(cluster) => cluster.propose(request, command).await,
-            Source::Fixed { .. } => Err(ProposeError::Stopping),
-        }
-    }
-
-    /// Waits until every node that may still be serving has enforced `revision`.
-    pub async fn barrier(&self, revision: Revision, mode: BarrierMode) -> BarrierReport {
-        match &self.source {
-            Source::Cluster(cluster) => cluster.barrier(revision, mode).await,
-            Source::Fixed { .. } => BarrierReport::default(),
         }
     }
 

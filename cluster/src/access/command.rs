@@ -312,8 +312,13 @@ pub enum Reply {
     },
     /// Not done, and why. Rejections change nothing.
     Rejected(Rejection),
-    /// Done; this many records were touched, and the subject may do less than before. Said by the machine,
-    /// because only the log's order tells what a merge overwrote.
+    /// Done; this many records were touched, and somebody may do less than before, or has been told to go. Said by
+    /// the machine, because only the log's order tells what was overwritten. Whoever asked waits until no node
+    /// serves by the old state.
+    ///
+    /// A command that states a ceiling (a whole capability, a line without operations, a subject's lines as a
+    /// whole) is answered so also when it finds the ceiling already there: the command that put it there may still
+    /// be on its way to the other nodes.
     Narrowed(u64),
 }
 

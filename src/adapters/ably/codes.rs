@@ -2,7 +2,7 @@
 //!
 //! **Must never know:** frames, HTTP; who is told.
 
-use crate::core::authority::{Cut, ProposeError, Reason, Rejection};
+use crate::core::authority::{Cut, NonceRefused, ProposeError, Reason, Rejection, WriteError};
 use crate::core::close::{Abuse, Close, End};
 use crate::core::error::Refusal;
 use serde::Serialize;
@@ -114,6 +114,26 @@ impl From<ProposeError> for Fault {
             | ProposeError::Stopping
             | ProposeError::DiskFull
             | ProposeError::OutcomeUnknown => Self::new(50003, 503, error.to_string()),
+        }
+    }
+}
+
+impl From<NonceRefused> for Fault {
+    fn from(refused: NonceRefused) -> Self {
+        match refused {
+            NonceRefused::Used => Self::new(40105, 401, "The nonce has been used before"),
+            NonceRefused::Unusable(why) => ProposeError::Rejected(why).into(),
+            NonceRefused::Unchecked(error) => error.into(),
+        }
+    }
+}
+
+impl From<WriteError> for Fault {
+    fn from(error: WriteError) -> Self {
+        match error {
+            WriteError::Refused(error) => error.into(),
+            // Made, but a node may still serve by what was taken: no success.
+            WriteError::Pending(_) => Self::new(50003, 503, error.to_string()),
         }
     }
 }

@@ -91,7 +91,9 @@ async fn create(call: Call, body: Body<AppIn>) -> Result<HttpResponse, ApiError>
     call.caller.operator()?;
     let write = Write::of(&call, &body.raw)?;
     let spec = body.value.spec(&call.native.catalog, &mut write.mint())?;
-    let committed = write.commit(Command::CreateApp(spec.clone())).await?;
+    let made = write
+        .make(Command::CreateApp(spec.clone()), Wait::All)
+        .await?;
     let app = App {
         id: spec.id,
         name: spec.name,
@@ -100,12 +102,12 @@ async fn create(call: Call, body: Body<AppIn>) -> Result<HttpResponse, ApiError>
         open: spec.open,
         settings: spec.settings,
         aliases: spec.aliases,
-        revision: committed.revision,
+        revision: made.revision(),
     };
     let keys: Vec<Value> = spec.keys.iter().map(key::spec_json).collect();
     let env = spec.keys.first().map(|key| env(&app, key));
     let body = json!({ "app": app_json(&app), "keys": keys, "env": env });
-    Ok(answer(StatusCode::CREATED, committed.revision, body))
+    Ok(made.answer_as(StatusCode::CREATED, body))
 }
 
 async fn list(call: Call) -> Result<HttpResponse, ApiError> {
@@ -214,15 +216,6 @@ impl AppPatch {
             settings,
         })
     }
-
-    /// Whether rights may be lost by it.
-    #[must_use]
-    pub fn narrows(&self) -> bool {
-        self.enabled == Some(false)
-            || self.doors.is_some()
-            || self.open.is_some()
-            || !self.settings.is_empty()
-    }
 }
 
 async fn update(
@@ -239,18 +232,9 @@ async fn update(
     }
     let write = Write::of(&call, &body.raw)?;
     let command = Command::UpdateApp { app, change };
-    if body.value.narrows() {
-        let narrowed = write.narrow(command, body.value.wait).await?;
-        let app = applied(&call, app, narrowed.revision).await;
-        return Ok(narrowed.answer(json!({ "app": app })));
-    }
-    let committed = write.commit(command).await?;
-    let app = applied(&call, app, committed.revision).await;
-    Ok(answer(
-        StatusCode::OK,
-        committed.revision,
-        json!({ "app": app }),
-    ))
+    let made = write.make(command, body.value.wait).await?;
+    let app = applied(&call, app, made.revision()).await;
+    Ok(made.answer(json!({ "app": app })))
 }
 
 /// The app as it is after `revision`; nothing when this node is not there yet.
@@ -267,8 +251,8 @@ async fn delete(call: Call, path: web::Path<String>) -> Result<HttpResponse, Api
     let wait = params.wait()?;
     params.finish()?;
     let write = Write::of(&call, b"")?;
-    let narrowed = write.narrow(Command::DeleteApp { app }, wait).await?;
-    Ok(narrowed.answer(json!({})))
+    let made = write.make(Command::DeleteApp { app }, wait).await?;
+    Ok(made.answer(json!({})))
 }
 
 /// An app as `/v1` shows it.

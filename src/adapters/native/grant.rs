@@ -13,8 +13,7 @@ use super::text::{
 };
 use super::write::{Write, answer};
 use crate::core::authority::{
-    Command, Grant, GrantEntry, GrantKey, GrantMode, Millis, Operations, Pattern, Reply, Resource,
-    Subject,
+    Command, Grant, GrantEntry, GrantKey, GrantMode, Millis, Operations, Pattern, Resource, Subject,
 };
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
@@ -133,13 +132,8 @@ async fn set(
         entries,
     };
     let write = Write::of(call, &body.raw)?;
-    let committed = write.commit(command).await?;
-    // Only the log's order tells what a merge overwrote, so the machine says whether it took anything away.
-    if mode == GrantMode::Replace || matches!(committed.reply, Reply::Narrowed(_)) {
-        let narrowed = write.enforce(&committed, body.value.wait).await;
-        return Ok(narrowed.answer(json!({})));
-    }
-    Ok(answer(StatusCode::OK, committed.revision, json!({})))
+    let made = write.make(command, body.value.wait).await?;
+    Ok(made.answer(json!({})))
 }
 
 async fn list(call: Call, path: web::Path<String>) -> Result<HttpResponse, ApiError> {
@@ -271,8 +265,8 @@ async fn delete(
         names: names.collect::<Result<_, ApiError>>()?,
     };
     let write = Write::of(&call, &body.raw)?;
-    let narrowed = write.narrow(command, body.value.wait).await?;
-    Ok(narrowed.answer(json!({})))
+    let made = write.make(command, body.value.wait).await?;
+    Ok(made.answer(json!({})))
 }
 
 #[cfg(test)]

@@ -104,9 +104,11 @@ async fn create(
     let write = Write::of(&call, &body.raw)?;
     let spec = body.value.spec(app, &mut write.mint())?;
     call.caller.may_give(&spec.capability)?;
-    let committed = write.commit(Command::CreateKey(spec.clone())).await?;
+    let made = write
+        .make(Command::CreateKey(spec.clone()), Wait::All)
+        .await?;
     let body = json!({ "key": spec_json(&spec) });
-    Ok(answer(StatusCode::CREATED, committed.revision, body))
+    Ok(made.answer_as(StatusCode::CREATED, body))
 }
 
 async fn list(call: Call, path: web::Path<String>) -> Result<HttpResponse, ApiError> {
@@ -180,7 +182,6 @@ async fn update(
     if change.enabled == Some(true) {
         call.caller.may_give(&key.capability)?;
     }
-    let narrows = change.enabled == Some(false) || change.capability.is_some();
     let (key, command) = (
         key.id.clone(),
         Command::UpdateKey {
@@ -189,18 +190,9 @@ async fn update(
         },
     );
     let write = Write::of(&call, &body.raw)?;
-    if narrows {
-        let narrowed = write.narrow(command, body.value.wait).await?;
-        let key = applied(&call, &key, narrowed.revision).await;
-        return Ok(narrowed.answer(json!({ "key": key })));
-    }
-    let committed = write.commit(command).await?;
-    let key = applied(&call, &key, committed.revision).await;
-    Ok(answer(
-        StatusCode::OK,
-        committed.revision,
-        json!({ "key": key }),
-    ))
+    let made = write.make(command, body.value.wait).await?;
+    let key = applied(&call, &key, made.revision()).await;
+    Ok(made.answer(json!({ "key": key })))
 }
 
 async fn applied(call: &Call, key: &str, revision: u64) -> Option<Value> {
@@ -241,9 +233,9 @@ async fn rotate(
         new: new.clone(),
         overlap_ms: body.value.overlap_ms,
     };
-    let narrowed = write.narrow(command, body.value.wait).await?;
+    let made = write.make(command, body.value.wait).await?;
     let beside = json!({ "key": spec_json(&new), "replaces": &*old.id, "overlap_ms": body.value.overlap_ms });
-    Ok(narrowed.answer(beside))
+    Ok(made.answer(beside))
 }
 
 async fn delete(call: Call, path: web::Path<(String, String)>) -> Result<HttpResponse, ApiError> {
@@ -252,8 +244,8 @@ async fn delete(call: Call, path: web::Path<(String, String)>) -> Result<HttpRes
     params.finish()?;
     let key = own_key(&call, &path)?.id;
     let write = Write::of(&call, b"")?;
-    let narrowed = write.narrow(Command::DeleteKey { key }, wait).await?;
-    Ok(narrowed.answer(json!({})))
+    let made = write.make(Command::DeleteKey { key }, wait).await?;
+    Ok(made.answer(json!({})))
 }
 
 /// The key of the path, if the caller may change keys there.

@@ -68,7 +68,7 @@ async fn revoke(
         }
     }
     let write = Write::of(&call, &body.raw)?;
-    let narrowed = write.narrow(command, body.value.wait).await?;
+    let made = write.make(command, body.value.wait).await?;
     let mut answer = json!({});
     if body.value.margin_ms > 0
         && let Some(fields) = answer.as_object_mut()
@@ -76,7 +76,7 @@ async fn revoke(
         // Enforced means here: every node will act when the margin has run out.
         fields.insert("margin_ms".into(), body.value.margin_ms.into());
     }
-    Ok(narrowed.answer(answer))
+    Ok(made.answer(answer))
 }
 
 /// A refusal for what is both asked and unasked; used by the user paths as well.

@@ -88,7 +88,14 @@ fn state() -> State {
 
 /// Status, `Gatecast-Revision` and body of one request.
 async fn ask(gate: Gate, request: TestRequest) -> (u16, Option<String>, Value) {
-    let authority = Arc::new(Authority::fixed(state(), 1000));
+    ask_of(Arc::new(Authority::fixed(state(), 1000)), gate, request).await
+}
+
+async fn ask_of(
+    authority: Arc<Authority>,
+    gate: Gate,
+    request: TestRequest,
+) -> (u16, Option<String>, Value) {
     let channels = Channels::new(Arc::new(Encodings::default()), &[]);
     let broker = Broker::new(authority, channels);
     let native = Native {
@@ -379,4 +386,63 @@ async fn explain_says_which_view_it_asked() {
         key(OWNER, "POST", "/v1/apps/7/explain", stranger).await.1,
         "no_such_key"
     );
+}
+
+/// Status and report of a call by the app's key, over an authority whose nodes are so.
+async fn written(pending: &[u64], method: &str, uri: &str, body: Value) -> (u16, Value, usize) {
+    let authority = Arc::new(Authority::fixed(state(), 1000));
+    authority.take_writes(pending);
+    let request = TestRequest::default()
+        .method(Method::from_bytes(method.as_bytes()).unwrap())
+        .uri(uri)
+        .set_json(body)
+        .insert_header(("Authorization", OWNER));
+    let (status, _, body) = ask_of(authority.clone(), Gate::Keys, request).await;
+    (status, body, authority.fences())
+}
+
+#[actix_web::test]
+async fn whatever_takes_something_away_is_fenced_and_nothing_else() {
+    let line = |operations: &[&str]| json!([{"pattern": "a", "operations": operations}]);
+    let grants =
+        |operations: &[&str]| json!({"subject": {"user": "ana"}, "grants": line(operations)});
+    let narrowing = [
+        ("POST", "grants", grants(&["publish"])),
+        ("PUT", "grants", grants(&["subscribe"])),
+        ("DELETE", "grants", json!({"subject": {"user": "ana"}})),
+        ("POST", "revoke", json!({"target": {"user": "ana"}})),
+        ("POST", "users/ana/disconnect", json!({})),
+        ("POST", "users/ana/block", json!({})),
+        ("PATCH", "keys/chat", json!({"enabled": false})),
+        ("POST", "keys/chat/rotate", json!({})),
+        ("DELETE", "keys/chat", Value::Null),
+        ("PATCH", "", json!({"open": []})),
+    ];
+    for (method, path, body) in narrowing {
+        let uri = format!("/v1/apps/7/{path}");
+        let uri = uri.trim_end_matches('/');
+        let (status, answer, fences) = written(&[], method, uri, body.clone()).await;
+        assert_eq!((status, fences), (200, 1), "{method} {path}: {answer}");
+        assert_eq!(answer["enforced"], json!([1]), "{method} {path}");
+        let (status, answer, _) = written(&[2], method, uri, body).await;
+        assert_eq!(status, 202, "{method} {path}: {answer}");
+        assert_eq!(answer["pending"], json!([2]), "{method} {path}");
+    }
+    for (method, path, body, done) in [
+        ("POST", "grants", grants(&["subscribe", "publish"]), 200),
+        ("PATCH", "keys/chat", json!({"name": "new"}), 200),
+        ("POST", "keys", json!({}), 201),
+    ] {
+        let uri = format!("/v1/apps/7/{path}");
+        let (status, answer, fences) = written(&[2], method, &uri, body).await;
+        assert_eq!((status, fences), (done, 0), "{method} {path}: {answer}");
+        assert_eq!(answer.get("enforced"), None, "{method} {path}");
+    }
+}
+
+#[actix_web::test]
+async fn who_does_not_wait_is_told_that_it_is_not_done() {
+    let body = json!({"target": {"user": "ana"}, "wait": "none"});
+    let (status, _, fences) = written(&[], "POST", "/v1/apps/7/revoke", body).await;
+    assert_eq!((status, fences), (202, 0));
 }

@@ -110,8 +110,8 @@ async fn disconnect(
     let (app, user) = allowed(&call, &path)?;
     let command = body.value.command(app, call.caller.issuer(), user)?;
     let write = Write::of(&call, &body.raw)?;
-    let narrowed = write.narrow(command, body.value.wait).await?;
-    Ok(narrowed.answer(json!({})))
+    let made = write.make(command, body.value.wait).await?;
+    Ok(made.answer(json!({})))
 }
 
 async fn block(
@@ -123,8 +123,8 @@ async fn block(
     let asked = &body.value;
     let command = block_command(app, call.caller.issuer(), user, asked.for_ms, &asked.reason)?;
     let write = Write::of(&call, &body.raw)?;
-    let narrowed = write.narrow(command, asked.wait).await?;
-    Ok(narrowed.answer(json!({})))
+    let made = write.make(command, asked.wait).await?;
+    Ok(made.answer(json!({})))
 }
 
 async fn unblock(call: Call, path: web::Path<(String, String)>) -> Result<HttpResponse, ApiError> {
@@ -135,8 +135,8 @@ async fn unblock(call: Call, path: web::Path<(String, String)>) -> Result<HttpRe
         issuer: call.caller.issuer(),
         subject: Subject::User(user),
     };
-    let committed = Write::of(&call, b"")?.commit(command).await?;
-    Ok(answer(StatusCode::OK, committed.revision, json!({})))
+    let made = Write::of(&call, b"")?.make(command, Wait::All).await?;
+    Ok(made.answer(json!({})))
 }
 
 async fn show(call: Call, path: web::Path<(String, String)>) -> Result<HttpResponse, ApiError> {

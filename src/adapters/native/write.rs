@@ -1,4 +1,4 @@
-//! Writes: naming the request, committing it, waiting until a narrowing holds everywhere, and the answer.
+//! Writes: naming the request, having it made, and the answer that says how far it has come.
 //!
 //! **Must never know:** what is written. **Why the whole request is in its id:** an `Idempotency-Key` reused
 //! for something else must not be answered with the first thing's success.
@@ -8,7 +8,7 @@ use super::codes::{ApiError, Code};
 use super::input::Wait;
 use super::mint::Mint;
 use super::{Gate, Native};
-use crate::core::authority::{BarrierReport, Command, Committed, NodeId, RequestId, Revision};
+use crate::core::authority::{Command, NodeId, RequestId, Revision, WriteError, Written};
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse};
 use serde_json::{Value, json};
@@ -58,83 +58,75 @@ impl<'a> Write<'a> {
         }
     }
 
-    /// Commits.
+    /// Makes the change, and waits as far as asked until no node serves by what it took.
     ///
     /// # Errors
     /// What the cluster said, as a code; an unknown outcome names the request.
-    pub async fn commit(&self, command: Command) -> Result<Committed, ApiError> {
-        let began = Instant::now();
-        let outcome = self
-            .call
-            .broker
-            .authority
-            .change(self.request, command)
-            .await;
-        let commit_seconds = &self.call.native.meter.commit_seconds;
-        commit_seconds.observe(began.elapsed().as_secs_f64());
-        outcome.map_err(|error| ApiError::from(error).of_request(self.request))
-    }
-
-    /// Commits something that may take rights away, and waits until no node serves by the old state.
-    ///
-    /// # Errors
-    /// As [`Self::commit`].
-    pub async fn narrow(&self, command: Command, wait: Wait) -> Result<Narrowed, ApiError> {
-        let committed = self.commit(command).await?;
-        Ok(self.enforce(&committed, wait).await)
-    }
-
-    /// Waits until no node serves by the state before this change.
-    pub async fn enforce(&self, committed: &Committed, wait: Wait) -> Narrowed {
-        let began = Instant::now();
+    pub async fn make(&self, command: Command, wait: Wait) -> Result<Made, ApiError> {
         let authority = &self.call.broker.authority;
-        let report = authority.barrier(committed.revision, wait.into()).await;
+        let outcome = authority.write(self.request, command, wait.into()).await;
+        let took = self.started.elapsed();
         let meter = &self.call.native.meter;
-        meter.barrier_seconds.observe(began.elapsed().as_secs_f64());
-        meter.closed.inc_by(report.closed);
-        let took = self.started.elapsed().as_millis();
-        Narrowed {
-            revision: committed.revision,
-            wait,
-            report,
-            took_ms: u64::try_from(took).unwrap_or(u64::MAX),
+        let (done, written) = match outcome {
+            Ok(written) => (true, written),
+            Err(WriteError::Pending(written)) => (false, *written),
+            Err(WriteError::Refused(error)) => {
+                meter.commit_seconds.observe(took.as_secs_f64());
+                return Err(ApiError::from(error).of_request(self.request));
+            }
+        };
+        let commit = took.saturating_sub(written.fence);
+        meter.commit_seconds.observe(commit.as_secs_f64());
+        if written.narrowed {
+            meter.barrier_seconds.observe(written.fence.as_secs_f64());
+            meter.closed.inc_by(written.report.closed);
         }
+        Ok(Made {
+            written,
+            done,
+            took_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+        })
     }
 }
 
-/// A narrowing write and how far it has come.
+/// A write and how far it has come.
 #[derive(Clone, Debug)]
-pub struct Narrowed {
-    /// When it became true.
-    pub revision: Revision,
-    /// How far the caller wanted to wait.
-    pub wait: Wait,
-    /// Who enforces it.
-    pub report: BarrierReport,
-    /// From the call to the answer, milliseconds.
-    pub took_ms: u64,
+#[must_use]
+pub struct Made {
+    written: Written,
+    done: bool,
+    took_ms: u64,
 }
 
-impl Narrowed {
+impl Made {
+    /// When it became true.
+    #[must_use]
+    pub fn revision(&self) -> Revision {
+        self.written.revision
+    }
+
     /// Done everywhere (200), or committed with somebody still to follow (202).
     #[must_use]
     pub fn status(&self) -> StatusCode {
-        match self.report.pending.is_empty() && self.wait != Wait::None {
+        match self.done {
             true => StatusCode::OK,
             false => StatusCode::ACCEPTED,
         }
     }
 
-    /// The report's fields.
+    /// Who enforces it, where something was taken.
     #[must_use]
     pub fn json(&self) -> Value {
+        if !self.written.narrowed {
+            return json!({});
+        }
+        let report = &self.written.report;
         let ids = |nodes: &[NodeId]| nodes.iter().map(|node| node.0).collect::<Vec<_>>();
         json!({
-            "revision": self.revision,
-            "enforced": ids(&self.report.enforced),
-            "fenced": ids(&self.report.fenced),
-            "pending": ids(&self.report.pending),
-            "closed": self.report.closed,
+            "enforced": ids(&report.enforced),
+            "fenced": ids(&report.fenced),
+            "pending": ids(&report.pending),
+            "closed": report.closed,
             "took_ms": self.took_ms,
         })
     }
@@ -142,7 +134,14 @@ impl Narrowed {
     /// The whole answer, with these fields beside the report.
     #[must_use]
     pub fn answer(&self, beside: Value) -> HttpResponse {
-        answer(self.status(), self.revision, merged(self.json(), beside))
+        self.answer_as(StatusCode::OK, beside)
+    }
+
+    /// As [`Self::answer`], with this status for what is done.
+    #[must_use]
+    pub fn answer_as(&self, done: StatusCode, beside: Value) -> HttpResponse {
+        let status = if self.done { done } else { self.status() };
+        answer(status, self.revision(), merged(self.json(), beside))
     }
 }
 
@@ -216,7 +215,9 @@ impl Native {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::core::authority::{BarrierReport, Reply};
     use actix_web::test::TestRequest;
+    use std::time::Duration;
 
     #[test]
     fn a_request_is_the_same_only_if_all_of_it_is() {
@@ -243,21 +244,27 @@ mod tests {
     }
 
     #[test]
-    fn a_narrowing_is_done_only_when_nobody_is_pending() {
-        let narrowed = |pending: Vec<NodeId>, wait| Narrowed {
-            revision: 9,
-            wait,
-            report: BarrierReport {
-                enforced: vec![NodeId(1)],
-                pending,
-                ..BarrierReport::default()
+    fn a_write_is_done_only_when_nobody_is_pending() {
+        let made = |pending: Vec<NodeId>, narrowed| Made {
+            done: pending.is_empty(),
+            written: Written {
+                revision: 9,
+                reply: Reply::Narrowed(1),
+                narrowed,
+                report: BarrierReport {
+                    enforced: vec![NodeId(1)],
+                    pending,
+                    ..BarrierReport::default()
+                },
+                fence: Duration::ZERO,
             },
             took_ms: 3,
         };
-        assert_eq!(narrowed(vec![], Wait::All).status(), 200);
-        assert_eq!(narrowed(vec![NodeId(2)], Wait::Strict).status(), 202);
-        assert_eq!(narrowed(vec![], Wait::None).status(), 202);
-        let json = narrowed(vec![NodeId(2)], Wait::Strict).json();
+        let status = |made: Made| made.answer_as(StatusCode::CREATED, json!({})).status();
+        assert_eq!(status(made(vec![], true)), 201);
+        assert_eq!(status(made(vec![NodeId(2)], true)), 202);
+        let json = made(vec![NodeId(2)], true).json();
         assert_eq!(json.get("pending"), Some(&json!([2])));
+        assert_eq!(made(vec![], false).json(), json!({}));
     }
 }

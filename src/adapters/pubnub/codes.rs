@@ -4,7 +4,7 @@
 //! **Why every answer carries a JavaScript content type:** without one the JavaScript SDK takes a 403 for a bad
 //! request and a 200 for a malformed one.
 
-use crate::core::authority::{ProposeError, Reason, Rejection, Resource, Text};
+use crate::core::authority::{ProposeError, Reason, Rejection, Resource, Text, WriteError};
 use crate::core::error::Refusal;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
@@ -197,6 +197,16 @@ impl From<ProposeError> for Fault {
             | ProposeError::Stopping
             | ProposeError::DiskFull
             | ProposeError::OutcomeUnknown => Self::unavailable(),
+        }
+    }
+}
+
+impl From<WriteError> for Fault {
+    fn from(error: WriteError) -> Self {
+        match error {
+            WriteError::Refused(error) => error.into(),
+            // Made, but a node may still serve by what was taken: no success.
+            WriteError::Pending(_) => Self::unavailable(),
         }
     }
 }

@@ -123,11 +123,8 @@ pub(super) async fn grant(
             ttl_ms: (ttl > 0).then(|| ttl.min(MAX_TTL).saturating_mul(60_000)),
         })
         .collect();
-    let view = authority.view();
-    let mut revision = 0;
-    let mut narrows = false;
-    for subject in names.subjects() {
-        narrows |= takes_away(&view, caller.app.id, &subject, &entries);
+    let before = authority.view().revision;
+    let write = |subject: Subject| {
         let request = request_id(ctx, &subject);
         let command = Command::SetGrants {
             app: caller.app.id,
@@ -136,42 +133,15 @@ pub(super) async fn grant(
             mode: GrantMode::Merge,
             entries: entries.clone(),
         };
-        let committed = authority.change(request, command).await?;
-        if committed.revision <= view.revision {
-            return Err(Fault::service(403, "Invalid Signature"));
-        }
-        revision = revision.max(committed.revision);
-    }
-    // Seen elsewhere only: this node asks itself at once.
-    let _ = authority.at_least(revision, APPLY_WAIT).await;
-    if narrows {
-        authority.barrier(revision, BarrierMode::All).await;
+        (request, command)
+    };
+    let writes = names.subjects().into_iter().map(write).collect();
+    let written = authority.write_all(writes, BarrierMode::All).await?;
+    if written.iter().any(|one| one.revision <= before) {
+        return Err(Fault::service(403, "Invalid Signature"));
     }
     let shown = if operations.is_empty() { 1 } else { ttl };
     Ok(success(caller, &granted(&names, &flags, shown)))
-}
-
-const APPLY_WAIT: std::time::Duration = std::time::Duration::from_secs(2);
-
-/// Whether somebody may lose something by it.
-fn takes_away(state: &State, app: AppId, subject: &Subject, entries: &[GrantEntry]) -> bool {
-    entries.iter().any(|entry| {
-        let place = GrantKey {
-            app,
-            subject: subject.clone(),
-            resource: entry.resource,
-            pattern: entry.pattern.clone(),
-        };
-        let before = state.grants.get(&place);
-        before.is_some_and(|before| {
-            let ends = match (before.expires_ms, entry.ttl_ms) {
-                (_, None) => false,
-                (None, Some(_)) => true,
-                (Some(end), Some(ttl)) => state.time_ms.saturating_add(ttl) < end,
-            };
-            ends || !entry.operations.contains(before.operations)
-        })
-    })
 }
 
 fn request_id(ctx: &Ctx<'_>, subject: &Subject) -> RequestId {
@@ -528,31 +498,5 @@ mod tests {
             (&one["level"], &one["auths"]["k"]["r"]),
             (&json!("user"), &json!(0))
         );
-    }
-
-    #[test]
-    fn narrowing_is_noticed_before_it_is_made() {
-        let mut commands = fixture::commands(&[]);
-        let subject = Subject::Token("k".into());
-        let entry = |operations, ttl_ms| GrantEntry {
-            resource: Resource::Channel,
-            pattern: rights::pattern("c"),
-            operations,
-            ttl_ms,
-        };
-        commands.push(Command::SetGrants {
-            app: APP,
-            issuer: Issuer::Operator,
-            subject: subject.clone(),
-            mode: GrantMode::Merge,
-            entries: vec![entry(rights::READ, Some(60_000))],
-        });
-        let state = fixture::state(&commands);
-        let takes =
-            |operations, ttl_ms| takes_away(&state, APP, &subject, &[entry(operations, ttl_ms)]);
-        assert!(takes(Operations::NONE, None));
-        assert!(takes(rights::READ, Some(30_000)));
-        assert!(!takes(rights::READ | Operations::PUBLISH, Some(90_000)));
-        assert!(!takes(rights::READ, None));
     }
 }

@@ -83,7 +83,6 @@ pub(super) async fn group(
         return Err(Fault::bad("Invalid channel name"));
     }
     let texts = |names: Vec<&str>| names.into_iter().map(Into::into).collect();
-    let narrows = clear || !remove.is_empty();
     let command = Command::SetGroup(GroupChange {
         app: caller.app.id,
         issuer: Issuer::Operator,
@@ -98,17 +97,11 @@ pub(super) async fn group(
         None => rand::random(),
     };
     let before = authority.view().revision;
-    let committed = authority.change(RequestId(request), command).await?;
-    if caller.key.is_some() && committed.revision <= before {
+    let written = authority
+        .write(RequestId(request), command, BarrierMode::All)
+        .await?;
+    if caller.key.is_some() && written.revision <= before {
         return Err(Fault::service(403, "Invalid Signature"));
-    }
-    let within = std::time::Duration::from_secs(2);
-    // Every other node follows on its own; this one shows what it was told.
-    let _ = authority.at_least(committed.revision, within).await;
-    if narrows {
-        authority
-            .barrier(committed.revision, BarrierMode::All)
-            .await;
     }
     Ok(done(None))
 }

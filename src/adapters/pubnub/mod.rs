@@ -36,6 +36,8 @@ mod signature;
 mod subscribe;
 mod token;
 mod wildcard;
+#[cfg(test)]
+mod write_tests;
 
 use crate::core::authority::{OpenRule, Operations, Pattern, SettingValue, Text};
 use crate::core::broker::Broker;

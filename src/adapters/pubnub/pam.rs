@@ -254,10 +254,8 @@ pub(super) async fn revoke(
         issued_before_ms: None,
         margin_ms: 0,
     };
-    let committed = authority.change(RequestId(rand::random()), command).await?;
-    authority
-        .barrier(committed.revision, BarrierMode::All)
-        .await;
+    let request = RequestId(rand::random());
+    authority.write(request, command, BarrierMode::All).await?;
     Ok(ok(&json!({
         "data": { "message": "Success" }, "service": "Access Manager", "status": 200,
     })))

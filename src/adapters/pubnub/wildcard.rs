@@ -9,10 +9,6 @@ use crate::core::authority::{
     App, AppChange, Authority, BarrierMode, Command, RequestId, SettingValue,
 };
 use crate::core::limits::WILDCARDS;
-use std::time::Duration;
-
-/// Longest wait for this node's own view, once it is switched on.
-const VIEW_WITHIN: Duration = Duration::from_secs(2);
 
 /// Sees to it that what is published from here on, at any node, is repeated.
 pub(super) async fn switch_on(authority: &Authority, app: &App) -> Result<(), Fault> {
@@ -30,10 +26,9 @@ pub(super) async fn switch_on(authority: &Authority, app: &App) -> Result<(), Fa
             ..AppChange::default()
         },
     };
-    let committed = authority.change(RequestId(rand::random()), command).await?;
-    let revision = committed.revision;
-    // Homes are anywhere: all of them have to know before the subscriber is told that it hears.
-    let _ = authority.at_least(revision, VIEW_WITHIN).await;
-    authority.barrier(revision, BarrierMode::All).await;
+    let request = RequestId(rand::random());
+    // Homes are anywhere: all of them have to know before the subscriber is told that it hears. A setting is fenced,
+    // whatever it means.
+    authority.write(request, command, BarrierMode::All).await?;
     Ok(())
 }

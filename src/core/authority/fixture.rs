@@ -1,9 +1,95 @@
 //! States for tests of everything above: made by the real machine, so that its indexes are in step.
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 use super::{
-    Command, Decision, Operations, Pattern, Question, Reason, Revision, Rule, State, Subject,
+    Authority, BarrierMode, BarrierReport, Command, Committed, Decision, NodeId, Operations,
+    Pattern, ProposeError, Question, Reason, Reply, Revision, Rule, Source, State, Subject,
 };
-use gatecast_cluster::access::{Reply, Stamp, apply};
+use gatecast_cluster::access::{Stamp, apply};
+use std::sync::Mutex;
+
+/// How a fixed authority answers writes; it takes none until it is told to.
+#[derive(Debug, Default)]
+pub(super) struct Writes(Mutex<Option<Taken>>);
+
+#[derive(Debug)]
+struct Taken {
+    /// Nodes that confirm nothing.
+    pending: Vec<NodeId>,
+    /// How often somebody waited for the others.
+    fences: usize,
+    /// What the log has come to, which the view shows only once something is written through this node.
+    log: State,
+}
+
+impl Authority {
+    /// From here on a fixed authority applies what is written, and these nodes do not confirm it.
+    pub(crate) fn take_writes(&self, pending: &[u64]) {
+        let taken = Taken {
+            pending: pending.iter().copied().map(NodeId).collect(),
+            fences: 0,
+            log: State::clone(&self.view()),
+        };
+        *self.writes().0.lock().unwrap() = Some(taken);
+    }
+
+    /// How often a write waited for the other nodes.
+    pub(crate) fn fences(&self) -> usize {
+        let writes = self.writes().0.lock().unwrap();
+        writes.as_ref().map_or(0, |taken| taken.fences)
+    }
+
+    /// Something is written through another node; this one has not heard of it yet.
+    pub(crate) fn written_elsewhere(&self, command: &Command) {
+        let view = self.view();
+        self.change_fixed(command).unwrap();
+        match &self.source {
+            Source::Fixed { state, .. } => state.store(view),
+            Source::Cluster(_) => {}
+        }
+    }
+
+    fn writes(&self) -> &Writes {
+        match &self.source {
+            Source::Fixed { writes, .. } => writes,
+            Source::Cluster(_) => panic!("over a live cluster"),
+        }
+    }
+
+    pub(super) fn change_fixed(&self, command: &Command) -> Result<Committed, ProposeError> {
+        let mut writes = self.writes().0.lock().unwrap();
+        let (Some(taken), Source::Fixed { state, .. }) = (writes.as_mut(), &self.source) else {
+            return Err(ProposeError::Stopping);
+        };
+        let stamp = Stamp {
+            index: taken.log.revision + 1,
+            time_ms: self.now().cluster_ms,
+        };
+        let outcome = apply(&mut taken.log, command, stamp);
+        if let Reply::Rejected(why) = outcome.reply {
+            return Err(ProposeError::Rejected(why));
+        }
+        state.store(taken.log.clone().into());
+        Ok(Committed {
+            revision: outcome.revision,
+            time_ms: stamp.time_ms,
+            reply: outcome.reply,
+        })
+    }
+
+    pub(super) fn barrier_fixed(&self, mode: BarrierMode) -> BarrierReport {
+        let mut writes = self.writes().0.lock().unwrap();
+        let Some(taken) = writes.as_mut().filter(|_| mode != BarrierMode::None) else {
+            return BarrierReport::default();
+        };
+        taken.fences += 1;
+        BarrierReport {
+            enforced: vec![NodeId(1)],
+            pending: taken.pending.clone(),
+            ..BarrierReport::default()
+        }
+    }
+}
 
 /// The state after these commands, none of which may be rejected.
 pub(crate) fn state_after(commands: &[Command], time_ms: u64) -> State {

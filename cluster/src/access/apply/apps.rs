@@ -115,7 +115,19 @@ pub(super) fn update(
     } else if !renamed_only {
         effects.push(everyone(id));
     }
-    Ok(Reply::Done)
+    Ok(match narrows(change) {
+        true => Reply::Narrowed(1),
+        false => Reply::Done,
+    })
+}
+
+/// Whether somebody may do less by it. What doors, open rules and settings leave open hangs together (a second door
+/// ends the first one's defaults, and a setting's meaning is the broker's), so each of them counts when it is given.
+fn narrows(change: &AppChange) -> bool {
+    change.enabled == Some(false)
+        || change.doors.is_some()
+        || change.open.is_some()
+        || !change.settings.is_empty()
 }
 
 pub(super) fn delete(state: &mut State, id: AppId, effects: &mut Vec<Effect>) -> Result {
@@ -144,7 +156,7 @@ pub(super) fn delete(state: &mut State, id: AppId, effects: &mut Vec<Effect>) ->
     revoke::leave_void(state, id, Target::App);
     effects.push(Effect::AppChanged(id));
     effects.push(gone(id));
-    Ok(Reply::Changed(touched))
+    Ok(Reply::Narrowed(touched))
 }
 
 /// Deletes every grant of the app; how many there were.

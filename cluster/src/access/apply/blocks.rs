@@ -34,7 +34,7 @@ pub(super) fn block(
         target: target_of(subject),
         cut: Cut::Blocked,
     });
-    Ok(Reply::Done)
+    Ok(Reply::Narrowed(1))
 }
 
 pub(super) fn unblock(

@@ -53,9 +53,11 @@ pub(super) fn set(
     let issuer = authority.issuer();
     // One text per subject, however many grants it has.
     let shared = state.grants_of(app, subject).next();
+    let replaces = mode == GrantMode::Replace && shared.is_some();
     let subject = shared.map_or_else(|| subject.clone(), |(key, _)| key.subject.clone());
     let mut touched = 0;
-    let mut narrowed = !removed.is_empty();
+    // Who replaces says "exactly these", also where an earlier replacement has seen to it already.
+    let mut narrowed = replaces;
     for key in &removed {
         touched += u64::from(state.drop_grant(key).is_some());
     }
@@ -73,17 +75,13 @@ pub(super) fn set(
     if touched > 0 {
         effects.push(recheck(app, &subject));
     }
-    Ok(match narrowed {
-        true => Reply::Narrowed(touched),
-        false => Reply::Changed(touched),
-    })
+    Ok(super::touched(touched, narrowed))
 }
 
 /// Writes one line: whether anything was touched, and whether something was taken away.
 fn write(state: &mut State, key: GrantKey, entry: &GrantEntry, issuer: &Issuer) -> (bool, bool) {
     if entry.operations.is_empty() {
-        let dropped = state.drop_grant(&key).is_some();
-        return (dropped, dropped);
+        return (state.drop_grant(&key).is_some(), true);
     }
     let grant = Grant {
         operations: entry.operations,
@@ -186,7 +184,7 @@ pub(super) fn delete(
         touched += u64::from(state.drop_grant(key).is_some());
     }
     effects.push(recheck(app, subject));
-    Ok(Reply::Changed(touched))
+    Ok(Reply::Narrowed(touched))
 }
 
 /// Ends all grants of a subject at `end_ms`: at once if that is now. How many were touched.

@@ -5,7 +5,7 @@
 //! delete it.
 
 use super::super::limits::{self, Limits};
-use super::super::{AppId, Effect, GroupChange, Reply, State, Text};
+use super::super::{AppId, Effect, GroupChange, State, Text};
 use super::issuer::authority;
 use super::{Result, apps};
 use imbl::OrdSet;
@@ -45,8 +45,9 @@ pub(super) fn set(state: &mut State, change: &GroupChange, effects: &mut Vec<Eff
         after.insert(channel.clone());
     }
     limits::at_most("group channels", after.len(), Limits::GROUP_CHANNELS)?;
+    let narrows = *clear || !remove.is_empty();
     if after == before {
-        return Ok(Reply::Changed(0));
+        return Ok(super::touched(0, narrows));
     }
     let touched = after.len().abs_diff(before.len()).max(1) as u64;
     match after.is_empty() {
@@ -54,7 +55,7 @@ pub(super) fn set(state: &mut State, change: &GroupChange, effects: &mut Vec<Eff
         false => state.groups.insert(place, after),
     };
     effects.push(apps::everyone(app));
-    Ok(Reply::Changed(touched))
+    Ok(super::touched(touched, narrows))
 }
 
 /// Deletes every group of an app; how many there were.

@@ -93,7 +93,11 @@ pub(super) fn update(
     if rights {
         effects.push(apps::everyone(app));
     }
-    Ok(Reply::Done)
+    let narrows = change.enabled == Some(false) || change.capability.is_some();
+    Ok(match narrows {
+        true => Reply::Narrowed(1),
+        false => Reply::Done,
+    })
 }
 
 pub(super) fn rotate(
@@ -137,7 +141,8 @@ pub(super) fn rotate(
         effects.push(cut(app, id));
         effects.push(apps::everyone(app));
     }
-    Ok(Reply::Done)
+    // The old key has an end now.
+    Ok(Reply::Narrowed(2))
 }
 
 pub(super) fn delete(state: &mut State, id: &Text, effects: &mut Vec<Effect>) -> Result {
@@ -178,7 +183,7 @@ pub(super) fn delete(state: &mut State, id: &Text, effects: &mut Vec<Effect>) ->
     effects.push(Effect::AppChanged(app));
     effects.push(cut(app, id));
     effects.push(apps::everyone(app));
-    Ok(Reply::Changed(1 + (grants.len() + tokens.len()) as u64))
+    Ok(Reply::Narrowed(1 + (grants.len() + tokens.len()) as u64))
 }
 
 /// The rotated keys that this key answers for.

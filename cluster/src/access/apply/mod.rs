@@ -177,6 +177,14 @@ fn run(state: &mut State, command: &Command, effects: &mut Vec<Effect>) -> Resul
     }
 }
 
+/// The reply of a command that touched so many records.
+fn touched(records: u64, narrowed: bool) -> Reply {
+    match narrowed {
+        true => Reply::Narrowed(records),
+        false => Reply::Changed(records),
+    }
+}
+
 fn app(state: &State, app: AppId) -> Result<&App> {
     state.apps.get(&app).ok_or(Rejection::NoSuchApp)
 }

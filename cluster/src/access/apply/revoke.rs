@@ -71,7 +71,7 @@ pub(super) fn revoke(
             end_app(state, app, end_ms)
         }
     };
-    Ok(Reply::Changed(touched))
+    Ok(Reply::Narrowed(touched))
 }
 
 /// Voids everything of a target that is being deleted, for when its id should be made again.
@@ -130,7 +130,7 @@ pub(super) fn disconnect(
         target: target.clone(),
         cut: Cut::Disconnected,
     });
-    Ok(Reply::Done)
+    Ok(Reply::Narrowed(0))
 }
 
 fn check(state: &State, app: AppId, issuer: &Issuer, target: &Target) -> Result<()> {

@@ -83,13 +83,11 @@ async fn grant(
             .get("timestamp")
             .map(Value::to_string)
             .unwrap_or_default();
-        let command = Command::UseNonce {
-            app: key.app,
-            key: key.id.clone(),
-            nonce: format!("{}/{nonce}", time.trim_matches('"')).into(),
-            expires_ms: now + token_request::NONCE_MS,
-        };
-        authority.change(RequestId(rand::random()), command).await?;
+        let nonce = format!("{}/{nonce}", time.trim_matches('"'));
+        let expires_ms = now + token_request::NONCE_MS;
+        authority
+            .use_nonce(key.app, &key.id, &nonce, expires_ms)
+            .await?;
     }
     asked.grant(name, authority.now().cluster_ms)
 }
@@ -178,8 +176,8 @@ async fn revoked(
         Some(true) => MARGIN_MS,
         Some(false) | None => 0,
     };
+    let mut writes = Vec::with_capacity(asked.targets.len());
     let mut results = Vec::with_capacity(asked.targets.len());
-    let mut revision = 0;
     for text in &asked.targets {
         results.push(match target(text) {
             Err(fault) => json!({ "target": text, "error": told(&fault) }),
@@ -191,8 +189,7 @@ async fn revoked(
                     issued_before_ms: before,
                     margin_ms,
                 };
-                let committed = authority.change(RequestId(rand::random()), command).await?;
-                revision = revision.max(committed.revision);
+                writes.push((RequestId(rand::random()), command));
                 json!({
                     "target": text,
                     "issuedBefore": before.unwrap_or(now),
@@ -201,10 +198,8 @@ async fn revoked(
             }
         });
     }
-    if revision > 0 {
-        // Answered only when no node serves by the old state.
-        authority.barrier(revision, BarrierMode::All).await;
-    }
+    // Answered only when no node serves by the old state.
+    authority.write_all(writes, BarrierMode::All).await?;
     Ok(results)
 }
 
@@ -326,5 +321,35 @@ mod tests {
         let (status, told) = post(&path, Some(&own), json!({})).await;
         assert_eq!((status, &told["keyName"]), (201, &json!(NAME)));
         assert_eq!(fixture::key().id.as_ref(), KEY);
+    }
+
+    /// Status, and how often the other nodes were waited for.
+    async fn revoke_with(pending: &[u64], targets: &Value) -> (u16, usize) {
+        let mut state = state();
+        state.keys.get_mut(KEY).unwrap().revocable_tokens = true;
+        let authority = Authority::fixed(state, NOW);
+        authority.take_writes(pending);
+        let broker = Broker::new(Arc::new(authority), Channels::new(Arc::default(), &[]));
+        let app = App::new()
+            .app_data(web::Data::new(broker.clone()))
+            .route("/keys/{name}/revokeTokens", web::post().to(revoke));
+        let app = init_service(app).await;
+        let request = TestRequest::post()
+            .uri(&format!("/keys/{NAME}/revokeTokens"))
+            .insert_header(actix_web::http::header::ContentType::json())
+            .insert_header(("X-Ably-Version", "3"))
+            .insert_header(("Authorization", basic(&format!("{NAME}:{SECRET}"))))
+            .set_payload(json!({ "targets": targets }).to_string());
+        let response = call_service(&app, request.to_request()).await;
+        (response.status().as_u16(), broker.authority.fences())
+    }
+
+    #[actix_web::test]
+    async fn many_targets_have_one_fence_and_pending_is_no_success() {
+        let targets = json!(["clientId:a", "channel:b", "revocationKey:c"]);
+        assert_eq!(revoke_with(&[], &targets).await, (201, 1));
+        assert_eq!(revoke_with(&[2], &targets).await, (503, 1));
+        // Nothing that could be understood: nothing to wait for.
+        assert_eq!(revoke_with(&[2], &json!(["nonsense"])).await, (201, 0));
     }
 }

@@ -3,7 +3,7 @@
 //! **Must never know:** what was asked.
 
 use crate::adapters::pusher::codes;
-use crate::core::authority::{ProposeError, Reason, Rejection};
+use crate::core::authority::{ProposeError, Reason, Rejection, WriteError};
 use crate::core::error::Refusal;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{ContentType, RETRY_AFTER};
@@ -72,6 +72,16 @@ impl From<ProposeError> for Fault {
             ProposeError::TooLarge { .. } => 413,
         };
         Self::new(status, error.to_string())
+    }
+}
+
+impl From<WriteError> for Fault {
+    fn from(error: WriteError) -> Self {
+        match error {
+            WriteError::Refused(error) => error.into(),
+            // Made, but a node may still serve by what was taken: no success.
+            WriteError::Pending(_) => Self::new(503, error.to_string()),
+        }
     }
 }
 

@@ -25,10 +25,9 @@ pub(super) async fn post(
         target: Target::User(user.into()),
     };
     let request = RequestId(rand::random());
-    let committed = broker.authority.change(request, command).await?;
     broker
         .authority
-        .barrier(committed.revision, BarrierMode::All)
-        .await;
+        .write(request, command, BarrierMode::All)
+        .await?;
     ok(&Empty {})
 }

@@ -102,6 +102,22 @@ async fn requests_are_verified_before_anything_else() {
 }
 
 #[actix_web::test]
+async fn terminated_is_said_when_no_node_is_pending() {
+    let path = "/apps/3/users/ana/terminate_connections";
+    let ended = async |pending: &[u64]| {
+        let broker = broker(|_| {});
+        broker.authority.take_writes(pending);
+        let target = signed("POST", path, "", "");
+        let (status, text) = ask(broker.clone(), Method::POST, &target, "").await;
+        (status, text, broker.authority.fences())
+    };
+    assert_eq!(ended(&[]).await, (200, "{}".to_owned(), 1));
+    let (status, text, _) = ended(&[2]).await;
+    assert_eq!(status, 503);
+    assert!(text.contains("node 2 has not confirmed yet"), "{text}");
+}
+
+#[actix_web::test]
 async fn an_empty_app_lists_no_channels() {
     let none = (200, "{\"channels\":{}}".to_owned());
     assert_eq!(get("/apps/3/channels", "").await, none);

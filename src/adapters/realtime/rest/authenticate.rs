@@ -8,7 +8,7 @@ use super::fault::Fault;
 use super::form::Form;
 use crate::adapters::realtime::{auth, limits};
 use crate::core::authority::{
-    Command, GrantEntry, GrantMode, Operations, Pattern, RequestId, Resource, Subject,
+    BarrierMode, Command, GrantEntry, GrantMode, Operations, Pattern, RequestId, Resource, Subject,
 };
 use crate::core::broker::Broker;
 use actix_web::{HttpResponse, web};
@@ -33,7 +33,8 @@ pub(super) async fn post(
         entries: entries(&form)?,
     };
     let request = RequestId(rand::random());
-    broker.authority.change(request, command).await?;
+    let authority = &broker.authority;
+    authority.write(request, command, BarrierMode::All).await?;
     Ok(HttpResponse::Created()
         .content_type("text/plain")
         .body("Authenticated"))
@@ -148,5 +149,31 @@ mod tests {
         ] {
             assert_eq!(read(bad).map_err(|fault| fault.status), Err(400), "{bad}");
         }
+    }
+
+    #[actix_web::test]
+    async fn what_is_replaced_is_fenced_and_pending_is_no_success() {
+        use crate::adapters::realtime::fixture::{APPLICATION, PRIVATE, granted};
+        use crate::core::authority::Authority;
+        use crate::core::channel::actor::Channels;
+        use actix_web::test::{TestRequest, call_service, init_service};
+        let authenticated = async |rights: &[(&str, Operations)], pending: &[u64]| {
+            let authority = Authority::fixed(granted(true, rights), 1_000);
+            authority.take_writes(pending);
+            let channels = Channels::new(std::sync::Arc::default(), &[]);
+            let broker = Broker::new(std::sync::Arc::new(authority), channels);
+            let app = actix_web::App::new()
+                .app_data(web::Data::new(broker.clone()))
+                .route("/authenticate", web::post().to(post));
+            let app = init_service(app).await;
+            let body = format!("AK={APPLICATION}&PK={PRIVATE}&AT=tok&PVT=0&TTL=60&room=r");
+            let request = TestRequest::post().uri("/authenticate").set_payload(body);
+            let response = call_service(&app, request.to_request()).await;
+            (response.status().as_u16(), broker.authority.fences())
+        };
+        let held = [("other", Operations::SUBSCRIBE)];
+        assert_eq!(authenticated(&[], &[]).await, (201, 0));
+        assert_eq!(authenticated(&held, &[]).await, (201, 1));
+        assert_eq!(authenticated(&held, &[2]).await, (503, 1));
     }
 }

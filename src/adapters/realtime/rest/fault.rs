@@ -3,7 +3,7 @@
 //! **Must never know:** what was asked.
 
 use crate::adapters::realtime::codes;
-use crate::core::authority::ProposeError;
+use crate::core::authority::{ProposeError, WriteError};
 use crate::core::error::Refusal;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{ContentType, RETRY_AFTER};
@@ -47,6 +47,16 @@ impl From<ProposeError> for Fault {
     fn from(error: ProposeError) -> Self {
         let (status, text) = codes::proposal(&error);
         Self::new(status, text)
+    }
+}
+
+impl From<WriteError> for Fault {
+    fn from(error: WriteError) -> Self {
+        match error {
+            WriteError::Refused(error) => error.into(),
+            // Made, but a node may still serve by what was taken: no success.
+            WriteError::Pending(_) => Self::new(503, error.to_string()),
+        }
     }
 }
 

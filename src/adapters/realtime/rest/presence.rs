@@ -8,7 +8,7 @@ use super::form::decode;
 use super::{METADATA_FLAG, PRESENCE_FLAG};
 use crate::adapters::realtime::auth;
 use crate::core::authority::{
-    Ask, ChannelFlag, Command, Operations, Principal, RequestId, Resource, State, Text,
+    Ask, BarrierMode, ChannelFlag, Command, Operations, Principal, RequestId, Resource, State, Text,
 };
 use crate::core::broker::Broker;
 use crate::core::ids::ChannelKey;
@@ -42,7 +42,8 @@ pub(super) async fn switch(
             on,
         });
         let request = RequestId(rand::random());
-        broker.authority.change(request, command).await?;
+        let authority = &broker.authority;
+        authority.write(request, command, BarrierMode::All).await?;
     }
     let text = match on {
         true => format!("Presence enabled for channel {channel}"),

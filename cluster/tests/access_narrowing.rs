@@ -1,0 +1,195 @@
+//! What takes something away says so: whoever asked for it waits for the other nodes by that word alone.
+//!
+//! **Why a test of its own:** the reply is the only thing that decides whether a write is fenced. A command that takes
+//! a right and says `Done` is a revoke that returns while a lagging node still serves.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+mod access_random;
+
+use access_random::{NAMES, log, play, principal};
+use gatecast_cluster::access::*;
+use proptest::collection::vec;
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+
+const RESOURCES: [Resource; 3] = [Resource::Channel, Resource::Group, Resource::User];
+/// Rights are compared now and at these times from now: a shortened life is a loss as well.
+const LATER: [Millis; 4] = [0, 500, 2_000, 50_000];
+
+type Rights = BTreeMap<(usize, Resource, &'static str, Millis), Operations>;
+
+fn rights(state: &State, principals: &[Principal], now_ms: Millis) -> Rights {
+    let mut all = Rights::new();
+    for (at, principal) in principals.iter().enumerate() {
+        for (resource, name) in RESOURCES.iter().flat_map(|r| NAMES.map(|name| (*r, name))) {
+            for later in LATER {
+                let question = Question {
+                    principal,
+                    proof: None,
+                    resource,
+                    name,
+                    operations: Operations::ALL,
+                    now_ms: now_ms + later,
+                };
+                all.insert((at, resource, name, later), allowed(state, &question));
+            }
+        }
+    }
+    all
+}
+
+/// Channels of each group.
+fn groups(state: &State) -> BTreeMap<(AppId, Text), Vec<Text>> {
+    let groups = state.groups.iter();
+    groups
+        .map(|(place, channels)| (place.clone(), channels.iter().cloned().collect()))
+        .collect()
+}
+
+fn lost(before: &State, after: &State, principals: &[Principal], now_ms: Millis) -> Option<String> {
+    let rights_after = rights(after, principals, now_ms);
+    for (place, had) in rights(before, principals, now_ms) {
+        let has = rights_after[&place];
+        if !has.contains(had) {
+            let who = &principals[place.0];
+            return Some(format!("{place:?}: {had:?} became {has:?} for {who:?}"));
+        }
+    }
+    let groups_after = groups(after);
+    for (place, channels) in groups(before) {
+        let left = groups_after.get(&place).map_or(&[][..], Vec::as_slice);
+        if let Some(channel) = channels.iter().find(|channel| !left.contains(channel)) {
+            return Some(format!("{channel} left {place:?}"));
+        }
+    }
+    None
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(600))]
+
+    #[test]
+    fn whoever_may_do_less_afterwards_is_told_of_in_the_reply(
+        log in log(),
+        commands in vec(access_random::command(), 1..8),
+        principals in vec(principal(), 1..10),
+    ) {
+        let mut state = State::default();
+        play(&mut state, &log, 1);
+        for (index, command) in (1_000..).zip(&commands) {
+            let stamp = Stamp { index, time_ms: state.time_ms };
+            // What has ended by itself is swept first, so that only the command is looked at.
+            for _ in 0..20 {
+                apply(&mut state, &Command::Tick, stamp);
+            }
+            let before = state.clone();
+            let outcome = apply(&mut state, command, stamp);
+            if matches!(outcome.reply, Reply::Narrowed(_)) {
+                continue;
+            }
+            let lost = lost(&before, &state, &principals, state.time_ms);
+            prop_assert_eq!(lost, None, "{:?} came to {:?}", command, outcome.reply);
+            let cut = outcome.effects.iter().find(|effect| matches!(effect, Effect::Cut { .. }));
+            prop_assert_eq!(cut, None, "{:?} came to {:?}", command, outcome.reply);
+        }
+    }
+}
+
+/// An app with a key, and what `after` comes to in it.
+fn reply(before: &[Command], after: Command) -> Reply {
+    let key = KeySpec {
+        id: "k1".into(),
+        app: AppId(1),
+        name: "".into(),
+        secret: Secret("s".into()),
+        capability: Capability::full(),
+        revocable_tokens: true,
+    };
+    let app = AppSpec {
+        id: AppId(1),
+        name: "".into(),
+        doors: Vec::new(),
+        open: Vec::new(),
+        settings: BTreeMap::new(),
+        aliases: Vec::new(),
+        keys: vec![key],
+    };
+    let mut state = State::default();
+    let all = [Command::CreateApp(app)].into_iter().chain(before.to_vec());
+    let mut last = Reply::Done;
+    for (index, command) in (1..).zip(all.chain([after])) {
+        last = apply(&mut state, &command, Stamp { index, time_ms: 10 }).reply;
+    }
+    last
+}
+
+fn grants(mode: GrantMode, entries: &[(&str, Operations)]) -> Command {
+    let entry = |(name, operations): &(&str, Operations)| GrantEntry {
+        resource: Resource::Channel,
+        pattern: Pattern::Exact((*name).into()),
+        operations: *operations,
+        ttl_ms: None,
+    };
+    Command::SetGrants {
+        app: AppId(1),
+        issuer: Issuer::Operator,
+        subject: Subject::User("ana".into()),
+        mode,
+        entries: entries.iter().map(entry).collect(),
+    }
+}
+
+#[test]
+fn a_ceiling_is_narrowing_also_when_it_is_there_already() {
+    let (merge, replace) = (GrantMode::Merge, GrantMode::Replace);
+    let (read, none) = (Operations::SUBSCRIBE, Operations::NONE);
+    // The first of them may not have reached every node yet when the second is answered.
+    assert_eq!(
+        reply(&[], grants(merge, &[("a", none)])),
+        Reply::Narrowed(0)
+    );
+    let given = grants(replace, &[("a", read)]);
+    assert_eq!(reply(&[], given.clone()), Reply::Changed(1));
+    assert_eq!(reply(&[given.clone()], given), Reply::Narrowed(1));
+    let group = Command::SetGroup(GroupChange {
+        app: AppId(1),
+        issuer: Issuer::Operator,
+        group: "g".into(),
+        add: Vec::new(),
+        remove: vec!["c".into()],
+        clear: false,
+    });
+    assert_eq!(reply(&[], group), Reply::Narrowed(0));
+    let key = Command::UpdateKey {
+        key: "k1".into(),
+        change: KeyChange {
+            capability: Some(Capability::full()),
+            ..KeyChange::default()
+        },
+    };
+    assert_eq!(reply(&[], key), Reply::Narrowed(1));
+}
+
+#[test]
+fn what_only_gives_is_not_narrowing() {
+    let (merge, read) = (GrantMode::Merge, Operations::SUBSCRIBE);
+    let given = grants(merge, &[("a", read)]);
+    let more = grants(merge, &[("a", read | Operations::PUBLISH), ("b", read)]);
+    assert_eq!(reply(&[], given.clone()), Reply::Changed(1));
+    assert_eq!(reply(&[given], more), Reply::Changed(2));
+    let renamed = Command::UpdateApp {
+        app: AppId(1),
+        change: AppChange {
+            name: Some("new".into()),
+            enabled: Some(true),
+            ..AppChange::default()
+        },
+    };
+    assert_eq!(reply(&[], renamed), Reply::Done);
+}
