@@ -18,6 +18,9 @@ pub enum End {
     Draining,
     /// This node's access view is too old to serve anything protected; come back to another.
     Stale,
+    /// Messages of one of its channels could not be brought here any more. It is to come back, and goes on from the last
+    /// it got, or is told by its dialect that it cannot.
+    Missed,
     /// The client closed, or the socket broke.
     Gone,
     /// The transport's own handshake deadline passed without a usable frame.

@@ -15,7 +15,7 @@ use std::sync::Arc;
 /// Longest frame, bytes, without its length field.
 pub const MAX_FRAME: usize = 16 << 20;
 /// Version of all bodies. A new one means a new decoder beside the old.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 const LENGTH: usize = 4;
 
 /// One frame.

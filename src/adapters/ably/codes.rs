@@ -187,6 +187,7 @@ pub(super) fn ending(end: End) -> Option<Goodbye> {
         End::Abuse(Abuse::Protocol | Abuse::NotUtf8) => back(40000, 400, "Not a usable frame"),
         End::Draining => back(80003, 503, "The server is restarting"),
         End::Stale => back(80003, 503, "The server has lost its cluster"),
+        End::Missed => back(80003, 503, "Messages were missed here, please resume"),
         End::Silent => back(80014, 408, "Nothing was received in time"),
         End::Slow | End::Gone => return None,
     };

@@ -81,6 +81,7 @@ pub(super) fn ending(end: End) -> Option<Goodbye> {
         End::Abuse(Abuse::NotUtf8) => Goodbye::new(1007, "Text is not UTF-8"),
         End::Draining => Goodbye::new(RECONNECT, "Server is restarting, please reconnect"),
         End::Stale => Goodbye::new(RECONNECT, "Server lost its cluster, please reconnect"),
+        End::Missed => Goodbye::new(RECONNECT, "Messages were missed, please reconnect"),
         End::Silent => Goodbye::new(NO_PONG, "Nothing was received in time"),
         End::Gone => return None,
     };

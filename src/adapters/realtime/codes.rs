@@ -39,7 +39,7 @@ pub(super) fn ending(end: End) -> Option<(bool, Close)> {
     match end {
         End::Cut(Cut::Revoked { .. } | Cut::Blocked | Cut::Disabled) => Some((true, refused())),
         End::Cut(Cut::Disconnected) => Some((false, close(1000, "Disconnected"))),
-        End::Draining | End::Stale => Some((false, come_back("Reconnect"))),
+        End::Draining | End::Stale | End::Missed => Some((false, come_back("Reconnect"))),
         End::Slow | End::Abuse(_) | End::Gone | End::Silent => None,
     }
 }

@@ -18,7 +18,7 @@ use crate::core::authority::Operations;
 use crate::core::clock::Now;
 use crate::core::connection::{DeliveryMode, Event, Subscribed};
 use crate::core::delivery::encoding::Frames;
-use crate::core::delivery::relay::{Attach, Deliver, Detach, Relay};
+use crate::core::delivery::relay::{Attach, Deliver, Detach, Interrupt, Relay};
 use crate::core::error::Refusal;
 use crate::core::ids::{ChannelKey, ConnectionId, NodeId};
 use crate::core::lifecycle::LifecycleEvent;
@@ -166,14 +166,7 @@ impl Channel {
                     at_ms: now.cluster_ms,
                     happening,
                 }),
-                Effect::Lost => {
-                    let (app, channel) = (self.key.app.0, &*self.key.name);
-                    tracing::warn!(
-                        app,
-                        channel,
-                        "broadcasts lost: the home remembers too little"
-                    );
-                }
+                Effect::Lost => self.interrupt(),
                 Effect::Retire => self.retire(cx),
             }
         }
@@ -251,6 +244,22 @@ impl Channel {
         };
         for relay in self.fan.relays(except, publisher) {
             offer(&mut self.queue, relay, ToRelay::Deliver(message.clone()));
+        }
+    }
+
+    /// Broadcasts between what the subscribers here have and what comes next are not to be had any more.
+    fn interrupt(&mut self) {
+        let (app, channel) = (self.key.app.0, &*self.key.name);
+        tracing::warn!(
+            app,
+            channel,
+            "messages were missed here, so this channel's subscribers are sent to connect again"
+        );
+        let all: Vec<_> = self.fan.relays(None, None).cloned().collect();
+        for relay in all {
+            let channel = self.key.clone();
+            let message = ToRelay::Interrupt(Interrupt { channel });
+            offer(&mut self.queue, &relay, message);
         }
     }
 

@@ -160,6 +160,7 @@ impl World {
                 self.answers.insert(relay, *attach.subscribed);
             }
             ToRelay::Detach(_) => told.push("detach".into()),
+            ToRelay::Interrupt(_) => told.push("interrupt".into()),
             ToRelay::Deliver(deliver) => {
                 let (_, bytes) = deliver.frames.iter().next().unwrap();
                 told.push(String::from_utf8(bytes.to_vec()).unwrap());

@@ -353,14 +353,11 @@ impl State {
         let entries = home.stream.reconcile(from, members, now);
         home.commit_all(entries, now, out);
         let changed = home.set_interest(from, subscribers);
-        let (entries, whole) = match seen {
-            Some(seen) => home.stream.missed(seen),
-            None => (Vec::new(), true),
-        };
+        let missed = seen.map_or(Some(Vec::new()), |seen| home.stream.missed(seen));
         let wire = Wire::Caught {
             seen: home.stream.seen(),
-            entries,
-            lost: !whole,
+            lost: missed.is_none(),
+            entries: missed.unwrap_or_default(),
         };
         home.send(from, wire, out);
         if changed {

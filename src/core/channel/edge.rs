@@ -70,6 +70,12 @@ impl Edge {
         all.into_iter().flatten().min()
     }
 
+    /// Whether its subscribers are behind that. What was on its way when they were announced may have arrived since.
+    fn lacks(&self, upto: Seen) -> bool {
+        self.seen
+            .is_some_and(|seen| seen.epoch != upto.epoch || seen.entry < upto.entry)
+    }
+
     /// Whether this is what was answered to an earlier announcement, made before anybody here had seen anything, and
     /// held up by the backup while the link broke. The answer to the last one, which begins behind what has been seen,
     /// follows on the same link.
@@ -286,12 +292,14 @@ impl State {
                 entries,
                 lost,
             } => {
-                if lost && self.edge.seen.is_some() {
+                if lost && self.edge.lacks(seen) {
+                    // Nothing behind the gap: whoever got it could take it for the next.
                     out.push(Effect::Lost);
-                } else if self.edge.leaves_a_gap(seen, &entries) {
-                    return;
+                    return self.on_caught(seen, Vec::new(), out);
                 }
-                self.on_caught(seen, entries, out);
+                if !self.edge.leaves_a_gap(seen, &entries) {
+                    self.on_caught(seen, entries, out);
+                }
             }
             Wire::Count(count) => {
                 if self.edge.seen.is_some() {

@@ -69,6 +69,13 @@ pub struct HistoryImage {
     ids: Vec<(Text, u64, Receipt)>,
 }
 
+impl HistoryImage {
+    /// What it holds, oldest first.
+    pub(super) fn publications(&self) -> &[Arc<Publication>] {
+        &self.ring
+    }
+}
+
 impl History {
     /// Keeps a publication, and its id for [`ID_MS`].
     pub fn push(&mut self, publication: &Arc<Publication>, bounds: Bounds, now: Now) {

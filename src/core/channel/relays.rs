@@ -6,7 +6,7 @@
 //! for room in a mailbox, all wait.
 
 use crate::core::delivery::dispatch::{self, Dispatch};
-use crate::core::delivery::relay::{Attach, Deliver, Detach, Relay};
+use crate::core::delivery::relay::{Attach, Deliver, Detach, Interrupt, Relay};
 use actix::Addr;
 use actix::prelude::SendError;
 use std::collections::VecDeque;
@@ -17,6 +17,7 @@ pub(super) enum ToRelay {
     Attach(Attach),
     Detach(Detach),
     Deliver(Deliver),
+    Interrupt(Interrupt),
 }
 
 impl ToRelay {
@@ -42,6 +43,7 @@ impl ToRelay {
             Self::Attach(message) => full(relay.try_send(message), Self::Attach),
             Self::Detach(message) => full(relay.try_send(message), Self::Detach),
             Self::Deliver(message) => full(relay.try_send(message), Self::Deliver),
+            Self::Interrupt(message) => full(relay.try_send(message), Self::Interrupt),
         }
     }
 
@@ -51,6 +53,7 @@ impl ToRelay {
             Self::Attach(message) => dispatch.attach(message),
             Self::Detach(message) => dispatch.detach(&message),
             Self::Deliver(message) => dispatch.deliver(message),
+            Self::Interrupt(message) => dispatch.interrupt(&message),
         }
     }
 
@@ -60,6 +63,7 @@ impl ToRelay {
             Self::Attach(message) => relay.send(message).await,
             Self::Detach(message) => relay.send(message).await,
             Self::Deliver(message) => relay.send(message).await,
+            Self::Interrupt(message) => relay.send(message).await,
         };
     }
 }

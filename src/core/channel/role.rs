@@ -83,8 +83,12 @@ impl State {
             if seen.epoch == own.epoch && seen.entry > own.entry {
                 home.stream.cut(self.draw());
             }
-            let (missed, _) = home.stream.missed(seen);
-            out.extend(missed.into_iter().map(|one| Effect::Deliver(one.broadcast)));
+            match home.stream.missed(seen) {
+                Some(missed) => {
+                    out.extend(missed.into_iter().map(|one| Effect::Deliver(one.broadcast)));
+                }
+                None => out.push(Effect::Lost),
+            }
         }
         home.set_backup(self.place.and_then(|place| place.backup), out);
         let (node, members) = (self.node, self.members.clone());

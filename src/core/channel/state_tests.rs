@@ -19,6 +19,8 @@ mod homes;
 mod lifecycle;
 #[path = "state_tests/links.rs"]
 mod links;
+#[path = "state_tests/missed.rs"]
+mod missed;
 #[path = "state_tests/returns.rs"]
 mod returns;
 
@@ -78,6 +80,9 @@ struct Sim {
     refused: Vec<Refusal>,
     /// The lifecycle, as the world is told it.
     told: Vec<Happening>,
+    /// Connections that were sent away because something was missed, and whether they have left the channel.
+    interrupted: Vec<(u64, Conn)>,
+    left: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -118,6 +123,8 @@ impl Sim {
             acked: Vec::new(),
             refused: Vec::new(),
             told: Vec::new(),
+            interrupted: Vec::new(),
+            left: 0,
         }
     }
 
@@ -199,7 +206,18 @@ impl Sim {
                 }
                 self.told.push(happening);
             }
-            Effect::Lost => panic!("within the journal nothing is lost"),
+            Effect::Lost => {
+                let here = self.conns.iter().filter(|(_, one)| one.node == node);
+                let there: Vec<u64> = here
+                    .filter(|(_, one)| one.attached)
+                    .map(|(id, _)| *id)
+                    .collect();
+                for id in there {
+                    if let Some(conn) = self.conns.remove(&id) {
+                        self.interrupted.push((id, conn));
+                    }
+                }
+            }
             Effect::Retire => drop(self.states.remove(&node)),
         }
     }
@@ -332,6 +350,18 @@ impl Sim {
     }
 
     fn settle(&mut self) {
+        self.quiet();
+        while self.left < self.interrupted.len() {
+            let (id, conn) = &self.interrupted[self.left];
+            let (connection, node) = (ConnectionId(*id, *id), conn.node);
+            self.left += 1;
+            let gone = true;
+            self.feed(node, Input::Leave { connection, gone });
+            self.quiet();
+        }
+    }
+
+    fn quiet(&mut self) {
         let mut quiet = 0;
         for pick in 0.. {
             assert!(pick < 200_000, "never quiet: {:?}", self.links);
@@ -426,8 +456,9 @@ impl Sim {
         assert_eq!(counted, elsewhere.count() as u64, "interest");
     }
 
-    /// What must hold once everything is quiet.
+    /// What must hold once everything is quiet and nothing was missed.
     fn check(&self) {
+        assert_eq!(self.interrupted.len(), 0, "{:?}", self.interrupted);
         let home = self.states.get(&self.home());
         for (id, conn) in &self.conns {
             assert!(conn.attached, "{id} waits for ever");

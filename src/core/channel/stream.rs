@@ -7,7 +7,7 @@
 //! rest after a broken link or a lost home, once and in order.
 
 use super::changes::Changes;
-use super::history::{Bounds, History, HistoryImage, TICKS_PER_MS};
+use super::history::{Bounds, History, HistoryImage, OVERHEAD, TICKS_PER_MS};
 use super::presence::{Announced, Change, EntryKey, Presence};
 use crate::core::clock::Now;
 use crate::core::ids::{NodeId, Position, Timetoken};
@@ -15,13 +15,12 @@ use crate::core::message::{
     Broadcast, Draft, Member, PresenceAction, PresenceChange, Publication, Receipt,
 };
 use serde::{Deserialize, Serialize};
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-/// Most broadcasts kept for nodes that missed some.
-const JOURNAL_ENTRIES: usize = 128;
-/// Most payload bytes kept for them.
-const JOURNAL_BYTES: usize = 512 * 1024;
+/// Most broadcasts kept for nodes that missed some, whatever the bounds of the history: changes of presence come in
+/// between, which have none.
+const JOURNAL_ENTRIES: usize = 65_536;
 
 /// One numbered broadcast.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -70,7 +69,7 @@ pub struct Image {
     entry: u64,
     history: HistoryImage,
     members: Vec<Member>,
-    journal: Vec<Logged>,
+    journal: Vec<JournalImage>,
     changes: Changes,
 }
 
@@ -124,6 +123,7 @@ impl Stream {
         now: Now,
     ) -> (Receipt, Option<Logged>) {
         self.history.trim(bounds, now);
+        self.trim_journal(bounds, now);
         if let Some(receipt) = draft.id.as_ref().and_then(|id| self.history.known(id)) {
             return (receipt, None);
         }
@@ -222,11 +222,27 @@ impl Stream {
     fn keep(&mut self, logged: Logged) {
         self.journal_bytes += weight(&logged.broadcast);
         self.journal.push_back(logged);
-        while self.journal.len() > JOURNAL_ENTRIES || self.journal_bytes > JOURNAL_BYTES {
-            let Some(gone) = self.journal.pop_front() else {
-                break;
-            };
+        if self.journal.len() > JOURNAL_ENTRIES {
+            self.forget_first();
+        }
+    }
+
+    fn forget_first(&mut self) {
+        if let Some(gone) = self.journal.pop_front() {
             self.journal_bytes = self.journal_bytes.saturating_sub(weight(&gone.broadcast));
+        }
+    }
+
+    /// The journal reaches as far back as the history may: what can still be had is not said to be lost.
+    fn trim_journal(&mut self, bounds: Bounds, now: Now) {
+        let oldest = now.cluster_ms.saturating_sub(bounds.age_ms) * TICKS_PER_MS;
+        while self.journal_bytes > bounds.bytes
+            || self.journal.front().is_some_and(|one| stamp(one) < oldest)
+        {
+            if self.journal.is_empty() {
+                break;
+            }
+            self.forget_first();
         }
     }
 
@@ -240,6 +256,7 @@ impl Stream {
                 self.seq = publication.position.seq;
                 self.timetoken = self.timetoken.max(publication.timetoken);
                 self.history.push(publication, bounds, now);
+                self.trim_journal(bounds, now);
             }
             Broadcast::Presence(change) => {
                 self.timetoken = self.timetoken.max(change.timetoken);
@@ -253,18 +270,20 @@ impl Stream {
         true
     }
 
-    /// What a node that has seen so much still needs; the flag says that nothing is missing in between.
+    /// What a node that has seen so much still needs. `None` when some of it is not to be had any more, or when nobody
+    /// can know: it has seen entries of a stream that this one does not go on from.
     #[must_use]
-    pub fn missed(&self, seen: Seen) -> (Vec<Logged>, bool) {
+    pub fn missed(&self, seen: Seen) -> Option<Vec<Logged>> {
         let from = match self.cut {
             Some(_) | None if seen.epoch == self.epoch => seen.entry,
             Some(cut) if cut.epoch == seen.epoch => seen.entry.min(cut.entry),
+            Some(_) | None if seen.entry > 0 => return None,
             Some(cut) => cut.entry,
             None => 0,
         };
         let first = self.journal.front().map_or(self.entry + 1, |one| one.entry);
         let later = self.journal.iter().filter(|one| one.entry > from);
-        (later.cloned().collect(), first <= from + 1)
+        (first <= from + 1).then(|| later.cloned().collect())
     }
 
     /// Begins a new epoch: somebody has seen more of the old one than this copy holds.
@@ -277,6 +296,7 @@ impl Stream {
     pub fn trim(&mut self, bounds: Bounds, now: Now) {
         self.history.trim(bounds, now);
         self.changes.trim(bounds.age_ms, now);
+        self.trim_journal(bounds, now);
         if self.is_empty() {
             self.journal.clear();
             self.journal_bytes = 0;
@@ -292,15 +312,16 @@ impl Stream {
     /// For another node.
     #[must_use]
     pub fn image(&self) -> Image {
+        let history = self.history.image();
         Image {
             epoch: self.epoch,
             cut: self.cut,
             seq: self.seq,
             timetoken: self.timetoken,
             entry: self.entry,
-            history: self.history.image(),
+            journal: pack(&self.journal, history.publications()),
+            history,
             members: self.presence.members().cloned().collect(),
-            journal: self.journal.iter().cloned().collect(),
             changes: self.changes.clone(),
         }
     }
@@ -308,6 +329,7 @@ impl Stream {
     /// From another node.
     #[must_use]
     pub fn restore(image: Image) -> Self {
+        let journal = unpack(image.journal, image.history.publications());
         Self {
             epoch: image.epoch,
             cut: image.cut,
@@ -316,17 +338,63 @@ impl Stream {
             entry: image.entry,
             history: History::restore(image.history),
             presence: Presence::restore(image.members),
-            journal_bytes: image.journal.iter().map(|one| weight(&one.broadcast)).sum(),
-            journal: image.journal.into(),
+            journal_bytes: journal.iter().map(|one| weight(&one.broadcast)).sum(),
+            journal,
             changes: image.changes,
         }
     }
 }
 
+/// As the history weighs it: its payload is the history's, as long as that has it.
 fn weight(broadcast: &Broadcast) -> usize {
     match broadcast {
-        Broadcast::Message(publication) => publication.draft.data.len(),
-        Broadcast::Presence(change) => change.member.data.len(),
+        Broadcast::Message(publication) => publication.draft.data.len() + OVERHEAD,
+        Broadcast::Presence(change) => change.member.data.len() + OVERHEAD,
+        Broadcast::Count(_) => OVERHEAD,
+    }
+}
+
+fn stamp(logged: &Logged) -> Timetoken {
+    match &logged.broadcast {
+        Broadcast::Message(publication) => publication.timetoken,
+        Broadcast::Presence(change) => change.timetoken,
         Broadcast::Count(_) => 0,
     }
+}
+
+/// An entry of the journal as it travels. What the history holds goes once.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+enum JournalImage {
+    /// The publication at that place of the history.
+    Stored { entry: u64, at: u32 },
+    /// Anything else.
+    Whole(Logged),
+}
+
+fn pack(journal: &VecDeque<Logged>, ring: &[Arc<Publication>]) -> Vec<JournalImage> {
+    let places: HashMap<Position, u32> = ring.iter().map(|one| one.position).zip(0..).collect();
+    let place = |logged: &Logged| match &logged.broadcast {
+        Broadcast::Message(publication) => places.get(&publication.position).copied(),
+        Broadcast::Presence(_) | Broadcast::Count(_) => None,
+    };
+    let one = |logged: &Logged| match place(logged) {
+        Some(at) => JournalImage::Stored {
+            entry: logged.entry,
+            at,
+        },
+        None => JournalImage::Whole(logged.clone()),
+    };
+    journal.iter().map(one).collect()
+}
+
+fn unpack(journal: Vec<JournalImage>, ring: &[Arc<Publication>]) -> VecDeque<Logged> {
+    let one = |image: JournalImage| match image {
+        JournalImage::Whole(logged) => Some(logged),
+        JournalImage::Stored { entry, at } => {
+            let publication = ring.get(at as usize)?.clone();
+            let broadcast = Broadcast::Message(publication);
+            Some(Logged { entry, broadcast })
+        }
+    };
+    journal.into_iter().filter_map(one).collect()
 }

@@ -129,7 +129,7 @@ impl Connection {
 fn loses_queue(end: End) -> bool {
     match end {
         End::Cut(_) | End::Stale | End::Slow => true,
-        End::Abuse(_) | End::Draining | End::Silent | End::Gone => false,
+        End::Abuse(_) | End::Draining | End::Missed | End::Silent | End::Gone => false,
     }
 }
 
@@ -143,7 +143,7 @@ fn plain_close(end: End) -> Option<Close> {
         End::Cut(Cut::Disconnected) => (1000, "disconnected"),
         End::Cut(Cut::Revoked { .. } | Cut::Blocked | Cut::Disabled) => (1008, "access ended"),
         End::Draining => (1001, "going away"),
-        End::Stale => (1012, "reconnect"),
+        End::Stale | End::Missed => (1012, "reconnect"),
         End::Silent => (1008, "nothing was said"),
     };
     let reason: Text = reason.into();

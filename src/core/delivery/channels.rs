@@ -268,6 +268,16 @@ impl LocalChannels {
         }
     }
 
+    /// The connections that receive a channel.
+    pub(super) fn receivers(&self, key: &ChannelKey) -> Vec<u32> {
+        let channel = self
+            .by_key
+            .get(key)
+            .and_then(|slot| self.slots.get(*slot as usize)?.as_ref());
+        let entries = channel.into_iter().flat_map(|one| &one.entries);
+        entries.map(|entry| entry.slot).collect()
+    }
+
     /// The channel of a membership.
     pub(super) fn key_of(&self, membership: Membership) -> Option<&ChannelKey> {
         let channel = self.slots.get(membership.channel as usize)?.as_ref()?;

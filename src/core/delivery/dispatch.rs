@@ -10,7 +10,7 @@
 
 use super::local::Local;
 use super::parking::{Parking, Verdict};
-use super::relay::{Attach, Deliver, Detach, Relay};
+use super::relay::{Attach, Deliver, Detach, Interrupt, Relay};
 use crate::core::authority::{Authority, EffectBatch};
 use actix::Addr;
 use futures_util::future::LocalBoxFuture;
@@ -84,6 +84,11 @@ impl Dispatch {
     /// See [`Detach`].
     pub(in crate::core) fn detach(&self, message: &Detach) {
         self.local.detach_id(message.connection, &message.channel);
+    }
+
+    /// See [`Interrupt`]. What is parked was in order before the gap, and is judged anew when they come back.
+    pub(in crate::core) fn interrupt(&self, message: &Interrupt) {
+        self.local.interrupt(&message.channel);
     }
 
     /// Into the outboxes, or into the parking while the lease is over.

@@ -216,6 +216,17 @@ impl Local {
         }
     }
 
+    /// From a channel: what follows for its subscribers leaves a gap. They get none of it, and are to come back.
+    pub fn interrupt(&self, key: &ChannelKey) {
+        let tables = &mut *self.tables.borrow_mut();
+        for slot in tables.channels.receivers(key) {
+            tables.channels.detach(key, slot, &mut tables.connections);
+            if let Some(connection) = tables.connections.get(slot) {
+                connection.port.end(End::Missed);
+            }
+        }
+    }
+
     /// Ends all deliveries to a connection.
     pub fn detach_all(&self, slot: Slot) {
         let tables = &mut *self.tables.borrow_mut();

@@ -171,6 +171,35 @@ fn a_session_that_frames_itself_gets_the_broadcast() {
 }
 
 #[test]
+fn behind_a_gap_nothing_is_delivered_and_who_has_the_channel_is_sent_to_come_back() {
+    let local = Local::default();
+    let ones: Vec<One> = (0..3).map(|n| One::enter(&local, n)).collect();
+    for (one, mode) in ones
+        .iter()
+        .zip([DeliveryMode::Shared, DeliveryMode::Session])
+    {
+        one.attach(&local, "a", mode, true);
+        local.release(one.slot, &key("a"));
+        one.attach(&local, "b", DeliveryMode::Shared, true);
+        local.release(one.slot, &key("b"));
+    }
+    ones[2].join(&local, "b");
+    local.deliver(&message("a", "before"), false);
+    local.interrupt(&key("a"));
+    local.deliver(&message("a", "behind"), false);
+    let ended = |one: &One| one.told.0.borrow().contains(&"end Missed".to_owned());
+    assert_eq!(
+        ones.iter().map(ended).collect::<Vec<_>>(),
+        [true, true, false]
+    );
+    assert_eq!(ones[0].read(), "before");
+    let told = ones[1].told.0.borrow().clone();
+    let framed = told.iter().filter(|one| one.starts_with("a "));
+    assert_eq!(framed.count(), 1, "{told:?}");
+    local.interrupt(&key("nobody"));
+}
+
+#[test]
 fn an_unknown_encoding_gets_nothing_and_a_full_outbox_is_ended_once() {
     let local = Local::default();
     let (one, two) = (One::enter(&local, 1), One::enter(&local, 2));

@@ -114,6 +114,15 @@ pub struct Detach {
     pub connection: ConnectionId,
 }
 
+/// From a channel: what follows leaves a gap. Its subscribers here get nothing more and are ended with
+/// [`End::Missed`].
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Interrupt {
+    /// The channel.
+    pub channel: Arc<ChannelKey>,
+}
+
 /// From a channel: deliver this to its local subscribers.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "()")]
@@ -167,6 +176,13 @@ impl Handler<Detach> for Relay {
     type Result = ();
     fn handle(&mut self, message: Detach, _cx: &mut Context<Self>) {
         self.dispatch.detach(&message);
+    }
+}
+
+impl Handler<Interrupt> for Relay {
+    type Result = ();
+    fn handle(&mut self, message: Interrupt, _cx: &mut Context<Self>) {
+        self.dispatch.interrupt(&message);
     }
 }
 

@@ -443,6 +443,8 @@ impl ConnectionPort for Port {
     fn end(&self, end: End) {
         self.0.finish(match end {
             End::Draining | End::Stale => Ended::Away,
+            // What waits goes out, and its client asks again from there.
+            End::Missed => Ended::Sent,
             End::Slow => Ended::Over,
             End::Cut(_) => Ended::Denied,
             End::Gone | End::Silent | End::Abuse(_) => Ended::Closed,
