@@ -7,6 +7,7 @@
 
 pub mod backup;
 mod plane;
+pub mod recover;
 mod tables;
 
 use crate::adapters::native::{self, Gate, Native, meter::Meter};

@@ -21,9 +21,12 @@ mod sim;
 
 pub use handle::{
     BarrierMode, BarrierReport, Cluster, ClusterConfig, ClusterStatus, Committed, EffectBatch,
-    FirstStart, Freshness, JoinError, MessageLink, NodeStatus, PeerSecret, ProposeError, ReadError,
-    RequestId, StartError, WallClock,
+    FirstStart, Freshness, JoinError, MessageLink, NodeChange, NodeStatus, PeerSecret,
+    ProposeError, ReadError, RequestId, StartError, WallClock,
 };
-pub use raft::{BackupError, BackupInfo, RestoreTarget, restore_backup, verify_backup};
+pub use raft::{
+    BackupError, BackupInfo, FolderInfo, RecoverError, RecoverTarget, RestoreTarget,
+    examine_folder, recover_folder, restore_backup, verify_backup,
+};
 pub use store::DiskSpace;
 pub use versions::Versions;

@@ -11,7 +11,7 @@ mod harness;
 
 use gatecast_cluster::access::{MemberState, NodeId};
 use gatecast_cluster::{
-    BarrierMode, Cluster, FirstStart, Freshness, JoinError, ProposeError, Versions,
+    BarrierMode, Cluster, FirstStart, Freshness, JoinError, NodeChange, ProposeError, Versions,
 };
 use harness::{Nodes, eventually, grant, has, request, within, write};
 use std::time::{Duration, Instant};
@@ -197,13 +197,18 @@ async fn a_fourth_node_joins_by_snapshot_and_another_leaves() {
     nodes.join(4, &[1]).await;
     nodes.agree().await;
     assert!(has(&nodes.up[&4], "user 0"));
-    let voters = nodes.up[&4]
-        .status()
-        .nodes
-        .iter()
-        .filter(|node| node.voter)
-        .count();
-    assert_eq!(voters, 4);
+    assert_eq!(nodes.voters(4), [1, 2, 3], "it follows, and does not vote");
+    let node = NodeId(4);
+    within(
+        20,
+        nodes.up[&2].change_nodes(NodeChange::Promote { node }, false),
+    )
+    .await
+    .unwrap();
+    eventually("it votes", || {
+        (nodes.voters(4) == [1, 2, 3, 4]).then_some(())
+    })
+    .await;
 
     // One that was away comes back by snapshot, too.
     nodes.stop(4).await;
@@ -238,9 +243,12 @@ async fn a_fourth_node_joins_by_snapshot_and_another_leaves() {
 
     let gone = nodes.leader().await;
     let other = nodes.up.keys().copied().find(|node| *node != gone).unwrap();
-    within(20, nodes.up[&other].remove_node(NodeId(gone)))
-        .await
-        .unwrap();
+    within(
+        20,
+        nodes.up[&other].change_nodes(NodeChange::Remove { node: NodeId(gone) }, false),
+    )
+    .await
+    .unwrap();
     let removed = nodes.up.remove(&gone).unwrap();
     eventually("the removed node is told", || removed.status().failure).await;
     eventually("the removed node is stale", || {
@@ -252,7 +260,13 @@ async fn a_fourth_node_joins_by_snapshot_and_another_leaves() {
     nodes.agree().await;
     assert_eq!(nodes.up[&other].status().nodes.len(), 3);
     let again = nodes.up[&other]
-        .add_node(NodeId(gone), "127.0.0.1:1".into())
+        .change_nodes(
+            NodeChange::Add {
+                node: NodeId(gone),
+                peer_addr: "127.0.0.1:1".into(),
+            },
+            false,
+        )
         .await
         .unwrap_err();
     assert!(matches!(again, JoinError::Refused(_)), "{again:?}");

@@ -14,7 +14,7 @@ use gatecast_cluster::access::{
     Secret, Target,
 };
 use gatecast_cluster::{
-    Cluster, DiskSpace, FirstStart, Freshness, ProposeError, RestoreTarget, WallClock,
+    Cluster, DiskSpace, FirstStart, Freshness, NodeChange, ProposeError, RestoreTarget, WallClock,
     restore_backup, verify_backup,
 };
 use harness::{Nodes, eventually, free_addr, grant, has, request, within, write};
@@ -308,12 +308,15 @@ async fn a_rolling_restart_and_a_replacement_under_load_lose_nothing_acknowledge
             .insert(node, nodes.up[&node].clone());
     }
     // Node 2's machine is gone for good: 4 comes, 2 goes.
-    nodes.join(4, &[1]).await;
+    nodes.join_voting(4, &[1]).await;
     handles.lock().unwrap().insert(4, nodes.up[&4].clone());
     handles.lock().unwrap().remove(&2);
-    within(20, nodes.up[&1].remove_node(NodeId(2)))
-        .await
-        .unwrap();
+    within(
+        20,
+        nodes.up[&1].change_nodes(NodeChange::Remove { node: NodeId(2) }, false),
+    )
+    .await
+    .unwrap();
     let gone = nodes.up.remove(&2).unwrap();
     gone.shutdown().await;
     stop.send(true).unwrap();
@@ -391,7 +394,7 @@ async fn a_backup_begins_a_new_cluster_in_which_nothing_issued_before_is_honoure
     write(&first, "after").await;
     nodes.up.insert(1, first);
     for node in [12, 13] {
-        nodes.join(node, &[1]).await;
+        nodes.join_voting(node, &[1]).await;
     }
     write(&nodes.up[&13], "through a new one").await;
     nodes.agree().await;

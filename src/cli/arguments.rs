@@ -2,6 +2,10 @@
 //!
 //! **Must never know:** how it is carried out.
 
+mod cluster;
+
+pub use cluster::{BackupCommand, ClusterCommand, Recover};
+
 use crate::config::Flags;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -372,71 +376,6 @@ pub enum UserCommand {
         app: u64,
         /// User id
         user: String,
-    },
-}
-
-/// What can be done with the cluster.
-#[derive(Subcommand)]
-pub enum ClusterCommand {
-    /// Shows the nodes
-    Status,
-    /// Adds a node
-    Add {
-        /// Its number, never used before
-        node: u64,
-        /// Where its peers reach it, host:port
-        peer_addr: String,
-    },
-    /// Removes a node for good
-    Remove {
-        /// Its number
-        node: u64,
-    },
-    /// Adds a node, then removes another
-    Replace {
-        /// Number of the node that goes
-        old: u64,
-        /// Number of the one that comes, never used before
-        new: u64,
-        /// Where its peers reach it, host:port
-        peer_addr: String,
-    },
-    /// Empties a node before it is stopped: no new channels or clients, and another leads
-    Drain {
-        /// Its number
-        node: u64,
-    },
-}
-
-/// What can be done with backups.
-#[derive(Subcommand)]
-pub enum BackupCommand {
-    /// Writes everything that is agreed to a file; it holds every secret
-    Create {
-        /// The file; must not exist
-        file: PathBuf,
-    },
-    /// Checks a file from end to end
-    Verify {
-        /// The file
-        file: PathBuf,
-    },
-    /// Makes the data folder of the first node of a new cluster
-    Restore {
-        /// The file
-        file: PathBuf,
-        /// Folder of the new node's data; empty or missing
-        #[arg(long)]
-        data: PathBuf,
-        /// Number of the new node
-        #[arg(long, default_value_t = 1)]
-        node: u64,
-        /// Where its peers will reach it, host:port
-        #[arg(long, default_value = "127.0.0.1:7601")]
-        peer_addr: String,
-        /// Honours tokens issued before the restore, although some may have been revoked after the backup
-        #[arg(long)]
-        accept_tokens_issued_before: bool,
     },
 }
 

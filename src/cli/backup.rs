@@ -1,11 +1,12 @@
-//! `backup create|verify|restore`: files on this machine.
+//! `backup create|verify|restore` and `cluster recover`: files and folders on this machine.
 //!
 //! **Must never know:** what is inside: the wiring checks and restores. **Why a file is verified before it gets its
 //! name:** a backup that was cut off must not be mistaken for one on the day that it is needed.
 
-use super::arguments::{BackupCommand, Remote};
+use super::arguments::{BackupCommand, Recover, Remote};
 use super::{Exit, Failure, client, output};
 use crate::server::backup::{self, Restore};
+use crate::server::recover;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -40,6 +41,23 @@ pub fn carry_out(remote: &Remote, command: BackupCommand) -> Result<(), Failure>
     Ok(())
 }
 
+/// `cluster recover`.
+///
+/// # Errors
+/// When the folder cannot be recovered from.
+pub fn recover(how: Recover) -> Result<(), Failure> {
+    let said = match how.dry_run {
+        true => recover::examine(&how.data),
+        false => recover::recover(
+            how.data,
+            how.peer_addr.as_deref(),
+            how.accept_tokens_issued_before,
+        ),
+    };
+    output::print(&said.map_err(failed)?);
+    Ok(())
+}
+
 fn failed(error: impl std::fmt::Display) -> Failure {
     Failure::new(Exit::Failed, error.to_string())
 }
@@ -49,7 +67,6 @@ fn read(path: &Path) -> Result<Vec<u8>, Failure> {
 }
 
 fn create(remote: &Remote, path: &Path) -> Result<String, Failure> {
-    let told = |error: std::io::Error| failed(format!("{}: {error}", path.display()));
     if path.exists() {
         let message = format!("{} exists already", path.display());
         return Err(Failure::new(Exit::Conflict, message));
@@ -57,6 +74,16 @@ fn create(remote: &Remote, path: &Path) -> Result<String, Failure> {
     let mut partial = path.as_os_str().to_owned();
     partial.push(".partial");
     let partial = Path::new(&partial);
+    let made = fill(remote, partial, path);
+    if made.is_err() {
+        // What is half of a backup is of no use to anybody, and holds secrets.
+        let _ = fs::remove_file(partial);
+    }
+    made
+}
+
+fn fill(remote: &Remote, partial: &Path, path: &Path) -> Result<String, Failure> {
+    let told = |error: std::io::Error| failed(format!("{}: {error}", path.display()));
     // Only its owner may read it: it holds every secret of every app.
     let mut file = OpenOptions::new()
         .write(true)

@@ -13,7 +13,7 @@ pub mod request;
 
 use crate::config;
 use crate::server;
-use arguments::{AppCommand, Cli, Command, ConfigCommand};
+use arguments::{AppCommand, Cli, ClusterCommand, Command, ConfigCommand};
 use clap::Parser as _;
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -122,7 +122,8 @@ fn carry_out(cli: Cli) -> Result<(), Failure> {
         Command::Grant(command) => client::ask(&cli.remote, request::grant(command)?),
         Command::Revoke(command) => client::ask(&cli.remote, request::revoke(command)?),
         Command::User(command) => client::ask(&cli.remote, request::user(command)),
-        Command::Cluster(command) => client::ask(&cli.remote, request::cluster(command)),
+        Command::Cluster(ClusterCommand::Recover(how)) => backup::recover(how),
+        Command::Cluster(command) => client::ask(&cli.remote, request::cluster(command)?),
         Command::Backup(command) => backup::carry_out(&cli.remote, command),
         Command::Conn(command) => client::ask(&cli.remote, request::conn(command)),
         Command::Channel(command) => client::ask(&cli.remote, request::channel(command)),
@@ -176,6 +177,11 @@ mod tests {
         assert_eq!(
             attempted("config check --config /no/such/file"),
             Exit::Config
+        );
+        // On the folder, whatever runs or does not run here.
+        assert_eq!(
+            attempted("cluster recover --data /no/such/folder"),
+            Exit::Failed
         );
     }
 

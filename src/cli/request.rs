@@ -210,36 +210,59 @@ pub fn user(command: UserCommand) -> Request {
 }
 
 /// `cluster …`
-#[must_use]
-pub fn cluster(command: ClusterCommand) -> Request {
-    match command {
+///
+/// # Errors
+/// For what is carried out on this machine.
+pub fn cluster(command: ClusterCommand) -> Result<Request, Failure> {
+    Ok(match command {
         ClusterCommand::Status => Request::new("GET", "/v1/cluster").table(
             "nodes",
             &[
                 "node",
                 "state",
-                "voter",
+                "role",
+                "leads",
                 "epoch",
                 "matched",
                 "peer_addr",
                 "public_url",
             ],
         ),
-        ClusterCommand::Add { node, peer_addr } => Request::new("POST", "/v1/cluster/nodes")
-            .body(json!({ "node": node, "peer_addr": peer_addr })),
-        ClusterCommand::Remove { node } => {
-            Request::new("DELETE", format!("/v1/cluster/nodes/{node}"))
+        ClusterCommand::Add {
+            node,
+            peer_addr,
+            force,
+        } => Request::new("POST", "/v1/cluster/nodes")
+            .body(json!({ "node": node, "peer_addr": peer_addr, "force": force })),
+        ClusterCommand::Promote { node, force } => {
+            Request::new("POST", node_path(node, "/promote", force))
+        }
+        ClusterCommand::Demote { node, force } => {
+            Request::new("POST", node_path(node, "/demote", force))
+        }
+        ClusterCommand::Remove { node, force } => {
+            Request::new("DELETE", node_path(node, "", force))
         }
         ClusterCommand::Replace {
             old,
             new,
             peer_addr,
+            force,
         } => Request::new("POST", format!("/v1/cluster/nodes/{old}/replace"))
-            .body(json!({ "node": new, "peer_addr": peer_addr })),
+            .body(json!({ "node": new, "peer_addr": peer_addr, "force": force })),
         ClusterCommand::Drain { node } => {
             Request::new("POST", format!("/v1/cluster/nodes/{node}/drain"))
         }
-    }
+        ClusterCommand::Recover(_) => {
+            let message = "recover is carried out on the folder, not by a node";
+            return Err(Failure::new(Exit::Usage, message));
+        }
+    })
+}
+
+fn node_path(node: u64, verb: &str, force: bool) -> String {
+    let query = if force { "?force=true" } else { "" };
+    format!("/v1/cluster/nodes/{node}{verb}{query}")
 }
 
 /// `conn …`
@@ -367,7 +390,7 @@ mod tests {
             Command::Grant(command) => grant(command).unwrap(),
             Command::Revoke(command) => revoke(command).unwrap(),
             Command::User(command) => user(command),
-            Command::Cluster(command) => cluster(command),
+            Command::Cluster(command) => cluster(command).unwrap(),
             Command::Conn(command) => conn(command),
             Command::Channel(command) => channel(command),
             Command::Serve(_) | Command::Config(_) | Command::Backup(_) => {
@@ -409,6 +432,14 @@ mod tests {
             "/v1/apps/7/grants?everyone=1"
         );
         assert_eq!(typed("cluster remove 3").method, "DELETE");
+        assert_eq!(
+            typed("cluster remove 3 --force").path,
+            "/v1/cluster/nodes/3?force=true"
+        );
+        assert_eq!(
+            typed("cluster promote 4").path,
+            "/v1/cluster/nodes/4/promote"
+        );
     }
 
     #[test]

@@ -33,7 +33,7 @@ mod write;
 
 pub use holder::{Holder, Signer, house_proof};
 pub use nonce::NonceRefused;
-pub use operator::{DiskSpace, JoinError, Member, NodeStatus};
+pub use operator::{DiskSpace, JoinError, Member, NodeChange, NodeStatus};
 pub use write::{WriteError, Written};
 
 use super::clock::Now;

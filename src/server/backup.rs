@@ -51,7 +51,7 @@ pub fn restore(file: &[u8], how: Restore) -> Result<String, BackupError> {
     let (node, data) = (how.node, target.data_dir.display());
     Ok(format!(
         "{}restored into {data}; {tokens}\nstart it with `gatecast serve --node {node} --data {data} …`, then \
-         start the others on empty folders with --join\n",
+         start the others on empty folders with --join, and make them voters with `gatecast cluster promote`\n",
         text(&info)
     ))
 }

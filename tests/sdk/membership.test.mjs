@@ -1,8 +1,10 @@
-// Nodes come and go under load, by the command line and by the API; and a write that is repeated under one key through
-// three nodes at once is done once.
+// Nodes come and go under load, by the command line and by the API; those that join and vanish cost nobody anything; what
+// must not be done is refused in words. And a write that is repeated under one key through three nodes at once is done once.
 
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
+import { existsSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { promisify } from 'node:util';
 import { BINARY, Cluster } from './lib/cluster.mjs';
@@ -20,6 +22,18 @@ after(() => cluster?.stop());
 
 const cli = (node, ...args) =>
   run(BINARY, ['--server', cluster.adminUrls[node - 1], '--token', cluster.adminToken, ...args]).then(({ stdout }) => stdout);
+
+/** How the command ends: its exit code and what it says. */
+const ends = (node, ...args) =>
+  cli(node, ...args).then(
+    (said) => ({ code: 0, said }),
+    ({ code, stderr }) => ({ code, said: stderr }),
+  );
+
+const voters = async (node) => {
+  const { nodes } = await cluster.admin(node).cluster();
+  return nodes.filter(({ role }) => role === 'voter').map((one) => one.node);
+};
 
 test('one Idempotency-Key raced through three nodes is one write with one answer', async () => {
   const { app } = cluster;
@@ -67,8 +81,10 @@ test('nodes are replaced under load, by the command line and by the API: nothing
     through = [1, 3, 4];
     // Node 3 is retired: added, drained and removed step by step, by the API.
     const five = await cluster.joinNode();
-    await cluster.admin(4).call('POST', '/v1/cluster/nodes', { node: 5, peer_addr: peer(five.node) });
     await within(five.started, 'node 5 serves', 60_000);
+    assert.deepEqual(await voters(1), [1, 3, 4], 'it follows');
+    await cluster.admin(5).call('POST', '/v1/cluster/nodes/5/promote');
+    assert.deepEqual(await voters(1), [1, 3, 4, 5]);
     through = [1, 4, 5];
     await cluster.admin(1).call('POST', '/v1/cluster/nodes/3/drain');
     assert.equal((await goes.end()).code, 4200);
@@ -84,9 +100,7 @@ test('nodes are replaced under load, by the command line and by the API: nothing
   assert.equal(stays.ends.items.length, 0, 'a client of another node was dropped');
   stays.close();
   for (const node of [1, 4, 5]) {
-    const seen = await cluster.admin(node).cluster();
-    const voters = seen.nodes.filter(({ voter }) => voter).map((one) => one.node);
-    assert.deepEqual(voters.sort(), [1, 4, 5], `at node ${node}`);
+    assert.deepEqual(await voters(node), [1, 4, 5], `at node ${node}`);
     for (const user of acknowledged.filter((_, at) => at % 9 === 0 || at > acknowledged.length - 20)) {
       const { grants } = await cluster.admin(node).grantsOf(app.id, user);
       assert.equal(grants.length, 1, `${user} at node ${node}`);
@@ -94,4 +108,56 @@ test('nodes are replaced under load, by the command line and by the API: nothing
   }
   assert.match(await cli(5, 'cluster', 'status'), /127\.0\.0\.1:\d+/);
   console.log(`${acknowledged.length} acknowledged grants over two replacements`);
+});
+
+test('three that join, serve and vanish leave the cluster writing, and what must not be done is refused', async () => {
+  const { app } = cluster;
+  const asked = [1, 4, 5];
+  const vanishing = [];
+  for (let n = 0; n < 3; n += 1) {
+    const { node, started } = await cluster.joinNode(asked.map((id) => cluster.node(id)));
+    await within(started, `node ${node.id} serves`, 60_000);
+    vanishing.push(node.id);
+  }
+  // A learner takes writes and clients like any other node.
+  await cluster.admin(vanishing[0]).grant(app.id, { user: 'through-a-learner' }, may);
+  const client = await rawPusher(cluster.urls[vanishing[1] - 1], app.key);
+  client.close();
+  const table = await cli(1, 'cluster', 'status');
+  assert.match(table, /ROLE +LEADS/);
+  assert.equal(table.match(/ learner /g).length, 3, table);
+  for (const id of vanishing) {
+    await cluster.kill(id);
+    rmSync(cluster.data(id), { recursive: true });
+  }
+  await cluster.admin(1).grant(app.id, { user: 'after-they-vanished' }, may);
+  assert.deepEqual(await voters(1), asked);
+  for (const id of asked) assert.equal((await cluster.admin(id).cluster()).fresh, true, `node ${id}`);
+
+  const down = await ends(1, 'cluster', 'promote', String(vanishing[0]));
+  assert.equal(down.code, 8, down.said);
+  assert.match(down.said, /does not answer/);
+  for (const verb of ['remove', 'drain', 'promote', 'demote']) {
+    const { code, said } = await ends(1, 'cluster', verb, '99');
+    assert.equal(code, 5, `${verb}: ${said}`);
+    assert.match(said, /no node 99/);
+  }
+  for (const id of vanishing) await cli(4, 'cluster', 'remove', String(id));
+
+  // With one of three voters down, another one cannot go.
+  await cluster.kill(5);
+  const refused = await ends(1, 'cluster', 'remove', '4');
+  assert.equal(refused.code, 8, refused.said);
+  assert.match(refused.said, /node 5 cannot be reached.*Start or remove node 5.*--force/s);
+  await cluster.admin(1).grant(app.id, { user: 'still-writing' }, may);
+
+  // Without a majority: in words, and without half of a backup.
+  await cluster.kill(4);
+  const backup = join(cluster.folder, 'half.backup');
+  const failed = await ends(1, 'backup', 'create', backup);
+  assert.equal(failed.code, 6, failed.said);
+  assert.equal(existsSync(backup) || existsSync(`${backup}.partial`), false);
+  const stuck = await ends(1, 'cluster', 'remove', '4');
+  assert.ok([6, 7].includes(stuck.code), stuck.said);
+  assert.doesNotMatch(stuck.said, /LogId|Some\(/);
 });

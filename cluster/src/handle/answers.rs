@@ -70,15 +70,21 @@ pub enum ReadError {
     },
 }
 
-/// Why a member could not be added or removed.
+/// Why the nodes were not changed. The text says what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum JoinError {
-    /// No majority.
-    #[error("no quorum: {0}")]
+    /// No majority: nothing was changed.
+    #[error("{0}")]
     NoQuorum(String),
-    /// Refused, with the reason.
+    /// Trying again will not help.
     #[error("{0}")]
     Refused(String),
+    /// There is no such node.
+    #[error("{0}")]
+    NotFound(String),
+    /// It may have been changed.
+    #[error("{0}")]
+    Unknown(String),
 }
 
 /// Effects of one applied entry, in log order.

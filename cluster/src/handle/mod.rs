@@ -7,14 +7,16 @@
 
 mod answers;
 mod config;
+mod nodes;
 
 pub use answers::{
     BarrierMode, BarrierReport, ClusterStatus, Committed, EffectBatch, Freshness, JoinError,
     MessageLink, NodeStatus, ProposeError, ReadError, RequestId,
 };
 pub use config::{ClusterConfig, FirstStart, PeerSecret, StartError, WallClock};
+pub use nodes::NodeChange;
 
-use crate::access::{self, Command, Millis, NodeId, Revision, State, Text};
+use crate::access::{self, Command, Millis, NodeId, Revision, State};
 use crate::net::{Plane, Stream};
 use crate::raft::{self, Core};
 use crate::store::DiskSpace;
@@ -350,27 +352,17 @@ impl Cluster {
         made.await.ok().flatten().ok_or(ReadError::NoQuorum)
     }
 
-    /// Adds a node: learner first, voter once it has caught up. The node must be listening (started with
-    /// [`FirstStart::Join`]); doing it twice is harmless.
+    /// Changes who follows and who votes; doing it twice is harmless. A node that is added must be listening
+    /// (started with [`FirstStart::Join`]); the number of one that is removed is never used again. Unless
+    /// `force` is set, a change is refused that would leave voters of which no majority answers.
     ///
     /// # Errors
     /// See [`JoinError`].
-    pub async fn add_node(&self, node: NodeId, peer_addr: Text) -> Result<(), JoinError> {
+    pub async fn change_nodes(&self, change: NodeChange, force: bool) -> Result<(), JoinError> {
         let core = Arc::clone(self.core());
-        self.there(async move { raft::add(&core, node, peer_addr).await })
+        self.there(async move { raft::change_nodes(&core, change, force).await })
             .await
-            .unwrap_or_else(|| Err(JoinError::NoQuorum("the node is stopping".into())))
-    }
-
-    /// Removes a node from the voters and the member list. Its id is never used again.
-    ///
-    /// # Errors
-    /// See [`JoinError`].
-    pub async fn remove_node(&self, node: NodeId) -> Result<(), JoinError> {
-        let core = Arc::clone(self.core());
-        self.there(async move { raft::remove(&core, node).await })
-            .await
-            .unwrap_or_else(|| Err(JoinError::NoQuorum("the node is stopping".into())))
+            .unwrap_or_else(|| Err(JoinError::NoQuorum("this node is stopping".into())))
     }
 
     /// Marks a node as leaving: it keeps its clients until they have gone, gets no new channels, and leaves
@@ -382,7 +374,7 @@ impl Cluster {
         let core = Arc::clone(self.core());
         self.there(async move { raft::drain(&core, node).await })
             .await
-            .unwrap_or_else(|| Err(JoinError::NoQuorum("the node is stopping".into())))
+            .unwrap_or_else(|| Err(JoinError::NoQuorum("this node is stopping".into())))
     }
 
     /// Resolves when the member list says that this start of this node is to leave.

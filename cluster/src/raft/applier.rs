@@ -116,6 +116,26 @@ impl Applier {
         self.last.map(|id| id.index)
     }
 
+    /// What the state says of nodes: which disks ever belonged to the cluster, and who is in it.
+    pub(super) fn nodes(&self) -> (&Register, &Membership) {
+        (&self.register, &self.membership)
+    }
+
+    /// The last entry in the state.
+    pub(super) fn last_id(&self) -> Option<LogId> {
+        self.last
+    }
+
+    /// Applies an entry as the engine would have it done.
+    pub(super) fn replay(&mut self, entry: Entry<Engine>) -> Result<(), StorageError> {
+        self.apply_one(entry).map(|_| ())
+    }
+
+    /// The state after the last entry.
+    pub(super) fn state(&self) -> &State {
+        &self.state
+    }
+
     fn adopt(&mut self, meta: &SnapshotMeta<u64, Peer>, bytes: &[u8]) -> Result<(), CodecError> {
         let (register, state) = unpack(bytes)?;
         let mut effects = vec![Effect::MembersChanged];

@@ -11,10 +11,13 @@
 //! X's lease therefore ends a lease after the later of the two instants, whenever N learned of X's death. After a
 //! change of leader that is the moment the old one fell silent, instead of the end of the election.
 //!
+//! X may be a learner: it asks for proofs, and helps with none. Voters and majorities are those at N's election:
+//! a group becomes final only after a majority of it has stored it, and storing is noted as well. N keeps them
+//! while its own log changes who follows ([`note_electors`]).
+//!
 //! N says nothing, and the barrier waits as if it had not asked, when its own log has changed who votes since it
-//! was elected (majorities of different groups need not meet; those who voted at its election are enough,
-//! because a group becomes final only after a majority of it has stored it, and storing is noted as well), when
-//! that group is a joint one, when it has heard too few voters, and about itself.
+//! was elected (majorities of different groups need not meet), when that group is a joint one, when it has heard
+//! too few voters, and about itself.
 //!
 //! Ages travel, not instants: an age is counted back from when the answer arrived, shortened by the drift that
 //! two clocks may have. A message on its way, a pause or a suspended machine makes the bound later, never earlier.
@@ -22,13 +25,14 @@
 //! **Must never know:** what is enforced, and how long a lease is waited for.
 
 use super::core::{Core, DRIFT};
-use super::engine::LeaderId;
+use super::engine::{LeaderId, Peer};
 use super::lock;
 use super::proofs::{self, Helped};
 use super::rpc::{Answer, Ask};
 use crate::access::{NodeId, Revision};
 use futures_util::future::join_all;
-use std::collections::BTreeMap;
+use openraft::RaftMetrics;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -47,6 +51,8 @@ pub(crate) struct Witness {
     helped: Mutex<Helped>,
     /// When each node last asked this one for an index.
     asked: Mutex<BTreeMap<u64, Instant>>,
+    /// As which leader this node was elected by which voters.
+    electors: Mutex<(LeaderId, BTreeSet<u64>)>,
     /// As which leader this node asked the voters, and the instants they named: final for that leader.
     told: Mutex<(LeaderId, BTreeMap<u64, Instant>)>,
 }
@@ -59,6 +65,7 @@ impl Witness {
             began,
             helped: Mutex::new(Helped::new(began)),
             asked: Mutex::default(),
+            electors: Mutex::default(),
             told: Mutex::default(),
         }
     }
@@ -113,14 +120,7 @@ pub(super) async fn latest_proof(core: &Core, node: u64, revision: Revision) -> 
         && metrics.vote.committed
         && (leader.term, leader.node_id) == (metrics.current_term, core.me);
     let applied = metrics.last_applied.is_some_and(|at| at.index >= revision);
-    let group = &metrics.membership_config;
-    let settled = group
-        .log_id()
-        .is_none_or(|at| at.leader_id < leader)
-        .then(|| group.membership().get_joint_config().as_slice());
-    let Some([voters]) = settled else {
-        return None;
-    };
+    let voters = electors(core, &metrics)?;
     if !leads || !applied || node == core.me {
         return None;
     }
@@ -134,6 +134,30 @@ pub(super) async fn latest_proof(core: &Core, node: u64, revision: Revision) -> 
     let helped = told.1.iter().filter(|(voter, _)| voters.contains(voter));
     let latest = proofs::latest(helped.map(|(_, at)| *at).collect(), voters.len());
     latest.map(|latest| latest.max(asked))
+}
+
+/// Who voted when the present leader was elected: in a group that its own log has not touched, or of which this
+/// node noted the same voters before it was touched.
+fn electors(core: &Core, metrics: &RaftMetrics<u64, Peer>) -> Option<BTreeSet<u64>> {
+    let leader = metrics.vote.leader_id;
+    let group = &metrics.membership_config;
+    let [voters] = group.membership().get_joint_config().as_slice() else {
+        return None;
+    };
+    let untouched = group.log_id().is_none_or(|at| at.leader_id < leader);
+    let noted = || *lock(&core.witness.electors) == (leader, voters.clone());
+    (untouched || noted()).then(|| voters.clone())
+}
+
+/// As the leader, now and then: keeps who voted at its election.
+pub(super) fn note_electors(core: &Core, metrics: &RaftMetrics<u64, Peer>) {
+    let leader = metrics.vote.leader_id;
+    if leader.node_id == core.me
+        && lock(&core.witness.electors).0 < leader
+        && let Some(voters) = electors(core, metrics)
+    {
+        *lock(&core.witness.electors) = (leader, voters);
+    }
 }
 
 /// Asks a voter, unless it has answered this leader before.

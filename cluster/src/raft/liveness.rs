@@ -8,6 +8,7 @@
 //! **Must never know:** what hangs on a member being Up.
 
 use super::core::Core;
+use super::fence;
 use super::lease;
 use crate::access::{Command, MemberCommand, MemberState, NodeId, Reply};
 use crate::handle::{Freshness, RequestId};
@@ -73,6 +74,7 @@ pub(super) async fn watch(core: Arc<Core>) {
             led_since = None;
             continue;
         }
+        fence::note_electors(&core, &metrics);
         let since = match led_since {
             Some((term, since)) if term == metrics.current_term => since,
             _ => {

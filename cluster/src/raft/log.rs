@@ -107,6 +107,27 @@ fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, StoreError> {
         .map_err(|error| StoreError::Damaged(error.to_string()))
 }
 
+/// Every entry from `first` on, in order, a few at a time.
+pub(super) fn each(
+    store: &Store,
+    first: u64,
+    mut visit: impl FnMut(Entry<Engine>) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    let mut next = first;
+    loop {
+        let records = store.read(next..=u64::MAX, READ_BYTES)?;
+        if records.is_empty() {
+            return Ok(());
+        }
+        for (index, body) in records {
+            let entry = codec::decode(VERSION, &body, MAX_LOG_RECORD as u64)
+                .map_err(|error| StoreError::Damaged(format!("log record {index}: {error}")))?;
+            visit(entry)?;
+            next = index + 1;
+        }
+    }
+}
+
 /// An error as openraft wants it; it stops the node.
 pub(super) fn fatal(
     subject: ErrorSubject<u64>,

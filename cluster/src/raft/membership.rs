@@ -10,26 +10,22 @@
 //! **Must never know:** the access machine beyond the member commands.
 
 use super::applier::Register;
+use super::changes;
 use super::core::Core;
 use super::engine::Peer;
 use super::lock;
-use super::rpc::{Answer, Ask, ChangeError, NotLeader};
-use crate::access::{Command, MemberCommand, NodeId, Text};
-use crate::handle::{FirstStart, JoinError, ProposeError, RequestId};
+use super::rpc::{Answer, Ask, ChangeError};
+use crate::access::{NodeId, Text};
+use crate::handle::FirstStart;
 use crate::net::{Identity, Plane, Refusal, refusal};
 use openraft::ChangeMembers;
-use openraft::error::{ClientWriteError, RaftError};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// A learner becomes a voter when it is at most this many entries behind.
-const CLOSE: u64 = 64;
-/// Longest time for a learner to catch up.
-const CATCH_UP: Duration = Duration::from_secs(60);
-/// Longest time for one change.
-const CHANGE: Duration = Duration::from_secs(10);
+/// Longest wait for the answer of a peer that was asked to let this node in.
+const JOIN: Duration = Duration::from_secs(20);
 const RETRY: Duration = Duration::from_millis(100);
 /// How long others leave formation to the node with the lowest id.
 const DEFER: Duration = Duration::from_secs(3);
@@ -93,15 +89,20 @@ async fn join(core: &Core, peers: &[Text]) {
     let mut asked = BTreeSet::new();
     loop {
         for addr in peers {
-            if core.voters().contains(&core.me) {
+            if core.peers().contains_key(&core.me) {
                 return;
             }
             // The id is not known, so the peer is asked over a connection of its own.
             match core.links.dial(addr, 0, Plane::Control).await {
                 Ok((peer, _)) => {
                     asked.insert(peer.node);
-                    match core.ask_at(peer.node, addr, &ask, CATCH_UP).await {
-                        Some(Answer::Changed(Ok(()))) => return,
+                    match core.ask_at(peer.node, addr, &ask, JOIN).await {
+                        Some(Answer::Changed(Ok(()))) => {
+                            tracing::info!(
+                                "this node follows the cluster; it votes once it is promoted"
+                            );
+                            return;
+                        }
                         Some(Answer::Changed(Err(ChangeError::Refused(why)))) => {
                             core.fail(format!("joining was refused: {why}"));
                             return;
@@ -220,222 +221,7 @@ async fn learn_disks(core: &Core, peers: &BTreeMap<u64, Peer>) {
     if known.is_empty() || (core.register().cluster == 0 && known.len() * 2 <= peers.len()) {
         return;
     }
-    if let Err(error) = change(core, ChangeMembers::SetNodes(known), true).await {
+    if let Err(error) = changes::change(core, ChangeMembers::SetNodes(known), true).await {
         tracing::debug!(?error, "the disks of the members could not be written");
     }
-}
-
-async fn change(
-    core: &Core,
-    change: ChangeMembers<u64, Peer>,
-    retain: bool,
-) -> Result<(), ChangeError> {
-    let changed = tokio::time::timeout(CHANGE, core.raft.change_membership(change, retain)).await;
-    match changed {
-        Ok(Ok(_)) => Ok(()),
-        Ok(Err(RaftError::APIError(ClientWriteError::ForwardToLeader(to)))) => {
-            Err(ChangeError::NotLeader(NotLeader {
-                leader: to.leader_id,
-            }))
-        }
-        Ok(Err(RaftError::APIError(ClientWriteError::ChangeMembershipError(error)))) => {
-            Err(ChangeError::NoQuorum(error.to_string()))
-        }
-        Ok(Err(RaftError::Fatal(error))) => Err(ChangeError::NoQuorum(error.to_string())),
-        Err(_) => Err(ChangeError::NoQuorum(
-            "the change was not committed in time".into(),
-        )),
-    }
-}
-
-fn not_leader(core: &Core) -> ChangeError {
-    ChangeError::NotLeader(NotLeader {
-        leader: core.leader(),
-    })
-}
-
-/// As the leader: a learner first, a voter once it has caught up. Doing it again is harmless.
-pub(super) async fn add_as_leader(
-    core: &Core,
-    node: u64,
-    addr: Text,
-    disk: u128,
-) -> Result<(), ChangeError> {
-    if !core.leads() {
-        return Err(not_leader(core));
-    }
-    let _changing = core.changing.lock().await;
-    if core.register().disks.contains_key(&node) && !core.peers().contains_key(&node) {
-        return Err(ChangeError::Refused(format!(
-            "node id {node} was used before; ids are never used again"
-        )));
-    }
-    let disk = if disk == 0 {
-        dial_for_disk(core, node, &addr).await?
-    } else {
-        disk
-    };
-    let peers = core.peers();
-    match (core.register().disks.get(&node), peers.contains_key(&node)) {
-        (Some(known), true) if *known != disk => {
-            return Err(ChangeError::Refused(format!(
-                "node id {node} belongs to another data directory"
-            )));
-        }
-        (None, true) => {
-            return Err(ChangeError::NoQuorum(format!(
-                "node {node} is being formed"
-            )));
-        }
-        (Some(_), true) => {}
-        (_, false) => {
-            let learner = BTreeMap::from([(node, Peer { addr, disk })]);
-            change(core, ChangeMembers::AddNodes(learner), true).await?;
-        }
-    }
-    if core.voters().contains(&node) {
-        return Ok(());
-    }
-    let end = Instant::now() + CATCH_UP;
-    while !is_close(core, node) {
-        if !core.leads() {
-            return Err(not_leader(core));
-        }
-        if Instant::now() > end {
-            return Err(ChangeError::NoQuorum(format!(
-                "node {node} did not catch up in time"
-            )));
-        }
-        tokio::time::sleep(RETRY / 4).await;
-    }
-    change(
-        core,
-        ChangeMembers::AddVoterIds(BTreeSet::from([node])),
-        true,
-    )
-    .await
-}
-
-async fn dial_for_disk(core: &Core, node: u64, addr: &str) -> Result<u128, ChangeError> {
-    match core.links.dial(addr, node, Plane::Control).await {
-        Ok((identity, _)) => Ok(identity.disk),
-        Err(error) => Err(ChangeError::NoQuorum(format!(
-            "node {node} at {addr}: {error}"
-        ))),
-    }
-}
-
-fn is_close(core: &Core, node: u64) -> bool {
-    let metrics = core.metrics();
-    let matched = metrics
-        .replication
-        .as_ref()
-        .and_then(|all| all.get(&node).copied().flatten());
-    matched.is_some_and(|at| at.index + CLOSE >= metrics.last_log_index.unwrap_or(0))
-}
-
-/// As the leader: out of the group.
-pub(super) async fn remove_as_leader(core: &Core, node: u64) -> Result<(), ChangeError> {
-    if !core.leads() {
-        return Err(not_leader(core));
-    }
-    let _changing = core.changing.lock().await;
-    let voters = core.voters();
-    if voters.contains(&node) {
-        if voters.len() == 1 {
-            return Err(ChangeError::Refused(
-                "the last voter cannot be removed".into(),
-            ));
-        }
-        change(
-            core,
-            ChangeMembers::RemoveVoters(BTreeSet::from([node])),
-            false,
-        )
-        .await?;
-    }
-    if core.peers().contains_key(&node) {
-        change(
-            core,
-            ChangeMembers::RemoveNodes(BTreeSet::from([node])),
-            false,
-        )
-        .await?;
-    }
-    Ok(())
-}
-
-/// Finds the leader and has it change the group.
-pub(crate) async fn add(core: &Core, node: NodeId, addr: Text) -> Result<(), JoinError> {
-    let ask = || Ask::AddNode {
-        node: node.0,
-        addr: addr.clone(),
-        disk: 0,
-    };
-    let local = || add_as_leader(core, node.0, addr.clone(), 0);
-    through_leader(core, CATCH_UP, ask, local).await
-}
-
-/// Takes a node out of the group and then off the member list.
-pub(crate) async fn remove(core: &Core, node: NodeId) -> Result<(), JoinError> {
-    if node.0 == core.me {
-        return Err(JoinError::Refused(
-            "a node cannot remove itself; ask another one".into(),
-        ));
-    }
-    let ask = || Ask::RemoveNode { node: node.0 };
-    through_leader(core, CHANGE * 2, ask, || remove_as_leader(core, node.0)).await?;
-    let gone = Command::Member(MemberCommand::Remove { node });
-    match core.proposer.propose(RequestId(rand::random()), gone).await {
-        Ok(_) | Err(ProposeError::Rejected(_)) => Ok(()),
-        Err(error) => Err(JoinError::NoQuorum(error.to_string())),
-    }
-}
-
-/// Marks a node as leaving: it keeps its clients until they have gone and gets no new channels.
-pub(crate) async fn drain(core: &Core, node: NodeId) -> Result<(), JoinError> {
-    let drain = Command::Member(MemberCommand::Drain { node });
-    match core
-        .proposer
-        .propose(RequestId(rand::random()), drain)
-        .await
-    {
-        Ok(_) => Ok(()),
-        Err(ProposeError::Rejected(_)) => {
-            Err(JoinError::Refused(format!("node {node} is not a member")))
-        }
-        Err(error) => Err(JoinError::NoQuorum(error.to_string())),
-    }
-}
-
-async fn through_leader<F>(
-    core: &Core,
-    timeout: Duration,
-    ask: impl Fn() -> Ask,
-    local: impl Fn() -> F,
-) -> Result<(), JoinError>
-where
-    F: Future<Output = Result<(), ChangeError>>,
-{
-    let end = Instant::now() + timeout;
-    let mut last = "no leader".to_owned();
-    while Instant::now() < end {
-        let changed = match core.leader() {
-            None => Err(ChangeError::NoQuorum("no leader".into())),
-            Some(leader) if leader == core.me => Box::pin(local()).await,
-            Some(leader) => match core.ask(leader, &ask(), timeout).await {
-                Ok(Answer::Changed(changed)) => changed,
-                Ok(_) => Err(ChangeError::NoQuorum("the leader could not answer".into())),
-                Err(error) => Err(ChangeError::NoQuorum(error.to_string())),
-            },
-        };
-        match changed {
-            Ok(()) => return Ok(()),
-            Err(ChangeError::Refused(why)) => return Err(JoinError::Refused(why)),
-            Err(ChangeError::NoQuorum(why)) => last = why,
-            Err(ChangeError::NotLeader(_)) => {}
-        }
-        tokio::time::sleep(RETRY).await;
-    }
-    Err(JoinError::NoQuorum(last))
 }

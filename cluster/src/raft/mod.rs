@@ -11,8 +11,9 @@
 //! | `propose`, `read` | group commit; coalesced read index |
 //! | `lease`, `liveness`, `gate` | freshness; Up and Down; who may start an election |
 //! | `vitals`, `clock` | what members tell each other; which time it is; who could lead |
-//! | `barrier`, `membership` | waiting for everyone; adding and removing nodes |
-//! | `backup`, `restore` | a state in one file; a new cluster that begins with it |
+//! | `barrier` | waiting for everyone |
+//! | `membership`, `changes`, `folder` | forming and joining; who follows and who votes; whose data it is |
+//! | `backup`, `restore`, `recover` | a state in one file; a new cluster that begins with it, or with a data folder |
 //! | `start`, `status` | putting it together; what an operator sees |
 //!
 //! **Must never know:** sled, bincode, sockets; what a connection is; any vendor's words.
@@ -24,10 +25,12 @@ mod applier;
 mod backup;
 mod barrier;
 mod beat;
+mod changes;
 mod clock;
 mod core;
 mod engine;
 mod fence;
+mod folder;
 mod gate;
 mod lease;
 mod liveness;
@@ -38,6 +41,7 @@ mod network;
 mod proofs;
 mod propose;
 mod read;
+mod recover;
 mod restore;
 mod rpc;
 mod service;
@@ -50,8 +54,9 @@ pub(crate) use self::core::Core;
 pub(crate) use backup::write as write_backup;
 pub use backup::{BackupError, BackupInfo, verify_backup};
 pub(crate) use barrier::barrier;
-pub(crate) use membership::{add, drain, remove};
+pub(crate) use changes::{change_nodes, drain};
 pub(crate) use read::catch_up;
+pub use recover::{FolderInfo, RecoverError, RecoverTarget, examine_folder, recover_folder};
 pub use restore::{RestoreTarget, restore_backup};
 #[cfg(test)]
 pub(crate) use start::start_over;

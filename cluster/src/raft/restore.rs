@@ -3,7 +3,7 @@
 //! The directory gets a new disk identity and with it the new cluster another id, so that no node of the former
 //! cluster can join it or be joined. Other nodes are added as to any cluster.
 //!
-//! **Must never know:** where the backup came from. **Why offline:** a restore into something that runs would have
+//! **Must never know:** where the state came from. **Why offline:** a restore into something that runs would have
 //! to undo what that something has promised.
 
 use super::applier::{self, Register};
@@ -50,11 +50,24 @@ pub fn restore_backup(file: &[u8], target: &RestoreTarget) -> Result<BackupInfo,
         return refuse("node ids begin at 1".into());
     }
     let state = access::restored(state, target.now_ms, target.accept_tokens);
-    fill(target, &state).map_err(|error| BackupError::Refused(error.to_string()))?;
+    let first = First {
+        node: target.node,
+        data_dir: target.data_dir.clone(),
+        peer_addr: target.peer_addr.clone(),
+    };
+    fill(&first, &state).map_err(|error| BackupError::Refused(error.to_string()))?;
     Ok(info)
 }
 
-fn fill(target: &RestoreTarget, state: &access::State) -> Result<(), StoreError> {
+/// The first node of a new cluster.
+pub(super) struct First {
+    pub(super) node: NodeId,
+    pub(super) data_dir: PathBuf,
+    pub(super) peer_addr: Text,
+}
+
+/// Makes its data directory.
+pub(super) fn fill(target: &First, state: &access::State) -> Result<(), StoreError> {
     let damaged = |error: crate::codec::CodecError| StoreError::Damaged(error.to_string());
     std::fs::create_dir_all(&target.data_dir).map_err(|error| StoreError::Io {
         path: target.data_dir.clone(),
@@ -81,6 +94,8 @@ fn fill(target: &RestoreTarget, state: &access::State) -> Result<(), StoreError>
     let about = applier::encode_meta(&meta).map_err(damaged)?;
     store.write_snapshot(&about, &bytes)?;
     log::begin_behind(&store, last, Vote::new(1, node))?;
+    // At once, and not when the node has started: nodes of the former cluster may knock the moment it listens.
+    start::keep_cluster(&store, register.cluster)?;
     let synced = store.sync_now();
     drop(store);
     let _ = thread.join();

@@ -8,6 +8,7 @@ use crate::Versions;
 use crate::access::Op;
 use crate::access::{Millis, Reply, Revision, Text};
 use crate::codec::{self, CodecError};
+use crate::handle::NodeChange;
 use crate::versions::Spoken;
 use openraft::error::InstallSnapshotError;
 use openraft::raft::{
@@ -43,7 +44,7 @@ pub(super) enum Ask {
     },
     /// Whether the sender may start an election (pre-vote).
     MayElect,
-    /// Add a node to the group.
+    /// Let a node follow, as a learner. It asks itself.
     AddNode {
         /// Its id.
         node: u64,
@@ -52,7 +53,7 @@ pub(super) enum Ask {
         /// Its disk; 0 = find out by connecting.
         disk: u128,
     },
-    /// Remove a node from the group.
+    /// Remove a node from the group. [`Ask::ChangeNodes`] says it since.
     RemoveNode {
         /// Its id.
         node: u64,
@@ -74,6 +75,13 @@ pub(super) enum Ask {
         node: u64,
         /// Which.
         revision: Revision,
+    },
+    /// Change who follows and who votes, as an operator wants it.
+    ChangeNodes {
+        /// How.
+        change: NodeChange,
+        /// Also where no majority of the voters that would be left answers.
+        force: bool,
     },
 }
 
@@ -107,6 +115,10 @@ pub(super) enum ChangeError {
     NoQuorum(String),
     /// Trying again will not help.
     Refused(String),
+    /// There is no such node.
+    NotFound(String),
+    /// It may have been changed.
+    Unknown(String),
 }
 
 /// Answers, variant by variant as in [`Ask`].

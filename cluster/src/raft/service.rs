@@ -7,8 +7,9 @@ use super::applier::Applied;
 use super::core::Core;
 use super::engine::{Engine, LeaderId};
 use super::rpc::{self, Answer, Ask, ChangeError, Fate, NotLeader};
-use super::{fence, lock, membership, vitals};
-use crate::access::Op;
+use super::{changes, fence, lock, membership, vitals};
+use crate::access::{NodeId, Op};
+use crate::handle::NodeChange;
 use crate::net::{Identity, Refusal, Service};
 use crate::store::DiskSpace;
 use crate::versions::Spoken;
@@ -86,7 +87,7 @@ async fn answer(core: &Arc<Core>, from: u64, ask: Ask) -> Answer {
         }
         Ask::MayElect => Answer::MayElect(core.may_elect()),
         Ask::AddNode { node, addr, disk } => {
-            let added = membership::add_as_leader(core, node, addr.clone(), disk).await;
+            let added = changes::follow_as_leader(core, node, addr.clone(), disk).await;
             match added {
                 // A joining node knows one member, not the leader.
                 Err(ChangeError::NotLeader(_)) if from == node => {
@@ -104,7 +105,14 @@ async fn answer(core: &Arc<Core>, from: u64, ask: Ask) -> Answer {
             Answer::LatestProof(latest.map(fence::age_us))
         }
         Ask::TakeOver => Answer::TakingOver(take_over(core, from).await),
-        Ask::RemoveNode { node } => Answer::Changed(membership::remove_as_leader(core, node).await),
+        Ask::RemoveNode { node } => {
+            let node = NodeId(node);
+            let change = NodeChange::Remove { node };
+            Answer::Changed(changes::change_as_leader(core, change, false).await)
+        }
+        Ask::ChangeNodes { change, force } => {
+            Answer::Changed(changes::change_as_leader(core, change, force).await)
+        }
     }
 }
 
@@ -193,11 +201,7 @@ async fn read_index(core: &Core, from: u64) -> Answer {
 
 async fn relay(core: &Core, ask: &Ask) -> Result<(), ChangeError> {
     let Some(leader) = core.leader().filter(|leader| *leader != core.me) else {
-        return Err(ChangeError::NoQuorum("no leader".into()));
+        return Err(ChangeError::NoQuorum("no leader is known yet".into()));
     };
-    match core.ask(leader, ask, WAIT * 2).await {
-        Ok(Answer::Changed(changed)) => changed,
-        Ok(_) => Err(ChangeError::NoQuorum("the leader could not answer".into())),
-        Err(error) => Err(ChangeError::NoQuorum(error.to_string())),
-    }
+    changes::told(core.ask(leader, ask, WAIT).await)
 }

@@ -8,6 +8,7 @@ use super::beat::Beat;
 use super::core::{Core, Heard};
 use super::engine;
 use super::fence::Witness;
+use super::folder::Known;
 use super::gate::{self, Gate};
 use super::lease::{self, Lease};
 use super::liveness;
@@ -189,6 +190,10 @@ fn open(config: &ClusterConfig, mut store: Store) -> Result<Opened, StartError> 
         config.snapshot_after,
     )
     .map_err(refuse)?;
+    let known = Known::read(&store, &applier).map_err(refuse)?;
+    if let Some(why) = known.objection(config.node, &config.first_start) {
+        return Err(StartError::Store(why));
+    }
     let agreed = view.state().version.max(agreed(&store).map_err(refuse)?);
     if let Some(why) = config.speaks.refuses(agreed) {
         return Err(StartError::Store(why.into()));
@@ -288,6 +293,21 @@ pub(super) fn identity(store: &Store, node: u64, speaks: Versions) -> Result<Ide
     })
 }
 
+/// The node whose disk it is, if one has ever started on it.
+pub(super) fn stored_node(store: &Store) -> Result<Option<u64>, StoreError> {
+    let wrong = |error: codec::CodecError| StoreError::Damaged(format!("identity: {error}"));
+    let body = store.meta("node")?;
+    let stored = body.map(|body| codec::decode::<(u64, u128)>(VERSION, &body, MAX_IDENTITY));
+    Ok(stored.transpose().map_err(wrong)?.map(|(node, _)| node))
+}
+
+/// Remembers the cluster's id.
+pub(super) fn keep_cluster(store: &Store, cluster: u128) -> Result<(), StoreError> {
+    let wrong = |error: codec::CodecError| StoreError::Damaged(format!("identity: {error}"));
+    let body = codec::encode(VERSION, &cluster, MAX_IDENTITY).map_err(wrong)?;
+    store.put_meta("cluster", &body)
+}
+
 /// The version that was agreed on, as this disk remembers it. The log knows too, but not before a majority has met,
 /// and until then mixed builds could not talk.
 fn agreed(store: &Store) -> Result<u16, StoreError> {
@@ -333,10 +353,7 @@ async fn settle(core: Arc<Core>, store: Arc<Store>, local: Local) {
             core.fail("the log belongs to another cluster than the data directory".into());
         }
         if known == 0 && cluster != 0 {
-            let body = codec::encode(VERSION, &cluster, MAX_IDENTITY).unwrap_or_default();
-            let written = store
-                .upgrade()
-                .map(|store| store.put_meta("cluster", &body));
+            let written = store.upgrade().map(|store| keep_cluster(&store, cluster));
             tracing::info!(
                 cluster = format!("{cluster:032x}"),
                 ?written,

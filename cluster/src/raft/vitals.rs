@@ -256,8 +256,9 @@ async fn ask(core: &Core, node: u64) {
 }
 
 fn look_at_clock(core: &Core, complained: &mut Option<Instant>) {
-    let peers = core.peers();
-    let others = core.vitals.walls(|node| peers.contains_key(&node));
+    // Those by whom cluster time goes: whoever merely follows can drive nobody out of service.
+    let voters = core.voters();
+    let others = core.vitals.walls(|node| voters.contains(&node));
     if core.view.state().time_ms == 0 {
         return;
     }
@@ -310,7 +311,7 @@ async fn hand_over(core: &Core) {
 pub(crate) async fn retire(core: &Core) {
     core.vitals.leave();
     let wait = core.config.election.1 * 3;
-    let drain = super::membership::drain(core, NodeId(core.me));
+    let drain = super::changes::drain(core, NodeId(core.me));
     if let Err(error) = tokio::time::timeout(wait, drain).await.unwrap_or(Ok(())) {
         tracing::info!(%error, "this node could not be marked draining");
     }

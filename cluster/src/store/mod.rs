@@ -16,11 +16,13 @@ mod open;
 mod record;
 mod snapshots;
 mod space;
+mod swap;
 mod sync;
 mod tree;
 
 pub use space::DiskSpace;
 pub(crate) use space::Space;
+pub(crate) use swap::Swap;
 pub(crate) use sync::{Disk, Done, SyncQueue};
 
 use std::ops::RangeInclusive;
@@ -100,6 +102,7 @@ impl Store {
     /// Opens or creates the store below `dir` and checks every record. The thread ends after the store is
     /// dropped; join it before opening the same directory again.
     pub(crate) fn open(dir: &Path) -> Result<(Self, JoinHandle<()>), StoreError> {
+        swap::finish(dir)?;
         let disk = open::open(dir)?;
         let db = disk.db.clone();
         let (queue, thread) =

@@ -12,7 +12,7 @@ use gatecast_cluster::access::{
     AppId, AppSpec, Command, GrantEntry, GrantMode, Issuer, NodeId, Operations, Pattern, Resource,
     Revision, Subject,
 };
-use gatecast_cluster::{Cluster, ClusterConfig, FirstStart, PeerSecret, RequestId};
+use gatecast_cluster::{Cluster, ClusterConfig, FirstStart, NodeChange, PeerSecret, RequestId};
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
@@ -88,6 +88,21 @@ impl Nodes {
         config.first_start = FirstStart::Join(peers.collect());
         self.up.insert(node, Cluster::start(config).unwrap());
         within(20, self.up[&node].ready()).await;
+    }
+
+    /// [`Self::join`], and the operator makes it a voter.
+    pub async fn join_voting(&mut self, node: u64, through: &[u64]) {
+        self.join(node, through).await;
+        let change = NodeChange::Promote { node: NodeId(node) };
+        let asked = self.up[&through[0]].change_nodes(change, false);
+        within(20, asked).await.unwrap();
+    }
+
+    /// Those who vote, as `node` sees it.
+    pub fn voters(&self, node: u64) -> Vec<u64> {
+        let status = self.up[&node].status();
+        let voters = status.nodes.iter().filter(|one| one.voter);
+        voters.map(|one| one.node.0).collect()
     }
 
     pub async fn stop(&mut self, node: u64) {

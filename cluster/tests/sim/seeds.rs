@@ -41,7 +41,8 @@ fn play(seed: u64) -> bool {
         let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             runtime.block_on(async {
                 let size = chance::pick(&[3, 3, 3, 5]);
-                let world = Arc::new(World::new(size));
+                let learners = chance::pick(&[0, 1, 1, 2]);
+                let world = Arc::new(World::new(size, learners));
                 *world_of.lock().unwrap() = Some(Arc::clone(&world));
                 story::play(world).await
             })

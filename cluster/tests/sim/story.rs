@@ -129,7 +129,7 @@ async fn propose(
             Some(Err(ProposeError::OutcomeUnknown | ProposeError::Stopping)) | None => maybe = true,
         }
         tokio::time::sleep(millis(10, 200)).await;
-        node = 1 + below(world.size);
+        node = 1 + below(world.count());
     }
     Err(maybe)
 }
@@ -177,7 +177,7 @@ async fn revokes(world: &World, seen: &Seen, user: usize, node: u64) {
                 && report.pending.is_empty()
             {
                 assert!(
-                    report.enforced.len() + report.fenced.len() >= world.size as usize,
+                    report.enforced.len() + report.fenced.len() >= world.count() as usize,
                     "somebody was forgotten: {report:?}"
                 );
                 ended = Some(seen.now());
@@ -288,8 +288,9 @@ async fn nonces(world: &World, seen: &Seen) {
         // Longer than any run.
         expires_ms: super::life::EPOCH_MS as u64 + 120_000,
     };
-    let first = below(world.size);
-    let tries = (0..races).map(|n| propose(world, 1 + (first + n) % world.size, command.clone()));
+    let first = below(world.count());
+    let tries =
+        (0..races).map(|n| propose(world, 1 + (first + n) % world.count(), command.clone()));
     for outcome in futures_util::future::join_all(tries).await {
         let mut nonces = seen.nonces.lock().unwrap();
         let nonce = nonces.entry(fresh).or_default();
@@ -306,7 +307,7 @@ async fn nonces(world: &World, seen: &Seen) {
 
 async fn client(world: Arc<World>, seen: Arc<Seen>) {
     while !seen.stop.load(Ordering::SeqCst) {
-        let (user, node) = (below(USERS as u64) as usize, 1 + below(world.size));
+        let (user, node) = (below(USERS as u64) as usize, 1 + below(world.count()));
         match below(100) {
             0..20 => grants(&world, &seen, user, node).await,
             20..38 => revokes(&world, &seen, user, node).await,
@@ -324,7 +325,7 @@ async fn client(world: Arc<World>, seen: Arc<Seen>) {
 async fn watcher(world: Arc<World>, seen: Arc<Seen>) {
     let mut waiting = Vec::new();
     while !seen.stop.load(Ordering::SeqCst) {
-        let (user, node) = (below(USERS as u64) as usize, 1 + below(world.size));
+        let (user, node) = (below(USERS as u64) as usize, 1 + below(world.count()));
         let (there, noted) = (Arc::clone(&world), Arc::clone(&seen));
         waiting.push(tokio::spawn(async move {
             delivers(&there, &noted, user, node).await;
@@ -341,16 +342,16 @@ async fn watcher(world: Arc<World>, seen: Arc<Seen>) {
 async fn breaks(world: &World, seen: &Seen) {
     let node = match chance::per_mille(500) {
         true => world.leader().unwrap_or(1),
-        false => 1 + below(world.size),
+        false => 1 + below(world.count()),
     };
-    let other = 1 + node % world.size;
+    let other = 1 + node % world.count();
     let act = below(12);
     // Longer than a lease now and then: that is when fencing counts.
     let hold = match matches!(act, 3..=7) && chance::per_mille(400) {
         true => millis(3500, 6500),
         false => millis(200, pick(&[600, 1500, 4500])),
     };
-    let others: Vec<u64> = (1..=world.size).filter(|n| *n != node).collect();
+    let others: Vec<u64> = (1..=world.count()).filter(|n| *n != node).collect();
     let what = match act {
         0 => {
             world.kill(node);
@@ -361,7 +362,7 @@ async fn breaks(world: &World, seen: &Seen) {
             "power cuts"
         }
         2 => {
-            (1..=world.size).for_each(|node| world.cut(node));
+            (1..=world.count()).for_each(|node| world.cut(node));
             "power cuts of all"
         }
         3 => {
@@ -397,7 +398,7 @@ async fn breaks(world: &World, seen: &Seen) {
             "storms"
         }
         9 => {
-            (1..=world.size).for_each(|node| world.disk(node).set_slow(true));
+            (1..=world.count()).for_each(|node| world.disk(node).set_slow(true));
             "slow disks"
         }
         10 => {
@@ -418,7 +419,7 @@ async fn breaks(world: &World, seen: &Seen) {
     if chance::per_mille(700) || act == 7 {
         world.wire.clear();
         world.wire.set_weather(4, 0, 0);
-        (1..=world.size).for_each(|node| world.disk(node).set_slow(false));
+        (1..=world.count()).for_each(|node| world.disk(node).set_slow(false));
         world
             .all()
             .iter()
@@ -496,13 +497,13 @@ pub(crate) async fn play(world: Arc<World>) -> Outcome {
     world.heal().await;
     // What was acknowledged is there, through every node.
     for user in 0..USERS {
-        for node in 1..=world.size {
+        for node in 1..=world.count() {
             checks(&world, &seen, user, node).await;
             grants(&world, &seen, user, node).await;
         }
     }
     for _ in 0..40 {
-        returns(&world, &seen, 1 + below(world.size)).await;
+        returns(&world, &seen, 1 + below(world.count())).await;
     }
     judge(&world, &seen);
     let history = seen.history.lock().unwrap();

@@ -34,7 +34,10 @@ pub(crate) struct Running {
 pub(crate) struct World {
     pub(crate) began: Instant,
     pub(crate) wire: Wire,
+    /// Voters have the numbers 1 to `size`.
     pub(crate) size: u64,
+    /// Those that only follow have the next ones.
+    pub(crate) learners: u64,
     disks: BTreeMap<u64, Disk>,
     running: Mutex<BTreeMap<u64, Running>>,
     log: Mutex<Vec<String>>,
@@ -72,12 +75,15 @@ pub(crate) fn serving(cluster: &Cluster) -> bool {
 }
 
 impl World {
-    pub(crate) fn new(size: u64) -> Self {
+    pub(crate) fn new(size: u64, learners: u64) -> Self {
         Self {
             began: Instant::now(),
             wire: Wire::default(),
             size,
-            disks: (1..=size).map(|node| (node, Disk::default())).collect(),
+            learners,
+            disks: (1..=size + learners)
+                .map(|node| (node, Disk::default()))
+                .collect(),
             running: Mutex::default(),
             log: Mutex::default(),
         }
@@ -112,17 +118,26 @@ impl World {
         found.map(|node| node.0).max()
     }
 
+    /// How many nodes there are.
+    pub(crate) fn count(&self) -> u64 {
+        self.size + self.learners
+    }
+
     /// Starts a node on its disk.
     pub(crate) async fn start(&self, node: u64) {
         let life = Life::new(self.began);
         let addr = |node: u64| format!("node{node}");
         let list = (1..=self.size).map(|n| (NodeId(n), addr(n).into()));
+        let start = match node <= self.size {
+            true => FirstStart::Form(list.collect()),
+            false => FirstStart::Join((1..=self.size).map(|n| addr(n).into()).collect()),
+        };
         let mut config = ClusterConfig::new(
             NodeId(node),
             PathBuf::new(),
             ([127, 0, 0, 1], 1).into(),
             PeerSecret("simulated".into()),
-            FirstStart::Form(list.collect()),
+            start,
         );
         config.peer_addr = addr(node).into();
         config.snapshot_after = 30;
@@ -169,7 +184,7 @@ impl World {
 
     /// Starts whoever does not run.
     pub(crate) async fn start_all(&self) {
-        for node in 1..=self.size {
+        for node in 1..=self.count() {
             if self.node(node).is_none() {
                 self.start(node).await;
                 self.note(format!("node {node} starts"));
@@ -207,6 +222,7 @@ impl World {
                     "different states at revision {}: {prints:x?}",
                     views[0]
                 );
+                self.nobody_votes_unasked();
                 return began.elapsed();
             }
             assert!(
@@ -217,6 +233,20 @@ impl World {
                     .collect::<Vec<_>>()
             );
             tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+impl World {
+    /// Whoever joined follows, whatever has happened, and leads nobody.
+    fn nobody_votes_unasked(&self) {
+        let formed: Vec<u64> = (1..=self.size).collect();
+        for (node, running) in self.all() {
+            let status = running.cluster.status();
+            let voters = status.nodes.iter().filter(|one| one.voter);
+            let voters: Vec<_> = voters.map(|one| one.node.0).collect();
+            assert_eq!(voters, formed, "as node {node} sees it");
+            assert!(status.leader.is_none_or(|leader| leader.0 <= self.size));
         }
     }
 }

@@ -1,4 +1,5 @@
-//! `/v1/cluster`: who is in it and how they are; adding, draining, replacing and removing nodes; a backup. Operators only.
+//! `/v1/cluster`: who is in it and how they are; adding, promoting, demoting, draining, replacing and removing nodes;
+//! a backup. Operators only.
 //!
 //! **Must never know:** consensus; it shows what the authority says of it.
 
@@ -10,7 +11,7 @@ use super::resource;
 use super::text::name;
 use super::write::answer;
 use crate::core::authority::{
-    ClusterStatus, DiskSpace, Freshness, MemberState, NodeId, NodeStatus,
+    ClusterStatus, DiskSpace, Freshness, MemberState, NodeChange, NodeId, NodeStatus,
 };
 use actix_web::http::StatusCode;
 use actix_web::web::Bytes;
@@ -27,6 +28,8 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .service(resource("/cluster").get(status))
         .service(resource("/cluster/nodes").post(add))
         .service(resource("/cluster/nodes/{node}").delete(remove))
+        .service(resource("/cluster/nodes/{node}/promote").post(promote))
+        .service(resource("/cluster/nodes/{node}/demote").post(demote))
         .service(resource("/cluster/nodes/{node}/drain").post(drain))
         .service(resource("/cluster/nodes/{node}/replace").post(replace))
         .service(resource("/cluster/backup").get(backup));
@@ -48,6 +51,9 @@ pub struct NodeIn {
     pub node: u64,
     /// Where its peers reach it, `host:port`.
     pub peer_addr: String,
+    /// Also where that leaves no majority of voters that answers.
+    #[serde(default)]
+    pub force: bool,
 }
 
 impl NodeIn {
@@ -70,16 +76,41 @@ impl NodeIn {
 
 async fn add(call: Call, body: Body<NodeIn>) -> Result<HttpResponse, ApiError> {
     call.caller.operator()?;
-    let (node, addr) = body.value.read()?;
-    call.broker.authority.add_node(node, addr).await?;
+    let (node, peer_addr) = body.value.read()?;
+    let change = NodeChange::Add { node, peer_addr };
+    make(&call, change, body.value.force).await?;
     changed(&call, StatusCode::CREATED)
 }
 
+/// A node that follows votes from now on.
+async fn promote(call: Call, path: web::Path<String>) -> Result<HttpResponse, ApiError> {
+    by_number(&call, &path, |node| NodeChange::Promote { node }).await
+}
+
+/// A node that votes only follows from now on.
+async fn demote(call: Call, path: web::Path<String>) -> Result<HttpResponse, ApiError> {
+    by_number(&call, &path, |node| NodeChange::Demote { node }).await
+}
+
 async fn remove(call: Call, path: web::Path<String>) -> Result<HttpResponse, ApiError> {
+    by_number(&call, &path, |node| NodeChange::Remove { node }).await
+}
+
+async fn by_number(
+    call: &Call,
+    path: &str,
+    change: impl FnOnce(NodeId) -> NodeChange,
+) -> Result<HttpResponse, ApiError> {
     call.caller.operator()?;
-    Params::none(&call)?;
-    call.broker.authority.remove_node(node_id(&path)?).await?;
-    changed(&call, StatusCode::OK)
+    let mut params = Params::of(&call.http)?;
+    let force = params.flag("force")?;
+    params.finish()?;
+    make(call, change(node_id(path)?), force).await?;
+    changed(call, StatusCode::OK)
+}
+
+async fn make(call: &Call, change: NodeChange, force: bool) -> Result<(), ApiError> {
+    Ok(call.broker.authority.change_nodes(change, force).await?)
 }
 
 fn node_id(text: &str) -> Result<NodeId, ApiError> {
@@ -104,14 +135,14 @@ async fn replace(
 ) -> Result<HttpResponse, ApiError> {
     call.caller.operator()?;
     let old = node_id(&path)?;
-    let (node, addr) = body.value.read()?;
+    let (node, peer_addr) = body.value.read()?;
     if node == old {
         let message = "a number is never used again: give the new node another one";
         return Err(ApiError::new(Code::BadValue, message));
     }
-    let authority = &call.broker.authority;
-    authority.add_node(node, addr).await?;
-    authority.remove_node(old).await?;
+    let force = body.value.force;
+    make(&call, NodeChange::Add { node, peer_addr }, force).await?;
+    make(&call, NodeChange::Remove { node: old }, force).await?;
     changed(&call, StatusCode::OK)
 }
 
@@ -141,7 +172,8 @@ fn changed(call: &Call, status: StatusCode) -> Result<HttpResponse, ApiError> {
 #[must_use]
 pub fn status_json(status: &ClusterStatus) -> Value {
     let (fresh, age) = freshness(status.freshness);
-    let nodes: Vec<Value> = status.nodes.iter().map(node_json).collect();
+    let node = |node: &NodeStatus| node_json(node, status.leader);
+    let nodes: Vec<Value> = status.nodes.iter().map(node).collect();
     json!({
         "node": status.node.0,
         "cluster": &*status.cluster,
@@ -173,7 +205,7 @@ pub fn freshness(freshness: Freshness) -> (bool, Option<u64>) {
     }
 }
 
-fn node_json(node: &NodeStatus) -> Value {
+fn node_json(node: &NodeStatus, leader: Option<NodeId>) -> Value {
     let state = node.member.as_ref().map(|member| match member.state {
         MemberState::Up => "up",
         MemberState::Down => "down",
@@ -181,6 +213,8 @@ fn node_json(node: &NodeStatus) -> Value {
     });
     json!({
         "node": node.node.0,
+        "role": if node.voter { "voter" } else { "learner" },
+        "leads": leader == Some(node.node),
         "voter": node.voter,
         "peer_addr": &*node.peer_addr,
         "public_url": node.member.as_ref().map(|member| &*member.public_url),
@@ -200,6 +234,7 @@ mod tests {
             let node = NodeIn {
                 node,
                 peer_addr: addr.into(),
+                force: false,
             };
             node.read().is_ok()
         };

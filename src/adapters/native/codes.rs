@@ -190,6 +190,8 @@ impl From<JoinError> for ApiError {
         let code = match error {
             JoinError::NoQuorum(_) => Code::NoQuorum,
             JoinError::Refused(_) => Code::Conflict,
+            JoinError::NotFound(_) => Code::NoSuchNode,
+            JoinError::Unknown(_) => Code::OutcomeUnknown,
         };
         Self::new(code, error.to_string())
     }

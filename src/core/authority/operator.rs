@@ -5,11 +5,11 @@
 
 use super::{
     Ask, Authority, ClusterStatus, Decision, Freshness, NodeId, Operations, Pass, Principal, Proof,
-    Question, ReadError, Source, Text,
+    Question, ReadError, Source,
 };
 
 pub use gatecast_cluster::access::Member;
-pub use gatecast_cluster::{DiskSpace, JoinError, NodeStatus};
+pub use gatecast_cluster::{DiskSpace, JoinError, NodeChange, NodeStatus};
 
 impl Authority {
     /// This node; 0 over a fixed state.
@@ -40,24 +40,13 @@ impl Authority {
         }
     }
 
-    /// Adds a node to the cluster.
+    /// Changes who follows and who votes; `force` = also where that leaves no majority that answers.
     ///
     /// # Errors
     /// See [`JoinError`].
-    pub async fn add_node(&self, node: NodeId, peer_addr: Text) -> Result<(), JoinError> {
+    pub async fn change_nodes(&self, change: NodeChange, force: bool) -> Result<(), JoinError> {
         match &self.source {
-            Source::Cluster(cluster) => cluster.add_node(node, peer_addr).await,
-            Source::Fixed { .. } => Err(JoinError::Refused("a fixed state has no nodes".into())),
-        }
-    }
-
-    /// Removes a node from the cluster.
-    ///
-    /// # Errors
-    /// See [`JoinError`].
-    pub async fn remove_node(&self, node: NodeId) -> Result<(), JoinError> {
-        match &self.source {
-            Source::Cluster(cluster) => cluster.remove_node(node).await,
+            Source::Cluster(cluster) => cluster.change_nodes(change, force).await,
             Source::Fixed { .. } => Err(JoinError::Refused("a fixed state has no nodes".into())),
         }
     }

@@ -81,7 +81,7 @@ export class Cluster {
     args.push('--peer', `127.0.0.1:${node.peer}`, ...this.args);
     if (node.join) {
       args.push('--join', node.join);
-    } else if (this.nodes.length > 1) {
+    } else if (this.nodes.length > 1 && !node.alone) {
       args.push('--cluster', this.nodes.map((each) => `${each.id}=127.0.0.1:${each.peer}`).join(','));
     }
     const log = openSync(join(this.folder, `node-${id}.log`), 'a');
@@ -116,10 +116,10 @@ export class Cluster {
     await within(Promise.race([ready, died]), `node ${id} is ready`, 60_000);
   }
 
-  /** A node that is to be added: resolves when it is ready, which somebody else has to bring about. */
-  async joinNode() {
+  /** Starts a node that joins through the others, or through `peers`; `started` resolves when it is ready. */
+  async joinNode(peers = this.nodes) {
     const [publicPort, internal, peer] = await freePorts(3);
-    const join = this.nodes.map((node) => `127.0.0.1:${node.peer}`).join(',');
+    const join = peers.map((node) => `127.0.0.1:${node.peer}`).join(',');
     const node = { id: this.nodes.length + 1, public: publicPort, internal, peer, join };
     this.nodes.push(node);
     this.urls.push(`http://127.0.0.1:${publicPort}`);
@@ -131,6 +131,11 @@ export class Cluster {
   async kill(id) {
     this.node(id).child.kill('SIGKILL');
     await within(this.node(id).ended, `node ${id} has ended`);
+  }
+
+  /** Where node `id` keeps its data. */
+  data(id) {
+    return join(this.folder, `node-${id}`);
   }
 
   pid(id) {

@@ -1,0 +1,32 @@
+//! What an operator can change about who is in the cluster.
+//!
+//! **Must never know:** how a change is agreed on. It travels between nodes, so variants are only appended.
+
+use crate::access::{NodeId, Text};
+
+/// One change.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum NodeChange {
+    /// The node follows, if it does not yet, and votes once it has caught up.
+    Add {
+        /// Its number.
+        node: NodeId,
+        /// Where its peers reach it, `host:port`.
+        peer_addr: Text,
+    },
+    /// A node that follows votes from now on.
+    Promote {
+        /// Its number.
+        node: NodeId,
+    },
+    /// A node that votes only follows from now on.
+    Demote {
+        /// Its number.
+        node: NodeId,
+    },
+    /// The node leaves for good.
+    Remove {
+        /// Its number.
+        node: NodeId,
+    },
+}
