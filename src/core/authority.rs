@@ -21,6 +21,7 @@ pub use gatecast_cluster::{
 };
 
 mod catchup;
+mod ceiling;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod holder;

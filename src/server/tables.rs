@@ -5,6 +5,7 @@
 
 use crate::adapters::native::catalog::{Catalog, DoorSpec, SettingKind, SettingSpec, Settings};
 use crate::adapters::{ably, pubnub, pusher, realtime};
+use crate::core::authority::Operations;
 use crate::core::channel::registry::SUBSCRIPTION_COUNT;
 use crate::core::limits;
 
@@ -16,6 +17,7 @@ pub(super) fn catalog() -> Catalog {
         name,
         kind,
         operators_only: false,
+        hands_on: Operations::NONE,
         by_namespace: limits::BY_NAMESPACE.iter().any(|one| one.name == name),
         default,
     };
@@ -23,11 +25,15 @@ pub(super) fn catalog() -> Catalog {
     let (number, switch) = (of(SettingKind::Number), of(SettingKind::Switch));
     let special = [
         switch(SUBSCRIPTION_COUNT),
-        spec(
-            pusher::webhooks::SETTING,
-            SettingKind::Document(pusher::webhooks::hook::check),
-            0,
-        ),
+        SettingSpec {
+            // Of every channel they tell what is said by clients, and who is there.
+            hands_on: Operations::SUBSCRIBE | Operations::PRESENCE_READ | Operations::METADATA,
+            ..spec(
+                pusher::webhooks::SETTING,
+                SettingKind::Document(pusher::webhooks::hook::check),
+                0,
+            )
+        },
         SettingSpec {
             operators_only: true,
             ..switch(pusher::limits::WEBHOOK_PRIVATE_TARGETS)

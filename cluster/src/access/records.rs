@@ -47,6 +47,17 @@ pub struct App {
     pub revision: Revision,
 }
 
+impl App {
+    /// What anyone connected may do: the app's own rules, and a door's default while it is the one door.
+    pub fn opens(&self) -> impl Iterator<Item = &OpenRule> {
+        let by_default: &[OpenRule] = match self.doors.as_slice() {
+            [only] => &only.default_open,
+            [] | [_, _, ..] => &[],
+        };
+        self.open.iter().chain(by_default)
+    }
+}
+
 /// A dialect that an app accepts, and what that dialect leaves open by its own documentation.
 ///
 /// The default applies only while this is the app's *one* door: in a mixed app nothing is open unless

@@ -11,7 +11,9 @@ use super::mint::{Mint, PUBNUB_PUBLISH, PUBNUB_SUBSCRIBE, REALTIME_APPLICATION};
 use super::resource;
 use super::text::{OpenText, label, open, open_text};
 use super::write::{Write, answer};
-use crate::core::authority::{App, AppChange, AppId, AppSpec, Command, KeySpec, Operations, Text};
+use crate::core::authority::{
+    App, AppChange, AppId, AppSpec, Capability, Command, KeySpec, Operations, Resource, Right, Text,
+};
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
 use serde::Deserialize;
@@ -223,10 +225,15 @@ async fn update(
     path: web::Path<String>,
     body: Body<AppPatch>,
 ) -> Result<HttpResponse, ApiError> {
-    let before = call.app(&path)?;
-    let app = before.id;
+    let app = call.app(&path)?.id;
     call.caller.whole(app, Operations::ADMIN)?;
+    // Whether something is opened is judged by what is open now.
+    call.broker.authority.catch_up().await?;
+    let before = call.app(&path)?;
     let change = body.value.change(&call.native.catalog, &before)?;
+    call.caller.may_give(&opened(&before, &change))?;
+    call.caller
+        .whole(app, call.native.catalog.hands_on(&change.settings))?;
     if call.native.catalog.reserved(&body.value.settings).is_some() {
         call.caller.operator()?;
     }
@@ -235,6 +242,32 @@ async fn update(
     let made = write.make(command, body.value.wait).await?;
     let app = applied(&call, app, made.revision()).await;
     Ok(made.answer(json!({ "app": app })))
+}
+
+/// What a change opens to everyone that was not open before.
+fn opened(before: &App, change: &AppChange) -> Capability {
+    let after = App {
+        doors: change.doors.as_ref().unwrap_or(&before.doors).clone(),
+        open: change.open.as_ref().unwrap_or(&before.open).clone(),
+        ..before.clone()
+    };
+    let open = |app: &App| Capability {
+        rights: app
+            .opens()
+            .map(|rule| Right {
+                resource: Resource::Channel,
+                pattern: rule.pattern.clone(),
+                operations: rule.operations,
+            })
+            .collect(),
+    };
+    let (before, mut after) = (open(before), open(&after));
+    for right in &mut after.rights {
+        let already = before.operations_over(right.resource, &right.pattern);
+        right.operations = right.operations.without(already);
+    }
+    after.rights.retain(|right| !right.operations.is_empty());
+    after
 }
 
 /// The app as it is after `revision`; nothing when this node is not there yet.

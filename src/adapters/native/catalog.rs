@@ -4,7 +4,7 @@
 //! **Why a table and not free text:** a misspelt switch that is silently kept looks like one that is on.
 
 use super::codes::{ApiError, Code};
-use crate::core::authority::{Door, OpenRule, SettingValue, Text};
+use crate::core::authority::{Door, OpenRule, Operations, SettingValue, Text};
 use crate::core::nearest::advice;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -51,6 +51,8 @@ pub struct SettingSpec {
     pub kind: SettingKind,
     /// Only operators may set it: it takes away a protection of the installation.
     pub operators_only: bool,
+    /// What a key must be able to do on every channel before it may set it: what the setting hands on to others.
+    pub hands_on: Operations,
     /// It may be set for one namespace of channels alone, as `name@namespace`.
     pub by_namespace: bool,
     /// What holds when the app says nothing.
@@ -105,6 +107,14 @@ impl Catalog {
             specs.any(|spec| spec.operators_only && spec.name == name)
         };
         given.keys().map(String::as_str).find(|name| reserved(name))
+    }
+
+    /// What these settings hand on to others, of every channel.
+    #[must_use]
+    pub fn hands_on(&self, given: &BTreeMap<Text, Option<SettingValue>>) -> Operations {
+        let set = |spec: &&SettingSpec| given.get(spec.name).is_some_and(Option::is_some);
+        let all = self.settings.iter().filter(set).map(|spec| spec.hands_on);
+        all.fold(Operations::NONE, Operations::or)
     }
 
     /// Settings as given; `null` drops one back to its default.
@@ -274,6 +284,7 @@ mod tests {
             name,
             kind,
             operators_only: false,
+            hands_on: Operations::NONE,
             by_namespace: name == "history_ms",
             default: 0,
         };

@@ -7,7 +7,7 @@ use super::{Gate, Native, routes};
 use crate::core::authority::fixture::state_after;
 use crate::core::authority::{
     AppId, AppSpec, Authority, Capability, Command, GrantEntry, GrantMode, Issuer, KeyChange,
-    KeySpec, Operations, Pattern, Resource, Right, Secret, State, Subject,
+    KeySpec, OpenRule, Operations, Pattern, Resource, Right, Secret, State, Subject,
 };
 use crate::core::broker::Broker;
 use crate::core::channel::actor::Channels;
@@ -36,7 +36,10 @@ fn state() -> State {
             id: AppId(app),
             name: "demo".into(),
             doors: Vec::new(),
-            open: Vec::new(),
+            open: vec![OpenRule {
+                pattern: Pattern::Exact("hall".into()),
+                operations: Operations::SUBSCRIBE,
+            }],
             settings: [].into(),
             aliases: vec![("pubnub-publish".into(), format!("pub-c-{app}").into())],
             keys,
@@ -48,6 +51,17 @@ fn state() -> State {
             pattern: Pattern::Prefix("chat-".into()),
             operations: Operations::PUBLISH | Operations::METADATA | Operations::GRANT,
         }],
+    };
+    let right = |pattern, operations| Right {
+        resource: Resource::Channel,
+        pattern,
+        operations,
+    };
+    let clerk = Capability {
+        rights: vec![
+            right(Pattern::All, Operations::ADMIN),
+            right(Pattern::Prefix("chat-".into()), Operations::SUBSCRIBE),
+        ],
     };
     let grant = |user: &str, pattern: &str, ttl_ms| Command::SetGrants {
         app: AppId(7),
@@ -69,6 +83,7 @@ fn state() -> State {
         key("owner", 7, Capability::full()),
         key("chat", 7, chat),
         key("off", 7, Capability::full()),
+        key("clerk", 7, clerk),
     ];
     let commands = [
         app(7, keys),
@@ -103,15 +118,26 @@ async fn ask_of(
         catalog: Arc::new(Catalog {
             doors: vec![DoorSpec {
                 name: "pusher",
-                default_open: |_| Vec::new(),
+                default_open: |_| {
+                    vec![OpenRule {
+                        pattern: Pattern::Prefix("open-".into()),
+                        operations: Operations::SUBSCRIBE,
+                    }]
+                },
             }],
-            settings: vec![SettingSpec {
+            settings: [
+                ("client_events", Operations::NONE),
+                ("webhooks", Operations::SUBSCRIBE),
+            ]
+            .map(|(name, hands_on)| SettingSpec {
                 by_namespace: false,
                 operators_only: false,
-                name: "client_events",
+                hands_on,
+                name,
                 kind: SettingKind::Switch,
                 default: 0,
-            }],
+            })
+            .into(),
         }),
         meter: Meter::default(),
     };
@@ -445,4 +471,49 @@ async fn who_does_not_wait_is_told_that_it_is_not_done() {
     let body = json!({"target": {"user": "ana"}, "wait": "none"});
     let (status, _, fences) = written(&[], "POST", "/v1/apps/7/revoke", body).await;
     assert_eq!((status, fences), (202, 0));
+}
+
+#[actix_web::test]
+async fn a_key_opens_nothing_that_it_may_not_give() {
+    const CLERK: &str = "Bearer clerk:0123456789abcdef";
+    let open = |pattern: &str, operations: &[&str]| {
+        let rules = [
+            json!({"pattern": "hall", "operations": ["subscribe"]}),
+            json!({"pattern": pattern, "operations": operations}),
+        ];
+        json!({ "open": rules })
+    };
+    let refused = [
+        ("another channel", open("zz-*", &["subscribe"])),
+        ("another operation", open("chat-1", &["publish"])),
+        ("everything", open("*", &["*"])),
+        ("more of what is open", open("hall", &["publish"])),
+        ("a door that opens by itself", json!({"doors": ["pusher"]})),
+        ("what tells others", json!({"settings": {"webhooks": true}})),
+        (
+            "one of both",
+            json!({"settings": {"client_events": true, "webhooks": true}}),
+        ),
+    ];
+    for (what, body) in refused {
+        let (status, code, _) = key(CLERK, "PATCH", "/v1/apps/7", body.clone()).await;
+        assert_eq!((status, &*code), (403, "not_allowed"), "{what}");
+        // Who may do all of it may give it; a fixed state takes no changes.
+        assert_eq!(
+            key(OWNER, "PATCH", "/v1/apps/7", body).await.1,
+            "stopping",
+            "{what}"
+        );
+    }
+    let taken = [
+        open("chat-1", &["subscribe"]),
+        json!({"open": []}),
+        json!({"name": "renamed"}),
+        json!({"settings": {"client_events": true}}),
+        json!({"settings": {"webhooks": null}}),
+    ];
+    for body in taken {
+        let (_, code, _) = key(CLERK, "PATCH", "/v1/apps/7", body.clone()).await;
+        assert_eq!(code, "stopping", "{body}");
+    }
 }

@@ -93,7 +93,7 @@ pub(super) async fn admit(
 }
 
 /// The flag says that a newer view may change the refusal.
-fn on_view(
+pub(super) fn on_view(
     authority: &Authority,
     known: &Known,
     subscribe_key: &str,

@@ -4,12 +4,13 @@
 //! **Why a change is proposed in the operator's name:** the right to it is a grant on the group, held by clients that have no
 //! key; it is judged here, by that grant.
 
-use super::admit::{Caller, Ctx};
-use super::codes::{Fault, answer};
+use super::admit::{self, Caller, Ctx};
+use super::codes::{Denied, Fault, answer};
 use super::signature::fingerprint;
 use super::{limits, names, query};
 use crate::core::authority::{
-    AppId, Authority, BarrierMode, Command, GroupChange, Issuer, Operations, RequestId, State,
+    AppId, Authority, BarrierMode, Command, GroupChange, Issuer, Operations, RequestId, Resource,
+    State,
 };
 use crate::core::ids::Text;
 use actix_web::HttpResponse;
@@ -55,6 +56,26 @@ pub(super) async fn list(authority: &Authority, caller: &Caller) -> Result<HttpR
     Ok(done(Some(&json!({ "namespace": "", "groups": groups }))))
 }
 
+/// Whoever may read a group hears every channel in it. So nothing is added that the key behind the right to change the
+/// group could not hear itself: else a key with rights to groups only would open every channel.
+fn may_add(authority: &Authority, caller: &Caller, group: &str, add: &[&str]) -> Result<(), Fault> {
+    if admit::is_open(&caller.app) {
+        return Ok(());
+    }
+    let manages = admit::claim(Resource::Group, group, Operations::MANAGE);
+    let beyond = add.iter().filter(|channel| {
+        let hears = (**channel, Operations::SUBSCRIBE);
+        !authority.behind_it_may(&caller.principal, manages.ask(), hears)
+    });
+    let beyond: Vec<Denied> = beyond
+        .map(|channel| (Resource::Channel, (*channel).into()))
+        .collect();
+    match beyond.is_empty() {
+        true => Ok(()),
+        false => Err(Fault::forbidden(&beyond)),
+    }
+}
+
 /// Lists, changes or removes one.
 pub(super) async fn group(
     authority: &Authority,
@@ -82,6 +103,7 @@ pub(super) async fn group(
     if add.iter().any(|name| !names::is_valid(name, max)) {
         return Err(Fault::bad("Invalid channel name"));
     }
+    may_add(authority, caller, &group, &add)?;
     let texts = |names: Vec<&str>| names.into_iter().map(Into::into).collect();
     let command = Command::SetGroup(GroupChange {
         app: caller.app.id,
@@ -104,4 +126,97 @@ pub(super) async fn group(
         return Err(Fault::service(403, "Invalid Signature"));
     }
     Ok(done(None))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::super::cbor;
+    use super::super::fixture::{self, APP, SUB};
+    use super::super::query::Query;
+    use super::super::token::{self, Known};
+    use super::*;
+    use crate::core::authority::{
+        Capability, GrantEntry, GrantMode, KeySpec, Pattern, Right, Secret, Subject,
+    };
+    use bytes::Bytes;
+
+    fn manages(issuer: Issuer, auth: &str) -> Command {
+        Command::SetGrants {
+            app: APP,
+            issuer,
+            subject: Subject::Token(auth.into()),
+            mode: GrantMode::Merge,
+            entries: vec![GrantEntry {
+                resource: Resource::Group,
+                pattern: Pattern::Exact("g".into()),
+                operations: Operations::MANAGE,
+                ttl_ms: None,
+            }],
+        }
+    }
+
+    #[test]
+    fn a_key_with_rights_to_groups_only_opens_no_channel_by_them() {
+        let right = |resource, name: &str, operations| Right {
+            resource,
+            pattern: Pattern::Exact(name.into()),
+            operations,
+        };
+        let group = Operations::MANAGE | Operations::SUBSCRIBE | Operations::GRANT;
+        let mut commands = fixture::commands(&[("access_manager", true)]);
+        commands.push(Command::CreateKey(KeySpec {
+            id: "narrow".into(),
+            app: APP,
+            name: "narrow".into(),
+            secret: Secret("another secret".into()),
+            capability: Capability {
+                rights: vec![
+                    right(Resource::Group, "g", group),
+                    right(Resource::Channel, "own", Operations::SUBSCRIBE),
+                ],
+            },
+            revocable_tokens: true,
+        }));
+        commands.push(manages(Issuer::Key("narrow".into()), "by-narrow"));
+        commands.push(manages(Issuer::Operator, "by-operator"));
+        let authority = Authority::fixed(fixture::state(&commands), 1_000);
+        let adds = |auth: &str, channel: &str| {
+            let query = format!("uuid=ana&auth={auth}");
+            let query = Query::parse(&query).unwrap();
+            let ctx = Ctx {
+                method: "GET",
+                path: "/",
+                query: &query,
+                body: Bytes::new(),
+            };
+            let caller = admit::on_view(&authority, &Known::default(), SUB, &ctx).unwrap();
+            may_add(&authority, &caller, "g", &[channel]).map_err(|fault| fault.status)
+        };
+        let signed = |id: &str, secret: &str| {
+            let mut claims = token::Claims {
+                issued_s: 1,
+                ttl: 15,
+                resources: Default::default(),
+                patterns: Default::default(),
+                meta: cbor::Value::Null,
+                user: Some("ana".into()),
+            };
+            let [_, groups, ..] = &mut claims.resources;
+            groups.push(("g".into(), 5));
+            claims.sign(APP, &fixture::holder(&fixture::key(id, secret)))
+        };
+        let (narrow, full) = (
+            signed("narrow", "another secret"),
+            signed("k1", fixture::SECRET),
+        );
+        for auth in ["by-narrow", &narrow] {
+            assert_eq!(adds(auth, "own"), Ok(()), "{auth}");
+            assert_eq!(adds(auth, "private-board"), Err(403), "{auth}");
+        }
+        for auth in ["by-operator", &full] {
+            assert_eq!(adds(auth, "private-board"), Ok(()), "{auth}");
+        }
+        assert_eq!(adds("nobody", "own"), Err(403));
+    }
 }

@@ -7,8 +7,8 @@
 use super::super::lookup::{PatternRef, Place};
 use super::super::records::{Subject, Target};
 use super::super::{
-    ApiKey, App, AppId, Grant, GrantKey, Issuer, Millis, OpenRule, Operations, Pattern, Proof,
-    Resource, State, Text,
+    ApiKey, App, AppId, Grant, GrantKey, Issuer, Millis, Operations, Pattern, Proof, Resource,
+    State, Text,
 };
 use super::credential::{channel_margin, earliest, is_channel, proof_stands};
 use super::{Decision, Question, Reason, Rule};
@@ -124,13 +124,9 @@ impl<'a> Ceiling<'a> {
     }
 }
 
-/// The app's own rules; a door's default only while it is the one door.
+/// What the app declares open.
 fn open(app: &App, name: &str, tally: &mut Tally) {
-    let by_default: &[OpenRule] = match app.doors.as_slice() {
-        [only] => &only.default_open,
-        [] | [_, _, ..] => &[],
-    };
-    for rule in app.open.iter().chain(by_default) {
+    for rule in app.opens() {
         if rule.pattern.matches(name) {
             tally.gain(rule.operations, None, || Rule::Open(rule.pattern.clone()));
         }
