@@ -55,7 +55,10 @@ async fn note_leaders(of: Vec<Cluster>, seen: Arc<Mutex<BTreeSet<NodeId>>>) {
 }
 
 async fn lose_a_leader() {
-    let world = Arc::new(World::new(chance::pick(&[3, 5]), chance::below(3)));
+    let world = Arc::new(World::new(
+        chance::pick(&[3, 5]),
+        chance::pick(&[0, 0, 1, 4]),
+    ));
     story::form(&world).await;
     // Somewhere between two renewals, and now and then after an earlier change of leader.
     for turn in 0..=chance::below(2) {
@@ -71,8 +74,11 @@ async fn lose_a_leader() {
         // Somebody who has not helped for a while says little about when the others did.
         if dead == leader && chance::per_mille(500) {
             let idle = 1 + (leader + chance::below(world.size - 1)) % world.size;
-            world.wire.block(leader, idle);
-            world.wire.block(idle, leader);
+            // Those that only follow must not speak for the voters, however many they are and however long idle.
+            for idle in (world.size + 1..=world.count()).chain([idle]) {
+                world.wire.block(leader, idle);
+                world.wire.block(idle, leader);
+            }
             tokio::time::sleep(chance::millis(400, 2000)).await;
         }
         let Freshness::Fresh(age) = gone.cluster.freshness() else {
