@@ -24,4 +24,5 @@ pub mod message;
 pub mod nearest;
 pub mod nodes;
 pub mod polling;
+pub mod redact;
 pub mod token_bucket;

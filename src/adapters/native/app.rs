@@ -2,7 +2,7 @@
 //!
 //! **Must never know:** how a dialect checks its credentials; only how its SDK calls them.
 
-use super::auth::Call;
+use super::auth::{Call, Caller};
 use super::catalog::{Catalog, Settings, settings_json};
 use super::codes::{ApiError, Code};
 use super::input::{AppIdText, Body, Params, Wait};
@@ -129,7 +129,8 @@ async fn list(call: Call) -> Result<HttpResponse, ApiError> {
     let more = page.len() > limit;
     page.truncate(limit);
     let next = page.last().filter(|_| more).map(|app| app.id.to_string());
-    let apps: Vec<Value> = page.into_iter().map(app_json).collect();
+    let apps = page.into_iter().map(|app| seen_json(&call, app));
+    let apps: Vec<Value> = apps.collect();
     let body = json!({ "apps": apps, "next": next });
     Ok(answer(StatusCode::OK, view.revision, body))
 }
@@ -143,7 +144,13 @@ async fn show(call: Call, path: web::Path<String>) -> Result<HttpResponse, ApiEr
     }
     let app = call.app(&path)?;
     let view = call.broker.authority.view();
-    let keys = key::keys_of(&view, app.id);
+    let mut keys = key::keys_of(&view, app.id);
+    if let (Caller::Key(own), false) = (&call.caller, may_look(&call, app.id)) {
+        keys.retain(|key| key.id == own.id);
+        let listed: Vec<Value> = keys.iter().map(|key| key::key_json(key, false)).collect();
+        let body = json!({ "app": brief_json(&app), "keys": listed });
+        return Ok(answer(StatusCode::OK, view.revision, body));
+    }
     let listed: Vec<Value> = keys.iter().map(|key| key::key_json(key, secrets)).collect();
     let effective = call.native.catalog.effective(&app.settings);
     let mut body =
@@ -286,6 +293,30 @@ async fn delete(call: Call, path: web::Path<String>) -> Result<HttpResponse, Api
     let write = Write::of(&call, b"")?;
     let made = write.make(Command::DeleteApp { app }, wait).await?;
     Ok(made.answer(json!({})))
+}
+
+/// Whether the caller may see how the app is set up: open rules, settings (webhooks among them), all keys.
+fn may_look(call: &Call, app: AppId) -> bool {
+    let may = |needs| call.caller.whole(app, needs).is_ok();
+    may(Operations::ADMIN) || may(Operations::INSPECT)
+}
+
+fn seen_json(call: &Call, app: &App) -> Value {
+    match may_look(call, app.id) {
+        true => app_json(app),
+        false => brief_json(app),
+    }
+}
+
+/// What every key may know of its app: what a client needs to reach it.
+fn brief_json(app: &App) -> Value {
+    let mut all = app_json(app);
+    if let Some(fields) = all.as_object_mut() {
+        for inside in ["open", "settings", "namespaces"] {
+            fields.remove(inside);
+        }
+    }
+    all
 }
 
 /// An app as `/v1` shows it.

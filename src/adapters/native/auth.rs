@@ -79,7 +79,36 @@ impl Caller {
     /// `wrong_app` or `not_allowed`.
     pub fn whole(&self, app: AppId, needs: Operations) -> Result<(), ApiError> {
         self.having(app, needs, |capability| {
-            operations_where(capability, |_, pattern| *pattern == Pattern::All)
+            capability.operations_over(Resource::Channel, &Pattern::All)
+        })
+    }
+
+    /// Whether the caller may do everything in the app: to it nothing of the app is a secret of others.
+    #[must_use]
+    pub fn is_full(&self, app: AppId) -> bool {
+        self.whole(app, Operations::ALL).is_ok()
+    }
+
+    /// Whether the caller has an operation on every name that this pattern matches: may it see a right stored on it?
+    #[must_use]
+    pub fn covers(&self, resource: Resource, pattern: &Pattern, needs: Operations) -> bool {
+        match self {
+            Self::Operator => true,
+            Self::Key(key) => {
+                let has = key.capability.operations_over(resource, pattern);
+                has.contains(needs)
+            }
+        }
+    }
+
+    /// Requires an operation on this user, or on the app as a whole.
+    ///
+    /// # Errors
+    /// `wrong_app` or `not_allowed`.
+    pub fn user(&self, app: AppId, name: &str, needs: Operations) -> Result<(), ApiError> {
+        self.having(app, needs, |capability| {
+            capability.operations_over(Resource::Channel, &Pattern::All)
+                | capability.operations_on(Resource::User, name)
         })
     }
 

@@ -15,6 +15,7 @@ use super::write::{Write, answer};
 use crate::core::authority::{
     Command, Grant, GrantEntry, GrantKey, GrantMode, Millis, Operations, Pattern, Resource, Subject,
 };
+use crate::core::redact::fingerprint;
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
 use serde::Deserialize;
@@ -149,10 +150,13 @@ async fn list(call: Call, path: web::Path<String>) -> Result<HttpResponse, ApiEr
         Some(subject) => Box::new(view.grants_of(app, subject)),
         None => Box::new(view.grants_in(app)),
     };
+    // A token is its own secret, and what others may do is not told to who may not grant it.
+    let (caller, clear) = (&call.caller, call.caller.is_full(app));
     let mut lines: Vec<Value> = grants
         .filter(|(_, grant)| grant.expires_ms.is_none_or(|end| end > now_ms))
+        .filter(|(key, _)| caller.covers(key.resource, &key.pattern, Operations::GRANT))
         .take(limit + 1)
-        .map(|(key, grant)| line_json(key, grant))
+        .map(|(key, grant)| line_json(key, grant, clear))
         .collect();
     let truncated = lines.len() > limit;
     lines.truncate(limit);
@@ -182,10 +186,16 @@ pub(super) fn subject_of(params: &mut Params) -> Result<Option<Subject>, ApiErro
     }
 }
 
-fn line_json(key: &GrantKey, grant: &Grant) -> Value {
+fn line_json(key: &GrantKey, grant: &Grant, clear: bool) -> Value {
     let (pattern, kind) = pattern_text(&key.pattern);
+    let subject = match &key.subject {
+        Subject::Token(token) if !clear => json!({ "token_fingerprint": fingerprint(token) }),
+        Subject::Everyone | Subject::User(_) | Subject::Token(_) | Subject::Key(_) => {
+            json!(SubjectText::from(&key.subject))
+        }
+    };
     let mut line = json!({
-        "subject": SubjectText::from(&key.subject),
+        "subject": subject,
         "resource": ResourceText::from(key.resource),
         "pattern": pattern,
         "operations": operation_names(grant.operations),

@@ -4,10 +4,11 @@
 use super::catalog::{Catalog, DoorSpec, SettingKind, SettingSpec};
 use super::meter::Meter;
 use super::{Gate, Native, routes};
+use crate::core::authority::Holder;
 use crate::core::authority::fixture::state_after;
 use crate::core::authority::{
-    AppId, AppSpec, Authority, Capability, Command, GrantEntry, GrantMode, Issuer, KeyChange,
-    KeySpec, OpenRule, Operations, Pattern, Resource, Right, Secret, State, Subject,
+    ApiKey, AppId, AppSpec, Authority, Capability, Command, GrantEntry, GrantMode, Issuer,
+    KeyChange, KeySpec, OpenRule, Operations, Pattern, Resource, Right, Secret, State, Subject,
 };
 use crate::core::broker::Broker;
 use crate::core::channel::actor::Channels;
@@ -75,6 +76,25 @@ fn state() -> State {
             ttl_ms,
         }],
     };
+    let to_token = Command::SetGrants {
+        app: AppId(7),
+        issuer: Issuer::Operator,
+        subject: Subject::Token("bearer".into()),
+        mode: GrantMode::Merge,
+        entries: vec![GrantEntry {
+            resource: Resource::Channel,
+            pattern: Pattern::Exact("t".into()),
+            operations: Operations::SUBSCRIBE,
+            ttl_ms: None,
+        }],
+    };
+    let giving = |pattern| Capability {
+        rights: vec![Right {
+            resource: Resource::Channel,
+            pattern,
+            operations: Operations::GRANT,
+        }],
+    };
     let disabled = KeyChange {
         enabled: Some(false),
         ..KeyChange::default()
@@ -84,6 +104,8 @@ fn state() -> State {
         key("chat", 7, chat),
         key("off", 7, Capability::full()),
         key("clerk", 7, clerk),
+        key("teller", 7, giving(Pattern::Exact("t".into()))),
+        key("registrar", 7, giving(Pattern::All)),
     ];
     let commands = [
         app(7, keys),
@@ -91,6 +113,7 @@ fn state() -> State {
         grant("ana", "a", None),
         grant("ana", "b", Some(500)),
         grant("bob", "c", None),
+        to_token,
         Command::UpdateKey {
             key: "off".into(),
             change: disabled,
@@ -306,11 +329,79 @@ async fn grants_are_listed_by_subject_without_what_has_expired() {
     assert_eq!(patterns(&body), ["a"]);
     assert_eq!(body["grants"][0]["subject"], json!({"user": "ana"}));
     let (_, _, body) = key(OWNER, "GET", "/v1/apps/7/grants", json!({})).await;
-    assert_eq!(patterns(&body), ["a", "c"]);
+    assert_eq!(patterns(&body), ["a", "c", "t"]);
+    assert_eq!(body["grants"][2]["subject"], json!({"token": "bearer"}));
     let (_, _, body) = key(OWNER, "GET", "/v1/apps/7/grants?limit=1", json!({})).await;
     assert_eq!(body["truncated"], true);
     let two = key(OWNER, "GET", "/v1/apps/7/grants?user=a&key=b", json!({})).await;
     assert_eq!(two.1, "bad_value");
+}
+
+#[actix_web::test]
+async fn a_listing_shows_what_the_key_may_grant_and_no_token_to_use() {
+    let list = |key_id: &str| {
+        let auth = format!("Bearer {key_id}:0123456789abcdef");
+        async move { key(&auth, "GET", "/v1/apps/7/grants", json!({})).await }
+    };
+    let subjects = |body: &Value| {
+        let lines = body["grants"].as_array().unwrap();
+        let subjects = lines.iter().map(|line| line["subject"].clone());
+        subjects.collect::<Vec<_>>()
+    };
+    // The first eight digits of `printf bearer | sha256sum`.
+    let hidden = json!({"token_fingerprint": "2454ad61"});
+    assert_eq!(subjects(&list("teller").await.2), [hidden.clone()]);
+    let all = subjects(&list("registrar").await.2);
+    assert_eq!(all.len(), 3);
+    assert_eq!(all.last(), Some(&hidden));
+    let named = "/v1/apps/7/grants?token=bearer";
+    let (_, _, body) = key("Bearer teller:0123456789abcdef", "GET", named, json!({})).await;
+    assert_eq!(subjects(&body), [hidden]);
+    assert_eq!(subjects(&list("chat").await.2), [] as [Value; 0]);
+}
+
+#[actix_web::test]
+async fn a_narrow_key_sees_of_its_app_what_a_client_needs() {
+    let (status, _, body) = key(CHAT, "GET", "/v1/apps/7", json!({})).await;
+    assert_eq!((status, &body["app"]["id"]), (200, &json!("7")));
+    assert_eq!(body["keys"].as_array().map(Vec::len), Some(1));
+    assert_eq!(body["keys"][0]["id"], "chat");
+    let (_, _, listed) = key(CHAT, "GET", "/v1/apps", json!({})).await;
+    for app in [&body["app"], &listed["apps"][0]] {
+        for inside in ["settings", "open", "namespaces"] {
+            assert!(app.get(inside).is_none(), "{inside}");
+        }
+    }
+    assert!(body.get("effective_settings").is_none());
+}
+
+#[actix_web::test]
+async fn a_right_on_groups_is_no_right_to_the_app() {
+    let group = Right {
+        resource: Resource::Group,
+        pattern: Pattern::All,
+        operations: Operations::ALL,
+    };
+    let spec = ApiKey {
+        id: "groups".into(),
+        app: AppId(7),
+        name: "".into(),
+        secret: Secret("0123456789abcdef".into()),
+        capability: Capability {
+            rights: vec![group],
+        },
+        enabled: true,
+        expires_ms: None,
+        revocable_tokens: true,
+        created_ms: 0,
+        revision: 1,
+    };
+    let holder = Holder::by_secret(&spec, b"0123456789abcdef").unwrap();
+    let caller = super::auth::Caller::Key(Arc::new(holder));
+    let app = AppId(7);
+    assert!(caller.whole(app, Operations::ADMIN).is_err());
+    assert!(caller.user(app, "ana", Operations::REVOKE).is_err());
+    assert!(caller.covers(Resource::Group, &Pattern::All, Operations::GRANT));
 }
 
 #[actix_web::test]

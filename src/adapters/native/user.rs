@@ -155,8 +155,9 @@ async fn show(call: Call, path: web::Path<(String, String)>) -> Result<HttpRespo
 
 fn allowed(call: &Call, path: &(String, String)) -> Result<(AppId, Text), ApiError> {
     let app = call.app(&path.0)?.id;
-    call.caller.somewhere(app, Operations::REVOKE)?;
-    Ok((app, name("user", &path.1)?))
+    let user = name("user", &path.1)?;
+    call.caller.user(app, &user, Operations::REVOKE)?;
+    Ok((app, user))
 }
 
 #[cfg(test)]

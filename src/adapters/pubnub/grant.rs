@@ -13,6 +13,7 @@ use crate::core::authority::{
     AppId, Authority, BarrierMode, Command, Grant, GrantEntry, GrantKey, GrantMode, Operations,
     Pattern, RequestId, Resource, State, Subject,
 };
+use crate::core::redact;
 use actix_web::HttpResponse;
 use serde_json::{Map, Value, json};
 
@@ -237,11 +238,8 @@ pub(super) async fn audit(
     ctx: &Ctx<'_>,
 ) -> Result<HttpResponse, Fault> {
     let (key, _) = caller.issuer()?;
-    if !key
-        .capability
-        .operations_over(Resource::Channel, &Pattern::All)
-        .contains(Operations::GRANT)
-    {
+    let whole = (key.capability).operations_over(Resource::Channel, &Pattern::All);
+    if !whole.contains(Operations::GRANT) {
         return Err(Fault::service(403, "The key may not audit"));
     }
     let names = Names::of(ctx.query)?;
@@ -258,6 +256,7 @@ pub(super) async fn audit(
         .map_err(|_| Fault::unavailable())?;
     let view = authority.view();
     let stored = Stored {
+        clear: whole == Operations::ALL,
         now_ms: authority.now().cluster_ms,
         app: caller.app.id,
         state: &view,
@@ -270,6 +269,8 @@ struct Stored<'s> {
     state: &'s State,
     app: AppId,
     now_ms: u64,
+    /// Auth keys that the auditor has not named may be shown: they are bearers' secrets.
+    clear: bool,
 }
 
 impl Stored<'_> {
@@ -342,8 +343,13 @@ impl Stored<'_> {
                 Subject::Token(auth)
                     if names.auths.is_empty() || names.auths.contains(&&**auth) =>
                 {
+                    let known = self.clear || names.auths.contains(&&**auth);
+                    let auth = match known {
+                        true => auth.to_string(),
+                        false => format!("sha256-{}", redact::fingerprint(auth)),
+                    };
                     let mut auths = Map::new();
-                    auths.insert(auth.to_string(), Value::Object(shown));
+                    auths.insert(auth, Value::Object(shown));
                     merge_auths(&mut all, &name, auths);
                 }
                 Subject::Everyone | Subject::Token(_) | Subject::User(_) | Subject::Key(_) => {}
@@ -482,6 +488,7 @@ mod tests {
             state: &state,
             app: APP,
             now_ms: 1_000,
+            clear: true,
         };
         let audit = |query: &str| {
             let query = Query::parse(query).unwrap();
@@ -492,6 +499,25 @@ mod tests {
         assert_eq!(all["channels"]["c"]["ttl"], 5);
         assert_eq!(all["channels"]["c"]["auths"]["k"]["w"], 1);
         assert_eq!(all["channels"]["c"]["auths"]["k"].get("ttl"), None);
+        // The auth key is all that its bearer needs: a key that may not do everything itself is told its hash.
+        let partly = Stored {
+            clear: false,
+            ..stored
+        };
+        let partly = |query: &str| {
+            let query = Query::parse(query).unwrap();
+            partly.audited(&Names::of(&query).unwrap())
+        };
+        let auths = partly("")["channels"]["c"]["auths"].clone();
+        let hidden = format!("sha256-{}", redact::fingerprint("k"));
+        assert_eq!(
+            auths.as_object().unwrap().keys().collect::<Vec<_>>(),
+            [&hidden]
+        );
+        assert_eq!(
+            partly("channel=c,d&auth=k")["channels"]["c"]["auths"]["k"]["w"],
+            1
+        );
         assert_eq!(all["channels"]["a.*"]["auths"]["k"]["r"], 1);
         let one = audit("channel=c&auth=k");
         assert_eq!(

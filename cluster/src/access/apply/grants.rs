@@ -45,9 +45,7 @@ pub(super) fn set(
             .cloned()
             .collect(),
     };
-    for key in &removed {
-        authority.may_take(key.resource, &key.pattern)?;
-    }
+    may_take_all(authority, &removed)?;
     room(state, app, subject, mode, &wanted)?;
 
     let issuer = authority.issuer();
@@ -116,6 +114,17 @@ fn check(entry: &GrantEntry, authority: Authority<'_>) -> Result<()> {
     authority.may_grant(entry.resource, &entry.pattern, entry.operations)
 }
 
+/// For what was not named by the one who asks: the refusal does not name it either.
+fn may_take_all(authority: Authority<'_>, grants: &[GrantKey]) -> Result<()> {
+    let may = |key: &GrantKey| authority.may_take(key.resource, &key.pattern).is_ok();
+    match grants.iter().all(may) {
+        true => Ok(()),
+        false => Err(Rejection::BeyondIssuer(
+            "other grants of the subject".into(),
+        )),
+    }
+}
+
 /// Bounds of what the subject and the cluster hold afterwards.
 #[allow(clippy::mutable_key_type)] // A pattern is ordered by its text; what is compiled beside it does not count.
 fn room(
@@ -157,6 +166,10 @@ pub(super) fn delete(
     let authority = authority(state, app, issuer)?;
     limits::subject(subject)?;
     limits::at_most("grant entries", names.len(), Limits::GRANT_ENTRIES)?;
+    // Judged before it is looked up: a refusal must not tell whether there is such a grant.
+    for (resource, pattern) in names {
+        authority.may_take(*resource, pattern)?;
+    }
     let doomed: Vec<GrantKey> = match names.is_empty() {
         true => state
             .grants_of(app, subject)
@@ -173,9 +186,7 @@ pub(super) fn delete(
             .filter(|key| state.grants.contains_key(key))
             .collect(),
     };
-    for key in &doomed {
-        authority.may_take(key.resource, &key.pattern)?;
-    }
+    may_take_all(authority, &doomed)?;
     if doomed.is_empty() {
         return Err(Rejection::NotFound);
     }
