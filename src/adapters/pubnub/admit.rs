@@ -3,6 +3,7 @@
 //! **Must never know:** what is asked for.
 //! **Why the client's `uuid` is no identity:** anyone may write any. Only a token that names its user proves one.
 
+use super::attendance::{Guest, Owner};
 use super::codes::{Denied, Fault, no_keyset};
 use super::query::Query;
 use super::signature::{self, Signed};
@@ -157,6 +158,55 @@ pub(super) fn is_open(app: &App) -> bool {
 }
 
 impl Caller {
+    /// As one who enters presence sets and leaves them.
+    pub(super) fn guest(&self) -> Guest {
+        let owner = match (&self.principal.user, &self.key, &self.principal.token) {
+            (Some(_), _, _) => Owner::User,
+            (None, Some(key), _) => Owner::Credential(format!("key {}", key.id).into()),
+            (None, None, Some(token)) => Owner::Credential(format!("token {token}").into()),
+            (None, None, None) => Owner::Nobody,
+        };
+        Guest {
+            uuid: self.uuid.clone(),
+            owner,
+        }
+    }
+
+    /// Whether its token says that it is this user.
+    pub(super) fn is_proven(&self, uuid: &str) -> bool {
+        !self.stranger && self.principal.user.as_deref() == Some(uuid)
+    }
+
+    /// Refuses to let a token that names its user speak for another one.
+    ///
+    /// # Errors
+    /// 403 with the uuid.
+    pub(super) fn may_speak_for(&self, uuid: &str) -> Result<(), Fault> {
+        let other = self
+            .principal
+            .user
+            .as_deref()
+            .is_some_and(|user| user != uuid);
+        match self.stranger || other {
+            true => Err(Fault::forbidden(&[(Resource::User, uuid.into())])),
+            false => Ok(()),
+        }
+    }
+
+    /// Refuses a credential that no longer stands, where no right to a name is asked for.
+    ///
+    /// # Errors
+    /// 403 as the credential deserves, 503 while this node may not answer.
+    pub(super) async fn stands(&self, authority: &Authority) -> Result<(), Fault> {
+        match authority.admit(&self.principal).await {
+            Err(Refusal::Denied(reason)) => {
+                let fault = of_credential(&self.principal, &reason);
+                Err(fault.unwrap_or_else(|| Fault::forbidden(&[])))
+            }
+            outcome => Ok(outcome?),
+        }
+    }
+
     /// Asks for the right to each of these; all of them, or the names that are refused.
     pub(super) async fn allow(
         &self,
@@ -168,6 +218,27 @@ impl Caller {
             return Err(refused(claims.iter()));
         }
         allow(authority, &self.principal, claims, wants).await
+    }
+
+    /// Those of these names that it may see who is on (channels) or hear (groups): for listings, which leave out
+    /// what they may not tell.
+    ///
+    /// # Errors
+    /// 403 for another user's token, 503 while this node may not answer.
+    pub(super) async fn sees(
+        &self,
+        authority: &Authority,
+        resource: Resource,
+        names: Vec<Text>,
+    ) -> Result<Vec<Text>, Fault> {
+        self.may_speak_for(&self.uuid)?;
+        let needs = match resource {
+            Resource::Group => Operations::SUBSCRIBE,
+            Resource::Channel | Resource::User => Operations::PRESENCE_READ,
+        };
+        Ok(authority
+            .visible(&self.principal, (resource, needs), names)
+            .await?)
     }
 
     /// The same for one channel.

@@ -2,22 +2,26 @@
 //!
 //! **Must never know:** how a presence set is kept; only that it is told to hold and to let go.
 //! **Why apart from the polls:** a poll ends with every message, presence does not; it ends by leaving or by silence.
+//! **Why an entry's name tells its credential:** anyone may write any uuid, so a leave by uuid alone would let every
+//! stranger remove every member. Each node works the name out from the request, and none has to be asked.
 
 use crate::core::authority::{AppId, NodeId, Pass};
 use crate::core::broker::Broker;
 use crate::core::connection::NewMember;
 use crate::core::ids::{ChannelKey, ConnectionId, Text};
 use bytes::Bytes;
+use sha2::{Digest as _, Sha256};
 use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// How often the channel's home is told again, ms.
 const AGAIN_MS: u64 = 30_000;
 /// Marks entries of this adapter: no other connection's first half is that large.
 const OURS: u64 = 1 << 40;
+/// Marks those of them that were made under a token that names the client.
+const PROVEN: u64 = 1 << 41;
 
-type Seats = HashMap<(Text, Arc<ChannelKey>), Seat>;
+type Seats = HashMap<(Guest, Arc<ChannelKey>), Seat>;
 
 #[derive(Clone, Debug)]
 struct Seat {
@@ -30,11 +34,54 @@ struct Seat {
 #[derive(Debug, Default)]
 pub(super) struct Attendance(Mutex<Seats>);
 
-/// The name under which this node holds a client's entries.
-pub(super) fn connection(node: NodeId, app: AppId, uuid: &str) -> ConnectionId {
-    let mut hash = DefaultHasher::new();
-    (app, uuid).hash(&mut hash);
-    ConnectionId(OURS | node.0, hash.finish())
+/// What vouches for an entry, and so may take it back.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Owner {
+    /// Nothing was shown: one keyless client is as good as another.
+    Nobody,
+    /// A token that names its user; every such token of hers.
+    User,
+    /// An auth key, a token that names nobody, or the key that signed.
+    Credential(Text),
+}
+
+/// A client as it is entered: its uuid, and what vouched for it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Guest {
+    /// What it calls itself.
+    pub(super) uuid: Text,
+    /// What it showed.
+    pub(super) owner: Owner,
+}
+
+impl Guest {
+    /// The name under which a node holds its entries.
+    pub(super) fn connection(&self, node: NodeId, app: AppId) -> ConnectionId {
+        let (kind, text) = match &self.owner {
+            Owner::Nobody => ("nobody", ""),
+            Owner::User => ("user", ""),
+            Owner::Credential(text) => ("credential", &**text),
+        };
+        let mut hash = Sha256::new();
+        hash.update(app.0.to_be_bytes());
+        for part in [&*self.uuid, kind, text] {
+            hash.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
+            hash.update(part.as_bytes());
+        }
+        let head = hash.finalize().into_iter().take(8);
+        let number = head.fold(0, |number, byte| number << 8 | u64::from(byte));
+        let proven = match self.owner {
+            Owner::User => PROVEN,
+            Owner::Nobody | Owner::Credential(_) => 0,
+        };
+        ConnectionId(OURS | proven | node.0, number)
+    }
+
+    /// Whether it may take this entry out: its own, and a proven user every entry under her name.
+    fn may_leave(&self, app: AppId, client: &str, entry: ConnectionId) -> bool {
+        let own = || self.connection(NodeId(entry.0 & !(OURS | PROVEN)), app) == entry;
+        *client == *self.uuid && is_ours(entry) && (self.owner == Owner::User || own())
+    }
 }
 
 /// Whether an entry was made by this adapter, on whichever node.
@@ -42,11 +89,16 @@ pub(super) fn is_ours(connection: ConnectionId) -> bool {
     connection.0 & OURS != 0
 }
 
+/// Whether it was made by this adapter under a token that names its client.
+pub(super) fn is_proven(connection: ConnectionId) -> bool {
+    is_ours(connection) && connection.0 & PROVEN != 0
+}
+
 /// A sign of life.
 #[derive(Clone, Debug)]
 pub(super) struct Sign {
     /// Whose.
-    pub(super) uuid: Text,
+    pub(super) guest: Guest,
     /// Where.
     pub(super) channel: Arc<ChannelKey>,
     /// New state, if any came along.
@@ -63,7 +115,7 @@ impl Attendance {
     /// Notes a sign of life; what the home has to be told, if anything.
     fn note(&self, sign: &Sign, now_ms: u64) -> Option<Bytes> {
         let mut seats = self.lock();
-        let place = (sign.uuid.clone(), sign.channel.clone());
+        let place = (sign.guest.clone(), sign.channel.clone());
         let seat = seats.entry(place).or_insert_with(|| Seat {
             until_ms: 0,
             held_ms: 0,
@@ -85,9 +137,9 @@ impl Attendance {
         Some(seat.state.clone())
     }
 
-    /// Whether this node keeps the client there.
-    pub(super) fn knows(&self, sign: &Sign) -> bool {
-        let place = (sign.uuid.clone(), sign.channel.clone());
+    /// Whether this node keeps the client there, as entered by the same credential.
+    pub(super) fn knows(&self, guest: &Guest, channel: &Arc<ChannelKey>) -> bool {
+        let place = (guest.clone(), channel.clone());
         self.lock().contains_key(&place)
     }
 
@@ -97,40 +149,40 @@ impl Attendance {
             return;
         };
         let key = &sign.channel;
-        let by = connection(broker.channels.node(), key.app, &sign.uuid);
-        let client = sign.uuid.clone();
+        let by = sign.guest.connection(broker.channels.node(), key.app);
+        let client = sign.guest.uuid.clone();
         let member = NewMember { client, data };
         if broker.hold(key, by, member, pass).await.is_err() {
             // Not in: the next sign of life asks again.
-            self.forget(&sign.uuid, key);
+            self.forget(&sign.guest, key);
         }
     }
 
     /// Changes until when signs of life count, where there have been some.
-    pub(super) fn extend(&self, uuid: &Text, channels: &[Arc<ChannelKey>], until_ms: u64) {
+    pub(super) fn extend(&self, guest: &Guest, channels: &[Arc<ChannelKey>], until_ms: u64) {
         let mut seats = self.lock();
         for channel in channels {
-            if let Some(seat) = seats.get_mut(&(uuid.clone(), channel.clone())) {
+            if let Some(seat) = seats.get_mut(&(guest.clone(), channel.clone())) {
                 seat.until_ms = until_ms;
             }
         }
     }
 
-    fn forget(&self, uuid: &Text, channel: &Arc<ChannelKey>) {
-        self.lock().remove(&(uuid.clone(), channel.clone()));
+    fn forget(&self, guest: &Guest, channel: &Arc<ChannelKey>) {
+        self.lock().remove(&(guest.clone(), channel.clone()));
     }
 
-    /// The client leaves, wherever it was entered.
-    pub(super) async fn leave(&self, broker: &Broker, uuid: &Text, channel: &Arc<ChannelKey>) {
-        self.forget(uuid, channel);
+    /// The client leaves, wherever its credential entered it.
+    pub(super) async fn leave(&self, broker: &Broker, guest: &Guest, channel: &Arc<ChannelKey>) {
+        self.forget(guest, channel);
         let Ok(members) = broker.members(channel).await else {
             return;
         };
         for member in members.iter() {
-            if member.client == *uuid && is_ours(member.connection) {
+            if guest.may_leave(channel.app, &member.client, member.connection) {
                 // A home that cannot be asked lets it time out.
                 let _ = broker
-                    .absent(channel, member.connection, uuid.clone())
+                    .absent(channel, member.connection, guest.uuid.clone())
                     .await;
             }
         }
@@ -147,8 +199,8 @@ impl Attendance {
             }
             !over
         });
-        for (uuid, channel) in silent {
-            let by = connection(broker.channels.node(), channel.app, &uuid);
+        for (guest, channel) in silent {
+            let by = guest.connection(broker.channels.node(), channel.app);
             broker.lapse(&channel, by);
         }
     }
@@ -159,9 +211,16 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
+    fn guest(owner: Owner) -> Guest {
+        Guest {
+            uuid: "alice".into(),
+            owner,
+        }
+    }
+
     fn sign(until_ms: u64, state: Option<&'static str>) -> Sign {
         Sign {
-            uuid: "alice".into(),
+            guest: guest(Owner::Nobody),
             channel: ChannelKey::channel(AppId(1), "a"),
             state: state.map(|text| Bytes::from_static(text.as_bytes())),
             until_ms,
@@ -180,9 +239,36 @@ mod tests {
 
     #[test]
     fn every_node_has_its_own_entry() {
-        let on = |node| connection(NodeId(node), AppId(1), "alice");
+        let on = |node| guest(Owner::Nobody).connection(NodeId(node), AppId(1));
         assert_ne!(on(1), on(2));
         assert_eq!(on(1), on(1));
         assert!(is_ours(on(1)) && !is_ours(ConnectionId(u64::from(u32::MAX), 1)));
+    }
+
+    #[test]
+    fn an_entry_goes_by_the_credential_it_came_with() {
+        let owners = [
+            Owner::Nobody,
+            Owner::User,
+            Owner::Credential("a".into()),
+            Owner::Credential("b".into()),
+        ];
+        for one in &owners {
+            for other in &owners {
+                let entry = guest(other.clone()).connection(NodeId(3), AppId(1));
+                let may = guest(one.clone()).may_leave(AppId(1), "alice", entry);
+                // A proven user answers for whatever goes by her name.
+                assert_eq!(
+                    may,
+                    one == other || *one == Owner::User,
+                    "{one:?} {other:?}"
+                );
+            }
+        }
+        let proven = guest(Owner::User);
+        let entry = proven.connection(NodeId(3), AppId(1));
+        assert!(!proven.may_leave(AppId(1), "bob", entry));
+        // A member of another dialect is none of ours.
+        assert!(!proven.may_leave(AppId(1), "alice", ConnectionId(3, 9)));
     }
 }

@@ -43,16 +43,13 @@ async fn current(authority: &Authority) -> Result<(), Fault> {
 pub(super) async fn list(authority: &Authority, caller: &Caller) -> Result<HttpResponse, Fault> {
     current(authority).await?;
     let view = authority.view();
-    let mut groups = Vec::new();
-    for (group, _) in view.groups_of(caller.app.id) {
-        if caller
-            .group(authority, group, Operations::SUBSCRIBE)
-            .await
-            .is_ok()
-        {
-            groups.push(group.to_string());
-        }
-    }
+    let all = view.groups_of(caller.app.id);
+    let all: Vec<Text> = all.map(|(group, _)| group.clone()).collect();
+    let groups = match admit::is_open(&caller.app) {
+        true => all,
+        false => caller.sees(authority, Resource::Group, all).await?,
+    };
+    let groups: Vec<&str> = groups.iter().map(|group| &**group).collect();
     Ok(done(Some(&json!({ "namespace": "", "groups": groups }))))
 }
 

@@ -3,7 +3,7 @@
 //! **Must never know:** who is told of it.
 
 use super::admit::{Caller, Ctx, claim};
-use super::attendance::Sign;
+use super::attendance::{self, Guest, Owner, Sign};
 use super::codes::{Fault, ok};
 use super::names::{self, distinct, split};
 use super::subscribe::{heartbeat, states};
@@ -15,7 +15,7 @@ use crate::core::message::Member;
 use actix_web::{HttpResponse, web};
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -105,17 +105,18 @@ impl Call<'_> {
         let states = states(self.ctx.query.get("state"));
         let now_ms = self.broker.authority.now().mono_ms;
         let until_ms = now_ms + heartbeat(self.ctx) * 1_000;
+        let guest = self.caller.guest();
         for (channel, pass) in allowed {
-            if self.caller.uuid.is_empty() || !pass.operations().contains(Operations::PRESENCE) {
+            if guest.uuid.is_empty() || !pass.operations().contains(Operations::PRESENCE) {
                 continue;
             }
             let sign = Sign {
-                uuid: self.caller.uuid.clone(),
+                guest: guest.clone(),
                 state: states.get(&*channel.name).cloned(),
                 channel,
                 until_ms,
             };
-            match self.node.attendance.knows(&sign) {
+            match self.node.attendance.knows(&sign.guest, &sign.channel) {
                 true => self.node.attendance.touch(self.broker, sign, pass).await,
                 false => self.enter_later(sign, pass),
             }
@@ -132,17 +133,22 @@ impl Call<'_> {
         });
     }
 
-    /// Lets the client leave. Needs no right: it takes none from anybody else.
+    /// Lets the client leave what it may be on, and what its own credential has entered before its right ended.
     pub(super) async fn leave(&self, channels: &str) -> Result<HttpResponse, Fault> {
-        let (mut channels, groups) = self.channels(channels)?;
-        let view = self.broker.authority.view();
-        for group in &groups {
-            channels.extend(groups::members(&view, self.caller.app.id, group));
-        }
-        let uuid = &self.caller.uuid;
-        for channel in &channels {
-            let key = self.key(channel);
-            self.node.attendance.leave(self.broker, uuid, &key).await;
+        let named = self.channels(channels)?;
+        self.caller.may_speak_for(&self.caller.uuid)?;
+        let guest = self.caller.guest();
+        let attendance = &self.node.attendance;
+        let held =
+            |name: &Text| guest.owner != Owner::Nobody && attendance.knows(&guest, &self.key(name));
+        let (own, asked): (Vec<Text>, Vec<Text>) = named.0.into_iter().partition(held);
+        let asked = (asked, named.1);
+        let allowed = self
+            .allowed(&asked, Operations::SUBSCRIBE, Operations::NONE)
+            .await?;
+        let allowed = allowed.into_iter().map(|(key, _)| key);
+        for key in allowed.chain(own.iter().map(|name| self.key(name))) {
+            attendance.leave(self.broker, &guest, &key).await;
         }
         Ok(done(json!({ "action": "leave" })))
     }
@@ -155,20 +161,23 @@ impl Call<'_> {
             None => (Vec::new(), Vec::new()),
         };
         let global = named.0.is_empty() && named.1.is_empty();
-        let allowed = match global {
-            false => self.allowed(&named, needs, Operations::NONE).await?,
-            true => self.everywhere(needs).await?,
+        let allowed: Vec<Arc<ChannelKey>> = match global {
+            false => {
+                let allowed = self.allowed(&named, needs, Operations::NONE).await?;
+                allowed.into_iter().map(|(key, _)| key).collect()
+            }
+            true => self.everywhere().await?,
         };
         if let ([_], []) = (&named.0[..], &named.1[..]) {
             let members = match allowed.first() {
-                Some((key, _)) => self.broker.members(key).await?,
+                Some(key) => self.broker.members(key).await?,
                 None => return Err(Fault::unavailable()),
             };
             return Ok(done(self.shown(&members)));
         }
         let mut shown = Map::new();
         let mut total = 0;
-        for (key, _) in &allowed {
+        for key in &allowed {
             let members = self.broker.members(key).await?;
             let clients = clients(&members).len();
             if clients > 0 || !global {
@@ -182,18 +191,16 @@ impl Call<'_> {
     }
 
     /// Every occupied channel that the caller may look at.
-    async fn everywhere(&self, needs: Operations) -> Result<Vec<(Arc<ChannelKey>, Pass)>, Fault> {
+    async fn everywhere(&self) -> Result<Vec<Arc<ChannelKey>>, Fault> {
         let app = self.caller.app.id;
         let occupied = self.broker.occupied(app, "", CHANNELS).await?;
+        let names = occupied.into_iter().map(|(name, _)| name).collect();
         let authority = &self.broker.authority;
-        let seen = occupied.into_iter().filter_map(|(name, _)| {
-            let ask = claim(Resource::Channel, &name, needs);
-            let pass = authority
-                .decide(&self.caller.principal, None, ask.ask())
-                .ok()?;
-            Some((self.key(&name), pass))
-        });
-        Ok(seen.collect())
+        let seen = self
+            .caller
+            .sees(authority, Resource::Channel, names)
+            .await?;
+        Ok(seen.iter().map(|name| self.key(name)).collect())
     }
 
     fn shown(&self, members: &[Member]) -> Value {
@@ -221,17 +228,30 @@ impl Call<'_> {
         Value::Object(shown)
     }
 
-    /// Where a client is. Asks the home of every occupied channel.
+    /// Where a client is, as far as the caller may look: on channels whose members it may see, and wherever a token
+    /// that names this client has entered it. Asks the home of each of them.
     pub(super) async fn where_now(&self, uuid: &str) -> Result<HttpResponse, Fault> {
         let uuid = query::decode(uuid).ok_or_else(|| Fault::bad("Invalid uuid"))?;
+        let authority = &self.broker.authority;
+        self.caller.may_speak_for(&self.caller.uuid)?;
+        self.caller.stands(authority).await?;
         let app = self.caller.app.id;
         let occupied = self.broker.occupied(app, "", CHANNELS).await?;
-        let keys: Vec<_> = occupied.iter().map(|(name, _)| self.key(name)).collect();
+        let names: Vec<Text> = occupied.into_iter().map(|(name, _)| name).collect();
+        let seen = self
+            .caller
+            .sees(authority, Resource::Channel, names.clone());
+        let seen: BTreeSet<Text> = seen.await?.into_iter().collect();
+        let own = self.caller.is_proven(&uuid);
+        let keys = names.iter().filter(|name| own || seen.contains(*name));
+        let keys: Vec<_> = keys.map(|name| self.key(name)).collect();
         let asked = keys.iter().map(|key| self.broker.members(key));
         let asked = futures_util::future::join_all(asked).await;
-        let there = keys.iter().zip(asked).filter(|(_, members)| {
+        let there = keys.iter().zip(asked).filter(|(key, members)| {
             let members = members.as_ref().map(|all| &all[..]).unwrap_or_default();
-            members.iter().any(|member| *member.client == *uuid)
+            let mut entries = members.iter().filter(|member| *member.client == *uuid);
+            let any = seen.contains(&key.name);
+            entries.any(|entry| any || attendance::is_ours(entry.connection))
         });
         let channels: Vec<&str> = there.map(|(key, _)| &*key.name).collect();
         Ok(done(json!({ "payload": { "channels": channels } })))
@@ -273,17 +293,22 @@ impl Call<'_> {
         if !state.is_object() || text.len() > 32_768 {
             return Err(Fault::bad("Invalid JSON specified as state"));
         }
+        self.caller.may_speak_for(&uuid)?;
         let named = self.channels(channels)?;
         let allowed = self
             .allowed(&named, Operations::SUBSCRIBE, Operations::PRESENCE)
             .await?;
+        let guest = Guest {
+            uuid: uuid.as_str().into(),
+            ..self.caller.guest()
+        };
         let until_ms = self.broker.authority.now().mono_ms + heartbeat(self.ctx) * 1_000;
         for (channel, pass) in allowed {
             if !pass.operations().contains(Operations::PRESENCE) {
                 continue;
             }
             let sign = Sign {
-                uuid: uuid.as_str().into(),
+                guest: guest.clone(),
                 state: Some(Bytes::from(state.to_string())),
                 channel,
                 until_ms,
@@ -294,16 +319,57 @@ impl Call<'_> {
     }
 }
 
-/// Every client once, with what it said of itself last.
+/// Every client once, with what it said of itself last; what was said under a token that names it counts before what
+/// anybody may have said in its name.
 fn clients(members: &[Member]) -> BTreeMap<&Text, &Bytes> {
     let mut said: BTreeMap<&Text, &Member> = BTreeMap::new();
     for member in members {
         let known = said.entry(&member.client).or_insert(member);
+        let proven = |one: &Member| attendance::is_proven(one.connection) && !one.data.is_empty();
         let later = member.since >= known.since && !member.data.is_empty();
-        if later || known.data.is_empty() {
+        let better = match (proven(known), proven(member)) {
+            (true, false) => false,
+            (false, true) => true,
+            (true, true) | (false, false) => later || known.data.is_empty(),
+        };
+        if better {
             *known = member;
         }
     }
     let all = said.into_iter();
     all.map(|(client, member)| (client, &member.data)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::authority::{AppId, NodeId};
+
+    #[test]
+    fn what_a_token_says_of_its_user_stands_before_what_anybody_says() {
+        let guest = |owner| Guest {
+            uuid: "ann".into(),
+            owner,
+        };
+        let member = |owner, since, data: &'static str| Member {
+            client: "ann".into(),
+            connection: guest(owner).connection(NodeId(1), AppId(1)),
+            node: NodeId(1),
+            data: Bytes::from_static(data.as_bytes()),
+            since,
+        };
+        let said = |members: &[Member]| {
+            let all = clients(members);
+            all.into_values().next().cloned().unwrap_or_default()
+        };
+        let hers = member(Owner::User, 1, "hers");
+        let key = member(Owner::Credential("k".into()), 2, "key");
+        let later = member(Owner::Nobody, 3, "later");
+        assert_eq!(said(&[hers.clone(), key.clone(), later.clone()]), "hers");
+        assert_eq!(said(&[later.clone(), key.clone(), hers]), "hers");
+        assert_eq!(said(&[key.clone(), later]), "later");
+        // Silence is no word.
+        let silent = member(Owner::User, 4, "");
+        assert_eq!(said(&[key, silent]), "key");
+    }
 }

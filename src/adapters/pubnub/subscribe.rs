@@ -4,7 +4,7 @@
 //! **Why the first answer is empty and early:** it carries the cursor, and the client's own join must come after it.
 
 use super::admit::{self, Caller, Ctx, claim, is_open};
-use super::attendance::Sign;
+use super::attendance::{Guest, Sign};
 use super::codes::{Fault, answer};
 use super::cursor::Cursor;
 use super::envelope::Place;
@@ -53,7 +53,7 @@ struct Wait {
     filter: Option<Arc<Shared<Filter>>>,
     version: Version,
     cursor: Timetoken,
-    uuid: Text,
+    guest: Guest,
     key: String,
     hold_ms: Millis,
     heartbeat_s: u64,
@@ -113,7 +113,7 @@ pub(super) async fn begin(
         heartbeat_s: heartbeat(ctx),
         announce_max: caller.limit(limits::ANNOUNCE_MAX),
         interval_ms: caller.limit(limits::INTERVAL_MS),
-        uuid: caller.uuid.clone(),
+        guest: caller.guest(),
         cursor: cursor.timetoken,
         node,
         broker,
@@ -176,7 +176,7 @@ pub(super) fn states(text: Option<&str>) -> HashMap<String, Bytes> {
 
 impl Wait {
     fn place(&self, cursor: Timetoken) -> sessions::Place {
-        (self.app, self.uuid.clone(), cursor)
+        (self.app, self.guest.uuid.clone(), cursor)
     }
 
     /// The client's poller of its last request, or a new one that begins at its cursor.
@@ -218,17 +218,17 @@ impl Wait {
         }
         poller.attach(wants, self.selection.grouped);
         let (node, place) = (self.node.clone(), self.place(self.cursor));
-        let (attended, uuid) = (self.selection.attended(), self.uuid.clone());
+        let (attended, guest) = (self.selection.attended(), self.guest.clone());
         let (broker, heartbeat_s) = (self.broker.clone(), self.heartbeat_s);
         Ok(Hold::new(http, poller, move |poller| {
             let until = broker.authority.now().mono_ms + heartbeat_s * 1_000;
-            node.attendance.extend(&uuid, &attended, until);
+            node.attendance.extend(&guest, &attended, until);
             node.sessions.park(place, poller);
         }))
     }
 
     fn signs(&self, states: &HashMap<String, Bytes>, passes: &[Pass]) -> Vec<(Sign, Pass)> {
-        if self.uuid.is_empty() {
+        if self.guest.uuid.is_empty() {
             return Vec::new();
         }
         let now_ms = self.broker.authority.now().mono_ms;
@@ -237,7 +237,7 @@ impl Wait {
             let at = self.selection.of.get(&channel)?.first()?;
             let pass = passes.get(*at)?.clone();
             let sign = Sign {
-                uuid: self.uuid.clone(),
+                guest: self.guest.clone(),
                 state: states.get(&*channel.name).cloned(),
                 channel,
                 until_ms,
@@ -358,11 +358,11 @@ impl Wait {
     /// The next request of this client will name another cursor.
     fn repark(&self, hold: &mut Hold) {
         let (node, place) = (self.node.clone(), self.place(self.cursor));
-        let (attended, uuid) = (self.selection.attended(), self.uuid.clone());
+        let (attended, guest) = (self.selection.attended(), self.guest.clone());
         let (broker, heartbeat_s) = (self.broker.clone(), self.heartbeat_s);
         hold.park_with(move |poller| {
             let until = broker.authority.now().mono_ms + heartbeat_s * 1_000;
-            node.attendance.extend(&uuid, &attended, until);
+            node.attendance.extend(&guest, &attended, until);
             node.sessions.park(place, poller);
         });
     }

@@ -8,7 +8,7 @@ use crate::core::limits::Setting;
 
 use super::{
     AppId, Ask, Authority, Decision, Millis, Operations, Pass, Principal, Proof, Question, Reason,
-    Refusal, Rule, State,
+    Refusal, Resource, Rule, State, Text,
 };
 
 /// Whether a newer view of the access state could turn this refusal into a yes.
@@ -127,6 +127,40 @@ impl Authority {
             return Err(NOT_SERVING);
         }
         decision.map_err(Refusal::Denied)
+    }
+
+    /// Those of these names on which the principal may do `needs`: for listings. However many are refused, the view
+    /// is brought up to date once.
+    ///
+    /// # Errors
+    /// [`Refusal::Unavailable`].
+    pub async fn visible(
+        &self,
+        principal: &Principal,
+        (resource, needs): (Resource, Operations),
+        names: Vec<Text>,
+    ) -> Result<Vec<Text>, Refusal> {
+        let decide = |name: &Text| {
+            let ask = Ask {
+                resource,
+                name,
+                needs,
+                wants: Operations::NONE,
+            };
+            self.decide(principal, None, ask)
+        };
+        let unsure = |name: &Text| decide(name).is_err_and(|reason| may_change(&reason));
+        if names.iter().any(unsure) {
+            self.catch_up().await.map_err(|_| UNCONFIRMED)?;
+        }
+        let seen = names
+            .into_iter()
+            .filter(|name| decide(name).is_ok())
+            .collect();
+        match self.serving() {
+            true => Ok(seen),
+            false => Err(NOT_SERVING),
+        }
     }
 
     /// The answer that needs no waiting: a yes, a no that no newer view can change, or that this node may not

@@ -10,13 +10,14 @@ use crate::adapters::ably::query::{self, Query};
 use crate::adapters::ably::{connect, limits};
 use crate::core::authority::{Ask, Operations, Pass, Resource};
 use crate::core::broker::Broker;
-use crate::core::ids::ChannelKey;
+use crate::core::ids::{ChannelKey, Text};
 use actix_web::http::StatusCode;
 use actix_web::http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
 use serde::Serialize;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -96,6 +97,21 @@ impl Call {
         Ok(authority
             .authorize(&self.identity.principal, None, ask)
             .await?)
+    }
+
+    /// Those of these channels on which it has the right.
+    ///
+    /// # Errors
+    /// When the view could not be confirmed.
+    pub(super) async fn visible(
+        &self,
+        names: Vec<Text>,
+        needs: Operations,
+    ) -> Result<BTreeSet<Text>, Fault> {
+        let what = (Resource::Channel, needs);
+        let principal = &self.identity.principal;
+        let seen = self.broker.authority.visible(principal, what, names);
+        Ok(seen.await?.into_iter().collect())
     }
 }
 

@@ -67,7 +67,11 @@ pub(super) async fn list(request: HttpRequest, broker: web::Data<Broker>) -> Htt
         let limit = call.value("limit").map_or(Ok(100), str::parse);
         let limit = limit.map_err(|_| Fault::new(40003, 400, "limit is not usable"))?;
         let prefix = call.value("prefix").unwrap_or_default();
-        let found = broker.occupied(app, prefix, limit.min(CHANNELS)).await?;
+        let mut found = broker.occupied(app, prefix, limit.min(CHANNELS)).await?;
+        // A pattern may match that one name and still not every other.
+        let names = found.iter().map(|(name, _)| name.clone()).collect();
+        let seen = call.visible(names, Operations::METADATA).await?;
+        found.retain(|(name, _)| seen.contains(name));
         let ids = call.value("by") == Some("id");
         let items = found.iter().map(|(name, counts)| match ids {
             true => json!(&**name),

@@ -12,7 +12,9 @@ mod presence;
 
 use super::codes::Fault;
 use super::query;
+use crate::core::authority::Operations;
 use crate::core::broker::Broker;
+use crate::core::ids::ChannelKey;
 use actix_web::http::Method;
 use actix_web::http::header::HeaderName;
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -111,6 +113,11 @@ async fn time(request: HttpRequest, broker: web::Data<Broker>) -> HttpResponse {
 /// Usage is not counted here.
 async fn stats(request: HttpRequest, broker: web::Data<Broker>) -> HttpResponse {
     let answer = Answer::of(&request);
-    let call = Call::admit(&request, &broker).await;
-    answer.json(200, call.map(|_| json!([])))
+    let outcome = async {
+        let call = Call::admit(&request, &broker).await?;
+        let any = ChannelKey::channel(call.identity.principal.app, "*");
+        call.authorize(&any, Operations::STATS).await?;
+        Ok(json!([]))
+    };
+    answer.json(200, outcome.await)
 }
