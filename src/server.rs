@@ -6,6 +6,7 @@
 //! **Must never know:** any rule. If something here decides, it is in the wrong room.
 
 pub mod backup;
+mod doors;
 mod plane;
 pub mod recover;
 mod tables;
@@ -18,8 +19,10 @@ use crate::core::broker::Broker;
 use crate::transport::tls::{Certificate, TlsError};
 use crate::transport::{self, Door, Listening};
 use actix_web::dev::{ServerHandle, Service as _};
+use actix_web::http::StatusCode;
 use actix_web::rt::signal::unix::{Signal, SignalKind, signal};
-use actix_web::{App, HttpServer, web};
+use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
+use futures_util::TryFutureExt as _;
 use futures_util::future::{Either, ready};
 use gatecast_cluster::access::NodeId;
 use gatecast_cluster::{Cluster, ClusterConfig, PeerSecret, StartError, Versions, WallClock};
@@ -216,18 +219,25 @@ fn public_server(
         rooms.native(Gate::Keys),
     );
     let workers = plane.workers();
-    let life = rooms.life.clone();
+    let (life, doors) = (rooms.life.clone(), workers.doors());
     let factory = move || {
-        let life = life.clone();
+        let (life, doors) = (life.clone(), doors.clone());
         App::new()
             .app_data(broker.clone())
             .app_data(native.clone())
             .configure(|service| workers.configure(service))
-            .configure(native::routes)
+            .service(doors::of(doors::NATIVE).configure(native::routes))
             .configure(console::public_routes)
-            .wrap_fn(move |request, app| match life.is_draining() {
-                true => Either::Left(ready(Ok(request.into_response(native::going_down())))),
-                false => Either::Right(app.call(request)),
+            .default_service(web::to(nobodys))
+            .wrap_fn(move |mut request, app| match life.is_draining() {
+                true => {
+                    let response = request.into_response(native::going_down());
+                    Either::Left(ready(Ok(response.map_into_right_body())))
+                }
+                false => {
+                    doors.arrived(&mut request);
+                    Either::Right(app.call(request).map_ok(doors::answered))
+                }
             })
     };
     let how = Listening {
@@ -254,6 +264,11 @@ fn public_server(
     }
     let server = transport::listen(factory, doors, how)?;
     Ok(spawned(server))
+}
+
+/// A path that nobody knows.
+async fn nobodys(request: HttpRequest) -> HttpResponse {
+    doors::refused(&request, StatusCode::NOT_FOUND)
 }
 
 /// What speaks TLS: a port of its own, or the public one.
@@ -317,6 +332,11 @@ fn internal_server(
             .app_data(metrics.clone())
             .configure(native::routes)
             .configure(console::routes)
+            .default_service(web::to(nobodys))
+            .wrap_fn(|mut request, app| {
+                doors::as_get(&mut request);
+                app.call(request).map_ok(doors::answered)
+            })
     };
     let server = HttpServer::new(factory)
         .workers(1)

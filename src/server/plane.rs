@@ -5,6 +5,7 @@
 //!
 //! **Must never know:** any rule.
 
+use super::doors::{self, Doors};
 use crate::adapters::pusher::webhooks::Webhooks;
 use crate::adapters::{ably, pubnub, pusher, realtime};
 use crate::core::authority::Authority;
@@ -145,6 +146,52 @@ impl Plane {
 }
 
 impl Workers {
+    #[cfg(test)]
+    pub(super) fn broker(&self) -> Broker {
+        self.broker.clone()
+    }
+
+    /// Of a node without a cluster.
+    #[cfg(test)]
+    pub(super) fn alone() -> Self {
+        let mut encodings = Encodings::default();
+        let (pusher, realtime) = (
+            pusher::Encoding::register(&mut encodings),
+            realtime::Encoding::register(&mut encodings),
+        );
+        let mut add = |encoder| {
+            encodings.add(Encoding {
+                encoder,
+                framing: ws::framing,
+            })
+        };
+        let ably = ably::Encodings {
+            json: add(ably::json_encoder()),
+            msgpack: add(ably::msgpack_encoder()),
+        };
+        let authority = Authority::fixed(crate::core::authority::State::default(), 1);
+        let channels = Channels::new(Arc::new(encodings), &[]);
+        let broker = Broker::new(Arc::new(authority), channels);
+        Self {
+            node: NodeId(1),
+            pusher,
+            ably,
+            ably_endings: ably::Endings::default(),
+            prefix: pusher::Prefix::default(),
+            realtime,
+            filters: realtime::Filters::default(),
+            streams: Streams::default(),
+            site: realtime::Site(None),
+            pubnub: pubnub::PubNub::start(&broker),
+            broker,
+        }
+    }
+
+    /// Whose the requests of the public port are.
+    pub(super) fn doors(&self) -> Doors {
+        Doors::new(self.prefix.0.clone())
+    }
+
     /// Adds this thread's app data and the dialects' paths. Called once per worker thread, on it.
     pub(super) fn configure(&self, service: &mut web::ServiceConfig) {
         let worker = Worker::start(&self.broker, self.node);
@@ -158,11 +205,11 @@ impl Workers {
             .app_data(web::Data::new(self.filters.clone()))
             .app_data(web::Data::new(self.streams.clone()))
             .app_data(web::Data::new(self.site.clone()))
-            .configure(|service| pusher::routes(service, &self.prefix))
-            .configure(ably::routes)
-            .configure(realtime::routes)
             .app_data(self.pubnub.clone())
-            .configure(pubnub::routes);
+            .service(doors::of(doors::PUSHER).configure(|at| pusher::routes(at, &self.prefix)))
+            .service(doors::of(doors::ABLY).configure(ably::routes))
+            .service(doors::of(doors::REALTIME).configure(realtime::routes))
+            .service(doors::of(doors::PUBNUB).configure(pubnub::routes));
     }
 }
 

@@ -15,7 +15,6 @@ use crate::core::broker::Broker;
 use crate::core::ids::ConnectionId;
 use crate::core::limits::Setting;
 use crate::transport::ws::{self, Opening};
-use actix_web::http::header::UPGRADE;
 use actix_web::{HttpRequest, HttpResponse, web};
 
 /// Versions understood.
@@ -29,10 +28,8 @@ pub(super) async fn connect(
     encodings: web::Data<Encodings>,
     endings: web::Data<Endings>,
 ) -> Result<HttpResponse, actix_web::Error> {
-    if !request.headers().contains_key(UPGRADE) {
-        return Ok(HttpResponse::NotFound()
-            .content_type("text/plain")
-            .body("Not found\n"));
+    if !ws::is_asked_for(&request) {
+        return Ok(ws::not_asked_for());
     }
     let query = query::parse(request.query_string());
     let format = match query.get("format").map(String::as_str) {

@@ -26,11 +26,36 @@ mod token_request;
 pub use resume::Endings;
 
 use crate::core::delivery::encoding::{Encoder, EncodingId};
-use actix_web::web;
+use actix_web::http::StatusCode;
+use actix_web::{HttpRequest, HttpResponse, web};
 use format::Format;
 
 /// The dialect's word: in app doors, listings and metrics.
 pub const DIALECT: &str = "ably";
+
+/// Its paths begin with these: `/x` is that path alone, `/x/` is everything below it.
+pub const BEGINNINGS: &[&str] = &[
+    "/",
+    "/time",
+    "/stats",
+    "/keys",
+    "/keys/",
+    "/messages",
+    "/messages/",
+    "/presence",
+    "/channels",
+    "/channels/",
+    "/push",
+    "/push/",
+    "/comet",
+    "/comet/",
+];
+
+/// The answer to a path or method that it does not know.
+#[must_use]
+pub fn unknown(request: &HttpRequest, status: StatusCode) -> HttpResponse {
+    rest::unknown(request, status)
+}
 
 /// Under which numbers this dialect's encoders are registered; app data of the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

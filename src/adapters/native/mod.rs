@@ -31,9 +31,10 @@ pub mod write;
 #[cfg(test)]
 mod tests;
 
-use actix_web::http::ConnectionType;
+use actix_web::http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue};
+use actix_web::http::{ConnectionType, StatusCode};
 use actix_web::middleware::from_fn;
-use actix_web::{HttpResponse, ResponseError as _, web};
+use actix_web::{HttpRequest, HttpResponse, ResponseError as _, web};
 use catalog::Catalog;
 use codes::{ApiError, Code};
 use meter::Meter;
@@ -84,7 +85,6 @@ pub fn going_down() -> HttpResponse {
 
 /// Adds `/v1`. Needs `web::Data<Broker>` and `web::Data<Native>` among the app data.
 pub fn routes(config: &mut web::ServiceConfig) {
-    let unknown = || async { ApiError::new(Code::NoSuchPath, "there is no such path") };
     let scope = web::scope("/v1")
         .app_data(web::PayloadConfig::new(input::MAX_BODY))
         .configure(app::routes)
@@ -99,12 +99,31 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .configure(explain::routes)
         .configure(cluster::routes)
         .configure(operation::routes)
-        .default_service(web::to(move || {
-            let error = unknown();
-            async move { Err::<actix_web::HttpResponse, _>(error.await) }
+        .default_service(web::to(|request: HttpRequest| async move {
+            unknown(&request, StatusCode::NOT_FOUND)
         }))
         .wrap(from_fn(auth::guard));
     config.service(scope);
+}
+
+/// Its paths begin with these: `/x` is that path alone, `/x/` is everything below it.
+pub const BEGINNINGS: &[&str] = &["/v1", "/v1/"];
+
+/// The answer to a path or method that nobody knows, here or anywhere. Any page may read it: it says nothing.
+#[must_use]
+pub fn unknown(_request: &HttpRequest, status: StatusCode) -> HttpResponse {
+    let error = match status {
+        StatusCode::METHOD_NOT_ALLOWED => {
+            ApiError::new(Code::WrongMethod, "this path does not know that method")
+        }
+        _other => ApiError::new(Code::NoSuchPath, "there is no such path"),
+    };
+    let mut response = error.error_response();
+    let anywhere = HeaderValue::from_static("*");
+    response
+        .headers_mut()
+        .insert(ACCESS_CONTROL_ALLOW_ORIGIN, anywhere);
+    response
 }
 
 /// A resource that answers unknown methods in this API's own words.

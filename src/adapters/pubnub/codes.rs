@@ -96,6 +96,15 @@ impl Fault {
         Self::service(400, message)
     }
 
+    /// A path or method that is none, or that is PubNub's and not served here.
+    pub(super) fn unknown() -> Self {
+        let message = "Not Found: this call is not supported by this server";
+        let body = json!({
+            "message": message, "error": true, "service": "Balancer", "status": 404,
+        });
+        Self::new(404, &body)
+    }
+
     /// Too much in a body.
     pub(super) fn too_large() -> Self {
         let body = json!({

@@ -42,12 +42,41 @@ mod write_tests;
 use crate::core::authority::{OpenRule, Operations, Pattern, SettingValue, Text};
 use crate::core::broker::Broker;
 use crate::core::filters::Filters;
-use actix_web::web;
+use actix_web::http::{Method, StatusCode};
+use actix_web::{HttpRequest, HttpResponse, ResponseError as _, web};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// The adapter's word, for doors, listings and metrics.
 pub const DIALECT: &str = "pubnub";
+/// Its paths begin with these: `/x` is that path alone, `/x/` is everything below it. Some are of what is not served here
+/// (message actions, files, push, objects): its clients read no other refusal than PubNub's.
+pub const BEGINNINGS: &[&str] = &[
+    "/publish/",
+    "/signal/",
+    "/subscribe/",
+    "/time/",
+    "/v1/auth/",
+    "/v1/blocks/",
+    "/v1/channel-registration/",
+    "/v1/files/",
+    "/v1/message-actions/",
+    "/v1/objects/",
+    "/v1/push/",
+    "/v2/",
+    "/v3/",
+];
+
+/// The answer to a path or method that it does not know.
+#[must_use]
+pub fn unknown(request: &HttpRequest, _status: StatusCode) -> HttpResponse {
+    match *request.method() {
+        // A browser asks first.
+        Method::OPTIONS => codes::answer(200, ""),
+        _ => codes::Fault::unknown().error_response(),
+    }
+}
+
 /// How often silent clients are looked for.
 const SWEEP: Duration = Duration::from_secs(1);
 

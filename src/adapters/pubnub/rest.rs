@@ -146,8 +146,7 @@ async fn any(
     }
     let method = http.method().as_str();
     let path = http.uri().path().to_owned();
-    let (subscribe_key, call) =
-        call(method, &path).ok_or_else(|| Fault::service(404, "Not Found"))?;
+    let (subscribe_key, call) = call(method, &path).ok_or_else(Fault::unknown)?;
     let query = Query::parse(http.query_string()).ok_or_else(|| Fault::bad("Invalid query"))?;
     let body = match method {
         "POST" => {

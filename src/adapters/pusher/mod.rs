@@ -22,7 +22,8 @@ pub mod webhooks;
 use crate::core::authority::{OpenRule, Operations, Pattern};
 use crate::core::delivery::encoding::{self as delivery, EncodingId, Encodings};
 use crate::transport::ws;
-use actix_web::web;
+use actix_web::http::StatusCode;
+use actix_web::{HttpRequest, HttpResponse, web};
 
 /// The dialect's word: in app doors, listings and metrics.
 pub const DIALECT: &str = "pusher";
@@ -59,6 +60,15 @@ pub fn default_open() -> Vec<OpenRule> {
         pattern: Pattern::Except(vec!["presence-".into(), "private-".into()]),
         operations: Operations::SUBSCRIBE,
     }]
+}
+
+/// Its paths begin with these: `/x` is that path alone, `/x/` is everything below it.
+pub const BEGINNINGS: &[&str] = &["/app", "/app/", "/apps", "/apps/", "/users/", "/pusher/"];
+
+/// The answer to a path or method that it does not know.
+#[must_use]
+pub fn unknown(_request: &HttpRequest, status: StatusCode) -> HttpResponse {
+    rest::unknown(status)
 }
 
 /// A path under which the dialect's paths are served as well; empty = none. App data of the server.

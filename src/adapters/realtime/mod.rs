@@ -23,7 +23,8 @@ use crate::core::authority::{OpenRule, Operations, Pattern, SettingValue, Text};
 use crate::core::delivery::encoding::{self as delivery, EncodingId, Encodings};
 use crate::core::filters;
 use crate::transport::ws::{self, hixie};
-use actix_web::web;
+use actix_web::http::StatusCode;
+use actix_web::{HttpRequest, HttpResponse, web};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -65,6 +66,30 @@ pub struct Filters(filters::Filters<filter::Filter>);
 /// answered. App data of the server.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Site(pub Option<Arc<str>>);
+
+/// Its paths begin with these: `/x` is that path alone, `/x/` is everything below it.
+pub const BEGINNINGS: &[&str] = &[
+    "/authenticate",
+    "/authenticate/",
+    "/broadcast/",
+    "/presence/",
+    "/send",
+    "/send/",
+    "/server",
+    "/server/",
+];
+
+/// Whether a path is of a connection below the path of somebody's URL.
+#[must_use]
+pub fn is_anywhere(path: &str) -> bool {
+    path.contains("broadcast/")
+}
+
+/// The answer to a path or method that it does not know.
+#[must_use]
+pub fn unknown(_request: &HttpRequest, status: StatusCode) -> HttpResponse {
+    rest::unknown(status)
+}
 
 /// What an app that speaks only this dialect leaves open: everything while authentication is off, nothing
 /// once it is on.

@@ -23,6 +23,7 @@ use crate::core::connection::seat::{Gate, Inheritance, Seat, Wire};
 use crate::core::delivery::encoding::EncodingId;
 use crate::core::ids::{AppId, ConnectionId, Text};
 use actix_web::error::ErrorInternalServerError;
+use actix_web::http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CONNECTION, UPGRADE};
 use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::{Bytes, BytesMut};
 use hixie::Hixie;
@@ -64,6 +65,30 @@ pub(super) struct Accepted {
     hixie: Option<Hixie>,
 }
 
+/// Whether the request asks for a WebSocket.
+#[must_use]
+pub fn is_asked_for(request: &HttpRequest) -> bool {
+    let asked = request.headers().get(UPGRADE);
+    let asked = asked.and_then(|asked| asked.to_str().ok());
+    let names = |asked: &str| asked.to_ascii_lowercase().contains("websocket");
+    asked.is_some_and(names) && request.head().upgrade()
+}
+
+/// The answer where a WebSocket would have begun, had it been asked for. Nearly always it was, and a proxy left that out.
+#[must_use]
+pub fn not_asked_for() -> HttpResponse {
+    HttpResponse::UpgradeRequired()
+        .insert_header((UPGRADE, "websocket"))
+        .insert_header((CONNECTION, "Upgrade"))
+        .insert_header((ACCESS_CONTROL_ALLOW_ORIGIN, "*"))
+        .content_type("text/plain; charset=utf-8")
+        .body(NOT_ASKED_FOR)
+}
+
+const NOT_ASKED_FOR: &str = "This is a WebSocket's address, and the request asks for none. If the client did, your proxy dropped \
+the Upgrade header: it has to speak HTTP/1.1 to this server and to pass `Upgrade` and `Connection` on (nginx: \
+`proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection \"upgrade\";`).\n";
+
 /// Answers the handshake. The connection actor around the session starts when the answer has gone out and the
 /// socket is taken over: needs `web::Data<Worker>` in the app, and [`super::listen()`] as its server.
 ///
@@ -75,10 +100,13 @@ pub fn open(
     opening: Opening,
     session: impl FnOnce(ConnectionId) -> Box<dyn Session>,
 ) -> Result<HttpResponse, actix_web::Error> {
+    if !is_asked_for(request) {
+        return Ok(not_asked_for());
+    }
     let offered = opening.subprotocol.as_deref();
     let mut response = actix_web_actors::ws::handshake_with_protocols(request, offered.as_slice())?;
     // Some SDKs look for the header names and values exactly as RFC 6455 prints them.
-    response.insert_header((actix_web::http::header::UPGRADE, "websocket"));
+    response.insert_header((UPGRADE, "websocket"));
     let mut response = response.finish();
     response.head_mut().set_camel_case_headers(true);
     let wire = Wire { framing, closing };

@@ -11,12 +11,11 @@ mod messages;
 mod presence;
 
 use super::codes::Fault;
-use super::query;
 use crate::core::authority::Operations;
 use crate::core::broker::Broker;
 use crate::core::ids::ChannelKey;
-use actix_web::http::Method;
 use actix_web::http::header::HeaderName;
+use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpRequest, HttpResponse, web};
 use call::{Answer, Call, failed};
 use serde_json::json;
@@ -84,12 +83,20 @@ async fn preflight() -> HttpResponse {
 }
 
 async fn wrong_method(request: HttpRequest) -> HttpResponse {
-    let query = query::parse(request.query_string());
-    failed(&not_allowed(), query::answer_format(&request, &query))
+    unknown(&request, StatusCode::METHOD_NOT_ALLOWED)
 }
 
 fn not_allowed() -> Fault {
     Fault::new(40500, 405, "Method not allowed")
+}
+
+/// A path or method that is none.
+pub(super) fn unknown(request: &HttpRequest, status: StatusCode) -> HttpResponse {
+    let fault = match status {
+        StatusCode::METHOD_NOT_ALLOWED => not_allowed(),
+        _other => Fault::new(40400, 404, "Could not find path"),
+    };
+    failed(&fault, Answer::of(request).0)
 }
 
 /// Changing messages, annotations, objects, push.

@@ -17,8 +17,9 @@ mod tests;
 mod trigger;
 mod users;
 
+use actix_web::http::StatusCode;
 use actix_web::http::header::{ContentType, HeaderName};
-use actix_web::{HttpResponse, web};
+use actix_web::{HttpResponse, ResponseError as _, web};
 use serde::Serialize;
 
 /// Every answer may be read by a page of any origin: what protects it is the signature, not the page.
@@ -53,6 +54,15 @@ pub(super) fn routes(cfg: &mut web::ServiceConfig, place: &str) {
         .service(
             resource("/users/{user}/terminate_connections").route(web::post().to(terminate::post)),
         );
+}
+
+/// A path or method that is none.
+pub(super) fn unknown(status: StatusCode) -> HttpResponse {
+    let text = match status {
+        StatusCode::METHOD_NOT_ALLOWED => "This path does not know that method",
+        _other => "There is no such path",
+    };
+    fault::Fault::new(status.as_u16(), text).error_response()
 }
 
 /// Lets a browser ask; its request still needs a signature.

@@ -1,0 +1,345 @@
+//! Whose a request is, by the beginning of its path: a request is never matched against another dialect's paths, and what
+//! nobody knows is refused in the words of the dialect whose it would have been.
+//!
+//! **Must never know:** what is below a dialect's beginnings, nor its words.
+//! **Why not the router alone:** it asks everybody in turn. What PubNub does not serve below `/v1` was the native API's
+//! then, which calls PubNub's keys malformed; and a path of several tails was whoever's came first.
+
+use crate::adapters::{ably, native, pubnub, pusher, realtime};
+use actix_web::body::{BodySize, BoxBody, EitherBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::guard::{Guard, GuardContext, fn_guard};
+use actix_web::http::header::CONTENT_TYPE;
+use actix_web::http::{Method, StatusCode};
+use actix_web::{HttpMessage as _, HttpRequest, HttpResponse, Scope, web};
+use std::sync::Arc;
+
+/// A dialect's paths begin with these: `/x` is that path alone, `/x/` is everything below it.
+type Beginnings = &'static [&'static str];
+/// What a dialect says of a path (404) or method (405) that it does not know.
+type Unknown = fn(&HttpRequest, StatusCode) -> HttpResponse;
+
+/// A dialect's door, by its place in [`DOORS`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Door(usize);
+
+pub(super) const PUSHER: Door = Door(0);
+pub(super) const ABLY: Door = Door(1);
+pub(super) const PUBNUB: Door = Door(2);
+pub(super) const REALTIME: Door = Door(3);
+pub(super) const NATIVE: Door = Door(4);
+
+const DOORS: [(Beginnings, Unknown); 5] = [
+    (pusher::BEGINNINGS, pusher::unknown),
+    (ably::BEGINNINGS, ably::unknown),
+    (pubnub::BEGINNINGS, pubnub::unknown),
+    (realtime::BEGINNINGS, realtime::unknown),
+    (native::BEGINNINGS, native::unknown),
+];
+
+/// The doors of the public port; `place` is where Pusher's stand as well.
+#[derive(Clone, Debug)]
+pub(super) struct Doors {
+    place: Arc<str>,
+}
+
+/// What is asked for, once it is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Owner(Option<Door>);
+
+impl Doors {
+    pub(super) fn new(place: Arc<str>) -> Self {
+        Self { place }
+    }
+
+    /// Whose a path is. The longest beginning counts; some clients of Realtime.co keep the path of the URL that they were
+    /// given in front of theirs.
+    fn owner(&self, path: &str) -> Option<Door> {
+        if let Some(path) = path.strip_prefix(&*self.place)
+            && !self.place.is_empty()
+            && named(path) == Some(PUSHER)
+        {
+            return Some(PUSHER);
+        }
+        named(path).or_else(|| realtime::is_anywhere(path).then_some(REALTIME))
+    }
+
+    /// To be done with every request before it is routed.
+    pub(super) fn arrived(&self, request: &mut ServiceRequest) {
+        let owner = Owner(self.owner(request.path()));
+        request.extensions_mut().insert(owner);
+        as_get(request);
+    }
+}
+
+fn named(path: &str) -> Option<Door> {
+    let longest = |beginnings: Beginnings| {
+        let fits = |one: &&&str| {
+            path == **one || (one.len() > 1 && one.ends_with('/') && path.starts_with(**one))
+        };
+        beginnings.iter().filter(fits).map(|one| one.len()).max()
+    };
+    let doors = DOORS.iter().enumerate();
+    let found = doors.filter_map(|(at, (beginnings, _))| Some((longest(beginnings)?, Door(at))));
+    found
+        .max_by_key(|(length, _)| *length)
+        .map(|(_, door)| door)
+}
+
+/// HEAD is answered as GET is, everywhere; that no body follows is the protocol's part, which remembers.
+pub(super) fn as_get(request: &mut ServiceRequest) {
+    if *request.method() == Method::HEAD {
+        request.head_mut().method = Method::GET;
+    }
+}
+
+/// Where a dialect's paths are: only what begins as it says gets there.
+pub(super) fn of(door: Door) -> Scope {
+    let here =
+        move |cx: &GuardContext<'_>| cx.req_data().get::<Owner>() == Some(&Owner(Some(door)));
+    let unknown = |request: HttpRequest| async move { refused(&request, StatusCode::NOT_FOUND) };
+    web::scope("")
+        .guard(boxed(here))
+        .default_service(web::to(unknown))
+}
+
+fn boxed(guard: impl Fn(&GuardContext<'_>) -> bool) -> impl Guard {
+    fn_guard(guard)
+}
+
+/// In the words of whose it is; nobody's paths are refused in our own.
+pub(super) fn refused(request: &HttpRequest, status: StatusCode) -> HttpResponse {
+    let owner = request
+        .extensions()
+        .get::<Owner>()
+        .and_then(|owner| owner.0);
+    let door = owner.unwrap_or(NATIVE);
+    match DOORS.get(door.0) {
+        Some((_, unknown)) => unknown(request, status),
+        None => native::unknown(request, status),
+    }
+}
+
+/// To be done with every answer: the router says of a method that a path does not know nothing at all.
+pub(super) fn answered<B: MessageBody>(
+    response: ServiceResponse<B>,
+) -> ServiceResponse<EitherBody<B, BoxBody>> {
+    let silent = response.status() == StatusCode::METHOD_NOT_ALLOWED
+        && !response.headers().contains_key(CONTENT_TYPE)
+        && matches!(
+            response.response().body().size(),
+            BodySize::None | BodySize::Sized(0)
+        );
+    if !silent {
+        return response.map_into_left_body();
+    }
+    let words = refused(response.request(), StatusCode::METHOD_NOT_ALLOWED);
+    response.into_response(words).map_into_right_body()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::server::plane::Workers;
+    use actix_web::App;
+    use actix_web::dev::Service as _;
+    use actix_web::test::{TestRequest, call_service, init_service, read_body};
+    use futures_util::TryFutureExt as _;
+
+    #[test]
+    fn a_path_is_one_dialects_by_its_beginning() {
+        let doors = Doors::new("/ws".into());
+        for (path, door) in [
+            ("/", Some(ABLY)),
+            ("/time", Some(ABLY)),
+            ("/time/0", Some(PUBNUB)),
+            ("/presence", Some(ABLY)),
+            ("/presence/key/token/channel", Some(REALTIME)),
+            ("/app/key", Some(PUSHER)),
+            ("/ws/app/key", Some(PUSHER)),
+            ("/ws/apps/1/events", Some(PUSHER)),
+            ("/ws/time", None),
+            ("/application", None),
+            ("/broadcast/1/c/websocket", Some(REALTIME)),
+            ("/their/own/broadcast/1/c/websocket", Some(REALTIME)),
+            // The names that strangers choose are not beginnings.
+            ("/channels/broadcast/1/websocket", Some(ABLY)),
+            ("/publish/p/s/0/broadcast/0/websocket", Some(PUBNUB)),
+            ("/v1/broadcast/1/c/websocket", Some(NATIVE)),
+            ("/v1", Some(NATIVE)),
+            ("/v1/apps/1/grants", Some(NATIVE)),
+            ("/v1/channel-registration/sub-key/s/x", Some(PUBNUB)),
+            ("/v1/message-actions/s/channel/c", Some(PUBNUB)),
+            ("/v2/objects/s/uuids", Some(PUBNUB)),
+            ("/up", None),
+            ("/nothing/here", None),
+        ] {
+            assert_eq!(doors.owner(path), door, "{path}");
+        }
+        let mut all: Vec<_> = DOORS
+            .iter()
+            .flat_map(|(beginnings, _)| *beginnings)
+            .collect();
+        let count = all.len();
+        all.sort_unstable();
+        all.dedup();
+        assert_eq!(all.len(), count, "two dialects claim the same beginning");
+    }
+
+    /// Status, content type, whether any page may read it, and the body.
+    async fn asked(method: Method, path: &str) -> (u16, String, bool, String) {
+        let (workers, doors) = (Workers::alone(), Doors::new("".into()));
+        let app = App::new()
+            .app_data(web::Data::new(workers.broker()))
+            .configure(|service| workers.configure(service))
+            .default_service(web::to(|request: HttpRequest| async move {
+                refused(&request, StatusCode::NOT_FOUND)
+            }))
+            .wrap_fn(move |mut request, app| {
+                doors.arrived(&mut request);
+                app.call(request).map_ok(answered)
+            });
+        let request = TestRequest::with_uri(path).method(method).to_request();
+        let response = call_service(&init_service(app).await, request).await;
+        let header = |name| {
+            response
+                .headers()
+                .get(name)
+                .map(|one| one.to_str().unwrap().to_owned())
+        };
+        let (status, kind) = (
+            response.status().as_u16(),
+            header("content-type").unwrap_or_default(),
+        );
+        let anywhere = header("access-control-allow-origin").is_some_and(|origin| origin == "*");
+        let body = read_body(response).await;
+        (
+            status,
+            kind,
+            anywhere,
+            String::from_utf8_lossy(&body).into_owned(),
+        )
+    }
+
+    #[actix_web::test]
+    async fn what_nobody_knows_is_refused_in_the_words_of_whose_it_is() {
+        let (get, put) = (Method::GET, Method::PUT);
+        for (method, path, status, kind, words) in [
+            (
+                &get,
+                "/apps/1/nothing",
+                404,
+                "text/plain",
+                "There is no such path",
+            ),
+            (
+                &put,
+                "/apps/1/channels",
+                405,
+                "text/plain",
+                "does not know that method",
+            ),
+            (&put, "/app/key", 404, "text/plain", "There is no such path"),
+            (
+                &get,
+                "/channels/a/nothing",
+                404,
+                "application/json",
+                "40400",
+            ),
+            (&put, "/time", 405, "application/json", "40500"),
+            (&put, "/", 404, "application/json", "40400"),
+            (
+                &get,
+                "/v1/message-actions/s/channel/c",
+                404,
+                "text/javascript",
+                "not supported",
+            ),
+            (
+                &get,
+                "/v1/files/s/channels/c/files",
+                404,
+                "text/javascript",
+                "not supported",
+            ),
+            (
+                &get,
+                "/v1/push/sub-key/s/devices/d",
+                404,
+                "text/javascript",
+                "not supported",
+            ),
+            (
+                &get,
+                "/v2/objects/s/uuids",
+                404,
+                "text/javascript",
+                "not supported",
+            ),
+            (
+                &get,
+                "/v1/channel-registration/nothing",
+                404,
+                "text/javascript",
+                "not supported",
+            ),
+            (&put, "/time/0", 404, "text/javascript", "not supported"),
+            (&get, "/server/9", 404, "text/plain", "Invalid path"),
+            (&get, "/authenticate", 404, "text/plain", "Invalid path"),
+            (
+                &get,
+                "/nothing/here",
+                404,
+                "application/json",
+                "no_such_path",
+            ),
+        ] {
+            let (said, of, anywhere, body) = asked(method.clone(), path).await;
+            assert_eq!(said, status, "{method} {path}: {body}");
+            assert!(of.starts_with(kind) && anywhere, "{method} {path}: {of}");
+            assert!(body.contains(words), "{method} {path}: {body}");
+        }
+    }
+
+    #[actix_web::test]
+    async fn head_is_answered_as_get_is() {
+        for path in [
+            "/time",
+            "/time/0",
+            "/server/2.1",
+            "/apps/1/channels",
+            "/app/key",
+            "/channels",
+            "/presence/k/t/c",
+            "/v2/presence/sub-key/s/uuid/u",
+            "/nothing",
+        ] {
+            let (get, head) = (
+                asked(Method::GET, path).await,
+                asked(Method::HEAD, path).await,
+            );
+            assert_eq!((get.0, &get.1), (head.0, &head.1), "{path}");
+            assert!(get.0 < 500 && get.0 != 405, "{path}: {get:?}");
+        }
+    }
+
+    #[actix_web::test]
+    async fn a_websocket_that_was_not_asked_for_says_what_to_do() {
+        for path in [
+            "/app/key?protocol=7",
+            "/app",
+            "/?key=a.b:c&v=6",
+            "/broadcast/1/c/websocket",
+            "/their/own/broadcast/1/c/websocket",
+        ] {
+            let (status, _, anywhere, body) = asked(Method::GET, path).await;
+            assert!(status == 426 && anywhere, "{path}: {status}");
+            assert!(
+                body.contains("your proxy dropped the Upgrade header"),
+                "{path}: {body}"
+            );
+        }
+    }
+}
