@@ -2,8 +2,9 @@
 //! way from the socket, before it is parsed.
 //!
 //! Some SDKs send `state={"a":1}` as it is; the parser knows no `"`, `<` or `>` in a query, nor letters beyond ASCII, and
-//! refuses the whole request before anybody can read it. They are escaped here, as the SDK should have done. And a line of a
-//! head that ends without a carriage return is refused: a proxy in front may see other lines than we do.
+//! refuses the whole request before anybody can read it. They are escaped here, as the SDK should have done. And a
+//! head with a line that ends without a carriage return is refused, because a proxy in front may see other lines and so
+//! other requests than we do; unless it asks for a WebSocket, behind which no request can come: one old SDK writes such.
 //!
 //! **Must never know:** what is asked for.
 //! **Why nothing can be smuggled through it:** only the target of a request is changed, and only to bytes that end nothing.
@@ -22,6 +23,18 @@ pub(super) struct Heads {
     last: u8,
     /// How the request goes on behind its head.
     body: Body,
+    seen: Seen,
+}
+
+/// What a head has had so far.
+#[derive(Clone, Copy, Debug, Default)]
+struct Seen {
+    /// A line without a carriage return.
+    bare: bool,
+    /// It asks for a WebSocket.
+    socket: bool,
+    /// Its body comes in chunks, which it would then have instead.
+    chunks: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +89,7 @@ impl Default for Heads {
             line,
             last: 0,
             body: Body::Known(0),
+            seen: Seen::default(),
         }
     }
 }
@@ -146,13 +160,9 @@ impl Heads {
     fn step(&mut self, byte: u8) -> Fate {
         let last = std::mem::replace(&mut self.last, byte);
         if byte == b'\n' {
-            if last != b'\r' {
-                // The parser ends here.
-                self.at = At::Blind;
-                return Fate::Refused;
-            }
-            self.line_ended();
-            return Fate::Kept;
+            self.seen.bare |= last != b'\r';
+            let blank = self.line.len == 0 || (self.line.len == 1 && last == b'\r');
+            return self.line_ended(blank);
         }
         match (self.at, byte) {
             (At::Method, b' ') => {
@@ -172,26 +182,34 @@ impl Heads {
         Fate::Kept
     }
 
-    fn line_ended(&mut self) {
-        let line = std::mem::take(&mut self.line.len);
-        self.at = match self.at {
+    fn line_ended(&mut self, blank: bool) -> Fate {
+        match self.at {
             // Empty lines before a request do not count; the parser refuses any other line that ends here.
-            At::Method if line <= 1 => At::Method,
-            At::Method | At::Target { .. } => At::Blind,
-            At::Version => At::Header,
-            At::Header if line <= 1 => match std::mem::replace(&mut self.body, Body::Known(0)) {
-                Body::Known(0) => At::Method,
-                Body::Known(bytes) => At::Body(bytes),
-                Body::Unknown => At::Blind,
-            },
-            At::Header => {
-                self.line.len = line;
-                self.header();
-                self.line.len = 0;
-                At::Header
+            At::Method if blank => {}
+            At::Method | At::Target { .. } => self.at = At::Blind,
+            At::Version => self.at = At::Header,
+            At::Header if blank => {
+                let Seen {
+                    bare,
+                    socket,
+                    chunks,
+                } = std::mem::take(&mut self.seen);
+                if bare && (chunks || !socket) {
+                    // The parser ends here.
+                    self.at = At::Blind;
+                    return Fate::Refused;
+                }
+                self.at = match std::mem::replace(&mut self.body, Body::Known(0)) {
+                    Body::Known(0) => At::Method,
+                    Body::Known(bytes) => At::Body(bytes),
+                    Body::Unknown => At::Blind,
+                };
             }
-            At::Body(_) | At::Blind => self.at,
-        };
+            At::Header => self.header(),
+            At::Body(_) | At::Blind => {}
+        }
+        self.line.len = 0;
+        Fate::Kept
     }
 
     /// What a header line says of the request's end.
@@ -202,9 +220,14 @@ impl Heads {
             return;
         };
         let (name, value) = line.split_at(colon);
-        if name.eq_ignore_ascii_case(b"transfer-encoding") || name.eq_ignore_ascii_case(b"upgrade")
-        {
+        if name.eq_ignore_ascii_case(b"transfer-encoding") {
             self.body = Body::Unknown;
+            self.seen.chunks = true;
+        }
+        if name.eq_ignore_ascii_case(b"upgrade") {
+            self.body = Body::Unknown;
+            let to = value.get(1..).unwrap_or_default().trim_ascii();
+            self.seen.socket |= to.eq_ignore_ascii_case(b"websocket");
         }
         if name.eq_ignore_ascii_case(b"content-length") {
             let value = value.get(1..).filter(|_| *len <= LINE);
@@ -303,9 +326,15 @@ mod tests {
             "GET / HTTP/1.1\r\nHost: x\nX: y\r\n\r\n",
             "GET / HTTP/1.1\r\nHost: x\r\n\n",
             "\nGET / HTTP/1.1\r\nHost: x\r\n\r\n",
+            "GET / HTTP/1.1\nUpgrade: h2c\n\n",
+            "POST / HTTP/1.1\nUpgrade: websocket\nTransfer-Encoding: chunked\n\n",
+            "POST / HTTP/1.1\nContent-Length: 2\n\n{}",
         ] {
             assert!(given(&[sent.as_bytes()]).contains('\0'), "{sent}");
         }
+        // The handshake of the Java SDK of Realtime.co, with its challenge.
+        let java = "GET /?\" HTTP/1.1\nHost: x\nUpgrade: WebSocket\nX\n\n\n2345<78";
+        assert_eq!(given(&[java.as_bytes()]), java.replace("?\"", "?%22"));
         let well = "\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\n";
         assert_eq!(given(&[well.as_bytes()]), well);
     }
