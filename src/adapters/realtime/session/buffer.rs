@@ -15,7 +15,9 @@ use crate::core::authority::{Operations, Resource};
 use crate::core::connection::{Intent, Publish, Start, Subscribe, Subscribed};
 use crate::core::ids::{ChannelKey, Position, Text};
 use crate::core::message::Publication;
+use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 /// Most messages of a subscriber that may wait for acknowledgement; the oldest then counts as lost to it until it
@@ -41,9 +43,14 @@ pub(super) struct Buffer {
 }
 
 impl Buffer {
-    /// The place of a subscriber, not read yet.
-    pub(super) fn of(channel: &ChannelKey, subscriber: &str) -> Self {
-        let name = format!("realtime-place\n{}\n{subscriber}", channel.name);
+    /// The place of a subscriber, not read yet. Clients choose their ids; where tokens are known, an id is that token's
+    /// own, or whoever may read the channel could acknowledge another's messages away.
+    pub(super) fn of(channel: &ChannelKey, subscriber: &str, token: Option<&str>) -> Self {
+        let mut name = format!("realtime-place\n{}\n{subscriber}", channel.name);
+        if let Some(token) = token {
+            // Names are listed and logged; tokens are not.
+            let _ = write!(name, "\n{}", hex::encode(Sha256::digest(token)));
+        }
         Self {
             place: ChannelKey::user(channel.app, &name),
             done: 0,

@@ -5,7 +5,7 @@
 use super::buffer::Buffer;
 use super::validate::WANTS;
 use super::{RealtimeSession, Subscription, Turn};
-use crate::adapters::realtime::{auth, filter, frame};
+use crate::adapters::realtime::{auth, filter, frame, limits};
 use crate::core::authority::Operations;
 use crate::core::connection::{DeliveryMode, Intent, Start, Subscribe};
 use crate::core::ids::ChannelKey;
@@ -44,7 +44,10 @@ impl RealtimeSession {
         };
         let key = ChannelKey::channel(self.app, channel);
         let tag = self.tag();
-        let buffer = (!subscriber.is_empty()).then(|| Buffer::of(&key, subscriber));
+        let token = limits::AUTHENTICATION
+            .on(turn.app)
+            .then_some(&*self.who.token);
+        let buffer = (!subscriber.is_empty()).then(|| Buffer::of(&key, subscriber, token));
         let place = buffer.as_ref().map(|buffer| buffer.place.clone());
         let subscription = Subscription {
             key: key.clone(),

@@ -521,6 +521,22 @@ mod places {
     }
 
     #[test]
+    fn an_id_is_a_tokens_own_where_tokens_are_known() {
+        let place = |token: &str, authentication| {
+            let mut client = Client::open();
+            client.authority = Authority::fixed(fixture::state(authentication), 1_000);
+            client.session.who.token = token.into();
+            let asked = subscribe(&client.say("subscribeoptions;a;t;b1;sub-1;;;null;"));
+            asked.channel.name.clone()
+        };
+        assert_eq!(place("one", true), place("one", true));
+        assert_ne!(place("one", true), place("other", true));
+        assert!(!place("one", true).contains("one"));
+        // Without authentication a token says nothing, and clients make up new ones.
+        assert_eq!(place("one", false), place("other", false));
+    }
+
+    #[test]
     fn a_home_whose_clock_is_behind_loses_nothing_and_repeats_nothing() {
         let mut client = Client::open();
         let asked = begin(&mut client, None);
