@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![allow(clippy::indexing_slicing, clippy::print_stderr, clippy::string_slice)]
 
+mod calls;
 mod form;
 mod imports;
 mod laws;

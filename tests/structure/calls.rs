@@ -1,0 +1,83 @@
+//! Every path that the sources register has a row in `docs/calls.md`, which says what right it needs, and no row is
+//! left of a path that is gone.
+
+use super::{Path, walk};
+use std::collections::BTreeSet;
+
+/// Not carried out, whatever the credential: they answer that there is no such thing here.
+const REFUSED: [&str; 4] = [
+    "/channels/{channel}/messages/{tail:.*}",
+    "/channels/{channel}/object{tail:.*}",
+    "/push/{tail:.*}",
+    "/comet/{tail:.*}",
+];
+const FOLDERS: [&str; 2] = ["src/adapters", "src/console"];
+
+/// The paths that one source registers over HTTP.
+fn registered(name: &str, text: &str) -> BTreeSet<String> {
+    let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
+    let mut found = BTreeSet::new();
+    if !code.contains("fn routes(") {
+        return found;
+    }
+    // How paths begin says whose an unknown one is; it is no call.
+    let mut pieces = code.split("BEGINNINGS: ");
+    let mut code = pieces.next().unwrap().to_owned();
+    for piece in pieces {
+        code.push_str(piece.split_once("];").map_or("", |(_, rest)| rest));
+    }
+    for (at, _) in code.match_indices("\"/") {
+        let literal = code[at + 1..].split('"').next().unwrap();
+        // The places of sockets are made of pieces, and their calls are frames.
+        if literal.contains("broadcast")
+            || literal.starts_with("/pusher/app")
+            || literal == "/v1"
+            || literal == "/"
+        {
+            continue;
+        }
+        found.insert(match name.contains("adapters/native/") {
+            true => format!("/v1{literal}"),
+            false => literal.to_owned(),
+        });
+    }
+    found
+}
+
+#[test]
+fn every_call_names_the_right_that_it_needs() {
+    let root = std::env::var("CARGO_MANIFEST_DIR").unwrap_or(env!("CARGO_MANIFEST_DIR").into());
+    let root = Path::new(&root);
+    let mut paths = Vec::new();
+    for folder in FOLDERS {
+        walk(&root.join(folder), &mut paths);
+    }
+    let mut calls = BTreeSet::new();
+    for path in &paths {
+        let name = path.to_str().unwrap().replace('\\', "/");
+        calls.extend(registered(&name, &std::fs::read_to_string(path).unwrap()));
+    }
+    for refused in REFUSED {
+        assert!(calls.remove(refused), "{refused} is registered no more");
+    }
+    assert!(
+        calls.len() > 50,
+        "only {} paths: looking in the wrong place?",
+        calls.len()
+    );
+    let table = std::fs::read_to_string(root.join("docs/calls.md")).unwrap();
+    let rows = table.lines().filter_map(|line| line.strip_prefix("| `/"));
+    let rows: BTreeSet<String> = rows
+        .map(|row| format!("/{}", row.split('`').next().unwrap()))
+        .collect();
+    let missing: Vec<_> = calls.difference(&rows).collect();
+    assert!(
+        missing.is_empty(),
+        "without a row in docs/calls.md: {missing:?}"
+    );
+    let stale: Vec<_> = rows.difference(&calls).collect();
+    assert!(
+        stale.is_empty(),
+        "rows of docs/calls.md without a path: {stale:?}"
+    );
+}
