@@ -12,8 +12,9 @@ pub use gatecast_cluster::access::{
     Answered, ApiKey, App, AppChange, AppId, AppSpec, Block, Capability, ChannelFlag, Command, Cut,
     Decision, Door, Effect, Grant, GrantEntry, GrantKey, GrantMode, GroupChange, Issued, Issuer,
     KeyChange, KeySpec, MemberState, Millis, NodeId, OpenRule, Operations, Pattern, PatternError,
-    Principal, Proof, Question, Reason, Rejection, Reply, Resource, Revision, Revocation, Right,
-    Rule, Scope, Secret, SettingValue, State, Subject, Target, Text, Token, Voucher,
+    PatternText, Principal, Proof, Question, Reason, Rejection, Reply, Resource, Revision,
+    Revocation, Right, Rule, Scope, Secret, SettingValue, State, Subject, Target, Text, Token,
+    Voucher,
 };
 pub use gatecast_cluster::{
     BarrierMode, BarrierReport, ClusterStatus, Committed, EffectBatch, Freshness, ProposeError,
@@ -25,6 +26,7 @@ mod ceiling;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod holder;
+mod issue;
 mod judge;
 mod nonce;
 mod stale;
@@ -33,7 +35,8 @@ mod tests;
 mod write;
 
 pub use holder::{Holder, Signer, house_proof};
-pub use nonce::NonceRefused;
+pub use judge::AHEAD_MS;
+pub use nonce::{NonceRefused, Signed};
 pub use operator::{DiskSpace, JoinError, Member, NodeChange, NodeStatus};
 pub use write::{WriteError, Written};
 
@@ -296,8 +299,17 @@ impl Authority {
     pub async fn catch_up(&self) -> Result<Revision, ReadError> {
         match &self.source {
             Source::Cluster(cluster) => self.catch_up.join(|| cluster.catch_up()).await,
-            Source::Fixed { state, .. } => Ok(state.load().revision),
+            Source::Fixed { state, .. } => {
+                let round = || std::future::ready(Ok(state.load().revision));
+                self.catch_up.join(round).await
+            }
         }
+    }
+
+    /// How many rounds of catching up this node has begun.
+    #[must_use]
+    pub fn rounds(&self) -> u64 {
+        self.catch_up.started()
     }
 
     /// Tells the access plane that everything up to `revision` is carried out here, with so many connections

@@ -200,6 +200,33 @@ export function ablyPath(nodes) {
     }
   });
 
+  test('a TokenRequest is good once, however it is spelled the second time', async () => {
+    const signer = new Ably.Rest({ key: keyOf(app) });
+    const request = await signer.auth.createTokenRequest({ clientId: 'spelled', ttl: 60_000 });
+    const plain = JSON.stringify(request);
+    const at = String(request.timestamp);
+    const exponent = `${at[0]}.${at.slice(1)}e${at.length - 1}`;
+    const escape = (text) => `\\u00${text.charCodeAt(0).toString(16)}${text.slice(1)}`;
+    const spellings = [
+      plain.replace(`:${at}`, `:${exponent}`),
+      plain.replace(`:${at}`, `:${at}.0`),
+      plain.replace(`:${at}`, `:"${at}"`),
+      plain.replace(`:${at}`, ` :\n ${at} `),
+      plain.replace(`"timestamp":${at}`, `"timestamp":1,"timestamp":${at}.0`),
+      plain.replace(':60000', ':6e4'),
+      plain.replace(request.nonce, escape(request.nonce)),
+      plain.replace('"nonce"', '"\\u006eonce"'),
+      plain.replace('{', '{"unknown":null,'),
+    ];
+    for (const spelling of spellings) assert.notEqual(spelling, plain);
+    const ask = (n, body) =>
+      fetch(`${url(n)}/keys/${request.keyName}/requestToken`, { method: 'POST', headers: { 'content-type': 'application/json' }, body });
+    // All at once through all nodes: one of them is the first, whichever that is.
+    const answers = await Promise.all([plain, ...spellings].flatMap((body) => Array.from({ length: nodes }, (_, at) => ask(at + 1, body))));
+    assert.equal(answers.filter((answer) => answer.status === 201).length, 1);
+    assert.ok(answers.every((answer) => answer.status === 201 || answer.headers.get('x-ably-errorcode') === '40105'));
+  });
+
   test('a token gets no more than its key, in canonical words', async () => {
     const narrow = rest(url(1), { key: keyOf(app.narrow) });
     const token = await narrow.auth.requestToken({ capability: { 'ns:u1': ['subscribe'], other: ['*'] } });
@@ -610,6 +637,48 @@ export function ablyPath(nodes) {
       }),
       (error) => error.code === 40133,
     );
+  });
+
+  // What a REST call by this token is answered with.
+  const shown = async (n, token) => {
+    const answer = await fetch(`${url(n)}/channels/x/messages`, { headers: { authorization: `Bearer ${Buffer.from(token).toString('base64')}` } });
+    return answer.headers.get('x-ably-errorcode') ?? answer.status;
+  };
+  const revokeClient = (n, value) => rest(url(n), { key: keyOf(app) }).auth.revokeTokens([{ type: 'clientId', value }]);
+
+  test('a JWT of a clock that is ahead waits for its time, and stays revoked', async () => {
+    const [ahead, early] = [jwt(app, { 'x-ably-clientId': 'fast', iat: Date.now() / 1000 + 1.5 }), Date.now()];
+    assert.equal(await shown(1, ahead), 200);
+    assert.ok(Date.now() - early >= 1_400, 'it was not taken before its time');
+    assert.equal((await revokeClient(1, 'fast')).successCount, 1);
+    for (const after of [0, 2_500]) {
+      await new Promise((done) => setTimeout(done, after));
+      for (let n = 1; n <= nodes; n += 1) assert.equal(await shown(n, ahead), '40141', `${after} ms later through node ${n}`);
+    }
+    assert.equal(await shown(1, jwt(app, { iat: Date.now() / 1000 + 30 })), '40144');
+    assert.equal(await shown(1, jwt(app, { nbf: Date.now() / 1000 + 30 })), '40144');
+  });
+
+  test('what is made after a revocation stands, and what was made before in the same second does not', async () => {
+    // Early in a second, so that all of it is in one.
+    await new Promise((done) => setTimeout(done, 1_050 - (Date.now() % 1_000)));
+    const second = Math.floor(Date.now() / 1_000);
+    const before = jwt(app, { 'x-ably-clientId': 'ira' });
+    const whole = jwt(app, { 'x-ably-clientId': 'ira', iat: second });
+    const revoked = (await revokeClient(2, 'ira')).results[0];
+    const exact = jwt(app, { 'x-ably-clientId': 'ira' });
+    const minted = await rest(url(3), { key: keyOf(app) }).auth.requestToken({ clientId: 'ira' });
+    for (let n = 1; n <= nodes; n += 1) {
+      assert.equal(await shown(n, before), '40141');
+      assert.equal(await shown(n, exact), 200);
+      assert.equal(await shown(n, minted.token), 200);
+    }
+    // Whole seconds cannot tell. It is refused when its second is over, so that the next one a client fetches is good.
+    assert.equal(await shown(1, whole), '40141');
+    assert.ok(Date.now() >= (second + 1) * 1_000);
+    assert.equal(await shown(1, jwt(app, { 'x-ably-clientId': 'ira', iat: Math.floor(Date.now() / 1_000) })), 200);
+    const next = jwt(app, { 'x-ably-clientId': 'ira', iat: Math.ceil(revoked.issuedBefore / 1_000) });
+    assert.equal(await shown(1, next), 200);
   });
 
   test('revoking needs the key itself and a revocable one', async () => {

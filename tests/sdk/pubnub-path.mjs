@@ -212,6 +212,26 @@ export function suite(nodes) {
     assert.equal(late.status, 403);
   });
 
+  test('a token granted at once after the revoke of its user stands, and one from before does not', async () => {
+    const admin = client(url(0), keys, { uuid: 'admin', server: true });
+    const grant = () => admin.grantToken({ ttl: 15, authorized_uuid: 'uma', resources: { channels: { vault: { write: true } } } });
+    const uma = (n, token) => {
+      const one = client(url(n), keys, { uuid: 'uma' });
+      one.setToken(token);
+      return one.publish({ channel: 'vault', message: 'x' });
+    };
+    // Early in a second, so that all of it is in one.
+    await new Promise((done) => setTimeout(done, 1_050 - (Date.now() % 1_000)));
+    const old = await grant();
+    await uma(1, old);
+    await cluster.server(1, keys).call('POST', `/v1/apps/${keys.id}/revoke`, { target: { user: 'uma' } });
+    const young = await grant();
+    for (let n = 0; n < 3; n += 1) {
+      await uma(n, young);
+      assert.equal((await refused(uma(n, old))).status, 403);
+    }
+  });
+
   test('audit shows what was granted', async () => {
     await grant(0, 'k-audit', ['audited']);
     const admin = client(url(1), keys, { uuid: 'admin', server: true });

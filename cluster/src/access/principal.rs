@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Issued {
     /// It states its own time of issue (a JWT's `iat`, a minted token): reached by a revocation whose
-    /// `issued_before_ms` is later than this.
+    /// `issued_before_ms` is later than this, and not honoured before it. It is what the credential says and
+    /// never what the clock said when it was shown: a time that moved would move past a revocation.
     At(Millis),
     /// It was proved live on a node whose view stood at this revision (a signature bound to a socket, a
     /// key presented at connect): reached by every revocation committed after it.

@@ -128,7 +128,11 @@ mod tests {
                 resource: Resource::Channel,
                 name: "room",
                 operations: Operations::SUBSCRIBE,
-                now_ms: state.time_ms,
+                // Nothing counts before its time of issue.
+                now_ms: match issued {
+                    Issued::At(at_ms) => state.time_ms.max(at_ms),
+                    Issued::Seen(_) => state.time_ms,
+                },
             },
         )
     }

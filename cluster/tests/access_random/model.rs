@@ -111,6 +111,11 @@ fn stands(state: &State, principal: &Principal, now_ms: Millis) -> bool {
             return false;
         }
     }
+    let issued = [Some(principal.issued), proof.map(|proof| proof.issued)];
+    let early = |one: &Issued| matches!(one, Issued::At(at) if *at > now_ms);
+    if issued.iter().flatten().any(early) {
+        return false;
+    }
     let ends = [
         principal.expires_ms,
         proof.and_then(|proof| proof.expires_ms),

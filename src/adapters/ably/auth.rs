@@ -5,14 +5,15 @@
 
 use super::capability::Wanted;
 use super::codes::{self, Fault};
-use super::{DIALECT, jwt, limits, token};
-use crate::core::authority::{ApiKey, AppId, Holder, Issued, Millis, Principal, State};
+use super::token::{self, Claims};
+use super::{DIALECT, jwt, limits};
+use crate::core::authority::{
+    AHEAD_MS, ApiKey, AppId, Holder, Issued, Millis, Principal, Signer, State,
+};
 use crate::core::ids::Text;
 
 const DAY_MS: Millis = 24 * 3_600_000;
 const HOUR_MS: Millis = 3_600_000;
-/// How far a JWT's `iat` may lie in the future (whole seconds, another clock).
-const AHEAD_MS: Millis = 5_000;
 
 /// What was presented.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,8 +74,12 @@ pub(super) struct Identity {
     pub(super) any_client: bool,
     /// A token, and not the key itself.
     pub(super) by_token: bool,
-    /// What it may do, canonical.
+    /// When it ends, cluster time.
     pub(super) expires_ms: Option<Millis>,
+    /// When it begins to count, if it says so beside its time of issue.
+    pub(super) not_before_ms: Millis,
+    /// It was issued in this second, and no closer than that.
+    pub(super) in_second_ms: Option<Millis>,
 }
 
 impl Identity {
@@ -218,6 +223,8 @@ fn identity(key: &ApiKey, principal: Principal, by_token: bool) -> Identity {
         by_token,
         expires_ms: principal.expires_ms,
         principal: Box::new(principal),
+        not_before_ms: 0,
+        in_second_ms: None,
     }
 }
 
@@ -252,6 +259,18 @@ fn ours(text: &str, state: &State, now: Millis) -> Result<(Identity, Rule), Faul
     if claims.expires <= now {
         return Err(codes::expired());
     }
+    minted(&claims, &signer, key)
+}
+
+/// Whom a token of ours speaks for.
+///
+/// # Errors
+/// 40000, 40012 for claims that nobody can have.
+pub(super) fn minted(
+    claims: &Claims,
+    signer: &Signer,
+    key: &ApiKey,
+) -> Result<(Identity, Rule), Fault> {
     // What its own key had that these words cannot say is the key's: a token without lines is nobody's.
     let rights = match &*claims.capability {
         "{}" => key.capability.clone(),
@@ -260,8 +279,13 @@ fn ours(text: &str, state: &State, now: Millis) -> Result<(Identity, Rule), Faul
     let issued = Issued::At(claims.issued);
     let bearer = signer.principal(issued, Some(claims.expires), rights);
     let mut identity = identity(key, bearer, true);
-    identity.principal.token = Some(claims.id.into());
-    Ok((identity, Rule::of(claims.client)?))
+    identity.principal.token = Some(claims.id.as_str().into());
+    let rule = Rule::of(claims.client.clone())?;
+    // As `check` does for whoever shows it.
+    if let Rule::Is(client) = &rule {
+        identity.principal.user = Some(client.clone());
+    }
+    Ok((identity, rule))
 }
 
 fn by_jwt(text: &str, state: &State, now: Millis) -> Result<(Identity, Rule), Fault> {
@@ -271,8 +295,8 @@ fn by_jwt(text: &str, state: &State, now: Millis) -> Result<(Identity, Rule), Fa
     if claims.expires <= now {
         return Err(codes::expired());
     }
-    // A later time of issue would slip past a revocation made now.
-    if claims.issued > now + AHEAD_MS {
+    // What is ahead by less is waited for: the access plane honours nothing before its time of issue.
+    if claims.issued.max(claims.not_before) > now + AHEAD_MS {
         return Err(bad("The JWT is issued in the future"));
     }
     if claims.expires.saturating_sub(claims.issued) > longest_ttl(key) {
@@ -285,9 +309,11 @@ fn by_jwt(text: &str, state: &State, now: Millis) -> Result<(Identity, Rule), Fa
             wanted.within(&key.capability)?.rights()
         }
     };
-    let issued = Issued::At(claims.issued.min(now));
+    let issued = Issued::At(claims.issued);
     let bearer = signer.principal(issued, Some(claims.expires), rights);
     let mut identity = identity(key, bearer, true);
+    identity.not_before_ms = claims.not_before;
+    identity.in_second_ms = (claims.issued % 1_000 == 0).then_some(claims.issued);
     identity.principal.revocation_key = claims.revocation_key.map(Into::into);
     Ok((identity, Rule::of(claims.client)?))
 }

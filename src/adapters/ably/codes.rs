@@ -56,6 +56,7 @@ impl From<&Reason> for Fault {
             Reason::Blocked { .. } => Self::new(40300, 403, "Blocked by the app"),
             Reason::Expired { .. } => expired(),
             Reason::Revoked { .. } => revoked(),
+            Reason::NotYet { .. } => not_yet(),
             Reason::BeyondKey(_) | Reason::NotGranted(_) => no_capability(),
         }
     }
@@ -148,6 +149,10 @@ pub(super) fn expired() -> Fault {
 
 pub(super) fn revoked() -> Fault {
     Fault::new(40141, 401, "Token revoked")
+}
+
+pub(super) fn not_yet() -> Fault {
+    Fault::new(40144, 401, "The token is not valid yet")
 }
 
 pub(super) fn channel_name() -> Fault {

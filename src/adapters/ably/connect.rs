@@ -10,7 +10,7 @@ use super::query::{self, Query};
 use super::resume::{self, Endings, NoResume};
 use super::session::{AblySession, Hello};
 use super::{DIALECT, Encodings, limits};
-use crate::core::authority::Authority;
+use crate::core::authority::{Authority, Reason};
 use crate::core::broker::Broker;
 use crate::core::ids::ConnectionId;
 use crate::core::limits::Setting;
@@ -127,6 +127,32 @@ async fn identify(query: &Query, authority: &Authority) -> Result<Identity, Faul
 /// # Errors
 /// As [`auth::check`].
 pub(super) async fn check(
+    credential: &Credential,
+    asks: Option<&str>,
+    authority: &Authority,
+) -> Result<Identity, Fault> {
+    let identity = verified(credential, asks, authority).await?;
+    // At most five seconds: what is further ahead has been refused.
+    authority.reach(identity.not_before_ms).await;
+    ambiguous(&identity, authority).await;
+    Ok(identity)
+}
+
+/// Whole seconds do not tell whether a JWT or a revocation of the same second came first, and so it counts as revoked.
+/// That is told when the second is over: the one that the client fetches then is issued after the revocation.
+async fn ambiguous(identity: &Identity, authority: &Authority) {
+    let Some(at_ms) = identity.in_second_ms else {
+        return;
+    };
+    let refused = authority.objection(&identity.principal);
+    let over_ms = at_ms.saturating_add(1_000);
+    let now_ms = authority.now().cluster_ms;
+    if matches!(refused, Some(Reason::Revoked { .. })) && (at_ms..over_ms).contains(&now_ms) {
+        authority.reach(over_ms).await;
+    }
+}
+
+async fn verified(
     credential: &Credential,
     asks: Option<&str>,
     authority: &Authority,

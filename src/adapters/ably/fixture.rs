@@ -77,6 +77,13 @@ pub(super) fn limited(
     token::mint(&holder(), &claims).unwrap()
 }
 
+/// A text's MAC, as TokenRequests carry it.
+pub(super) fn mac(secret: &str, text: &str) -> String {
+    let mut mac = hmac::Hmac::<sha2::Sha256>::new_from_slice(secret.as_bytes()).unwrap();
+    mac.update(text.as_bytes());
+    base64::engine::general_purpose::STANDARD.encode(mac.finalize().into_bytes())
+}
+
 /// JSON as a JWT's part.
 pub(super) fn b64(value: &Value) -> String {
     base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(value.to_string())

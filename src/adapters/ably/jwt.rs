@@ -21,6 +21,8 @@ use sha2::Sha256;
 pub(super) struct Claims {
     pub(super) issued: Millis,
     pub(super) expires: Millis,
+    /// 0 = as soon as it is issued.
+    pub(super) not_before: Millis,
     /// As written; none = the key's.
     pub(super) capability: Option<String>,
     pub(super) client: Option<String>,
@@ -73,6 +75,12 @@ pub(super) fn embedded(jwt: &str) -> Option<Embedded> {
 /// Id of the key that is said to have signed it: (app, key).
 pub(super) fn key_name(jwt: &str) -> Option<String> {
     jsonwebtoken::decode_header(jwt).ok()?.kid
+}
+
+/// Extensions that whoever reads the JWT has to understand (RFC 7515, 4.1.11). We know of none.
+fn critical(jwt: &str) -> bool {
+    let header = jwt.split('.').next().and_then(part);
+    header.is_some_and(|header| header.get("crit").is_some())
 }
 
 /// The one algorithm there is.
@@ -147,6 +155,9 @@ pub(super) fn verify<'s>(
     if header.alg != Algorithm::HS256 {
         return Err(fault(&ErrorKind::InvalidAlgorithm.into()));
     }
+    if critical(jwt) {
+        return Err(bad("The JWT asks for an extension that is not known"));
+    }
     let lacks = |what: &'static str| Fault::new(40144, 400, what);
     let name = header.kid.ok_or_else(|| lacks("The JWT has no kid"))?;
     let key = super::auth::key_of(state, &name)
@@ -158,6 +169,10 @@ pub(super) fn verify<'s>(
     let claims = Claims {
         issued: millis(payload.get("iat")).ok_or_else(|| lacks("The JWT has no iat"))?,
         expires: millis(payload.get("exp")).ok_or_else(|| lacks("The JWT has no exp"))?,
+        not_before: match payload.get("nbf") {
+            None | Some(Value::Null) => 0,
+            given => millis(given).ok_or_else(|| bad("The JWT's nbf is no time"))?,
+        },
         capability: match payload.get("x-ably-capability") {
             None | Some(Value::Null) => None,
             Some(Value::String(text)) => Some(text.clone()),

@@ -6,7 +6,7 @@ use super::auth::{self, Rule};
 use super::capability::Wanted;
 use super::codes::Fault;
 use super::token::{self, Claims};
-use crate::core::authority::{ApiKey, Holder, Millis};
+use crate::core::authority::{ApiKey, Holder, Millis, Principal, Signed};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
@@ -25,7 +25,7 @@ pub(super) struct Request {
     /// Who made it, and issues what it asks for.
     holder: Holder,
     /// To be used up; none for a request that a key's holder made in person.
-    pub(super) nonce: Option<String>,
+    pub(super) signed: Option<Signed>,
     ttl: Millis,
     capability: Option<String>,
     client: Option<String>,
@@ -61,16 +61,16 @@ pub(super) fn check(
     let (ttl, capability, client) = (get("ttl")?, get("capability")?, get("clientId")?);
     let (timestamp, nonce, mac) = (get("timestamp")?, get("nonce")?, get("mac")?);
     let said = get("keyName")?;
+    one_line_each([&said, &ttl, &client, &timestamp, &nonce])?;
     if !said.is_empty() && said != name {
         return Err(Fault::new(40101, 401, "keyName does not match the path"));
     }
-    let holder;
-    if mac.is_empty() {
-        let own = in_person.filter(|holder| holder.id == key.id);
-        holder = own.ok_or_else(|| Fault::credentials("The request is not signed"))?;
+    let (holder, mut once) = (in_person.filter(|holder| holder.id == key.id), None);
+    let holder = if mac.is_empty() {
+        holder.ok_or_else(|| Fault::credentials("The request is not signed"))?
     } else {
         let text = [&said, &ttl, &capability, &client, &timestamp, &nonce];
-        holder = signed(key, text, &mac)?;
+        let signed = signed(key, text, &mac)?;
         let at: Millis = timestamp
             .parse()
             .map_err(|_| Fault::new(40003, 400, "timestamp is not usable"))?;
@@ -80,7 +80,8 @@ pub(super) fn check(
         if !NONCE_BYTES.contains(&nonce.len()) {
             return Err(Fault::new(40105, 401, "nonce is too short or too long"));
         }
-    }
+        once.insert(signed).holder().clone()
+    };
     if body.get("clientId").is_some_and(|id| *id == json!("")) {
         return Err(Fault::new(40012, 400, "clientId is empty"));
     }
@@ -96,15 +97,15 @@ pub(super) fn check(
     };
     Ok(Request {
         holder,
-        nonce: (!mac.is_empty()).then_some(nonce),
+        signed: once,
         ttl,
         capability: Some(capability).filter(|text| !text.is_empty()),
         client: Some(client).filter(|text| !text.is_empty()),
     })
 }
 
-/// Who signed these lines.
-fn signed(key: &ApiKey, lines: [&String; 6], mac: &str) -> Result<Holder, Fault> {
+/// These lines, as somebody signed them.
+fn signed(key: &ApiKey, lines: [&String; 6], mac: &str) -> Result<Signed, Fault> {
     let wrong = || Fault::credentials("The request's mac is wrong");
     let tag = STANDARD.decode(mac).map_err(|_| wrong())?;
     let [said, ttl, capability, client, timestamp, nonce] = lines.map(|line| line.as_bytes());
@@ -112,7 +113,20 @@ fn signed(key: &ApiKey, lines: [&String; 6], mac: &str) -> Result<Holder, Fault>
     let text = [
         said, end, ttl, end, capability, end, client, end, timestamp, end, nonce, end,
     ];
-    Holder::by_mac(key, &text, &tag).ok_or_else(wrong)
+    Signed::by_mac(key, &text, &tag).ok_or_else(wrong)
+}
+
+/// What is signed is lines. Only the capability may be several of them: the others are counted from both ends, so that
+/// one signed text can be read in one way only, and nobody's client id is the beginning of another field.
+fn one_line_each(fields: [&String; 5]) -> Result<(), Fault> {
+    match fields.iter().any(|field| field.contains('\n')) {
+        true => Err(Fault::new(
+            40003,
+            400,
+            "A field other than the capability is several lines",
+        )),
+        false => Ok(()),
+    }
 }
 
 impl Request {
@@ -132,11 +146,11 @@ impl Request {
         Ok(wanted.within(&key.capability)?.to_string())
     }
 
-    /// The token, as `TokenDetails`.
+    /// The token, as `TokenDetails`, and whom it speaks for.
     ///
     /// # Errors
     /// As [`Self::capability`]; 40000 when it would be too long.
-    pub(super) fn grant(&self, name: &str, now: Millis) -> Result<Value, Fault> {
+    pub(super) fn grant(&self, name: &str, now: Millis) -> Result<(Value, Principal), Fault> {
         let key = &self.holder;
         let claims = Claims {
             id: format!("{:016x}", rand::random::<u64>()),
@@ -147,6 +161,7 @@ impl Request {
             client: self.client.clone(),
         };
         let text = token::mint(key, &claims).ok_or_else(|| Fault::bad("The token is too long"))?;
+        let (bearer, _) = auth::minted(&claims, &key.signer(), key)?;
         let mut details = json!({
             "token": text,
             "keyName": name,
@@ -157,7 +172,7 @@ impl Request {
         if let (Some(client), Some(fields)) = (claims.client, details.as_object_mut()) {
             fields.insert("clientId".into(), client.into());
         }
-        Ok(details)
+        Ok((details, *bearer.principal))
     }
 }
 
@@ -185,10 +200,10 @@ mod tests {
     fn vectors_of_both_sdks_verify() {
         for text in [FULL, SPACED, BARE] {
             let request = checked(&body(text), AT).unwrap_or_else(|code| panic!("{code} {text}"));
-            assert_eq!(request.nonce.as_deref(), Some("0123456789abcdef"));
+            assert!(request.signed.is_some());
         }
         let details = checked(&body(SPACED), AT).unwrap();
-        let details = details.grant("appId.keyId", AT).unwrap();
+        let (details, _) = details.grant("appId.keyId", AT).unwrap();
         let canonical = r#"{"a":["*"],"b:*":["publish","subscribe"]}"#;
         assert_eq!(details["capability"], canonical);
         assert_eq!(details["expires"], AT + 3_600_000);
@@ -214,6 +229,55 @@ mod tests {
                 AT
             )
             .is_ok()
+        );
+    }
+
+    #[test]
+    fn what_is_used_up_is_the_signed_text_however_it_is_spelled() {
+        let plain = checked(&body(FULL), AT).unwrap().signed.unwrap();
+        let number = "1700000000000";
+        let named = |other: &str| FULL.replace(&format!(":{number}"), &format!(":{other}"));
+        for spelling in [
+            named("1.7e12"),
+            named("1700000000000.0"),
+            named("1.7E+12"),
+            named("17000000000000e-1"),
+            named("\"1700000000000\""),
+            FULL.replace(":1700", " : \n\t1700"),
+            FULL.replace("\"ttl\":3600000", "\"ttl\":1,\"ttl\":3.6e6"),
+            FULL.replace("0123456789abcdef", "\\u0030123456789abcde\\u0066"),
+            FULL.replace("\"nonce\"", "\"n\\u006fnce\""),
+            FULL.replace("{\"keyName\"", "{\"more\":[],\"keyName\""),
+            FULL.replace("bob", "b\\u006fb"),
+        ] {
+            assert_ne!(spelling, FULL);
+            let signed =
+                checked(&body(&spelling), AT).unwrap_or_else(|code| panic!("{code} {spelling}"));
+            assert_eq!(signed.signed, Some(plain.clone()), "{spelling}");
+        }
+        let other = checked(&body(SPACED), AT).unwrap().signed;
+        assert_ne!(other, Some(plain), "another text is another request");
+    }
+
+    #[test]
+    fn no_field_reaches_into_the_next() {
+        use super::super::fixture;
+        // Signed for a client who calls herself several lines; shown as one for `boss`, who is the first of them.
+        let text = "appId.keyId\n\n\nboss\n1700000000000\n0123456789abcdef\n1700000000000\n0123456789abcdeg\n";
+        let mac = fixture::mac("topsecret", text);
+        let shown = json!({"keyName": "appId.keyId", "clientId": "boss", "timestamp": 1_700_000_000_000_u64,
+            "nonce": "0123456789abcdef\n1700000000000\n0123456789abcdeg", "mac": mac});
+        let signed = json!({"keyName": "appId.keyId", "clientId": "boss\n1700000000000\n0123456789abcdef",
+            "timestamp": 1_700_000_000_000_u64, "nonce": "0123456789abcdeg", "mac": mac});
+        for body in [shown, signed] {
+            assert_eq!(checked(body.as_object().unwrap(), AT), Err(40003));
+        }
+        let text = "appId.keyId\n\n{\n\"a\":[\"*\"]}\n\n1700000000000\n0123456789abcdef\n";
+        let body = json!({"keyName": "appId.keyId", "capability": "{\n\"a\":[\"*\"]}", "timestamp": 1_700_000_000_000_u64,
+            "nonce": "0123456789abcdef", "mac": fixture::mac("topsecret", text)});
+        assert!(
+            checked(body.as_object().unwrap(), AT).is_ok(),
+            "capabilities may be laid out"
         );
     }
 

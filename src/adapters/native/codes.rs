@@ -230,6 +230,9 @@ pub fn reason_text(reason: &Reason) -> String {
             until_ms: Some(end),
         } => format!("blocked until {end} (cluster ms)"),
         Reason::Expired { at_ms } => format!("the credential expired at {at_ms} (cluster ms)"),
+        Reason::NotYet { at_ms } => {
+            format!("the credential is issued later, at {at_ms} (cluster ms)")
+        }
         Reason::Revoked { revision, .. } => {
             format!("the credential was revoked at revision {revision}")
         }

@@ -221,6 +221,7 @@ fn reason_json(reason: &Reason) -> Value {
         Reason::KeyDisabled(key) => json!({ "code": "key_disabled", "key": &**key }),
         Reason::Blocked { until_ms } => json!({ "code": "blocked", "until_ms": until_ms }),
         Reason::Expired { at_ms } => json!({ "code": "expired", "at_ms": at_ms }),
+        Reason::NotYet { at_ms } => json!({ "code": "not_yet", "at_ms": at_ms }),
         Reason::Revoked { target, revision } => json!({
             "code": "revoked", "target": TargetText::from(target), "revision": revision,
         }),

@@ -48,6 +48,8 @@ pub(super) struct Caller {
     pub(super) principal: Principal,
     /// Who it says it is.
     pub(super) uuid: Text,
+    /// The signature, if there is one, covers all of the request. Clients leave out the body of a publish.
+    pub(super) covered: bool,
     /// The token names another user than the request.
     stranger: bool,
 }
@@ -111,6 +113,7 @@ pub(super) fn on_view(
         key,
         principal,
         uuid: uuid.clone(),
+        covered: true,
         stranger,
     };
     let anonymous = Principal::anonymous(app.id, None, state.revision);
@@ -127,9 +130,12 @@ pub(super) fn on_view(
             publish_key: alias(&app, PUBLISH_KEY),
         };
         let key = signature::signer(&signed, signature, usable(&state, &app, now_ms));
-        let key = key.ok_or_else(|| (Fault::service(403, "Invalid Signature"), true))?;
+        let (key, covered) = key.ok_or_else(|| (Fault::service(403, "Invalid Signature"), true))?;
         let principal = key.principal(state.revision);
-        return Ok(caller(principal, Some(key), false));
+        return Ok(Caller {
+            covered,
+            ..caller(principal, Some(key), false)
+        });
     }
     let Some(auth) = ctx.query.given("auth") else {
         return Ok(caller(anonymous, None, false));
@@ -142,12 +148,7 @@ pub(super) fn on_view(
         token::Read::Foreign => Err((Fault::service(403, "Invalid token"), true)),
         token::Read::Token(token) => {
             let stranger = token.user.as_ref().is_some_and(|user| **user != *uuid);
-            let principal = Principal {
-                user: token.user.clone(),
-                token: Some(token.id.clone()),
-                ..token.bearer.clone()
-            };
-            Ok(caller(principal, None, stranger))
+            Ok(caller(token.principal(), None, stranger))
         }
     }
 }
@@ -298,29 +299,29 @@ fn refused<'c>(claims: impl Iterator<Item = &'c Claim>) -> Fault {
     Fault::forbidden(&denied)
 }
 
-/// Judges all names; a no is final only on a fresh view.
+/// Judges all names at once; a no is final only on a fresh view, and one is fetched for all.
 pub(super) async fn allow(
     authority: &Authority,
     principal: &Principal,
     claims: &[Claim],
     wants: Operations,
 ) -> Result<Vec<Pass>, Fault> {
+    let mut asks: Vec<Ask<'_>> = claims.iter().map(Claim::ask).collect();
+    for ask in &mut asks {
+        ask.wants = wants;
+    }
+    let answers = authority.authorize_all(principal, None, &asks).await?;
     let mut passes = Vec::with_capacity(claims.len());
     let mut denied = Vec::new();
-    for claim in claims {
-        let ask = Ask {
-            wants,
-            ..claim.ask()
-        };
-        match authority.authorize(principal, None, ask).await {
+    for (claim, answer) in claims.iter().zip(answers) {
+        match answer {
             Ok(pass) => passes.push(pass),
-            Err(Refusal::Denied(reason)) => {
+            Err(reason) => {
                 if let Some(fault) = of_credential(principal, &reason) {
                     return Err(fault);
                 }
                 denied.push(claim);
             }
-            Err(other) => return Err(other.into()),
         }
     }
     match denied.is_empty() {
@@ -394,7 +395,7 @@ mod tests {
         };
         let signed = |id: &str, secret: &str| {
             let claims = token::Claims {
-                issued_s: 1,
+                issued_ms: 1_000,
                 ttl: 15,
                 resources: Default::default(),
                 patterns: Default::default(),

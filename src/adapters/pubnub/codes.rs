@@ -151,6 +151,7 @@ impl Fault {
         let message = match reason {
             Reason::Expired { .. } => "Token is expired.",
             Reason::Revoked { .. } => "Token is revoked",
+            Reason::NotYet { .. } => "Token is not valid yet",
             Reason::AppDisabled | Reason::NoSuchApp(_) => return Some(no_keyset()),
             Reason::NoSuchKey(_)
             | Reason::KeyDisabled(_)

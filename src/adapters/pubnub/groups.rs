@@ -192,7 +192,7 @@ mod tests {
         };
         let signed = |id: &str, secret: &str| {
             let mut claims = token::Claims {
-                issued_s: 1,
+                issued_ms: 1_000,
                 ttl: 15,
                 resources: Default::default(),
                 patterns: Default::default(),

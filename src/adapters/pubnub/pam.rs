@@ -52,7 +52,7 @@ pub(super) fn unsigned(source: &str) -> Fault {
 }
 
 /// Carries out `grantToken`. Nothing is stored: the token says it all.
-pub(super) fn grant(
+pub(super) async fn grant(
     authority: &Authority,
     caller: &Caller,
     ctx: &Ctx<'_>,
@@ -69,8 +69,20 @@ pub(super) fn grant(
             (detail, "signature", "query"),
         ));
     }
-    let claims = claims(&ctx.body, authority.now().cluster_ms / 1_000)?;
-    let token = claims.sign(caller.app.id, key);
+    let claims = claims(&ctx.body)?;
+    let signed = |issued_ms| {
+        let claims = Claims {
+            issued_ms,
+            ..claims.clone()
+        };
+        let text = claims.sign(caller.app.id, key);
+        match token::read(caller.app.id, &text, [key.key()].into_iter()) {
+            Read::Token(token) => Ok((text, token.principal())),
+            // It is one just now.
+            Read::Foreign | Read::Other => Err(Fault::unavailable()),
+        }
+    };
+    let token = authority.issue(signed).await?;
     if token.len() > token::MAX_TOKEN {
         return Err(in_body(
             "Invalid permissions",
@@ -84,8 +96,8 @@ pub(super) fn grant(
     })))
 }
 
-/// Reads and checks what a token is to say.
-fn claims(body: &[u8], now_s: u64) -> Result<Claims, Fault> {
+/// Reads and checks what a token is to say, but for when.
+fn claims(body: &[u8]) -> Result<Claims, Fault> {
     let broken = || in_body("Invalid JSON", "The body is no JSON object.", "body");
     let body: Value = serde_json::from_slice(body).map_err(|_| broken())?;
     let body = body.as_object().ok_or_else(broken)?;
@@ -111,6 +123,13 @@ fn claims(body: &[u8], now_s: u64) -> Result<Claims, Fault> {
         .unwrap_or(&empty);
     let resources = side(permissions, "resources")?;
     let patterns = side(permissions, "patterns")?;
+    if patterns.iter().map(Vec::len).sum::<usize>() > token::MAX_EXPRESSIONS {
+        return Err(in_body(
+            "Invalid permissions",
+            "Too many expressions.",
+            "permissions.patterns",
+        ));
+    }
     for (kind, entries) in KINDS.iter().zip(&patterns) {
         for (text, _) in entries {
             check_expression(kind, text)?;
@@ -138,7 +157,7 @@ fn claims(body: &[u8], now_s: u64) -> Result<Claims, Fault> {
     }
     let user = permissions.get("uuid").and_then(Value::as_str);
     Ok(Claims {
-        issued_s: now_s,
+        issued_ms: 0,
         ttl,
         resources,
         patterns,
@@ -175,7 +194,7 @@ fn check_expression(kind: &str, text: &str) -> Result<(), Fault> {
     if repeats_twice(text) {
         return Err(invalid("Syntax error: multiple repeat."));
     }
-    if rights::expression(Resource::Channel, text).is_err() {
+    if rights::check(text).is_err() {
         return Err(invalid("Syntax error: the expression cannot be used."));
     }
     match captures(text) {
@@ -267,7 +286,7 @@ mod tests {
     use super::*;
 
     fn refused(body: &Value) -> (u16, String, String, String) {
-        let fault = claims(body.to_string().as_bytes(), 1_000).unwrap_err();
+        let fault = claims(body.to_string().as_bytes()).unwrap_err();
         let body: Value = serde_json::from_str(&fault.body).unwrap();
         let text = |value: &Value| value.as_str().unwrap().to_owned();
         let error = &body["error"];
@@ -315,6 +334,11 @@ mod tests {
         assert_eq!(regexp("(!<[^>]+>)+"), captures);
         assert_eq!(regexp("(?P<a>x)"), captures);
         regexp("((a{1000}){1000}){1000}");
+        let many: Map<String, Value> = (0..=token::MAX_EXPRESSIONS)
+            .map(|n| (format!("^n{n}$"), 1.into()))
+            .collect();
+        let body = json!({"ttl": 15, "permissions": {"patterns": {"channels": many}}});
+        assert_eq!(refused(&body).2, "Too many expressions.");
         let none = json!({"ttl": 1, "permissions": {"resources": {}, "patterns": {}}});
         assert_eq!(
             refused(&none),
@@ -333,8 +357,8 @@ mod tests {
             "resources": {"channels": {"secure": 3}, "spaces": {"secure": 3}, "groups": {"g": 5}},
             "patterns": {"channels": {r"^a(?:b|c)[(]\($": 1}},
             "meta": {"role": "x", "deep": {"n": 1}}}});
-        let claims = claims(body.to_string().as_bytes(), 1_000).unwrap();
-        assert_eq!((claims.ttl, claims.issued_s), (15, 1_000));
+        let claims = claims(body.to_string().as_bytes()).unwrap();
+        assert_eq!(claims.ttl, 15);
         assert_eq!(claims.user.as_deref(), Some("alice"));
         assert_eq!(claims.resources[1], [("g".into(), 5)]);
         assert_eq!(claims.meta.get("deep").unwrap().json(), json!({"n": 1}));

@@ -87,12 +87,15 @@ impl Call<'_> {
             return Ok(all);
         }
         let view = authority.view();
-        for group in groups {
-            for member in groups::members(&view, self.caller.app.id, group) {
-                let pass = self.caller.channel(authority, &member, needs).await?;
-                all.push((self.key(&member), pass));
-            }
-        }
+        let members = groups
+            .iter()
+            .flat_map(|group| groups::members(&view, self.caller.app.id, group));
+        let claims: Vec<_> = members
+            .map(|name| claim(Resource::Channel, &name, needs))
+            .collect();
+        let passes = self.caller.allow(authority, &claims, wants).await?;
+        let keys = claims.iter().map(|claim| self.key(&claim.name));
+        all.extend(keys.zip(passes));
         Ok(all)
     }
 

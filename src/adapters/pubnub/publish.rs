@@ -46,6 +46,11 @@ pub(super) async fn publish(
         return Err(Fault::unsent("Invalid Character in Channel Name", now));
     }
     let draft = draft(caller, ctx, given, now)?;
+    // Whoever keeps a request that his signature does not cover as a whole could send it again with another body: it
+    // counts once, which needs a number in it.
+    if !caller.covered && draft.id.is_none() {
+        return Err(Fault::service(403, "Invalid Signature"));
+    }
     let pass = caller.channel(&broker.authority, &channel, Operations::PUBLISH);
     let pass = pass.await?;
     // After the judgement: who may not publish uses up nothing of those who may.

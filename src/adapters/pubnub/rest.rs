@@ -215,7 +215,7 @@ async fn carry_out(
         Call::Group(group, remove) => groups::group(authority, caller, ctx, group, remove).await,
         Call::Grant => grant::grant(authority, caller, ctx).await,
         Call::Audit => grant::audit(authority, caller, ctx).await,
-        Call::GrantToken => pam::grant(authority, caller, ctx),
+        Call::GrantToken => pam::grant(authority, caller, ctx).await,
         Call::RevokeToken(token) => {
             let token = query::decode(token).unwrap_or_default();
             pam::revoke(authority, caller, &token).await

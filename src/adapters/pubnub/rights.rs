@@ -3,7 +3,7 @@
 //! **Must never know:** whose rights they are.
 //! **Why read is four operations:** PubNub's one flag opens receiving, being counted, seeing who is there and the past.
 
-use crate::core::authority::{Operations, Pattern, PatternError, Resource};
+use crate::core::authority::{Operations, Pattern, PatternError, PatternText, Resource};
 
 /// What reading is.
 pub(super) const READ: Operations = Operations::SUBSCRIBE
@@ -76,8 +76,12 @@ pub(super) fn pattern_name(pattern: &Pattern) -> Option<String> {
     }
 }
 
-/// A token's expression. Groups are written with a leading `:` there and without one here.
-pub(super) fn expression(resource: Resource, text: &str) -> Result<Pattern, PatternError> {
+/// What one expression may cost at worst, bytes: its program, and what searching keeps beside it.
+pub(super) const EXPRESSION_BYTES: usize = 2 * PatternText::SMALL_BYTES;
+
+/// A token's expression, compiled when a name is first asked about; none = it can never be. Groups are written with a
+/// leading `:` there and without one here.
+pub(super) fn expression(resource: Resource, text: &str) -> Option<Pattern> {
     let text = match resource {
         Resource::Group => match text.strip_prefix("^:") {
             Some(rest) => format!("^{rest}"),
@@ -85,8 +89,91 @@ pub(super) fn expression(resource: Resource, text: &str) -> Result<Pattern, Patt
         },
         Resource::Channel | Resource::User => text.to_owned(),
     };
-    // Kept from being read as `/text/`, which would lose its slashes.
-    Pattern::of_kind("regex", &format!("/{text}/"))
+    PatternText::small(&ascii(&text)).map(Pattern::Regex)
+}
+
+/// Whether an expression can be used.
+///
+/// # Errors
+/// Why not.
+pub(super) fn check(text: &str) -> Result<(), PatternError> {
+    let too_long = PatternError::Length;
+    match expression(Resource::Channel, text).ok_or(too_long)? {
+        Pattern::Regex(expression) => expression.check(),
+        Pattern::All
+        | Pattern::Exact(_)
+        | Pattern::Prefix(_)
+        | Pattern::Segments(_)
+        | Pattern::Levels(_)
+        | Pattern::Except(_) => Ok(()),
+    }
+}
+
+/// The expression as RE2 reads it, in this library's words: `\w`, `\d`, `\s` and `\b` are of ASCII there, and in a class
+/// brackets and doubled signs mean themselves. Else `^user-\w+$` would open what nobody was given.
+fn ascii(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut letters = text.chars().peekable();
+    // Inside a class, and whether anything has been in it: a bracket that comes first is one of its letters.
+    let mut class: Option<bool> = None;
+    while let Some(letter) = letters.next() {
+        if letter == '\\' {
+            let escaped = letters.next().unwrap_or('\\');
+            escape(escaped, class.is_some(), &mut out);
+            class = class.map(|_| true);
+            continue;
+        }
+        match (class, letter) {
+            (None, '[') => {
+                out.push('[');
+                if letters.next_if_eq(&'^').is_some() {
+                    out.push('^');
+                }
+                class = Some(false);
+                continue;
+            }
+            (Some(true), ']') => {
+                out.push(']');
+                class = None;
+                continue;
+            }
+            (Some(_), '[') if letters.peek() == Some(&':') => {
+                // A named class, up to its end.
+                out.push('[');
+                for inner in letters.by_ref() {
+                    out.push(inner);
+                    if inner == ']' {
+                        break;
+                    }
+                }
+            }
+            (Some(_), '[' | ']' | '&' | '~') => {
+                out.push('\\');
+                out.push(letter);
+            }
+            _ => out.push(letter),
+        }
+        class = class.map(|_| true);
+    }
+    out
+}
+
+fn escape(letter: char, in_class: bool, out: &mut String) {
+    let members = match letter.to_ascii_lowercase() {
+        'w' => "0-9A-Za-z_",
+        'd' => "0-9",
+        's' => r"\t\n\f\r\x20",
+        'b' if letter == 'b' && !in_class => return out.push_str(r"(?-u:\b)"),
+        _other => {
+            out.push('\\');
+            return out.push(letter);
+        }
+    };
+    match (in_class, letter.is_ascii_uppercase()) {
+        (true, false) => out.push_str(members),
+        (_, true) => out.extend(["[^", members, "]"]),
+        (false, false) => out.extend(["[", members, "]"]),
+    }
 }
 
 #[cfg(test)]
@@ -127,6 +214,37 @@ mod tests {
                 .matches("my-room-1")
         );
         assert!(expression(Resource::Channel, "/").unwrap().matches("a/b"));
-        assert!(expression(Resource::Channel, "!<[^>]+>++(").is_err());
+        assert!(check("!<[^>]+>++(").is_err() && check(&"x".repeat(2_000)).is_err());
+        assert!(check(r"^user-\w{1,64}$").is_ok());
+    }
+
+    #[test]
+    fn classes_are_those_of_re2() {
+        let finds =
+            |text: &str, name: &str| expression(Resource::Channel, text).unwrap().matches(name);
+        for (text, yes, no) in [
+            (r"^user-\w+$", "user-e_1", "user-é"),
+            (r"^user-\w+$", "user-Z", "user-ю"),
+            (r"^n\d$", "n3", "n٣"),
+            (r"^[\w-]+$", "a-b", "a-é"),
+            (r"^[^\d]$", "x", "3"),
+            (r"^[^\w]$", "é", "x"),
+            (r"^[\D]$", "٣", "3"),
+            (r"^\W$", "é", "a"),
+            (r"^a\sb$", "a b", "a\u{a0}b"),
+            (r"^\S$", "\u{a0}", " "),
+            (r"\\d", r"\d", "3"),
+            (r"^[]a]$", "]", "b"),
+            (r"^[^]a]$", "b", "]"),
+            (r"^[[a]$", "[", "b"),
+            (r"^[a&&b]$", "&", "c"),
+            (r"^[[:alpha:]_]$", "_", ":"),
+            (r"^\pL$", "é", "1"),
+            (r"^x\.y$", "x.y", "xzy"),
+            (r"a\b", "aé", "ab"),
+        ] {
+            assert!(finds(text, yes), "{text} {yes}");
+            assert!(!finds(text, no), "{text} {no}");
+        }
     }
 }

@@ -3,6 +3,8 @@
 //! **Must never know:** what is asked for, or how it came in.
 //! **Why several forms are tried:** clients disagree about the canonical query and sign a POST publish as if it
 //! were a GET or by the old scheme. Each form is tried with its own MAC, compared in constant time.
+//! **Why the old scheme is for GET only:** it covers neither method nor body. A captured GET would be good as a DELETE
+//! of the same path, and a captured POST for any body. One SDK still signs each of its GETs so.
 
 use super::query::{self, Query};
 use crate::core::authority::{ApiKey, Holder, Millis};
@@ -55,12 +57,12 @@ pub(super) fn fingerprint(query: &Query<'_>, part: &str) -> [u8; 16] {
     head
 }
 
-/// The key that signed it, if any of these did.
+/// The key that signed it, if any of these did, and whether all of the request is covered.
 pub(super) fn signer<'k>(
     request: &Signed<'_>,
     given: &str,
     keys: impl Iterator<Item = &'k ApiKey>,
-) -> Option<Holder> {
+) -> Option<(Holder, bool)> {
     let (new, text) = match given.strip_prefix("v2.") {
         Some(rest) => (true, rest),
         None => (false, given),
@@ -72,33 +74,53 @@ pub(super) fn signer<'k>(
         old_forms(request)
     };
     keys.into_iter().find_map(|key| {
-        let mut holder = None;
-        for message in &messages {
-            holder = Holder::by_mac(key, &[message], &bytes).or(holder);
+        let mut matched = None;
+        for form in &messages {
+            let holder = Holder::by_mac(key, &[&form.text], &bytes);
+            matched = holder.map(|holder| (holder, form.covers)).or(matched);
         }
-        holder
+        matched
     })
 }
 
-fn new_forms(request: &Signed<'_>) -> Vec<Vec<u8>> {
-    let mut heads = vec![(request.method, request.body)];
-    if request.method == "POST" && request.path.starts_with("/publish/") {
-        heads.push(("GET", &[]));
+/// A text that may have been signed.
+struct Form {
+    text: Vec<u8>,
+    /// Method and body are in it, or cannot be others.
+    covers: bool,
+}
+
+/// A publish whose body clients leave out of what they sign.
+fn posts_publish(request: &Signed<'_>) -> bool {
+    request.method == "POST" && request.path.starts_with("/publish/")
+}
+
+fn new_forms(request: &Signed<'_>) -> Vec<Form> {
+    let mut heads = vec![(request.method, request.body, true)];
+    if posts_publish(request) {
+        heads.push(("GET", &[], false));
     }
     let mut forms = Vec::new();
     for query in canonical(request.query) {
-        for (method, body) in &heads {
+        for (method, body, covers) in &heads {
             let text = format!(
                 "{method}\n{}\n{}\n{query}\n",
                 request.publish_key, request.path
             );
-            forms.push([text.as_bytes(), body].concat());
+            forms.push(Form {
+                text: [text.as_bytes(), body].concat(),
+                covers: *covers,
+            });
         }
     }
     forms
 }
 
-fn old_forms(request: &Signed<'_>) -> Vec<Vec<u8>> {
+fn old_forms(request: &Signed<'_>) -> Vec<Form> {
+    let get = request.method == "GET";
+    if !get && !posts_publish(request) {
+        return Vec::new();
+    }
     let mut subjects = vec![request.path];
     let auth = request
         .path
@@ -109,13 +131,18 @@ fn old_forms(request: &Signed<'_>) -> Vec<Vec<u8>> {
     let mut forms = Vec::new();
     for query in canonical(request.query) {
         for subject in &subjects {
-            forms.push(format!("{subscribe}\n{publish}\n{subject}\n{query}").into_bytes());
+            let text = format!("{subscribe}\n{publish}\n{subject}\n{query}");
+            forms.push(Form {
+                text: text.into_bytes(),
+                covers: get,
+            });
         }
     }
     forms
 }
 
-/// The query as it may have been signed: values escaped strictly, and values as they were received.
+/// The query as it may have been signed: values escaped strictly, and values as they were received. Names are escaped
+/// in both: one that held a `&` or a line end would swallow its neighbours, and the same text be another request.
 fn canonical(query: &Query<'_>) -> Vec<String> {
     let mut pairs: Vec<_> = query
         .0
@@ -125,11 +152,11 @@ fn canonical(query: &Query<'_>) -> Vec<String> {
     pairs.sort_by(|one, other| one.name.as_bytes().cmp(other.name.as_bytes()));
     let mut texts = [String::new(), String::new()];
     for pair in pairs {
-        let strict = query::encode(&pair.value);
+        let (name, strict) = (query::encode(&pair.name), query::encode(&pair.value));
         for (text, value) in texts.iter_mut().zip([strict.as_str(), pair.raw]) {
             let between = if text.is_empty() { "" } else { "&" };
             // Writing to a string cannot fail.
-            let _ = write!(text, "{between}{}={value}", pair.name);
+            let _ = write!(text, "{between}{name}={value}");
         }
     }
     let mut texts = Vec::from(texts);
@@ -157,7 +184,7 @@ mod tests {
         };
         let (wrong, right) = (fixture::key("k0", "another"), fixture::key("k1", SECRET));
         let found = signer(&request, signature, [&wrong, &right].into_iter());
-        found.is_some_and(|key| &*key.id == "k1")
+        found.is_some_and(|(key, _)| &*key.id == "k1")
     }
 
     const GRANT: &str = "auth=key1%2Ckey2&channel=ch1%2Cch2&d=0&g=0&j=0&m=0&pnsdk=PubNub-JS-Nodejs%2FsuchJavascript&r=0&timestamp=1317427200&u=0&uuid=myUUID&w=0";
@@ -208,6 +235,87 @@ mod tests {
         let signature = format!("v2.{}", fixture::mac(SECRET, &text));
         assert!(signs("POST", path, query, "{}", &signature));
         assert!(!signs("POST", "/publishes/x", query, "{}", &signature));
+    }
+
+    #[test]
+    fn the_old_form_is_for_gets_and_for_a_posts_publish() {
+        let query = "timestamp=1&uuid=u";
+        let old = |path: &str| {
+            fixture::mac(
+                SECRET,
+                &format!("mySubscribeKey\nmyPublishKey\n{path}\n{query}"),
+            )
+        };
+        let history = "/v3/history/sub-key/mySubscribeKey/channel/c";
+        assert!(signs("GET", history, query, "", &old(history)));
+        assert!(
+            !signs("DELETE", history, query, "", &old(history)),
+            "a captured fetch erases nothing"
+        );
+        for path in [
+            "/v3/pam/mySubscribeKey/grant",
+            "/v1/auth/grant/sub-key/mySubscribeKey",
+            "/signal/p/s/0/c/0",
+        ] {
+            assert!(!signs("POST", path, query, "{}", &old(path)), "{path}");
+        }
+        let grant = fixture::mac(
+            SECRET,
+            &format!("mySubscribeKey\nmyPublishKey\ngrant\n{query}"),
+        );
+        assert!(!signs(
+            "POST",
+            "/v2/auth/grant/sub-key/mySubscribeKey",
+            query,
+            "{}",
+            &grant
+        ));
+    }
+
+    #[test]
+    fn a_signature_says_whether_the_body_is_in_it() {
+        let query = "timestamp=1&uuid=u";
+        let path = "/publish/myPublishKey/mySubscribeKey/0/c/0";
+        let covers = |signed: &str, version: &str| {
+            let query = Query::parse(query).unwrap();
+            let request = Signed {
+                method: "POST",
+                path,
+                query: &query,
+                body: b"{}",
+                subscribe_key: "mySubscribeKey",
+                publish_key: "myPublishKey",
+            };
+            let signature = format!("{version}{}", fixture::mac(SECRET, signed));
+            let key = fixture::key("k1", SECRET);
+            signer(&request, &signature, [&key].into_iter()).map(|(_, covers)| covers)
+        };
+        let new =
+            |method: &str, body: &str| format!("{method}\nmyPublishKey\n{path}\n{query}\n{body}");
+        assert_eq!(covers(&new("POST", "{}"), "v2."), Some(true));
+        assert_eq!(covers(&new("GET", ""), "v2."), Some(false));
+        let old = format!("mySubscribeKey\nmyPublishKey\n{path}\n{query}");
+        assert_eq!(covers(&old, ""), Some(false));
+    }
+
+    #[test]
+    fn no_name_swallows_its_neighbours() {
+        // The same text when names are not escaped: a grant for one auth key and channel becomes one for everybody.
+        let text = "auth=k1&channel=ch1&r=1&timestamp=1&w=1";
+        let path = "/v2/auth/grant/sub-key/mySubscribeKey";
+        let signature = format!(
+            "v2.{}",
+            fixture::mac(SECRET, &format!("GET\nmyPublishKey\n{path}\n{text}\n"))
+        );
+        assert!(signs("GET", path, text, "", &signature));
+        let other = text.replacen("auth=k1&channel=ch1", "auth%3Dk1%26channel=ch1", 1);
+        assert!(!signs("GET", path, &other, "", &signature));
+        let lines = format!("GET\nmyPublishKey\n{path}\na=1\nb=1\n");
+        let signature = format!("v2.{}", fixture::mac(SECRET, &lines));
+        assert!(
+            !signs("GET", path, "a=1%0Ab=1", "", &signature)
+                && !signs("GET", path, "a%0Ab=1", "", &signature)
+        );
     }
 
     #[test]

@@ -3,6 +3,9 @@
 //! **Must never know:** what is asked for; whether a token was revoked (the access plane knows).
 //! **Why the MAC's key is derived from an app key's secret:** the key that granted it is its ceiling, and a disabled or
 //! rotated key ends its tokens; nothing else has to be stored.
+//! **Why the signature is longer than a MAC:** a token shows the second of its issue, and whole seconds do not tell
+//! whether it or a revocation of the same second came first. Clients take the signature for opaque, so the milliseconds
+//! stand behind the MAC, which covers them.
 
 use super::cbor::Value;
 use super::rights;
@@ -23,6 +26,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub(super) const MAX_TOKEN: usize = 32 << 10;
 /// Most rights of one token, as the access plane bounds a capability.
 pub(super) const MAX_RIGHTS: usize = 1_000;
+/// Most of them that are expressions: each may cost its program, and every name that is asked about a search.
+pub(super) const MAX_EXPRESSIONS: usize = 100;
+/// Bytes of a MAC.
+const MAC_BYTES: usize = 32;
 /// Some clients drop the padding.
 const ANY_PADDING: GeneralPurpose = GeneralPurpose::new(
     &URL_SAFE,
@@ -41,8 +48,8 @@ pub(super) const KINDS: [(&str, Option<Resource>); 5] = [
 /// What a token says.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Claims {
-    /// Unix seconds.
-    pub(super) issued_s: u64,
+    /// Cluster time. A token shows its second.
+    pub(super) issued_ms: Millis,
     /// Minutes.
     pub(super) ttl: u64,
     /// Names and their masks, by kind.
@@ -64,6 +71,17 @@ pub(super) struct Token {
     pub(super) user: Option<Text>,
     /// Whoever bears it, with what it carries.
     pub(super) bearer: Principal,
+}
+
+impl Token {
+    /// Whom it speaks for.
+    pub(super) fn principal(&self) -> Principal {
+        Principal {
+            user: self.user.clone(),
+            token: Some(self.id.clone()),
+            ..self.bearer.clone()
+        }
+    }
 }
 
 /// What a text in `auth` is.
@@ -92,7 +110,7 @@ impl Claims {
         let number = |number: u64| Value::Int(i64::try_from(number).unwrap_or(i64::MAX));
         let mut map = vec![
             (Value::key("v"), Value::Int(2)),
-            (Value::key("t"), number(self.issued_s)),
+            (Value::key("t"), number(self.issued_ms / 1_000)),
             (Value::key("ttl"), number(self.ttl)),
             (Value::key("res"), side(&self.resources)),
             (Value::key("pat"), side(&self.patterns)),
@@ -107,13 +125,18 @@ impl Claims {
     /// The token, signed with what is derived from the key: only who has the key issues one.
     pub(super) fn sign(&self, app: AppId, key: &Holder) -> String {
         let mut map = self.map();
-        let tag = mac(app, key, &bytes(&map)).map(|mac| mac.finalize().into_bytes().to_vec());
-        map.push((Value::key("sig"), Value::Bytes(tag.unwrap_or_default())));
+        // Below a thousand.
+        let within = u16::try_from(self.issued_ms % 1_000).unwrap_or_default();
+        let within = within.to_be_bytes();
+        let message = [&bytes(&map)[..], &within].concat();
+        let tag = mac(app, key, &message).map(|mac| mac.finalize().into_bytes().to_vec());
+        let sig = [&tag.unwrap_or_default()[..], &within].concat();
+        map.push((Value::key("sig"), Value::Bytes(sig)));
         general_purpose::URL_SAFE.encode(bytes(&map))
     }
 
-    /// What it opens.
-    fn capability(&self) -> Capability {
+    /// What it opens. Expressions are compiled when a name is first asked about.
+    fn capability(&self, expressions: &mut Expressions) -> Capability {
         let mut rights = Vec::new();
         for ((_, resource), entries) in KINDS.iter().zip(&self.resources) {
             let Some(resource) = *resource else { continue };
@@ -128,12 +151,28 @@ impl Claims {
             rights.extend(entries.iter().filter_map(|(text, mask)| {
                 Some(Right {
                     resource,
-                    pattern: rights::expression(resource, text).ok()?,
+                    pattern: expressions.pattern(resource, text)?,
                     operations: rights::of_mask(*mask),
                 })
             }));
         }
         Capability { rights }
+    }
+}
+
+/// Expressions by their text: tokens that hold the same one share its program.
+#[derive(Debug, Default)]
+struct Expressions(HashMap<(Resource, Text), Pattern>);
+
+impl Expressions {
+    fn pattern(&mut self, resource: Resource, text: &str) -> Option<Pattern> {
+        let place = (resource, text.into());
+        if let Some(known) = self.0.get(&place) {
+            return Some(known.clone());
+        }
+        let made = rights::expression(resource, text)?;
+        self.0.insert(place, made.clone());
+        Some(made)
     }
 }
 
@@ -200,7 +239,7 @@ fn side(map: &Value, name: &str) -> [Vec<(String, u64)>; 5] {
 fn claims(map: Vec<(Value, Value)>) -> Option<Claims> {
     let map = Value::Map(map);
     Some(Claims {
-        issued_s: map.get("t")?.number()?,
+        issued_ms: map.get("t")?.number()?.saturating_mul(1_000),
         ttl: map.get("ttl")?.number()?,
         resources: side(&map, "res"),
         patterns: side(&map, "pat"),
@@ -220,20 +259,34 @@ pub(super) fn id(text: &str) -> Text {
 }
 
 /// Reads what `auth` holds, given the app's usable keys.
-pub(super) fn read<'k>(app: AppId, text: &str, mut keys: impl Iterator<Item = &'k ApiKey>) -> Read {
+pub(super) fn read<'k>(app: AppId, text: &str, keys: impl Iterator<Item = &'k ApiKey>) -> Read {
+    read_with(app, text, keys, &mut Expressions::default())
+}
+
+fn read_with<'k>(
+    app: AppId,
+    text: &str,
+    mut keys: impl Iterator<Item = &'k ApiKey>,
+    expressions: &mut Expressions,
+) -> Read {
     let Some((map, sig)) = parse(text) else {
         return Read::Other;
     };
-    let message = bytes(&map);
+    let Some((tag, &[high, low])) = sig.split_at_checked(MAC_BYTES) else {
+        return Read::Foreign;
+    };
+    let message = [&bytes(&map)[..], &[high, low]].concat();
     let purpose: [&[u8]; 2] = [PURPOSE, &app.0.to_be_bytes()];
-    let signer = keys.find_map(|key| Signer::by_derived_mac(key, &purpose, &message, &sig));
+    let signer = keys.find_map(|key| Signer::by_derived_mac(key, &purpose, &message, tag));
     let Some((signer, claims)) = signer.zip(claims(map)) else {
         return Read::Foreign;
     };
-    let issued_ms: Millis = claims.issued_s.saturating_mul(1_000);
-    let end_ms = issued_ms.saturating_add(claims.ttl.saturating_mul(60_000));
-    let issued = Issued::At(issued_ms);
-    let bearer = signer.principal(issued, Some(end_ms), claims.capability());
+    let within: Millis = u16::from_be_bytes([high, low]).into();
+    let life_ms = claims.ttl.saturating_mul(60_000);
+    let end_ms = claims.issued_ms.saturating_add(life_ms);
+    let issued = Issued::At(claims.issued_ms.saturating_add(within));
+    let capability = claims.capability(expressions);
+    let bearer = signer.principal(issued, Some(end_ms), capability);
     Read::Token(Arc::new(Token {
         id: id(text),
         user: claims.user.map(Into::into),
@@ -243,10 +296,35 @@ pub(super) fn read<'k>(app: AppId, text: &str, mut keys: impl Iterator<Item = &'
 
 /// Tokens that were verified before: their expressions stay compiled. Says nothing about whether they still hold.
 #[derive(Debug, Default)]
-pub(super) struct Known(Mutex<HashMap<(AppId, Text), Arc<Token>>>);
+pub(super) struct Known(Mutex<Memory>);
 
-/// Most tokens that are remembered; then all are forgotten.
-const MAX_KNOWN: usize = 4_096;
+#[derive(Debug, Default)]
+struct Memory {
+    tokens: HashMap<(AppId, Text), Arc<Token>>,
+    expressions: Expressions,
+    bytes: usize,
+}
+
+/// Most bytes that are remembered, counted at their worst; then all is forgotten.
+const MAX_KNOWN_BYTES: usize = 64 << 20;
+/// What a token may weigh for each byte of its text: its names, their rights and the map's own.
+const PER_BYTE: usize = 16;
+/// What each may weigh beside that.
+const PER_TOKEN: usize = 1 << 10;
+
+impl Memory {
+    fn remember(&mut self, place: (AppId, Text), text: &str, token: &Arc<Token>) {
+        self.bytes += PER_TOKEN + text.len() * PER_BYTE;
+        self.tokens.insert(place, token.clone());
+    }
+
+    fn bound(&mut self) {
+        let programs = self.expressions.0.len() * rights::EXPRESSION_BYTES;
+        if self.bytes + programs > MAX_KNOWN_BYTES {
+            *self = Self::default();
+        }
+    }
+}
 
 impl Known {
     /// As [`read`], from memory where that has it.
@@ -261,17 +339,14 @@ impl Known {
             return Read::Other;
         }
         let place = (app, id(text));
-        let lock = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = lock().get(&place) {
+        let mut memory = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = memory.tokens.get(&place) {
             return Read::Token(known.clone());
         }
-        let read = read(app, text, keys);
+        let read = read_with(app, text, keys, &mut memory.expressions);
         if let Read::Token(token) = &read {
-            let mut known = lock();
-            if known.len() >= MAX_KNOWN {
-                known.clear();
-            }
-            known.insert(place, token.clone());
+            memory.remember(place, text, token);
+            memory.bound();
         }
         read
     }
@@ -293,7 +368,7 @@ mod tests {
         let (map, sig) = parse(REFERENCE).unwrap();
         assert_eq!(sig.len(), 32);
         let claims = claims(map).unwrap();
-        assert_eq!((claims.issued_s, claims.ttl), (1_627_968_380, 60));
+        assert_eq!((claims.issued_ms, claims.ttl), (1_627_968_380_000, 60));
         let of = |side: &[Vec<(String, u64)>; 5], kind: usize| side.get(kind).unwrap().clone();
         assert_eq!(of(&claims.resources, 0), [("channel-1".into(), 239)]);
         assert_eq!(
@@ -315,7 +390,7 @@ mod tests {
             .unwrap()
             .push(("^room-[0-9]+$".into(), 1));
         Claims {
-            issued_s: 1_000,
+            issued_ms: 1_000_250,
             ttl: 15,
             resources,
             patterns,
@@ -336,7 +411,7 @@ mod tests {
             (token.bearer.held().map(|key| &**key), token.user.as_deref()),
             (Some("k1"), Some("alice"))
         );
-        assert_eq!(token.bearer.issued, Issued::At(1_000_000));
+        assert_eq!(token.bearer.issued, Issued::At(1_000_250));
         assert_eq!(token.bearer.expires_ms, Some(1_900_000));
         let on = |name| {
             let proof = token.bearer.proof.as_ref().unwrap();
@@ -367,6 +442,82 @@ mod tests {
             let read = read(APP, &changed, [&key].into_iter());
             assert!(!matches!(read, Read::Token(_)), "byte {at}");
         }
+    }
+
+    fn with_expressions(texts: &[String]) -> String {
+        let mut claims = claims_for("secure", 3);
+        let patterns = claims.patterns.first_mut().unwrap();
+        *patterns = texts.iter().map(|text| (text.clone(), 1)).collect();
+        claims.sign(APP, &fixture::holder(&fixture::key("k1", "s1")))
+    }
+
+    #[test]
+    fn equal_expressions_are_one_program_and_what_is_remembered_is_bounded_by_bytes() {
+        let (known, key) = (Known::default(), fixture::key("k1", "s1"));
+        let read = |text: &str| match known.read(APP, text, [&key].into_iter()) {
+            Read::Token(token) => token,
+            Read::Other | Read::Foreign => panic!("it is a token of k1"),
+        };
+        let (one, other) = (["^a$", "^b$"], ["^b$", "^c$"]);
+        for texts in [one, other] {
+            read(&with_expressions(&texts.map(str::to_owned)));
+        }
+        let weighs = |known: &Known| {
+            let memory = known.0.lock().unwrap();
+            (
+                memory.expressions.0.len(),
+                memory.tokens.len(),
+                memory.bytes,
+            )
+        };
+        assert_eq!(weighs(&known).0, 3, "`^b$` is shared");
+        for round in 0..40 {
+            let texts: Vec<String> = (0..MAX_EXPRESSIONS)
+                .map(|n| format!("^r{round}n{n}$"))
+                .collect();
+            read(&with_expressions(&texts));
+            let (expressions, tokens, bytes) = weighs(&known);
+            assert!(
+                expressions * rights::EXPRESSION_BYTES + bytes <= MAX_KNOWN_BYTES,
+                "{tokens}"
+            );
+        }
+        assert!(weighs(&known).1 < 40, "something had to be forgotten");
+    }
+
+    #[test]
+    fn nothing_is_compiled_before_a_name_is_asked_about() {
+        let key = fixture::key("k1", "s1");
+        let text = with_expressions(&["^a$".into()]);
+        let Read::Token(token) = read(APP, &text, [&key].into_iter()) else {
+            panic!("it is a token of k1");
+        };
+        let pattern = |token: &Token| match &token
+            .bearer
+            .proof
+            .as_ref()
+            .unwrap()
+            .capability
+            .rights
+            .last()
+            .unwrap()
+            .pattern
+        {
+            Pattern::Regex(expression) => expression.is_compiled(),
+            other => panic!("{other:?}"),
+        };
+        assert!(!pattern(&token));
+        let on = |name| {
+            token
+                .bearer
+                .proof
+                .as_ref()
+                .unwrap()
+                .capability
+                .operations_on(Resource::Channel, name)
+        };
+        assert_eq!(on("a"), rights::READ);
+        assert!(pattern(&token));
     }
 
     #[test]

@@ -110,6 +110,7 @@ pub(super) fn identify(refusal: &Refusal, key: &str, quota_retry: bool) -> Goodb
                 Reason::Blocked { .. }
                 | Reason::Expired { .. }
                 | Reason::Revoked { .. }
+                | Reason::NotYet { .. }
                 | Reason::BeyondKey(_)
                 | Reason::NotGranted(_) => UNAUTHORIZED,
             };
@@ -210,7 +211,10 @@ pub(super) fn http(refusal: &Refusal) -> (u16, String) {
         Refusal::Denied(reason) => {
             let status = match reason {
                 Reason::NoSuchApp(_) => 404,
-                Reason::NoSuchKey(_) | Reason::KeyDisabled(_) | Reason::Expired { .. } => 401,
+                Reason::NoSuchKey(_)
+                | Reason::KeyDisabled(_)
+                | Reason::Expired { .. }
+                | Reason::NotYet { .. } => 401,
                 Reason::AppDisabled
                 | Reason::Blocked { .. }
                 | Reason::Revoked { .. }
@@ -241,6 +245,7 @@ fn why(reason: &Reason) -> String {
             format!("you have been blocked by the app until {at} ms")
         }
         Reason::Expired { at_ms } => format!("the credential expired at {at_ms} ms"),
+        Reason::NotYet { at_ms } => format!("the credential is issued later, at {at_ms} ms"),
         Reason::Revoked { revision, .. } => {
             format!("the credential was revoked (revision {revision})")
         }

@@ -100,6 +100,7 @@ fn why(reason: &Reason) -> String {
         Reason::NoSuchKey(_) | Reason::KeyDisabled(_) => "The private key is disabled".into(),
         Reason::Blocked { .. } => "Blocked".into(),
         Reason::Expired { .. } => "The token has expired".into(),
+        Reason::NotYet { .. } => "The token is not valid yet".into(),
         Reason::Revoked { .. } => "The token was revoked".into(),
         Reason::BeyondKey(_) => "The private key may not do this".into(),
         Reason::NotGranted(operations) => {

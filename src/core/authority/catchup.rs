@@ -29,6 +29,11 @@ struct Round {
 }
 
 impl CatchUp {
+    /// Rounds started so far.
+    pub(super) fn started(&self) -> u64 {
+        self.started.load(Ordering::SeqCst)
+    }
+
     /// The result of a round that began after this call.
     pub(super) async fn join<F, R>(&self, round: F) -> Result<Revision, ReadError>
     where

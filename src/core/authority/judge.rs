@@ -5,6 +5,7 @@
 //! one; the pass ends with the earliest thing that may end it, and is simply asked again then.
 
 use crate::core::limits::Setting;
+use std::time::Duration;
 
 use super::{
     AppId, Ask, Authority, Decision, Millis, Operations, Pass, Principal, Proof, Question, Reason,
@@ -21,9 +22,13 @@ fn may_change(reason: &Reason) -> bool {
         | Reason::Blocked { .. }
         | Reason::BeyondKey(_)
         | Reason::NotGranted(_) => true,
-        Reason::Expired { .. } | Reason::Revoked { .. } => false,
+        Reason::Expired { .. } | Reason::Revoked { .. } | Reason::NotYet { .. } => false,
     }
 }
+
+/// How far ahead of the cluster's clock a credential's time of issue may lie: it is waited for, because app servers'
+/// clocks are not exact. What is further ahead is refused.
+pub const AHEAD_MS: Millis = 5_000;
 
 /// What is told when a refusal could not be confirmed on a fresh view.
 const UNCONFIRMED: Refusal = Refusal::Unavailable("the access view could not be confirmed");
@@ -117,16 +122,66 @@ impl Authority {
         proof: Option<&Proof>,
         ask: Ask<'_>,
     ) -> Result<Pass, Refusal> {
-        if let Some(answer) = self.settle(self.decide(principal, proof, ask)) {
-            return answer;
-        }
-        self.catch_up().await.map_err(|_| UNCONFIRMED)?;
-        let decision = self.decide(principal, proof, ask);
-        // Asked last: a view counts only if this node may serve by it still.
+        let answers = self.authorize_all(principal, proof, &[ask]).await?;
+        let answer = answers.into_iter().next().ok_or(UNCONFIRMED)?;
+        answer.map_err(Refusal::Denied)
+    }
+
+    /// As [`Self::authorize`] for many names, in their order: however many are refused, the node catches up once.
+    ///
+    /// # Errors
+    /// [`Refusal::Unavailable`]; what is refused of single names is in the answer.
+    pub async fn authorize_all(
+        &self,
+        principal: &Principal,
+        proof: Option<&Proof>,
+        asks: &[Ask<'_>],
+    ) -> Result<Vec<Result<Pass, Reason>>, Refusal> {
+        let decide = |view: &State, ask: &Ask<'_>| self.decide_on(view, principal, proof, *ask);
+        self.finally(asks, decide).await
+    }
+
+    /// Answers that are final: what a newer view could lift is asked again after one round, and a credential that is
+    /// about to be issued once it is.
+    async fn finally<Q, T>(
+        &self,
+        questions: &[Q],
+        decide: impl Fn(&State, &Q) -> Result<T, Reason>,
+    ) -> Result<Vec<Result<T, Reason>>, Refusal> {
         if !self.serving() {
             return Err(NOT_SERVING);
         }
-        decision.map_err(Refusal::Denied)
+        let view = self.view();
+        let mut answers: Vec<_> = questions.iter().map(|one| decide(&view, one)).collect();
+        let again = |answers: &mut Vec<Result<T, Reason>>, lifts: &dyn Fn(&Reason) -> bool| {
+            let view = self.view();
+            for (answer, question) in answers.iter_mut().zip(questions) {
+                if answer.as_ref().is_err_and(lifts) {
+                    *answer = decide(&view, question);
+                }
+            }
+        };
+        let early = answers
+            .iter()
+            .filter_map(|one| self.waits_for(one.as_ref().err()?));
+        if let Some(at_ms) = early.max() {
+            self.reach(at_ms).await;
+            again(&mut answers, &|reason| {
+                matches!(reason, Reason::NotYet { .. })
+            });
+        }
+        if answers
+            .iter()
+            .any(|one| one.as_ref().is_err_and(may_change))
+        {
+            self.catch_up().await.map_err(|_| UNCONFIRMED)?;
+            again(&mut answers, &may_change);
+        }
+        // Asked last: a view counts only if this node may serve by it still.
+        match self.serving() {
+            true => Ok(answers),
+            false => Err(NOT_SERVING),
+        }
     }
 
     /// Those of these names on which the principal may do `needs`: for listings. However many are refused, the view
@@ -163,47 +218,52 @@ impl Authority {
         }
     }
 
-    /// The answer that needs no waiting: a yes, a no that no newer view can change, or that this node may not
-    /// serve. `None` = [`Self::authorize`] has to catch up first.
+    /// The time after which this refusal may be another, if it is near.
+    fn waits_for(&self, reason: &Reason) -> Option<Millis> {
+        let Reason::NotYet { at_ms } = reason else {
+            return None;
+        };
+        let latest = self.now().cluster_ms.saturating_add(AHEAD_MS);
+        (*at_ms <= latest).then_some(*at_ms)
+    }
+
+    /// Waits until cluster time has reached this.
+    pub async fn reach(&self, at_ms: Millis) {
+        let left = at_ms.saturating_sub(self.now().cluster_ms);
+        if left > 0 {
+            tokio::time::sleep(Duration::from_millis(left)).await;
+        }
+    }
+
+    /// The answer that needs no waiting: a yes, a no that nothing can change, or that this node may not serve.
+    /// `None` = [`Self::authorize`] has to wait first.
     #[must_use]
-    pub fn settle(&self, decision: Result<Pass, Reason>) -> Option<Result<Pass, Refusal>> {
+    pub fn settle<T>(&self, decision: Result<T, Reason>) -> Option<Result<T, Refusal>> {
         if !self.serving() {
             return Some(Err(NOT_SERVING));
         }
         match decision {
             Ok(pass) => Some(Ok(pass)),
-            Err(reason) if !may_change(&reason) => Some(Err(Refusal::Denied(reason))),
-            Err(_) => None,
+            Err(reason) if may_change(&reason) || self.waits_for(&reason).is_some() => None,
+            Err(reason) => Some(Err(Refusal::Denied(reason))),
         }
     }
 
     /// Whether the principal may be taken on now, without waiting; `None` as with [`Self::settle`].
     #[must_use]
     pub fn admits(&self, principal: &Principal) -> Option<Result<(), Refusal>> {
-        if !self.serving() {
-            return Some(Err(NOT_SERVING));
-        }
-        match self.objection(principal) {
-            None => Some(Ok(())),
-            Some(reason) if !may_change(&reason) => Some(Err(Refusal::Denied(reason))),
-            Some(_) => None,
-        }
+        self.settle(self.objection(principal).map_or(Ok(()), Err))
     }
 
-    /// As [`Self::admits`], catching up before a refusal that a newer view could change.
+    /// As [`Self::admits`], waiting before a refusal that a newer view or a moment could change.
     ///
     /// # Errors
     /// [`Refusal::Denied`] with the reason, or [`Refusal::Unavailable`].
     pub async fn admit(&self, principal: &Principal) -> Result<(), Refusal> {
-        if let Some(answer) = self.admits(principal) {
-            return answer;
-        }
-        self.catch_up().await.map_err(|_| UNCONFIRMED)?;
-        if !self.serving() {
-            return Err(NOT_SERVING);
-        }
-        self.objection(principal)
-            .map_or(Ok(()), |reason| Err(Refusal::Denied(reason)))
+        let decide = |_: &State, who: &&Principal| self.objection(who).map_or(Ok(()), Err);
+        let answers = self.finally(&[principal], decide).await?;
+        let answer = answers.into_iter().next().ok_or(UNCONFIRMED)?;
+        answer.map_err(Refusal::Denied)
     }
 }
 

@@ -173,3 +173,114 @@ fn what_two_passes_allow_together_ends_with_the_first_and_is_as_old_as_the_older
     assert_eq!(one.clone().as_of(3), pass(both, None, 3));
     assert_eq!(one.clone().as_of(9), one, "never newer than it is");
 }
+
+#[actix::test]
+async fn many_names_that_are_refused_cost_one_round() {
+    let authority = Authority::fixed_by(State::default(), 100, some);
+    let asks: Vec<Ask<'_>> = (0..1_000)
+        .map(|at| match at % 2 {
+            0 => ask(Operations::PRESENCE, Operations::NONE),
+            _ => ask(Operations::SUBSCRIBE, Operations::NONE),
+        })
+        .collect();
+    let answers = authority.authorize_all(&anonymous(), None, &asks).await;
+    let answers = answers.unwrap();
+    assert_eq!(answers.iter().filter(|one| one.is_err()).count(), 500);
+    assert_eq!(authority.rounds(), 1);
+    let allowed: Vec<_> = asks.iter().skip(1).step_by(2).copied().collect();
+    let answers = authority.authorize_all(&anonymous(), None, &allowed).await;
+    assert!(answers.unwrap().iter().all(Result::is_ok));
+    assert_eq!(authority.rounds(), 1, "a yes costs none");
+}
+
+/// An app, and a credential of that time of issue for `ana`, to whom everything is granted.
+fn stated(issued_ms: Millis) -> Principal {
+    let proof = Proof {
+        key: "k1".into(),
+        issued: Issued::At(issued_ms),
+        expires_ms: None,
+        capability: Capability::full(),
+    };
+    Principal {
+        user: Some("ana".into()),
+        ..Principal::proven(AppId(1), proof)
+    }
+}
+
+fn app_and(more: Option<Command>, time_ms: Millis) -> State {
+    let app = Command::CreateApp(AppSpec {
+        id: AppId(1),
+        name: "a".into(),
+        doors: Vec::new(),
+        open: Vec::new(),
+        settings: [].into(),
+        aliases: Vec::new(),
+        keys: vec![KeySpec {
+            id: "k1".into(),
+            app: AppId(1),
+            name: "k".into(),
+            secret: Secret("a secret of some length".into()),
+            capability: Capability::full(),
+            revocable_tokens: true,
+        }],
+    });
+    let commands: Vec<_> = std::iter::once(app).chain(more).collect();
+    fixture::state_after(&commands, time_ms)
+}
+
+fn revoked(time_ms: Millis) -> State {
+    let command = Command::Revoke {
+        app: AppId(1),
+        issuer: Issuer::Operator,
+        target: Target::User("ana".into()),
+        issued_before_ms: None,
+        margin_ms: 0,
+    };
+    app_and(Some(command), time_ms)
+}
+
+#[actix::test]
+async fn a_credential_of_a_clock_ahead_is_waited_for_and_none_further_ahead_is_taken() {
+    let authority = Authority::fixed(app_and(None, 10_000), 10_000);
+    let ahead = stated(10_040);
+    assert_eq!(authority.admits(&ahead), None, "not yet, and not never");
+    let waiting = authority.admit(&ahead);
+    let moving = async {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        authority.set_fixed(app_and(None, 10_000), 10_040, true);
+    };
+    let (answer, ()) = futures_util::future::join(waiting, moving).await;
+    assert_eq!(answer, Ok(()));
+    let far = stated(10_041 + AHEAD_MS);
+    let at_ms = 10_041 + AHEAD_MS;
+    let refused = Err(Refusal::Denied(Reason::NotYet { at_ms }));
+    assert_eq!(authority.admits(&far), Some(refused.clone()));
+    assert_eq!(authority.admit(&far).await, refused);
+}
+
+#[actix::test]
+async fn what_was_taken_once_is_reached_by_a_later_revocation_at_every_presentation() {
+    for (issued_ms, stands) in [(9_000, false), (10_000, false), (10_001, true)] {
+        for now_ms in [10_001, 10_500, 20_000] {
+            let authority = Authority::fixed(revoked(10_000), now_ms);
+            let admitted = authority.admit(&stated(issued_ms)).await.is_ok();
+            assert_eq!(admitted, stands, "issued {issued_ms}, shown {now_ms}");
+        }
+    }
+}
+
+#[actix::test]
+async fn a_credential_made_in_the_millisecond_of_a_revocation_waits_for_the_next_and_stands() {
+    let authority = Authority::fixed(revoked(10_000), 10_000);
+    let mut times = Vec::new();
+    let made: Result<Millis, Refusal> = authority
+        .issue(|now_ms| {
+            times.push(now_ms);
+            // The clock of a fixed authority stands; it moves once the first try has failed.
+            authority.set_fixed(revoked(10_000), 10_001, true);
+            Ok((now_ms, stated(now_ms)))
+        })
+        .await;
+    assert_eq!(made, Ok(10_001));
+    assert_eq!(times, [10_000, 10_001]);
+}

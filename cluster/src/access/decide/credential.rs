@@ -28,7 +28,7 @@ pub(super) fn stands(state: &State, principal: &Principal, now_ms: Millis) -> St
     }
     until = earliest(
         until,
-        not_expired(principal.expires_ms, principal.issued, now_ms)?,
+        in_its_time(principal.expires_ms, principal.issued, now_ms)?,
     );
     for target in targets(principal) {
         until = earliest(
@@ -46,7 +46,7 @@ pub(super) fn stands(state: &State, principal: &Principal, now_ms: Millis) -> St
 pub(super) fn proof_stands(state: &State, app: AppId, proof: &Proof, now_ms: Millis) -> Standing {
     let mut until = key_is_live(state, app, &proof.key, now_ms)?;
     not_blocked(state, app, Subject::Key(proof.key.clone()), now_ms)?;
-    until = earliest(until, not_expired(proof.expires_ms, proof.issued, now_ms)?);
+    until = earliest(until, in_its_time(proof.expires_ms, proof.issued, now_ms)?);
     let named = proof
         .capability
         .names_channels()
@@ -99,7 +99,14 @@ fn not_blocked(state: &State, app: AppId, subject: Subject, now_ms: Millis) -> R
     }
 }
 
-fn not_expired(stated: Option<Millis>, issued: Issued, now_ms: Millis) -> Standing {
+/// Issued by now, and not over. What was honoured at some time says an earlier one, and so every revocation from that
+/// time on reaches it, however often it is shown again.
+fn in_its_time(stated: Option<Millis>, issued: Issued, now_ms: Millis) -> Standing {
+    if let Issued::At(at_ms) = issued
+        && at_ms > now_ms
+    {
+        return Err(Reason::NotYet { at_ms });
+    }
     let end = earliest(stated, issued.latest_end());
     match end {
         Some(at_ms) if at_ms <= now_ms => Err(Reason::Expired { at_ms }),

@@ -5,7 +5,7 @@
 //! **Why union and no deny rules:** every dialect here is a whitelist; what takes away is a revocation or a
 //! block, and those concern the credential, not the channel.
 //!
-//! Order: app and key alive -> not blocked -> credential not expired -> not revoked -> open rule, else the
+//! Order: app and key alive -> not blocked -> credential issued and not expired -> not revoked -> open rule, else the
 //! credential's own proof (cut to its issuing key), else a live grant to everyone, else one to the principal's
 //! user, token or key (cut to the key that vouches for them).
 
@@ -99,6 +99,12 @@ pub enum Reason {
     BeyondKey(Text),
     /// Nothing allows these operations.
     NotGranted(Operations),
+    /// The credential says that it is issued later than now. Until then it is none: a revocation made now could not
+    /// reach it.
+    NotYet {
+        /// When it says.
+        at_ms: Millis,
+    },
 }
 
 /// Decides. Reads nothing but its arguments; a few map lookups, no allocation on the way to a yes.

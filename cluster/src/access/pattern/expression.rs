@@ -9,10 +9,8 @@ use super::PatternError;
 use serde::{Deserialize, Serialize};
 use std::sync::{Arc, OnceLock};
 
-/// Bound on the compiled size of one expression, in bytes. Keeps compile time in the milliseconds.
+/// Bound on the compiled size of one stored expression, in bytes, and on the cache that one search may build. Keeps compile time in the milliseconds.
 const PROGRAM_BYTES: usize = 1 << 18;
-/// Bound on the cache that one search may build, in bytes.
-const SEARCH_BYTES: usize = 1 << 18;
 /// Deepest nesting of groups.
 const NESTING: u32 = 64;
 
@@ -21,10 +19,31 @@ const NESTING: u32 = 64;
 #[derive(Clone)]
 pub struct PatternText {
     text: Text,
+    /// Bound on the program, and on the cache that one search may build, in bytes.
+    bytes: usize,
     compiled: Arc<OnceLock<Result<regex::Regex, String>>>,
 }
 
 impl PatternText {
+    /// The bound of a small one: see [`Self::small`].
+    pub const SMALL_BYTES: usize = 1 << 16;
+
+    /// An expression that a credential carries and no state holds: whoever presents it pays nothing, so its bound
+    /// is closer, and it is compiled only when a name is asked about. None when it is too long to be ever used.
+    #[must_use]
+    pub fn small(text: &str) -> Option<Self> {
+        (text.len() <= super::super::Limits::MAX_TEXT).then(|| Self {
+            bytes: Self::SMALL_BYTES,
+            ..Self::unchecked(text.into())
+        })
+    }
+
+    /// Whether a name has been asked about.
+    #[must_use]
+    pub fn is_compiled(&self) -> bool {
+        self.compiled.get().is_some()
+    }
+
     /// Compiles, bounded in size.
     ///
     /// # Errors
@@ -63,6 +82,7 @@ impl PatternText {
     fn unchecked(text: Text) -> Self {
         Self {
             text,
+            bytes: PROGRAM_BYTES,
             compiled: Arc::default(),
         }
     }
@@ -73,8 +93,8 @@ impl PatternText {
                 return Err("too long".into());
             }
             regex::RegexBuilder::new(&self.text)
-                .size_limit(PROGRAM_BYTES)
-                .dfa_size_limit(SEARCH_BYTES)
+                .size_limit(self.bytes)
+                .dfa_size_limit(self.bytes)
                 .nest_limit(NESTING)
                 .build()
                 .map_err(|error| error.to_string())

@@ -8,6 +8,7 @@ use super::presence::set;
 use crate::adapters::ably::codes::Fault;
 use crate::adapters::ably::message::Message;
 use crate::adapters::ably::query;
+use crate::core::authority::Operations;
 use crate::core::broker::Broker;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
@@ -44,13 +45,25 @@ async fn published(
     let several = matches!(specs, OneOrMany::Many(_));
     let old = query::version(request, &call.query).is_some_and(|version| version < 3);
     let mut answers = Vec::new();
-    for spec in specs.all() {
-        let (channels, messages) = (spec.channels.all(), spec.messages.all());
+    let all = specs.all().into_iter();
+    let specs: Vec<_> = all
+        .map(|spec| (spec.channels.all(), spec.messages.all()))
+        .collect();
+    for (channels, _) in &specs {
         check(channels.len())?;
+    }
+    let names = specs.iter().flat_map(|(channels, _)| channels);
+    let names: Vec<&str> = names.map(String::as_str).collect();
+    // All names of all parts at once: a node that may be behind catches up once for them.
+    let mut allowed = (call.authorize_all(&names, Operations::PUBLISH).await?).into_iter();
+    for (channels, messages) in &specs {
         let mut results = Vec::with_capacity(channels.len());
-        for channel in channels {
-            let outcome = messages::send(&call, &channel, &messages, broker).await;
-            results.push(result(&channel, outcome));
+        for (channel, allowed) in channels.iter().zip(allowed.by_ref()) {
+            let outcome = match allowed {
+                Ok(allowed) => messages::send(&call, (channel, allowed), messages, broker).await,
+                Err(fault) => Err(fault),
+            };
+            results.push(result(channel, outcome));
         }
         answers.push(results);
     }
@@ -97,9 +110,13 @@ pub(super) async fn presence(request: HttpRequest, broker: web::Data<Broker>) ->
         let names = call.value("channels").unwrap_or_default().to_owned();
         let names: Vec<&str> = names.split(',').filter(|name| !name.is_empty()).collect();
         check(names.len())?;
+        let allowed = call.authorize_all(&names, Operations::PRESENCE_READ);
         let mut results = Vec::with_capacity(names.len());
-        for name in names {
-            let members = set(&call, name, &broker, answer.0).await;
+        for (name, allowed) in names.iter().zip(allowed.await?) {
+            let members = match allowed {
+                Ok(allowed) => set(&allowed.channel, &broker, answer.0).await,
+                Err(fault) => Err(fault),
+            };
             let body = members.map(|members| json!({ "channel": name, "presence": members }));
             results.push(result(name, body));
         }

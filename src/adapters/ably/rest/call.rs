@@ -3,7 +3,7 @@
 //! **Must never know:** what is asked for.
 
 use crate::adapters::ably::auth::{Credential, Identity};
-use crate::adapters::ably::codes::Fault;
+use crate::adapters::ably::codes::{self, Fault};
 use crate::adapters::ably::format::Format;
 use crate::adapters::ably::frame::ChannelName;
 use crate::adapters::ably::query::{self, Query};
@@ -78,6 +78,30 @@ impl Call {
         Ok(ChannelKey::channel(self.identity.principal.app, &name))
     }
 
+    /// Asks for a right on each of these channels at once; what cannot be named is refused as that.
+    ///
+    /// # Errors
+    /// 50003 while this node may not answer.
+    pub(super) async fn authorize_all(
+        &self,
+        names: &[&str],
+        needs: Operations,
+    ) -> Result<Vec<Result<Allowed, Fault>>, Fault> {
+        let keys: Vec<_> = names.iter().map(|name| self.channel(name)).collect();
+        let asks = keys.iter().flatten().map(|key| ask(key, needs));
+        let asks: Vec<_> = asks.collect();
+        let authority = &self.broker.authority;
+        let answers = authority.authorize_all(&self.identity.principal, None, &asks);
+        let mut answers = answers.await?.into_iter();
+        let allowed = keys.into_iter().map(|key| {
+            let channel = key?;
+            let answer = answers.next().ok_or_else(codes::no_capability)?;
+            let pass = answer.map_err(|reason| Fault::from(&reason))?;
+            Ok(Allowed { channel, pass })
+        });
+        Ok(allowed.collect())
+    }
+
     /// Asks for a right on a channel.
     ///
     /// # Errors
@@ -87,12 +111,7 @@ impl Call {
         channel: &ChannelKey,
         needs: Operations,
     ) -> Result<Pass, Fault> {
-        let ask = Ask {
-            resource: Resource::Channel,
-            name: &channel.name,
-            needs,
-            wants: Operations::NONE,
-        };
+        let ask = ask(channel, needs);
         let authority = &self.broker.authority;
         Ok(authority
             .authorize(&self.identity.principal, None, ask)
@@ -112,6 +131,21 @@ impl Call {
         let principal = &self.identity.principal;
         let seen = self.broker.authority.visible(principal, what, names);
         Ok(seen.await?.into_iter().collect())
+    }
+}
+
+/// A channel on which something is allowed.
+pub(super) struct Allowed {
+    pub(super) channel: Arc<ChannelKey>,
+    pub(super) pass: Pass,
+}
+
+fn ask(channel: &ChannelKey, needs: Operations) -> Ask<'_> {
+    Ask {
+        resource: Resource::Channel,
+        name: &channel.name,
+        needs,
+        wants: Operations::NONE,
     }
 }
 

@@ -77,19 +77,11 @@ async fn grant(
     };
     let now = authority.now().cluster_ms;
     let asked = token_request::check(&body, (name, &key), in_person, now)?;
-    if let Some(nonce) = &asked.nonce {
-        // The time is signed as well, so that the same nonce with another time is another request.
-        let time = body
-            .get("timestamp")
-            .map(Value::to_string)
-            .unwrap_or_default();
-        let nonce = format!("{}/{nonce}", time.trim_matches('"'));
-        let expires_ms = now + token_request::NONCE_MS;
-        authority
-            .use_nonce(key.app, &key.id, &nonce, expires_ms)
-            .await?;
+    if let Some(signed) = &asked.signed {
+        let until = now + token_request::NONCE_MS;
+        authority.use_once(signed, until).await?;
     }
-    asked.grant(name, authority.now().cluster_ms)
+    authority.issue(|now| asked.grant(name, now)).await
 }
 
 /// Who calls with the key itself.

@@ -2,20 +2,19 @@
 //!
 //! **Must never know:** who receives it.
 
-use super::call::{Answer, Call, body, max_body};
+use super::call::{Allowed, Answer, Call, body, max_body};
 use crate::adapters::ably::codes::Fault;
 use crate::adapters::ably::message::{Message, check_ids};
 use crate::adapters::ably::session::check_size;
 use crate::adapters::ably::{limits, position, resume};
 use crate::core::authority::Operations;
 use crate::core::broker::Broker;
-use crate::core::ids::{ChannelKey, ConnectionId};
+use crate::core::ids::ConnectionId;
 use actix_web::{HttpRequest, HttpResponse, web};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use std::sync::Arc;
 
 /// One message or several.
 #[derive(Deserialize)]
@@ -58,7 +57,10 @@ async fn published(
         return Err(Fault::new(40099, 400, "Refused as asked"));
     }
     let messages: OneOrMany<Message> = body(request, payload, max_body(&call)).await?;
-    send(&call, name, &messages.all(), broker).await
+    let channel = call.channel(name)?;
+    let pass = call.authorize(&channel, Operations::PUBLISH).await?;
+    let allowed = Allowed { channel, pass };
+    send(&call, (name, allowed), &messages.all(), broker).await
 }
 
 /// Publishes and waits until the channel's home has it all.
@@ -67,11 +69,11 @@ async fn published(
 /// The first refusal.
 pub(super) async fn send(
     call: &Call,
-    name: &str,
+    (name, allowed): (&str, Allowed),
     messages: &[Message],
     broker: &Broker,
 ) -> Result<Value, Fault> {
-    let channel: Arc<ChannelKey> = call.channel(name)?;
+    let Allowed { channel, pass } = allowed;
     let app = channel.app;
     let max = broker.authority.limit(app, &limits::MESSAGE_BYTES);
     check_size(messages, max)?;
@@ -87,7 +89,6 @@ pub(super) async fn send(
         };
         drafts.push(draft);
     }
-    let pass = call.authorize(&channel, Operations::PUBLISH).await?;
     // In one step: all or none, and nothing of others in between.
     let receipts = broker.publish_batch(&channel, drafts, pass).await?;
     let serials: Vec<String> = receipts.iter().map(position::of_receipt).collect();

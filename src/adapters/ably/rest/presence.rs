@@ -8,7 +8,9 @@ use crate::adapters::ably::format::Format;
 use crate::adapters::ably::member::PresenceMessage;
 use crate::core::authority::Operations;
 use crate::core::broker::Broker;
+use crate::core::ids::ChannelKey;
 use actix_web::{HttpRequest, HttpResponse, web};
+use std::sync::Arc;
 
 pub(super) async fn get(
     request: HttpRequest,
@@ -37,7 +39,9 @@ async fn page(
     };
     let (limit, skip) = (number("limit", 100)?.clamp(1, 1000), number("skip", 0)?);
     let (client, connection) = (call.value("clientId"), call.value("connectionId"));
-    let members = set(&call, name, broker, format).await?;
+    let channel = call.channel(name)?;
+    call.authorize(&channel, Operations::PRESENCE_READ).await?;
+    let members = set(&channel, broker, format).await?;
     let fits = |one: &PresenceMessage| {
         client.is_none_or(|id| one.client_id.as_deref() == Some(id))
             && connection.is_none_or(|id| one.connection_id.as_deref() == Some(id))
@@ -53,19 +57,16 @@ async fn page(
     Ok((found, links))
 }
 
-/// Everyone who is there.
+/// Everyone who is there, for whoever may see it.
 ///
 /// # Errors
-/// 40160 and others.
+/// 50003 when nobody answers for the channel.
 pub(super) async fn set(
-    call: &Call,
-    name: &str,
+    channel: &Arc<ChannelKey>,
     broker: &Broker,
     format: Format,
 ) -> Result<Vec<PresenceMessage>, Fault> {
-    let channel = call.channel(name)?;
-    call.authorize(&channel, Operations::PRESENCE_READ).await?;
-    let members = broker.members(&channel).await?;
+    let members = broker.members(channel).await?;
     let present = members
         .iter()
         .map(|one| PresenceMessage::present(one, format));

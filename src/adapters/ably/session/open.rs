@@ -67,6 +67,9 @@ pub(super) fn renewed(
     let (state, now) = (turn.cx.authority.view(), turn.cx.now.cluster_ms);
     let asks = own.client.as_deref();
     let identity = auth::check(&Credential::Token(token), asks, &state, now)?;
+    if identity.not_before_ms > now {
+        return Err(codes::not_yet());
+    }
     let same = identity.key_name == own.key_name && identity.client == own.client;
     match same {
         true => Ok(identity),
