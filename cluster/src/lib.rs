@@ -11,6 +11,7 @@ pub mod codec;
 mod handle;
 mod net;
 mod raft;
+mod seldom;
 mod store;
 mod task;
 mod versions;

@@ -91,9 +91,12 @@ fn own(
             let _ = begun.send(Err(error));
         }
         Ok((raft::Started { core, messages }, sync_thread)) => {
-            let raft = core.raft.clone();
+            let (raft, stopping) = (core.raft.clone(), Arc::downgrade(&core));
             let _ = begun.send(Ok((core, messages, runtime.handle().clone())));
             let _ = runtime.block_on(stop);
+            if let Some(core) = stopping.upgrade() {
+                core.stop();
+            }
             let _ = runtime.block_on(raft.shutdown());
             runtime.shutdown_timeout(LAST_ORDERS);
             let _ = sync_thread.join();

@@ -9,10 +9,12 @@ use super::transport::Listener;
 use super::{Local, Stream};
 use crate::access::NodeId;
 use crate::handle::MessageLink;
+use crate::seldom::Seldom;
 use crate::task;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc};
@@ -48,6 +50,7 @@ pub(crate) struct Acceptor<S> {
 pub(crate) async fn serve<S: Service>(mut listener: impl Listener, acceptor: Acceptor<S>) {
     let acceptor = Arc::new(acceptor);
     let strangers = Arc::new(Semaphore::new(STRANGERS));
+    let complaints = Arc::new(Complaints::default());
     let connections = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
         let Ok(stranger) = Arc::clone(&strangers).acquire_owned().await else {
@@ -56,22 +59,24 @@ pub(crate) async fn serve<S: Service>(mut listener: impl Listener, acceptor: Acc
         let stream = match listener.accept().await {
             Ok(stream) => stream,
             Err(error) => {
-                tracing::warn!(%error, "a peer connection could not be accepted");
+                complaints.not_accepted(&error);
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 continue;
             }
         };
         let acceptor = Arc::clone(&acceptor);
+        let complaints = Arc::clone(&complaints);
         let slot = Arc::clone(&connections).try_acquire_owned().ok();
         task::spawn(async move {
             let admit = |peer| match &slot {
                 None => Err(Refusal::Full),
                 Some(_) => acceptor.service.admit(peer),
             };
-            let met = hello::accept(&acceptor.local, stream, admit).await;
+            let (from, mut claims) = (stream.from(), None);
+            let met = hello::accept(&acceptor.local, stream, admit, &mut claims).await;
             drop(stranger);
             match met {
-                Err(error) => tracing::info!(%error, "a peer connection was turned away"),
+                Err(error) => complaints.turned_away(from, claims, &error),
                 Ok((peer, Plane::Control, stream)) => {
                     let end = converse(stream, peer, &acceptor.service).await;
                     tracing::debug!(peer = peer.node, ?end, "a control connection ended");
@@ -80,6 +85,42 @@ pub(crate) async fn serve<S: Service>(mut listener: impl Listener, acceptor: Acc
             }
             drop(slot);
         });
+    }
+}
+
+/// What is said about connections that come to nothing, seldom: whoever knocks, knocks again.
+#[derive(Default)]
+struct Complaints(Seldom<(Option<IpAddr>, String)>);
+
+impl Complaints {
+    fn not_accepted(&self, error: &io::Error) {
+        if let Some(left_out) = self.0.say((None, error.to_string())) {
+            tracing::warn!(%error, left_out, "a peer connection could not be accepted");
+        }
+    }
+
+    /// Something that speaks like a node is worth a warning: one of the two is set up wrongly.
+    fn turned_away(&self, from: Option<SocketAddr>, claims: Option<u64>, error: &io::Error) {
+        let addr = from.map_or_else(String::new, |from| from.to_string());
+        let gone = matches!(
+            error.kind(),
+            io::ErrorKind::UnexpectedEof
+                | io::ErrorKind::ConnectionReset
+                | io::ErrorKind::BrokenPipe
+        );
+        let cause = (from.map(|from| from.ip()), error.to_string());
+        if gone {
+            tracing::debug!(addr, %error, "a peer connection ended before it was one");
+        } else if let Some(left_out) = self.0.say(cause) {
+            match claims {
+                Some(node) => {
+                    tracing::warn!(node, addr, %error, left_out, "a node was turned away at the peer port");
+                }
+                None => {
+                    tracing::info!(addr, %error, left_out, "a stranger was turned away at the peer port");
+                }
+            }
+        }
     }
 }
 

@@ -100,7 +100,7 @@ impl Refusal {
             .map_or(u8::MAX, |at| at as u8 + 1)
     }
 
-    /// For people.
+    /// For the people whose node is turned away.
     pub(crate) fn text(self) -> &'static str {
         match self {
             Self::OtherDisk => {
@@ -114,12 +114,70 @@ impl Refusal {
             Self::TooNew => Misfit::TooNew.text(),
         }
     }
+
+    /// For the people whose node turned the other away.
+    fn of_the_other(self) -> &'static str {
+        match self {
+            Self::OtherDisk => {
+                "here its number belongs to another data directory. A node that lost its data must join as a new node under a new id"
+            }
+            Self::OtherCluster => "its data belongs to another cluster",
+            Self::NotMe => {
+                "it meant to reach another node: its `cluster` or `join` has this node's address under a wrong number"
+            }
+            Self::Removed => "it was removed from the cluster; its id is never used again",
+            Self::Full => "there are too many connections",
+            Self::TooOld => "its build is older than what the cluster has agreed to speak",
+            Self::TooNew => "its build no longer speaks what the cluster has agreed on",
+        }
+    }
 }
 
-/// The other end's refusal inside an [`io::Error`].
+/// A refusal inside an [`io::Error`].
 #[derive(Debug, thiserror::Error)]
-#[error("{}", .0.text())]
-pub(crate) struct Refused(pub(crate) Refusal);
+pub(crate) enum Refused {
+    /// The other end's of this node.
+    #[error("node {by} turned this node away: {}", .why.text())]
+    Ours {
+        /// Who said so.
+        by: u64,
+        /// Why.
+        why: Refusal,
+    },
+    /// This node's of the other end.
+    #[error("node {node} was turned away: {}", .why.of_the_other())]
+    Theirs {
+        /// Who it says it is.
+        node: u64,
+        /// Why.
+        why: Refusal,
+    },
+    /// Another node than the one that was dialled.
+    #[error(
+        "node {by} answers at that address, not node {meant}: another node answers where `cluster` says this one is"
+    )]
+    OtherNode {
+        /// Who answers.
+        by: u64,
+        /// Who was dialled.
+        meant: u64,
+    },
+}
+
+impl Refused {
+    fn error(self) -> io::Error {
+        io::Error::new(io::ErrorKind::PermissionDenied, self)
+    }
+
+    /// Why the other end turned this node away, if it did.
+    pub(crate) fn of_this_node(&self) -> Option<Refusal> {
+        match self {
+            Self::Ours { why, .. } => Some(*why),
+            Self::OtherNode { .. } => Some(Refusal::NotMe),
+            Self::Theirs { .. } => None,
+        }
+    }
+}
 
 /// One side's hello message.
 #[derive(Clone, Copy, Debug)]
@@ -172,7 +230,9 @@ impl Hello {
         }
         let mut rest = bytes.as_slice();
         if take::<4>(&mut rest)? != MAGIC {
-            return Err(bad("not a Gatecast peer"));
+            return Err(bad(
+                "no Gatecast node speaks there: it may be another port, or another program",
+            ));
         }
         if take::<1>(&mut rest)? != [VERSION] {
             return Err(bad(
@@ -218,26 +278,28 @@ pub(crate) async fn dial(
         let mut stream = local.transport.connect(addr.to_owned()).await?;
         let mine = Hello::new(local, plane, to).encode();
         stream.write_all(&mine).await?;
-        let theirs = read::<HELLO>(&mut stream).await?;
+        let theirs = read::<HELLO>(&mut stream).await.map_err(silent)?;
         let hello = Hello::decode(&theirs)?;
+        let by = hello.from.node;
         let dialled = mac(&local.secret, b"dial", &[&mine, &theirs])?;
         stream.write_all(&dialled.finalize().into_bytes()).await?;
-        let answer = read::<{ PROOF + 1 }>(&mut stream).await?;
+        let answer = read::<{ PROOF + 1 }>(&mut stream).await;
+        let answer = answer.map_err(|error| unproven(by, error))?;
         let (verdict, proof) = answer.split_first().ok_or_else(|| bad("short proof"))?;
         mac(&local.secret, b"accept", &[&mine, &theirs, &[*verdict]])?
             .verify_slice(proof)
-            .map_err(|_| bad("the peer does not know the cluster's secret"))?;
-        if let Some(refusal) = Refusal::ALL.into_iter().find(|r| r.code() == *verdict) {
-            return Err(io::Error::new(
-                io::ErrorKind::PermissionDenied,
-                Refused(refusal),
-            ));
-        }
-        if to != 0 && hello.from.node != to {
-            return Err(io::Error::new(
-                io::ErrorKind::PermissionDenied,
-                Refused(Refusal::NotMe),
-            ));
+            .map_err(|_| {
+                invalid(format!(
+                    "node {by} at that address does not know this node's cluster secret"
+                ))
+            })?;
+        match Refusal::ALL.into_iter().find(|r| r.code() == *verdict) {
+            Some(Refusal::NotMe) => return Err(Refused::OtherNode { by, meant: to }.error()),
+            Some(why) => return Err(Refused::Ours { by, why }.error()),
+            None if to != 0 && by != to => {
+                return Err(Refused::OtherNode { by, meant: to }.error());
+            }
+            None => {}
         }
         local.spoken.agree(hello.agreed);
         Ok((hello.from, stream))
@@ -245,22 +307,25 @@ pub(crate) async fn dial(
     timed(exchange).await
 }
 
-/// Takes the hello of a connection; `admit` judges the peer once it has proved that it knows the secret.
+/// Takes the hello of a connection; `admit` judges the peer once it has proved that it knows the secret. `claims` is
+/// the number that it says it has, as soon as it is known.
 pub(super) async fn accept(
     local: &Local,
     mut stream: Stream,
     admit: impl FnOnce(Identity) -> Result<(), Refusal>,
+    claims: &mut Option<u64>,
 ) -> io::Result<(Identity, Plane, Stream)> {
     let exchange = async {
         let theirs = read::<HELLO>(&mut stream).await?;
         let hello = Hello::decode(&theirs)?;
+        *claims = Some(hello.from.node);
         let own = Hello::new(local, hello.plane, hello.from.node);
         let mine = own.encode();
         stream.write_all(&mine).await?;
         let proof = read::<PROOF>(&mut stream).await?;
         mac(&local.secret, b"dial", &[&theirs, &mine])?
             .verify_slice(&proof)
-            .map_err(|_| bad("the peer does not know the cluster's secret"))?;
+            .map_err(|_| bad("it does not know this node's cluster secret"))?;
         let verdict = judge(local, &own.from, &hello, admit);
         let code = verdict.err().map_or(0, Refusal::code);
         let accepted = mac(&local.secret, b"accept", &[&theirs, &mine, &[code]])?;
@@ -269,10 +334,10 @@ pub(super) async fn accept(
         stream.write_all(&answer).await?;
         match verdict {
             Ok(()) => Ok((hello.from, hello.plane, stream)),
-            Err(refusal) => Err(io::Error::new(
-                io::ErrorKind::PermissionDenied,
-                Refused(refusal),
-            )),
+            Err(why) => {
+                let node = hello.from.node;
+                Err(Refused::Theirs { node, why }.error())
+            }
         }
     };
     timed(exchange).await
@@ -297,7 +362,33 @@ fn judge(
 async fn timed<T>(exchange: impl Future<Output = io::Result<T>>) -> io::Result<T> {
     tokio::time::timeout(DEADLINE, exchange)
         .await
-        .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+        .unwrap_or_else(|_| {
+            let text = format!("no answer within {} s", DEADLINE.as_secs());
+            Err(io::Error::new(io::ErrorKind::TimedOut, text))
+        })
+}
+
+/// The other end said nothing before it went.
+fn silent(error: io::Error) -> io::Error {
+    let text = "it ended the connection before it said who it is: no Gatecast node's peer port, or a node that is stopping";
+    match error.kind() == io::ErrorKind::UnexpectedEof {
+        true => io::Error::new(io::ErrorKind::UnexpectedEof, text),
+        false => error,
+    }
+}
+
+/// The other end went when it saw this node's proof. It says no more to whoever does not know the secret.
+fn unproven(by: u64, error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => invalid(format!(
+            "node {by} ended the connection when this node proved itself by its cluster secret: the two nodes' secrets differ"
+        )),
+        _other => error,
+    }
+}
+
+fn invalid(text: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, text)
 }
 
 async fn read<const N: usize>(stream: &mut Stream) -> io::Result<[u8; N]> {
@@ -352,7 +443,7 @@ mod tests {
         let (a, b) = (local(&net, 1, secrets[0]), local(&net, 2, secrets[1]));
         let accepting = async {
             let stream = listener.accept().await.unwrap();
-            accept(&b, stream, |_| verdict)
+            accept(&b, stream, |_| verdict, &mut None)
                 .await
                 .map(|(who, plane, _)| {
                     assert_eq!((who.node, plane), (1, Plane::Message));
@@ -367,11 +458,24 @@ mod tests {
         [dialled, accepted]
     }
 
+    fn text(end: &io::Result<()>) -> String {
+        end.as_ref().unwrap_err().to_string()
+    }
+
     #[tokio::test]
     async fn both_ends_must_know_the_secret_and_the_peer_be_the_one_meant() {
         assert!(meet(["s", "s"], 2, Ok(())).await.iter().all(Result::is_ok));
         assert!(meet(["s", "s"], 0, Ok(())).await.iter().all(Result::is_ok));
-        assert!(meet(["s", "t"], 2, Ok(())).await.iter().all(Result::is_err));
+        let [dialled, accepted] = meet(["s", "t"], 2, Ok(())).await;
+        let (dialled, accepted) = (text(&dialled), text(&accepted));
+        assert!(
+            dialled.contains("node 2") && dialled.contains("secrets differ"),
+            "{dialled}"
+        );
+        assert!(
+            accepted.contains("does not know this node's cluster secret"),
+            "{accepted}"
+        );
         let refused = meet(["s", "s"], 3, Ok(())).await;
         assert!(
             refused[0]
@@ -379,6 +483,26 @@ mod tests {
                 .unwrap_err()
                 .to_string()
                 .contains("another node")
+        );
+        let [dialled, accepted] = refused;
+        let (dialled, accepted) = (text(&dialled), text(&accepted));
+        assert!(
+            dialled.contains("node 2 answers") && dialled.contains("not node 3"),
+            "{dialled}"
+        );
+        assert!(
+            accepted.contains("node 1") && accepted.contains("wrong number"),
+            "{accepted}"
+        );
+        let [dialled, accepted] = meet(["s", "s"], 2, Err(Refusal::OtherCluster)).await;
+        let (dialled, accepted) = (text(&dialled), text(&accepted));
+        assert!(
+            dialled.contains("node 2 turned this node away: this node's data"),
+            "{dialled}"
+        );
+        assert!(
+            accepted.contains("node 1 was turned away: its data"),
+            "{accepted}"
         );
         let refused = meet(["s", "s"], 2, Err(Refusal::OtherDisk)).await;
         assert!(
@@ -398,12 +522,12 @@ mod tests {
         let b = local(&net, 2, "s");
         let _quiet = net.connect("b".into()).await.unwrap();
         let stream = listener.accept().await.unwrap();
-        let error = accept(&b, stream, |_| Ok(())).await.unwrap_err();
+        let error = accept(&b, stream, |_| Ok(()), &mut None).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         let mut noisy = net.connect("b".into()).await.unwrap();
         let stream = listener.accept().await.unwrap();
         noisy.write_all(&[b'x'; HELLO]).await.unwrap();
-        let error = accept(&b, stream, |_| Ok(())).await.unwrap_err();
+        let error = accept(&b, stream, |_| Ok(()), &mut None).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidData);
     }
 }

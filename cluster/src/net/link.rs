@@ -57,6 +57,17 @@ pub(crate) struct LinkState {
     pub(crate) refused_since: Option<Instant>,
     /// Why the peer turned us away at the last attempt.
     pub(crate) turned_away: Option<Refusal>,
+    /// Since when there is no connection and why not, once one was tried.
+    pub(crate) failing: Option<Failing>,
+}
+
+/// A peer that cannot be talked to.
+#[derive(Clone, Debug)]
+pub(crate) struct Failing {
+    /// Since when.
+    pub(crate) since: Instant,
+    /// What the last attempt said.
+    pub(crate) why: Arc<str>,
 }
 
 type Pending = Arc<Mutex<HashMap<u64, oneshot::Sender<Bytes>>>>;
@@ -120,6 +131,14 @@ impl Links {
             .unwrap_or_default()
     }
 
+    /// How the fast link to each peer stands, and the peer's address.
+    pub(crate) fn all(&self) -> BTreeMap<u64, (String, LinkState)> {
+        let links = lock(&self.links);
+        let fast = links.iter().filter(|((_, lane), _)| *lane == Lane::Fast);
+        fast.map(|((node, _), link)| (*node, (link.addr.clone(), lock(&link.state).0.clone())))
+            .collect()
+    }
+
     /// Why peers turn this node away, if one does.
     pub(crate) fn turned_away(&self) -> Option<Refusal> {
         let links = lock(&self.links);
@@ -136,7 +155,8 @@ impl Links {
         plane: Plane,
     ) -> io::Result<(Identity, Stream)> {
         let (peer, stream) = hello::dial(&self.local, addr, node, plane).await?;
-        (self.admit)(peer).map_err(|refusal| io::Error::other(Refused(refusal)))?;
+        let node = peer.node;
+        (self.admit)(peer).map_err(|why| io::Error::other(Refused::Theirs { node, why }))?;
         Ok((peer, stream))
     }
 
@@ -238,7 +258,18 @@ async fn keep_connected(links: Arc<Links>, node: u64, addr: String, link: std::s
                 let end = converse(stream, queue, &connection).await;
                 tracing::debug!(node, ?end, "disconnected");
                 let Some(target) = link.upgrade() else { return };
-                *lock(&target.state) = Default::default();
+                let why = end
+                    .err()
+                    .map_or_else(|| "it ended".into(), |error| error.to_string());
+                let failing = Failing {
+                    since: Instant::now(),
+                    why: format!("the connection ended: {why}").into(),
+                };
+                let state = LinkState {
+                    failing: Some(failing),
+                    ..LinkState::default()
+                };
+                *lock(&target.state) = (state, None);
                 lock(&connection.pending).clear();
             }
             Err(error) => {
@@ -259,6 +290,11 @@ fn note_failure(state: &mut LinkState, error: &io::Error) {
     );
     state.refused_since = gone.then(|| state.refused_since.unwrap_or_else(Instant::now));
     state.turned_away = refusal(error);
+    let since = state.failing.as_ref().map(|failing| failing.since);
+    state.failing = Some(Failing {
+        since: since.unwrap_or_else(Instant::now),
+        why: error.to_string().into(),
+    });
 }
 
 /// Why the peer turned this node away, if that is what the error says.
@@ -267,7 +303,7 @@ pub(crate) fn refusal(error: &io::Error) -> Option<Refusal> {
         .get_ref()
         .and_then(|inner| inner.downcast_ref::<Refused>());
     (error.kind() == io::ErrorKind::PermissionDenied)
-        .then(|| refused.map(|refused| refused.0))
+        .then(|| refused.and_then(Refused::of_this_node))
         .flatten()
 }
 

@@ -17,7 +17,7 @@ mod transport;
 pub(crate) use accept::{Acceptor, Service, serve};
 pub(crate) use frame::MAX_BODY;
 pub(crate) use hello::{Identity, Plane, Refusal};
-pub(crate) use link::{AskError, Lane, Links, refusal};
+pub(crate) use link::{AskError, Failing, Lane, Links, refusal};
 pub(crate) use transport::{Listener, Stream, Tcp, Transport};
 
 /// What every connection needs: how to connect, who we are, what proves it.

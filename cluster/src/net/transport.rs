@@ -4,6 +4,7 @@
 
 use futures_util::future::BoxFuture;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -32,6 +33,16 @@ pub(crate) enum Stream {
         expect(dead_code, reason = "only simulated clusters make it")
     )]
     Memory(tokio::io::DuplexStream),
+}
+
+impl Stream {
+    /// Where the other end is, on a network.
+    pub(crate) fn from(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(stream) => stream.peer_addr().ok(),
+            Self::Memory(_) => None,
+        }
+    }
 }
 
 /// The real network.

@@ -22,18 +22,20 @@ pub(crate) fn reached(walls: &mut [Millis], voters: usize) -> Option<Millis> {
 }
 
 /// How far this node's clock is ahead (behind: negative) of what is right: the middle one of three or more
-/// clocks, itself included; of two, which cannot tell who is wrong, cluster time. One alone is right.
-pub(crate) fn deviation(own: Millis, others: &[Millis], cluster_ms: Millis) -> i64 {
-    let right = match others.len() {
-        0 => own,
-        1 => cluster_ms,
-        _ => {
+/// clocks, itself included. Of two that agree, the other; of two that do not, which cannot tell who is wrong, cluster
+/// time, and where that is not known to be current, nothing. One alone is right.
+pub(crate) fn deviation(own: Millis, others: &[Millis], cluster_ms: Option<Millis>) -> Option<i64> {
+    let right = match others {
+        [] => own,
+        [other] if own.abs_diff(*other) <= ALARM_MS => *other,
+        [_] => cluster_ms?,
+        _more => {
             let mut all: Vec<Millis> = others.iter().copied().chain([own]).collect();
             all.sort_unstable();
             all.get(all.len() / 2).copied().unwrap_or(own)
         }
     };
-    i64::try_from(i128::from(own) - i128::from(right)).unwrap_or(i64::MAX)
+    Some(i64::try_from(i128::from(own) - i128::from(right)).unwrap_or(i64::MAX))
 }
 
 /// The stamp of the next entry.
@@ -82,12 +84,28 @@ mod tests {
     #[test]
     fn the_odd_one_out_knows_that_it_is_wrong() {
         let now = 100 * HOUR;
+        let hour = HOUR as i64;
+        let three = |own, others: &[u64]| deviation(own, others, None);
+        assert_eq!(three(now + HOUR, &[now, now + 3]), Some(hour - 3));
+        assert_eq!(three(now, &[now + HOUR, now + 3]), Some(-3));
         assert_eq!(
-            deviation(now + HOUR, &[now, now + 3], now),
-            (HOUR - 3) as i64
+            deviation(now - HOUR, &[now], Some(now + 5)),
+            Some(-hour - 5)
         );
-        assert_eq!(deviation(now, &[now + HOUR, now + 3], now), -3);
-        assert_eq!(deviation(now - HOUR, &[now], now + 5), -(HOUR as i64) - 5);
-        assert_eq!(deviation(now, &[], 0), 0);
+        assert_eq!(deviation(now, &[now - HOUR], Some(now + 5)), Some(-5));
+        assert_eq!(three(now, &[]), Some(0));
+    }
+
+    #[test]
+    fn two_clocks_that_agree_are_right_however_far_behind_the_log_is() {
+        let now = 100 * HOUR;
+        for behind in [None, Some(now - HOUR), Some(now + HOUR)] {
+            assert_eq!(deviation(now, &[now + 3], behind), Some(-3));
+        }
+        assert_eq!(
+            deviation(now, &[now + HOUR], None),
+            None,
+            "nobody can tell yet"
+        );
     }
 }

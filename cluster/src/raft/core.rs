@@ -11,6 +11,7 @@ use super::gate::Gate;
 use super::lease::Lease;
 use super::lock;
 use super::propose::Proposer;
+use super::reach::Doors;
 use super::read::Reader;
 use super::rpc::{self, Answer, Ask};
 use super::view::View;
@@ -20,6 +21,7 @@ use crate::net::{AskError, Lane, Links};
 use crate::versions::Spoken;
 use openraft::RaftMetrics;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -67,6 +69,10 @@ pub(crate) struct Core {
     pub(crate) reader: Reader,
     /// Clocks, room on the disk, who could lead.
     pub(crate) vitals: Vitals,
+    /// What came of asking to be let in.
+    pub(super) doors: Doors,
+    /// The process is stopping it in order.
+    pub(super) stopping: AtomicBool,
     /// Why this node has stopped taking part, if it has.
     pub(crate) failure: watch::Sender<Option<String>>,
     /// One membership change at a time.
@@ -145,13 +151,26 @@ impl Core {
         lease + lease.mul_f64(DRIFT) + Duration::from_millis(50)
     }
 
+    /// The engine is about to be stopped on purpose: that is no failure.
+    pub(crate) fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+    }
+
+    /// Whether the process is on its way out, or this node was asked to leave.
+    pub(super) fn is_leaving(&self) -> bool {
+        self.stopping.load(Ordering::Acquire) || self.vitals.is_leaving()
+    }
+
     /// Takes this node out of service for good.
     pub(crate) fn fail(&self, why: String) {
         self.failure.send_if_modified(|failure| {
             if failure.is_some() {
                 return false;
             }
-            tracing::error!(why, "this node stops taking part in the cluster");
+            match self.stopping.load(Ordering::Acquire) {
+                true => tracing::debug!(why, "this node has stopped"),
+                false => tracing::error!(why, "this node stops taking part in the cluster"),
+            }
             *failure = Some(why);
             true
         });

@@ -19,6 +19,8 @@ use tokio::time::Instant;
 const PERIOD: Duration = Duration::from_millis(50);
 /// How long a shut gate is normal.
 const ALARM: Duration = Duration::from_secs(10);
+/// How often it is said that it still is shut.
+const AGAIN: Duration = crate::seldom::PAUSE;
 
 /// When this node last heard a leader.
 #[derive(Debug, Default)]
@@ -55,6 +57,7 @@ impl Core {
 pub(super) async fn run(core: Arc<Core>) {
     let mut willing_since: Option<Instant> = None;
     let mut shut_since: Option<Instant> = None;
+    let mut alarmed: Option<Instant> = None;
     loop {
         let led = !core.may_elect();
         let open = if led {
@@ -75,8 +78,9 @@ pub(super) async fn run(core: Arc<Core>) {
             true => shut_since = None,
             false => {
                 let since = *shut_since.get_or_insert_with(Instant::now);
-                if since.elapsed() > ALARM {
-                    shut_since = Some(Instant::now());
+                let due = alarmed.is_none_or(|at| at.elapsed() > AGAIN);
+                if since.elapsed() > ALARM && due {
+                    alarmed = Some(Instant::now());
                     tracing::warn!(
                         "no leader is heard, and no majority that would elect one is reachable"
                     );

@@ -135,11 +135,15 @@ async fn judge(core: &Core, led_since: Instant) {
         {
             continue;
         }
-        tracing::warn!(
-            node,
-            epoch = member.epoch,
-            "a member is silent and is marked down"
-        );
+        let epoch = member.epoch;
+        match member.state {
+            MemberState::Draining => {
+                tracing::info!(node, epoch, "a member that was leaving is down")
+            }
+            MemberState::Up | MemberState::Down => {
+                tracing::warn!(node, epoch, "a member is silent and is marked down");
+            }
+        }
         let down = Command::Member(MemberCommand::Down {
             node: member.node,
             epoch: member.epoch,

@@ -10,6 +10,7 @@
 //! | `core` | one node's parts together, its leader's whereabouts |
 //! | `propose`, `read` | group commit; coalesced read index |
 //! | `lease`, `liveness`, `gate` | freshness; Up and Down; who may start an election |
+//! | `reach` | what an operator is told of peers that are away |
 //! | `vitals`, `clock` | what members tell each other; which time it is; who could lead |
 //! | `barrier` | waiting for everyone |
 //! | `membership`, `changes`, `folder` | forming and joining; who follows and who votes; whose data it is |
@@ -40,6 +41,7 @@ mod membership;
 mod network;
 mod proofs;
 mod propose;
+mod reach;
 mod read;
 mod recover;
 mod restore;

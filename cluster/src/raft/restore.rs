@@ -69,10 +69,6 @@ pub(super) struct First {
 /// Makes its data directory.
 pub(super) fn fill(target: &First, state: &access::State) -> Result<(), StoreError> {
     let damaged = |error: crate::codec::CodecError| StoreError::Damaged(error.to_string());
-    std::fs::create_dir_all(&target.data_dir).map_err(|error| StoreError::Io {
-        path: target.data_dir.clone(),
-        text: error.to_string(),
-    })?;
     let (store, thread) = Store::open(&target.data_dir)?;
     let node = target.node.0;
     let identity = start::identity(&store, node, Versions::OURS)?;

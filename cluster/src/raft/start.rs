@@ -16,6 +16,7 @@ use super::log::LogStore;
 use super::membership;
 use super::network::Network;
 use super::propose::{self, Proposer};
+use super::reach::{self, Doors};
 use super::read::{self, Reader};
 use super::service::Answering;
 use super::view::View;
@@ -29,6 +30,7 @@ use crate::{ClusterConfig, StartError, Versions, codec};
 use arc_swap::ArcSwap;
 use openraft::Raft;
 use std::net::SocketAddr;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use tokio::net::TcpListener;
@@ -48,8 +50,6 @@ pub(crate) struct Started {
 /// Starts a node on the current runtime, the real network and its own data directory.
 pub(crate) async fn start(config: ClusterConfig) -> Result<(Started, JoinHandle<()>), StartError> {
     check(&config)?;
-    std::fs::create_dir_all(&config.data_dir)
-        .map_err(|error| StartError::Store(format!("{}: {error}", config.data_dir.display())))?;
     let (store, sync_thread) = Store::open(&config.data_dir).map_err(refuse)?;
     let opened = open(&config, store)?;
     let listener = listen(config.peer_listen).await?;
@@ -128,6 +128,8 @@ async fn assemble(
         proposer,
         reader,
         vitals: Vitals::new(store.space()),
+        doors: Doors::default(),
+        stopping: AtomicBool::new(false),
         failure: watch::Sender::new(None),
         changing: tokio::sync::Mutex::default(),
         config,
@@ -223,6 +225,7 @@ fn spawn_tasks(core: &Arc<Core>, proposals: propose::Queues, questions: read::Qu
     task::spawn(lease::run(Arc::clone(core)));
     task::spawn(liveness::announce(Arc::clone(core)));
     task::spawn(liveness::watch(Arc::clone(core)));
+    task::spawn(reach::watch(Arc::clone(core)));
     task::spawn(vitals::run(Arc::clone(core)));
     task::spawn(vitals::stand_back(Arc::clone(core)));
     task::spawn(snapshots(Arc::clone(core)));

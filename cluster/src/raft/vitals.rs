@@ -8,6 +8,7 @@ use super::core::Core;
 use super::lock;
 use super::rpc::{Answer, Ask};
 use crate::access::{MemberState, Millis, NodeId};
+use crate::handle::Freshness;
 use crate::store::{DiskSpace, Space};
 use futures_util::future::join_all;
 use std::collections::BTreeMap;
@@ -68,6 +69,11 @@ impl Vitals {
         self.leaving.store(true, Ordering::Release);
     }
 
+    /// Whether that is so.
+    pub(super) fn is_leaving(&self) -> bool {
+        self.leaving.load(Ordering::Acquire) || self.drained.load(Ordering::Acquire)
+    }
+
     /// With the room on this disk.
     pub(super) fn new(space: Arc<Space>) -> Self {
         Self {
@@ -98,9 +104,7 @@ impl Vitals {
 
     /// Whether this node could lead as well as any other.
     pub(super) fn able(&self) -> bool {
-        !self.leaving.load(Ordering::Acquire)
-            && !self.drained.load(Ordering::Acquire)
-            && self.space() == DiskSpace::Enough
+        !self.is_leaving() && self.space() == DiskSpace::Enough
     }
 
     /// The clocks of these nodes as they stand now.
@@ -262,7 +266,13 @@ fn look_at_clock(core: &Core, complained: &mut Option<Instant>) {
     if core.view.state().time_ms == 0 {
         return;
     }
-    let off_ms = clock::deviation(core.wall_ms(), &others, core.view.now_ms());
+    // Behind after a long stop, until the first entries after it are applied here.
+    let current =
+        matches!(core.lease.freshness(), Freshness::Fresh(_)) && !core.is_behind_the_clocks();
+    let cluster_ms = current.then(|| core.view.now_ms());
+    let Some(off_ms) = clock::deviation(core.wall_ms(), &others, cluster_ms) else {
+        return;
+    };
     core.vitals.off_ms.store(off_ms, Ordering::Release);
     let due = complained.is_none_or(|at| at.elapsed() > COMPLAIN);
     if off_ms.unsigned_abs() > clock::ALARM_MS && due {

@@ -13,6 +13,7 @@
 
 mod mark;
 mod open;
+mod private;
 mod record;
 mod snapshots;
 mod space;
@@ -99,11 +100,14 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    /// Opens or creates the store below `dir` and checks every record. The thread ends after the store is
-    /// dropped; join it before opening the same directory again.
+    /// Opens or creates the store below `dir`, which becomes its owner's alone, and checks every record. The thread
+    /// ends after the store is dropped; join it before opening the same directory again.
     pub(crate) fn open(dir: &Path) -> Result<(Self, JoinHandle<()>), StoreError> {
         swap::finish(dir)?;
+        private::prepare(dir)?;
         let disk = open::open(dir)?;
+        // What the database has just made has the modes of the process's umask.
+        private::close_files(dir)?;
         let db = disk.db.clone();
         let (queue, thread) =
             SyncQueue::start(disk).map_err(|error| StoreError::io(dir, &error))?;

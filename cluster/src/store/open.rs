@@ -5,7 +5,7 @@
 //! What is never done is to wipe: a voter that forgets what it acknowledged can undo committed changes.
 
 use super::mark::Mark;
-use super::{Disk, StoreError, record};
+use super::{Disk, StoreError, private, record};
 use std::cell::Cell;
 use std::fs::{self, File};
 use std::io;
@@ -51,7 +51,9 @@ impl Disk for SledDisk {
 pub(super) fn open(dir: &Path) -> Result<SledDisk, StoreError> {
     let path = dir.join("sled");
     let new = !path.exists();
-    fs::create_dir_all(&path).map_err(|error| StoreError::io(&path, &error))?;
+    if new {
+        private::create(&path)?;
+    }
     // Harmless while another process owns the files: it would write them again.
     sweep(
         &path,

@@ -7,8 +7,9 @@
 //! a disk can be filled within a second, and after one failed write this node is out.
 
 use fs2::FileExt as _;
-use std::fs::File;
+use std::fs::OpenOptions;
 use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -112,7 +113,13 @@ impl Space {
         if path.exists() {
             return Ok(());
         }
-        let laid = File::create(&path).and_then(|file| file.allocate(self.reserve / 4));
+        let laid = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&path)
+            .and_then(|file| file.allocate(self.reserve / 4));
         if laid.is_err() {
             let _ = std::fs::remove_file(&path);
         }
