@@ -53,7 +53,7 @@ macro_rules! keys {
         #[derive(Clone, Default, Serialize, clap::Args)]
         pub struct Flags { $(
             #[doc = $doc]
-            #[arg(long, hide_env_values = true)]
+            #[arg(long, hide_env_values = true, num_args = values(Kind::$kind), default_missing_value = "true")]
             #[serde(skip_serializing_if = "Option::is_none")]
             pub $name: Option<$type>,
         )* }
@@ -63,6 +63,14 @@ macro_rules! keys {
             Key { name: stringify!($name), kind: Kind::$kind, doc: $doc },
         )*];
     };
+}
+
+/// A switch may stand without a value.
+fn values(kind: Kind) -> clap::builder::ValueRange {
+    match kind {
+        Kind::Switch => (0..=1).into(),
+        Kind::Text | Kind::Number | Kind::Secret => (1..=1).into(),
+    }
 }
 
 keys! {
@@ -84,7 +92,7 @@ keys! {
     admin_token: String = String::new(), Secret, "Token of the internal port; at least 16 characters";
     admin_token_file: PathBuf = PathBuf::new(), Text, "File that holds `admin_token`";
     workers: u64 = 0, Number, "Threads that serve clients; 0 = one per core but one";
-    log: String = "info,openraft=warn,actix_server=warn".into(), Text, "What is logged: a level, or module=level,…";
+    log: String = "info,actix_server=warn".into(), Text, "What is logged: a level, or module=level,…; the consensus engine and the HTTP library only where named (openraft=warn, actix_http=error)";
     log_format: LogFormat = LogFormat::Auto, Text, "json, pretty, or auto: pretty on a terminal";
     keep_alive_ms: u64 = 75_000, Number, "How long an idle HTTP connection is kept";
     request_timeout_ms: u64 = 5_000, Number, "How long a client may take to send a request's head";
@@ -102,6 +110,7 @@ keys! {
     disk_reserve_mb: u64 = 64, Number, "Megabytes of the data folder's disk kept free; below that this node takes no changes";
     history_memory_mb: u64 = 512, Number, "Megabytes that the histories of all channels on this node may weigh together; above it the largest let go of their oldest messages; 0 = no bound";
     allow_plaintext_peers: bool = false, Switch, "Peers may link beyond loopback without encryption: only on a private network";
+    allow_plaintext_internal: bool = false, Switch, "`internal` may be beyond loopback, where the admin token travels in clear: only on a private network";
 }
 
 fn loopback(port: u16) -> SocketAddr {

@@ -7,12 +7,15 @@
 
 pub mod backup;
 mod doors;
+mod examine;
+mod logging;
 mod plane;
+pub mod process;
 pub mod recover;
 mod tables;
 
 use crate::adapters::native::{self, Gate, Native, meter::Meter};
-use crate::config::{Config, LogFormat};
+use crate::config::Config;
 use crate::console::{self, metrics::Metrics, readiness::Life};
 use crate::core::authority::Authority;
 use crate::core::broker::Broker;
@@ -22,13 +25,15 @@ use actix_web::dev::{ServerHandle, Service as _};
 use actix_web::http::StatusCode;
 use actix_web::rt::signal::unix::{Signal, SignalKind, signal};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
+pub use examine::examine;
 use futures_util::TryFutureExt as _;
 use futures_util::future::{Either, ready};
 use gatecast_cluster::access::NodeId;
 use gatecast_cluster::{Cluster, ClusterConfig, PeerSecret, StartError, Versions, WallClock};
+pub use logging::{Flood, log};
 use plane::Plane;
 use socket2::{Domain, Protocol, Socket, Type};
-use std::io::{IsTerminal as _, Write as _};
+use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,7 +54,7 @@ pub enum ServeError {
     #[error(transparent)]
     Cluster(#[from] StartError),
     /// A port could not be had.
-    #[error("cannot listen on {addr} ({what}): {error}")]
+    #[error("cannot listen on {addr} ({what}): {error}{}", advice(*.addr, .error))]
     Listen {
         /// Which port.
         what: &'static str,
@@ -75,12 +80,24 @@ pub enum ServeError {
     CutShort,
 }
 
+/// What helps, where the system's words do not say it.
+fn advice(addr: SocketAddr, error: &std::io::Error) -> &'static str {
+    match error.kind() == std::io::ErrorKind::PermissionDenied && addr.port() < 1024 {
+        true => {
+            ". Ports below 1024 need a right of their own: AmbientCapabilities=CAP_NET_BIND_SERVICE of systemd, or a higher \
+             port behind a proxy"
+        }
+        false => "",
+    }
+}
+
 /// Runs a node until it is told to stop.
 ///
 /// # Errors
 /// When it cannot start, or could not stop in order.
-pub async fn serve(config: Config) -> Result<(), ServeError> {
+pub async fn serve(config: Config, flood: Flood) -> Result<(), ServeError> {
     let mut stop = Stop::listen()?;
+    actix_web::rt::spawn(flood.report());
     let public = reserve("public", config.public)?;
     let internal = reserve("internal", config.internal)?;
     let secure = secure_port(&config)?;
@@ -218,14 +235,15 @@ fn public_server(
         web::Data::new(rooms.broker.clone()),
         rooms.native(Gate::Keys),
     );
-    let workers = plane.workers();
-    let (life, doors) = (rooms.life.clone(), workers.doors());
+    let services = plane.workers();
+    let (life, doors) = (rooms.life.clone(), services.doors());
     let factory = move || {
         let (life, doors) = (life.clone(), doors.clone());
         App::new()
+            .app_data(web::Data::new(life.clone()))
             .app_data(broker.clone())
             .app_data(native.clone())
-            .configure(|service| workers.configure(service))
+            .configure(|service| services.configure(service))
             .service(doors::of(doors::NATIVE).configure(native::routes))
             .configure(console::public_routes)
             .default_service(web::to(nobodys))
@@ -240,13 +258,14 @@ fn public_server(
                 }
             })
     };
+    let workers = threads(config);
     let how = Listening {
-        workers: threads(config),
+        workers,
         keep_alive: config.keep_alive,
         request_timeout: config.request_timeout,
         disconnect_timeout: Duration::from_secs(2),
         stalled: STALLED,
-        max_connections: config.max_connections,
+        max_connections: process::connections(workers, config.max_connections),
         shutdown_timeout: config
             .drain
             .saturating_sub(Duration::from_secs(5))
@@ -340,6 +359,7 @@ fn internal_server(
     };
     let server = HttpServer::new(factory)
         .workers(1)
+        .max_connections(process::INTERNAL)
         .client_request_timeout(config.request_timeout)
         .shutdown_timeout(1)
         .disable_signals()
@@ -448,26 +468,4 @@ fn say(line: &str) {
     let mut out = std::io::stdout().lock();
     // Nobody may be reading; that is no reason to stop.
     let _ = writeln!(out, "{line}").and_then(|()| out.flush());
-}
-
-/// Starts logging to stderr.
-///
-/// # Errors
-/// When the filter cannot be read.
-pub fn log(config: &Config) -> Result<(), String> {
-    let filter = tracing_subscriber::EnvFilter::try_new(&config.log)
-        .map_err(|error| format!("`log`: {error}"))?;
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr);
-    let pretty = match config.log_format {
-        LogFormat::Auto => std::io::stderr().is_terminal(),
-        LogFormat::Json => false,
-        LogFormat::Pretty => true,
-    };
-    let started = match pretty {
-        true => builder.try_init(),
-        false => builder.json().flatten_event(true).try_init(),
-    };
-    started.map_err(|error| error.to_string())
 }

@@ -137,7 +137,7 @@ pub enum AppCommand {
         /// Id, if it must be a certain one
         #[arg(long)]
         id: Option<u64>,
-        /// Dialects it accepts: pusher, ably, pubnub, realtime
+        /// Dialects it accepts: pusher, ably, pubnub, realtime; all four when left out
         #[arg(long = "door")]
         doors: Vec<String>,
         /// What is open to anyone: pattern=operation,…

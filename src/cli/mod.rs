@@ -89,13 +89,15 @@ fn attempt(arguments: impl IntoIterator<Item = OsString>) -> Exit {
 }
 
 fn carry_out(cli: Cli) -> Result<(), Failure> {
+    // Data folders, backups, sockets: nothing of it is anybody else's.
+    server::process::own_files_only();
     // One TLS provider for the whole process; a second call would find it chosen already.
     let _chosen = rustls::crypto::ring::default_provider().install_default();
     match cli.command {
         Command::Serve(serve) => {
             let config = load(&serve)?;
-            server::log(&config).map_err(|error| Failure::new(Exit::Config, error))?;
-            let served = actix_web::rt::System::new().block_on(server::serve(config));
+            let flood = server::log(&config).map_err(|error| Failure::new(Exit::Config, error))?;
+            let served = actix_web::rt::System::new().block_on(server::serve(config, flood));
             served.map_err(|error| Failure::new(Exit::Failed, error.to_string()))
         }
         Command::Config(ConfigCommand::Doc) => {
@@ -104,7 +106,8 @@ fn carry_out(cli: Cli) -> Result<(), Failure> {
         }
         Command::Config(ConfigCommand::Check(serve)) => {
             let config = load(&serve)?;
-            output::print(&format!("{config:?} holds together\n"));
+            let said = server::examine(&config);
+            output::print(&said.map_err(|error| Failure::new(Exit::Config, error))?);
             Ok(())
         }
         Command::App(AppCommand::ImportEnv { file, id, name }) => {
@@ -174,6 +177,12 @@ mod tests {
         assert_eq!(attempted("--version"), Exit::Ok);
         assert_eq!(attempted("config doc"), Exit::Ok);
         assert_eq!(attempted("config check --node 0"), Exit::Config);
+        assert_eq!(
+            attempted("config check --tls-cert /no/such/file --tls-key /no/such/file"),
+            Exit::Config
+        );
+        assert_eq!(attempted("config check --data Cargo.toml"), Exit::Config);
+        assert_eq!(attempted("config check --data /no/such/folder"), Exit::Ok);
         assert_eq!(
             attempted("config check --config /no/such/file"),
             Exit::Config

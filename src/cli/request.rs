@@ -43,6 +43,9 @@ impl Request {
     }
 }
 
+/// What an app accepts when `app create` names none.
+const DIALECTS: [&str; 4] = ["pusher", "ably", "pubnub", "realtime"];
+
 /// `app …`
 ///
 /// # Errors
@@ -59,6 +62,11 @@ pub fn app(command: AppCommand) -> Result<Request, Failure> {
             let mut body = Map::new();
             set(&mut body, "name", name);
             set(&mut body, "id", id);
+            // Without a dialect nobody could use it.
+            let doors = match doors.is_empty() {
+                true => DIALECTS.map(str::to_owned).to_vec(),
+                false => doors,
+            };
             body.insert("doors".into(), doors.into());
             body.insert("open".into(), open_rules(&open)?);
             body.insert("settings".into(), pairs(&settings)?);
@@ -401,6 +409,11 @@ mod tests {
 
     #[test]
     fn what_is_typed_becomes_one_request() {
+        let every = typed("app create").body.unwrap();
+        assert_eq!(
+            every["doors"],
+            json!(["pusher", "ably", "pubnub", "realtime"])
+        );
         let create = typed(
             "app create --name demo --door pusher --open public-*=subscribe,history --set client_events=true --set history_ms=5",
         );

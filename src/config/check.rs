@@ -141,6 +141,11 @@ impl Config {
                 "`peer` is beyond loopback, where links between nodes are not encrypted yet: set `allow_plaintext_peers` if that network is private",
             );
         }
+        if !raw.internal.ip().is_loopback() && !raw.allow_plaintext_internal {
+            return wrong(
+                "`internal` is beyond loopback, where the admin token travels without encryption: set `allow_plaintext_internal` if that network is private",
+            );
+        }
         let first_start = first_start(&raw, &peer_addr)?;
         let tls = tls(&raw)?;
         let (cluster_secret, admin_token) = secrets(&raw)?;
@@ -440,9 +445,13 @@ mod tests {
         assert!(private.err().unwrap_or_default().contains("cluster_secret"));
         assert!(error(|raw| raw.join = "a:1".into()).contains("cluster_secret"));
         assert!(error(|raw| raw.public = "0.0.0.0:6001".parse().unwrap()).contains("admin_token"));
-        assert!(
-            error(|raw| raw.internal = "0.0.0.0:9601".parse().unwrap()).contains("admin_token")
-        );
+        let internal = |raw: &mut Raw| raw.internal = "0.0.0.0:9601".parse().unwrap();
+        assert!(error(internal).contains("allow_plaintext_internal"));
+        let private = checked(|raw| {
+            internal(raw);
+            raw.allow_plaintext_internal = true;
+        });
+        assert!(private.err().unwrap_or_default().contains("admin_token"));
         assert!(checked(|raw| raw.cluster = three.into()).is_err());
         let config = checked(|raw| {
             raw.cluster = three.into();

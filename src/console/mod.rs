@@ -2,7 +2,7 @@
 //!
 //! `/health` says that the process answers. `/ready` says that this node's view is proven fresh and that it is
 //! a member that carries channels; anything else is 503 with the reasons, so that a balancer can act on it and a
-//! person can read it. The operator's API is `adapters::native`, served beside this.
+//! person can read it. `/up`, on the public port too, is `/ready` without its reasons. The operator's API is `adapters::native`, served beside this.
 //!
 //! **Must never know:** dialects, connections' contents.
 //! **Why not on the public port:** what a node knows about itself is a map for whoever attacks it.
@@ -20,14 +20,24 @@ use serde_json::json;
 pub fn routes(config: &mut web::ServiceConfig) {
     config
         .route("/health", web::get().to(health))
-        .route("/up", web::get().to(health))
+        .route("/up", web::get().to(up))
         .route("/ready", web::get().to(ready))
         .route("/metrics", web::get().to(show));
 }
 
-/// Adds the one path of this room that the public port has as well.
+/// Adds the one path of this room that the public port has as well. Needs `web::Data` of [`Broker`] and [`Life`].
 pub fn public_routes(config: &mut web::ServiceConfig) {
-    config.route("/up", web::get().to(health));
+    config.route("/up", web::get().to(up));
+}
+
+/// Whether a balancer may send clients here; not why.
+async fn up(broker: web::Data<Broker>, life: web::Data<Life>) -> HttpResponse {
+    match readiness::reasons(&broker.authority, &life).is_empty() {
+        true => HttpResponse::Ok().json(json!({ "status": "up" })),
+        false => HttpResponse::ServiceUnavailable()
+            .insert_header(("Retry-After", "1"))
+            .json(json!({ "status": "unavailable" })),
+    }
 }
 
 async fn health() -> HttpResponse {
@@ -89,12 +99,15 @@ mod tests {
         assert_eq!(get("/health", life.clone()).await.0, 200);
         let (status, body) = get("/ready", life.clone()).await;
         assert!(status == 503 && body.contains("starting"), "{body}");
+        assert_eq!(get("/up", life.clone()).await.0, 503);
         life.open();
         assert_eq!(get("/ready", life.clone()).await.0, 200);
+        assert_eq!(get("/up", life.clone()).await.0, 200);
         life.drain();
         let (status, body) = get("/ready", life.clone()).await;
         assert!(status == 503 && body.contains("draining"), "{body}");
-        assert_eq!(get("/up", life).await.0, 200);
+        let (status, body) = get("/up", life).await;
+        assert!(status == 503 && !body.contains("draining"), "{body}");
     }
 
     #[actix_web::test]

@@ -101,6 +101,17 @@ where
     }
 }
 
+/// A client's mistake is worth a line, but is no error of this node.
+fn unread(error: DispatchError) -> DispatchError {
+    match error {
+        DispatchError::Parse(_) | DispatchError::SlowRequestTimeout => {
+            tracing::info!(%error, "a client's request could not be read");
+        }
+        ref other => tracing::debug!(error = %other, "a client's connection ended"),
+    }
+    error
+}
+
 /// One thread's HTTP over one door; a macro, because plain and TLS differ in the type of nearly everything.
 macro_rules! http {
     ($app:expr, $how:expr, $addr:expr, $stopping:expr) => {{
@@ -178,7 +189,7 @@ where
                     let peer = io.peer_addr().ok();
                     ready(Ok::<_, DispatchError>((Noticing::new(io), peer)))
                 };
-                fn_service(noticing).and_then(http!(app, how, addr, stopping))
+                fn_service(noticing).and_then(http!(app, how, addr, stopping).map_err(unread))
             })?,
             // A handshake has three seconds, by the acceptor's own default.
             Some(tls) => builder.listen("public with TLS", listener, move || {
@@ -190,7 +201,11 @@ where
                     .map_init_err(|_| ())
                     .map_err(TlsError::into_service_error)
                     .map(noticing)
-                    .and_then(http!(app, how, addr, stopping).map_err(TlsError::Service))
+                    .and_then(
+                        http!(app, how, addr, stopping)
+                            .map_err(unread)
+                            .map_err(TlsError::Service),
+                    )
             })?,
         };
     }

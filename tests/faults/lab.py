@@ -87,7 +87,7 @@ class Lab:
         command = ["ip", "netns", "exec", f"gcn{node}", "env", *[f"{k}={v}" for k, v in self.extra[node].items()],
                    str(self.binary), "serve", "--node", str(node), "--data", str(self.data(node)),
                    "--public", f"{at}:6001", "--internal", f"{at}:9601", "--peer", f"{at}:7601", "--cluster", members,
-                   "--allow-plaintext-peers", "true",
+                   "--allow-plaintext-peers", "--allow-plaintext-internal",
                    "--cluster-secret-file", str(self.folder / "cluster_secret"),
                    "--admin-token-file", str(self.folder / "admin_secret"), "--log-format", "pretty"]  # fmt: skip
         environment = {k: v for k, v in os.environ.items() if not k.startswith("GATECAST_")}

@@ -68,13 +68,33 @@ test('up starts three nodes, waits until they are ready and writes the env file,
   for (const url of env_file.GATECAST_ADMIN_URLS.split(',')) {
     assert.equal((await fetch(`${url}/ready`)).status, 200);
   }
-  assert.equal(statSync(join(folder, 'env')).mode & 0o077, 0);
+  for (const path of ['env', 'cluster_secret', 'admin_token', 'plan.json', 'node1.log', '.']) {
+    assert.equal(statSync(join(folder, path)).mode & 0o077, 0, path);
+  }
   assert.equal(env_file.ABLY_KEY, `${env_file.GATECAST_APP_ID}.${env_file.PUSHER_APP_KEY}:${env_file.PUSHER_APP_SECRET}`);
 });
 
 test('the demo tells the whole story, kill -9 of the leader included', async () => {
   const { stdout } = await script('demo').catch((error) => error);
   assert.match(stdout, /All of it holds\.\n$/, stdout);
+});
+
+test('a second cluster on taken ports leaves nothing behind that stands in the way of another try', async () => {
+  const second = mkdtempSync(join(TARGET, 'sdk-script-'));
+  const before = env;
+  try {
+    // Its public ports would be the first one's peer ports.
+    env = { ...env, GATECAST_CLUSTER_DIR: second, GATECAST_PORT_BASE: String(Number(env.GATECAST_PORT_BASE) + 1600) };
+    await assert.rejects(script('cluster', 'up'), /cannot be had.*differ by 1600, 2000 or 3600/);
+    env = { ...env, GATECAST_PORT_BASE: String(await freeShift()) };
+    await script('cluster', 'up');
+    env = { ...env, GATECAST_PORT_BASE: String(await freeShift()) };
+    await assert.rejects(script('cluster', 'up'), /down --purge/);
+  } finally {
+    await script('cluster', 'down', '--purge').catch(() => {});
+    env = before;
+    rmSync(second, { recursive: true, force: true });
+  }
 });
 
 test('kill, status, start, down', async () => {

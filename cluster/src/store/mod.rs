@@ -103,8 +103,8 @@ impl Store {
     /// Opens or creates the store below `dir`, which becomes its owner's alone, and checks every record. The thread
     /// ends after the store is dropped; join it before opening the same directory again.
     pub(crate) fn open(dir: &Path) -> Result<(Self, JoinHandle<()>), StoreError> {
-        swap::finish(dir)?;
         private::prepare(dir)?;
+        swap::finish(dir)?;
         let disk = open::open(dir)?;
         // What the database has just made has the modes of the process's umask.
         private::close_files(dir)?;

@@ -41,10 +41,11 @@ async function freePorts(count) {
 
 export class Cluster {
   /** Starts `nodes` nodes and waits until every one is ready; then makes the tests' app. */
-  static async start({ nodes = 3, app = {}, args = [] } = {}) {
+  static async start({ nodes = 3, app = {}, args = [], limit } = {}) {
     if (!existsSync(BINARY)) throw new Error(`no binary at ${BINARY}: run cargo build first`);
     const cluster = new Cluster();
     cluster.args = args;
+    cluster.limit = limit;
     mkdirSync(join(TARGET, 'sdk'), { recursive: true });
     cluster.folder = mkdtempSync(join(TARGET, 'sdk', 'cluster-'));
     cluster.adminToken = randomBytes(24).toString('hex');
@@ -85,7 +86,9 @@ export class Cluster {
       args.push('--cluster', this.nodes.map((each) => `${each.id}=127.0.0.1:${each.peer}`).join(','));
     }
     const log = openSync(join(this.folder, `node-${id}.log`), 'a');
-    const child = spawn(BINARY, args, {
+    // `limit` bounds the process's open files, for good.
+    const [command, ...before] = this.limit ? ['sh', '-c', `ulimit -n ${this.limit}; exec "$0" "$@"`, BINARY] : [BINARY];
+    const child = spawn(command, [...before, ...args], {
       stdio: ['ignore', 'pipe', log],
       env: {
         ...process.env,

@@ -173,6 +173,9 @@ impl Courier {
             let now_ms = self.authority.now().cluster_ms;
             let verdict = judge(tried, attempts, (parcel.at_ms, now_ms));
             let (state, pause_ms) = (verdict.state, verdict.pause_ms);
+            if state == DeliveryState::GivenUp {
+                given_up(&parcel, attempts, verdict.status, verdict.error.as_deref());
+            }
             self.log.change(app, id, |line| {
                 (line.state, line.attempts, line.status) = (state, attempts, verdict.status);
                 line.error = verdict.error.map(Into::into);
@@ -241,6 +244,22 @@ fn reason(error: &dyn std::error::Error) -> String {
     text.get(..text.floor_char_boundary(200))
         .unwrap_or_default()
         .to_owned()
+}
+
+/// Says so in the log. No path, query or user of the address: they may be secrets.
+fn given_up(parcel: &Parcel, attempts: u32, status: Option<u16>, why: Option<&str>) {
+    let host = Url::parse(&parcel.hook.url).ok();
+    let host = host.as_ref().and_then(Url::host_str).unwrap_or_default();
+    let (app, events) = (parcel.app.0, parcel.count);
+    tracing::warn!(
+        app,
+        host,
+        events,
+        attempts,
+        status,
+        why,
+        "a webhook was given up"
+    );
 }
 
 fn line(parcel: &Parcel, state: DeliveryState) -> Delivery {

@@ -1,0 +1,131 @@
+//! Logging to stderr: what is left out unless it is asked for, and how much one line may repeat itself.
+//!
+//! **Must never know:** what a line says. **Why a bound for every line and not for known ones:** strangers and dead
+//! peers can make any line repeat itself, and a log that fills the disk stops the node that it should explain.
+
+use crate::config::{Config, LogFormat};
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::io::IsTerminal as _;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tracing::callsite::Identifier;
+use tracing::{Event, Level, Metadata};
+use tracing_subscriber::layer::{Context, Filter, Layer as _, SubscriberExt as _};
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, fmt};
+
+/// Off unless `log` names it: the consensus engine repeats itself some 90 times a second for each dead peer, and the
+/// HTTP library calls each stranger's mistake an error. What matters of both is said by this program's own lines.
+const QUIET: &str = "openraft=off,actix_http=off";
+/// Lines from one place of the source, in [`WINDOW`].
+const LINES: u64 = 20;
+const WINDOW: Duration = Duration::from_secs(60);
+
+/// How often each place has spoken lately. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Flood(Arc<Mutex<Places<Identifier>>>);
+
+/// Starts logging.
+///
+/// # Errors
+/// When the filter cannot be read.
+pub fn log(config: &Config) -> Result<Flood, String> {
+    let filter = EnvFilter::try_new(format!("{QUIET},{}", config.log))
+        .map_err(|error| format!("`log`: {error}"))?;
+    let pretty = match config.log_format {
+        LogFormat::Auto => std::io::stderr().is_terminal(),
+        LogFormat::Json => false,
+        LogFormat::Pretty => true,
+    };
+    let flood = Flood(Arc::default());
+    let lines = fmt::layer().with_writer(std::io::stderr);
+    let registry = tracing_subscriber::registry().with(filter);
+    let started = match pretty {
+        true => registry.with(lines.with_filter(flood.clone())).try_init(),
+        false => {
+            let lines = lines.json().flatten_event(true);
+            registry.with(lines.with_filter(flood.clone())).try_init()
+        }
+    };
+    started.map_err(|error| error.to_string())?;
+    Ok(flood)
+}
+
+impl Flood {
+    /// Says now and then how much was left out, for ever.
+    pub(super) async fn report(self) {
+        loop {
+            actix_web::rt::time::sleep(WINDOW).await;
+            let left_out = self.lock().left_out();
+            if left_out > 0 {
+                tracing::warn!(left_out, "lines that repeated themselves were left out");
+            }
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Places<Identifier>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<S> Filter<S> for Flood {
+    fn enabled(&self, _line: &Metadata<'_>, _: &Context<'_, S>) -> bool {
+        true
+    }
+
+    fn event_enabled(&self, event: &Event<'_>, _: &Context<'_, S>) -> bool {
+        let line = event.metadata();
+        // Whoever asks for more than `info` wants all of it.
+        *line.level() > Level::INFO || self.lock().takes(line.callsite(), Instant::now())
+    }
+}
+
+/// How often each place has spoken in its window. Pure. As many places as the source has.
+#[derive(Debug)]
+struct Places<K> {
+    spoken: HashMap<K, (Instant, u64)>,
+    left_out: u64,
+}
+
+impl<K> Default for Places<K> {
+    fn default() -> Self {
+        Self {
+            spoken: HashMap::new(),
+            left_out: 0,
+        }
+    }
+}
+
+impl<K: Hash + Eq> Places<K> {
+    fn takes(&mut self, place: K, now: Instant) -> bool {
+        let (since, lines) = self.spoken.entry(place).or_insert((now, 0));
+        if now.saturating_duration_since(*since) >= WINDOW {
+            (*since, *lines) = (now, 0);
+        }
+        *lines = lines.saturating_add(1);
+        let takes = *lines <= LINES;
+        self.left_out = self.left_out.saturating_add(u64::from(!takes));
+        takes
+    }
+
+    fn left_out(&mut self) -> u64 {
+        std::mem::take(&mut self.left_out)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_place_repeats_itself_so_often_and_others_are_heard_all_the_same() {
+        let now = Instant::now();
+        let mut places = Places::default();
+        let taken = (0..10_000).filter(|_| places.takes("flood", now)).count();
+        assert_eq!(taken as u64, LINES);
+        assert!(places.takes("other", now));
+        assert_eq!((places.left_out(), places.left_out()), (10_000 - LINES, 0));
+        assert!(places.takes("flood", now + WINDOW));
+    }
+}

@@ -1,0 +1,139 @@
+// What an operator meets: modes of the data folder, a log that stays readable whatever fails, an orderly stop without a
+// complaint, and a public `/up` that a balancer can believe.
+
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { chmodSync, lstatSync, readdirSync, writeFileSync } from 'node:fs';
+import { connect } from 'node:net';
+import { join } from 'node:path';
+import { once } from 'node:events';
+import { test } from 'node:test';
+import { BINARY, Cluster } from './lib/cluster.mjs';
+import { until, within } from './lib/wait.mjs';
+
+const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
+const lines = (cluster, id) => cluster.log(id).split('\n').filter(Boolean);
+const loud = (cluster, id) => lines(cluster, id).filter((line) => /"level":"(WARN|ERROR)"/.test(line));
+const status = async (url) => (await fetch(url)).status;
+
+/** Whatever in a folder somebody else than its owner may do anything with. */
+function open(folder) {
+  const own = lstatSync(folder).mode & 0o077 ? [folder] : [];
+  if (!lstatSync(folder).isDirectory()) return own;
+  return [...own, ...readdirSync(folder).flatMap((name) => open(join(folder, name)))];
+}
+
+test('with umask 000 the data folder and all in it are their owner’s alone; an open folder is closed and that is said', async () => {
+  const before = process.umask(0);
+  const cluster = await Cluster.start({ nodes: 1 }).finally(() => process.umask(before));
+  const folder = join(cluster.folder, 'node-1');
+  try {
+    assert.deepEqual(open(folder), []);
+    await cluster.kill(1);
+    chmodSync(folder, 0o755);
+    chmodSync(join(folder, 'sled', 'db'), 0o644);
+    await cluster.startNode(1);
+    assert.deepEqual(open(folder), []);
+    assert.equal(loud(cluster, 1).filter((line) => line.includes('open to other users')).length, 1);
+    const file = join(cluster.folder, 'afile');
+    writeFileSync(file, '');
+    const { status: code, stderr } = spawnSync(BINARY, ['serve', '--data', file, '--public', '127.0.0.1:0', '--internal', '127.0.0.1:0', '--peer', '127.0.0.1:0'], { encoding: 'utf8' });
+    assert.equal(code, 1);
+    assert.match(stderr, /is a file: `data` names the folder/);
+  } finally {
+    await cluster.stop();
+  }
+});
+
+test('dead peers cost a few lines, `/up` says 503 where the node may not serve, and a stop in order complains of nothing', async () => {
+  const cluster = await Cluster.start();
+  try {
+    for (const id of [1, 2, 3]) assert.deepEqual(loud(cluster, id), [], `a healthy start of node ${id}`);
+    for (const url of cluster.urls) assert.equal(await status(`${url}/up`), 200);
+    const counted = async (id, ms) => {
+      const before = lines(cluster, id).length;
+      await sleep(ms);
+      return lines(cluster, id).slice(before);
+    };
+    const leader = Number(await cluster.leader(1));
+    const [stays, goes] = [leader, (leader % 3) + 1];
+    const last = 6 - stays - goes;
+    await cluster.kill(goes);
+    await until(() => loud(cluster, stays).some((line) => line.includes('a node is unreachable')), 'it is said');
+    const one = await counted(stays, 20_000);
+    assert.ok(one.length <= 5, `with one dead peer: ${one.join('\n')}`);
+    assert.equal(await status(`${cluster.urls[stays - 1]}/up`), 200);
+    await cluster.kill(last);
+    const stale = async () => (await status(`${cluster.urls[stays - 1]}/up`)) === 503;
+    await until(stale, '`/up` follows the lease', 10_000);
+    assert.doesNotMatch(await (await fetch(`${cluster.urls[stays - 1]}/up`)).text(), /stale|majority/);
+    assert.equal(await status(`${cluster.adminUrls[stays - 1]}/health`), 200);
+    await sleep(5_000);
+    const two = await counted(stays, 20_000);
+    assert.ok(two.length <= 5, `with two dead peers: ${two.join('\n')}`);
+    await Promise.all([cluster.startNode(goes), cluster.startNode(last)]);
+    await until(() => cluster.log(stays).includes('a node is reachable again'), 'its return is said');
+    const before = [1, 2, 3].map((id) => loud(cluster, id).length);
+    for (const id of [1, 2, 3]) cluster.node(id).child.kill('SIGTERM');
+    for (const id of [1, 2, 3]) assert.deepEqual(await within(cluster.node(id).ended, 'it stops', 30_000), { code: 0, signal: null });
+    for (const id of [1, 2, 3]) assert.deepEqual(loud(cluster, id).slice(before[id - 1]), [], `the stop of node ${id}`);
+  } finally {
+    await cluster.stop();
+  }
+});
+
+test('bad requests of strangers write a bounded number of lines, and none above INFO', async () => {
+  const cluster = await Cluster.start({ nodes: 1 });
+  try {
+    const before = lines(cluster, 1).length;
+    for (let n = 0; n < 200; n += 1) {
+      const socket = connect(cluster.node(1).public, '127.0.0.1');
+      socket.on('error', () => {});
+      socket.end('\x16\x03\x01 nonsense\r\n\r\n');
+      await once(socket, 'close');
+    }
+    const said = lines(cluster, 1).slice(before);
+    assert.ok(said.length <= 25, `${said.length} lines`);
+    assert.deepEqual(loud(cluster, 1), []);
+  } finally {
+    await cluster.stop();
+  }
+});
+
+test('a wrong cluster secret is named on both sides, with number and address', async () => {
+  const cluster = await Cluster.start();
+  try {
+    await cluster.kill(2);
+    const right = cluster.secret;
+    cluster.secret = 'another secret than theirs';
+    const started = cluster.startNode(2).catch(() => {});
+    await until(() => /node [13] ended the connection.*secrets differ/.test(cluster.log(2)), 'the one with the wrong secret says so');
+    await until(() => /"addr":"127\.0\.0\.1:\d+".*does not know this node's cluster secret|does not know this node's cluster secret.*"addr":"127/.test(cluster.log(1)), 'so do the others');
+    cluster.secret = right;
+    cluster.node(2).child.kill('SIGKILL');
+    await started;
+  } finally {
+    await cluster.stop();
+  }
+});
+
+test('clients cannot use up the descriptors that the node needs itself', async () => {
+  const cluster = await Cluster.start({ nodes: 1, limit: 256 });
+  const sockets = [];
+  try {
+    assert.match(cluster.log(1), /"open_files":256/);
+    assert.match(cluster.log(1), /LimitNOFILE/);
+    for (let n = 0; n < 400; n += 1) {
+      const socket = connect(cluster.node(1).public, '127.0.0.1');
+      socket.on('error', () => {});
+      sockets.push(socket);
+    }
+    await sleep(500);
+    assert.equal(await status(`${cluster.adminUrls[0]}/ready`), 200);
+    await cluster.admin().grant(cluster.app.id, { user: 'ana' }, [{ pattern: 'private-x', operations: ['subscribe'] }]);
+    assert.doesNotMatch(cluster.log(1), /Too many open files/);
+  } finally {
+    for (const socket of sockets) socket.destroy();
+    await cluster.stop();
+  }
+});
