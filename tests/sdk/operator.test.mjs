@@ -46,7 +46,8 @@ test('with umask 000 the data folder and all in it are their owner’s alone; an
 });
 
 test('dead peers cost a few lines, `/up` says 503 where the node may not serve, and a stop in order complains of nothing', async () => {
-  const cluster = await Cluster.start();
+  // So few connections that no limit of open files is too low for them.
+  const cluster = await Cluster.start({ args: ['--max-connections', '200'] });
   try {
     for (const id of [1, 2, 3]) assert.deepEqual(loud(cluster, id), [], `a healthy start of node ${id}`);
     for (const url of cluster.urls) assert.equal(await status(`${url}/up`), 200);
@@ -83,12 +84,13 @@ test('dead peers cost a few lines, `/up` says 503 where the node may not serve, 
 });
 
 test('bad requests of strangers write a bounded number of lines, and none above INFO', async () => {
-  const cluster = await Cluster.start({ nodes: 1 });
+  const cluster = await Cluster.start({ nodes: 1, args: ['--max-connections', '200'] });
   try {
     const before = lines(cluster, 1).length;
     for (let n = 0; n < 200; n += 1) {
       const socket = connect(cluster.node(1).public, '127.0.0.1');
       socket.on('error', () => {});
+      socket.resume();
       socket.end('\x16\x03\x01 nonsense\r\n\r\n');
       await once(socket, 'close');
     }
@@ -105,7 +107,7 @@ test('a wrong cluster secret is named on both sides, with number and address', a
   try {
     await cluster.kill(2);
     const right = cluster.secret;
-    cluster.secret = 'another secret than theirs';
+    cluster.secret = 'another-secret-than-theirs';
     const started = cluster.startNode(2).catch(() => {});
     await until(() => /node [13] ended the connection.*secrets differ/.test(cluster.log(2)), 'the one with the wrong secret says so');
     await until(() => /"addr":"127\.0\.0\.1:\d+".*does not know this node's cluster secret|does not know this node's cluster secret.*"addr":"127/.test(cluster.log(1)), 'so do the others');
