@@ -193,3 +193,66 @@ fn what_only_gives_is_not_narrowing() {
     };
     assert_eq!(reply(&[], renamed), Reply::Done);
 }
+
+#[test]
+fn a_copy_of_a_tokens_rights_outlives_a_renewal_and_nothing_else() {
+    let line = |operations| GrantEntry {
+        resource: Resource::Channel,
+        pattern: Pattern::Exact("a".into()),
+        operations,
+        ttl_ms: None,
+    };
+    let set = |mode, entries| Command::SetGrants {
+        app: AppId(1),
+        issuer: Issuer::Operator,
+        subject: Subject::Token("tok".into()),
+        mode,
+        entries,
+    };
+    let both = Operations::SUBSCRIBE | Operations::PUBLISH;
+    let less = || vec![line(Operations::SUBSCRIBE)];
+    let delete = Command::DeleteGrants {
+        app: AppId(1),
+        issuer: Issuer::Operator,
+        subject: Subject::Token("tok".into()),
+        names: Vec::new(),
+    };
+    for (command, reaches) in [
+        (set(GrantMode::Renew, less()), false),
+        (set(GrantMode::Renew, Vec::new()), false),
+        (set(GrantMode::Merge, vec![line(both)]), false),
+        (set(GrantMode::Merge, less()), true),
+        (set(GrantMode::Merge, vec![line(Operations::NONE)]), true),
+        (set(GrantMode::Replace, less()), true),
+        (set(GrantMode::Replace, Vec::new()), true),
+        (delete, true),
+    ] {
+        let mut state = State::default();
+        let app = AppSpec {
+            id: AppId(1),
+            name: "".into(),
+            doors: Vec::new(),
+            open: Vec::new(),
+            settings: BTreeMap::new(),
+            aliases: Vec::new(),
+            keys: Vec::new(),
+        };
+        let stamp = |index| Stamp { index, time_ms: 10 };
+        apply(&mut state, &Command::CreateApp(app), stamp(1));
+        apply(
+            &mut state,
+            &set(GrantMode::Renew, vec![line(both)]),
+            stamp(2),
+        );
+        let outcome = apply(&mut state, &command, stamp(3));
+        let copies = |effect: &Effect| matches!(effect, Effect::Recheck { scope: Scope::Copies(token), .. } if **token == *"tok");
+        assert_eq!(outcome.effects.iter().any(copies), reaches, "{command:?}");
+        let more =
+            matches!(&command, Command::SetGrants { entries, .. } if *entries == [line(both)]);
+        assert_eq!(
+            matches!(outcome.reply, Reply::Narrowed(_)),
+            !more,
+            "{command:?}"
+        );
+    }
+}

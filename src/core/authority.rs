@@ -29,6 +29,7 @@ mod holder;
 mod issue;
 mod judge;
 mod nonce;
+mod presented;
 mod stale;
 #[cfg(test)]
 mod tests;
@@ -38,6 +39,7 @@ pub use holder::{Holder, Signer, house_proof};
 pub use judge::AHEAD_MS;
 pub use nonce::{NonceRefused, Signed};
 pub use operator::{DiskSpace, JoinError, Member, NodeChange, NodeStatus};
+pub use presented::{Presented, ReadToken};
 pub use write::{WriteError, Written};
 
 use super::clock::Now;

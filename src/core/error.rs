@@ -10,7 +10,7 @@ use super::ids::Text;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// Access was denied, for this reason.
-    #[error("denied: {0:?}")]
+    #[error("access is denied")]
     Denied(Reason),
     /// A named limit would be exceeded.
     #[error("limit {limit} of {max} exceeded")]

@@ -5,14 +5,20 @@
 
 use crate::adapters::native::catalog::{Catalog, DoorSpec, SettingKind, SettingSpec, Settings};
 use crate::adapters::{ably, pubnub, pusher, realtime};
-use crate::core::authority::Operations;
+use crate::core::authority::{Operations, Presented, ReadToken};
 use crate::core::channel::registry::SUBSCRIPTION_COUNT;
 use crate::core::limits;
 
 /// All dialects and settings of this build.
 #[must_use]
 pub(super) fn catalog() -> Catalog {
-    let door = |name, default_open: fn(&Settings) -> _| DoorSpec { name, default_open };
+    let door = |name, default_open: fn(&Settings) -> _, token| DoorSpec {
+        name,
+        default_open,
+        token,
+    };
+    // Tokens that are stored, and names of nothing signed.
+    let stored: ReadToken = |_, _, _, _| Presented::Other;
     let spec = |name, kind, default| SettingSpec {
         name,
         kind,
@@ -61,10 +67,10 @@ pub(super) fn catalog() -> Catalog {
         .chain(pubnub::limits::SWITCHES);
     Catalog {
         doors: vec![
-            door(pusher::DIALECT, |_| pusher::default_open()),
-            door(ably::DIALECT, |_| Vec::new()),
-            door(pubnub::DIALECT, pubnub::default_open),
-            door(realtime::DIALECT, realtime::default_open),
+            door(pusher::DIALECT, |_| pusher::default_open(), stored),
+            door(ably::DIALECT, |_| Vec::new(), ably::READ_TOKEN),
+            door(pubnub::DIALECT, pubnub::default_open, pubnub::READ_TOKEN),
+            door(realtime::DIALECT, realtime::default_open, stored),
         ],
         settings: numbers
             .map(number)

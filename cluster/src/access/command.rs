@@ -283,6 +283,9 @@ pub enum GrantMode {
     Merge,
     /// The subject has exactly these entries afterwards.
     Replace,
+    /// As `Replace`, for a dialect whose connections keep what a token could do when they were made: what they took
+    /// stays theirs, and only connections made from here on have the new entries.
+    Renew,
 }
 
 /// One line of a grant. No operations = delete the line.
@@ -380,6 +383,8 @@ pub enum Scope {
     App,
     /// One subject.
     Subject(Subject),
+    /// Whoever has taken a copy of what is stored for this token: more than what is left may be in it.
+    Copies(Text),
 }
 
 /// Why connections are ended.

@@ -78,6 +78,17 @@ pub struct Principal {
 }
 
 impl Principal {
+    /// The token whose stored grants it took along as a proof of its own. Whoever holds such a copy does not see what
+    /// is taken from the token later.
+    #[must_use]
+    pub fn copied_from(&self) -> Option<&Text> {
+        let copy = self.proof.as_ref().is_some_and(|proof| match proof.issued {
+            Issued::Seen(_) => true,
+            Issued::At(_) => false,
+        });
+        self.token.as_ref().filter(|_| copy)
+    }
+
     /// Nobody in particular, connected to `app` when the view stood at `seen`; of the key it is known only that
     /// it was `named`.
     #[must_use]

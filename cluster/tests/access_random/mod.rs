@@ -192,7 +192,7 @@ pub fn entries() -> impl Strategy<Value = Vec<GrantEntry>> {
 }
 
 fn grant_command() -> impl Strategy<Value = Command> {
-    let mode = prop_oneof![Just(GrantMode::Merge), Just(GrantMode::Replace)];
+    let mode = select(vec![GrantMode::Merge, GrantMode::Replace, GrantMode::Renew]);
     let set = (app(), issuer(), subject(), mode, entries()).prop_map(
         |(app, issuer, subject, mode, entries)| Command::SetGrants {
             app,

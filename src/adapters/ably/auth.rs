@@ -8,9 +8,11 @@ use super::codes::{self, Fault};
 use super::token::{self, Claims};
 use super::{DIALECT, jwt, limits};
 use crate::core::authority::{
-    AHEAD_MS, ApiKey, AppId, Holder, Issued, Millis, Principal, Signer, State,
+    AHEAD_MS, ApiKey, AppId, Holder, Issued, Millis, Presented, Principal, Signer, State,
 };
 use crate::core::ids::Text;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 
 const DAY_MS: Millis = 24 * 3_600_000;
 const HOUR_MS: Millis = 3_600_000;
@@ -157,6 +159,30 @@ pub(super) fn check(
     };
     identity.principal.user.clone_from(&identity.client);
     Ok(identity)
+}
+
+/// What a text given as a token is here: the token alone, or as a request's header carries it.
+pub(super) fn presented(state: &State, app: AppId, text: &str, now: Millis) -> Presented {
+    if !token::is_one(text) && !jwt::is_one(text) {
+        let carried = STANDARD.decode(text).ok();
+        let carried = carried.and_then(|bytes| String::from_utf8(bytes).ok());
+        return match carried {
+            Some(inner) if token::is_one(&inner) || jwt::is_one(&inner) => {
+                presented(state, app, &inner, now)
+            }
+            Some(_) | None => Presented::Other,
+        };
+    }
+    match by_token(text, state, now) {
+        Ok((identity, rule)) if identity.principal.app == app => {
+            let mut bearer = identity.principal;
+            if let Rule::Is(id) = rule {
+                bearer.user = Some(id);
+            }
+            Presented::Signed(bearer)
+        }
+        Ok(_) | Err(_) => Presented::Foreign,
+    }
 }
 
 /// Whether an app speaks this protocol, and speaks at all.
@@ -314,6 +340,7 @@ fn by_jwt(text: &str, state: &State, now: Millis) -> Result<(Identity, Rule), Fa
     let mut identity = identity(key, bearer, true);
     identity.not_before_ms = claims.not_before;
     identity.in_second_ms = (claims.issued % 1_000 == 0).then_some(claims.issued);
+    identity.principal.token = Some(jwt::id(text));
     identity.principal.revocation_key = claims.revocation_key.map(Into::into);
     Ok((identity, Rule::of(claims.client)?))
 }

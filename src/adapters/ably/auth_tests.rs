@@ -241,3 +241,48 @@ fn a_client_id_is_worth_no_more_than_the_key_that_names_it() {
         assert_eq!(may("private-x", Operations::PUBLISH), Ok(()));
     }
 }
+
+#[test]
+fn a_token_given_as_text_is_understood_whole_or_not_at_all() {
+    let state = fixture::state();
+    let at = |app, text: &str| presented(&state, app, text, NOW);
+    let here = |text: &str| at(fixture::APP, text);
+    let ours = ours(NOW - 1_000, 60_000, Some("bob"));
+    let id = here(&ours).id();
+    assert_eq!(id.as_deref(), Some(&*format!("t{}", NOW - 1_000)));
+    let s = NOW / 1_000;
+    let claims = json!({"iat": s, "exp": s + 60, "x-ably-clientId": "bob"});
+    let jwt_of = |secret: &str| jwt(NAME, secret, &claims);
+    let signed = jwt_of(SECRET);
+    let Presented::Signed(bearer) = here(&signed) else {
+        unreachable!("{signed}")
+    };
+    assert_eq!(bearer.user.as_deref(), Some("bob"));
+    // The same token, whoever presents it, and what is revoked is what a connection by it is known by.
+    let connected = token(signed.clone()).unwrap();
+    assert_eq!(bearer.token, connected.principal.token);
+    assert!(bearer.token.is_some());
+    let carried = STANDARD.encode(&ours);
+    assert_eq!(here(&carried).id(), id, "as a header carries it");
+    let inner = json!({"iat": s, "exp": s + 30, "x-ably-token": ours});
+    assert_eq!(here(&jwt("any", "x", &inner)).id(), id, "inside a JWT");
+    for foreign in [
+        jwt_of("wrong"),
+        format!("{ours}A"),
+        ours.replacen("3.", "4.", 1),
+    ] {
+        assert_eq!(here(&foreign), Presented::Foreign, "{foreign}");
+    }
+    assert_eq!(at(AppId(4), &signed), Presented::Foreign, "another app's");
+    for other in [
+        "",
+        "t1",
+        "1",
+        "1.2.3",
+        "a.b.c",
+        "s3cr3t-bearer-token",
+        "1.e30",
+    ] {
+        assert_eq!(here(other), Presented::Other, "{other}");
+    }
+}

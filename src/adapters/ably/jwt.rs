@@ -5,7 +5,7 @@
 //! advisory; keys know HS256 only, and with nothing else to call no token can name another.
 
 use super::codes::Fault;
-use crate::core::authority::{ApiKey, Millis, Signer, State};
+use crate::core::authority::{ApiKey, Millis, Signer, State, Text};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit as _, Mac as _};
@@ -14,7 +14,7 @@ use jsonwebtoken::errors::{Error, ErrorKind, Result as JwtResult};
 use jsonwebtoken::signature::{Error as Mismatch, Verifier};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use serde_json::Value;
-use sha2::Sha256;
+use sha2::{Digest as _, Sha256};
 
 /// What a verified JWT says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,6 +81,17 @@ pub(super) fn key_name(jwt: &str) -> Option<String> {
 fn critical(jwt: &str) -> bool {
     let header = jwt.split('.').next().and_then(part);
     header.is_some_and(|header| header.get("crit").is_some())
+}
+
+/// Whether a text can only be meant as a JWT.
+pub(super) fn is_one(text: &str) -> bool {
+    text.split('.').count() == 3 && text.split('.').next().and_then(part).is_some()
+}
+
+/// How revocations name a JWT: by what is signed. Its MAC has other spellings that verify as well.
+pub(super) fn id(jwt: &str) -> Text {
+    let signed = jwt.rsplit_once('.').map_or(jwt, |(signed, _)| signed);
+    format!("jwt:{}", URL_SAFE_NO_PAD.encode(Sha256::digest(signed))).into()
 }
 
 /// The one algorithm there is.

@@ -25,6 +25,7 @@ mod token_request;
 
 pub use resume::Endings;
 
+use crate::core::authority::ReadToken;
 use crate::core::delivery::encoding::{Encoder, EncodingId};
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -77,6 +78,9 @@ pub fn json_encoder() -> Box<dyn Encoder> {
 pub fn msgpack_encoder() -> Box<dyn Encoder> {
     Box::new(encoder::AblyEncoder(Format::MsgPack))
 }
+
+/// What a text given as a token is to this dialect.
+pub const READ_TOKEN: ReadToken = auth::presented;
 
 /// Routes of the public port. Needs `web::Data` of the broker, [`Encodings`] and [`Endings`].
 pub fn routes(cfg: &mut web::ServiceConfig) {

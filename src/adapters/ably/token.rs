@@ -63,6 +63,16 @@ pub(super) fn is_ours(text: &str) -> bool {
     !app.is_empty() && app.bytes().all(|byte| byte.is_ascii_digit())
 }
 
+/// Whether a text can only be meant as a token of ours: an app, what it says, and a MAC.
+pub(super) fn is_one(text: &str) -> bool {
+    let Some((signed, _)) = text.rsplit_once('.').filter(|_| is_ours(text)) else {
+        return false;
+    };
+    let payload = signed.split_once('.').map(|(_, payload)| payload);
+    let payload = payload.and_then(|payload| URL_SAFE_NO_PAD.decode(payload).ok());
+    payload.is_some_and(|payload| payload.starts_with(b"{"))
+}
+
 /// Reads a token and checks that its key signed it. Whether it still stands is asked elsewhere.
 ///
 /// # Errors

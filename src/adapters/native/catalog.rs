@@ -4,7 +4,9 @@
 //! **Why a table and not free text:** a misspelt switch that is silently kept looks like one that is on.
 
 use super::codes::{ApiError, Code};
-use crate::core::authority::{Door, OpenRule, Operations, SettingValue, Text};
+use crate::core::authority::{
+    AppId, Door, Millis, OpenRule, Operations, Presented, ReadToken, SettingValue, State, Text,
+};
 use crate::core::nearest::advice;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -27,6 +29,8 @@ pub struct DoorSpec {
     pub name: &'static str,
     /// What it leaves open by its own documentation while it is an app's one door, under these settings.
     pub default_open: fn(&Settings) -> Vec<OpenRule>,
+    /// What a text given as a token is to it.
+    pub token: ReadToken,
 }
 
 /// What a setting's value is.
@@ -69,6 +73,27 @@ pub struct Catalog {
 }
 
 impl Catalog {
+    /// Which dialect a text given as a token is of, and what it is there. The doors that an app has now do not count:
+    /// a token outlives a door that is closed and opened again.
+    #[must_use]
+    pub fn token(
+        &self,
+        state: &State,
+        app: AppId,
+        text: &str,
+        now_ms: Millis,
+    ) -> (&'static str, Presented) {
+        let mut foreign = ("", Presented::Other);
+        for door in &self.doors {
+            match (door.token)(state, app, text, now_ms) {
+                Presented::Other => {}
+                Presented::Foreign => foreign = (door.name, Presented::Foreign),
+                signed @ Presented::Signed(_) => return (door.name, signed),
+            }
+        }
+        foreign
+    }
+
     /// Doors by their names, as they stand under these settings.
     ///
     /// # Errors
@@ -279,6 +304,7 @@ mod tests {
         let door = |name| DoorSpec {
             name,
             default_open: |_: &Settings| Vec::new(),
+            token: |_, _, _, _| Presented::Other,
         };
         let setting = |name, kind| SettingSpec {
             name,

@@ -5,6 +5,7 @@
 //! of the same failure would both have to be kept for ever.
 
 use crate::core::authority::{JoinError, ProposeError, ReadError, Reason, Rejection, RequestId};
+use crate::core::clock::rfc3339;
 use crate::core::error::Refusal;
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpResponse, ResponseError};
@@ -228,10 +229,14 @@ pub fn reason_text(reason: &Reason) -> String {
         Reason::Blocked { until_ms: None } => "blocked until unblocked".into(),
         Reason::Blocked {
             until_ms: Some(end),
-        } => format!("blocked until {end} (cluster ms)"),
-        Reason::Expired { at_ms } => format!("the credential expired at {at_ms} (cluster ms)"),
+        } => format!("blocked until {} ({end} in cluster ms)", rfc3339(*end)),
+        Reason::Expired { at_ms } => {
+            let at = rfc3339(*at_ms);
+            format!("the credential expired at {at} ({at_ms} in cluster ms)")
+        }
         Reason::NotYet { at_ms } => {
-            format!("the credential is issued later, at {at_ms} (cluster ms)")
+            let at = rfc3339(*at_ms);
+            format!("the credential is issued later, at {at} ({at_ms} in cluster ms)")
         }
         Reason::Revoked { revision, .. } => {
             format!("the credential was revoked at revision {revision}")
@@ -259,6 +264,15 @@ mod tests {
             assert!((400..600).contains(&status) && hint.len() > 10, "{text}");
             assert!(text.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'));
         }
+    }
+
+    #[test]
+    fn a_time_is_said_for_people_and_for_programs() {
+        let until_ms = Some(1_796_007_903_203);
+        assert_eq!(
+            reason_text(&Reason::Blocked { until_ms }),
+            "blocked until 2026-11-30T03:05:03.203Z (1796007903203 in cluster ms)"
+        );
     }
 
     #[test]

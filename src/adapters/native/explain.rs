@@ -11,6 +11,7 @@ use super::key::keys_of;
 use super::resource;
 use super::revoke::nonsense;
 use super::text::{ResourceText, SubjectText, TargetText, name, operation_names, operations};
+use super::token::{self, Known};
 use super::write::answer;
 use crate::core::authority::{
     ApiKey, AppId, Ask, Decision, Issued, Millis, Operations, Principal, Proof, Reason, Revision,
@@ -59,10 +60,11 @@ impl ExplainIn {
         view: &State,
         app: AppId,
         now_ms: Millis,
+        shown: Option<&Known>,
     ) -> Result<Vec<Principal>, ApiError> {
         let user = self.user.as_ref().map(|user| name("user", user));
-        let token = self.token.as_ref().map(|text| name("token", text));
-        let (user, token) = (user.transpose()?, token.transpose()?);
+        let user = user.transpose()?;
+        let token = shown.map(|known| known.id.clone());
         let key = match &self.key {
             None => None,
             Some(id) => {
@@ -79,6 +81,13 @@ impl ExplainIn {
             token: token.clone(),
             ..principal
         };
+        if let Some(bearer) = shown.and_then(|known| known.bearer.as_deref()) {
+            let opened_under = key.map(|key| key.id.clone());
+            return Ok(vec![named(Principal {
+                opened_under: opened_under.or_else(|| bearer.opened_under.clone()),
+                ..bearer.clone()
+            })]);
+        }
         if let Some(issued) = issued {
             let bearer = of_token(app, issued);
             return Ok(vec![named(Principal {
@@ -152,9 +161,13 @@ async fn explain(
     }
     let authority = &call.broker.authority;
     let fresh = authority.catch_up().await.is_ok();
+    let shown = match &body.value.token {
+        Some(text) => Some(token::known(&call, app, text).await?),
+        None => None,
+    };
     let view = authority.view();
     let now_ms = authority.now().cluster_ms;
-    let principals = body.value.principals(&view, app, now_ms)?;
+    let principals = body.value.principals(&view, app, now_ms, shown.as_ref())?;
     let ask = Ask {
         resource: body.value.resource.into(),
         name: &channel,

@@ -11,6 +11,7 @@ use super::resource;
 use super::text::{
     ResourceText, SubjectText, issuer_text, operation_names, operations, pattern, pattern_text,
 };
+use super::token;
 use super::write::{Write, answer};
 use crate::core::authority::{
     Command, Grant, GrantEntry, GrantKey, GrantMode, Millis, Operations, Pattern, Resource, Subject,
@@ -68,11 +69,11 @@ pub struct LineIn {
 }
 
 impl GrantsIn {
-    /// The subject and entries of the command.
+    /// The entries of the command.
     ///
     /// # Errors
     /// When a name, pattern or operation is unusable, or there are too many lines.
-    pub fn read(&self) -> Result<(Subject, Vec<GrantEntry>), ApiError> {
+    pub fn entries(&self) -> Result<Vec<GrantEntry>, ApiError> {
         if self.grants.len() > MAX_LINES {
             let message = format!("at most {MAX_LINES} grants in one request");
             return Err(ApiError::new(Code::LimitReached, message));
@@ -88,12 +89,7 @@ impl GrantsIn {
                 ttl_ms: line.ttl_ms,
             })
         };
-        let entries = self
-            .grants
-            .iter()
-            .map(entry)
-            .collect::<Result<_, ApiError>>()?;
-        Ok((self.subject.read()?, entries))
+        self.grants.iter().map(entry).collect()
     }
 }
 
@@ -121,7 +117,8 @@ async fn set(
 ) -> Result<HttpResponse, ApiError> {
     let app = call.app(path)?.id;
     call.caller.somewhere(app, Operations::GRANT)?;
-    let (subject, entries) = body.value.read()?;
+    let entries = body.value.entries()?;
+    let subject = token::subject(call, app, &body.value.subject).await?;
     if entries.is_empty() && mode == GrantMode::Merge {
         return Err(ApiError::new(Code::BadValue, "`grants` is empty"));
     }
@@ -139,11 +136,15 @@ async fn set(
 
 async fn list(call: Call, path: web::Path<String>) -> Result<HttpResponse, ApiError> {
     let mut params = Params::of(&call.http)?;
-    let subject = subject_of(&mut params)?;
+    let named = subject_of(&mut params)?;
     let limit = params.limit(1000, 10_000)?;
     params.finish()?;
     let app = call.app(&path)?.id;
     call.caller.somewhere(app, Operations::GRANT)?;
+    let subject = match &named {
+        Some(named) => Some(token::subject(&call, app, named).await?),
+        None => None,
+    };
     let view = call.broker.authority.view();
     let now_ms = call.broker.authority.now().cluster_ms;
     let grants: Box<dyn Iterator<Item = _>> = match &subject {
@@ -168,7 +169,7 @@ async fn list(call: Call, path: web::Path<String>) -> Result<HttpResponse, ApiEr
 ///
 /// # Errors
 /// `bad_value` when several are named.
-pub(super) fn subject_of(params: &mut Params) -> Result<Option<Subject>, ApiError> {
+fn subject_of(params: &mut Params) -> Result<Option<SubjectText>, ApiError> {
     let named = [
         params.text("user").map(SubjectText::User),
         params.text("token").map(SubjectText::Token),
@@ -178,7 +179,7 @@ pub(super) fn subject_of(params: &mut Params) -> Result<Option<Subject>, ApiErro
     let mut named = named.into_iter().flatten();
     match (named.next(), named.next()) {
         (None, _) => Ok(None),
-        (Some(one), None) => one.read().map(Some),
+        (Some(one), None) => Ok(Some(one)),
         (Some(_), Some(_)) => Err(ApiError::new(
             Code::BadValue,
             "name one of user, token, key, everyone",
@@ -271,7 +272,7 @@ async fn delete(
     let command = Command::DeleteGrants {
         app,
         issuer: call.caller.issuer(),
-        subject: body.value.subject.read()?,
+        subject: token::subject(&call, app, &body.value.subject).await?,
         names: names.collect::<Result<_, ApiError>>()?,
     };
     let write = Write::of(&call, &body.raw)?;
@@ -290,8 +291,9 @@ mod tests {
         let body = r#"{"subject":{"user":"ana"},"grants":[
             {"pattern":"private-room","operations":["subscribe","publish"],"ttl_ms":60000},
             {"pattern":"g-*","operations":["manage"],"resource":"group"}]}"#;
-        let (subject, entries) = read::<GrantsIn>(body.as_bytes()).unwrap().read().unwrap();
-        assert_eq!(subject, Subject::User("ana".into()));
+        let body = read::<GrantsIn>(body.as_bytes()).unwrap();
+        assert_eq!(body.subject.read(), Ok(Subject::User("ana".into())));
+        let entries = body.entries().unwrap();
         let first = GrantEntry {
             resource: Resource::Channel,
             pattern: Pattern::Exact("private-room".into()),
@@ -306,7 +308,10 @@ mod tests {
     fn a_kind_that_the_form_does_not_say_is_read_in_both_directions() {
         let body = r#"{"subject":"everyone","grants":[
             {"pattern":"*","kind":"segments","operations":["subscribe"]}]}"#;
-        let (_, entries) = read::<GrantsIn>(body.as_bytes()).unwrap().read().unwrap();
+        let entries = read::<GrantsIn>(body.as_bytes())
+            .unwrap()
+            .entries()
+            .unwrap();
         let segments = Pattern::Segments("*".into());
         assert_eq!(entries.first().map(|one| &one.pattern), Some(&segments));
         let body = r#"{"subject":"everyone","patterns":["*",{"pattern":"*","kind":"segments"}]}"#;
@@ -318,7 +323,7 @@ mod tests {
     #[test]
     fn what_is_misspelt_is_refused() {
         let code = |body: &str| {
-            let read = read::<GrantsIn>(body.as_bytes()).and_then(|body| body.read());
+            let read = read::<GrantsIn>(body.as_bytes()).and_then(|body| body.entries());
             read.unwrap_err().code
         };
         let line = |line: &str| format!(r#"{{"subject":"everyone","grants":[{line}]}}"#);

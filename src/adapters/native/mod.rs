@@ -25,6 +25,7 @@ pub mod operation;
 pub mod publish;
 pub mod revoke;
 pub mod text;
+pub mod token;
 pub mod user;
 pub mod write;
 

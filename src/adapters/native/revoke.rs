@@ -8,6 +8,7 @@ use super::codes::{ApiError, Code};
 use super::input::{Body, Params, Wait};
 use super::resource;
 use super::text::TargetText;
+use super::token;
 use super::write::Write;
 use crate::core::authority::{AppId, Command, Issuer, Millis, Operations, Target};
 use actix_web::{HttpResponse, web};
@@ -38,17 +39,15 @@ pub struct RevokeIn {
 
 impl RevokeIn {
     /// The command.
-    ///
-    /// # Errors
-    /// `bad_name`.
-    pub fn command(&self, app: AppId, issuer: Issuer) -> Result<Command, ApiError> {
-        Ok(Command::Revoke {
+    #[must_use]
+    pub fn command(&self, app: AppId, issuer: Issuer, target: Target) -> Command {
+        Command::Revoke {
             app,
             issuer,
-            target: self.target.read()?,
+            target,
             issued_before_ms: self.issued_before_ms,
             margin_ms: self.margin_ms,
-        })
+        }
     }
 }
 
@@ -59,14 +58,15 @@ async fn revoke(
 ) -> Result<HttpResponse, ApiError> {
     Params::none(&call)?;
     let app = call.app(&path)?.id;
-    let command = body.value.command(app, call.caller.issuer())?;
-    match body.value.target.read()? {
-        Target::Channel(name) => call.caller.channel(app, &name, Operations::REVOKE)?,
+    let target = token::target(&call, app, &body.value.target).await?;
+    match &target {
+        Target::Channel(name) => call.caller.channel(app, name, Operations::REVOKE)?,
         Target::App | Target::Key(_) => call.caller.whole(app, Operations::REVOKE)?,
         Target::User(_) | Target::Token(_) | Target::RevocationKey(_) => {
             call.caller.somewhere(app, Operations::REVOKE)?;
         }
     }
+    let command = body.value.command(app, call.caller.issuer(), target);
     let write = Write::of(&call, &body.raw)?;
     let made = write.make(command, body.value.wait).await?;
     let mut answer = json!({});
@@ -96,7 +96,8 @@ mod tests {
             br#"{"target":{"token":"t1"},"issued_before_ms":5,"margin_ms":30000,"wait":"strict"}"#;
         let body = read::<RevokeIn>(body).unwrap();
         assert_eq!(body.wait, Wait::Strict);
-        let command = body.command(AppId(7), Issuer::Key("k".into())).unwrap();
+        let target = body.target.read().unwrap();
+        let command = body.command(AppId(7), Issuer::Key("k".into()), target);
         let expected = Command::Revoke {
             app: AppId(7),
             issuer: Issuer::Key("k".into()),

@@ -8,7 +8,8 @@ use crate::core::authority::Holder;
 use crate::core::authority::fixture::state_after;
 use crate::core::authority::{
     ApiKey, AppId, AppSpec, Authority, Capability, Command, GrantEntry, GrantMode, Issuer,
-    KeyChange, KeySpec, OpenRule, Operations, Pattern, Resource, Right, Secret, State, Subject,
+    KeyChange, KeySpec, Millis, OpenRule, Operations, Pattern, Presented, Principal, Resource,
+    Right, Secret, State, Subject,
 };
 use crate::core::broker::Broker;
 use crate::core::channel::actor::Channels;
@@ -124,6 +125,23 @@ fn state() -> State {
     state
 }
 
+/// A dialect whose tokens say who signed them: `signed:<app>:<id>`.
+fn signed_by_hand(_: &State, app: AppId, text: &str, _: Millis) -> Presented {
+    let Some((of, id)) = text
+        .strip_prefix("signed:")
+        .and_then(|rest| rest.split_once(':'))
+    else {
+        return Presented::Other;
+    };
+    if of != app.0.to_string() {
+        return Presented::Foreign;
+    }
+    let mut bearer = Principal::anonymous(app, None, 1);
+    bearer.token = Some(id.into());
+    bearer.user = Some("bearer".into());
+    Presented::Signed(Box::new(bearer))
+}
+
 /// Status, `Gatecast-Revision` and body of one request.
 async fn ask(gate: Gate, request: TestRequest) -> (u16, Option<String>, Value) {
     ask_of(Arc::new(Authority::fixed(state(), 1000)), gate, request).await
@@ -147,6 +165,7 @@ async fn ask_of(
                         operations: Operations::SUBSCRIBE,
                     }]
                 },
+                token: signed_by_hand,
             }],
             settings: [
                 ("client_events", Operations::NONE),
@@ -607,4 +626,61 @@ async fn a_key_opens_nothing_that_it_may_not_give() {
         let (_, code, _) = key(CLERK, "PATCH", "/v1/apps/7", body.clone()).await;
         assert_eq!(code, "stopping", "{body}");
     }
+}
+
+#[actix_web::test]
+async fn a_token_is_understood_or_refused_wherever_one_is_named() {
+    let authority = Arc::new(Authority::fixed(state(), 1000));
+    authority.take_writes(&[]);
+    let ask = async |method: &str, path: &str, body: Value| {
+        let request = TestRequest::default()
+            .method(Method::from_bytes(method.as_bytes()).unwrap())
+            .uri(&format!("/v1/apps/7/{path}"))
+            .set_json(body)
+            .insert_header(("Authorization", OWNER));
+        ask_of(authority.clone(), Gate::Keys, request).await
+    };
+    let grants = json!([{"pattern": "room", "operations": ["subscribe"]}]);
+    for token in ["signed:8:t1", "{\"token\":\"signed:7:t1\"}", "Bearer t1"] {
+        let subject = json!({ "token": token });
+        for (method, path, body) in [
+            ("POST", "revoke", json!({ "target": subject })),
+            (
+                "POST",
+                "grants",
+                json!({"subject": subject, "grants": grants}),
+            ),
+            (
+                "PUT",
+                "grants",
+                json!({"subject": subject, "grants": grants}),
+            ),
+            ("DELETE", "grants", json!({ "subject": subject })),
+            (
+                "POST",
+                "explain",
+                json!({"token": token, "channel": "room", "operations": ["subscribe"]}),
+            ),
+        ] {
+            let (status, _, answer) = ask(method, path, body).await;
+            assert_eq!(status, 400, "{method} {path} {token}: {answer}");
+        }
+    }
+    let subject = json!({"token": "signed:7:t1"});
+    let given = json!({"subject": subject, "grants": grants});
+    assert_eq!(ask("POST", "grants", given).await.0, 200);
+    let held = |state: &State| {
+        state
+            .grants_of(AppId(7), &Subject::Token("t1".into()))
+            .count()
+    };
+    assert_eq!(held(&authority.view()), 1, "by its inner name");
+    let (status, _, answer) = ask("POST", "revoke", json!({ "target": subject })).await;
+    assert_eq!((status, &answer["enforced"]), (200, &json!([1])));
+    let revoked = (AppId(7), crate::core::authority::Target::Token("t1".into()));
+    assert!(authority.view().revocations.contains_key(&revoked));
+    assert_eq!(held(&authority.view()), 0);
+    // A stored token or an auth key is a name, whatever it looks like.
+    let stored = json!({"target": {"token": "aB3-:._/x"}});
+    assert_eq!(ask("POST", "revoke", stored).await.0, 200);
 }

@@ -39,7 +39,7 @@ mod wildcard;
 #[cfg(test)]
 mod write_tests;
 
-use crate::core::authority::{OpenRule, Operations, Pattern, SettingValue, Text};
+use crate::core::authority::{OpenRule, Operations, Pattern, ReadToken, SettingValue, Text};
 use crate::core::broker::Broker;
 use crate::core::filters::Filters;
 use actix_web::http::{Method, StatusCode};
@@ -126,6 +126,9 @@ pub fn default_open(settings: &BTreeMap<Text, SettingValue>) -> Vec<OpenRule> {
         }
     }
 }
+
+/// What a text given as a token is to this dialect.
+pub const READ_TOKEN: ReadToken = token::presented;
 
 /// Adds the paths. Needs `web::Data<Broker>` and [`PubNub`] among the app data.
 pub fn routes(config: &mut web::ServiceConfig) {

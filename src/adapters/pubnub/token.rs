@@ -10,8 +10,8 @@
 use super::cbor::Value;
 use super::rights;
 use crate::core::authority::{
-    ApiKey, AppId, Capability, Holder, Issued, Millis, Pattern, Principal, Resource, Right, Signer,
-    Text,
+    ApiKey, AppId, Capability, Holder, Issued, Millis, Pattern, Presented, Principal, Resource,
+    Right, Signer, State, Text,
 };
 use base64::Engine as _;
 use base64::alphabet::URL_SAFE;
@@ -294,6 +294,23 @@ fn read_with<'k>(
     }))
 }
 
+/// What a text given as a token is here.
+pub(super) fn presented(state: &State, app: AppId, text: &str, now_ms: Millis) -> Presented {
+    if text.len() > MAX_TOKEN {
+        return Presented::Other;
+    }
+    let usable = state.keys_of(app).filter(|key| key.is_live(now_ms));
+    match read(app, text, usable) {
+        Read::Other => Presented::Other,
+        Read::Foreign => Presented::Foreign,
+        Read::Token(token) => Presented::Signed(Box::new(Principal {
+            user: token.user.clone(),
+            token: Some(token.id.clone()),
+            ..token.bearer.clone()
+        })),
+    }
+}
+
 /// Tokens that were verified before: their expressions stay compiled. Says nothing about whether they still hold.
 #[derive(Debug, Default)]
 pub(super) struct Known(Mutex<Memory>);
@@ -428,6 +445,28 @@ mod tests {
             Read::Token(_)
         ));
         assert_eq!(id(bare), id(&text));
+    }
+
+    #[test]
+    fn a_token_given_as_text_is_known_by_what_is_revoked_of_it() {
+        let state = fixture::state(&fixture::commands(&[]));
+        let of = |secret: &str| {
+            let key = fixture::key("k1", secret);
+            claims_for("secure", 3).sign(APP, &fixture::holder(&key))
+        };
+        let text = of(fixture::SECRET);
+        let found = presented(&state, APP, &text, 1_000);
+        assert_eq!(found.id(), Some(id(&text)));
+        let bare = text.trim_end_matches('=');
+        assert_eq!(presented(&state, APP, bare, 1_000).id(), found.id());
+        assert_eq!(presented(&state, APP, &of("s2"), 1_000), Presented::Foreign);
+        assert_eq!(
+            presented(&state, AppId(8), &text, 1_000),
+            Presented::Foreign
+        );
+        for other in ["", "k", "my-auth-key", "t1"] {
+            assert_eq!(presented(&state, APP, other, 1_000), Presented::Other);
+        }
     }
 
     #[test]

@@ -22,9 +22,14 @@ impl<A: Clone> State<A> {
         let principal = self.principal.as_deref()?;
         match effect {
             Effect::Recheck { app, scope } if *app == principal.app => {
-                if in_scope(principal, scope) {
-                    self.recheck_on(after, authority, out);
+                if !in_scope(principal, scope) {
+                    return None;
                 }
+                if let Scope::Copies(_) = scope {
+                    // It may come back, and takes what is left then.
+                    return Some(Cut::Disconnected);
+                }
+                self.recheck_on(after, authority, out);
                 None
             }
             Effect::Cut { app, target, cut } if *app == principal.app => {
@@ -76,6 +81,7 @@ fn in_scope(principal: &Principal, scope: &Scope) -> bool {
         Scope::Subject(Subject::Token(token)) => principal.token.as_ref() == Some(token),
         // A key is also the ceiling of every proof it has signed, and those hang on single subscriptions.
         Scope::Subject(Subject::Key(_)) => true,
+        Scope::Copies(token) => principal.copied_from() == Some(token),
     }
 }
 

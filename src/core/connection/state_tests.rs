@@ -330,6 +330,35 @@ fn effects_of_another_app_and_of_others_change_nothing() {
     assert_eq!(told(&steps).len(), 3);
 }
 
+#[test]
+fn whoever_holds_a_copy_of_a_tokens_rights_goes_when_something_of_them_is_taken() {
+    let authority = authority(Operations::ALL);
+    let all = allowing(Operations::ALL, 1);
+    let copies = |token: &str| Effect::Recheck {
+        app: APP,
+        scope: Scope::Copies(token.into()),
+    };
+    let cut = |issued: Option<Issued>, effect: &Effect| {
+        let mut state: State<u32> = State::default();
+        let mut principal = principal();
+        principal.token = Some("tok".into());
+        principal.proof = issued.map(|issued| Proof {
+            key: "k".into(),
+            issued,
+            expires_ms: None,
+            capability: Capability::full(),
+        });
+        state.identify(principal, &authority, &mut Vec::new());
+        state.enforce(effect, &all, &authority, &mut Vec::new())
+    };
+    let copy = Some(Issued::Seen(1));
+    assert_eq!(cut(copy, &copies("tok")), Some(Cut::Disconnected));
+    assert_eq!(cut(copy, &copies("other")), None);
+    // What it carries is its own, or it has nothing of its own and is judged anew.
+    assert_eq!(cut(Some(Issued::At(1)), &copies("tok")), None);
+    assert_eq!(cut(None, &copies("tok")), None);
+}
+
 /// An authority whose view, since this log entry, allows everything; serving or not.
 fn at(authority: &Authority, revision: u64, serving: bool) {
     authority.set_fixed(allowing(Operations::ALL, revision), 100, serving);

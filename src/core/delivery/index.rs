@@ -59,7 +59,9 @@ impl Index {
         let (app, name) = match effect {
             Effect::Recheck { app, scope } => match scope {
                 Scope::Subject(Subject::User(user)) => (app, Some(Name::User(user.clone()))),
-                Scope::Subject(Subject::Token(token)) => (app, Some(Name::Token(token.clone()))),
+                Scope::Subject(Subject::Token(token)) | Scope::Copies(token) => {
+                    (app, Some(Name::Token(token.clone())))
+                }
                 Scope::App | Scope::Subject(Subject::Everyone | Subject::Key(_)) => (app, None),
             },
             Effect::Cut { app, target, .. } => match target {

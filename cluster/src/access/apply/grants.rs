@@ -6,7 +6,7 @@
 use super::super::limits::{self, Limits};
 use super::super::{
     AppId, Effect, Grant, GrantEntry, GrantKey, GrantMode, Issuer, Pattern, Rejection, Reply,
-    Resource, State, Subject,
+    Resource, Scope, State, Subject,
 };
 use super::issuer::{Authority, authority};
 use super::{Result, recheck};
@@ -38,7 +38,7 @@ pub(super) fn set(
     }
     let removed = match mode {
         GrantMode::Merge => Vec::new(),
-        GrantMode::Replace => state
+        GrantMode::Replace | GrantMode::Renew => state
             .grants_of(app, subject)
             .map(|(key, _)| key)
             .filter(|key| !wanted.contains_key(&(key.resource, &key.pattern)))
@@ -51,11 +51,12 @@ pub(super) fn set(
     let issuer = authority.issuer();
     // One text per subject, however many grants it has.
     let shared = state.grants_of(app, subject).next();
-    let replaces = mode == GrantMode::Replace && shared.is_some();
+    let replaces = mode != GrantMode::Merge && shared.is_some();
     let subject = shared.map_or_else(|| subject.clone(), |(key, _)| key.subject.clone());
     let mut touched = 0;
     // Who replaces says "exactly these", also where an earlier replacement has seen to it already.
     let mut narrowed = replaces;
+    let mut took = !removed.is_empty();
     for key in &removed {
         touched += u64::from(state.drop_grant(key).is_some());
     }
@@ -66,12 +67,16 @@ pub(super) fn set(
             resource,
             pattern: pattern.clone(),
         };
-        let (did, took) = write(state, key, entry, &issuer);
+        let (did, less) = write(state, key, entry, &issuer);
         touched += u64::from(did);
-        narrowed |= took;
+        took |= less;
+        narrowed |= less || entry.operations.is_empty();
     }
     if touched > 0 {
         effects.push(recheck(app, &subject));
+    }
+    if took && mode != GrantMode::Renew {
+        effects.extend(copies(app, &subject));
     }
     Ok(super::touched(touched, narrowed))
 }
@@ -79,7 +84,8 @@ pub(super) fn set(
 /// Writes one line: whether anything was touched, and whether something was taken away.
 fn write(state: &mut State, key: GrantKey, entry: &GrantEntry, issuer: &Issuer) -> (bool, bool) {
     if entry.operations.is_empty() {
-        return (state.drop_grant(&key).is_some(), true);
+        let dropped = state.drop_grant(&key).is_some();
+        return (dropped, dropped);
     }
     let grant = Grant {
         operations: entry.operations,
@@ -146,7 +152,7 @@ fn room(
             continue;
         }
         let kept = match mode {
-            GrantMode::Replace => 0,
+            GrantMode::Replace | GrantMode::Renew => 0,
             GrantMode::Merge => state
                 .wildcards_of(app, subject, resource)
                 .filter(|(key, _)| !wanted.contains_key(&(resource, &key.pattern)))
@@ -195,7 +201,19 @@ pub(super) fn delete(
         touched += u64::from(state.drop_grant(key).is_some());
     }
     effects.push(recheck(app, subject));
+    effects.extend(copies(app, subject));
     Ok(Reply::Narrowed(touched))
+}
+
+/// Reaches the connections that keep a copy of what is stored for a token. Nobody keeps one of anything else.
+fn copies(app: AppId, subject: &Subject) -> Option<Effect> {
+    match subject {
+        Subject::Token(token) => Some(Effect::Recheck {
+            app,
+            scope: Scope::Copies(token.clone()),
+        }),
+        Subject::Everyone | Subject::User(_) | Subject::Key(_) => None,
+    }
 }
 
 /// Ends all grants of a subject at `end_ms`: at once if that is now. How many were touched.

@@ -29,7 +29,8 @@ pub(super) async fn post(
         app: call.app.id,
         issuer: call.issuer(),
         subject: Subject::Token(token(&form)?.into()),
-        mode: GrantMode::Replace,
+        // The guide promises a connection what its token could do when it connected.
+        mode: GrantMode::Renew,
         entries: entries(&form)?,
     };
     let request = RequestId(rand::random());

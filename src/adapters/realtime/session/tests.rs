@@ -211,6 +211,22 @@ mod validating {
     }
 
     #[test]
+    fn what_is_taken_while_it_is_let_in_sends_it_back() {
+        let rights = [("room", Operations::SUBSCRIBE)];
+        let mut client = Client::new(fixture::granted(true, &rights));
+        client.feed(Input::Opened);
+        client.say(&format!("validate;{APPLICATION};tok;;;;"));
+        client.event(Event::CaughtUp(Ok(())));
+        // The copy is made, and the connection is not known yet to whatever takes rights away.
+        let fewer = fixture::granted(true, &[("other", Operations::SUBSCRIBE)]);
+        client.authority.set_fixed(fewer, 1_000, true);
+        let out = client.event(Event::Identified);
+        let told = texts(&out).concat();
+        assert!(!told.contains("ortc-validated"), "{told}");
+        assert!(!out.is_empty());
+    }
+
+    #[test]
     fn what_is_not_known_is_refused_and_closed_a_second_later() {
         for (state, command) in [
             (

@@ -7,7 +7,7 @@
 use super::{Phase, RealtimeSession, invalid_connection};
 use crate::adapters::realtime::command::Validate;
 use crate::adapters::realtime::{auth, codes, frame, limits};
-use crate::core::authority::Operations;
+use crate::core::authority::{Capability, Operations, Principal};
 use crate::core::connection::{Action, Context, Intent};
 use crate::core::error::Refusal;
 use crate::core::ids::Text;
@@ -27,6 +27,13 @@ pub(super) struct Who {
 pub(super) struct Greeting {
     /// Permissions to be told of; none with authentication off.
     permissions: Option<Vec<(String, String)>>,
+    /// The copy of the token's rights that it is to have.
+    copy: Option<Capability>,
+}
+
+fn copy(principal: &Principal) -> Option<Capability> {
+    let proof = principal.proof.as_ref();
+    proof.map(|proof| proof.capability.clone())
 }
 
 impl RealtimeSession {
@@ -81,7 +88,8 @@ impl RealtimeSession {
             (None, Ok(())) => self.refuse(cx, out),
             (Some((principal, permissions)), Ok(())) => {
                 self.app = principal.app;
-                self.phase = Phase::Asking(Box::new(Greeting { permissions }));
+                let copy = copy(&principal);
+                self.phase = Phase::Asking(Box::new(Greeting { permissions, copy }));
                 out.push(Action::Do(Intent::Identify(Box::new(principal))));
             }
         }
@@ -93,6 +101,10 @@ impl RealtimeSession {
             return;
         };
         self.end_ms = None;
+        // What was taken between the copy and now has reached nobody: the connection was not known yet.
+        if self.copied(cx) != greeting.copy {
+            return self.not_now(out);
+        }
         let permissions = greeting.permissions.as_deref();
         let minutes = limits::SESSION_MINUTES;
         out.push(Action::Send(frame::validated(permissions, minutes)));
@@ -100,6 +112,14 @@ impl RealtimeSession {
             session.announce("ortcClientConnected", None, turn);
         });
         self.wake_later(out);
+    }
+
+    /// The copy that it would get now.
+    fn copied(&self, cx: Context<'_>) -> Option<Capability> {
+        let state = cx.authority.view();
+        let app = auth::app(&state, &self.who.application)?;
+        let principal = auth::principal(&state, app, &self.who.token, cx.now.cluster_ms)?;
+        copy(&principal)
     }
 
     pub(super) fn not_identified(

@@ -1,0 +1,103 @@
+//! Tokens as they are given to `/v1`: the text of a token of any dialect, or the name of a stored one.
+//!
+//! **Must never know:** any dialect's encoding: the catalog's doors read their own.
+//! **Why a signed token of somebody else is refused:** it is void here already, and "done" about a token that goes on
+//! working where it belongs would be believed.
+
+use super::auth::Call;
+use super::codes::{ApiError, Code};
+use super::text::{SubjectText, TargetText, name};
+use crate::core::authority::{AppId, Presented, Principal, Subject, Target, Text};
+
+/// Longest text that is looked at.
+const MAX_TOKEN: usize = 64 << 10;
+
+/// A token that is understood.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Known {
+    /// How grants, blocks and revocations name it.
+    pub id: Text,
+    /// Who bears it, where it says so itself.
+    pub bearer: Option<Box<Principal>>,
+}
+
+/// Reads what is given as a token. A node that may not know its key yet catches up first.
+///
+/// # Errors
+/// `bad_value` when it is a signed token of nobody here, or no token at all.
+pub async fn known(call: &Call, app: AppId, text: &str) -> Result<Known, ApiError> {
+    if text.len() > MAX_TOKEN {
+        let message = format!("a token has at most {MAX_TOKEN} bytes");
+        return Err(ApiError::new(Code::BadValue, message));
+    }
+    let authority = &call.broker.authority;
+    let read = || {
+        let now_ms = authority.now().cluster_ms;
+        call.native
+            .catalog
+            .token(&authority.view(), app, text, now_ms)
+    };
+    let mut found = read();
+    if matches!(found, (_, Presented::Foreign)) {
+        let _ = authority.catch_up().await;
+        found = read();
+    }
+    match found {
+        (_, Presented::Signed(bearer)) => {
+            let id = bearer.token.clone().ok_or_else(|| {
+                let message = "this token has no name of its own: revoke its user, its revocation key or its key";
+                ApiError::new(Code::BadValue, message)
+            })?;
+            let bearer = Some(bearer);
+            Ok(Known { id, bearer })
+        }
+        (dialect, Presented::Foreign) => {
+            let message = format!(
+                "this is a token as {dialect} signs them, but no enabled key of this app has signed it, or it has ended: \
+                 check the app, and that the whole token was given"
+            );
+            Err(ApiError::new(Code::BadValue, message))
+        }
+        (_, Presented::Other) => Ok(Known {
+            id: plain(text)?,
+            bearer: None,
+        }),
+    }
+}
+
+/// The name of a stored token or an auth key. It may be unknown here (the rights of one that still is connected may
+/// have ended), but it is nothing that contains a token.
+fn plain(text: &str) -> Result<Text, ApiError> {
+    let id = name("token", text)?;
+    if text.contains(|c: char| c.is_whitespace() || "{}\"".contains(c)) {
+        let message = "this is no token: give the text of the token alone, without the object or header around it";
+        return Err(ApiError::new(Code::BadValue, message));
+    }
+    Ok(id)
+}
+
+/// The target that a revocation names.
+///
+/// # Errors
+/// `bad_name`, or as [`known`].
+pub async fn target(call: &Call, app: AppId, target: &TargetText) -> Result<Target, ApiError> {
+    match target {
+        TargetText::Token(text) => Ok(Target::Token(known(call, app, text).await?.id)),
+        TargetText::User(_)
+        | TargetText::RevocationKey(_)
+        | TargetText::Channel(_)
+        | TargetText::Key(_)
+        | TargetText::App => target.read(),
+    }
+}
+
+/// The subject of a grant.
+///
+/// # Errors
+/// `bad_name`, or as [`known`].
+pub async fn subject(call: &Call, app: AppId, subject: &SubjectText) -> Result<Subject, ApiError> {
+    match subject {
+        SubjectText::Token(text) => Ok(Subject::Token(known(call, app, text).await?.id)),
+        SubjectText::Everyone | SubjectText::User(_) | SubjectText::Key(_) => subject.read(),
+    }
+}
