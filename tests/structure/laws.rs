@@ -304,6 +304,25 @@ pub(crate) fn check(source: &Source, imports: &[Import]) -> Vec<Finding> {
         findings.extend(sibling_adapter(source, import));
     }
     findings.extend(claims(source));
+    findings.extend(cookies(source));
+    findings
+}
+
+/// Where the broker reads a cookie. A browser sends those of its user to whoever some other site's page asks for, so a
+/// credential in one would lend her rights to that page; ours are said in each request, which only her own app can do.
+fn cookies(source: &Source) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    if !source.path.starts_with("src/") || source.path.starts_with("src/console/") {
+        return findings;
+    }
+    for (at, line) in source.text.lines().enumerate() {
+        let said = line.split("//").next().unwrap_or_default();
+        if at < source.prod_lines && said.to_ascii_lowercase().contains("cookie") {
+            let what =
+                "names a cookie: credentials are said in each request, see docs/guarantees.md S17b";
+            findings.push(finding(source, at + 1, what.into()));
+        }
+    }
     findings
 }
 

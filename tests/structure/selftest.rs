@@ -114,6 +114,19 @@ fn nobody_says_that_a_key_was_shown_without_looking_at_it() {
 }
 
 #[test]
+fn no_credential_is_a_cookie() {
+    for code in [
+        "fn f() { headers.get(header::COOKIE); }\n",
+        "fn f() { request.cookie(name); }\n",
+        "const NAME: &str = \"Cookie\";\n",
+    ] {
+        caught("src/adapters/ably/a.rs", code, 1, "cookie");
+        clean("src/console/a.rs", code);
+    }
+    clean("src/transport/a.rs", "// Never a cookie.\nfn f() {}\n");
+}
+
+#[test]
 fn every_edge_of_the_law_is_held() {
     caught(
         "src/core/channel/actor.rs",
