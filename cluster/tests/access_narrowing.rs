@@ -156,7 +156,10 @@ fn a_ceiling_is_narrowing_also_when_it_is_there_already() {
     );
     let given = grants(replace, &[("a", read)]);
     assert_eq!(reply(&[], given.clone()), Reply::Changed(1));
-    assert_eq!(reply(&[given.clone()], given), Reply::Narrowed(1));
+    assert_eq!(
+        reply(std::slice::from_ref(&given), given.clone()),
+        Reply::Narrowed(1)
+    );
     let group = Command::SetGroup(GroupChange {
         app: AppId(1),
         issuer: Issuer::Operator,

@@ -385,7 +385,7 @@ fn encoded(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::super::arguments::{Cli, Command};
     use super::*;
     use clap::Parser as _;

@@ -146,7 +146,7 @@ enum Source {
         serving: std::sync::atomic::AtomicBool,
         judge: Option<Judge>,
         #[cfg(test)]
-        writes: fixture::Writes,
+        writes: Box<fixture::Writes>,
     },
 }
 
@@ -176,7 +176,7 @@ impl Authority {
             serving: true.into(),
             judge,
             #[cfg(test)]
-            writes: fixture::Writes::default(),
+            writes: Box::default(),
         })
     }
 

@@ -103,11 +103,13 @@ where
 
 /// A client's mistake is worth a line, but is no error of this node.
 fn unread(error: DispatchError) -> DispatchError {
-    match error {
-        DispatchError::Parse(_) | DispatchError::SlowRequestTimeout => {
-            tracing::info!(%error, "a client's request could not be read");
-        }
-        ref other => tracing::debug!(error = %other, "a client's connection ended"),
+    let mistaken = matches!(
+        error,
+        DispatchError::Parse(_) | DispatchError::SlowRequestTimeout
+    );
+    match mistaken {
+        true => tracing::info!(%error, "a client's request could not be read"),
+        false => tracing::debug!(%error, "a client's connection ended"),
     }
     error
 }

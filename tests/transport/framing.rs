@@ -45,7 +45,7 @@ fn a_request_that_is_no_handshake_is_told_so() {
         .unwrap();
     let mut answer = String::new();
     socket.read_to_string(&mut answer).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
+    assert!(answer.starts_with("HTTP/1.1 426"), "{answer}");
 }
 
 #[test]

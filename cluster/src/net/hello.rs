@@ -379,12 +379,16 @@ fn silent(error: io::Error) -> io::Error {
 
 /// The other end went when it saw this node's proof. It says no more to whoever does not know the secret.
 fn unproven(by: u64, error: io::Error) -> io::Error {
-    match error.kind() {
-        io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => invalid(format!(
-            "node {by} ended the connection when this node proved itself by its cluster secret: the two nodes' secrets differ"
-        )),
-        _other => error,
+    let gone = matches!(
+        error.kind(),
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset
+    );
+    if !gone {
+        return error;
     }
+    invalid(format!(
+        "node {by} ended the connection when this node proved itself by its cluster secret: the two nodes' secrets differ"
+    ))
 }
 
 fn invalid(text: String) -> io::Error {

@@ -104,14 +104,13 @@ impl Doors {
         // Kept from the first failure on: each call brings the newest one.
         let since = doors.0.get(addr).map_or(now, |away| away.since);
         let (word, _) = doors.look(&addr.to_owned(), error.map(|_| since), false, now);
-        match (word, error) {
-            (Some(Word::Away { lasted, .. }), Some(error)) => tracing::warn!(
+        if let (Some(Word::Away { lasted, .. }), Some(error)) = (word, error) {
+            tracing::warn!(
                 addr,
                 %error,
                 seconds = lasted.as_secs(),
                 "joining: the node named by `join` does not let this node in"
-            ),
-            (Some(_), _) | (None, _) => {}
+            );
         }
     }
 }

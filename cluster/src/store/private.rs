@@ -112,16 +112,18 @@ fn exposed(path: &Path, mode: u32, error: &io::Error) -> StoreError {
 }
 
 fn refused(dir: &Path, error: &io::Error) -> StoreError {
-    match error.kind() {
-        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-            StoreError::Foreign(format!(
-                "the data folder {} cannot be written by the user that runs this node: {error}. Give it to that user, or \
-                 let `data` name another folder",
-                dir.display()
-            ))
-        }
-        _other => StoreError::io(dir, error),
+    let forbidden = matches!(
+        error.kind(),
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem
+    );
+    if !forbidden {
+        return StoreError::io(dir, error);
     }
+    StoreError::Foreign(format!(
+        "the data folder {} cannot be written by the user that runs this node: {error}. Give it to that user, or \
+         let `data` name another folder",
+        dir.display()
+    ))
 }
 
 /// Tries it, because modes do not say everything: a disk may be mounted for reading only. A full disk is no reason to
@@ -139,10 +141,13 @@ fn writable(dir: &Path) -> Result<(), StoreError> {
             let _ = fs::remove_file(&probe);
             Ok(())
         }
-        Err(error) => match refused(dir, &error) {
-            StoreError::Io { .. } => Ok(()),
-            refusal => Err(refusal),
-        },
+        Err(error) => {
+            let refusal = refused(dir, &error);
+            match matches!(refusal, StoreError::Io { .. }) {
+                true => Ok(()),
+                false => Err(refusal),
+            }
+        }
     }
 }
 

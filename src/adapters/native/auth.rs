@@ -207,12 +207,20 @@ impl Call {
     /// The app, if the caller may see that it is there.
     ///
     /// # Errors
-    /// `wrong_app` or `no_such_app`.
+    /// `wrong_app`, `no_such_app`, or `behind` on a node that cannot say so.
     pub fn app(&self, text: &str) -> Result<App, ApiError> {
         let id = input::app_id(text)?;
         self.caller.inside(id)?;
-        let missing = || ApiError::new(Code::NoSuchApp, format!("there is no app {id}"));
-        self.broker.authority.app(id).ok_or_else(missing)
+        let authority = &self.broker.authority;
+        // A node that has just started may not have the app yet: "there is none" would be a guess.
+        let missing = || match authority.serving() {
+            true => ApiError::new(Code::NoSuchApp, format!("there is no app {id}")),
+            false => ApiError::new(
+                Code::Behind,
+                format!("this node does not know app {id} now"),
+            ),
+        };
+        authority.app(id).ok_or_else(missing)
     }
 }
 

@@ -315,7 +315,7 @@ pub fn issuer_text(issuer: &Issuer) -> String {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
 
     #[test]
@@ -360,7 +360,10 @@ mod tests {
             pattern: segments,
             operations: Operations::SUBSCRIBE,
         };
-        assert_eq!(open(&open_text(&[rule.clone()])).unwrap(), [rule]);
+        assert_eq!(
+            open(&open_text(std::slice::from_ref(&rule))).unwrap(),
+            [rule]
+        );
     }
 
     /// Operations in the order of their bits.

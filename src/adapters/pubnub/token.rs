@@ -531,19 +531,13 @@ mod tests {
         let Read::Token(token) = read(APP, &text, [&key].into_iter()) else {
             panic!("it is a token of k1");
         };
-        let pattern = |token: &Token| match &token
-            .bearer
-            .proof
-            .as_ref()
-            .unwrap()
-            .capability
-            .rights
-            .last()
-            .unwrap()
-            .pattern
-        {
-            Pattern::Regex(expression) => expression.is_compiled(),
-            other => panic!("{other:?}"),
+        let pattern = |token: &Token| {
+            let proof = token.bearer.proof.as_ref().unwrap();
+            let Pattern::Regex(expression) = &proof.capability.rights.last().unwrap().pattern
+            else {
+                panic!("not an expression");
+            };
+            expression.is_compiled()
         };
         assert!(!pattern(&token));
         let on = |name| {

@@ -52,7 +52,12 @@ async def realtime(here, there, key, jwt):
         message = await asyncio.wait_for(got, 15)
         say("realtime", binary=binary, data=message.data, client=message.client_id)
         await two.channels.get(name).presence.enter("here")
-        members = await one.channels.get(name).presence.get()
+        # Entering is acknowledged to the one who enters; the other's own copy of the set hears of it a moment later.
+        for _ in range(150):
+            members = await one.channels.get(name).presence.get()
+            if members:
+                break
+            await asyncio.sleep(0.1)
         say("presence", binary=binary, members=[[one.client_id, one.data] for one in members])
         await one.close()
         await two.close()
