@@ -58,7 +58,8 @@ class Load:
             status, answer = await self.lab.ask(node, method, path, body, timeout=9, key=key)
             if status in (200, 201, 202):
                 return answer
-            if status == 404:
+            # Only "there is nothing of that name" is an answer: a node that does not know the app was not asked about it.
+            if status == 404 and (answer or {}).get("error", {}).get("code") == "not_found":
                 return {"nothing": True}
             if status in (0, 504, 500, 408):
                 maybe = True
