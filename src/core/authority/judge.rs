@@ -29,6 +29,8 @@ fn may_change(reason: &Reason) -> bool {
 /// How far ahead of the cluster's clock a credential's time of issue may lie: it is waited for, because app servers'
 /// clocks are not exact. What is further ahead is refused.
 pub const AHEAD_MS: Millis = 5_000;
+/// How often what is waited for is waited for again, because cluster time was put back.
+const STRAYS: u32 = 8;
 
 /// What is told when a refusal could not be confirmed on a fresh view.
 const UNCONFIRMED: Refusal = Refusal::Unavailable("the access view could not be confirmed");
@@ -227,10 +229,14 @@ impl Authority {
         (*at_ms <= latest).then_some(*at_ms)
     }
 
-    /// Waits until cluster time has reached this.
+    /// Waits until cluster time has reached this. It may be put back a little meanwhile, as this node hears of the
+    /// others' clocks, so that one wait of the whole difference can end a moment too early.
     pub async fn reach(&self, at_ms: Millis) {
-        let left = at_ms.saturating_sub(self.now().cluster_ms);
-        if left > 0 {
+        for _ in 0..=STRAYS {
+            let left = at_ms.saturating_sub(self.now().cluster_ms);
+            if left == 0 {
+                return;
+            }
             tokio::time::sleep(Duration::from_millis(left)).await;
         }
     }

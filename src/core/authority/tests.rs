@@ -259,6 +259,19 @@ async fn a_credential_of_a_clock_ahead_is_waited_for_and_none_further_ahead_is_t
 }
 
 #[actix::test]
+async fn cluster_time_that_is_put_back_while_it_is_waited_for_refuses_nobody() {
+    let authority = Authority::fixed(app_and(None, 10_000), 10_000);
+    let moving = async {
+        for (after_ms, now_ms) in [(5, 9_990), (40, 10_019), (5, 10_020)] {
+            tokio::time::sleep(Duration::from_millis(after_ms)).await;
+            authority.set_fixed(app_and(None, 10_000), now_ms, true);
+        }
+    };
+    let (answer, ()) = futures_util::future::join(authority.admit(&stated(10_020)), moving).await;
+    assert_eq!(answer, Ok(()));
+}
+
+#[actix::test]
 async fn what_was_taken_once_is_reached_by_a_later_revocation_at_every_presentation() {
     for (issued_ms, stands) in [(9_000, false), (10_000, false), (10_001, true)] {
         for now_ms in [10_001, 10_500, 20_000] {
