@@ -96,6 +96,7 @@ fn state() -> State {
             operations: Operations::GRANT,
         }],
     };
+    let taking = Capability::channel("t", Operations::REVOKE);
     let disabled = KeyChange {
         enabled: Some(false),
         ..KeyChange::default()
@@ -107,6 +108,7 @@ fn state() -> State {
         key("clerk", 7, clerk),
         key("teller", 7, giving(Pattern::Exact("t".into()))),
         key("registrar", 7, giving(Pattern::All)),
+        key("warden", 7, taking),
     ];
     let commands = [
         app(7, keys),
@@ -380,6 +382,19 @@ async fn a_listing_shows_what_the_key_may_grant_and_no_token_to_use() {
     let (_, _, body) = key("Bearer teller:0123456789abcdef", "GET", named, json!({})).await;
     assert_eq!(subjects(&body), [hidden]);
     assert_eq!(subjects(&list("chat").await.2), [] as [Value; 0]);
+}
+
+#[actix_web::test]
+async fn whoever_may_give_or_take_may_delete_grants() {
+    let deletes = |key_id: &str| {
+        let auth = format!("Bearer {key_id}:0123456789abcdef");
+        let body = json!({"subject": {"token": "bearer"}, "patterns": ["t"]});
+        async move { key(&auth, "DELETE", "/v1/apps/7/grants", body).await.1 }
+    };
+    // Past the handler; a fixed state takes no changes.
+    assert_eq!(deletes("teller").await, "stopping");
+    assert_eq!(deletes("warden").await, "stopping");
+    assert_eq!(deletes("clerk").await, "not_allowed");
 }
 
 #[actix_web::test]
