@@ -103,6 +103,9 @@ pub(super) struct Sign {
     pub(super) channel: Arc<ChannelKey>,
     /// New state, if any came along.
     pub(super) state: Option<Bytes>,
+    /// It says that it is there, and does not merely go on listening: meanwhile it may have left through another node,
+    /// which this one does not hear of.
+    pub(super) arrives: bool,
     /// Until when it counts, monotonic ms.
     pub(super) until_ms: u64,
 }
@@ -129,7 +132,8 @@ impl Attendance {
         if let Some(state) = &sign.state {
             seat.state = state.clone();
         }
-        let due = seat.held_ms == 0 || now_ms >= seat.held_ms + AGAIN_MS;
+        let again = now_ms >= seat.held_ms.saturating_add(AGAIN_MS);
+        let due = sign.arrives || seat.held_ms == 0 || again;
         if !(changed || due) {
             return None;
         }
@@ -223,6 +227,7 @@ mod tests {
             guest: guest(Owner::Nobody),
             channel: ChannelKey::channel(AppId(1), "a"),
             state: state.map(|text| Bytes::from_static(text.as_bytes())),
+            arrives: false,
             until_ms,
         }
     }
@@ -235,6 +240,12 @@ mod tests {
         assert_eq!(attendance.note(&sign(20, Some("{}")), 3).unwrap(), "{}");
         assert_eq!(attendance.note(&sign(20, Some("{}")), 4), None);
         assert_eq!(attendance.note(&sign(20, None), 30_003).unwrap(), "{}");
+        // It may have left through another node since.
+        let back = Sign {
+            arrives: true,
+            ..sign(20, None)
+        };
+        assert_eq!(attendance.note(&back, 30_004).unwrap(), "{}");
     }
 
     #[test]

@@ -116,6 +116,7 @@ impl Call<'_> {
             let sign = Sign {
                 guest: guest.clone(),
                 state: states.get(&*channel.name).cloned(),
+                arrives: true,
                 channel,
                 until_ms,
             };
@@ -313,6 +314,7 @@ impl Call<'_> {
             let sign = Sign {
                 guest: guest.clone(),
                 state: Some(Bytes::from(state.to_string())),
+                arrives: true,
                 channel,
                 until_ms,
             };

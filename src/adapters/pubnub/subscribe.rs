@@ -239,6 +239,7 @@ impl Wait {
             let sign = Sign {
                 guest: self.guest.clone(),
                 state: states.get(&*channel.name).cloned(),
+                arrives: self.cursor == 0,
                 channel,
                 until_ms,
             };

@@ -40,6 +40,14 @@ impl Authority {
         }
     }
 
+    /// The same with what the leader says of it now.
+    pub async fn survey(&self) -> Option<ClusterStatus> {
+        match &self.source {
+            Source::Cluster(cluster) => Some(cluster.survey().await),
+            Source::Fixed { .. } => None,
+        }
+    }
+
     /// Changes who follows and who votes; `force` = also where that leaves no majority that answers.
     ///
     /// # Errors

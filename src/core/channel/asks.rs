@@ -102,7 +102,7 @@ impl State {
                 .enter(node, connection, (client, data), true, now, out)
                 .map(|()| Answer::Done),
             Ask::Erase { after, until } => self.erase(after, until, out),
-            Ask::Absent { connection, client } => self.absent((connection, client), now, out),
+            Ask::Absent { connection, client } => self.absent(node, (connection, client), now, out),
             ask @ (Ask::Occupancy
             | Ask::Members
             | Ask::History(_)
@@ -133,15 +133,45 @@ impl State {
         Ok(Answer::Done)
     }
 
+    /// This node announces it from now on.
+    pub(super) fn note_member(&mut self, connection: ConnectionId, client: &Text, data: &Bytes) {
+        let entry = self.mine.entry((connection, client.clone()));
+        entry.or_insert((data.clone(), false)).0 = data.clone();
+    }
+
+    /// Whom this node announces.
+    pub(super) fn announced(&self) -> Vec<Announced> {
+        let entries = self.mine.iter();
+        let announced = entries.map(|((connection, client), (data, confirmed))| Announced {
+            connection: *connection,
+            client: client.clone(),
+            data: data.clone(),
+            confirmed: *confirmed,
+        });
+        announced.collect()
+    }
+
+    /// Whoever announces the entry is told, when somebody else took it out: another home would hear of it again.
     fn absent(
         &mut self,
+        node: NodeId,
         key: EntryKey,
         now: Now,
         out: &mut Vec<Effect>,
     ) -> Result<Answer, Declined> {
-        if let Role::Home(home) = &mut self.role {
-            let left = home.stream.leave(&key, PresenceAction::Leave, now);
-            home.commit_all(left.into_iter().collect(), now, out);
+        let Role::Home(home) = &mut self.role else {
+            return Ok(Answer::Done);
+        };
+        let holder = home.stream.presence.get(&key).map(|entry| entry.node);
+        let left = home.stream.leave(&key, PresenceAction::Leave, now);
+        home.commit_all(left.into_iter().collect(), now, out);
+        match holder.filter(|holder| *holder != node) {
+            Some(holder) if holder == self.node => self.forget_member(&key),
+            Some(holder) => {
+                let (connection, client) = key;
+                home.send(holder, Wire::TakenOut { connection, client }, out);
+            }
+            None => {}
         }
         Ok(Answer::Done)
     }

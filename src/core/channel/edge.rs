@@ -6,15 +6,14 @@
 //! **Why level-triggered:** a node says how many there are, so what a broken link lost the next telling makes good.
 
 use super::asks::Origin;
-use super::presence::Announced;
+use super::presence::EntryKey;
 use super::state::{Effect, State, Ticket};
 use super::stream::{Logged, Seen};
 use super::wire::{Answer, Ask, Wire};
 use crate::core::clock::Now;
 use crate::core::error::Refusal;
-use crate::core::ids::{ConnectionId, NodeId, Text};
+use crate::core::ids::{ConnectionId, NodeId};
 use crate::core::message::Broadcast;
-use bytes::Bytes;
 use std::collections::BTreeMap;
 
 /// How long an ask may wait for its home, ms.
@@ -147,11 +146,6 @@ impl State {
         Ok(())
     }
 
-    fn note_member(&mut self, connection: ConnectionId, client: &Text, data: &Bytes) {
-        let entry = self.mine.entry((connection, client.clone()));
-        entry.or_insert((data.clone(), false)).0 = data.clone();
-    }
-
     fn forward(&mut self, ticket: Ticket, mut ask: Ask, now: Now, out: &mut Vec<Effect>) {
         if self.edge.pending.len() >= MAX_PENDING {
             self.undo(&ask);
@@ -202,6 +196,17 @@ impl State {
                 again,
             };
             out.push(Effect::Send { to, wire });
+        }
+    }
+
+    /// Another node has taken out an entry that this one would announce again. One that is on its way in once more
+    /// stays, if the home agrees.
+    pub(super) fn forget_member(&mut self, key: &EntryKey) {
+        let coming = |one: &Pending| one.ask.entry().as_ref() == Some(key);
+        if !self.edge.pending.values().any(coming) {
+            self.mine.remove(key);
+        } else if let Some((_, confirmed)) = self.mine.get_mut(key) {
+            *confirmed = false;
         }
     }
 
@@ -301,6 +306,7 @@ impl State {
                     self.on_caught(seen, entries, out);
                 }
             }
+            Wire::TakenOut { connection, client } => self.forget_member(&(connection, client)),
             Wire::Count(count) => {
                 if self.edge.seen.is_some() {
                     out.push(Effect::Deliver(Broadcast::Count(count)));
@@ -410,17 +416,6 @@ impl State {
                 seen: self.edge.seen,
             },
         });
-    }
-
-    pub(super) fn announced(&self) -> Vec<Announced> {
-        let entries = self.mine.iter();
-        let announced = entries.map(|((connection, client), (data, confirmed))| Announced {
-            connection: *connection,
-            client: client.clone(),
-            data: data.clone(),
-            confirmed: *confirmed,
-        });
-        announced.collect()
     }
 
     /// There is a new home, or a new link to it: everything is told again, then asked again.

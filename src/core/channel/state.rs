@@ -282,6 +282,7 @@ impl State {
             | Wire::NotHome
             | Wire::Caught { .. }
             | Wire::Broadcast { .. }
+            | Wire::TakenOut { .. }
             | Wire::Count(_)) => {
                 if self.home() == Some(from) {
                     self.on_home_says(wire, now, out);

@@ -316,6 +316,13 @@ pub enum Wire {
     },
     /// From a home that begins, to every node it knows nothing of: announce yourself, if you have the channel at all.
     Anybody,
+    /// From the home to the node that announces it: an entry that was taken out through another node.
+    TakenOut {
+        /// On which connection.
+        connection: ConnectionId,
+        /// Who.
+        client: Text,
+    },
 }
 
 impl Wire {
@@ -341,7 +348,8 @@ impl Wire {
             | Self::Copied(_)
             | Self::NeedCopy
             | Self::Nothing
-            | Self::Anybody => false,
+            | Self::Anybody
+            | Self::TakenOut { .. } => false,
         }
     }
 

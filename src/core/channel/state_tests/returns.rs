@@ -142,3 +142,54 @@ fn who_waits_for_a_claim_that_is_given_up_is_told_so() {
     let waits = sim.links.get(&(backup, edge)).cloned().unwrap_or_default();
     assert!(waits.contains(&Wire::NotHome), "{waits:?}");
 }
+
+#[test]
+fn what_was_taken_out_through_another_node_is_announced_to_no_home_any_more() {
+    let whose = (ConnectionId(9, 9), Text::from("ana"));
+    let hold = || Ask::Hold {
+        connection: whose.0,
+        client: whose.1.clone(),
+        data: Bytes::new(),
+    };
+    let absent = || Ask::Absent {
+        connection: whose.0,
+        client: whose.1.clone(),
+    };
+    let there = |sim: &Sim| {
+        let Role::Home(home) = &sim.states[&sim.home()].role else {
+            panic!("no home");
+        };
+        home.stream.presence.get(&whose).is_some()
+    };
+    let ask = |sim: &mut Sim, node: u64, ask: Ask| {
+        sim.feed(node, Input::Ask { ticket: 900, ask });
+        sim.settle();
+    };
+    // Held by any node, taken out through any other; then another home begins. Or it came back in between.
+    for (holder, other, back) in (1..=3)
+        .flat_map(|holder| (1..=3).map(move |other| (holder, other)))
+        .flat_map(|(holder, other)| [(holder, other, false), (holder, other, true)])
+    {
+        let mut sim = Sim::new(&[1, 2, 3]);
+        ask(&mut sim, holder, hold());
+        assert!(there(&sim));
+        ask(&mut sim, other, absent());
+        assert!(!there(&sim), "held by {holder}, taken out through {other}");
+        if back {
+            ask(&mut sim, holder, hold());
+        }
+        let leaving = sim.home();
+        let rest: Vec<u64> = sim.ids().into_iter().filter(|id| *id != leaving).collect();
+        let members = list(&rest, &[leaving], 2);
+        for node in sim.ids() {
+            sim.rehome(node, &members);
+        }
+        sim.settle();
+        assert_ne!(sim.home(), leaving);
+        assert_eq!(
+            there(&sim),
+            back,
+            "held by {holder}, taken out through {other}"
+        );
+    }
+}
