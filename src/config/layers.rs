@@ -13,13 +13,14 @@ use figment::{Figment, Metadata, Profile, Provider};
 use std::path::Path;
 
 /// Variables that start with `GATECAST_` and belong to something else: the CLI, the scripts, the tests.
-const NOT_OURS: [&str; 13] = [
+const NOT_OURS: [&str; 14] = [
     "server",
     "config",
     "urls",
     "admin_urls",
     "pids",
     "app_id",
+    "key",
     "profile",
     "bin",
     "port_base",

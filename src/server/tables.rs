@@ -79,3 +79,62 @@ pub(super) fn catalog() -> Catalog {
             .collect(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::adapters::native::app::{AppIn, env};
+    use crate::adapters::native::mint::Mint;
+    use crate::core::authority::App;
+    use serde_json::{Value, json};
+
+    /// The doors of an app that is asked for so, and the names in the environment that its maker gets.
+    fn made(body: Value) -> (Vec<String>, Vec<String>) {
+        let asked: AppIn = serde_json::from_value(body).unwrap();
+        let spec = asked.spec(&catalog(), &mut Mint::random()).ok().unwrap();
+        let app = App {
+            id: spec.id,
+            name: spec.name,
+            enabled: true,
+            doors: spec.doors,
+            open: spec.open,
+            settings: spec.settings,
+            aliases: spec.aliases,
+            revision: 1,
+        };
+        let env = env(&app, spec.keys.first().unwrap());
+        let filled = env.as_object().unwrap().iter();
+        let filled =
+            filled.filter(|(_, value)| value.as_str().is_some_and(|text| !text.is_empty()));
+        let doors = app.doors.iter().map(|door| door.name.to_string());
+        (
+            doors.collect(),
+            filled.map(|(name, _)| name.clone()).collect(),
+        )
+    }
+
+    #[test]
+    fn an_app_speaks_every_dialect_unless_it_says_which_and_gets_credentials_for_those_only() {
+        let (doors, all) = made(json!({}));
+        assert_eq!(doors, ["pusher", "ably", "pubnub", "realtime"]);
+        let ours = ["GATECAST_APP_ID", "GATECAST_KEY"];
+        assert_eq!(
+            made(json!({"doors": []})),
+            (vec![], ours.map(String::from).into())
+        );
+        let mut together = Vec::from(ours.map(String::from));
+        for door in &doors {
+            let (only, env) = made(json!({"doors": [door]}));
+            assert_eq!(only, [door.as_str()]);
+            let (of, rest): (Vec<_>, Vec<_>) = env
+                .into_iter()
+                .partition(|name| name.starts_with(&door.to_uppercase()));
+            assert!(!of.is_empty(), "nothing for {door}");
+            assert_eq!(rest, ours, "with {door} alone");
+            together.extend(of);
+        }
+        together.sort();
+        assert_eq!(all, together);
+    }
+}

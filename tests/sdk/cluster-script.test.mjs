@@ -9,7 +9,7 @@ import { promisify } from 'node:util';
 import { after, before, test } from 'node:test';
 import { BINARY, ROOT, TARGET } from './lib/cluster.mjs';
 
-const KEYS = `GATECAST_URLS GATECAST_ADMIN_URLS GATECAST_ADMIN_TOKEN GATECAST_PIDS GATECAST_APP_ID PUSHER_APP_ID PUSHER_APP_KEY
+const KEYS = `GATECAST_URLS GATECAST_ADMIN_URLS GATECAST_ADMIN_TOKEN GATECAST_PIDS GATECAST_APP_ID GATECAST_KEY PUSHER_APP_ID PUSHER_APP_KEY
   PUSHER_APP_SECRET ABLY_KEY PUBNUB_PUBLISH_KEY PUBNUB_SUBSCRIBE_KEY PUBNUB_SECRET_KEY REALTIME_APPLICATION_KEY
   REALTIME_PRIVATE_KEY`.split(/\s+/);
 
@@ -72,6 +72,21 @@ test('up starts three nodes, waits until they are ready and writes the env file,
     assert.equal(statSync(join(folder, path)).mode & 0o077, 0, path);
   }
   assert.equal(env_file.ABLY_KEY, `${env_file.GATECAST_APP_ID}.${env_file.PUSHER_APP_KEY}:${env_file.PUSHER_APP_SECRET}`);
+});
+
+test('the env file names the dialects that the app speaks now, and no others', async () => {
+  const { GATECAST_APP_ID: app, GATECAST_SERVER: server, GATECAST_ADMIN_TOKEN: token, ...all } = written();
+  const doors = async (...names) => {
+    const asked = ['--server', server, '--token', token, 'app', 'update', app, ...names.flatMap((name) => ['--door', name])];
+    await run(BINARY, asked);
+    await script('cluster', 'up');
+    return written();
+  };
+  const only = await doors('pubnub', 'ably');
+  const dialects = new Set(Object.keys(only).map((name) => name.split('_')[0]));
+  assert.deepEqual(dialects, new Set(['GATECAST', 'PUBNUB', 'ABLY']));
+  const back = await doors('pusher', 'ably', 'pubnub', 'realtime');
+  for (const [name, value] of Object.entries(all)) assert.equal(back[name], value, name);
 });
 
 test('the demo tells the whole story, kill -9 of the leader included', async () => {

@@ -1,4 +1,4 @@
-//! `/v1/apps`: create, list, show, change, delete; and the four blocks of credentials ready to paste.
+//! `/v1/apps`: create, list, show, change, delete; and the credentials of its dialects ready to paste.
 //!
 //! **Must never know:** how a dialect checks its credentials; only how its SDK calls them.
 
@@ -43,8 +43,8 @@ pub struct AppIn {
     pub name: Option<String>,
     /// Its id, if it must be a certain one.
     pub id: Option<AppIdText>,
-    /// Dialects.
-    pub doors: Vec<String>,
+    /// Dialects; left out = all: an app without one can be used by nobody, and is made by `[]` only.
+    pub doors: Option<Vec<String>>,
     /// What it declares open.
     pub open: Vec<OpenText>,
     /// Limits and switches.
@@ -77,10 +77,14 @@ impl AppIn {
             &self.keys[..]
         };
         let keys = keys.iter().map(|key| key.spec(id, mint));
+        let doors = match &self.doors {
+            Some(names) => catalog.doors(names, &settings),
+            None => catalog.doors(&catalog.dialects(), &settings),
+        };
         Ok(AppSpec {
             id,
             name,
-            doors: catalog.doors(&self.doors, &settings)?,
+            doors: doors?,
             open: open(&self.open)?,
             settings,
             keys: keys.collect::<Result<_, _>>()?,
@@ -339,26 +343,39 @@ pub fn app_json(app: &App) -> Value {
     })
 }
 
-/// The credentials in every dialect's own words, ready for an environment file. Shows the secret.
+/// The credentials in the words of `/v1` and of every dialect that the app speaks, ready for an environment file. Shows
+/// the secret.
 #[must_use]
 pub fn env(app: &App, key: &KeySpec) -> Value {
-    let (id, secret) = (&key.id, &key.secret.0);
+    let (id, secret) = (key.id.to_string(), key.secret.0.to_string());
+    let number = app.id.to_string();
     let alias = |kind: &str| {
         let found = app.aliases.iter().find(|(known, _)| **known == *kind);
-        found.map_or("", |(_, name)| &**name)
+        found.map_or_else(String::new, |(_, name)| name.to_string())
     };
-    json!({
-        "GATECAST_APP_ID": app.id.to_string(),
-        "PUSHER_APP_ID": app.id.to_string(),
-        "PUSHER_APP_KEY": &**id,
-        "PUSHER_APP_SECRET": &**secret,
-        "ABLY_KEY": format!("{}.{id}:{secret}", app.id),
-        "PUBNUB_PUBLISH_KEY": alias(PUBNUB_PUBLISH),
-        "PUBNUB_SUBSCRIBE_KEY": alias(PUBNUB_SUBSCRIBE),
-        "PUBNUB_SECRET_KEY": &**secret,
-        "REALTIME_APPLICATION_KEY": alias(REALTIME_APPLICATION),
-        "REALTIME_PRIVATE_KEY": &**secret,
-    })
+    let speaks = |dialect: &str| app.doors.iter().any(|door| *door.name == *dialect);
+    let mut env = Map::new();
+    let mut add = |name: &str, value: &str| drop(env.insert(name.into(), value.into()));
+    add("GATECAST_APP_ID", &number);
+    add("GATECAST_KEY", &format!("{id}:{secret}"));
+    if speaks("pusher") {
+        add("PUSHER_APP_ID", &number);
+        add("PUSHER_APP_KEY", &id);
+        add("PUSHER_APP_SECRET", &secret);
+    }
+    if speaks("ably") {
+        add("ABLY_KEY", &format!("{number}.{id}:{secret}"));
+    }
+    if speaks("pubnub") {
+        add("PUBNUB_PUBLISH_KEY", &alias(PUBNUB_PUBLISH));
+        add("PUBNUB_SUBSCRIBE_KEY", &alias(PUBNUB_SUBSCRIBE));
+        add("PUBNUB_SECRET_KEY", &secret);
+    }
+    if speaks("realtime") {
+        add("REALTIME_APPLICATION_KEY", &alias(REALTIME_APPLICATION));
+        add("REALTIME_PRIVATE_KEY", &secret);
+    }
+    env.into()
 }
 
 impl Params {

@@ -94,6 +94,12 @@ impl Catalog {
         foreign
     }
 
+    /// Every dialect there is.
+    #[must_use]
+    pub fn dialects(&self) -> Vec<&'static str> {
+        self.doors.iter().map(|spec| spec.name).collect()
+    }
+
     /// Doors by their names, as they stand under these settings.
     ///
     /// # Errors
