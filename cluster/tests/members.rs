@@ -318,3 +318,52 @@ async fn one_folder_that_is_left_begins_a_new_cluster_in_which_nothing_revoked_c
     write(&nodes.up[&11], "without the first").await;
     nodes.shutdown().await;
 }
+
+#[tokio::test]
+async fn every_node_tells_how_far_each_has_got_and_calls_no_dead_leader_the_leader() {
+    // The one that is left follows, or it leads.
+    for leads in [false, true] {
+        let mut nodes = Nodes::form(3, |_| ()).await;
+        let leader = nodes.leader().await;
+        let others: Vec<u64> = (1..=3).filter(|node| *node != leader).collect();
+        let revision = write(&nodes.up[&others[0]], "x").await;
+        for cluster in nodes.up.values() {
+            let told = async {
+                loop {
+                    let seen = cluster.survey().await;
+                    let all = |at: u64| seen.nodes.iter().all(|one| one.matched >= Some(at));
+                    if seen.nodes.len() == 3 && all(revision) {
+                        assert_eq!(
+                            (seen.leader, seen.last_leader),
+                            (Some(NodeId(leader)), None)
+                        );
+                        assert!(seen.nodes.iter().all(|one| one.reachable));
+                        break;
+                    }
+                }
+            };
+            within(10, told).await;
+        }
+        let (stays, gone) = match leads {
+            true => (leader, others),
+            false => (others[1], vec![others[0], leader]),
+        };
+        for node in &gone {
+            nodes.stop(*node).await;
+        }
+        let told = async {
+            loop {
+                let seen = nodes.up[&stays].survey().await;
+                if seen.leader.is_none() {
+                    break seen;
+                }
+            }
+        };
+        let seen = within(10, told).await;
+        assert_eq!(seen.last_leader, Some(NodeId(leader)), "leads: {leads}");
+        for one in &seen.nodes {
+            assert_eq!(one.reachable, one.node.0 == stays, "{one:?}");
+        }
+        nodes.shutdown().await;
+    }
+}

@@ -156,7 +156,9 @@ pub struct NodeStatus {
     pub voter: bool,
     /// Where its peers reach it.
     pub peer_addr: Text,
-    /// Log index known to be replicated there (only the leader knows).
+    /// Whether this node has a connection to it.
+    pub reachable: bool,
+    /// Log index known to be replicated there (only the leader knows; see [`crate::Cluster::survey`]).
     pub matched: Option<Revision>,
 }
 
@@ -173,6 +175,8 @@ pub struct ClusterStatus {
     pub version: u16,
     /// Who this node believes leads; authority only together with a fresh lease.
     pub leader: Option<NodeId>,
+    /// Who led last, where nobody is known to lead now.
+    pub last_leader: Option<NodeId>,
     /// Last applied index.
     pub applied: Revision,
     /// Last enforced index.

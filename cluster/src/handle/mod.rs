@@ -340,6 +340,14 @@ impl Cluster {
         raft::status(self.core())
     }
 
+    /// The same with what only the leader knows, which is asked now: how far each node has got. A leader that does not
+    /// answer, or that no majority follows any more, is shown as the last one and not as the leader.
+    pub async fn survey(&self) -> ClusterStatus {
+        let core = Arc::clone(self.core());
+        let asked = self.there(async move { raft::survey(&core).await }).await;
+        asked.unwrap_or_else(|| self.status())
+    }
+
     /// A backup of everything that was acknowledged anywhere when the call began. It holds secrets.
     ///
     /// # Errors

@@ -63,7 +63,7 @@ pub use restore::{RestoreTarget, restore_backup};
 #[cfg(test)]
 pub(crate) use start::start_over;
 pub(crate) use start::{Started, start};
-pub(crate) use status::status;
+pub(crate) use status::{status, survey};
 pub(crate) use vitals::retire;
 
 #[cfg(test)]

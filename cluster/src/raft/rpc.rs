@@ -16,6 +16,7 @@ use openraft::raft::{
     VoteRequest, VoteResponse,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use std::collections::BTreeMap;
 
 /// A request. The sender's id comes from the connection, never from the request.
 #[derive(Debug, Serialize, Deserialize)]
@@ -83,6 +84,8 @@ pub(super) enum Ask {
         /// Also where no majority of the voters that would be left answers.
         force: bool,
     },
+    /// How far each node has got, for people.
+    Progress,
 }
 
 /// What only the leader can answer, asked elsewhere: who is thought to lead.
@@ -146,6 +149,8 @@ pub(super) enum Answer {
     HelpedBefore(Option<u64>),
     /// The same.
     LatestProof(Option<u64>),
+    /// Log indexes by node.
+    Progress(Result<BTreeMap<u64, Revision>, NotLeader>),
 }
 
 /// In the version that is agreed on.

@@ -7,7 +7,7 @@ use super::applier::Applied;
 use super::core::Core;
 use super::engine::{Engine, LeaderId};
 use super::rpc::{self, Answer, Ask, ChangeError, Fate, NotLeader};
-use super::{changes, fence, lock, membership, vitals};
+use super::{changes, fence, lock, membership, status, vitals};
 use crate::access::{NodeId, Op};
 use crate::handle::NodeChange;
 use crate::net::{Identity, Refusal, Service};
@@ -97,6 +97,7 @@ async fn answer(core: &Arc<Core>, from: u64, ask: Ask) -> Answer {
             }
         }
         Ask::Vitals => vitals::answer(core),
+        Ask::Progress => Answer::Progress(status::progress(core)),
         Ask::HelpedBefore { term, node } => {
             Answer::HelpedBefore(fence::helped_before(core, LeaderId::new(term, node)))
         }

@@ -3,9 +3,14 @@
 //! **Must never know:** how it is shown. Nothing in it is authority.
 
 use super::core::Core;
-use crate::access::NodeId;
-use crate::handle::{ClusterStatus, NodeStatus};
-use std::collections::BTreeSet;
+use super::rpc::{Answer, Ask, NotLeader};
+use crate::access::{NodeId, Revision};
+use crate::handle::{ClusterStatus, Freshness, NodeStatus};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// How long the leader may take to say how far everybody has got.
+const ANSWER: Duration = Duration::from_secs(1);
 
 /// A snapshot of this node's figures.
 pub(crate) fn status(core: &Core) -> ClusterStatus {
@@ -29,6 +34,7 @@ pub(crate) fn status(core: &Core) -> ClusterStatus {
                 .unwrap_or_default(),
             member,
             node: NodeId(id),
+            reachable: id == core.me || core.links.state(id).connected,
             voter: voters.contains(&id),
             matched: matched.map(|at| at.index),
         }
@@ -39,6 +45,7 @@ pub(crate) fn status(core: &Core) -> ClusterStatus {
         term: metrics.current_term,
         version: state.version,
         leader: metrics.current_leader.map(NodeId),
+        last_leader: None,
         applied: core.view.applied(),
         enforced: core.view.enforced(),
         freshness: core.lease.freshness(),
@@ -47,5 +54,45 @@ pub(crate) fn status(core: &Core) -> ClusterStatus {
         clock_is_wrong: core.vitals.clock_is_wrong(),
         disk: core.vitals.space(),
         failure: core.failure.borrow().clone(),
+    }
+}
+
+/// The same with what only the leader knows. The engine goes on naming a leader that has died until another is elected,
+/// and one that has lost its majority goes on believing in itself: so it is asked.
+pub(crate) async fn survey(core: &Core) -> ClusterStatus {
+    let mut status = status(core);
+    let Some(NodeId(leader)) = status.leader else {
+        return status;
+    };
+    let told = match leader == core.me {
+        true => progress(core),
+        false => match core.ask(leader, &Ask::Progress, ANSWER).await {
+            Ok(Answer::Progress(told)) => told,
+            Ok(_) | Err(_) => Err(NotLeader { leader: None }),
+        },
+    };
+    match told {
+        Ok(matched) => {
+            for node in &mut status.nodes {
+                node.matched = matched.get(&node.node.0).copied();
+            }
+        }
+        Err(_) => status.last_leader = status.leader.take(),
+    }
+    status
+}
+
+/// As a leader that a majority follows: how far each node has got.
+pub(super) fn progress(core: &Core) -> Result<BTreeMap<u64, Revision>, NotLeader> {
+    let metrics = core.metrics();
+    let confirmed = matches!(core.lease.freshness(), Freshness::Fresh(_));
+    match metrics.replication {
+        Some(all) if core.leads() && confirmed => Ok(all
+            .into_iter()
+            .filter_map(|(node, at)| Some((node, at?.index)))
+            .collect()),
+        Some(_) | None => Err(NotLeader {
+            leader: core.leader().filter(|leader| *leader != core.me),
+        }),
     }
 }

@@ -38,7 +38,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
 async fn status(call: Call) -> Result<HttpResponse, ApiError> {
     call.caller.operator()?;
     Params::none(&call)?;
-    let status = call.broker.authority.status();
+    let status = call.broker.authority.survey().await;
     let status = status.ok_or_else(|| missing("cluster"))?;
     Ok(answer(StatusCode::OK, status.applied, status_json(&status)))
 }
@@ -79,7 +79,7 @@ async fn add(call: Call, body: Body<NodeIn>) -> Result<HttpResponse, ApiError> {
     let (node, peer_addr) = body.value.read()?;
     let change = NodeChange::Add { node, peer_addr };
     make(&call, change, body.value.force).await?;
-    changed(&call, StatusCode::CREATED)
+    changed(&call, StatusCode::CREATED).await
 }
 
 /// A node that follows votes from now on.
@@ -106,7 +106,7 @@ async fn by_number(
     let force = params.flag("force")?;
     params.finish()?;
     make(call, change(node_id(path)?), force).await?;
-    changed(call, StatusCode::OK)
+    changed(call, StatusCode::OK).await
 }
 
 async fn make(call: &Call, change: NodeChange, force: bool) -> Result<(), ApiError> {
@@ -124,7 +124,7 @@ async fn drain(call: Call, path: web::Path<String>) -> Result<HttpResponse, ApiE
     call.caller.operator()?;
     Params::none(&call)?;
     call.broker.authority.drain_node(node_id(&path)?).await?;
-    changed(&call, StatusCode::OK)
+    changed(&call, StatusCode::OK).await
 }
 
 /// The new one first: at no time do fewer nodes vote than before.
@@ -143,7 +143,7 @@ async fn replace(
     let force = body.value.force;
     make(&call, NodeChange::Add { node, peer_addr }, force).await?;
     make(&call, NodeChange::Remove { node: old }, force).await?;
-    changed(&call, StatusCode::OK)
+    changed(&call, StatusCode::OK).await
 }
 
 /// Everything that is agreed, in one file that proves its wholeness. It holds every secret.
@@ -162,8 +162,8 @@ async fn backup(call: Call) -> Result<HttpResponse, ApiError> {
         .streaming(futures_util::stream::iter(pieces)))
 }
 
-fn changed(call: &Call, status: StatusCode) -> Result<HttpResponse, ApiError> {
-    let seen = call.broker.authority.status();
+async fn changed(call: &Call, status: StatusCode) -> Result<HttpResponse, ApiError> {
+    let seen = call.broker.authority.survey().await;
     let seen = seen.ok_or_else(|| missing("cluster"))?;
     Ok(answer(status, seen.applied, status_json(&seen)))
 }
@@ -180,6 +180,7 @@ pub fn status_json(status: &ClusterStatus) -> Value {
         "term": status.term,
         "version": status.version,
         "leader": status.leader.map(|leader| leader.0),
+        "last_leader": status.last_leader.map(|leader| leader.0),
         "applied": status.applied,
         "enforced": status.enforced,
         "fresh": fresh,
@@ -216,6 +217,7 @@ fn node_json(node: &NodeStatus, leader: Option<NodeId>) -> Value {
         "role": if node.voter { "voter" } else { "learner" },
         "leads": leader == Some(node.node),
         "voter": node.voter,
+        "reachable": node.reachable,
         "peer_addr": &*node.peer_addr,
         "public_url": node.member.as_ref().map(|member| &*member.public_url),
         "state": state,
