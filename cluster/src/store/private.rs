@@ -3,7 +3,7 @@
 //! **Must never know:** what is in the files. **Why not only the process's umask:** a folder that an older release, a
 //! package or a backup tool made keeps its modes, and a file system that ignores modes has to be seen, not assumed.
 
-use super::StoreError;
+use super::{StoreError, swap};
 use std::fs::{self, DirBuilder, OpenOptions, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
@@ -11,10 +11,10 @@ use std::path::Path;
 
 /// What group and others may do.
 const OTHERS: u32 = 0o077;
-/// What this store keeps in its folder.
+/// What this store keeps in its folder, beside what [`swap`] does.
 const OURS: [&str; 4] = ["sled", "sled-snap-aside", "mark", "ballast"];
-/// How deep folders of the database lie in each other.
-const DEPTH: usize = 4;
+/// How deep folders lie in each other: those of the database, in one that a swap has put aside.
+const DEPTH: usize = 5;
 
 /// Makes the folder where there is none, takes from others what they may do with it, and tries whether it can be
 /// written. Says in the log when it had been open.
@@ -59,8 +59,8 @@ pub(super) fn create(dir: &Path) -> Result<(), StoreError> {
 /// Takes from others what they may do with this store's files. How many were open.
 pub(super) fn close_files(dir: &Path) -> Result<usize, StoreError> {
     let mut closed = 0;
-    for name in OURS {
-        let path = dir.join(name);
+    let aside = swap::aside(dir).map_err(|error| StoreError::io(dir, &error))?;
+    for path in OURS.iter().map(|name| dir.join(name)).chain(aside) {
         close_below(&path, DEPTH, &mut closed).map_err(|error| exposed(&path, 0, &error))?;
     }
     Ok(closed)
@@ -168,6 +168,15 @@ mod tests {
         assert_eq!(mode(&new), 0o700);
         let (sled, db) = (new.join("sled"), new.join("sled/db"));
         fs::create_dir(&sled).unwrap();
+        // What a recovery has put aside holds the same secrets.
+        let aside = ["former-1", "recovering-2", "recovered-3"].map(|name| new.join(name));
+        for folder in &aside {
+            fs::create_dir_all(folder.join("sled/blobs")).unwrap();
+            fs::write(folder.join("sled/blobs/one"), "x").unwrap();
+            for open in ["", "sled", "sled/blobs", "sled/blobs/one"] {
+                fs::set_permissions(folder.join(open), Permissions::from_mode(0o755)).unwrap();
+            }
+        }
         for file in [&db, &new.join("mark"), &new.join("other")] {
             fs::write(file, "x").unwrap();
             fs::set_permissions(file, Permissions::from_mode(0o644)).unwrap();
@@ -178,6 +187,12 @@ mod tests {
         prepare(&new).unwrap();
         assert_eq!((mode(&new), mode(&sled)), (0o700, 0o700));
         assert_eq!((mode(&db), mode(&new.join("mark"))), (0o600, 0o600));
+        for folder in &aside {
+            for closed in ["", "sled", "sled/blobs", "sled/blobs/one"] {
+                let closed = folder.join(closed);
+                assert_eq!(mode(&closed), 0o700, "{}", closed.display());
+            }
+        }
         assert_eq!(mode(&new.join("other")), 0o644, "not ours");
         assert!(!new.join("probe").exists());
     }

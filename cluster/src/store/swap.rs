@@ -9,8 +9,9 @@
 
 use super::StoreError;
 use fs2::FileExt as _;
-use std::fs::{self, File};
+use std::fs::{self, DirBuilder, File};
 use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 const STAGED: &str = "recovering-";
@@ -83,8 +84,7 @@ fn exchange(dir: &Path, from: &Path, former: &Path) -> io::Result<()> {
     let lock = File::open(from)?;
     lock.lock_exclusive()?;
     if !former.exists() {
-        fs::create_dir(former)?;
-        fs::set_permissions(former, fs::metadata(dir)?.permissions())?;
+        DirBuilder::new().mode(0o700).create(former)?;
     }
     for part in PARTS {
         let (new, place, old) = (from.join(part), dir.join(part), former.join(part));
@@ -100,6 +100,15 @@ fn exchange(dir: &Path, from: &Path, former: &Path) -> io::Result<()> {
     }
     fs::remove_dir_all(from)?;
     sync(dir)
+}
+
+/// Every folder that a swap has made, is making or has put aside.
+pub(super) fn aside(dir: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for prefix in [STAGED, WHOLE, FORMER] {
+        found.extend(named(dir, prefix)?.into_iter().map(|(path, _)| path));
+    }
+    Ok(found)
 }
 
 /// What is called so in a folder, and how it goes on.
