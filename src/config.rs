@@ -80,7 +80,7 @@ keys! {
     internal: SocketAddr = loopback(9601), Text, "Where operators and metrics connect; never expose it";
     peer: SocketAddr = loopback(7601), Text, "Where this node listens for its peers";
     peer_addr: String = String::new(), Text, "host:port at which peers reach this node, if not `peer`";
-    public_url: String = String::new(), Text, "Base URL at which clients reach this node, if not http://`public`";
+    public_url: String = String::new(), Text, "Base URL at which clients reach this node, if not http://`public`; where `public` is every address, that of `peer_addr` stands for it";
     public_tls: String = String::new(), Text, "Where clients connect with TLS besides `public`; empty = `public` itself speaks TLS when there is a certificate";
     tls_cert: PathBuf = PathBuf::new(), Text, "Certificate chain of the public port (PEM); read again on SIGHUP";
     tls_key: PathBuf = PathBuf::new(), Text, "Private key of `tls_cert` (PEM)";

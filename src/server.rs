@@ -321,11 +321,18 @@ fn secure_port(config: &Config) -> Result<Option<Secure>, ServeError> {
     Ok(Some(Secure { own, tls }))
 }
 
-/// How clients reach this node when nobody says otherwise.
+/// How clients reach this node when nobody says otherwise. Nobody can connect to "every address": where it listens on all,
+/// the address at which its peers reach it is one of them.
 fn own_url(config: &Config, addr: SocketAddr) -> Arc<str> {
     let plain = config.tls.as_ref().is_none_or(|tls| tls.port.is_some());
     let scheme = if plain { "http" } else { "https" };
-    format!("{scheme}://{addr}").into()
+    if !addr.ip().is_unspecified() {
+        return format!("{scheme}://{addr}").into();
+    }
+    let host = config.peer_addr.rsplit_once(':').map(|(host, _)| host);
+    let all = |host: &&str| !matches!(*host, "0.0.0.0" | "[::]");
+    let host = host.filter(all).unwrap_or("127.0.0.1");
+    format!("{scheme}://{host}:{}", addr.port()).into()
 }
 
 fn internal_server(
@@ -468,4 +475,37 @@ fn say(line: &str) {
     let mut out = std::io::stdout().lock();
     // Nobody may be reading; that is no reason to stop.
     let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::config::{Flags, load};
+
+    #[test]
+    fn a_node_that_listens_everywhere_advertises_an_address_that_clients_can_connect_to() {
+        let secret = "0123456789abcdef";
+        let url = |given: &[(&str, &str)]| {
+            let all = [("ADMIN_TOKEN", secret), ("CLUSTER_SECRET", secret)];
+            let open = ("ALLOW_PLAINTEXT_PEERS", "true");
+            let set = all.iter().chain([&open]).chain(given);
+            let set = set.map(|(name, value)| (format!("GATECAST_{name}"), (*value).to_owned()));
+            let config = load(&Flags::default(), set, None).unwrap();
+            own_url(&config, config.public).to_string()
+        };
+        let everywhere = ("PUBLIC", "0.0.0.0:6001");
+        assert_eq!(url(&[]), "http://127.0.0.1:6001");
+        assert_eq!(url(&[("PUBLIC", "10.0.0.1:80")]), "http://10.0.0.1:80");
+        let private = ("PEER", "10.0.0.1:7601");
+        assert_eq!(url(&[everywhere, private]), "http://10.0.0.1:6001");
+        let named = ("PEER_ADDR", "one.example:7601");
+        let wide = ("PEER", "0.0.0.0:7601");
+        assert_eq!(url(&[everywhere, wide, named]), "http://one.example:6001");
+        assert_eq!(url(&[everywhere, wide]), "http://127.0.0.1:6001");
+        let six = [("PUBLIC", "[::]:6001"), ("PEER", "[fd00::1]:7601")];
+        assert_eq!(url(&six), "http://[fd00::1]:6001");
+        let tls = [("TLS_CERT", "cert"), ("TLS_KEY", "key"), everywhere];
+        assert_eq!(url(&tls), "https://127.0.0.1:6001");
+    }
 }

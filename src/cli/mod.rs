@@ -146,7 +146,7 @@ fn environment() -> impl Iterator<Item = (String, String)> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::panic)]
     use super::*;
     use std::io::{Read as _, Write as _};
     use std::net::TcpListener;
@@ -192,6 +192,34 @@ mod tests {
             attempted("cluster recover --data /no/such/folder"),
             Exit::Failed
         );
+    }
+
+    #[test]
+    fn the_documented_first_command_holds_word_for_word() {
+        let page = include_str!("../../docs/operate.md");
+        let command = page.split("```\n").nth(1).unwrap().replace("\\\n", " ");
+        // Only the files of its secrets are elsewhere here.
+        let secret = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(secret.path(), "0123456789abcdef\n").unwrap();
+        let words =
+            command
+                .split_whitespace()
+                .map(|word| match word.starts_with("/etc/gatecast/") {
+                    true => secret.path().display().to_string(),
+                    false => word.to_owned(),
+                });
+        let Ok(Cli {
+            command: Command::Serve(serve),
+            ..
+        }) = Cli::try_parse_from(words)
+        else {
+            panic!("it cannot be typed: {command}");
+        };
+        let config = config::load(&serve.flags, [], None).map_err(|error| error.0);
+        let config = config.unwrap();
+        assert_eq!(&*config.peer_addr, "10.0.0.1:7601");
+        assert_eq!(config.public_url.as_deref(), Some("http://10.0.0.1:6001"));
+        assert!(config.public.ip().is_unspecified() && config.internal.ip().is_loopback());
     }
 
     #[test]

@@ -15,7 +15,8 @@ use actix_http::error::DispatchError;
 use actix_http::h1::{Codec, SendResponse};
 use actix_http::{ConnectionType, HttpService, KeepAlive, Request, Response};
 use actix_service::{
-    IntoServiceFactory, Service, ServiceFactory, ServiceFactoryExt, fn_factory, fn_service,
+    IntoServiceFactory, Service, ServiceFactory, ServiceFactoryExt, apply_fn_factory, fn_factory,
+    fn_service,
 };
 use actix_tls::accept::TlsError;
 use actix_tls::accept::rustls_0_23::{Acceptor, TlsStream};
@@ -26,7 +27,7 @@ use actix_web::rt::net::TcpStream;
 use std::any::Any;
 use std::cell::RefCell;
 use std::future::{Future, ready};
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -101,20 +102,22 @@ where
     }
 }
 
-/// A client's mistake is worth a line, but is no error of this node.
-fn unread(error: DispatchError) -> DispatchError {
+/// A client's mistake is worth a line that says whose it was, but is no error of this node.
+fn unread(error: DispatchError, peer: Option<SocketAddr>) -> DispatchError {
     let mistaken = matches!(
         error,
         DispatchError::Parse(_) | DispatchError::SlowRequestTimeout
     );
+    let addr = peer.map(tracing::field::display);
     match mistaken {
-        true => tracing::info!(%error, "a client's request could not be read"),
-        false => tracing::debug!(%error, "a client's connection ended"),
+        true => tracing::info!(addr, %error, "a client's request could not be read"),
+        false => tracing::debug!(addr, %error, "a client's connection ended"),
     }
     error
 }
 
-/// One thread's HTTP over one door; a macro, because plain and TLS differ in the type of nearly everything.
+/// One thread's HTTP over one door, which says whose request it could not read; a macro, because plain and TLS differ in
+/// the type of nearly everything.
 macro_rules! http {
     ($app:expr, $how:expr, $addr:expr, $stopping:expr) => {{
         let shared = Rc::new(Shared {
@@ -122,7 +125,7 @@ macro_rules! http {
             made: RefCell::new(None),
         });
         let (stopping, upgraded) = ($stopping.clone(), shared.clone());
-        HttpService::build()
+        let http = HttpService::build()
             .graceful_shutdown_signal(move || {
                 let stopping = stopping.clone();
                 async move { stopping.notified().await }
@@ -140,7 +143,14 @@ macro_rules! http {
                 }
             }))
             .on_connect_ext(move |socket: &_, data: &mut _| note(socket, $how.stalled, data))
-            .h1(fn_factory(move || shared.clone().service()))
+            .h1(fn_factory(move || shared.clone().service()));
+        apply_fn_factory(
+            http,
+            |(io, peer): (Noticing<_>, Option<SocketAddr>), http| {
+                let serving = http.call((io, peer));
+                async move { serving.await.map_err(|error| unread(error, peer)) }
+            },
+        )
     }};
 }
 
@@ -191,7 +201,7 @@ where
                     let peer = io.peer_addr().ok();
                     ready(Ok::<_, DispatchError>((Noticing::new(io), peer)))
                 };
-                fn_service(noticing).and_then(http!(app, how, addr, stopping).map_err(unread))
+                fn_service(noticing).and_then(http!(app, how, addr, stopping))
             })?,
             // A handshake has three seconds, by the acceptor's own default.
             Some(tls) => builder.listen("public with TLS", listener, move || {
@@ -203,11 +213,7 @@ where
                     .map_init_err(|_| ())
                     .map_err(TlsError::into_service_error)
                     .map(noticing)
-                    .and_then(
-                        http!(app, how, addr, stopping)
-                            .map_err(unread)
-                            .map_err(TlsError::Service),
-                    )
+                    .and_then(http!(app, how, addr, stopping).map_err(TlsError::Service))
             })?,
         };
     }

@@ -2,15 +2,17 @@
 // complaint, and a public `/up` that a balancer can believe.
 
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
+import { execFile, spawnSync } from 'node:child_process';
 import { chmodSync, lstatSync, readdirSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { once } from 'node:events';
 import { test } from 'node:test';
+import { promisify } from 'node:util';
 import { BINARY, Cluster } from './lib/cluster.mjs';
 import { until, within } from './lib/wait.mjs';
 
+const run = promisify(execFile);
 const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
 const lines = (cluster, id) => cluster.log(id).split('\n').filter(Boolean);
 const loud = (cluster, id) => lines(cluster, id).filter((line) => /"level":"(WARN|ERROR)"/.test(line));
@@ -83,19 +85,100 @@ test('dead peers cost a few lines, `/up` says 503 where the node may not serve, 
   }
 });
 
-test('bad requests of strangers write a bounded number of lines, and none above INFO', async () => {
+/** What the socket answers to these bytes, until it closes. */
+async function raw(port, text) {
+  const socket = connect(port, '127.0.0.1');
+  let said = '';
+  socket.on('data', (bytes) => (said += bytes));
+  socket.end(text);
+  await within(once(socket, 'close'), 'the answer');
+  return said;
+}
+
+test('HEAD is answered as GET is on the internal port, and nothing follows its head', async () => {
+  const cluster = await Cluster.start({ nodes: 1 });
+  try {
+    const authorization = `Bearer ${cluster.adminToken}`;
+    const ask = async (method, url, headers) => {
+      const answer = await fetch(url, { method, headers });
+      const body = await answer.text();
+      return { status: answer.status, type: answer.headers.get('content-type'), body };
+    };
+    const [internal] = cluster.adminUrls;
+    const paths = ['/health', '/up', '/ready', '/metrics', '/v1/apps', `/v1/apps/${cluster.app.id}`, '/v1/cluster', '/v1/nothing', '/nothing'];
+    for (const url of [...paths.map((path) => internal + path), `${cluster.urls[0]}/up`]) {
+      for (const headers of [{ authorization }, {}]) {
+        const [get, head] = [await ask('GET', url, headers), await ask('HEAD', url, headers)];
+        assert.deepEqual({ ...head, body: get.body }, get, url);
+        assert.equal(head.body, '');
+        assert.ok(get.status < 405, `${url}: ${get.status}`);
+      }
+    }
+    for (const path of ['/metrics', '/ready', '/v1/cluster']) {
+      const asked = `HEAD ${path} HTTP/1.1\r\nHost: x\r\nAuthorization: ${authorization}\r\nConnection: close\r\n\r\n`;
+      assert.match(await raw(cluster.node(1).internal, asked), /^HTTP\/1\.1 200 OK\r\n[^]*?\r\n\r\n$/, path);
+    }
+  } finally {
+    await cluster.stop();
+  }
+});
+
+test('`cluster status` tells through any node how far each has got, and calls no dead leader the leader', async () => {
+  const cluster = await Cluster.start();
+  const table = async (id) => {
+    const asked = ['--server', cluster.adminUrls[id - 1], '--token', cluster.adminToken, 'cluster', 'status'];
+    const { stdout } = await run(BINARY, asked);
+    const [head, ...rows] = stdout.split('\n').map((line) => line.split(/ {2,}/));
+    const named = (row) => Object.fromEntries(row.map((cell, at) => [head[at], cell]));
+    const field = (name) => rows.find(([found]) => found === name)?.[1];
+    return { nodes: rows.slice(0, 3).map(named), leader: field('leader'), last: field('last_leader') };
+  };
+  try {
+    const leader = Number(await cluster.leader(1));
+    const followers = [1, 2, 3].filter((id) => id !== leader);
+    for (const id of [1, 2, 3]) {
+      const told = await until(async () => {
+        const seen = await table(id);
+        return seen.nodes.every((one) => /^\d+$/.test(one.MATCHED)) && seen;
+      }, `node ${id} tells how far each has got`);
+      assert.equal(told.leader, String(leader));
+      assert.equal(told.last, '-');
+      assert.deepEqual(told.nodes.map((one) => one.LEADS), [1, 2, 3].map((node) => String(node === leader)));
+      assert.deepEqual(told.nodes.map((one) => one.REACHABLE), ['true', 'true', 'true']);
+    }
+    const [goes, stays] = followers;
+    await cluster.kill(goes);
+    await cluster.kill(leader);
+    const told = await until(async () => {
+      const seen = await table(stays);
+      return seen.leader === '-' && seen.nodes.filter((one) => one.REACHABLE === 'true').length === 1 && seen;
+    }, 'nobody leads');
+    assert.equal(told.last, String(leader));
+    assert.deepEqual(told.nodes.map((one) => one.LEADS), ['false', 'false', 'false']);
+    assert.deepEqual(told.nodes.map((one) => one.REACHABLE), [1, 2, 3].map((node) => String(node === stays)));
+  } finally {
+    await cluster.stop();
+  }
+});
+
+test('bad requests of strangers write a bounded number of lines, each with an address, and none above INFO', async () => {
   const cluster = await Cluster.start({ nodes: 1, args: ['--max-connections', '200'] });
   try {
     const before = lines(cluster, 1).length;
+    const ports = new Set();
     for (let n = 0; n < 200; n += 1) {
       const socket = connect(cluster.node(1).public, '127.0.0.1');
       socket.on('error', () => {});
+      socket.on('connect', () => ports.add(`127.0.0.1:${socket.localPort}`));
       socket.resume();
       socket.end('\x16\x03\x01 nonsense\r\n\r\n');
       await once(socket, 'close');
     }
     const said = lines(cluster, 1).slice(before);
     assert.ok(said.length <= 25, `${said.length} lines`);
+    const unread = said.filter((line) => line.includes('could not be read'));
+    assert.ok(unread.length > 0, 'the first ones are said');
+    for (const line of unread) assert.ok(ports.has(JSON.parse(line).addr), line);
     assert.deepEqual(loud(cluster, 1), []);
   } finally {
     await cluster.stop();
