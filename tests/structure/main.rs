@@ -10,6 +10,7 @@ mod calls;
 mod form;
 mod imports;
 mod laws;
+mod pages;
 mod selftest;
 mod source;
 

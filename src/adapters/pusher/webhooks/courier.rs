@@ -319,6 +319,39 @@ mod tests {
     }
 
     #[actix_web::test]
+    async fn a_webhook_that_is_given_up_is_said_in_the_log_without_what_may_be_secret() {
+        let log = tempfile::NamedTempFile::new().unwrap();
+        let writer = Mutex::new(log.reopen().unwrap());
+        let lines = tracing_subscriber::fmt()
+            .with_writer(writer)
+            .with_ansi(false);
+        let _here = tracing::subscriber::set_default(lines.finish());
+        let courier = courier();
+        let url = r#"{"url":"https://user:word@hooks.example/path-secret?key=query-secret"}"#;
+        courier.take(Parcel {
+            // There is no such app any more: no attempt can help.
+            app: AppId(999),
+            hook: Arc::new(serde_json::from_str(url).unwrap()),
+            body: b"{}".as_slice().into(),
+            events: vec!["channel_occupied".into()],
+            count: 4,
+            at_ms: 1,
+        });
+        courier.hurry().await;
+        let said = std::fs::read_to_string(log.path()).unwrap();
+        let given_up = said
+            .lines()
+            .filter(|line| line.contains("a webhook was given up"));
+        assert_eq!(given_up.count(), 1, "{said}");
+        for word in ["WARN", "app=999", "hooks.example", "events=4", "attempts=1"] {
+            assert!(said.contains(word), "{word}: {said}");
+        }
+        for secret in ["user", "word", "path-secret", "query-secret"] {
+            assert!(!said.contains(secret), "{secret}: {said}");
+        }
+    }
+
+    #[actix_web::test]
     async fn what_finds_no_room_is_dropped_and_in_the_log() {
         let courier = courier();
         let hook = serde_json::from_str::<Hook>(r#"{"url":"http://x"}"#).unwrap();
