@@ -152,6 +152,9 @@ test('S1: a right taken and given back while a node was away does not bring what
     );
   const heard = (socket, data) =>
     socket.events.next((event) => event.event === 'm' && JSON.stringify(event.data).includes(data), data);
+  // Where two homes ordered while the node was away, what came in between is not sent late: the client is told to
+  // come back (S10), and that is all that it sees of the connection from before.
+  const told = ({ event, data }) => event === 'pusher:error' && data.code === 4200;
   pause(away);
   let dark;
   try {
@@ -168,21 +171,31 @@ test('S1: a right taken and given back while a node was away does not bring what
   } finally {
     resume(away);
   }
-  // Who kept the right gets it late: it has passed through that node then.
-  for (const { bo } of dark) await heard(bo, 'dark');
+  // Who kept the right gets it late: it has passed through that node then. Or she is told.
+  for (const { bo } of dark) {
+    await bo.events.next((event) => told(event) || (event.event === 'm' && JSON.stringify(event.data).includes('dark')), 'dark');
+  }
   for (const pair of dark) {
-    const lost = await pair.ana.event('pusher:subscription_error');
-    assert.equal(lost.channel, pair.channel);
-    // The right stands: she only has to ask.
-    pair.ana.send({ event: 'pusher:subscribe', data: { channel: pair.channel, auth: '' } });
-    await pair.ana.events.count((event) => event.event === 'pusher_internal:subscription_succeeded', 2, 'subscribed again');
+    const { channel } = pair;
+    const lost = await pair.ana.events.next((event) => told(event) || event.event === 'pusher:subscription_error', 'the end');
+    const before = pair.ana;
+    if (told(lost)) {
+      pair.ana = await inside(await signedIn(cluster.urls[away - 1], app, `ana-${channel}`), channel);
+    } else {
+      assert.equal(lost.channel, channel);
+      // The right stands: she only has to ask.
+      pair.ana.send({ event: 'pusher:subscribe', data: { channel, auth: '' } });
+      await pair.ana.events.count((event) => event.event === 'pusher_internal:subscription_succeeded', 2, 'subscribed again');
+    }
     await until(() => say(pair, 'light'), 'a message after the grant');
     await heard(pair.ana, 'light');
-    assert.deepEqual(
-      ids(pair.ana).filter((data) => data.includes('dark')),
-      [],
-      pair.channel,
-    );
+    for (const socket of [before, pair.ana]) {
+      assert.deepEqual(
+        ids(socket).filter((data) => data.includes('dark')),
+        [],
+        channel,
+      );
+    }
   }
   for (const { ana, bo } of pairs) {
     ana.close();
