@@ -28,6 +28,7 @@ pub(crate) mod fixture;
 mod holder;
 mod issue;
 mod judge;
+mod newer;
 mod nonce;
 mod presented;
 mod stale;
@@ -37,6 +38,7 @@ mod write;
 
 pub use holder::{Holder, Signer, house_proof};
 pub use judge::AHEAD_MS;
+pub use newer::UNCONFIRMED;
 pub use nonce::{NonceRefused, Signed};
 pub use operator::{DiskSpace, JoinError, Member, NodeChange, NodeStatus};
 pub use presented::{Presented, ReadToken};

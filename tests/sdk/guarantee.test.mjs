@@ -238,6 +238,14 @@ test('S5, S13: a node without a majority closes what is protected, says why, and
     const told = await late.events.next(() => true, 'an answer to a newcomer');
     assert.equal(told.event, 'pusher:error', 'no newcomer is let in');
     late.close();
+    // A key that is not known here may be known elsewhere: nobody is told for good that it does not exist.
+    const stranger = await RawSocket.open(url, '/app/unknown?protocol=7&client=js&version=8.6.0');
+    const unsure = await stranger.events.next(() => true, 'an answer to an unknown key');
+    assert.equal(unsure.data.code, 4100, JSON.stringify(unsure));
+    stranger.close();
+    const authorization = `Basic ${Buffer.from(`${app.id}.unknown:secret`).toString('base64')}`;
+    const ably = await fetch(`${url}/channels/x/messages`, { headers: { authorization } });
+    assert.deepEqual([ably.status, (await ably.json()).error.code], [503, 50003]);
     unknown = await outcome;
   } finally {
     rest.forEach(resume);

@@ -219,10 +219,17 @@ pub(super) fn holder(text: &str, state: &State, now: Millis) -> Result<Holder, F
     live(&holder, now).map(|()| holder)
 }
 
-/// Whether the key that a credential names may be used, by this state; what names none may not. Says nothing of the secret.
-pub(super) fn names_usable(credential: &Credential, state: &State, now: Millis) -> bool {
+/// Whether a view newer than this state may lift this refusal: the key that the credential names is not there, or may
+/// not be used.
+pub(super) fn may_be_lifted(
+    fault: &Fault,
+    credential: &Credential,
+    state: &State,
+    now: Millis,
+) -> bool {
     let key = names(credential).and_then(|name| key_of(state, &name));
-    key.is_some_and(|key| live(key, now).is_ok() && open_door(state, key.app).is_ok())
+    let usable = key.is_some_and(|key| live(key, now).is_ok() && open_door(state, key.app).is_ok());
+    !usable && matches!(fault.code, 40101 | 40131 | 40143 | 40144 | 40300 | 40400)
 }
 
 /// Whether a key may be used.

@@ -28,7 +28,9 @@ fn keys_are_right_or_not() {
 #[test]
 fn only_what_a_newer_view_could_lift_is_looked_at_again() {
     let of = |text: String| Credential::Key(text);
-    let usable = |credential: &Credential, state: &State| names_usable(credential, state, NOW);
+    let fault = Fault::new(40101, 401, "Invalid credentials");
+    let usable =
+        |credential: &Credential, state: &State| !may_be_lifted(&fault, credential, state, NOW);
     let (state, right) = (fixture::state(), of(format!("{NAME}:{SECRET}")));
     assert!(usable(&right, &state));
     assert!(

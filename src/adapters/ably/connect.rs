@@ -10,7 +10,7 @@ use super::query::{self, Query};
 use super::resume::{self, Endings, NoResume};
 use super::session::{AblySession, Hello};
 use super::{DIALECT, Encodings, limits};
-use crate::core::authority::{Authority, Reason};
+use crate::core::authority::{Authority, Reason, State};
 use crate::core::broker::Broker;
 use crate::core::ids::ConnectionId;
 use crate::core::limits::Setting;
@@ -158,19 +158,10 @@ async fn verified(
     authority: &Authority,
 ) -> Result<Identity, Fault> {
     let now = || authority.now().cluster_ms;
-    let first = auth::check(credential, asks, &authority.view(), now());
-    let unknown =
-        |fault: &Fault| matches!(fault.code, 40101 | 40131 | 40143 | 40144 | 40300 | 40400);
-    match first {
-        Err(fault)
-            if unknown(&fault) && !auth::names_usable(credential, &authority.view(), now()) =>
-        {
-            // If no majority answers, the view that is there decides.
-            let _ = authority.catch_up().await;
-            auth::check(credential, asks, &authority.view(), now())
-        }
-        settled => settled,
-    }
+    let look = |state: &State| auth::check(credential, asks, state, now());
+    let may_be_lifted =
+        |fault: &Fault| auth::may_be_lifted(fault, credential, &authority.view(), now());
+    authority.look(look, may_be_lifted).await
 }
 
 /// The connection that this one wants to carry on, or why it cannot.

@@ -39,7 +39,7 @@ pub async fn known(call: &Call, app: AppId, text: &str) -> Result<Known, ApiErro
     };
     let mut found = read();
     if matches!(found, (_, Presented::Foreign)) {
-        let _ = authority.catch_up().await;
+        authority.catch_up().await?;
         found = read();
     }
     match found {

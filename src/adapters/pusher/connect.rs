@@ -23,8 +23,8 @@ pub(super) async fn connect(
     encoding: web::Data<Encoding>,
 ) -> Result<HttpResponse, actix_web::Error> {
     let tail = request.match_info().get("tail").unwrap_or_default();
-    let hello = hello(&request, tail);
-    catch_up(&broker, &hello).await;
+    let mut hello = hello(&request, tail);
+    catch_up(&broker, &mut hello).await;
     let opening = opening(&broker.authority.view(), &hello, encoding.socket);
     ws::open(&request, payload, opening, move |_| {
         Box::new(PusherSession::new(hello))
@@ -40,16 +40,12 @@ pub(super) fn hello(request: &HttpRequest, tail: &str) -> Hello {
     Hello::new(&tail, request.query_string(), secure)
 }
 
-/// Whatever would be refused may be allowed by a newer view: the key may be new, or enabled again. If no majority answers,
-/// the old view decides.
-pub(super) async fn catch_up(broker: &Broker, hello: &Hello) {
+/// What would be refused may be allowed by a newer view: the key may be new, or enabled again.
+pub(super) async fn catch_up(broker: &Broker, hello: &mut Hello) {
     let authority = &broker.authority;
-    let refused = {
-        let now_ms = authority.now().cluster_ms;
-        hello.check(&authority.view(), now_ms).is_err()
-    };
-    if refused {
-        let _ = authority.catch_up().await;
+    let now_ms = authority.now().cluster_ms;
+    if hello.may_be_lifted(&authority.view(), now_ms) && authority.catch_up().await.is_err() {
+        hello.unconfirmed();
     }
 }
 

@@ -94,9 +94,9 @@ async fn open(
 ) -> Result<HttpResponse, actix_web::Error> {
     let name = name(request);
     let key = request.match_info().get("key").unwrap_or_default();
-    let hello = connect::hello(request, key);
+    let mut hello = connect::hello(request, key);
     if !streams.knows(&name) {
-        connect::catch_up(broker, &hello).await;
+        connect::catch_up(broker, &mut hello).await;
     }
     let state = broker.authority.view();
     stream::open(request, (streams, name), asked, &SPEECH, || {

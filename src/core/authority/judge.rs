@@ -7,6 +7,7 @@
 use crate::core::limits::Setting;
 use std::time::Duration;
 
+use super::newer::UNCONFIRMED;
 use super::{
     AppId, Ask, Authority, Decision, Millis, Operations, Pass, Principal, Proof, Question, Reason,
     Refusal, Resource, Rule, State, Text,
@@ -32,8 +33,6 @@ pub const AHEAD_MS: Millis = 5_000;
 /// How often what is waited for is waited for again, because cluster time was put back.
 const STRAYS: u32 = 8;
 
-/// What is told when a refusal could not be confirmed on a fresh view.
-const UNCONFIRMED: Refusal = Refusal::Unavailable("the access view could not be confirmed");
 /// What is told when the lease is over.
 const NOT_SERVING: Refusal = Refusal::Unavailable("this node may not serve now");
 

@@ -9,7 +9,7 @@ use super::actor::Connection;
 use super::outbox::Source;
 use super::state;
 use super::{Event, HistoryRequest, Input, Intent, PresenceRequest, Publish, Subscribe};
-use crate::core::authority::{Operations, Pass, Principal, Proof, Reason};
+use crate::core::authority::{Operations, Pass, Principal, Proof, Reason, UNCONFIRMED};
 use crate::core::channel::actor::Channel;
 use crate::core::channel::{Join, PresenceTo, PublishTo, Read, ReplyTo, Tell};
 use crate::core::error::Refusal;
@@ -21,7 +21,6 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 const NOBODY: Refusal = Refusal::Unavailable("the connection has not said who it speaks for");
-const UNCONFIRMED: Refusal = Refusal::Unavailable("the access view could not be confirmed");
 pub(super) const NOT_SERVING: Refusal = Refusal::Unavailable("this node may not serve now");
 
 /// A right asked for.

@@ -7,7 +7,7 @@ use crate::adapters::ably::auth::{self, Credential};
 use crate::adapters::ably::codes::Fault;
 use crate::adapters::ably::{query, token_request};
 use crate::core::authority::{
-    ApiKey, Authority, BarrierMode, Command, Holder, Millis, RequestId, Target,
+    ApiKey, Authority, BarrierMode, Command, Holder, Millis, RequestId, State, Target,
 };
 use crate::core::broker::Broker;
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -23,19 +23,14 @@ const MARGIN_MS: Millis = 31_000;
 const BACK_MS: Millis = 3_600_000;
 
 async fn key(name: &str, authority: &Authority) -> Result<ApiKey, Fault> {
-    let find = || {
-        let view = authority.view();
-        let key = auth::key_of(&view, name).ok_or_else(|| Fault::new(40400, 404, "No such key"))?;
+    let find = |view: &State| {
+        let key = auth::key_of(view, name).ok_or_else(|| Fault::new(40400, 404, "No such key"))?;
         auth::live(key, authority.now().cluster_ms)?;
-        auth::open_door(&view, key.app)?;
+        auth::open_door(view, key.app)?;
         Ok(key.clone())
     };
-    if let Ok(key) = find() {
-        return Ok(key);
-    }
     // It may be newer than this node's view, or enabled again.
-    let _ = authority.catch_up().await;
-    find()
+    authority.look(find, |_| true).await
 }
 
 /// Any other method: of a key that is not there it is the key that is missing.

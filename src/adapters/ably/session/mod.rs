@@ -56,6 +56,8 @@ pub(super) struct AblySession {
     identity: Option<Identity>,
     /// Whom it wants to speak for: the core has not answered yet.
     claimed: Option<Identity>,
+    /// What came with an `AUTH` whose key is looked for in a newer view.
+    renewing: Option<Auth>,
     /// By the broker's name of the channel.
     channels: HashMap<Text, Attachment>,
     unacknowledged: VecDeque<Unacknowledged>,
@@ -131,6 +133,7 @@ impl AblySession {
             phase: Phase::Greeting,
             identity: None,
             claimed: None,
+            renewing: None,
             channels: HashMap::new(),
             unacknowledged: VecDeque::new(),
             last_tag: 0,
@@ -196,7 +199,7 @@ impl AblySession {
             action::MESSAGE => self.publish(message, turn),
             action::PRESENCE => self.present(message, turn),
             action::SYNC => self.sync(&message, turn),
-            action::AUTH => self.reauthorize(message.auth.as_ref(), turn),
+            action::AUTH => self.reauthorize(message.auth, turn),
             action::CLOSE => self.close(turn),
             action::OBJECT | action::ANNOTATION => {
                 let fault = Fault::new(40000, 400, "Not supported by this server");
@@ -235,7 +238,8 @@ impl AblySession {
             Event::PresenceDone { tag, refusal, .. } => self.presence_done(tag, refusal, turn),
             Event::Members { tag, members } => self.members(tag, members, turn),
             // Never asked for.
-            Event::History { .. } | Event::CaughtUp(_) => {}
+            Event::History { .. } => {}
+            Event::CaughtUp(answer) => self.renew(answer.map_err(Fault::from), turn),
             Event::Broadcast { channel, broadcast } => self.heard(&channel, &broadcast, turn),
         }
     }
@@ -290,15 +294,41 @@ impl AblySession {
         self.last_tag
     }
 
-    /// `AUTH` with a new token.
-    fn reauthorize(&mut self, auth: Option<&Auth>, turn: &mut Turn<'_>) {
+    /// `AUTH` with a new token. Its key may be newer than this node's view.
+    fn reauthorize(&mut self, auth: Option<Auth>, turn: &mut Turn<'_>) {
         let Some(own) = &self.identity else { return };
-        match open::renewed(own, auth, turn) {
-            Ok(identity) => {
-                turn.ask(Intent::Identify(identity.principal.clone()));
-                self.claimed = Some(identity);
+        let (state, now) = (turn.cx.authority.view(), turn.cx.now.cluster_ms);
+        match open::renewed(own, auth.as_ref(), turn) {
+            Ok(identity) => self.renewed(identity, turn),
+            Err(fault) if open::may_be_lifted(&fault, auth.as_ref(), &state, now) => {
+                self.renewing = auth;
+                turn.ask(Intent::CatchUp);
             }
             Err(fault) => self.leave(Goodbye { fails: true, fault }, turn),
         }
+    }
+
+    /// The view is as new as it could be had.
+    fn renew(&mut self, confirmed: Result<(), Fault>, turn: &mut Turn<'_>) {
+        let Some(auth) = self.renewing.take() else {
+            return;
+        };
+        let Some(own) = &self.identity else { return };
+        match (open::renewed(own, Some(&auth), turn), confirmed) {
+            (Ok(identity), _) => self.renewed(identity, turn),
+            (Err(fault), Ok(())) => self.leave(Goodbye { fails: true, fault }, turn),
+            (Err(_), Err(fault)) => self.leave(
+                Goodbye {
+                    fails: false,
+                    fault,
+                },
+                turn,
+            ),
+        }
+    }
+
+    fn renewed(&mut self, identity: Identity, turn: &mut Turn<'_>) {
+        turn.ask(Intent::Identify(identity.principal.clone()));
+        self.claimed = Some(identity);
     }
 }

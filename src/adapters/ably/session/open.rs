@@ -8,6 +8,7 @@ use crate::adapters::ably::codes::{self, Fault, Goodbye};
 use crate::adapters::ably::format::Format;
 use crate::adapters::ably::frame::{Auth, Details, ProtocolMessage, action};
 use crate::adapters::ably::{limits, position, resume};
+use crate::core::authority::{Millis, State};
 use crate::core::connection::{Action, Intent};
 
 /// What a connection's address said, with the credential checked.
@@ -79,6 +80,17 @@ pub(super) fn renewed(
             "The token is not of this connection's app, key and clientId",
         )),
     }
+}
+
+/// As [`auth::may_be_lifted`], of what came with an `AUTH`.
+pub(super) fn may_be_lifted(
+    fault: &Fault,
+    auth: Option<&Auth>,
+    state: &State,
+    now: Millis,
+) -> bool {
+    let token = auth.map(|auth| Credential::Token(auth.access_token.clone()));
+    token.is_some_and(|token| auth::may_be_lifted(fault, &token, state, now))
 }
 
 impl AblySession {

@@ -138,12 +138,10 @@ async fn find(
     key: Option<&str>,
 ) -> Result<(App, ApiKey), Fault> {
     let now_ms = authority.now().cluster_ms;
-    let found = lookup(&authority.view(), app, key, now_ms);
-    if found.is_ok() || authority.catch_up().await.is_err() {
-        return found;
-    }
-    // The app or key may have been newer than this node's view.
-    lookup(&authority.view(), app, key, now_ms)
+    // The app or key may be newer than this node's view.
+    authority
+        .look(|state| lookup(state, app, key, now_ms), |_| key.is_some())
+        .await
 }
 
 fn lookup(

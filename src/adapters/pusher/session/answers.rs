@@ -56,10 +56,10 @@ impl PusherSession {
             Event::Unsubscribed { channel, .. } => {
                 self.unsubscribed(&channel_name::wire_name(&channel), turn);
             }
+            Event::CaughtUp(answer) => self.caught_up(&answer, turn),
             // Never asked for.
             Event::Published { .. }
             | Event::Expiring { .. }
-            | Event::CaughtUp(_)
             | Event::PresenceDone { .. }
             | Event::Members { .. }
             | Event::History { .. }

@@ -24,13 +24,28 @@ pub(super) struct Claim {
     pub(super) member: Option<User>,
 }
 
+/// Why a claim is not taken.
+#[derive(Debug)]
+pub(super) enum Unclaimed {
+    /// It is signed with a key of which this view has none that may be used; what to say if that is so.
+    NoKey(SubscriptionError),
+    /// For this reason, whatever the view.
+    Wrong(SubscriptionError),
+}
+
+impl From<SubscriptionError> for Unclaimed {
+    fn from(error: SubscriptionError) -> Self {
+        Self::Wrong(error)
+    }
+}
+
 /// Checks what came with a subscription.
 pub(super) fn check(
     ask: &client::Subscribe,
     class: Class,
     user: Option<&User>,
     turn: &Turn<'_>,
-) -> Result<Claim, SubscriptionError> {
+) -> Result<Claim, Unclaimed> {
     if class == Class::Public {
         return Ok(Claim::default());
     }
@@ -40,7 +55,7 @@ pub(super) fn check(
     };
     if !signed && (user.is_none() || !limits::GRANTS_OPEN_CHANNELS.on(turn.app)) {
         let text = format!("Auth info required to subscribe to {}", ask.channel);
-        return Err(SubscriptionError::auth(401, text));
+        return Err(SubscriptionError::auth(401, text).into());
     }
     // What nobody signed says nothing about who this is.
     let data = ask.channel_data.as_deref().filter(|_| signed);
@@ -55,12 +70,9 @@ pub(super) fn check(
     })
 }
 
-fn signature(
-    given: &str,
-    ask: &client::Subscribe,
-    turn: &Turn<'_>,
-) -> Result<Proof, SubscriptionError> {
-    let wrong = |text: String| SubscriptionError::auth(401, text);
+fn signature(given: &str, ask: &client::Subscribe, turn: &Turn<'_>) -> Result<Proof, Unclaimed> {
+    let error = |text: String| SubscriptionError::auth(401, text);
+    let wrong = |text: String| Unclaimed::Wrong(error(text));
     let Some((id, signature)) = given.split_once(':') else {
         return Err(wrong(format!(
             "Auth value for subscription to {} is invalid: should be of format 'key:signature'",
@@ -69,9 +81,8 @@ fn signature(
     };
     let Some(key) = auth::usable_key(turn.state, turn.app.id, id, turn.cx.now.cluster_ms) else {
         let id = clip(id, 200);
-        return Err(wrong(format!(
-            "Invalid key in subscription auth data: '{id}'"
-        )));
+        let text = format!("Invalid key in subscription auth data: '{id}'");
+        return Err(Unclaimed::NoKey(error(text)));
     };
     let socket_id = auth::socket_id(turn.cx.id);
     let text = auth::channel_text(&socket_id, &ask.channel, ask.channel_data.as_deref());

@@ -5,7 +5,7 @@
 
 use crate::adapters::pusher::codes::{self, Goodbye};
 use crate::adapters::pusher::{DIALECT, auth, limits, query};
-use crate::core::authority::{ApiKey, State};
+use crate::core::authority::{ApiKey, State, UNCONFIRMED};
 
 /// Protocol versions spoken; old ones differ in nothing the server does.
 const PROTOCOLS: [&str; 3] = ["5", "6", "7"];
@@ -20,6 +20,8 @@ pub(in crate::adapters::pusher) struct Hello {
     secure: bool,
     protocol: Option<String>,
     version: Option<String>,
+    /// The key was looked for in a view that no majority has confirmed.
+    unconfirmed: bool,
 }
 
 impl Hello {
@@ -37,7 +39,13 @@ impl Hello {
             secure,
             protocol: value("protocol"),
             version: value("version"),
+            unconfirmed: false,
         }
+    }
+
+    /// Nobody has confirmed the view in which its key is looked for: what it lacks may be there.
+    pub(in crate::adapters::pusher) fn unconfirmed(&mut self) {
+        self.unconfirmed = true;
     }
 
     /// Lets go of what is not needed for the life of the connection.
@@ -45,12 +53,8 @@ impl Hello {
         (self.protocol, self.version) = (None, None);
     }
 
-    /// The key to connect under, or why not.
-    pub(in crate::adapters::pusher) fn check<'s>(
-        &self,
-        state: &'s State,
-        now_ms: u64,
-    ) -> Result<&'s ApiKey, Goodbye> {
+    /// Whether the address can be read and its protocol is spoken here, whatever the view.
+    fn spoken(&self) -> Result<(), Goodbye> {
         if !self.path {
             return Err(Goodbye::new(codes::BAD_PATH, "Path not found"));
         }
@@ -70,6 +74,29 @@ impl Hello {
                 "Invalid version string format",
             ));
         }
+        Ok(())
+    }
+
+    /// Whether a newer view may lift what this state says against it.
+    pub(in crate::adapters::pusher) fn may_be_lifted(&self, state: &State, now_ms: u64) -> bool {
+        self.spoken().is_ok() && self.find(state, now_ms).is_err()
+    }
+
+    /// The key to connect under, or why not.
+    pub(in crate::adapters::pusher) fn check<'s>(
+        &self,
+        state: &'s State,
+        now_ms: u64,
+    ) -> Result<&'s ApiKey, Goodbye> {
+        self.spoken()?;
+        let found = self.find(state, now_ms);
+        found.map_err(|goodbye| match self.unconfirmed {
+            true => codes::identify(&UNCONFIRMED, &self.key, false),
+            false => goodbye,
+        })
+    }
+
+    fn find<'s>(&self, state: &'s State, now_ms: u64) -> Result<&'s ApiKey, Goodbye> {
         let unknown = || codes::unknown_key(&self.key);
         let key = state.keys.get(&*self.key).ok_or_else(unknown)?;
         let app = state.apps.get(&key.app).ok_or_else(unknown)?;

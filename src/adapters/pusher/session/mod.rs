@@ -15,6 +15,7 @@ mod sign_in;
 mod subscribe;
 #[cfg(test)]
 mod tests;
+mod unsure;
 mod watchlist;
 
 pub(super) use hello::Hello;
@@ -33,6 +34,7 @@ use crate::core::token_bucket::TokenBucket;
 use alive::{Alive, Due};
 use bytes::Bytes;
 use std::sync::Arc;
+use unsure::Certainty;
 use watchlist::Watchlist;
 
 /// How far the connection has come.
@@ -99,6 +101,7 @@ pub(super) struct PusherSession {
     events: Option<limits::Events>,
     alive: Alive,
     watchlist: Watchlist,
+    certainty: Certainty,
 }
 
 /// One input's surroundings: what may be read, and where the answers go.
@@ -139,7 +142,7 @@ impl Session for PusherSession {
             Input::Alive => self.alive.heard(cx.now.mono_ms),
             Input::Frame(frame) => {
                 self.alive.heard(cx.now.mono_ms);
-                self.turn(cx, out, |session, turn| session.frame(&frame, turn));
+                self.turn(cx, out, |session, turn| session.in_turn(&frame, turn));
             }
             Input::Event(event) => {
                 self.turn(cx, out, |session, turn| session.answer(event, turn));
@@ -164,6 +167,7 @@ impl PusherSession {
             events: None,
             alive: Alive::default(),
             watchlist: Watchlist::default(),
+            certainty: Certainty::default(),
         }
     }
 
@@ -276,6 +280,10 @@ impl PusherSession {
     fn events(&mut self, turn: &Turn<'_>) -> limits::Events {
         let now = limits::Events::now(self.events, turn.app, turn.state.revision);
         *self.events.insert(now)
+    }
+
+    fn is_closed(&self) -> bool {
+        self.phase == Phase::Closed
     }
 
     fn tag(&mut self) -> u64 {

@@ -2,6 +2,7 @@
 //!
 //! **Must never know:** whether the user may: blocks and revocations are the core's answer.
 
+use super::unsure::NoKey;
 use super::{PusherSession, SigningIn, Turn, User, claim};
 use crate::adapters::pusher::codes::{self, Goodbye};
 use crate::adapters::pusher::frame::{client, json};
@@ -32,7 +33,15 @@ impl PusherSession {
         }
         let signer = match verify(&ask, turn) {
             Ok(signer) => signer,
-            Err(text) => {
+            Err(Unsigned::NoKey(id)) => {
+                let goodbye = match self.no_key() {
+                    NoKey::Later => return,
+                    NoKey::Unknown => unknown_key(&id),
+                    NoKey::Refused(refusal) => codes::identify(&refusal, &id, false),
+                };
+                return self.leave(&goodbye, turn.out);
+            }
+            Err(Unsigned::Wrong(text)) => {
                 // A wrong signature will not become right: the client must not try again by itself.
                 let goodbye = Goodbye::new(codes::UNAUTHORIZED, text);
                 return self.leave(&goodbye, turn.out);
@@ -61,21 +70,28 @@ impl PusherSession {
     }
 }
 
+/// Why nobody is known to have signed it.
+enum Unsigned {
+    /// No key of this id may be used, as far as this view goes.
+    NoKey(String),
+    /// For this reason, whatever the view.
+    Wrong(&'static str),
+}
+
 /// Checks the signature; gives who made it.
-fn verify(ask: &client::SignIn, turn: &Turn<'_>) -> Result<Signer, String> {
-    let (id, signature) = ask
-        .auth
-        .split_once(':')
-        .ok_or("Invalid sign-in: `auth` should be of format 'key:signature'")?;
-    let key =
-        auth::usable_key(turn.state, turn.app.id, id, turn.cx.now.cluster_ms).ok_or_else(|| {
-            format!(
-                "Invalid key in sign-in auth data: '{}'",
-                codes::clip(id, 60)
-            )
-        })?;
+fn verify(ask: &client::SignIn, turn: &Turn<'_>) -> Result<Signer, Unsigned> {
+    let no_pair = "Invalid sign-in: `auth` should be of format 'key:signature'";
+    let (id, signature) = ask.auth.split_once(':').ok_or(Unsigned::Wrong(no_pair))?;
+    let key = auth::usable_key(turn.state, turn.app.id, id, turn.cx.now.cluster_ms);
+    let key = key.ok_or_else(|| Unsigned::NoKey(codes::clip(id, 60).into()))?;
     let text = auth::user_text(&auth::socket_id(turn.cx.id), &ask.user_data);
-    auth::signer(key, &text, signature).ok_or_else(|| "Invalid signature of the sign-in".into())
+    let signer = auth::signer(key, &text, signature);
+    signer.ok_or(Unsigned::Wrong("Invalid signature of the sign-in"))
+}
+
+fn unknown_key(id: &str) -> Goodbye {
+    let text = format!("Invalid key in sign-in auth data: '{id}'");
+    Goodbye::new(codes::UNAUTHORIZED, text)
 }
 
 /// The user that signed data names, and whom she watches.

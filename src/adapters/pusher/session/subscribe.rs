@@ -2,7 +2,8 @@
 //!
 //! **Must never know:** whether it is allowed: names, duplicates and signatures are checked here, rights in the core.
 
-use super::claim::{self, Claim};
+use super::claim::{self, Claim, Unclaimed};
+use super::unsure::NoKey;
 use super::{PusherSession, Subscription, Turn};
 use crate::adapters::pusher::channel_name::{self, Class};
 use crate::adapters::pusher::codes::{self, SubscriptionError};
@@ -36,7 +37,12 @@ impl PusherSession {
         let class = channel_name::class(name);
         match claim::check(&ask, class, self.user.as_ref(), turn) {
             Ok(claim) => self.ask_to_subscribe(name, class, claim, turn),
-            Err(error) => turn.refuse(name, &error),
+            Err(Unclaimed::Wrong(error)) => turn.refuse(name, &error),
+            Err(Unclaimed::NoKey(error)) => match self.no_key() {
+                NoKey::Later => {}
+                NoKey::Unknown => turn.refuse(name, &error),
+                NoKey::Refused(refusal) => turn.refuse(name, &codes::subscription(&refusal, name)),
+            },
         }
     }
 

@@ -31,11 +31,8 @@ impl Call {
         private: &str,
     ) -> Result<Self, Fault> {
         let now_ms = authority.now().cluster_ms;
-        if let Ok(call) = find(&authority.view(), application, private, now_ms) {
-            return Ok(call);
-        }
-        fresh(authority).await?;
-        find(&authority.view(), application, private, now_ms)
+        let find = |state: &State| find(state, application, private, now_ms);
+        authority.look(find, |_| true).await
     }
 
     /// As the maker of a change.

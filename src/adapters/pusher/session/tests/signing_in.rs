@@ -3,6 +3,7 @@
 //! **Must never know:** sockets, actors.
 
 use super::*;
+use crate::core::authority::UNCONFIRMED;
 
 const ANA: &str = "{\"id\":\"ana\", \"user_info\":{\"n\":1}}";
 
@@ -72,15 +73,58 @@ fn the_same_user_may_sign_in_again_and_another_may_not() {
 #[test]
 fn wrong_signatures_end_the_connection() {
     let no = |auth: &str| Client::open(|_| {}).sign_in_with(auth, ANA);
+    let confirmed = |auth: &str| {
+        let mut client = Client::open(|_| {});
+        let asked = client.sign_in_with(auth, ANA);
+        assert_eq!(asked, [Action::Do(Intent::CatchUp)]);
+        client.event(Event::CaughtUp(Ok(())))
+    };
     let format = "Invalid sign-in: `auth` should be of format 'key:signature'";
     assert_eq!(no("x"), goodbye(4009, format));
     let key = "Invalid key in sign-in auth data: 'other'";
-    assert_eq!(no("other:00"), goodbye(4009, key));
+    assert_eq!(confirmed("other:00"), goodbye(4009, key));
     let signature = "Invalid signature of the sign-in";
     assert_eq!(
         no(&format!("{KEY}:{}", sign("1234.1234::user::{}"))),
         goodbye(4009, signature)
     );
+}
+
+#[test]
+fn a_key_newer_than_this_nodes_view_is_looked_for_and_what_follows_waits() {
+    let ask = |client: &mut Client| {
+        let text = auth::user_text(SOCKET, ANA);
+        let signed = client.sign_in_with(&format!("newer:{}", sign(&text)), ANA);
+        assert_eq!(signed, [Action::Do(Intent::CatchUp)]);
+        assert_eq!(client.say(r#"{"event":"pusher:ping"}"#), []);
+    };
+    let pong = Action::Send(server::bare("pusher:pong", None));
+
+    let mut client = Client::open(|_| {});
+    ask(&mut client);
+    let mut state = State::clone(&client.authority.view());
+    let mut key = state.keys[KEY].clone();
+    key.id = "newer".into();
+    state.keys.insert(key.id.clone(), key);
+    client.authority.set_fixed(state, 0, true);
+    let heard = client.event(Event::CaughtUp(Ok(())));
+    assert!(
+        matches!(&heard[..], [Action::Do(Intent::Identify(_)), last] if *last == pong),
+        "{heard:?}"
+    );
+
+    let mut client = Client::open(|_| {});
+    ask(&mut client);
+    let refused = client.event(Event::CaughtUp(Err(UNCONFIRMED)));
+    let codes = texts(&refused[..1]);
+    assert!(codes[0].contains("4100"), "she may try again: {codes:?}");
+
+    let mut client = Client::open(|_| {});
+    ask(&mut client);
+    let filler = format!(r#"{{"event":"x","data":"{}"}}"#, "x".repeat(60_000));
+    let left = (0..30).find_map(|_| Some(client.say(&filler)).filter(|out| !out.is_empty()));
+    let left = texts(&left.unwrap()[..1]);
+    assert!(left[0].contains("4200"), "{left:?}");
 }
 
 #[test]
