@@ -179,3 +179,22 @@ test('the SDK leaves by itself what it entered', async () => {
   ann.sdk.unsubscribe({ channels: [channel] });
   await until(async () => !(await members(channel)).includes('ann'), 'ann is gone');
 });
+
+test('a listing of channels leaves out those that the key may not see', async () => {
+  const [flat, below] = [fresh('flat'), `${fresh('space')}:room`];
+  const client = new Ably(url(0), { key: keyOf(app), clientId: 'ann' });
+  for (const name of [flat, below]) await client.sdk.channels.get(name).presence.enter();
+  const of = async (pattern) => {
+    const capability = [{ pattern, operations: ['metadata'] }];
+    const { key } = await cluster.admin(1).call('POST', `/v1/apps/${app.id}/keys`, { capability });
+    const authorization = `Basic ${Buffer.from(`${app.id}.${key.id}:${key.secret}`).toString('base64')}`;
+    const answer = await fetch(`${url(1)}/channels?by=id&limit=1000`, { headers: { authorization } });
+    const body = await answer.json();
+    return Array.isArray(body) ? body.filter((name) => [flat, below].includes(name)).sort() : body.error.code;
+  };
+  await until(async () => (await of('*')).length === 2, 'both are occupied');
+  // It covers the name that stands for all when the listing is asked for, and still not all of them.
+  assert.deepEqual(await of('/^[^:]+$/'), [flat]);
+  assert.equal(await of(flat), 40160, 'who may see single channels lists none');
+  client.close();
+});

@@ -120,6 +120,19 @@ fn jwts_are_verified_before_they_are_read() {
 }
 
 #[test]
+fn a_jwt_says_the_same_time_of_issue_whenever_it_is_shown() {
+    let s = NOW / 1000;
+    let claims = json!({"iat": s, "exp": s + 60});
+    let shown = Credential::Token(jwt(NAME, SECRET, &claims));
+    for now in [NOW - AHEAD_MS, NOW - 1, NOW, NOW + 1, NOW + 59_999] {
+        let identity = check(&shown, None, &fixture::state(), now).unwrap();
+        assert_eq!(identity.principal.issued, Issued::At(NOW), "{now}");
+    }
+    let far = check(&shown, None, &fixture::state(), NOW - AHEAD_MS - 1);
+    assert_eq!(far.unwrap_err().code, 40144);
+}
+
+#[test]
 fn an_algorithm_named_by_the_token_is_not_followed() {
     let s = NOW / 1000;
     let claims = json!({"iat": s, "exp": s + 60});

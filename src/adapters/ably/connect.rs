@@ -197,6 +197,85 @@ fn carried_on(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::adapters::ably::fixture::{self, APP, NAME, SECRET};
+    use crate::core::authority::fixture::state_after;
+    use crate::core::authority::{
+        AppSpec, Capability, Command, Door, Issuer, KeySpec, Millis, Secret, Target,
+    };
+    use serde_json::json;
+    use std::time::Duration;
+    use tokio::time::Instant;
+
+    /// A whole second.
+    const SECOND: Millis = 1_700_000_000_000;
+
+    /// The app, and everything revoked at that time.
+    fn revoked(at_ms: Millis) -> Authority {
+        let key = KeySpec {
+            id: fixture::KEY.into(),
+            app: APP,
+            name: "".into(),
+            secret: Secret(SECRET.into()),
+            capability: Capability::full(),
+            revocable_tokens: true,
+        };
+        let app = Command::CreateApp(AppSpec {
+            id: APP,
+            name: "".into(),
+            doors: vec![Door {
+                name: DIALECT.into(),
+                default_open: Vec::new(),
+            }],
+            open: Vec::new(),
+            settings: [].into(),
+            aliases: Vec::new(),
+            keys: vec![key],
+        });
+        let revoke = Command::Revoke {
+            app: APP,
+            issuer: Issuer::Operator,
+            target: Target::App,
+            issued_before_ms: None,
+            margin_ms: 0,
+        };
+        Authority::fixed(state_after(&[app, revoke], at_ms), at_ms)
+    }
+
+    #[actix_web::test]
+    async fn a_jwt_of_the_second_of_a_revocation_is_refused_when_that_is_over() {
+        // The runtime's clock stands still but for what is slept.
+        tokio::time::pause();
+        for (issued_s, revoked_at_ms, waits_ms) in [
+            (0, 400, 600),
+            (0, 999, 1),
+            (0, 1_000, 0),
+            // Of the second before, and of the one to come: neither is unclear.
+            (0, 1_400, 0),
+            (2, 1_400, 0),
+        ] {
+            let issued = SECOND / 1_000 + issued_s;
+            let claims = json!({"iat": issued, "exp": issued + 60});
+            let token = Credential::Token(fixture::jwt(NAME, SECRET, &claims));
+            let authority = revoked(SECOND + revoked_at_ms);
+            let (began, waits) = (Instant::now(), Duration::from_millis(waits_ms));
+            let clock = async {
+                tokio::time::sleep(waits).await;
+                let now_ms = SECOND + revoked_at_ms + waits_ms;
+                authority.set_fixed(authority.view().as_ref().clone(), now_ms, true);
+            };
+            let shown = async {
+                assert!(check(&token, None, &authority).await.is_ok());
+                began.elapsed()
+            };
+            let ((), slept) = futures_util::future::join(clock, shown).await;
+            // Timers go by whole milliseconds, and none ends early.
+            let latest = waits + Duration::from_millis(u64::from(waits_ms > 0));
+            assert!(
+                (waits..=latest).contains(&slept),
+                "{issued_s} {revoked_at_ms}: {slept:?}"
+            );
+        }
+    }
 
     #[test]
     fn members_stay_as_long_as_is_asked_for_within_bounds() {

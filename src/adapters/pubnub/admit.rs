@@ -364,6 +364,20 @@ mod tests {
         }
     }
 
+    #[actix_web::test]
+    async fn a_call_with_many_refused_names_costs_one_round() {
+        let commands = fixture::commands(&[("access_manager", true)]);
+        let authority = Authority::fixed(fixture::state(&commands), 1_000);
+        let nobody = Principal::anonymous(APP, None, 1);
+        let names = (0..100).map(|n| format!("room-{n}"));
+        let claims: Vec<_> = names
+            .map(|name| claim(Resource::Channel, &name, Operations::SUBSCRIBE))
+            .collect();
+        let refused = allow(&authority, &nobody, &claims, Operations::NONE).await;
+        assert_eq!(refused.unwrap_err().status, 403);
+        assert_eq!(authority.rounds(), 1);
+    }
+
     #[test]
     fn a_tokens_user_is_worth_no_more_than_the_key_that_signed_it() {
         let mut commands = fixture::commands(&[("access_manager", true)]);

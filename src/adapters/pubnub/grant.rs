@@ -463,6 +463,67 @@ mod tests {
         assert!(refused(&format!("channel={many}")).contains("Too many"));
     }
 
+    #[actix_web::test]
+    async fn an_audit_by_a_key_that_may_only_grant_shows_no_auth_key() {
+        use super::super::token::Known;
+        use crate::core::authority::{Capability, KeySpec, Right, Secret};
+        let mut commands = fixture::commands(&[("access_manager", true)]);
+        commands.push(Command::CreateKey(KeySpec {
+            id: "granter".into(),
+            app: APP,
+            name: "".into(),
+            secret: Secret("another secret".into()),
+            capability: Capability {
+                rights: vec![Right {
+                    resource: Resource::Channel,
+                    pattern: Pattern::All,
+                    operations: Operations::GRANT | rights::READ,
+                }],
+            },
+            revocable_tokens: true,
+        }));
+        commands.push(Command::SetGrants {
+            app: APP,
+            issuer: Issuer::Operator,
+            subject: Subject::Token("bearers-secret".into()),
+            mode: GrantMode::Merge,
+            entries: vec![GrantEntry {
+                resource: Resource::Channel,
+                pattern: rights::pattern("c"),
+                operations: rights::READ,
+                ttl_ms: None,
+            }],
+        });
+        let authority = Authority::fixed(fixture::state(&commands), 1_000);
+        let audited = async |secret: &str| {
+            let path = format!("/v2/auth/audit/sub-key/{}", fixture::SUB);
+            let text = format!("GET\n{}\n{path}\ntimestamp=1\n", fixture::PUB);
+            let query = format!("timestamp=1&signature=v2.{}", fixture::mac(secret, &text));
+            let query = Query::parse(&query).unwrap();
+            let ctx = Ctx {
+                method: "GET",
+                path: &path,
+                query: &query,
+                body: bytes::Bytes::new(),
+            };
+            let known = Known::default();
+            let caller = super::super::admit::on_view(&authority, &known, fixture::SUB, &ctx);
+            let answer = audit(&authority, &caller.unwrap(), &ctx).await.unwrap();
+            let body = actix_web::body::to_bytes(answer.into_body()).await.unwrap();
+            String::from_utf8(body.to_vec()).unwrap()
+        };
+        let told = audited("another secret").await;
+        assert!(
+            told.contains("sha256-") && !told.contains("bearers-secret"),
+            "{told}"
+        );
+        let told = audited(fixture::SECRET).await;
+        assert!(
+            told.contains("bearers-secret"),
+            "who may do everything sees all: {told}"
+        );
+    }
+
     #[test]
     fn an_audit_shows_flags_and_minutes_left() {
         let mut commands = fixture::commands(&[]);

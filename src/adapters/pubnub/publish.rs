@@ -46,11 +46,7 @@ pub(super) async fn publish(
         return Err(Fault::unsent("Invalid Character in Channel Name", now));
     }
     let draft = draft(caller, ctx, given, now)?;
-    // Whoever keeps a request that his signature does not cover as a whole could send it again with another body: it
-    // counts once, which needs a number in it.
-    if !caller.covered && draft.id.is_none() {
-        return Err(Fault::service(403, "Invalid Signature"));
-    }
+    counts_once(caller, &draft)?;
     let pass = caller.channel(&broker.authority, &channel, Operations::PUBLISH);
     let pass = pass.await?;
     // After the judgement: who may not publish uses up nothing of those who may.
@@ -131,6 +127,15 @@ fn draft(
     })
 }
 
+/// Whoever keeps a request that his signature does not cover as a whole could send it again with another body: it counts
+/// once, which needs a number in it.
+fn counts_once(caller: &Caller, draft: &Draft) -> Result<(), Fault> {
+    if !caller.covered && draft.id.is_none() {
+        return Err(Fault::service(403, "Invalid Signature"));
+    }
+    Ok(())
+}
+
 /// What a signed publish is known by, so that its repetition delivers nothing: a POST's body is not even signed. Only where
 /// the client numbers its requests: without that, two equal ones within a second are two.
 fn repeatable(caller: &Caller, ctx: &Ctx<'_>) -> Option<Text> {
@@ -157,7 +162,56 @@ fn content(message: &[u8]) -> Option<(Bytes, ContentKind)> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use super::super::fixture::{self, PUB, SECRET, SUB};
+    use super::super::query::Query;
+    use super::super::token::Known;
     use super::*;
+    use crate::core::authority::Authority;
+
+    #[test]
+    fn a_publish_whose_body_is_not_signed_needs_a_number() {
+        let authority = Authority::fixed(fixture::state(&fixture::commands(&[])), 1_000);
+        let path = format!("/publish/{PUB}/{SUB}/0/c/0");
+        // Whether it is taken, and as what: signed as a client does who leaves the body out, or with all of it.
+        let taken = |query: &str, signed_as: &str, body: &'static str| {
+            let text = format!("{signed_as}\n{PUB}\n{path}\n{query}\n");
+            let covered = if signed_as == "POST" { body } else { "" };
+            let signature = fixture::mac(SECRET, &format!("{text}{covered}"));
+            let query = format!("{query}&signature=v2.{signature}");
+            let query = Query::parse(&query).unwrap();
+            let ctx = Ctx {
+                method: "POST",
+                path: &path,
+                query: &query,
+                body: Bytes::from_static(body.as_bytes()),
+            };
+            let given = Publication {
+                publish_key: PUB,
+                channel: "c",
+                message: None,
+                signal: false,
+            };
+            let caller = admit::on_view(&authority, &Known::default(), SUB, &ctx).unwrap();
+            let draft = draft(&caller, &ctx, given, 0).unwrap();
+            counts_once(&caller, &draft)
+                .map(|()| draft.id)
+                .map_err(|fault| fault.status)
+        };
+        let numbered = "requestid=r1&timestamp=1&uuid=u";
+        let first = taken(numbered, "GET", "1").unwrap();
+        assert!(first.is_some());
+        assert_eq!(
+            taken(numbered, "GET", "2"),
+            Ok(first),
+            "another body is the same publish"
+        );
+        assert_eq!(taken("timestamp=1&uuid=u", "GET", "1"), Err(403));
+        assert_eq!(
+            taken("timestamp=1&uuid=u", "POST", "1"),
+            Ok(None),
+            "all of it is signed"
+        );
+    }
 
     #[test]
     fn strings_become_text_and_the_rest_stays_as_sent() {

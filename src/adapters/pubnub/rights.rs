@@ -219,6 +219,18 @@ mod tests {
     }
 
     #[test]
+    fn an_expression_of_a_token_is_smaller_than_a_stored_one() {
+        let text = format!("^[ab]{{{}}}$", 3_000);
+        assert!(
+            PatternText::new(&text).is_ok(),
+            "one that is stored may be that large"
+        );
+        assert!(check(&text).is_err());
+        let carried = expression(Resource::Channel, &text).unwrap();
+        assert!(!carried.matches(&"a".repeat(3_000)));
+    }
+
+    #[test]
     fn classes_are_those_of_re2() {
         let finds =
             |text: &str, name: &str| expression(Resource::Channel, text).unwrap().matches(name);

@@ -122,5 +122,12 @@ mod tests {
         let other = self::key("k2", "s");
         let other = Signed::by_mac(&other, &[b"a\nb\n"], &tag("s", "a\nb\n")).unwrap();
         assert_ne!(other, whole, "each key has its own");
+        let again = of(&["a\nb", "\n"], "a\nb\n").unwrap();
+        assert_eq!(
+            again.nonce(),
+            whole.nonce(),
+            "it is written down as it is known"
+        );
+        assert_ne!(of(&["a\nc\n"], "a\nc\n").unwrap().nonce(), whole.nonce());
     }
 }

@@ -193,6 +193,31 @@ async fn many_names_that_are_refused_cost_one_round() {
     assert_eq!(authority.rounds(), 1, "a yes costs none");
 }
 
+#[actix::test]
+async fn a_listing_tells_what_is_allowed_for_one_round() {
+    fn rooms(_: &State, question: &Question<'_>) -> Decision {
+        match question.name.starts_with("open-") {
+            true => grant(None),
+            false => Decision::Deny(Reason::NotGranted(question.operations)),
+        }
+    }
+    let authority = Authority::fixed_by(State::default(), 100, rooms);
+    let named = |names: &[String]| names.iter().map(|name| name.as_str().into()).collect();
+    let seen = async |names: &[String]| {
+        let needs = (Resource::Channel, Operations::METADATA);
+        authority.visible(&anonymous(), needs, named(names)).await
+    };
+    let open: Vec<_> = (0..50).map(|n| format!("open-{n}")).collect();
+    assert_eq!(seen(&open).await, Ok(named(&open)));
+    assert_eq!(authority.rounds(), 0, "a yes costs none");
+    let closed: Vec<_> = (0..50).map(|n| format!("closed-{n}")).collect();
+    let all = [open.clone(), closed].concat();
+    assert_eq!(seen(&all).await, Ok(named(&open)));
+    assert_eq!(authority.rounds(), 1);
+    authority.set_fixed(State::default(), 100, false);
+    assert!(seen(&open).await.is_err(), "not past the lease");
+}
+
 /// An app, and a credential of that time of issue for `ana`, to whom everything is granted.
 fn stated(issued_ms: Millis) -> Principal {
     let proof = Proof {

@@ -85,3 +85,28 @@ fn names(principal: &Principal) -> impl Iterator<Item = Name> {
     let key = principal.revocation_key.clone().map(Name::RevocationKey);
     [user, token, key].into_iter().flatten()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_effect_on_copies_concerns_the_tokens_connections() {
+        let mut index = Index::default();
+        for (slot, token) in [(1, "one"), (2, "one"), (3, "other")] {
+            let mut principal = Principal::anonymous(AppId(1), None, 1);
+            principal.token = Some(token.into());
+            index.enter(slot, &principal);
+        }
+        let concerned = |scope| {
+            let mut out = BTreeSet::new();
+            let app = AppId(1);
+            index.concerned(&Effect::Recheck { app, scope }, &mut out);
+            out
+        };
+        let token = |token: &str| Subject::Token(token.into());
+        assert_eq!(concerned(Scope::Copies("one".into())), [1, 2].into());
+        assert_eq!(concerned(Scope::Subject(token("other"))), [3].into());
+        assert_eq!(concerned(Scope::Copies("none".into())), [].into());
+    }
+}

@@ -124,3 +124,47 @@ pub(super) async fn presence(request: HttpRequest, broker: web::Data<Broker>) ->
     };
     answer.json(200, outcome.await)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::adapters::ably::fixture::{self, KEY, NAME, SECRET};
+    use crate::core::authority::{Authority, Capability};
+    use crate::core::channel::actor::Channels;
+    use actix_web::App;
+    use actix_web::test::{TestRequest, call_service, init_service, read_body_json};
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+    use std::sync::Arc;
+
+    #[actix_web::test]
+    async fn a_batch_of_refused_channels_costs_one_round() {
+        let mut state = fixture::state();
+        state.keys.get_mut(KEY).unwrap().capability =
+            Capability::channel("own", Operations::PUBLISH);
+        let authority = Authority::fixed(state, 1_700_000_000_000);
+        let broker = Broker::new(Arc::new(authority), Channels::new(Arc::default(), &[]));
+        let app = App::new()
+            .app_data(web::Data::new(broker.clone()))
+            .route("/messages", web::post().to(publish))
+            .route("/presence", web::get().to(presence));
+        let app = init_service(app).await;
+        let names: Vec<_> = (0..20).map(|n| format!("room-{n}")).collect();
+        let body = json!([
+            {"channels": names, "messages": {"data": "x"}},
+            {"channels": names, "messages": {"data": "y"}},
+        ]);
+        let key = format!("Basic {}", STANDARD.encode(format!("{NAME}:{SECRET}")));
+        let publish = TestRequest::post().uri("/messages").set_json(body);
+        let look = TestRequest::get().uri(&format!("/presence?channels={}", names.join(",")));
+        for (rounds, request) in [(1, publish), (2, look)] {
+            let request = request.insert_header(("authorization", key.as_str()));
+            let response = call_service(&app, request.to_request()).await;
+            let body: Value = read_body_json(response).await;
+            let first = body.get(0).unwrap_or(&body);
+            assert_eq!(first.get("failureCount"), Some(&json!(20)), "{body}");
+            assert_eq!(broker.authority.rounds(), rounds);
+        }
+    }
+}
