@@ -342,27 +342,9 @@ fn of_credential(principal: &Principal, reason: &Reason) -> Option<Fault> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use super::super::cbor;
-    use super::super::fixture::{self, APP, SECRET, SUB};
+    use super::super::fixture::{self, APP, NARROW, SECRET, granted, token};
     use super::*;
-    use crate::core::authority::{
-        Capability, Command, GrantEntry, GrantMode, KeySpec, Pattern, Secret, Subject,
-    };
-
-    fn granted(subject: Subject, channel: &str) -> Command {
-        Command::SetGrants {
-            app: APP,
-            issuer: Issuer::Operator,
-            subject,
-            mode: GrantMode::Merge,
-            entries: vec![GrantEntry {
-                resource: Resource::Channel,
-                pattern: Pattern::Exact(channel.into()),
-                operations: Operations::SUBSCRIBE,
-                ttl_ms: None,
-            }],
-        }
-    }
+    use crate::core::authority::{Capability, Subject};
 
     #[actix_web::test]
     async fn a_call_with_many_refused_names_costs_one_round() {
@@ -381,46 +363,28 @@ mod tests {
     #[test]
     fn a_tokens_user_is_worth_no_more_than_the_key_that_signed_it() {
         let mut commands = fixture::commands(&[("access_manager", true)]);
-        commands.push(Command::CreateKey(KeySpec {
-            id: "narrow".into(),
-            app: APP,
-            name: "narrow".into(),
-            secret: Secret("another secret".into()),
-            capability: Capability::channel("private-x", Operations::SUBSCRIBE),
-            revocable_tokens: true,
-        }));
-        commands.push(granted(Subject::User("ana".into()), "private-board"));
-        commands.push(granted(Subject::Token("auth-key".into()), "private-board"));
+        let capability = Capability::channel("private-x", Operations::SUBSCRIBE);
+        commands.push(fixture::narrow(capability));
+        let board = (Resource::Channel, "private-board", Operations::SUBSCRIBE);
+        for subject in [
+            Subject::User("ana".into()),
+            Subject::Token("auth-key".into()),
+        ] {
+            commands.push(granted(Issuer::Operator, subject, board));
+        }
         let authority = Authority::fixed(fixture::state(&commands), 1_000);
         let may = |auth: &str| {
-            let query = format!("uuid=ana&auth={auth}");
-            let query = Query::parse(&query).unwrap();
-            let ctx = Ctx {
-                method: "GET",
-                path: "/",
-                query: &query,
-                body: Bytes::new(),
-            };
-            let caller = on_view(&authority, &Known::default(), SUB, &ctx).unwrap();
-            let ask = claim(Resource::Channel, "private-board", Operations::SUBSCRIBE);
+            let caller = fixture::caller(&authority, auth);
+            let (resource, name, needs) = board;
+            let ask = claim(resource, name, needs);
             authority
                 .decide(&caller.principal, None, ask.ask())
                 .map(|_| ())
         };
-        let signed = |id: &str, secret: &str| {
-            let claims = token::Claims {
-                issued_ms: 1_000,
-                ttl: 15,
-                resources: Default::default(),
-                patterns: Default::default(),
-                meta: cbor::Value::Null,
-                user: Some("ana".into()),
-            };
-            claims.sign(APP, &fixture::holder(&fixture::key(id, secret)))
-        };
-        assert_eq!(may(&signed("k1", SECRET)), Ok(()));
+        assert_eq!(may(&token(&fixture::key("k1", SECRET), &[])), Ok(()));
         let beyond = Err(Reason::BeyondKey("narrow".into()));
-        assert_eq!(may(&signed("narrow", "another secret")), beyond);
+        let narrow = fixture::key("narrow", NARROW);
+        assert_eq!(may(&token(&narrow, &[])), beyond);
         assert_eq!(may("auth-key"), Ok(()), "an auth key is the right itself");
         // She says a name, and nobody vouches for it.
         assert!(may("").is_err());

@@ -466,34 +466,18 @@ mod tests {
     #[actix_web::test]
     async fn an_audit_by_a_key_that_may_only_grant_shows_no_auth_key() {
         use super::super::token::Known;
-        use crate::core::authority::{Capability, KeySpec, Right, Secret};
+        use crate::core::authority::{Capability, Right};
         let mut commands = fixture::commands(&[("access_manager", true)]);
-        commands.push(Command::CreateKey(KeySpec {
-            id: "granter".into(),
-            app: APP,
-            name: "".into(),
-            secret: Secret("another secret".into()),
-            capability: Capability {
-                rights: vec![Right {
-                    resource: Resource::Channel,
-                    pattern: Pattern::All,
-                    operations: Operations::GRANT | rights::READ,
-                }],
-            },
-            revocable_tokens: true,
-        }));
-        commands.push(Command::SetGrants {
-            app: APP,
-            issuer: Issuer::Operator,
-            subject: Subject::Token("bearers-secret".into()),
-            mode: GrantMode::Merge,
-            entries: vec![GrantEntry {
+        commands.push(fixture::narrow(Capability {
+            rights: vec![Right {
                 resource: Resource::Channel,
-                pattern: rights::pattern("c"),
-                operations: rights::READ,
-                ttl_ms: None,
+                pattern: Pattern::All,
+                operations: Operations::GRANT | rights::READ,
             }],
-        });
+        }));
+        let bearer = Subject::Token("bearers-secret".into());
+        let read = (Resource::Channel, "c", rights::READ);
+        commands.push(fixture::granted(Issuer::Operator, bearer, read));
         let authority = Authority::fixed(fixture::state(&commands), 1_000);
         let audited = async |secret: &str| {
             let path = format!("/v2/auth/audit/sub-key/{}", fixture::SUB);
@@ -512,7 +496,7 @@ mod tests {
             let body = actix_web::body::to_bytes(answer.into_body()).await.unwrap();
             String::from_utf8(body.to_vec()).unwrap()
         };
-        let told = audited("another secret").await;
+        let told = audited(fixture::NARROW).await;
         assert!(
             told.contains("sha256-") && !told.contains("bearers-secret"),
             "{told}"

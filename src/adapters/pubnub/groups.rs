@@ -127,31 +127,9 @@ pub(super) async fn group(
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::super::cbor;
-    use super::super::fixture::{self, APP, SUB};
-    use super::super::query::Query;
-    use super::super::token::{self, Known};
+    use super::super::fixture::{self, NARROW, SECRET, granted};
     use super::*;
-    use crate::core::authority::{
-        Capability, GrantEntry, GrantMode, KeySpec, Pattern, Right, Secret, Subject,
-    };
-    use bytes::Bytes;
-
-    fn manages(issuer: Issuer, auth: &str) -> Command {
-        Command::SetGrants {
-            app: APP,
-            issuer,
-            subject: Subject::Token(auth.into()),
-            mode: GrantMode::Merge,
-            entries: vec![GrantEntry {
-                resource: Resource::Group,
-                pattern: Pattern::Exact("g".into()),
-                operations: Operations::MANAGE,
-                ttl_ms: None,
-            }],
-        }
-    }
+    use crate::core::authority::{Capability, Pattern, Right, Subject};
 
     #[test]
     fn a_key_with_rights_to_groups_only_opens_no_channel_by_them() {
@@ -162,51 +140,26 @@ mod tests {
         };
         let group = Operations::MANAGE | Operations::SUBSCRIBE | Operations::GRANT;
         let mut commands = fixture::commands(&[("access_manager", true)]);
-        commands.push(Command::CreateKey(KeySpec {
-            id: "narrow".into(),
-            app: APP,
-            name: "narrow".into(),
-            secret: Secret("another secret".into()),
-            capability: Capability {
-                rights: vec![
-                    right(Resource::Group, "g", group),
-                    right(Resource::Channel, "own", Operations::SUBSCRIBE),
-                ],
-            },
-            revocable_tokens: true,
+        commands.push(fixture::narrow(Capability {
+            rights: vec![
+                right(Resource::Group, "g", group),
+                right(Resource::Channel, "own", Operations::SUBSCRIBE),
+            ],
         }));
-        commands.push(manages(Issuer::Key("narrow".into()), "by-narrow"));
-        commands.push(manages(Issuer::Operator, "by-operator"));
+        let manages = (Resource::Group, "g", Operations::MANAGE);
+        for (issuer, auth) in [
+            (Issuer::Key("narrow".into()), "by-narrow"),
+            (Issuer::Operator, "by-operator"),
+        ] {
+            commands.push(granted(issuer, Subject::Token(auth.into()), manages));
+        }
         let authority = Authority::fixed(fixture::state(&commands), 1_000);
         let adds = |auth: &str, channel: &str| {
-            let query = format!("uuid=ana&auth={auth}");
-            let query = Query::parse(&query).unwrap();
-            let ctx = Ctx {
-                method: "GET",
-                path: "/",
-                query: &query,
-                body: Bytes::new(),
-            };
-            let caller = admit::on_view(&authority, &Known::default(), SUB, &ctx).unwrap();
+            let caller = fixture::caller(&authority, auth);
             may_add(&authority, &caller, "g", &[channel]).map_err(|fault| fault.status)
         };
-        let signed = |id: &str, secret: &str| {
-            let mut claims = token::Claims {
-                issued_ms: 1_000,
-                ttl: 15,
-                resources: Default::default(),
-                patterns: Default::default(),
-                meta: cbor::Value::Null,
-                user: Some("ana".into()),
-            };
-            let [_, groups, ..] = &mut claims.resources;
-            groups.push(("g".into(), 5));
-            claims.sign(APP, &fixture::holder(&fixture::key(id, secret)))
-        };
-        let (narrow, full) = (
-            signed("narrow", "another secret"),
-            signed("k1", fixture::SECRET),
-        );
+        let signed = |id, secret| fixture::token(&fixture::key(id, secret), &[("g", 5)]);
+        let (narrow, full) = (signed("narrow", NARROW), signed("k1", SECRET));
         for auth in ["by-narrow", &narrow] {
             assert_eq!(adds(auth, "own"), Ok(()), "{auth}");
             assert_eq!(adds(auth, "private-board"), Err(403), "{auth}");
