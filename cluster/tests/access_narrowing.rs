@@ -12,7 +12,7 @@
 
 mod access_random;
 
-use access_random::{NAMES, log, play, principal};
+use access_random::{NAMES, app_of, full_key, log, play, principal};
 use gatecast_cluster::access::*;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -103,25 +103,9 @@ proptest! {
 
 /// An app with a key, and what `after` comes to in it.
 fn reply(before: &[Command], after: Command) -> Reply {
-    let key = KeySpec {
-        id: "k1".into(),
-        app: AppId(1),
-        name: "".into(),
-        secret: Secret("s".into()),
-        capability: Capability::full(),
-        revocable_tokens: true,
-    };
-    let app = AppSpec {
-        id: AppId(1),
-        name: "".into(),
-        doors: Vec::new(),
-        open: Vec::new(),
-        settings: BTreeMap::new(),
-        aliases: Vec::new(),
-        keys: vec![key],
-    };
     let mut state = State::default();
-    let all = [Command::CreateApp(app)].into_iter().chain(before.to_vec());
+    let app = app_of(vec![full_key()]);
+    let all = [app].into_iter().chain(before.to_vec());
     let mut last = Reply::Done;
     for (index, command) in (1..).zip(all.chain([after])) {
         last = apply(&mut state, &command, Stamp { index, time_ms: 10 }).reply;
@@ -231,17 +215,8 @@ fn a_copy_of_a_tokens_rights_outlives_a_renewal_and_nothing_else() {
         (delete, true),
     ] {
         let mut state = State::default();
-        let app = AppSpec {
-            id: AppId(1),
-            name: "".into(),
-            doors: Vec::new(),
-            open: Vec::new(),
-            settings: BTreeMap::new(),
-            aliases: Vec::new(),
-            keys: Vec::new(),
-        };
         let stamp = |index| Stamp { index, time_ms: 10 };
-        apply(&mut state, &Command::CreateApp(app), stamp(1));
+        apply(&mut state, &app_of(Vec::new()), stamp(1));
         apply(
             &mut state,
             &set(GrantMode::Renew, vec![line(both)]),

@@ -359,25 +359,35 @@ pub fn entry() -> impl Strategy<Value = (Millis, Vec<Op>)> {
     (0u64..800, vec(op, 0..4))
 }
 
+/// An app of its own with these keys, and nothing else said of it.
+pub fn app_of(keys: Vec<KeySpec>) -> Command {
+    Command::CreateApp(AppSpec {
+        id: AppId(1),
+        name: "".into(),
+        doors: Vec::new(),
+        open: Vec::new(),
+        settings: BTreeMap::new(),
+        aliases: Vec::new(),
+        keys,
+    })
+}
+
+/// A key of that app which may do everything.
+pub fn full_key() -> KeySpec {
+    KeySpec {
+        id: "k1".into(),
+        app: AppId(1),
+        name: "".into(),
+        secret: Secret("s".into()),
+        capability: Capability::full(),
+        revocable_tokens: true,
+    }
+}
+
 /// A log that begins with an app and a full key, so that most of what follows means something.
 pub fn log() -> impl Strategy<Value = Vec<Batch>> {
     vec(entry(), 1..60).prop_map(|entries| {
-        let first = Command::CreateApp(AppSpec {
-            id: AppId(1),
-            name: "".into(),
-            doors: Vec::new(),
-            open: Vec::new(),
-            settings: BTreeMap::new(),
-            aliases: Vec::new(),
-            keys: vec![KeySpec {
-                id: "k1".into(),
-                app: AppId(1),
-                name: "".into(),
-                secret: Secret("s".into()),
-                capability: Capability::full(),
-                revocable_tokens: true,
-            }],
-        });
+        let first = app_of(vec![full_key()]);
         let mut time_ms = 1_000;
         let mut log = vec![Batch {
             time_ms,
