@@ -2,15 +2,13 @@
 // acknowledged before is there when it is started again. And backups, through the command line.
 
 import assert from 'node:assert/strict';
-import { execFile, spawnSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import { mkdirSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { promisify } from 'node:util';
-import { BINARY, Cluster, TARGET } from './lib/cluster.mjs';
+import { Cluster, TARGET } from './lib/cluster.mjs';
 import { within } from './lib/wait.mjs';
 
-const run = promisify(execFile);
 const may = [{ pattern: 'private-x', operations: ['subscribe'] }];
 
 const SHIM = `
@@ -81,8 +79,7 @@ test('a database that was cut short while its node was down is refused in words'
 test('backup create, verify and restore through the command line', async () => {
   const cluster = await Cluster.start({ nodes: 3 });
   const file = join(cluster.folder, 'gatecast.backup');
-  const cli = (...args) =>
-    run(BINARY, ['--server', cluster.adminUrls[1], '--token', cluster.adminToken, ...args]).then(({ stdout }) => stdout);
+  const cli = (...args) => cluster.cli(2, ...args);
   try {
     await cluster.admin(1).grant(cluster.app.id, { user: 'kept' }, may);
     assert.match(await cli('backup', 'create', file), /^whole\n/);

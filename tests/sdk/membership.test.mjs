@@ -2,16 +2,13 @@
 // must not be done is refused in words. And a write that is repeated under one key through three nodes at once is done once.
 
 import assert from 'node:assert/strict';
-import { execFile } from 'node:child_process';
 import { existsSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { promisify } from 'node:util';
-import { BINARY, Cluster } from './lib/cluster.mjs';
+import { Cluster } from './lib/cluster.mjs';
 import { rawPusher } from './lib/raw.mjs';
 import { until, within } from './lib/wait.mjs';
 
-const run = promisify(execFile);
 const may = [{ pattern: 'private-x', operations: ['subscribe'] }];
 
 let cluster;
@@ -20,12 +17,9 @@ before(async () => {
 });
 after(() => cluster?.stop());
 
-const cli = (node, ...args) =>
-  run(BINARY, ['--server', cluster.adminUrls[node - 1], '--token', cluster.adminToken, ...args]).then(({ stdout }) => stdout);
-
 /** How the command ends: its exit code and what it says. */
 const ends = (node, ...args) =>
-  cli(node, ...args).then(
+  cluster.cli(node, ...args).then(
     (said) => ({ code: 0, said }),
     ({ code, stderr }) => ({ code, said: stderr }),
   );
@@ -76,7 +70,7 @@ test('nodes are replaced under load, by the command line and by the API: nothing
     await cluster.kill(2);
     through = [1, 3];
     const four = await cluster.joinNode();
-    await cli(1, 'cluster', 'replace', '2', '4', peer(four.node));
+    await cluster.cli(1, 'cluster', 'replace', '2', '4', peer(four.node));
     await within(four.started, 'node 4 serves', 60_000);
     through = [1, 3, 4];
     // Node 3 is retired: added, drained and removed step by step, by the API.
@@ -106,7 +100,7 @@ test('nodes are replaced under load, by the command line and by the API: nothing
       assert.equal(grants.length, 1, `${user} at node ${node}`);
     }
   }
-  assert.match(await cli(5, 'cluster', 'status'), /127\.0\.0\.1:\d+/);
+  assert.match(await cluster.cli(5, 'cluster', 'status'), /127\.0\.0\.1:\d+/);
   console.log(`${acknowledged.length} acknowledged grants over two replacements`);
 });
 
@@ -123,7 +117,7 @@ test('three that join, serve and vanish leave the cluster writing, and what must
   await cluster.admin(vanishing[0]).grant(app.id, { user: 'through-a-learner' }, may);
   const client = await rawPusher(cluster.urls[vanishing[1] - 1], app.key);
   client.close();
-  const table = await cli(1, 'cluster', 'status');
+  const table = await cluster.cli(1, 'cluster', 'status');
   assert.match(table, /ROLE +LEADS/);
   assert.equal(table.match(/ learner /g).length, 3, table);
   for (const id of vanishing) {
@@ -142,7 +136,7 @@ test('three that join, serve and vanish leave the cluster writing, and what must
     assert.equal(code, 5, `${verb}: ${said}`);
     assert.match(said, /no node 99/);
   }
-  for (const id of vanishing) await cli(4, 'cluster', 'remove', String(id));
+  for (const id of vanishing) await cluster.cli(4, 'cluster', 'remove', String(id));
 
   // With one of three voters down, another one cannot go.
   await cluster.kill(5);

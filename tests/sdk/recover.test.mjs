@@ -20,8 +20,6 @@ before(async () => {
 });
 after(() => cluster?.stop());
 
-const cli = (node, ...args) =>
-  run(BINARY, ['--server', cluster.adminUrls[node - 1], '--token', cluster.adminToken, ...args]).then(({ stdout }) => stdout);
 const recover = (data, ...args) => run(BINARY, ['cluster', 'recover', '--data', data, ...args]).then(({ stdout }) => stdout);
 const field = (text, name) => new RegExp(`^${name} (.*)$`, 'm').exec(text)?.[1];
 
@@ -89,7 +87,7 @@ test('one folder of three begins a new cluster: grants are there, revoked stays 
   for (let n = 0; n < 2; n += 1) {
     const { node, started } = await cluster.joinNode([cluster.node(1)]);
     await within(started, `node ${node.id} serves`, 60_000);
-    await cli(1, 'cluster', 'promote', String(node.id));
+    await cluster.cli(1, 'cluster', 'promote', String(node.id));
   }
   const { nodes } = await cluster.admin(5).cluster();
   assert.deepEqual(nodes.filter(({ role }) => role === 'voter').map(({ node }) => node), [1, 4, 5]);

@@ -1,13 +1,14 @@
 // A real cluster for a test: one process per node on free loopback ports, each with a data folder of its own,
 // ended by process id. Nothing here is shared with a cluster that `scripts/cluster` may be running.
 
-import { spawn } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { dirname, join, resolve } from 'node:path';
 import { randomBytes } from 'node:crypto';
 import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import { Native } from './native.mjs';
 import { until, within } from './wait.mjs';
 
@@ -167,6 +168,12 @@ export class Cluster {
   /** The app server's API through node `id`. */
   server(id = 1, app = this.app) {
     return Native.appServer(this.urls[id - 1], app);
+  }
+
+  /** What the command line says, asked through node `id` as its operator; it throws with `code` and `stderr` when it fails. */
+  async cli(id, ...args) {
+    const { stdout } = await promisify(execFile)(BINARY, ['--server', this.adminUrls[id - 1], '--token', this.adminToken, ...args]);
+    return stdout;
   }
 
   /** Makes an app; what the caller does not say is as in the demo app. */
