@@ -31,8 +31,7 @@ pub struct Flood(Arc<Mutex<Places<Identifier>>>);
 /// # Errors
 /// When the filter cannot be read.
 pub fn log(config: &Config) -> Result<Flood, String> {
-    let filter = EnvFilter::try_new(format!("{QUIET},{}", config.log))
-        .map_err(|error| format!("`log`: {error}"))?;
+    let filter = filter(&config.log)?;
     let pretty = match config.log_format {
         LogFormat::Auto => std::io::stderr().is_terminal(),
         LogFormat::Json => false,
@@ -50,6 +49,11 @@ pub fn log(config: &Config) -> Result<Flood, String> {
     };
     started.map_err(|error| error.to_string())?;
     Ok(flood)
+}
+
+/// What is written at all.
+fn filter(log: &str) -> Result<EnvFilter, String> {
+    EnvFilter::try_new(format!("{QUIET},{log}")).map_err(|error| format!("`log`: {error}"))
 }
 
 impl Flood {
@@ -116,7 +120,27 @@ impl<K: Hash + Eq> Places<K> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn the_engine_and_the_http_library_are_silent_unless_they_are_named() {
+        let heard = |log: &str| {
+            let lines = tracing_subscriber::registry().with(filter(log).unwrap());
+            tracing::subscriber::with_default(lines, || {
+                [
+                    tracing::enabled!(target: "openraft::core", Level::ERROR),
+                    tracing::enabled!(target: "actix_http::h1", Level::ERROR),
+                    tracing::enabled!(target: "gatecast::server", Level::INFO),
+                ]
+            })
+        };
+        assert_eq!(heard("info"), [false, false, true]);
+        assert_eq!(heard("warn"), [false, false, false]);
+        assert_eq!(heard("info,openraft=warn"), [true, false, true]);
+        assert_eq!(heard("info,actix_http=error"), [false, true, true]);
+        assert!(filter("info,=").is_err());
+    }
 
     #[test]
     fn one_place_repeats_itself_so_often_and_others_are_heard_all_the_same() {
