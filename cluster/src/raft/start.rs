@@ -356,12 +356,14 @@ async fn settle(core: Arc<Core>, store: Arc<Store>, local: Local) {
             core.fail("the log belongs to another cluster than the data directory".into());
         }
         if known == 0 && cluster != 0 {
-            let written = store.upgrade().map(|store| keep_cluster(&store, cluster));
+            let kept = store.upgrade().map(|store| keep_cluster(&store, cluster));
             tracing::info!(
                 cluster = format!("{cluster:032x}"),
-                ?written,
                 "the cluster has its id"
             );
+            if let Some(Err(error)) = kept {
+                core.fail(format!("the cluster's id cannot be kept: {error}"));
+            }
             local.identity.store(Arc::new(Identity {
                 cluster,
                 ..**local.identity.load()
