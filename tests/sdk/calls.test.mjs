@@ -6,16 +6,27 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import * as ably from './calls/ably.mjs';
+import * as ablyFrames from './calls/ably-frames.mjs';
 import * as house from './calls/console.mjs';
 import * as native from './calls/native.mjs';
 import * as pubnub from './calls/pubnub.mjs';
 import * as pusher from './calls/pusher.mjs';
+import * as pusherFrames from './calls/pusher-frames.mjs';
 import * as realtime from './calls/realtime.mjs';
+import * as realtimeFrames from './calls/realtime-frames.mjs';
 import { put } from './calls/rules.mjs';
 import { calls } from './calls/table.mjs';
 import { World } from './calls/world.mjs';
 
-const SECTIONS = { 'Native API': native, Pusher: pusher, Ably: ably, PubNub: pubnub, 'Realtime.co': realtime, Console: house };
+/** Of each section of the page, who makes its calls over HTTP and its frames. */
+const SECTIONS = {
+  'Native API': [native],
+  Pusher: [pusher, pusherFrames],
+  Ably: [ably, ablyFrames],
+  PubNub: [pubnub],
+  'Realtime.co': [realtime, realtimeFrames],
+  Console: [house],
+};
 const tally = { cells: 0 };
 let world;
 
@@ -31,14 +42,16 @@ test('every section of the page has its recipes', () => {
   assert.deepEqual([...new Set(calls().map(({ section }) => section))].sort(), Object.keys(SECTIONS).sort());
 });
 
-for (const [section, dialect] of Object.entries(SECTIONS)) {
+for (const [section, dialects] of Object.entries(SECTIONS)) {
   const rows = calls().filter((call) => call.section === section);
+  const recipes = Object.assign({}, ...dialects.map((dialect) => dialect.recipes));
 
   test(`${section}: every row can be called, and nothing else is`, () => {
-    assert.deepEqual(rows.map(({ name }) => name).sort(), Object.keys(dialect.recipes).sort());
+    assert.deepEqual(rows.map(({ name }) => name).sort(), Object.keys(recipes).sort());
   });
 
   for (const call of rows) {
-    test(call.name, async () => put(world, call, dialect.recipes[call.name], dialect, tally));
+    const dialect = dialects[call.method === 'FRAME' ? 1 : 0];
+    test(`${section}: ${call.name}`, async () => put(world, call, recipes[call.name], dialect, tally));
   }
 }

@@ -1,5 +1,5 @@
-//! Every path that the sources register has a row in `docs/calls.md`, which says what right it needs, and no row is
-//! left of a path that is gone.
+//! Every path that the sources register, and every frame that they read, has a row in `docs/calls.md`, which says what
+//! right it needs, and no row is left of what is gone.
 
 use super::{Path, walk};
 use std::collections::BTreeSet;
@@ -80,4 +80,77 @@ fn every_call_names_the_right_that_it_needs() {
         stale.is_empty(),
         "rows of docs/calls.md without a path: {stale:?}"
     );
+}
+
+/// Where a dialect reads its frames: section of the page, source, where the reading begins and ends, and what stands
+/// before a frame's name.
+const FRAMES: [(&str, &str, [&str; 2], &str); 4] = [
+    (
+        "Pusher",
+        "src/adapters/pusher/frame/client.rs",
+        ["match &*event {", "_ => Ok(Command::Unsupported"],
+        "        \"",
+    ),
+    (
+        "Pusher",
+        "src/adapters/pusher/frame/client.rs",
+        ["match &*event {", "_ => Ok(Command::Unsupported"],
+        "event.starts_with(\"",
+    ),
+    (
+        "Ably",
+        "src/adapters/ably/session/mod.rs",
+        ["match message.action {", "_unknown => {}"],
+        "action::",
+    ),
+    (
+        "Realtime.co",
+        "src/adapters/realtime/command.rs",
+        ["match fields.text()? {", "_ => Err(Malformed"],
+        "        \"",
+    ),
+];
+
+/// The names of the frames that a source reads.
+fn read([begin, end]: [&str; 2], before: &str, code: &str) -> BTreeSet<String> {
+    let (_, rest) = code.split_once(begin).expect("where frames are read");
+    let (rest, _) = rest.split_once(end).expect("where reading ends");
+    let pieces = rest.split(before).skip(1);
+    pieces
+        .filter_map(|piece| piece.split(['"', ' ', ')']).next())
+        .map(str::to_owned)
+        .collect()
+}
+
+/// The frames that a section of the page has rows for.
+fn rows_of_frames(section: &str, page: &str) -> BTreeSet<String> {
+    let (_, rest) = page.split_once(&format!("\n## {section}\n")).unwrap();
+    let rest = rest.split("\n## ").next().unwrap();
+    let (_, rest) = rest.split_once("\n| frame |").expect("a table of frames");
+    rest.lines()
+        .filter_map(|line| line.strip_prefix("| `"))
+        .map(|row| row.split('`').next().unwrap().to_owned())
+        .collect()
+}
+
+#[test]
+fn every_frame_names_the_right_that_it_needs() {
+    let root = std::env::var("CARGO_MANIFEST_DIR").unwrap_or(env!("CARGO_MANIFEST_DIR").into());
+    let root = Path::new(&root);
+    let page = std::fs::read_to_string(root.join("docs/calls.md")).unwrap();
+    for section in ["Pusher", "Ably", "Realtime.co"] {
+        // What opens a connection is no frame, and a beat is read before the others are.
+        let mut frames = BTreeSet::from(["connect".to_owned()]);
+        if section == "Realtime.co" {
+            frames.insert("b".to_owned());
+        }
+        for (of, source, part, before) in FRAMES {
+            if of == section {
+                let code = std::fs::read_to_string(root.join(source)).unwrap();
+                frames.extend(read(part, before, &code));
+            }
+        }
+        assert!(frames.len() > 6, "{section}: only {frames:?}");
+        assert_eq!(frames, rows_of_frames(section, &page), "{section}");
+    }
 }

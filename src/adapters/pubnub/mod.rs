@@ -28,6 +28,8 @@ mod publish;
 mod query;
 mod rates;
 mod rest;
+#[cfg(test)]
+mod right_tests;
 mod rights;
 mod selection;
 mod sessions;

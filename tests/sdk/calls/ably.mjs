@@ -1,7 +1,7 @@
 // Ably's REST API: how each of its calls is made, under a key or under tokens of every kind.
 
 import assert from 'node:assert/strict';
-import { jwt } from '../lib/ably.mjs';
+import { jwt as signed } from '../lib/ably.mjs';
 import { asked, keys } from './credentials.mjs';
 import { MEMBER, ROOM } from './world.mjs';
 
@@ -37,8 +37,9 @@ const ALL = ['subscribe', 'publish', 'presence', 'history', 'channel-metadata', 
 const named = (operation) => NAMES[operation] ?? [operation];
 
 /** JWTs and tokens of ours: with the right alone, without it, of a key without it, over, of nobody here. */
-async function tokens(world, call, instance) {
-  const token = (name, text, more) => ({ name, kind: 'token', proven: true, own: true, holds: true, headers: bearer(text), ...more });
+async function tokens(world, call, instance, client) {
+  const token = (name, text, more) => ({ name, kind: 'token', proven: true, own: true, holds: true, headers: bearer(text), raw: { accessToken: text }, ...more });
+  const jwt = (app, claims) => signed(app, { ...client, ...claims });
   const capability = (lines) => ({ 'x-ably-capability': JSON.stringify(lines) });
   const full = jwt(world.app, {});
   const all = [
@@ -59,7 +60,7 @@ async function tokens(world, call, instance) {
   const lacking = (await keys(world, call, instance)).filter(({ lines, holds }) => lines && !holds);
   const issued = async (lines) => {
     const path = `/keys/${world.app.id}.${world.app.key}/requestToken`;
-    const body = JSON.stringify({ capability: JSON.stringify(lines) });
+    const body = JSON.stringify({ capability: JSON.stringify(lines), clientId: client['x-ably-clientId'] });
     const headers = { ...basic(`${world.app.id}.${world.app.key}:${world.app.secret}`), 'content-type': 'application/json' };
     return (await (await fetch(world.url() + path, { method: 'POST', headers, body })).json()).token;
   };
@@ -74,16 +75,18 @@ async function tokens(world, call, instance) {
   ];
 }
 
-export async function credentials(world, call, instance) {
+/** `client` is what JWTs are to say beside. */
+export async function credentials(world, call, instance, client = {}) {
   const made = (await keys(world, call, instance)).map((one) => {
     const secret = { 'no secret': '', 'wrong secret': 'x'.repeat(32) }[one.tamper] ?? one.app.secret;
     const named = one.stranger || !one.own ? world.app : one.app;
-    return { ...one, headers: basic(`${one.app.id}.${one.app.key}:${secret}`), names: `${named.id}.${named.key}` };
+    const text = `${one.app.id}.${one.app.key}:${secret}`;
+    return { ...one, headers: basic(text), raw: { key: text }, names: `${named.id}.${named.key}` };
   });
   const none = { kind: 'nothing', proven: false };
   return [
     ...made,
-    ...(await tokens(world, call, instance)),
+    ...(await tokens(world, call, instance, client)),
     { ...none, name: 'nothing', headers: {} },
     { ...none, name: "the key's name as a token", headers: bearer(`${world.app.id}.${world.app.key}`) },
     { ...none, name: 'a key without its app', headers: basic(`${world.app.key}:${world.app.secret}`) },

@@ -36,10 +36,13 @@ const grants = (more) =>
     return { body: { subject, ...more }, gives: ['subscribe', ...(more.replaces ?? [])] };
   });
 
+const secrets = reads((world, call) => ({ path: `${at(call.path, world, {})}?secrets=true`, marker: `"${world.app.secret}"` }));
+
 export const recipes = {
   'GET /v1/apps': reads(() => ({ marker: OPEN })),
   'POST /v1/apps': to((world) => ({ body: { name: world.fresh('made') } })),
   'GET /v1/apps/{app}': reads(() => ({ marker: OPEN })),
+  'GET /v1/apps/{app} secrets': secrets,
   'PATCH /v1/apps/{app}': to(async (world) => {
     const { open } = (await world.admin().call('GET', world.root)).app;
     return { body: { open: [...open.slice(0, 1), { pattern: world.fresh('opened'), operations: ['subscribe'] }] } };
@@ -49,6 +52,7 @@ export const recipes = {
     return { path: at(call.path, world, { app: app.id }), app };
   }),
   'GET /v1/apps/{app}/keys': reads(() => ({ marker: 'marker-key' })),
+  'GET /v1/apps/{app}/keys secrets': secrets,
   'POST /v1/apps/{app}/keys': to(() => ({ body: { name: 'new', capability: [WRONG] }, gives: ['subscribe'] })),
   'PATCH /v1/apps/{app}/keys/{key}': ofKey(() => ({ body: { capability: [{ pattern: ROOM, operations: ['subscribe'] }], name: 'renamed' } })),
   'DELETE /v1/apps/{app}/keys/{key}': ofKey(),

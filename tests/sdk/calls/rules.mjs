@@ -10,13 +10,14 @@ import { until } from '../lib/wait.mjs';
  */
 export function verdict(call, credential) {
   if (call.who.startsWith('anybody')) return { is: 'yes' };
+  if (call.who === 'nobody') return no('unknown');
   if (credential.kind === 'operator') return credential.proven ? { is: call.shows || call.detail ? 'shown' : 'yes' } : no('unknown');
   // A listing may as well be empty to a credential that is over.
   if (!credential.proven && call.shows && call.who.startsWith('auth')) return { is: 'unseen' };
   if (!credential.proven) return no('unknown');
   if (call.who === 'operator') return no('forbidden');
   if (!accepts(call.who, credential.kind)) return no('unknown');
-  if (!credential.own) return namesApp(call.path) ? no('wrong app') : { is: 'elsewhere' };
+  if (!credential.own) return namesApp(call) ? no('wrong app') : { is: 'elsewhere' };
   if (call.detail) return { is: credential.looks || !credential.bare ? 'shown' : 'hidden' };
   if (call.somewhere && !credential.holds && !credential.elsewhere) return no('forbidden');
   if (call.shows) return { is: credential.holds ? 'shown' : 'hidden' };
@@ -25,8 +26,11 @@ export function verdict(call, credential) {
 
 const no = (why) => ({ is: 'no', why });
 
-/** Whether a call's path says which app is meant; else the credential says it. */
-const namesApp = (path) => /\{app\}|\{key\}|\{tail/.test(path) || /^\/(authenticate|send)/.test(path);
+/** Whether a call's path, or the connection, says which app is meant; else the credential says it. */
+function namesApp({ section, method, path }) {
+  if (method === 'FRAME') return section !== 'Ably' || path === 'AUTH';
+  return /\{app\}|\{key\}|\{tail/.test(path) || /^\/(authenticate|send)/.test(path);
+}
 
 function accepts(who, kind) {
   if (who.startsWith('auth')) return true;
@@ -49,13 +53,13 @@ async function each(items, work) {
  */
 export async function put(world, call, recipe, dialect, tally) {
   const shared = await made(world, call, recipe, dialect);
+  tried(call, shared.credentials.map((one) => one.verdict));
   const quiet = shared.credentials.filter((one) => one.verdict.is !== 'yes' || shared.reads);
-  const before = await shared.world.state(shared);
+  const before = shared.reads || (await shared.world.state(shared));
   await each(quiet, (credential) => cell(call, shared, credential, dialect, tally));
-  assert.equal(await shared.world.state(shared), before, `${call.name}: a call without its right changed something`);
   if (shared.reads) return;
+  assert.equal(await shared.world.state(shared), before, `${call.name}: a call without its right changed something`);
   const allowed = shared.credentials.filter((one) => one.verdict.is === 'yes');
-  assert.ok(allowed.length > 0, `${call.name}: nobody may call it`);
   for (const { name } of allowed) {
     const instance = await made(world, call, recipe, dialect);
     const again = instance.credentials.find((one) => one.name.replace(/-\d+/g, '') === name.replace(/-\d+/g, ''));
@@ -64,6 +68,14 @@ export async function put(world, call, recipe, dialect, tally) {
     const changed = async () => (await instance.world.state(instance)) !== earlier;
     if (!instance.harmless) await until(changed, `${call.name} with ${name} changes something that the suite sees`);
   }
+}
+
+/** A row that nobody may call, or that refuses nobody, shows nothing: both are to be tried, and so is a lack of the right alone. */
+function tried(call, verdicts) {
+  const is = (...kinds) => verdicts.some((one) => kinds.includes(one.is) || kinds.includes(one.why));
+  if (call.who !== 'nobody') assert.ok(is('yes', 'shown'), `${call.name}: nobody may call it`);
+  if (!call.who.startsWith('anybody')) assert.ok(is('no', 'unseen'), `${call.name}: everybody may call it`);
+  if (call.needs.any[0].length > 0) assert.ok(is('forbidden', 'hidden'), `${call.name}: nobody lacks the right`);
 }
 
 /** What a recipe makes, with its credentials and the verdict on each. */

@@ -9,6 +9,8 @@ mod history;
 mod keys;
 mod messages;
 mod presence;
+#[cfg(test)]
+mod right_tests;
 
 use super::codes::Fault;
 use crate::core::authority::Operations;
