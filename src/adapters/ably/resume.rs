@@ -13,10 +13,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Endings remembered at most; the oldest answers are then those of another node.
+/// Endings remembered at most, of 24 bytes each and as much again for their order; what came before them is answered
+/// as another node would answer it.
 const REMEMBERED: usize = 200_000;
 
 /// Why a connection cannot go on.
@@ -80,28 +81,54 @@ pub(super) fn resumable(
 
 /// When connections of this node lost their sockets. Clones share it; locked when a connection ends or resumes.
 #[derive(Clone, Debug, Default)]
-pub struct Endings(Arc<Mutex<HashMap<ConnectionId, Millis>>>);
+pub struct Endings(Arc<Mutex<Ring>>);
+
+/// The newest endings. Whoever can end connections cannot make it grow, nor make one ending cost more than another.
+#[derive(Debug, Default)]
+struct Ring {
+    /// Until when each may be carried on, and which ending of the connection that was.
+    until: HashMap<ConnectionId, (Millis, u64)>,
+    /// All of them in their order; those that were carried on since are still in it.
+    order: VecDeque<(ConnectionId, u64)>,
+    /// How many there have been.
+    count: u64,
+}
+
+impl Ring {
+    fn put(&mut self, id: ConnectionId, until: Millis, most: usize) {
+        if self.order.len() >= most
+            && let Some((oldest, number)) = self.order.pop_front()
+            && self.until.get(&oldest).is_some_and(|(_, of)| *of == number)
+        {
+            self.until.remove(&oldest);
+        }
+        self.count = self.count.wrapping_add(1);
+        self.until.insert(id, (until, self.count));
+        self.order.push_back((id, self.count));
+    }
+
+    fn allow(&mut self, id: ConnectionId, now: Millis) -> bool {
+        let ended = self.until.get(&id);
+        if ended.is_some_and(|(until, _)| *until <= now) {
+            return false;
+        }
+        self.until.remove(&id);
+        true
+    }
+}
 
 impl Endings {
     /// It may be carried on until then (0 = it was closed).
-    pub(super) fn ended(&self, id: ConnectionId, until: Millis, now: Millis) {
-        let mut map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if map.len() >= REMEMBERED {
-            map.retain(|_, until| *until > now);
-        }
-        map.insert(id, until);
+    pub(super) fn ended(&self, id: ConnectionId, until: Millis) {
+        self.ring().put(id, until, REMEMBERED);
     }
 
     fn allow(&self, id: ConnectionId, now: Millis) -> bool {
-        let mut map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match map.get(&id) {
-            Some(until) if *until <= now => false,
-            Some(_) => {
-                map.remove(&id);
-                true
-            }
-            None => true,
-        }
+        self.ring().allow(id, now)
+    }
+
+    fn ring(&self) -> MutexGuard<'_, Ring> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -133,11 +160,46 @@ mod tests {
     fn two_minutes_and_not_after_a_close() {
         let endings = Endings::default();
         let id = ConnectionId(1, 1);
-        endings.ended(id, until(1_000), 1_000);
+        endings.ended(id, until(1_000));
         assert!(endings.allow(id, 1_000 + STATE_MS - 1));
-        endings.ended(id, until(1_000), 1_000);
+        endings.ended(id, until(1_000));
         assert!(!endings.allow(id, 1_000 + STATE_MS));
-        endings.ended(id, 0, 0);
+        endings.ended(id, 0);
         assert!(!endings.allow(id, 1));
+    }
+
+    #[test]
+    fn endings_are_a_ring_however_many_there_are() {
+        const MOST: usize = 8;
+        let mut ring = Ring::default();
+        // None of them is over, so that time lets go of nothing.
+        for n in 0..10 * MOST as u64 {
+            ring.put(ConnectionId(1, n), 0, MOST);
+            assert!(ring.until.len() <= MOST && ring.order.len() <= MOST);
+        }
+        let last = 10 * MOST as u64;
+        assert!(!ring.allow(ConnectionId(1, last - MOST as u64), 1));
+        assert!(!ring.allow(ConnectionId(1, last - 1), 1));
+        assert!(
+            ring.allow(ConnectionId(1, 0), 1),
+            "as a node that never knew"
+        );
+    }
+
+    #[test]
+    fn one_that_ends_again_and_again_is_remembered_by_its_last_ending() {
+        let mut ring = Ring::default();
+        let id = ConnectionId(1, 1);
+        for _ in 0..100 {
+            ring.put(id, 5, 4);
+            assert!(ring.allow(id, 1), "carried on");
+            assert!(ring.until.is_empty() && ring.order.len() <= 4);
+        }
+        ring.put(id, 0, 4);
+        // Its former endings leave the ring, and take the last one not with them.
+        for n in 2..5 {
+            ring.put(ConnectionId(1, n), 0, 4);
+        }
+        assert!(!ring.allow(id, 1), "closed");
     }
 }

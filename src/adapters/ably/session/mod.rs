@@ -247,7 +247,7 @@ impl AblySession {
     /// `CLOSE`: everything goes at once.
     fn close(&mut self, turn: &mut Turn<'_>) {
         self.comes_back = false;
-        self.endings.ended(turn.cx.id, 0, turn.cx.now.cluster_ms);
+        self.endings.ended(turn.cx.id, 0);
         turn.send(&ProtocolMessage::new(action::CLOSED));
         turn.out.push(Action::Close(codes::close()));
         self.phase = Phase::Closed;
@@ -263,7 +263,7 @@ impl AblySession {
         } else {
             0
         };
-        self.endings.ended(turn.cx.id, until, now);
+        self.endings.ended(turn.cx.id, until);
         let greeting = self.phase == Phase::Greeting;
         // On an open connection a token error is a reason to come back with another token.
         let fails = goodbye.fails && (greeting || !goodbye.fault.wants_token());
@@ -283,7 +283,7 @@ impl AblySession {
             Some(goodbye) => self.leave(goodbye, turn),
             None => {
                 let now = turn.cx.now.cluster_ms;
-                self.endings.ended(turn.cx.id, resume::until(now), now);
+                self.endings.ended(turn.cx.id, resume::until(now));
                 self.phase = Phase::Closed;
             }
         }
