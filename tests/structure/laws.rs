@@ -305,6 +305,25 @@ pub(crate) fn check(source: &Source, imports: &[Import]) -> Vec<Finding> {
     }
     findings.extend(claims(source));
     findings.extend(cookies(source));
+    findings.extend(debug_text(source));
+    findings
+}
+
+/// Where a text is made of what Rust prints for programmers: clients and people read sentences. What a type prints of
+/// itself for programmers, and fields of the log, are something else.
+fn debug_text(source: &Source) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    if source.path.contains("_tests/") {
+        return findings;
+    }
+    for (at, line) in source.text.lines().enumerate() {
+        let said = line.split("//").next().unwrap_or_default();
+        let debug = said.contains(":?}") || said.contains(":#?}");
+        if at < source.prod_lines && debug && !said.contains("write!(f,") {
+            let what = "`{:?}` in a text: give the type words of its own (`Display`)";
+            findings.push(finding(source, at + 1, what.into()));
+        }
+    }
     findings
 }
 

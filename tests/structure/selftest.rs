@@ -127,6 +127,25 @@ fn no_credential_is_a_cookie() {
 }
 
 #[test]
+fn nobody_reads_what_rust_prints_for_programmers() {
+    for code in [
+        "fn f() { format!(\"not {:?}\", why); }\n",
+        "fn f() { format!(\"not {why:?}\"); }\n",
+        "fn f() { format!(\"not {0:#?}\", why); }\n",
+        "#[error(\"it cannot be used: {0:?}\")]\nstruct E(R);\n",
+    ] {
+        caught("src/core/authority/a.rs", code, 1, "Display");
+        caught("src/adapters/ably/a.rs", code, 1, "Display");
+    }
+    for code in [
+        "fn f() { write!(f, \"Hold({:?})\", self.id) }\n",
+        "// `{:?}`\nfn f() { tracing::warn!(?error, \"no\"); }\n",
+    ] {
+        clean("src/core/authority/a.rs", code);
+    }
+}
+
+#[test]
 fn every_edge_of_the_law_is_held() {
     caught(
         "src/core/channel/actor.rs",

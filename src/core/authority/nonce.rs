@@ -51,7 +51,7 @@ pub enum NonceRefused {
     #[error("it was used before")]
     Used,
     /// Its key or its time cannot be used.
-    #[error("it cannot be used: {0:?}")]
+    #[error("it cannot be used: {0}")]
     Unusable(Rejection),
     /// It is not known whether it was free; it may be used up now.
     #[error("it could not be checked: {0}")]

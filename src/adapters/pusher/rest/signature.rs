@@ -6,6 +6,7 @@ use super::fault::Fault;
 use crate::adapters::pusher::{auth, query};
 use crate::core::authority::{ApiKey, Holder, Millis};
 use md5::{Digest, Md5};
+use serde_json::Value;
 
 /// How far a request's time may be from ours.
 const WINDOW_S: u64 = 600;
@@ -70,9 +71,10 @@ pub(super) fn verify(request: Signed<'_>, key: &ApiKey, now_ms: Millis) -> Resul
     if let Some(holder) = holder {
         return Ok(holder);
     }
+    let signed = format!("{}\n{}\n{parameters}", request.method, request.path);
+    let quoted = Value::from(signed);
     Err(Fault::unauthorized(format!(
-        "Invalid signature: you should have sent HmacSHA256Hex of {:?} with your secret key",
-        format!("{}\n{}\n{parameters}", request.method, request.path),
+        "Invalid signature: you should have sent HmacSHA256Hex of {quoted} with your secret key",
     )))
 }
 

@@ -10,6 +10,7 @@ use crate::core::ids::{ConnectionId, Text};
 use crate::core::message::Draft;
 use bytes::Bytes;
 use serde::Deserialize;
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 /// One event for some channels.
@@ -144,10 +145,8 @@ pub(super) fn check_channel(name: &str, app: &App) -> Result<(), Fault> {
         None => channel_name::is_valid(name, limits::CHANNEL_NAME_BYTES.of(app)),
     };
     let bad = || {
-        Fault::bad(format!(
-            "Invalid channel name: {:?}",
-            codes::clip(name, 200)
-        ))
+        let quoted = Value::from(codes::clip(name, 200));
+        Fault::bad(format!("Invalid channel name: {quoted}"))
     };
     good.then_some(()).ok_or_else(bad)
 }
