@@ -43,7 +43,12 @@ block 7 key:k1 for=5 reason=why
 unblock 7 user:u
 nonce 7 k1 n expires=9
 flag 7 room f on by=k1
-group 7 g add=a,b remove=c by=k1";
+group 7 g add=a,b remove=c by=k1
+administer 7 k1 app update 7 open=*=publish settings=s:v hands=*=subscribe
+administer 7 operator key create 7 k2 cap=a=subscribe
+administer 7 k1 key update k2 enabled=true cap=a=publish
+administer 7 k1 key rotate 7 k2 k3 overlap=300
+administer 7 k1 key delete k2";
 
 /// A log whose state has something in every section.
 const LOG: &str = "\

@@ -9,12 +9,12 @@
 mod operator;
 
 pub use gatecast_cluster::access::{
-    Answered, ApiKey, App, AppChange, AppId, AppSpec, Block, Capability, ChannelFlag, Command, Cut,
-    Decision, Door, Effect, Grant, GrantEntry, GrantKey, GrantMode, GroupChange, Issued, Issuer,
-    KeyChange, KeySpec, MemberState, Millis, NodeId, OpenRule, Operations, Pattern, PatternError,
-    PatternText, Principal, Proof, Question, Reason, Rejection, Reply, Resource, Revision,
-    Revocation, Right, Rule, Scope, Secret, SettingValue, State, Subject, Target, Text, Token,
-    Voucher,
+    Administered, Administration, Answered, ApiKey, App, AppChange, AppId, AppSpec, Block,
+    Capability, ChannelFlag, Command, Cut, Decision, Door, Effect, Grant, GrantEntry, GrantKey,
+    GrantMode, GroupChange, Issued, Issuer, KeyChange, KeySpec, MemberState, Millis, NodeId,
+    OpenRule, Operations, Pattern, PatternError, PatternText, Principal, Proof, Question, Reason,
+    Rejection, Reply, Resource, Revision, Revocation, Right, Rule, Scope, Secret, SettingValue,
+    State, Subject, Target, Text, Token, Voucher,
 };
 pub use gatecast_cluster::{
     BarrierMode, BarrierReport, ClusterStatus, Committed, EffectBatch, Freshness, ProposeError,
@@ -25,7 +25,7 @@ mod catchup;
 mod ceiling;
 #[cfg(test)]
 pub(crate) mod fixture;
-mod holder;
+pub(crate) mod holder;
 mod issue;
 mod judge;
 mod newer;

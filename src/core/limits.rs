@@ -120,6 +120,12 @@ pub const WILDCARDS: Setting = Setting {
     name: "wildcards",
     default: 0,
 };
+/// Shortest token string that rights may be stored for. Such a string is its own secret, and the dialects' apps choose it;
+/// by default the broker takes any.
+pub const SHORTEST_TOKEN_BYTES: Setting = Setting {
+    name: "shortest_token_bytes",
+    default: 1,
+};
 /// Most distinct clients in one presence set.
 pub const PRESENCE_CLIENTS: Setting = Setting {
     name: "presence_clients",

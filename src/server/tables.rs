@@ -3,7 +3,9 @@
 //!
 //! **Must never know:** what a setting does.
 
-use crate::adapters::native::catalog::{Catalog, DoorSpec, SettingKind, SettingSpec, Settings};
+use crate::adapters::native::catalog::{
+    Catalog, DoorSpec, HandsOn, SettingKind, SettingSpec, Settings,
+};
 use crate::adapters::{ably, pubnub, pusher, realtime};
 use crate::core::authority::{Operations, Presented, ReadToken};
 use crate::core::channel::registry::SUBSCRIPTION_COUNT;
@@ -12,28 +14,73 @@ use crate::core::limits;
 /// All dialects and settings of this build.
 #[must_use]
 pub(super) fn catalog() -> Catalog {
+    Catalog {
+        doors: doors(),
+        settings: settings(),
+    }
+}
+
+fn doors() -> Vec<DoorSpec> {
     let door = |name, default_open: fn(&Settings) -> _, token| DoorSpec {
         name,
         default_open,
+        opens_beside: |_| Vec::new(),
         token,
+        keeps: |_| None,
     };
     // Tokens that are stored, and names of nothing signed.
     let stored: ReadToken = |_, _, _, _| Presented::Other;
-    let spec = |name, kind, default| SettingSpec {
+    vec![
+        door(pusher::DIALECT, |_| pusher::default_open(), stored),
+        door(ably::DIALECT, |_| Vec::new(), ably::READ_TOKEN),
+        DoorSpec {
+            opens_beside: pubnub::opens_beside,
+            ..door(pubnub::DIALECT, pubnub::default_open, pubnub::READ_TOKEN)
+        },
+        DoorSpec {
+            keeps: realtime::keeps,
+            ..door(realtime::DIALECT, realtime::default_open, stored)
+        },
+    ]
+}
+
+fn spec(name: &'static str, kind: SettingKind, default: u64) -> SettingSpec {
+    SettingSpec {
         name,
         kind,
         operators_only: false,
-        hands_on: Operations::NONE,
+        hands_on: HandsOn::Nothing,
         by_namespace: limits::BY_NAMESPACE.iter().any(|one| one.name == name),
         default,
-    };
-    let of = |kind| move |setting: limits::Setting| spec(setting.name, kind, setting.default);
-    let (number, switch) = (of(SettingKind::Number), of(SettingKind::Switch));
-    let special = [
-        switch(SUBSCRIPTION_COUNT),
+    }
+}
+
+fn number(setting: limits::Setting) -> SettingSpec {
+    spec(setting.name, SettingKind::Number, setting.default)
+}
+
+fn switch(setting: limits::Setting) -> SettingSpec {
+    spec(setting.name, SettingKind::Switch, setting.default)
+}
+
+/// Those that take or give more than a limit does.
+fn special() -> [SettingSpec; 4] {
+    [
+        SettingSpec {
+            // Whoever subscribes is told how many do.
+            hands_on: HandsOn::On(Operations::METADATA),
+            ..switch(SUBSCRIPTION_COUNT)
+        },
+        SettingSpec {
+            // What the app opens to everybody reaches also whoever was blocked a moment ago.
+            hands_on: HandsOn::On(Operations::CLIENT),
+            ..switch(limits::OPEN_WHILE_STALE)
+        },
         SettingSpec {
             // Of every channel they tell what is said by clients, and who is there.
-            hands_on: Operations::SUBSCRIBE | Operations::PRESENCE_READ | Operations::METADATA,
+            hands_on: HandsOn::Given(
+                Operations::SUBSCRIBE | Operations::PRESENCE_READ | Operations::METADATA,
+            ),
             ..spec(
                 pusher::webhooks::SETTING,
                 SettingKind::Document(pusher::webhooks::hook::check),
@@ -44,7 +91,10 @@ pub(super) fn catalog() -> Catalog {
             operators_only: true,
             ..switch(pusher::limits::WEBHOOK_PRIVATE_TARGETS)
         },
-    ];
+    ]
+}
+
+fn settings() -> Vec<SettingSpec> {
     let own = [
         limits::SUBSCRIPTIONS_PER_CONNECTION,
         limits::CONNECTIONS_PER_NODE,
@@ -53,6 +103,7 @@ pub(super) fn catalog() -> Catalog {
         limits::HISTORY_MS,
         limits::PRESENCE_CLIENTS,
         limits::HISTORY_BYTES,
+        limits::SHORTEST_TOKEN_BYTES,
     ];
     let numbers = own
         .into_iter()
@@ -60,24 +111,16 @@ pub(super) fn catalog() -> Catalog {
         .chain(ably::limits::NUMBERS)
         .chain(realtime::limits::NUMBERS)
         .chain(pubnub::limits::NUMBERS);
-    let switches = [limits::OPEN_WHILE_STALE, limits::WILDCARDS]
+    let switches = [limits::WILDCARDS]
         .into_iter()
         .chain(pusher::limits::SWITCHES)
         .chain(realtime::limits::SWITCHES)
         .chain(pubnub::limits::SWITCHES);
-    Catalog {
-        doors: vec![
-            door(pusher::DIALECT, |_| pusher::default_open(), stored),
-            door(ably::DIALECT, |_| Vec::new(), ably::READ_TOKEN),
-            door(pubnub::DIALECT, pubnub::default_open, pubnub::READ_TOKEN),
-            door(realtime::DIALECT, realtime::default_open, stored),
-        ],
-        settings: numbers
-            .map(number)
-            .chain(switches.map(switch))
-            .chain(special)
-            .collect(),
-    }
+    numbers
+        .map(number)
+        .chain(switches.map(switch))
+        .chain(special())
+        .collect()
 }
 
 #[cfg(test)]
@@ -86,7 +129,7 @@ mod tests {
     use super::*;
     use crate::adapters::native::app::{AppIn, env};
     use crate::adapters::native::mint::Mint;
-    use crate::core::authority::App;
+    use crate::core::authority::{App, AppChange, AppId, Capability, Resource, SettingValue, Text};
     use serde_json::{Value, json};
 
     /// The doors of an app that is asked for so, and the names in the environment that its maker gets.
@@ -136,5 +179,70 @@ mod tests {
         }
         together.sort();
         assert_eq!(all, together);
+    }
+
+    fn app(doors: &[&str], settings: &[(&'static str, bool)]) -> App {
+        let settings: Settings = settings
+            .iter()
+            .map(|(name, on)| (Text::from(*name), SettingValue::Bool(*on)))
+            .collect();
+        App {
+            id: AppId(1),
+            name: "a".into(),
+            enabled: true,
+            doors: catalog().doors(doors, &settings).unwrap(),
+            open: Vec::new(),
+            settings,
+            aliases: Vec::new(),
+            revision: 1,
+        }
+    }
+
+    fn handed_on(before: &App, change: &AppChange) -> Vec<(Resource, Operations)> {
+        let Capability { rights } = catalog().hands_on(before, change);
+        let of = |right: &crate::core::authority::Right| (right.resource, right.operations);
+        rights.iter().map(of).collect()
+    }
+
+    fn set(name: &str, value: Option<bool>) -> AppChange {
+        AppChange {
+            settings: [(name.into(), value.map(SettingValue::Bool))].into(),
+            ..AppChange::default()
+        }
+    }
+
+    #[test]
+    fn what_outlives_a_block_is_handed_on_by_whoever_has_it() {
+        let name = limits::OPEN_WHILE_STALE.name;
+        let (off, on) = (app(&["pusher"], &[]), app(&["pusher"], &[(name, true)]));
+        let all = [(Resource::Channel, Operations::CLIENT)];
+        assert_eq!(handed_on(&off, &set(name, Some(true))), all);
+        assert_eq!(handed_on(&on, &set(name, Some(true))), [], "it is so");
+        for less in [Some(false), None] {
+            assert_eq!(handed_on(&on, &set(name, less)), []);
+        }
+    }
+
+    #[test]
+    fn an_access_manager_that_is_switched_off_opens_more_than_channels() {
+        let name = pubnub::limits::ACCESS_MANAGER.name;
+        let both = [
+            (Resource::Group, Operations::CLIENT),
+            (Resource::User, Operations::CLIENT),
+        ];
+        let alone = app(&["pubnub"], &[]);
+        assert_eq!(handed_on(&alone, &set(name, Some(false))), both);
+        // Beside another door it opens nothing, until that door goes.
+        let beside = app(&["pubnub", "ably"], &[]);
+        assert_eq!(handed_on(&beside, &set(name, Some(false))), []);
+        let waiting = app(&["pubnub", "ably"], &[(name, false)]);
+        let closing = AppChange {
+            doors: Some(app(&["pubnub"], &[]).doors),
+            ..AppChange::default()
+        };
+        assert_eq!(handed_on(&waiting, &closing), both);
+        let open = app(&["pubnub"], &[(name, false)]);
+        assert_eq!(handed_on(&open, &set(name, None)), []);
+        assert_eq!(handed_on(&open, &closing), [], "it was open before");
     }
 }

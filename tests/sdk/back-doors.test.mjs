@@ -147,6 +147,70 @@ test('a key with admin opens nothing that it may not give', async () => {
   assert.equal((await clerk.patchApp(app.id, { open: [...standing, own] })).app.open.length, standing.length + 1);
 });
 
+test('nor by a switch, nor by a key that it makes, wakes or widens', async () => {
+  const admin = cluster.admin(1);
+  const clerkOf = async (of, n) => {
+    const capability = [
+      { pattern: '*', operations: ['admin'] },
+      { pattern: 'lobby-*', operations: ['subscribe'] },
+    ];
+    const { key } = await admin.call('POST', `/v1/apps/${of}/keys`, { name: 'clerk', capability });
+    return cluster.server(n, { key: key.id, secret: key.secret });
+  };
+  const refused = (call) => assert.rejects(call, (error) => error.status === 403 && error.code === 'not_allowed');
+  // What each of them is closed by.
+  const shut = {
+    pusher: [{}, { open_while_stale: true }],
+    pubnub: [{}, { pubnub_access_manager: false }],
+    realtime: [{ realtime_authentication: true }, { realtime_authentication: false }, { realtime_authentication: null }],
+  };
+  for (const [door, [settings, ...opening]] of Object.entries(shut)) {
+    const made = await admin.createApp({ name: door, doors: [door], settings });
+    const id = String(made.app.id);
+    const clerk = await clerkOf(id, 2);
+    for (const settings of opening) {
+      await refused(clerk.patchApp(id, { settings }));
+      // Beside a harmless change it is refused as a whole.
+      await refused(clerk.patchApp(id, { name: 'renamed', settings }));
+      assert.notEqual((await admin.call('GET', `/v1/apps/${id}`)).app.name, 'renamed');
+    }
+    await clerk.patchApp(id, { settings: { outbox_bytes: 500_000 } });
+    const owner = cluster.server(3, { key: made.keys[0].id, secret: made.keys[0].secret });
+    for (const settings of opening) await owner.patchApp(id, { settings });
+    // What is open by now may stay so.
+    await clerk.patchApp(id, { settings: opening[0] });
+  }
+  const clerk = await clerkOf(app.id, 3);
+  const keys = `/v1/apps/${app.id}/keys`;
+  const wide = [{ pattern: '*', operations: ['subscribe'] }];
+  const mine = (await clerk.call('POST', keys, { capability: [{ pattern: 'lobby-1', operations: ['subscribe'] }] })).key;
+  await refused(clerk.call('POST', keys, { capability: wide }));
+  await refused(clerk.call('POST', keys, {}));
+  await refused(clerk.call('PATCH', `${keys}/${mine.id}`, { capability: wide }));
+  const asleep = (await admin.call('POST', keys, { capability: wide })).key;
+  await clerk.call('PATCH', `${keys}/${asleep.id}`, { enabled: false });
+  await refused(clerk.call('PATCH', `${keys}/${asleep.id}`, { enabled: true }));
+  await refused(clerk.call('POST', `${keys}/${app.key}/rotate`, {}));
+});
+
+test('a key that is narrowed while it opens its app has opened nothing, whichever node it asked', async () => {
+  for (let round = 0; round < 6; round += 1) {
+    const { key } = await cluster.admin(1).call('POST', `/v1/apps/${app.id}/keys`, { name: 'racing' });
+    const racing = cluster.server(1 + (round % 3), { key: key.id, secret: key.secret });
+    const standing = (await cluster.admin(1).call('GET', `/v1/apps/${app.id}`)).app.open;
+    const rule = { pattern: `race-${round}-*`, operations: ['subscribe'] };
+    const narrowed = cluster.admin(1 + ((round + 1) % 3)).call('PATCH', `/v1/apps/${app.id}/keys/${key.id}`, {
+      capability: [{ pattern: '*', operations: ['admin'] }],
+    });
+    const opened = racing.patchApp(app.id, { open: [...standing, rule] }).then((answer) => answer.revision, (error) => error.code);
+    const [at, outcome] = await Promise.all([narrowed.then((answer) => answer.revision), opened]);
+    // Before it was narrowed it might; afterwards it may not, and that is all there is.
+    if (typeof outcome === 'number') assert.ok(outcome <= at, `opened at ${outcome}, narrowed at ${at}`);
+    else assert.equal(outcome, 'not_allowed');
+    await cluster.admin(1).patchApp(app.id, { open: standing });
+  }
+});
+
 test('PubNub: a key with rights to groups only opens no channel by them', async () => {
   const capability = [{ resource: 'group', pattern: 'g', operations: ['manage', 'subscribe'] }];
   const made = await cluster.admin(1).call('POST', `/v1/apps/${app.id}/keys`, { name: 'groups', capability });

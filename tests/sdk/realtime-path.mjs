@@ -258,6 +258,47 @@ function authentication(on, nodes) {
     await again.error(/Invalid connection\./);
   });
 
+  test('what /v1 takes from a token closes its open connection at another node, which comes back with the rest', async () => {
+    for (const kind of KINDS) {
+      const [token, keep, gone] = [fresh('tok'), fresh('keep'), fresh('gone')];
+      const far = on.cluster.urls[nodes - 1];
+      await on.server(on.closed).authenticate(token, { [keep]: 'w', [gone]: 'w' });
+      const other = fresh('tok');
+      await on.server(on.closed).authenticate(other, { [keep]: 'w', [gone]: 'w' });
+      const witness = await new Client('node', on.cluster.urls[0]).connected(on.closed, other);
+      await witness.subscribed(gone);
+      const client = await new Client(kind, far).connected(on.closed, token);
+      await client.subscribed(keep);
+      await client.subscribed(gone);
+      const answer = await on.cluster.server(1, on.closed).deleteGrants(on.closed.id, { token }, [gone]);
+      assert.deepEqual([answer.enforced.length, answer.fenced, answer.pending, answer.closed], [nodes, [], [], 1]);
+      // What a connection may keep, and against whom, is said there and then.
+      assert.match(answer.exception, /\/authenticate/);
+      witness.send(gone, 'secret');
+      await witness.message(gone, 'secret');
+      await client.event('Reconnected');
+      await client.event(`subscribed ${keep}`, 2);
+      witness.send(keep, 'the rest');
+      await client.message(keep, 'the rest');
+      client.ortc.subscribe(gone, true, () => {});
+      await client.error(/permission/i);
+      assert.deepEqual(client.messages.all(({ channel }) => channel === gone), []);
+      client.close();
+      witness.close();
+    }
+  });
+
+  test('an app that wants longer tokens refuses those that can be guessed, and says so', async () => {
+    const app = await realtimeApp(on.cluster, { authentication: true });
+    assert.deepEqual(await on.server(app).authenticate('1', { a: 'r' }), [null, true]);
+    await on.cluster.admin().patchApp(app.id, { settings: { shortest_token_bytes: 16 } });
+    const [error, success] = await on.server(app).authenticate('2', { a: 'r' });
+    assert.match(error, /at least 16 bytes/);
+    assert.equal(success, false);
+    await assert.rejects(on.cluster.server(1, app).grant(app.id, { token: '2' }, [{ pattern: 'a', operations: ['subscribe'] }]), (why) => why.status === 400);
+    assert.deepEqual(await on.server(app).authenticate('sixteen-letters-', { a: 'r' }), [null, true]);
+  });
+
   test('a hundred entries are taken, one more is refused with a reason', async () => {
     const server = on.server(on.closed);
     const entries = (n) => Object.fromEntries(Array.from({ length: n }, (_, at) => [`c${at}`, 'r']));

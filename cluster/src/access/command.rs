@@ -145,6 +145,51 @@ pub enum Command {
     SetChannelFlag(ChannelFlag),
     /// Changes a channel group. The right to do so is judged before it is proposed.
     SetGroup(GroupChange),
+    /// Changes an app or its keys in somebody's name, who may open nothing by it that it may not give.
+    Administer(Administration),
+}
+
+/// A change to an app or its keys, and who asks for it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Administration {
+    /// The app.
+    pub app: AppId,
+    /// Who asks; may not exceed it.
+    pub issuer: Issuer,
+    /// What it hands on to others beside what is seen here: what a setting means is the broker's.
+    pub hands_on: Capability,
+    /// What.
+    pub change: Administered,
+}
+
+/// What is changed in an app.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Administered {
+    /// Itself.
+    App(AppChange),
+    /// A key is made.
+    NewKey(KeySpec),
+    /// A key is changed.
+    Key {
+        /// Which.
+        key: Text,
+        /// How.
+        change: KeyChange,
+    },
+    /// A key is replaced, as by [`Command::RotateKey`].
+    Rotated {
+        /// The key to replace.
+        key: Text,
+        /// Its successor.
+        new: KeySpec,
+        /// How long both work.
+        overlap_ms: Millis,
+    },
+    /// A key goes.
+    NoKey {
+        /// Which.
+        key: Text,
+    },
 }
 
 /// A flag of a channel to be set.

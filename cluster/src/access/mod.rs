@@ -32,8 +32,8 @@ mod state;
 pub use apply::{Applied, Batch, Op, Outcome, apply, apply_batch};
 pub use capability::{Capability, Operations, Right};
 pub use command::{
-    AppChange, AppSpec, ChannelFlag, Command, Cut, Effect, GrantEntry, GrantMode, GroupChange,
-    KeyChange, KeySpec, MemberCommand, Rejection, Reply, Scope,
+    Administered, Administration, AppChange, AppSpec, ChannelFlag, Command, Cut, Effect,
+    GrantEntry, GrantMode, GroupChange, KeyChange, KeySpec, MemberCommand, Rejection, Reply, Scope,
 };
 pub use decide::{
     Decision, Question, Reason, Rule, allowed, check_revocation, decide, decide_until,

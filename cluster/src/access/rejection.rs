@@ -24,3 +24,14 @@ impl Display for Rejection {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Rejection;
+
+    #[test]
+    fn what_goes_beyond_an_issuer_is_not_told() {
+        let told = Rejection::BeyondIssuer("private-board: revoke".into()).to_string();
+        assert!(!told.contains("private-board"), "{told}");
+    }
+}

@@ -4,7 +4,7 @@
 //! store keeps small records much better than large ones.
 
 use super::engine::Payload;
-use crate::access::{Batch, Command};
+use crate::access::{Administered, Batch, Command};
 use crate::codec::{self, CodecError};
 
 /// Version of an encoded batch.
@@ -38,6 +38,14 @@ pub(crate) fn is_urgent(command: &Command) -> bool {
             change.enabled == Some(false) || change.capability.is_some()
         }
         Command::UpdateApp { change, .. } => change.enabled == Some(false),
+        Command::Administer(asked) => match &asked.change {
+            Administered::App(change) => change.enabled == Some(false),
+            Administered::Key { change, .. } => {
+                change.enabled == Some(false) || change.capability.is_some()
+            }
+            Administered::NoKey { .. } => true,
+            Administered::NewKey(_) | Administered::Rotated { .. } => false,
+        },
         Command::Tick
         | Command::SetClusterVersion(_)
         | Command::CreateApp(_)

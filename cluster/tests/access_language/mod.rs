@@ -4,7 +4,7 @@
 //! `key create|update|rotate|delete …` · `grant APP SUBJECT RIGHTS [ttl= by= mode=replace]` ·
 //! `ungrant APP SUBJECT [PATTERN…] [by=]` · `token APP ID key= cap= …` · `revoke|disconnect APP TARGET …` ·
 //! `block|unblock APP SUBJECT …` · `nonce APP KEY NONCE expires=` · `flag APP CHANNEL FLAG on|off` ·
-//! `group APP GROUP [add= remove= clear=]` · `as NAME APP key=|named= under= user= …` ·
+//! `group APP GROUP [add= remove= clear=]` · `administer APP KEY|operator app update … | key … [hands=RIGHTS]` · `as NAME APP key=|named= under= user= …` ·
 //! `check|allowed PRINCIPAL NAME [OPS]` · `stands PRINCIPAL` · `grants APP SUBJECT` · `counts` · `reopen` ·
 //! `request N COMMAND…` · `same COMMAND…` (in the log entry of the command before).
 //!
@@ -33,11 +33,11 @@ pub struct Line<'a> {
 
 impl<'a> Line<'a> {
     /// Options start with one of these names; everything else is a word.
-    const OPTIONS: [&'static str; 31] = [
+    const OPTIONS: [&'static str; 32] = [
         "ttl", "by", "mode", "key", "cap", "user", "revkey", "token", "issued", "expires",
         "before", "margin", "for", "reason", "overlap", "enabled", "open", "doors", "default",
         "name", "reads", "aliases", "settings", "keys", "seen", "proof", "add", "remove", "clear",
-        "named", "under",
+        "named", "under", "hands",
     ];
 
     pub fn read(text: &'a str) -> Self {
@@ -190,6 +190,7 @@ pub fn command(line: &Line<'_>, now_ms: Millis) -> Option<Command> {
         "version" => Command::SetClusterVersion(line.number(1) as u16),
         "member" => Command::Member(member(line)),
         "app" => app_command(line),
+        "administer" => administer(line, now_ms),
         "key" => key_command(line),
         "grant" => Command::SetGrants {
             app: app(line.word(1)),
@@ -338,6 +339,43 @@ fn app_command(line: &Line<'_>) -> Command {
         "delete" => Command::DeleteApp { app: id },
         other => panic!("no app command: {other}"),
     }
+}
+
+/// The rest of the line, in somebody's name.
+#[allow(clippy::wildcard_enum_match_arm)] // Whatever else there will be, it is not done in somebody's name.
+fn administer(line: &Line<'_>, now_ms: Millis) -> Command {
+    let rest = Line {
+        words: line.words[3..].to_vec(),
+        options: line.options.clone(),
+    };
+    let of = app(line.word(1));
+    let change = match command(&rest, now_ms).expect("a command") {
+        Command::UpdateApp { app, change } if app == of => Administered::App(change),
+        Command::CreateKey(spec) => Administered::NewKey(spec),
+        Command::UpdateKey { key, change } => Administered::Key { key, change },
+        Command::RotateKey {
+            key,
+            new,
+            overlap_ms,
+        } => Administered::Rotated {
+            key,
+            new,
+            overlap_ms,
+        },
+        Command::DeleteKey { key } => Administered::NoKey { key },
+        other => panic!("not in somebody's name: {other:?}"),
+    };
+    Command::Administer(Administration {
+        app: of,
+        issuer: match line.word(2) {
+            "operator" => Issuer::Operator,
+            key => Issuer::Key(key.into()),
+        },
+        hands_on: Capability {
+            rights: rights(line.option("hands").unwrap_or_default()),
+        },
+        change,
+    })
 }
 
 fn key_command(line: &Line<'_>) -> Command {

@@ -12,7 +12,7 @@ use super::resource;
 use super::text::{OpenText, label, open, open_text};
 use super::write::{Write, answer};
 use crate::core::authority::{
-    App, AppChange, AppId, AppSpec, Capability, Command, KeySpec, Operations, Resource, Right, Text,
+    Administered, App, AppChange, AppId, AppSpec, Command, KeySpec, Operations, Text,
 };
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
@@ -238,47 +238,19 @@ async fn update(
 ) -> Result<HttpResponse, ApiError> {
     let app = call.app(&path)?.id;
     call.caller.whole(app, Operations::ADMIN)?;
-    // Whether something is opened is judged by what is open now.
+    // What a setting opens is seen by what holds now; the rest is judged where the change is carried out.
     call.broker.authority.catch_up().await?;
     let before = call.app(&path)?;
     let change = body.value.change(&call.native.catalog, &before)?;
-    call.caller.may_give(&opened(&before, &change))?;
-    call.caller
-        .whole(app, call.native.catalog.hands_on(&change.settings))?;
+    let hands_on = call.native.catalog.hands_on(&before, &change);
     if call.native.catalog.reserved(&body.value.settings).is_some() {
         call.caller.operator()?;
     }
     let write = Write::of(&call, &body.raw)?;
-    let command = Command::UpdateApp { app, change };
+    let command = call.administer(app, hands_on, Administered::App(change));
     let made = write.make(command, body.value.wait).await?;
     let app = applied(&call, app, made.revision()).await;
     Ok(made.answer(json!({ "app": app })))
-}
-
-/// What a change opens to everyone that was not open before.
-fn opened(before: &App, change: &AppChange) -> Capability {
-    let after = App {
-        doors: change.doors.as_ref().unwrap_or(&before.doors).clone(),
-        open: change.open.as_ref().unwrap_or(&before.open).clone(),
-        ..before.clone()
-    };
-    let open = |app: &App| Capability {
-        rights: app
-            .opens()
-            .map(|rule| Right {
-                resource: Resource::Channel,
-                pattern: rule.pattern.clone(),
-                operations: rule.operations,
-            })
-            .collect(),
-    };
-    let (before, mut after) = (open(before), open(&after));
-    for right in &mut after.rights {
-        let already = before.operations_over(right.resource, &right.pattern);
-        right.operations = right.operations.without(already);
-    }
-    after.rights.retain(|right| !right.operations.is_empty());
-    after
 }
 
 /// The app as it is after `revision`; nothing when this node is not there yet.

@@ -8,7 +8,8 @@
 use super::codes::{ApiError, Code, reason_text};
 use super::{Gate, Native, input};
 use crate::core::authority::{
-    App, AppId, Capability, Holder, Issuer, Operations, Pattern, Resource,
+    Administered, Administration, App, AppId, Capability, Command, Holder, Issuer, Operations,
+    Pattern, Resource,
 };
 use crate::core::broker::Broker;
 use actix_web::body::{BoxBody, MessageBody};
@@ -151,18 +152,6 @@ impl Caller {
         })
     }
 
-    /// Refuses to hand out what the calling key does not have itself.
-    ///
-    /// # Errors
-    /// `not_allowed`, naming the first right beyond the key.
-    pub fn may_give(&self, wanted: &Capability) -> Result<(), ApiError> {
-        let Self::Key(key) = self else { return Ok(()) };
-        wanted.beyond(&key.capability).map_or(Ok(()), |right| {
-            let message = format!("the calling key may not give rights on `{}`", right.pattern);
-            Err(ApiError::new(Code::NotAllowed, message))
-        })
-    }
-
     fn having(
         &self,
         app: AppId,
@@ -204,6 +193,18 @@ pub struct Call {
 }
 
 impl Call {
+    /// A change of an app or its keys in the caller's name. What it opens or hands on is judged where it is carried out:
+    /// no node's own view is enough for that.
+    #[must_use]
+    pub fn administer(&self, app: AppId, hands_on: Capability, change: Administered) -> Command {
+        Command::Administer(Administration {
+            app,
+            issuer: self.caller.issuer(),
+            hands_on,
+            change,
+        })
+    }
+
     /// The app, if the caller may see that it is there.
     ///
     /// # Errors
@@ -309,37 +310,24 @@ async fn key(broker: &Broker, id: &str, secret: &str) -> Result<Caller, ApiError
         let message = "this node cannot prove that its view of keys is current";
         return Err(ApiError::new(Code::Behind, message));
     }
-    match check_key(broker, id, secret) {
-        // The key may have been made, enabled or unblocked a moment ago through another node.
-        Err(Failed::MaybeBehind(_)) => {
-            authority.catch_up().await?;
-            check_key(broker, id, secret)
-        }
-        outcome => outcome,
+    if let Ok(holder) = check_key(broker, id, secret) {
+        return Ok(Caller::Key(holder));
     }
-    .map(Caller::Key)
-    .map_err(|(Failed::MaybeBehind(message) | Failed::Wrong(message))| {
-        ApiError::new(Code::BadCredential, message)
-    })
+    // The key may have been made, enabled or unblocked a moment ago through another node. A wrong secret is looked at
+    // again as well: what is done must not tell which ids are there.
+    authority.catch_up().await?;
+    check_key(broker, id, secret)
+        .map(Caller::Key)
+        .map_err(|message| ApiError::new(Code::BadCredential, message))
 }
 
-enum Failed {
-    MaybeBehind(String),
-    Wrong(String),
-}
-
-fn check_key(broker: &Broker, id: &str, secret: &str) -> Result<Arc<Holder>, Failed> {
-    let Some(key) = broker.authority.key(id) else {
-        // As long as a known key takes.
-        let _ = same(secret.as_bytes(), b"");
-        return Err(Failed::MaybeBehind("unknown key or wrong secret".into()));
-    };
-    let Some(holder) = Holder::by_secret(&key, secret.as_bytes()) else {
-        return Err(Failed::Wrong("unknown key or wrong secret".into()));
-    };
+fn check_key(broker: &Broker, id: &str, secret: &str) -> Result<Arc<Holder>, String> {
+    let key = broker.authority.key(id);
+    let holder = Holder::by_secret(key.as_ref(), secret.as_bytes());
+    let holder = holder.ok_or("unknown key or wrong secret")?;
     let principal = holder.principal(broker.authority.view().revision);
     match broker.authority.objection(&principal) {
-        Some(reason) => Err(Failed::MaybeBehind(reason_text(&reason))),
+        Some(reason) => Err(reason_text(&reason)),
         None => Ok(Arc::new(holder)),
     }
 }

@@ -5,7 +5,8 @@
 
 use super::codes::{ApiError, Code};
 use crate::core::authority::{
-    AppId, Door, Millis, OpenRule, Operations, Presented, ReadToken, SettingValue, State, Text,
+    App, AppChange, AppId, Capability, Door, Millis, OpenRule, Operations, Pattern, Presented,
+    ReadToken, Resource, Right, SettingValue, State, Text,
 };
 use crate::core::nearest::advice;
 use serde_json::Value;
@@ -29,8 +30,13 @@ pub struct DoorSpec {
     pub name: &'static str,
     /// What it leaves open by its own documentation while it is an app's one door, under these settings.
     pub default_open: fn(&Settings) -> Vec<OpenRule>,
+    /// What it leaves open then beside channels.
+    pub opens_beside: fn(&Settings) -> Vec<Right>,
     /// What a text given as a token is to it.
     pub token: ReadToken,
+    /// What its connections keep, by its own documentation and under these settings, of what is taken from them: for
+    /// whoever has just been told that nobody has it any more.
+    pub keeps: fn(&Settings) -> Option<&'static str>,
 }
 
 /// What a setting's value is.
@@ -46,6 +52,17 @@ pub enum SettingKind {
     Document(fn(&Value) -> Result<String, String>),
 }
 
+/// What a setting hands on to others, of every channel: whoever sets it must have it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HandsOn {
+    /// Nothing: a limit, or a switch that gives nobody a right.
+    Nothing,
+    /// This, by whatever it is set to anew.
+    Given(Operations),
+    /// This, by being switched on.
+    On(Operations),
+}
+
 /// A setting an app can have.
 #[derive(Clone, Copy, Debug)]
 pub struct SettingSpec {
@@ -55,8 +72,8 @@ pub struct SettingSpec {
     pub kind: SettingKind,
     /// Only operators may set it: it takes away a protection of the installation.
     pub operators_only: bool,
-    /// What a key must be able to do on every channel before it may set it: what the setting hands on to others.
-    pub hands_on: Operations,
+    /// What it gives to others.
+    pub hands_on: HandsOn,
     /// It may be set for one namespace of channels alone, as `name@namespace`.
     pub by_namespace: bool,
     /// What holds when the app says nothing.
@@ -130,6 +147,14 @@ impl Catalog {
         Ok(doors)
     }
 
+    /// What connections of an app keep of what is taken from a token.
+    #[must_use]
+    pub fn keeps(&self, app: &App) -> Option<&'static str> {
+        let spoken = |spec: &&DoorSpec| app.doors.iter().any(|door| &*door.name == spec.name);
+        let mut doors = self.doors.iter().filter(spoken);
+        doors.find_map(|spec| (spec.keeps)(&app.settings))
+    }
+
     /// The first of these settings that only operators may set.
     #[must_use]
     pub fn reserved<'a>(&self, given: &'a serde_json::Map<String, Value>) -> Option<&'a str> {
@@ -140,12 +165,51 @@ impl Catalog {
         given.keys().map(String::as_str).find(|name| reserved(name))
     }
 
-    /// What these settings hand on to others, of every channel.
+    /// What a change hands on to others that is not in the app's record for everybody to see: what its settings mean.
     #[must_use]
-    pub fn hands_on(&self, given: &BTreeMap<Text, Option<SettingValue>>) -> Operations {
-        let set = |spec: &&SettingSpec| given.get(spec.name).is_some_and(Option::is_some);
-        let all = self.settings.iter().filter(set).map(|spec| spec.hands_on);
-        all.fold(Operations::NONE, Operations::or)
+    pub fn hands_on(&self, before: &App, change: &AppChange) -> Capability {
+        let after = after(before, change);
+        let told = |spec: &SettingSpec| Self::newly(spec, &before.settings, &after.settings);
+        let operations = self.settings.iter().map(told);
+        let whole = Right {
+            resource: Resource::Channel,
+            pattern: Pattern::All,
+            operations: operations.fold(Operations::NONE, Operations::or),
+        };
+        let already = Capability {
+            rights: self.beside(before),
+        };
+        let mut rights = self.beside(&after);
+        for right in &mut rights {
+            let had = already.operations_over(right.resource, &right.pattern);
+            right.operations = right.operations.without(had);
+        }
+        rights.push(whole);
+        rights.retain(|right| !right.operations.is_empty());
+        Capability { rights }
+    }
+
+    fn newly(spec: &SettingSpec, before: &Settings, after: &Settings) -> Operations {
+        let value = |settings: &Settings| settings.get(spec.name).cloned();
+        let on = |settings: &Settings| match settings.get(spec.name) {
+            Some(SettingValue::Bool(on)) => *on,
+            Some(SettingValue::Int(_) | SettingValue::Text(_)) | None => spec.default != 0,
+        };
+        let (was, is) = (value(before), value(after));
+        match spec.hands_on {
+            HandsOn::Given(operations) if is.is_some() && is != was => operations,
+            HandsOn::On(operations) if on(after) && !on(before) => operations,
+            HandsOn::Nothing | HandsOn::Given(_) | HandsOn::On(_) => Operations::NONE,
+        }
+    }
+
+    /// What an app leaves open beside channels: what its one door does.
+    fn beside(&self, app: &App) -> Vec<Right> {
+        let [only] = app.doors.as_slice() else {
+            return Vec::new();
+        };
+        let spec = self.doors.iter().find(|spec| spec.name == &*only.name);
+        spec.map_or_else(Vec::new, |spec| (spec.opens_beside)(&app.settings))
     }
 
     /// Settings as given; `null` drops one back to its default.
@@ -224,6 +288,21 @@ impl Catalog {
         }
         Ok(all)
     }
+}
+
+/// The app's doors and settings as a change leaves them.
+fn after(before: &App, change: &AppChange) -> App {
+    let mut app = before.clone();
+    if let Some(doors) = &change.doors {
+        app.doors.clone_from(doors);
+    }
+    for (name, value) in &change.settings {
+        match value {
+            Some(value) => app.settings.insert(name.clone(), value.clone()),
+            None => app.settings.remove(name),
+        };
+    }
+    app
 }
 
 fn setting(spec: &SettingSpec, value: &Value) -> Result<Option<SettingValue>, ApiError> {
@@ -310,13 +389,15 @@ mod tests {
         let door = |name| DoorSpec {
             name,
             default_open: |_: &Settings| Vec::new(),
+            opens_beside: |_| Vec::new(),
             token: |_, _, _, _| Presented::Other,
+            keeps: |_| None,
         };
         let setting = |name, kind| SettingSpec {
             name,
             kind,
             operators_only: false,
-            hands_on: Operations::NONE,
+            hands_on: HandsOn::Nothing,
             by_namespace: name == "history_ms",
             default: 0,
         };

@@ -253,7 +253,15 @@ pub fn reason_text(reason: &Reason) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::authority::fixture::{assert_words, rejections};
     use std::collections::BTreeSet;
+
+    #[test]
+    fn rejections_are_sentences() {
+        for rejection in rejections() {
+            assert_words(&rejection, &rejected(&rejection).message);
+        }
+    }
 
     #[test]
     fn every_code_is_spelled_once_and_says_what_to_do() {

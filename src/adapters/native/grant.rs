@@ -115,7 +115,8 @@ async fn set(
     body: &Body<GrantsIn>,
     mode: GrantMode,
 ) -> Result<HttpResponse, ApiError> {
-    let app = call.app(path)?.id;
+    let record = call.app(path)?;
+    let app = record.id;
     call.caller.somewhere(app, Operations::GRANT)?;
     let entries = body.value.entries()?;
     let subject = token::subject(call, app, &body.value.subject).await?;
@@ -125,13 +126,13 @@ async fn set(
     let command = Command::SetGrants {
         app,
         issuer: call.caller.issuer(),
-        subject,
+        subject: subject.clone(),
         mode,
         entries,
     };
     let write = Write::of(call, &body.raw)?;
     let made = write.make(command, body.value.wait).await?;
-    Ok(made.answer(json!({})))
+    Ok(made.answer_about(&subject, call, &record))
 }
 
 async fn list(call: Call, path: web::Path<String>) -> Result<HttpResponse, ApiError> {
@@ -264,22 +265,24 @@ async fn delete(
     path: web::Path<String>,
     body: Body<DeleteIn>,
 ) -> Result<HttpResponse, ApiError> {
-    let app = call.app(&path)?.id;
+    let record = call.app(&path)?;
+    let app = record.id;
     // Who may only take something away may take this as well; of which patterns, the access machine says.
     let may = |needs| call.caller.somewhere(app, needs);
     may(Operations::GRANT).or_else(|_| may(Operations::REVOKE))?;
     let resource: Resource = body.value.resource.into();
     let patterns = body.value.patterns.iter();
     let names = patterns.map(|one| Ok((resource, one.read()?)));
+    let subject = token::subject(&call, app, &body.value.subject).await?;
     let command = Command::DeleteGrants {
         app,
         issuer: call.caller.issuer(),
-        subject: token::subject(&call, app, &body.value.subject).await?,
+        subject: subject.clone(),
         names: names.collect::<Result<_, ApiError>>()?,
     };
     let write = Write::of(&call, &body.raw)?;
     let made = write.make(command, body.value.wait).await?;
-    Ok(made.answer(json!({})))
+    Ok(made.answer_about(&subject, &call, &record))
 }
 
 #[cfg(test)]

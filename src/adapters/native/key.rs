@@ -11,7 +11,7 @@ use super::resource;
 use super::text::{RightText, capability, capability_text, label};
 use super::write::{Write, answer};
 use crate::core::authority::{
-    ApiKey, AppId, Capability, Command, KeyChange, KeySpec, Operations, Secret, State, Text,
+    Administered, ApiKey, AppId, Capability, KeyChange, KeySpec, Operations, Secret, State, Text,
 };
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
@@ -103,10 +103,9 @@ async fn create(
     call.caller.whole(app, Operations::ADMIN)?;
     let write = Write::of(&call, &body.raw)?;
     let spec = body.value.spec(app, &mut write.mint())?;
-    call.caller.may_give(&spec.capability)?;
-    let made = write
-        .make(Command::CreateKey(spec.clone()), Wait::All)
-        .await?;
+    let change = Administered::NewKey(spec.clone());
+    let command = call.administer(app, Capability::default(), change);
+    let made = write.make(command, Wait::All).await?;
     let body = json!({ "key": spec_json(&spec) });
     Ok(made.answer_as(StatusCode::CREATED, body))
 }
@@ -174,24 +173,15 @@ async fn update(
     path: web::Path<(String, String)>,
     body: Body<KeyPatch>,
 ) -> Result<HttpResponse, ApiError> {
-    let key = own_key(&call, &path)?;
-    let change = body.value.change()?;
-    if let Some(wanted) = &change.capability {
-        call.caller.may_give(wanted)?;
-    }
-    if change.enabled == Some(true) {
-        call.caller.may_give(&key.capability)?;
-    }
-    let (key, command) = (
-        key.id.clone(),
-        Command::UpdateKey {
-            key: key.id,
-            change,
-        },
-    );
+    let key = own_key(&call, &path).await?;
+    let changed = Administered::Key {
+        key: key.id.clone(),
+        change: body.value.change()?,
+    };
+    let command = call.administer(key.app, Capability::default(), changed);
     let write = Write::of(&call, &body.raw)?;
     let made = write.make(command, body.value.wait).await?;
-    let key = applied(&call, &key, made.revision()).await;
+    let key = applied(&call, &key.id, made.revision()).await;
     Ok(made.answer(json!({ "key": key })))
 }
 
@@ -216,8 +206,7 @@ async fn rotate(
     path: web::Path<(String, String)>,
     body: Body<Rotation>,
 ) -> Result<HttpResponse, ApiError> {
-    let old = own_key(&call, &path)?;
-    call.caller.may_give(&old.capability)?;
+    let old = own_key(&call, &path).await?;
     let write = Write::of(&call, &body.raw)?;
     let mut mint = write.mint();
     let new = KeySpec {
@@ -228,11 +217,12 @@ async fn rotate(
         capability: old.capability.clone(),
         revocable_tokens: old.revocable_tokens,
     };
-    let command = Command::RotateKey {
+    let change = Administered::Rotated {
         key: old.id.clone(),
         new: new.clone(),
         overlap_ms: body.value.overlap_ms,
     };
+    let command = call.administer(old.app, Capability::default(), change);
     let made = write.make(command, body.value.wait).await?;
     let beside = json!({ "key": spec_json(&new), "replaces": &*old.id, "overlap_ms": body.value.overlap_ms });
     Ok(made.answer(beside))
@@ -242,22 +232,25 @@ async fn delete(call: Call, path: web::Path<(String, String)>) -> Result<HttpRes
     let mut params = Params::of(&call.http)?;
     let wait = params.wait()?;
     params.finish()?;
-    let key = own_key(&call, &path)?.id;
+    let key = own_key(&call, &path).await?;
+    let change = Administered::NoKey { key: key.id };
+    let command = call.administer(key.app, Capability::default(), change);
     let write = Write::of(&call, b"")?;
-    let made = write.make(Command::DeleteKey { key }, wait).await?;
+    let made = write.make(command, wait).await?;
     Ok(made.answer(json!({})))
 }
 
-/// The key of the path, if the caller may change keys there.
-fn own_key(call: &Call, path: &(String, String)) -> Result<ApiKey, ApiError> {
+/// The key of the path, if the caller may change keys there. It may have been made a moment ago through another node.
+async fn own_key(call: &Call, path: &(String, String)) -> Result<ApiKey, ApiError> {
     let app = call.app(&path.0)?.id;
     call.caller.whole(app, Operations::ADMIN)?;
-    let key = call
-        .broker
-        .authority
-        .key(&path.1)
-        .filter(|key| key.app == app);
-    key.ok_or_else(|| ApiError::new(Code::NoSuchKey, "there is no such key in this app"))
+    let authority = &call.broker.authority;
+    let find = || authority.key(&path.1).filter(|key| key.app == app);
+    if let Some(key) = find() {
+        return Ok(key);
+    }
+    authority.catch_up().await?;
+    find().ok_or_else(|| ApiError::new(Code::NoSuchKey, "there is no such key in this app"))
 }
 
 /// A key as `/v1` shows it; the secret only when asked for.

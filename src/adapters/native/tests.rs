@@ -1,13 +1,14 @@
 //! Requests against `/v1` over a fixed state.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
-use super::catalog::{Catalog, DoorSpec, SettingKind, SettingSpec};
+use super::catalog::{Catalog, DoorSpec, HandsOn, SettingKind, SettingSpec};
 use super::meter::Meter;
 use super::{Gate, Native, routes};
 use crate::core::authority::Holder;
 use crate::core::authority::fixture::state_after;
+use crate::core::authority::holder::looks;
 use crate::core::authority::{
-    ApiKey, AppId, AppSpec, Authority, Capability, Command, GrantEntry, GrantMode, Issuer,
+    ApiKey, AppId, AppSpec, Authority, Capability, Command, Door, GrantEntry, GrantMode, Issuer,
     KeyChange, KeySpec, Millis, OpenRule, Operations, Pattern, Presented, Principal, Resource,
     Right, Secret, State, Subject,
 };
@@ -167,11 +168,13 @@ async fn ask_of(
                         operations: Operations::SUBSCRIBE,
                     }]
                 },
+                opens_beside: |_| Vec::new(),
                 token: signed_by_hand,
+                keeps: |_| Some("its connections keep what it took"),
             }],
             settings: [
-                ("client_events", Operations::NONE),
-                ("webhooks", Operations::SUBSCRIBE),
+                ("client_events", HandsOn::Nothing),
+                ("webhooks", HandsOn::Given(Operations::SUBSCRIBE)),
             ]
             .map(|(name, hands_on)| SettingSpec {
                 by_namespace: false,
@@ -266,6 +269,24 @@ async fn nobody_enters_without_a_credential_of_the_port() {
         operator("PUT", "/v1/apps", json!({})).await.1,
         "wrong_method"
     );
+}
+
+#[actix_web::test]
+async fn an_unknown_key_costs_what_a_wrong_secret_costs() {
+    let cost = async |auth: &'static str| {
+        let authority = Arc::new(Authority::fixed(state(), 1000));
+        let before = looks();
+        let request = TestRequest::get().uri("/v1/apps/7");
+        let request = request.insert_header(("Authorization", auth));
+        let (status, _, body) = ask_of(authority.clone(), Gate::Keys, request).await;
+        (authority.rounds(), looks() - before, status, body)
+    };
+    let unknown = cost("Bearer nobody:0123456789abcdef").await;
+    let wrong = cost("Bearer owner:wrong").await;
+    assert_eq!((unknown.0, unknown.1, unknown.2), (1, 2, 401));
+    assert_eq!(unknown, wrong, "and the same is said");
+    let right = cost(OWNER).await;
+    assert_eq!((right.0, right.1, right.2), (0, 1, 200));
 }
 
 #[actix_web::test]
@@ -625,14 +646,10 @@ async fn a_key_opens_nothing_that_it_may_not_give() {
         ),
     ];
     for (what, body) in refused {
-        let (status, code, _) = key(CLERK, "PATCH", "/v1/apps/7", body.clone()).await;
+        let (status, code) = patched(&writable(), CLERK, "", body.clone()).await;
         assert_eq!((status, &*code), (403, "not_allowed"), "{what}");
-        // Who may do all of it may give it; a fixed state takes no changes.
-        assert_eq!(
-            key(OWNER, "PATCH", "/v1/apps/7", body).await.1,
-            "stopping",
-            "{what}"
-        );
+        // Who may do all of it may give it.
+        assert_eq!(patched(&writable(), OWNER, "", body).await.0, 200, "{what}");
     }
     let taken = [
         open("chat-1", &["subscribe"]),
@@ -642,9 +659,89 @@ async fn a_key_opens_nothing_that_it_may_not_give() {
         json!({"settings": {"webhooks": null}}),
     ];
     for body in taken {
-        let (_, code, _) = key(CLERK, "PATCH", "/v1/apps/7", body.clone()).await;
-        assert_eq!(code, "stopping", "{body}");
+        let (status, _) = patched(&writable(), CLERK, "", body.clone()).await;
+        assert_eq!(status, 200, "{body}");
     }
+}
+
+/// The state, and a log that takes what is written.
+fn writable() -> Arc<Authority> {
+    let authority = Arc::new(Authority::fixed(state(), 1000));
+    authority.take_writes(&[]);
+    authority
+}
+
+/// Status and code of one change of the app, or of something below it.
+async fn patched(authority: &Arc<Authority>, auth: &str, path: &str, body: Value) -> (u16, String) {
+    let request = TestRequest::patch()
+        .uri(&format!("/v1/apps/7{path}"))
+        .set_json(body)
+        .insert_header(("Authorization", auth));
+    let (status, _, body) = ask_of(authority.clone(), Gate::Keys, request).await;
+    let code = body["error"]["code"].as_str().unwrap_or_default();
+    (status, code.to_owned())
+}
+
+#[actix_web::test]
+async fn a_key_that_was_narrowed_elsewhere_opens_nothing_by_what_it_was() {
+    let wakes = json!({"enabled": true});
+    let opens = json!({"open": [{"pattern": "*", "operations": ["subscribe"]}]});
+    for (path, body) in [("", opens), ("/keys/off", wakes)] {
+        assert_eq!(patched(&writable(), OWNER, path, body.clone()).await.0, 200);
+        let authority = writable();
+        let narrowed = KeyChange {
+            capability: Some(Capability {
+                rights: vec![Right {
+                    resource: Resource::Channel,
+                    pattern: Pattern::All,
+                    operations: Operations::ADMIN,
+                }],
+            }),
+            ..KeyChange::default()
+        };
+        // This node has not heard of it.
+        authority.written_elsewhere(&Command::UpdateKey {
+            key: "owner".into(),
+            change: narrowed,
+        });
+        let (status, code) = patched(&authority, OWNER, path, body).await;
+        assert_eq!((status, &*code), (403, "not_allowed"), "{path}");
+    }
+}
+
+#[actix_web::test]
+async fn where_a_token_may_do_less_the_exception_is_named() {
+    let mut state = state();
+    let app = state.apps.get_mut(&AppId(7)).unwrap();
+    app.doors.push(Door {
+        name: "pusher".into(),
+        default_open: Vec::new(),
+    });
+    let authority = Arc::new(Authority::fixed(state, 1000));
+    authority.take_writes(&[]);
+    let exception = async |method: &str, subject: Value, operations: &[&str]| {
+        let lines = json!([{"pattern": "room", "operations": operations}]);
+        let body = match method {
+            "DELETE" => json!({ "subject": subject }),
+            _ => json!({"subject": subject, "grants": lines}),
+        };
+        let request = TestRequest::default()
+            .method(Method::from_bytes(method.as_bytes()).unwrap())
+            .uri("/v1/apps/7/grants")
+            .set_json(body)
+            .insert_header(("Authorization", OWNER));
+        let (status, _, body) = ask_of(authority.clone(), Gate::Keys, request).await;
+        assert_eq!(status, 200, "{body}");
+        body["exception"].as_str().map(str::to_owned)
+    };
+    let keeps = Some("its connections keep what it took".to_owned());
+    let token = json!({"token": "bearer"});
+    assert_eq!(exception("POST", token.clone(), &["subscribe"]).await, None);
+    assert_eq!(exception("PUT", token.clone(), &["history"]).await, keeps);
+    assert_eq!(exception("POST", token.clone(), &[]).await, keeps);
+    assert_eq!(exception("POST", token.clone(), &["subscribe"]).await, None);
+    assert_eq!(exception("DELETE", token, &[]).await, keeps);
+    assert_eq!(exception("DELETE", json!({"user": "ana"}), &[]).await, None);
 }
 
 #[actix_web::test]

@@ -8,7 +8,9 @@ use super::codes::{ApiError, Code};
 use super::input::Wait;
 use super::mint::Mint;
 use super::{Gate, Native};
-use crate::core::authority::{Command, NodeId, RequestId, Revision, WriteError, Written};
+use crate::core::authority::{
+    App, Command, NodeId, RequestId, Revision, Subject, WriteError, Written,
+};
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse};
 use serde_json::{Value, json};
@@ -129,6 +131,16 @@ impl Made {
             "closed": report.closed,
             "took_ms": self.took_ms,
         })
+    }
+
+    /// As [`Self::answer`] about what a subject has: where a token may do less, the one exception to that is named.
+    #[must_use]
+    pub fn answer_about(&self, subject: &Subject, call: &Call, app: &App) -> HttpResponse {
+        let keeps = match subject {
+            Subject::Token(_) if self.written.narrowed => call.native.catalog.keeps(app),
+            Subject::Token(_) | Subject::User(_) | Subject::Key(_) | Subject::Everyone => None,
+        };
+        self.answer(keeps.map_or_else(|| json!({}), |text| json!({ "exception": text })))
     }
 
     /// The whole answer, with these fields beside the report.

@@ -194,7 +194,9 @@ impl From<ProposeError> for Fault {
             ProposeError::Rejected(rejection) => match rejection {
                 Rejection::BeyondIssuer(_) => Self::service(403, "The key may not grant this"),
                 Rejection::NoSuchApp | Rejection::NoSuchKey => no_keyset(),
-                Rejection::Invalid(text) | Rejection::LimitReached(text) => Self::bad(&text),
+                Rejection::Invalid(_) | Rejection::LimitReached(_) => {
+                    Self::bad(&rejection.to_string())
+                }
                 Rejection::NotFound
                 | Rejection::NoSuchMember
                 | Rejection::Taken(_)
@@ -235,6 +237,17 @@ impl ResponseError for Fault {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::core::authority::fixture::{assert_words, rejections};
+
+    #[test]
+    fn rejections_are_sentences() {
+        for rejection in rejections() {
+            let fault = Fault::from(ProposeError::Rejected(rejection.clone()));
+            let body: Value = serde_json::from_str(&fault.body).unwrap();
+            let told = body.get("message").or_else(|| body.get("error_message"));
+            assert_words(&rejection, told.and_then(Value::as_str).unwrap());
+        }
+    }
 
     #[test]
     fn a_403_names_what_was_refused_and_says_it_is_javascript() {

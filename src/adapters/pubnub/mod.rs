@@ -41,7 +41,9 @@ mod wildcard;
 #[cfg(test)]
 mod write_tests;
 
-use crate::core::authority::{OpenRule, Operations, Pattern, ReadToken, SettingValue, Text};
+use crate::core::authority::{
+    OpenRule, Operations, Pattern, ReadToken, Resource, Right, SettingValue, Text,
+};
 use crate::core::broker::Broker;
 use crate::core::filters::Filters;
 use actix_web::http::{Method, StatusCode};
@@ -127,6 +129,20 @@ pub fn default_open(settings: &BTreeMap<Text, SettingValue>) -> Vec<OpenRule> {
             Vec::new()
         }
     }
+}
+
+/// What is open then beside channels: whoever asks changes groups and users' state.
+#[must_use]
+pub fn opens_beside(settings: &BTreeMap<Text, SettingValue>) -> Vec<Right> {
+    if default_open(settings).is_empty() {
+        return Vec::new();
+    }
+    let right = |resource| Right {
+        resource,
+        pattern: Pattern::All,
+        operations: Operations::CLIENT,
+    };
+    [Resource::Group, Resource::User].map(right).into()
 }
 
 /// What a text given as a token is to this dialect.

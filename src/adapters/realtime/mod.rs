@@ -104,6 +104,16 @@ pub fn default_open(settings: &BTreeMap<Text, SettingValue>) -> Vec<OpenRule> {
     }
 }
 
+/// What its open connections keep of what is taken from a token.
+#[must_use]
+pub fn keeps(settings: &BTreeMap<Text, SettingValue>) -> Option<&'static str> {
+    let copies = limits::AUTHENTICATION.among(settings) != 0;
+    copies.then_some(
+        "open Realtime.co connections keep what a later call of /authenticate takes from their token; what is taken \
+         here has closed them",
+    )
+}
+
 /// Routes of the public port. Needs `web::Data` of [`Encoding`], [`Filters`], [`Site`], the node's streams and the broker.
 pub fn routes(cfg: &mut web::ServiceConfig) {
     rest::routes(cfg);

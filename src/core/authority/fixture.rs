@@ -3,9 +3,10 @@
 
 use super::{
     Authority, BarrierMode, BarrierReport, Command, Committed, Decision, NodeId, Operations,
-    Pattern, ProposeError, Question, Reason, Reply, Revision, Rule, Source, State, Subject,
+    Pattern, ProposeError, Question, Reason, Rejection, Reply, Revision, Rule, Source, State,
+    Subject,
 };
-use gatecast_cluster::access::{Stamp, apply};
+pub(crate) use gatecast_cluster::access::{Stamp, apply};
 use std::sync::Mutex;
 
 /// How a fixed authority answers writes; it takes none until it is told to.
@@ -89,6 +90,48 @@ impl Authority {
             ..BarrierReport::default()
         }
     }
+}
+
+/// One rejection of every kind.
+pub(crate) fn rejections() -> Vec<Rejection> {
+    let text = || "room: revoke".into();
+    let all = vec![
+        Rejection::NoSuchApp,
+        Rejection::NoSuchKey,
+        Rejection::NoSuchMember,
+        Rejection::NotFound,
+        Rejection::Taken(text()),
+        Rejection::NonceUsed,
+        Rejection::BeyondIssuer(text()),
+        Rejection::LimitReached("grants".into()),
+        Rejection::Invalid("the key is disabled".into()),
+        Rejection::VersionNotEnabled(2),
+    ];
+    for one in &all {
+        // A new kind does not compile until it is here, and then it belongs into the list.
+        match one {
+            Rejection::NoSuchApp
+            | Rejection::NoSuchKey
+            | Rejection::NoSuchMember
+            | Rejection::NotFound
+            | Rejection::Taken(_)
+            | Rejection::NonceUsed
+            | Rejection::BeyondIssuer(_)
+            | Rejection::LimitReached(_)
+            | Rejection::Invalid(_)
+            | Rejection::VersionNotEnabled(_) => {}
+        }
+    }
+    all
+}
+
+/// Fails where a rejection is told in the words that Rust has for programmers.
+pub(crate) fn assert_words(rejection: &Rejection, told: &str) {
+    let debug = format!("{rejection:?}");
+    let name = debug.split('(').next().unwrap_or_default();
+    let words = told.split_whitespace().count() > 1;
+    assert!(words && !told.contains(name), "{debug}: {told}");
+    assert!(!told.contains("\\\""), "{debug}: {told}");
 }
 
 /// The state after these commands, none of which may be rejected.

@@ -253,6 +253,47 @@ fn app_and(more: Option<Command>, time_ms: Millis) -> State {
     fixture::state_after(&commands, time_ms)
 }
 
+#[actix::test]
+async fn a_token_that_can_be_guessed_is_given_nothing_where_the_app_says_so() {
+    let settings = [("shortest_token_bytes".into(), Some(SettingValue::Int(16)))];
+    let change = AppChange {
+        settings: settings.into(),
+        ..AppChange::default()
+    };
+    let app = AppId(1);
+    let authority = Authority::fixed(app_and(None, 5), 5);
+    authority.take_writes(&[]);
+    let write = async |command: Command| {
+        let request = RequestId(rand::random());
+        let outcome = authority.write(request, command, BarrierMode::All).await;
+        outcome.map(|_| ())
+    };
+    let given = |token: &str, mode, operations| Command::SetGrants {
+        app,
+        issuer: Issuer::Operator,
+        subject: Subject::Token(token.into()),
+        mode,
+        entries: vec![GrantEntry {
+            resource: Resource::Channel,
+            pattern: Pattern::All,
+            operations,
+            ttl_ms: None,
+        }],
+    };
+    let (renew, read) = (GrantMode::Renew, Operations::SUBSCRIBE);
+    assert_eq!(write(given("1", renew, read)).await, Ok(()), "by default");
+    assert_eq!(write(Command::UpdateApp { app, change }).await, Ok(()));
+    for mode in [renew, GrantMode::Merge, GrantMode::Replace] {
+        let refused = write(given("fifteen-letters", mode, read)).await;
+        let told = refused.unwrap_err().to_string();
+        assert!(told.contains("at least 16 bytes"), "{told}");
+        assert_eq!(write(given("sixteen-letters-", mode, read)).await, Ok(()));
+    }
+    // What stands from before can be taken.
+    let taken = given("1", GrantMode::Merge, Operations::NONE);
+    assert_eq!(write(taken).await, Ok(()));
+}
+
 fn revoked(time_ms: Millis) -> State {
     let command = Command::Revoke {
         app: AppId(1),

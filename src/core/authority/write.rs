@@ -6,9 +6,10 @@
 //! moment ago; a caller that had to remember the fence would forget it in one of many places.
 
 use super::{
-    Authority, BarrierMode, BarrierReport, Command, Committed, NodeId, ProposeError, Reply,
-    RequestId, Revision, Source,
+    Authority, BarrierMode, BarrierReport, Command, Committed, NodeId, ProposeError, Rejection,
+    Reply, RequestId, Revision, Source, Subject,
 };
+use crate::core::limits::SHORTEST_TOKEN_BYTES;
 use futures_util::stream::{self, StreamExt as _};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -152,6 +153,7 @@ impl Authority {
         request: RequestId,
         command: Command,
     ) -> Result<Committed, ProposeError> {
+        self.no_short_token(&command)?;
         match &self.source {
             Source::Cluster(cluster) => cluster.propose(request, command).await,
             #[cfg(test)]
@@ -159,6 +161,28 @@ impl Authority {
             #[cfg(not(test))]
             Source::Fixed { .. } => Err(ProposeError::Stopping),
         }
+    }
+
+    /// Refuses to store rights for a token string that is shorter than its app wants them: whoever guesses it has them,
+    /// in whichever dialect it was written.
+    fn no_short_token(&self, command: &Command) -> Result<(), ProposeError> {
+        let Command::SetGrants {
+            app,
+            subject: Subject::Token(token),
+            entries,
+            ..
+        } = command
+        else {
+            return Ok(());
+        };
+        let gives = entries.iter().any(|entry| !entry.operations.is_empty());
+        let least = self.limit(*app, &SHORTEST_TOKEN_BYTES);
+        if !gives || token.len() as u64 >= least {
+            return Ok(());
+        }
+        let why =
+            format!("a token of this app has at least {least} bytes, so that nobody guesses it");
+        Err(ProposeError::Rejected(Rejection::Invalid(why.into())))
     }
 
     /// Waits until every node that may still be serving has enforced `revision`.

@@ -4,7 +4,8 @@
 //! a grant on names that do not exist yet; only a right that covers the whole pattern may give it.
 
 use super::super::{
-    ApiKey, AppId, Issuer, Operations, Pattern, Rejection, Resource, State, Subject, Target,
+    ApiKey, AppId, Capability, Issuer, Operations, Pattern, Rejection, Resource, State, Subject,
+    Target,
 };
 use super::Result;
 
@@ -64,6 +65,12 @@ impl Authority<'_> {
         operations: Operations,
     ) -> Result<()> {
         self.needs(resource, pattern, operations)
+    }
+
+    /// May hand on all of this: each right is its own.
+    pub(super) fn may_hand_on(&self, given: &Capability) -> Result<()> {
+        let mut rights = given.rights.iter();
+        rights.try_for_each(|right| self.needs(right.resource, &right.pattern, right.operations))
     }
 
     /// May take a grant on this pattern away.

@@ -6,6 +6,7 @@
 //! Whatever the command comes to, its stamp moves the machine's time and revision, and a bounded number of
 //! records that have ended by then are removed (that is no part of the command's own outcome).
 
+mod administer;
 mod apps;
 mod batch;
 mod blocks;
@@ -97,7 +98,8 @@ fn since(command: &Command) -> u16 {
         | Command::Unblock { .. }
         | Command::UseNonce { .. }
         | Command::SetChannelFlag(_)
-        | Command::SetGroup(_) => 0,
+        | Command::SetGroup(_)
+        | Command::Administer(_) => 0,
     }
 }
 
@@ -174,6 +176,7 @@ fn run(state: &mut State, command: &Command, effects: &mut Vec<Effect>) -> Resul
         } => tokens::use_nonce(state, (*app, key, nonce), *expires_ms),
         Command::SetChannelFlag(flag) => flags::set(state, flag),
         Command::SetGroup(change) => groups::set(state, change, effects),
+        Command::Administer(asked) => administer::administer(state, asked, effects),
     }
 }
 

@@ -74,3 +74,17 @@ impl ResponseError for Fault {
         response.body(self.text.clone().into_owned())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::authority::fixture::{assert_words, rejections};
+
+    #[test]
+    fn rejections_are_sentences() {
+        for rejection in rejections() {
+            let fault = Fault::from(ProposeError::Rejected(rejection.clone()));
+            assert_words(&rejection, &fault.text);
+        }
+    }
+}
