@@ -131,6 +131,22 @@ export function ablyPath(nodes) {
     await failed({ key: `${app.id}.${app.key}:wrong` }, 40101);
     await failed({ key: 'this.is:wrong' }, 40101);
     await failed({ token: jwt({ ...app, key: 'nobody' }, {}) }, 40400);
+    await failed({ key: `${app.id}.nobody:wrong` }, 40101);
+    await failed({ token: 'nonsense' }, 40101);
+    await failed({ token: `${app.id}.non.sense` }, 40101);
+  });
+
+  test('over REST an unknown key of a known app is told apart from a wrong secret', async () => {
+    const refused = async (n, options) => {
+      const error = await rest(url(n), options).channels.get('x').history().then(() => null, (why) => why);
+      return [error?.code, error?.statusCode];
+    };
+    for (let n = 1; n <= nodes; n += 1) {
+      assert.deepEqual(await refused(n, { key: `${app.id}.nobody:wrong` }), [40400, 401]);
+      assert.deepEqual(await refused(n, { key: `${app.id}.${app.key}:wrong` }), [40101, 401]);
+      assert.deepEqual(await refused(n, { key: `${Number(app.id) + 1}.${app.key}:wrong` }), [40101, 401]);
+      assert.deepEqual(await refused(n, { token: 'nonsense' }), [40005, 400]);
+    }
   });
 
   for (const [kind, options] of Object.entries({
@@ -679,6 +695,20 @@ export function ablyPath(nodes) {
     assert.equal(await shown(1, jwt(app, { 'x-ably-clientId': 'ira', iat: Math.floor(Date.now() / 1_000) })), 200);
     const next = jwt(app, { 'x-ably-clientId': 'ira', iat: Math.ceil(revoked.issuedBefore / 1_000) });
     assert.equal(await shown(1, next), 200);
+  });
+
+  test('a revocation reaches what was issued before the millisecond that it says, and nothing else', async () => {
+    for (let n = 1; n <= nodes; n += 1) {
+      const who = `ike${n}`;
+      const [told] = (await revokeClient(n, who)).results;
+      assert.ok(told.appliesAt < told.issuedBefore && told.appliesAt > told.issuedBefore - 1_000, JSON.stringify(told));
+      for (let away = -3; away <= 3; away += 1) {
+        // A whole second says nothing closer, see below.
+        if ((told.issuedBefore + away) % 1_000 === 0) continue;
+        const token = jwt(app, { 'x-ably-clientId': who, iat: (told.issuedBefore + away) / 1_000 });
+        assert.equal(await shown(1 + (n % nodes), token), away < 0 ? '40141' : 200, `${away} ms after the one it says`);
+      }
+    }
   });
 
   test('revoking needs the key itself and a revocable one', async () => {

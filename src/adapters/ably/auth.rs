@@ -114,11 +114,19 @@ pub(super) fn key_of<'s>(state: &'s State, name: &str) -> Option<&'s ApiKey> {
 }
 
 /// The key that a credential names, verified or not: for bringing the view up to date first.
-pub(super) fn names(credential: &Credential) -> Option<String> {
+fn names(credential: &Credential) -> Option<String> {
     match credential {
         Credential::Key(text) => text.split_once(':').map(|(name, _)| name.to_owned()),
         Credential::Token(text) if token::is_ours(text) => None,
         Credential::Token(text) => jwt::key_name(text),
+    }
+}
+
+/// What is said to whoever connects of a credential that is refused: there, a token that cannot be read is a wrong one.
+pub(super) fn on_connect(credential: &Credential, fault: Fault) -> Fault {
+    match (credential, fault.code) {
+        (Credential::Token(_), 40005) => Fault::credentials(fault.message),
+        (Credential::Token(_) | Credential::Key(_), _) => fault,
     }
 }
 
@@ -213,9 +221,8 @@ pub(super) fn holder(text: &str, state: &State, now: Millis) -> Result<Holder, F
     let (name, secret) = text
         .split_once(':')
         .ok_or_else(|| Fault::new(40005, 400, "Invalid key"))?;
-    let wrong = || Fault::credentials("Invalid credentials");
-    let key = key_of(state, name).ok_or_else(wrong)?;
-    let holder = Holder::by_secret(key, secret.as_bytes()).ok_or_else(wrong)?;
+    let holder = Holder::by_secret(key_of(state, name), secret.as_bytes());
+    let holder = holder.ok_or_else(|| Fault::credentials("Invalid credentials"))?;
     live(&holder, now).map(|()| holder)
 }
 
@@ -229,7 +236,22 @@ pub(super) fn may_be_lifted(
 ) -> bool {
     let key = names(credential).and_then(|name| key_of(state, &name));
     let usable = key.is_some_and(|key| live(key, now).is_ok() && open_door(state, key.app).is_ok());
-    !usable && matches!(fault.code, 40101 | 40131 | 40143 | 40144 | 40300 | 40400)
+    !usable && is_of_credentials(fault)
+}
+
+/// Whether this is said of a credential by what is known of its key or app.
+pub(super) fn is_of_credentials(fault: &Fault) -> bool {
+    matches!(fault.code, 40101 | 40131 | 40143 | 40144 | 40300 | 40400)
+}
+
+/// Whether a key is named that its app does not have.
+pub(super) fn names_nobody(credential: &Credential, state: &State) -> bool {
+    let Credential::Key(text) = credential else {
+        return false;
+    };
+    let name = text.split_once(':').map_or("", |(name, _)| name);
+    let app = name.split_once('.').and_then(|(app, _)| app.parse().ok());
+    app.is_some_and(|app| state.apps.contains_key(&AppId(app))) && key_of(state, name).is_none()
 }
 
 /// Whether a key may be used.

@@ -3,7 +3,7 @@
 
 use super::super::fixture::{self, NAME, SECRET, b64, jwt, ours, signed};
 use super::*;
-use serde_json::json;
+use serde_json::{Value, json};
 
 const NOW: Millis = 1_700_000_000_000;
 
@@ -47,6 +47,93 @@ fn only_what_a_newer_view_could_lift_is_looked_at_again() {
     let mut closed = state;
     closed.apps.get_mut(&fixture::APP).unwrap().enabled = false;
     assert!(!usable(&right, &closed));
+}
+
+/// Rounds of catching up, secrets looked at, and what whoever connects is told.
+async fn cost(credential: &Credential) -> (u64, u64, Option<(u32, u16)>) {
+    use crate::core::authority::{Authority, holder::looks};
+    let authority = Authority::fixed(fixture::state(), NOW);
+    let before = looks();
+    let outcome = super::super::connect::check(credential, None, &authority).await;
+    let fault = outcome.err().map(|fault| on_connect(credential, fault));
+    let said = fault.map(|fault| (fault.code, fault.status_code));
+    (authority.rounds(), looks() - before, said)
+}
+
+#[actix_web::test]
+async fn an_unknown_key_costs_what_a_wrong_secret_costs() {
+    let of = |text: String| Credential::Key(text);
+    let wrong = Some((40101, 401));
+    for unknown in [
+        format!("{NAME}:wrong"),
+        "3.another:x".into(),
+        "9.key:x".into(),
+    ] {
+        assert_eq!(cost(&of(unknown.clone())).await, (1, 2, wrong), "{unknown}");
+    }
+    assert_eq!(cost(&of(format!("{NAME}:{SECRET}"))).await, (0, 1, None));
+    let jwt = |name, secret| Credential::Token(jwt(name, secret, &json!({})));
+    let (unsigned, unknown) = (jwt(NAME, "other"), jwt("9.keyId", SECRET));
+    assert_eq!(cost(&unsigned).await.0, 1);
+    assert_eq!(cost(&unknown).await.0, 1);
+}
+
+#[actix_web::test]
+async fn whoever_connects_with_what_is_no_token_has_a_wrong_one() {
+    for text in ["nonsense", "1.e30", "a.b.c", "3.x", ""] {
+        let token = Credential::Token(text.into());
+        assert_eq!(told(&token, None).unwrap_err(), 40005, "{text}");
+        assert_eq!(cost(&token).await.2, Some((40101, 401)), "{text}");
+    }
+    let expired = Credential::Token(ours(NOW - 2, 1, None));
+    assert_eq!(cost(&expired).await.2, Some((40142, 401)), "others stay");
+}
+
+#[test]
+fn a_key_is_missing_only_in_an_app_that_is_there() {
+    let state = fixture::state();
+    let nobody = |text: &str| names_nobody(&Credential::Key(text.into()), &state);
+    assert!(nobody("3.another:x") && nobody("3.:x"));
+    assert!(!nobody(&format!("{NAME}:wrong")), "it is there");
+    assert!(!nobody("9.keyId:x") && !nobody("nothing") && !nobody("x.y:z"));
+    assert!(!names_nobody(
+        &Credential::Token("3.another.x".into()),
+        &state
+    ));
+}
+
+#[test]
+fn a_jwt_counts_from_its_nbf_and_asks_for_no_extension() {
+    let s = NOW / 1000;
+    let of = |nbf| json!({"iat": s, "exp": s + 60, "nbf": nbf});
+    let begins = |nbf| token(jwt(NAME, SECRET, &of(nbf))).map(|one| one.not_before_ms);
+    assert_eq!(begins(json!(s - 5)), Ok(NOW - 5_000));
+    assert_eq!(begins(Value::Null), Ok(0));
+    // What is near is waited for; what is not, is refused.
+    assert_eq!(begins(json!(s + 5)), Ok(NOW + AHEAD_MS));
+    assert_eq!(begins(json!(s as f64 + 5.001)), Err(40144));
+    for bad in [json!("soon"), json!(-1), json!(1e300)] {
+        assert_eq!(begins(bad.clone()), Err(40144), "{bad}");
+    }
+    let claims = json!({"iat": s, "exp": s + 60});
+    for critical in [json!(["b64"]), json!([]), json!(["exp"]), Value::Null] {
+        let header = b64(&json!({"alg": "HS256", "kid": NAME, "crit": critical}));
+        assert_eq!(token(signed(&header, &claims, SECRET)).unwrap_err(), 40144);
+    }
+}
+
+#[actix_web::test]
+async fn nobody_is_let_in_before_the_jwts_nbf() {
+    use crate::core::authority::Authority;
+    let authority = Authority::fixed(fixture::state(), NOW);
+    let s = NOW / 1000;
+    // 40 ms ahead: the door waits for as long, and the clock that stands still does not count.
+    let ahead = json!({"iat": s, "exp": s + 60, "nbf": (NOW + 40) as f64 / 1000.0});
+    let credential = Credential::Token(jwt(NAME, SECRET, &ahead));
+    let began = tokio::time::Instant::now();
+    let identity = super::super::connect::check(&credential, None, &authority).await;
+    assert_eq!(identity.unwrap().not_before_ms, NOW + 40);
+    assert!(began.elapsed().as_millis() >= 40, "it was waited for");
 }
 
 #[test]

@@ -223,3 +223,17 @@ pub(super) fn close() -> Close {
         reason: "".into(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::authority::fixture::{assert_words, rejections};
+
+    #[test]
+    fn rejections_are_sentences() {
+        for rejection in rejections() {
+            let fault = Fault::from(ProposeError::Rejected(rejection.clone()));
+            assert_words(&rejection, &fault.message);
+        }
+    }
+}

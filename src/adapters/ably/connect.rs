@@ -113,16 +113,13 @@ async fn identify(query: &Query, authority: &Authority) -> Result<Identity, Faul
     }
     let credential = query::credential(query)
         .ok_or_else(|| Fault::credentials("No authentication information provided"))?;
-    check(
-        &credential,
-        query.get("clientId").map(String::as_str),
-        authority,
-    )
-    .await
+    let asks = query.get("clientId").map(String::as_str);
+    let outcome = check(&credential, asks, authority).await;
+    outcome.map_err(|fault| auth::on_connect(&credential, fault))
 }
 
-/// Verifies a credential. One that is refused by what this node knows of the key or its app is looked at again after it
-/// has caught up; a wrong secret of a key that may be used is not.
+/// Verifies a credential. One that is refused by what this node knows is looked at again after it has caught up: also a
+/// wrong secret, so that what is done does not tell which keys are there.
 ///
 /// # Errors
 /// As [`auth::check`].
@@ -159,9 +156,7 @@ async fn verified(
 ) -> Result<Identity, Fault> {
     let now = || authority.now().cluster_ms;
     let look = |state: &State| auth::check(credential, asks, state, now());
-    let may_be_lifted =
-        |fault: &Fault| auth::may_be_lifted(fault, credential, &authority.view(), now());
-    authority.look(look, may_be_lifted).await
+    authority.look(look, auth::is_of_credentials).await
 }
 
 /// The connection that this one wants to carry on, or why it cannot.

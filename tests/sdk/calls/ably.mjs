@@ -119,7 +119,7 @@ export function refused({ status, code, text }, why, instance) {
   const other = { 400: 40005, 404: 40400 }[status];
   if (other && why === 'unknown') return assert.equal(code, other);
   assert.equal(status, 401);
-  const codes = { unknown: /^401(01|3[1-3]|4[0-4]|62)$/, forbidden: /^401(33|60)$|^40101$/, 'wrong app': /^401/ };
+  const codes = { unknown: /^401(01|3[1-3]|4[0-4]|62)$|^40400$/, forbidden: /^401(33|60)$|^40101$/, 'wrong app': /^401/ };
   assert.match(String(code), codes[why]);
 }
 

@@ -2,13 +2,13 @@
 //!
 //! **Must never know:** what is asked for.
 
-use crate::adapters::ably::auth::{Credential, Identity};
+use crate::adapters::ably::auth::{self, Credential, Identity};
 use crate::adapters::ably::codes::{self, Fault};
 use crate::adapters::ably::format::Format;
 use crate::adapters::ably::frame::ChannelName;
 use crate::adapters::ably::query::{self, Query};
 use crate::adapters::ably::{connect, limits};
-use crate::core::authority::{Ask, Operations, Pass, Resource};
+use crate::core::authority::{Ask, Operations, Pass, Resource, State};
 use crate::core::broker::Broker;
 use crate::core::ids::{ChannelKey, Text};
 use actix_web::http::StatusCode;
@@ -55,7 +55,8 @@ impl Call {
         let query = query::parse(request.query_string());
         let asks = query::client_id(request, &query)?;
         let authority = &broker.authority;
-        let identity = connect::check(credential, asks.as_deref(), authority).await?;
+        let identity = connect::check(credential, asks.as_deref(), authority).await;
+        let identity = identity.map_err(|fault| unnamed(fault, credential, &authority.view()))?;
         authority.admit(&identity.principal).await?;
         Ok(Self {
             identity,
@@ -131,6 +132,14 @@ impl Call {
         let principal = &self.identity.principal;
         let seen = self.broker.authority.visible(principal, what, names);
         Ok(seen.await?.into_iter().collect())
+    }
+}
+
+/// A key that its app does not have is told apart from a wrong secret here, as the protocol's own service does.
+fn unnamed(fault: Fault, credential: &Credential, state: &State) -> Fault {
+    match fault.code {
+        40101 if auth::names_nobody(credential, state) => Fault::new(40400, 401, "No such key"),
+        _other => fault,
     }
 }
 

@@ -7,7 +7,8 @@ use crate::adapters::ably::auth::{self, Credential};
 use crate::adapters::ably::codes::Fault;
 use crate::adapters::ably::{query, token_request};
 use crate::core::authority::{
-    ApiKey, Authority, BarrierMode, Command, Holder, Millis, RequestId, State, Target,
+    ApiKey, AppId, Authority, BarrierMode, Command, Holder, Millis, RequestId, Revision,
+    Revocation, State, Target,
 };
 use crate::core::broker::Broker;
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -163,31 +164,47 @@ async fn revoked(
         Some(true) => MARGIN_MS,
         Some(false) | None => 0,
     };
-    let mut writes = Vec::with_capacity(asked.targets.len());
-    let mut results = Vec::with_capacity(asked.targets.len());
-    for text in &asked.targets {
-        results.push(match target(text) {
-            Err(fault) => json!({ "target": text, "error": told(&fault) }),
-            Ok(target) => {
-                let command = Command::Revoke {
-                    app: key.app,
-                    issuer: holder.issuer(),
-                    target,
-                    issued_before_ms: before,
-                    margin_ms,
-                };
-                writes.push((RequestId(rand::random()), command));
-                json!({
-                    "target": text,
-                    "issuedBefore": before.unwrap_or(now),
-                    "appliesAt": authority.now().cluster_ms + margin_ms,
-                })
-            }
-        });
-    }
+    let targets: Vec<Result<Target, Fault>> =
+        asked.targets.iter().map(|text| target(text)).collect();
+    let writes = targets.iter().flatten().map(|target| {
+        let command = Command::Revoke {
+            app: key.app,
+            issuer: holder.issuer(),
+            target: target.clone(),
+            issued_before_ms: before,
+            margin_ms,
+        };
+        (RequestId(rand::random()), command)
+    });
     // Answered only when no node serves by the old state.
-    authority.write_all(writes, BarrierMode::All).await?;
-    Ok(results)
+    let written = authority.write_all(writes.collect(), BarrierMode::All);
+    let mut written = written.await?.into_iter();
+    let view = authority.view();
+    let results = asked.targets.iter().zip(targets).map(|(text, target)| {
+        let target = match target {
+            Err(fault) => return Ok(json!({ "target": text, "error": told(&fault) })),
+            Ok(target) => target,
+        };
+        let since = written.next().map_or(Revision::MAX, |one| one.revision);
+        let stored = stored(&view, (key.app, target), since)?;
+        Ok(json!({
+            "target": text,
+            "issuedBefore": stored.issued_before_ms,
+            "appliesAt": stored.applies_ms,
+        }))
+    });
+    results.collect()
+}
+
+/// The revocation as it was stored: only its place in the log says what came before it. What this node knew before it
+/// asked would spare in words what is void in fact.
+///
+/// # Errors
+/// 50003 when this node does not have it yet.
+fn stored(view: &State, target: (AppId, Target), since: Revision) -> Result<&Revocation, Fault> {
+    let found = view.revocations.get(&target);
+    let found = found.filter(|record| record.revision >= since);
+    found.ok_or_else(|| Fault::new(50003, 503, "It is revoked; when, this node cannot say yet"))
 }
 
 fn target(text: &str) -> Result<Target, Fault> {
@@ -209,7 +226,8 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
     use crate::adapters::ably::fixture::{self, KEY, NAME, SECRET};
-    use crate::core::authority::{AppId, Capability, Operations, Secret, State};
+    use crate::core::authority::fixture::{Stamp, apply};
+    use crate::core::authority::{Capability, Issued, Operations, Secret};
     use crate::core::channel::actor::Channels;
     use crate::core::delivery::encoding::Encodings;
     use actix_web::App;
@@ -338,5 +356,62 @@ mod tests {
         assert_eq!(revoke_with(&[2], &targets).await, (503, 1));
         // Nothing that could be understood: nothing to wait for.
         assert_eq!(revoke_with(&[2], &json!(["nonsense"])).await, (201, 0));
+    }
+
+    /// The answer about one target, asked of a node whose log is a second ahead of what it knew when it was asked.
+    async fn revoked_at(before: Option<Millis>, log_ms: Millis) -> Value {
+        let mut state = state();
+        state.keys.get_mut(KEY).unwrap().revocable_tokens = true;
+        let mut ahead = state.clone();
+        let tick = Stamp {
+            index: 9,
+            time_ms: log_ms,
+        };
+        apply(&mut ahead, &Command::Tick, tick);
+        let authority = Authority::fixed(ahead, NOW);
+        authority.take_writes(&[]);
+        authority.set_fixed(state, NOW, true);
+        let broker = Broker::new(Arc::new(authority), Channels::new(Arc::default(), &[]));
+        let app = App::new()
+            .app_data(web::Data::new(broker.clone()))
+            .route("/keys/{name}/revokeTokens", web::post().to(revoke));
+        let app = init_service(app).await;
+        let mut body = json!({"targets": ["nonsense", "clientId:bob"]});
+        if let Some(before) = before {
+            body["issuedBefore"] = before.into();
+        }
+        let request = TestRequest::post()
+            .uri(&format!("/keys/{NAME}/revokeTokens"))
+            .insert_header(("X-Ably-Version", "3"))
+            .insert_header(("Authorization", basic(&format!("{NAME}:{SECRET}"))))
+            .set_json(body);
+        let response = call_service(&app, request.to_request()).await;
+        let answer: Value = read_body_json(response).await;
+        let view = broker.authority.view();
+        let answer = answer["results"][1].clone();
+        let target = (fixture::APP, Target::User("bob".into()));
+        let stored = &view.revocations[&target];
+        assert_eq!(answer["issuedBefore"], stored.issued_before_ms);
+        assert_eq!(answer["appliesAt"], stored.applies_ms);
+        // What was issued after the question and before the log's word is void, and the answer says so.
+        for issued in [NOW, log_ms - 1, log_ms, log_ms + 1] {
+            let reached = stored.voids(Issued::At(issued), log_ms);
+            assert_eq!(
+                reached,
+                issued < answer["issuedBefore"].as_u64().unwrap(),
+                "{issued}"
+            );
+        }
+        answer
+    }
+
+    #[actix_web::test]
+    async fn a_revocation_is_told_as_the_log_has_it() {
+        let later = NOW + 1_000;
+        let answer = revoked_at(None, later).await;
+        assert_eq!(answer["issuedBefore"], later + 1);
+        assert_eq!(answer["appliesAt"], later);
+        let asked = revoked_at(Some(NOW - 5), later).await;
+        assert_eq!(asked["issuedBefore"], NOW - 5, "as it was asked for");
     }
 }
