@@ -8,6 +8,7 @@
 
 pub mod access;
 pub mod codec;
+mod contract;
 mod handle;
 mod net;
 mod raft;
@@ -20,11 +21,13 @@ mod versions;
 #[path = "../tests/sim/mod.rs"]
 mod sim;
 
-pub use handle::{
-    BarrierMode, BarrierReport, Cluster, ClusterConfig, ClusterStatus, Committed, EffectBatch,
-    FirstStart, Freshness, JoinError, MessageLink, NodeChange, NodeStatus, PeerSecret,
-    ProposeError, ReadError, RequestId, StartError, WallClock,
+pub use contract::{
+    BarrierMode, BarrierReport, ClusterConfig, ClusterStatus, Committed, EffectBatch, FirstStart,
+    Freshness, JoinError, NodeChange, NodeStatus, PeerSecret, ProposeError, ReadError, RequestId,
+    StartError, WallClock,
 };
+pub use handle::Cluster;
+pub use net::{LinkReader, LinkWriter, MessageLink};
 pub use raft::{
     BackupError, BackupInfo, FolderInfo, RecoverError, RecoverTarget, RestoreTarget,
     examine_folder, recover_folder, restore_backup, verify_backup,

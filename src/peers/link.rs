@@ -11,9 +11,7 @@ use bytes::BytesMut;
 use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
@@ -98,7 +96,7 @@ impl Outbound {
         std::mem::take(&mut waiting.bytes)
     }
 
-    async fn write(&self, mut socket: OwnedWriteHalf) -> io::Result<()> {
+    async fn write(&self, mut socket: impl AsyncWrite + Unpin) -> io::Result<()> {
         let alive = frame::encode(&Frame::Alive).unwrap_or_default();
         loop {
             if timeout(ALIVE, self.filled.notified()).await.is_err() {
@@ -121,16 +119,12 @@ impl Outbound {
 /// The reason of its end.
 pub async fn run<F>(
     outbound: &Outbound,
-    stream: TcpStream,
+    (from, to): (impl AsyncRead + Unpin, impl AsyncWrite + Unpin),
     taken: impl FnMut(Frame) -> F,
 ) -> io::Result<()>
 where
     F: Future<Output = ()>,
 {
-    // The socket may come from another runtime: from here on this one drives it.
-    let stream = TcpStream::from_std(stream.into_std()?)?;
-    stream.set_nodelay(true)?;
-    let (from, to) = stream.into_split();
     let ended = tokio::select! {
         ended = outbound.write(to) => ended,
         ended = read(from, taken) => ended,
@@ -140,7 +134,10 @@ where
     ended
 }
 
-async fn read<F>(mut socket: OwnedReadHalf, mut taken: impl FnMut(Frame) -> F) -> io::Result<()>
+async fn read<F>(
+    mut socket: impl AsyncRead + Unpin,
+    mut taken: impl FnMut(Frame) -> F,
+) -> io::Result<()>
 where
     F: Future<Output = ()>,
 {

@@ -252,7 +252,7 @@ impl Drop for Installed {
 }
 
 async fn use_link(link: MessageLink, router: Arc<Router>) {
-    let MessageLink { node, stream } = link;
+    let node = link.node;
     let installed = Installed {
         node,
         link: Arc::new(Outbound::new(node)),
@@ -262,7 +262,11 @@ async fn use_link(link: MessageLink, router: Arc<Router>) {
     router.install(node, &installed.link);
     tracing::info!(node = node.0, "linked");
     let taken = |frame| router.clone().take(node, frame);
-    if let Err(error) = link::run(&installed.link, stream, taken).await {
+    let ended = match link.split() {
+        Ok(halves) => link::run(&installed.link, halves, taken).await,
+        Err(error) => Err(error),
+    };
+    if let Err(error) = ended {
         tracing::info!(node = node.0, %error, "link ended");
     }
 }

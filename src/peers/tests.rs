@@ -41,7 +41,7 @@ async fn node(id: u64, addresses: &Addresses) -> Node {
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
             let node = NodeId(stream.read_u64().await.unwrap());
-            let _closed = to.send(MessageLink { node, stream }).await;
+            let _closed = to.send(MessageLink::unproven(node, stream)).await;
         }
     });
     let addresses = addresses.clone();
@@ -51,7 +51,7 @@ async fn node(id: u64, addresses: &Addresses) -> Node {
             let address = address.ok_or(io::ErrorKind::NotFound)?;
             let mut stream = TcpStream::connect(address).await?;
             stream.write_u64(id.0).await?;
-            Ok(MessageLink { node, stream })
+            Ok(MessageLink::unproven(node, stream))
         })
     });
     let authority = Arc::new(Authority::fixed(State::default(), 1_000_000));
@@ -243,7 +243,7 @@ async fn a_peer_that_does_not_read_loses_its_link_and_never_more_than_the_budget
     let link = Arc::new(Outbound::new(NodeId(2)));
     let running = {
         let link = link.clone();
-        tokio::spawn(async move { link::run(&link, stream, |_| async {}).await })
+        tokio::spawn(async move { link::run(&link, stream.into_split(), |_| async {}).await })
     };
     let block = vec![0u8; 1 << 20];
     let mut taken = 0usize;
@@ -276,7 +276,7 @@ async fn bytes_that_are_no_frame_end_the_link() {
     let (mut other, _) = listener.accept().await.unwrap();
     other.write_all(&[0, 0, 0, 2, 200, 1]).await.unwrap();
     let link = Outbound::new(NodeId(2));
-    let ended = link::run(&link, stream, |_| async { panic!("no frame") }).await;
+    let ended = link::run(&link, stream.into_split(), |_| async { panic!("no frame") }).await;
     assert_eq!(ended.unwrap_err().kind(), io::ErrorKind::InvalidData);
 }
 

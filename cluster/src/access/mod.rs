@@ -13,6 +13,7 @@
 
 mod apply;
 mod capability;
+mod checksum;
 mod command;
 mod decide;
 mod expiry;

@@ -7,7 +7,7 @@
 //! **Must never know:** where the bytes go. **Why chunks:** one encode of a million grants needs a second
 //! copy of all of it; a chunk needs only its own, and a damaged length cannot ask for more than a chunk.
 
-use super::fingerprint::Sum;
+use super::checksum::Sum;
 use super::{Answered, Issuer, Millis, Requests, Revision, State, expiry};
 use crate::codec;
 use imbl::OrdMap;

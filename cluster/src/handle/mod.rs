@@ -5,19 +5,12 @@
 //!
 //! **Must never know:** what the broker does with effects; how requests arrive.
 
-mod answers;
-mod config;
-mod nodes;
-
-pub use answers::{
-    BarrierMode, BarrierReport, ClusterStatus, Committed, EffectBatch, Freshness, JoinError,
-    MessageLink, NodeStatus, ProposeError, ReadError, RequestId,
-};
-pub use config::{ClusterConfig, FirstStart, PeerSecret, StartError, WallClock};
-pub use nodes::NodeChange;
-
 use crate::access::{self, Command, Millis, NodeId, Revision, State};
-use crate::net::{Plane, Stream};
+use crate::contract::{
+    BarrierMode, BarrierReport, ClusterConfig, ClusterStatus, Committed, EffectBatch, Freshness,
+    JoinError, NodeChange, ProposeError, ReadError, RequestId, StartError,
+};
+use crate::net::{MessageLink, Plane};
 use crate::raft::{self, Core};
 use crate::store::DiskSpace;
 use crate::task;
@@ -318,7 +311,7 @@ impl Cluster {
         locked(&self.inner.messages).take()
     }
 
-    /// Opens a message-plane link to a member. The stream belongs to the runtime that calls this.
+    /// Opens a message-plane link to a member.
     ///
     /// # Errors
     /// When the peer cannot be reached or does not prove that it belongs to the cluster.
@@ -328,10 +321,8 @@ impl Cluster {
             .peers()
             .remove(&node.0)
             .ok_or(io::ErrorKind::NotFound)?;
-        match core.links.dial(&peer.addr, node.0, Plane::Message).await? {
-            (_, Stream::Tcp(stream)) => Ok(MessageLink { node, stream }),
-            (_, Stream::Memory(_)) => Err(io::ErrorKind::Unsupported.into()),
-        }
+        let (_, stream) = core.links.dial(&peer.addr, node.0, Plane::Message).await?;
+        Ok(MessageLink::new(node, stream))
     }
 
     /// What this node sees of the cluster.

@@ -5,10 +5,10 @@
 
 use super::frame::{self, Frame, Kind};
 use super::hello::{self, Identity, Plane, Refusal};
+use super::message_link::MessageLink;
 use super::transport::Listener;
 use super::{Local, Stream};
 use crate::access::NodeId;
-use crate::handle::MessageLink;
 use crate::seldom::Seldom;
 use crate::task;
 use bytes::Bytes;
@@ -126,13 +126,8 @@ impl Complaints {
 
 fn hand_over(messages: &mpsc::Sender<MessageLink>, peer: Identity, stream: Stream) {
     let node = NodeId(peer.node);
-    match stream {
-        Stream::Tcp(stream) => {
-            if messages.try_send(MessageLink { node, stream }).is_err() {
-                tracing::warn!(%node, "nobody takes message links; one was closed");
-            }
-        }
-        Stream::Memory(_) => tracing::debug!(%node, "message links need a network"),
+    if messages.try_send(MessageLink::new(node, stream)).is_err() {
+        tracing::warn!(%node, "nobody takes message links; one was closed");
     }
 }
 

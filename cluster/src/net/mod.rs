@@ -12,12 +12,14 @@ mod accept;
 mod frame;
 mod hello;
 mod link;
+mod message_link;
 mod transport;
 
 pub(crate) use accept::{Acceptor, Service, serve};
 pub(crate) use frame::MAX_BODY;
 pub(crate) use hello::{Identity, Plane, Refusal};
 pub(crate) use link::{AskError, Failing, Lane, Links, refusal};
+pub use message_link::{LinkReader, LinkWriter, MessageLink};
 pub(crate) use transport::{Listener, Stream, Tcp, Transport};
 
 /// What every connection needs: how to connect, who we are, what proves it.

@@ -23,7 +23,7 @@ use super::core::Core;
 use super::fence;
 use super::rpc::{Answer, Ask};
 use crate::access::{MemberState, NodeId, Revision};
-use crate::handle::{BarrierMode, BarrierReport};
+use crate::contract::{BarrierMode, BarrierReport};
 use futures_util::future::join_all;
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -15,7 +15,7 @@ use super::core::Core;
 use super::engine::Peer;
 use super::rpc::{Answer, Ask, ChangeError, NotLeader};
 use crate::access::{Command, Limits, MemberCommand, NodeId, Text};
-use crate::handle::{JoinError, NodeChange, ProposeError, RequestId};
+use crate::contract::{JoinError, NodeChange, ProposeError, RequestId};
 use crate::net::{AskError, Plane};
 use futures_util::future::join_all;
 use openraft::ChangeMembers;

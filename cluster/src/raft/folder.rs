@@ -18,7 +18,7 @@ use super::applier::Applier;
 use super::engine::Peer;
 use super::log;
 use crate::access::{NodeId, Text};
-use crate::handle::FirstStart;
+use crate::contract::FirstStart;
 use crate::store::{Store, StoreError};
 use openraft::EntryPayload;
 use std::collections::{BTreeMap, BTreeSet};

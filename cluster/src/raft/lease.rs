@@ -11,7 +11,7 @@
 
 use super::core::Core;
 use crate::access::{MemberState, NodeId};
-use crate::handle::Freshness;
+use crate::contract::Freshness;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;

@@ -11,7 +11,7 @@ use super::core::Core;
 use super::fence;
 use super::lease;
 use crate::access::{Command, MemberCommand, MemberState, NodeId, Reply};
-use crate::handle::{Freshness, RequestId};
+use crate::contract::{Freshness, RequestId};
 use crate::versions;
 use std::sync::Arc;
 use std::time::Duration;

@@ -16,7 +16,7 @@ use super::engine::Peer;
 use super::lock;
 use super::rpc::{Answer, Ask, ChangeError};
 use crate::access::{NodeId, Text};
-use crate::handle::FirstStart;
+use crate::contract::FirstStart;
 use crate::net::{Identity, Plane, Refusal, refusal};
 use openraft::ChangeMembers;
 use std::collections::{BTreeMap, BTreeSet};

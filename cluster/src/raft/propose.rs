@@ -13,7 +13,7 @@ use super::machine::{self, MAX_OP};
 use super::rpc::{Answer, Ask, Fate};
 use crate::access::{Batch, Command, Millis, Op, Reply};
 use crate::codec;
-use crate::handle::{Committed, ProposeError, RequestId};
+use crate::contract::{Committed, ProposeError, RequestId};
 use crate::net::AskError;
 use crate::store::DiskSpace;
 use crate::task;

@@ -8,7 +8,7 @@
 use super::core::Core;
 use super::lock;
 use crate::access::{MemberState, NodeId};
-use crate::handle::Freshness;
+use crate::contract::Freshness;
 use crate::net::Failing;
 use crate::seldom::PAUSE;
 use std::collections::BTreeMap;

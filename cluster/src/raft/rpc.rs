@@ -8,7 +8,7 @@ use crate::Versions;
 use crate::access::Op;
 use crate::access::{Millis, Reply, Revision, Text};
 use crate::codec::{self, CodecError};
-use crate::handle::NodeChange;
+use crate::contract::NodeChange;
 use crate::versions::Spoken;
 use openraft::error::InstallSnapshotError;
 use openraft::raft::{

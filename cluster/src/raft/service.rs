@@ -9,7 +9,7 @@ use super::engine::{Engine, LeaderId};
 use super::rpc::{self, Answer, Ask, ChangeError, Fate, NotLeader};
 use super::{changes, fence, lock, membership, status, vitals};
 use crate::access::{NodeId, Op};
-use crate::handle::NodeChange;
+use crate::contract::NodeChange;
 use crate::net::{Identity, Refusal, Service};
 use crate::store::DiskSpace;
 use crate::versions::Spoken;

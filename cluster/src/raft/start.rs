@@ -21,7 +21,7 @@ use super::read::{self, Reader};
 use super::service::Answering;
 use super::view::View;
 use super::vitals::{self, Vitals};
-use crate::handle::MessageLink;
+use crate::net::MessageLink;
 use crate::net::{self, Acceptor, Identity, Links, Listener, Local, Service as _, Tcp, Transport};
 use crate::store::{DiskSpace, Store, StoreError};
 use crate::task;

@@ -5,7 +5,7 @@
 use super::core::Core;
 use super::rpc::{Answer, Ask, NotLeader};
 use crate::access::{NodeId, Revision};
-use crate::handle::{ClusterStatus, Freshness, NodeStatus};
+use crate::contract::{ClusterStatus, Freshness, NodeStatus};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 

@@ -6,7 +6,7 @@
 
 use super::lock;
 use crate::access::{Effect, Member, MemberState, Millis, NodeId, Revision, State};
-use crate::handle::EffectBatch;
+use crate::contract::EffectBatch;
 use arc_swap::ArcSwap;
 use imbl::OrdMap;
 use std::collections::BTreeMap;

@@ -8,7 +8,7 @@ use super::core::Core;
 use super::lock;
 use super::rpc::{Answer, Ask};
 use crate::access::{MemberState, Millis, NodeId};
-use crate::handle::Freshness;
+use crate::contract::Freshness;
 use crate::store::{DiskSpace, Space};
 use futures_util::future::join_all;
 use std::collections::BTreeMap;

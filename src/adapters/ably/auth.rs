@@ -5,6 +5,7 @@
 
 use super::capability::Wanted;
 use super::codes::{self, Fault};
+use super::key_name::key_of;
 use super::token::{self, Claims};
 use super::{DIALECT, jwt, limits};
 use crate::core::authority::{
@@ -106,13 +107,6 @@ impl Identity {
     }
 }
 
-/// The key of a name `appId.keyId`.
-pub(super) fn key_of<'s>(state: &'s State, name: &str) -> Option<&'s ApiKey> {
-    let (app, id) = name.split_once('.')?;
-    let app = app.parse().map(AppId).ok()?;
-    state.keys.get(id).filter(|key| key.app == app)
-}
-
 /// The key that a credential names, verified or not: for bringing the view up to date first.
 fn names(credential: &Credential) -> Option<String> {
     match credential {
@@ -152,7 +146,7 @@ pub(super) fn check(
         Credential::Key(text) => (by_key(text, state, now)?, Rule::Any),
         Credential::Token(text) => by_token(text, state, now)?,
     };
-    open_door(state, identity.principal.app)?;
+    accepts(state, identity.principal.app)?;
     let wrong = || Fault::new(40102, 401, "Invalid clientId for credentials");
     identity.client = match (rule, asks) {
         (Rule::Any, None | Some("*")) => {
@@ -197,7 +191,7 @@ pub(super) fn presented(state: &State, app: AppId, text: &str, now: Millis) -> P
 ///
 /// # Errors
 /// 40400, 40300.
-pub(super) fn open_door(state: &State, app: AppId) -> Result<(), Fault> {
+pub(super) fn accepts(state: &State, app: AppId) -> Result<(), Fault> {
     let app = state.apps.get(&app);
     let app = app.ok_or_else(|| Fault::new(40400, 404, "No such app"))?;
     if !app.enabled {
@@ -235,7 +229,7 @@ pub(super) fn may_be_lifted(
     now: Millis,
 ) -> bool {
     let key = names(credential).and_then(|name| key_of(state, &name));
-    let usable = key.is_some_and(|key| live(key, now).is_ok() && open_door(state, key.app).is_ok());
+    let usable = key.is_some_and(|key| live(key, now).is_ok() && accepts(state, key.app).is_ok());
     !usable && is_of_credentials(fault)
 }
 

@@ -5,6 +5,7 @@
 //! advisory; keys know HS256 only, and with nothing else to call no token can name another.
 
 use super::codes::Fault;
+use super::key_name::key_of;
 use crate::core::authority::{ApiKey, Millis, Signer, State, Text};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -171,7 +172,7 @@ pub(super) fn verify<'s>(
     }
     let lacks = |what: &'static str| Fault::new(40144, 400, what);
     let name = header.kid.ok_or_else(|| lacks("The JWT has no kid"))?;
-    let key = super::auth::key_of(state, &name)
+    let key = key_of(state, &name)
         .ok_or_else(|| Fault::new(40400, 404, "The JWT's key does not exist"))?;
     let secret = DecodingKey::from_secret(key.secret.0.as_bytes());
     let read = jsonwebtoken::decode::<Value>(jwt, &secret, &validation());

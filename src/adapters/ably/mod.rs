@@ -12,6 +12,7 @@ mod fixture;
 mod format;
 mod frame;
 mod jwt;
+mod key_name;
 pub mod limits;
 mod member;
 mod message;

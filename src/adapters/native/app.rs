@@ -10,7 +10,7 @@ use super::key::{self, KeyIn};
 use super::mint::{Mint, PUBNUB_PUBLISH, PUBNUB_SUBSCRIBE, REALTIME_APPLICATION};
 use super::resource;
 use super::text::{OpenText, label, open, open_text};
-use super::write::{Write, answer};
+use super::write::{APPLY_WAIT, Write, answer};
 use crate::core::authority::{
     Administered, App, AppChange, AppId, AppSpec, Command, KeySpec, Operations, Text,
 };
@@ -18,10 +18,6 @@ use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use std::time::Duration;
-
-/// Longest wait for this node to have applied what was just committed.
-pub(super) const APPLY_WAIT: Duration = Duration::from_secs(2);
 
 /// Adds the paths of this file.
 pub fn routes(config: &mut web::ServiceConfig) {

@@ -2,14 +2,13 @@
 //!
 //! **Must never know:** what a key is used for in any dialect.
 
-use super::app::APPLY_WAIT;
 use super::auth::Call;
 use super::codes::{ApiError, Code};
 use super::input::{Body, Params, Wait};
 use super::mint::Mint;
 use super::resource;
 use super::text::{RightText, capability, capability_text, label};
-use super::write::{Write, answer};
+use super::write::{APPLY_WAIT, Write, answer};
 use crate::core::authority::{
     Administered, ApiKey, AppId, Capability, KeyChange, KeySpec, Operations, Secret, State, Text,
 };

@@ -15,7 +15,10 @@ use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// Longest wait for this node to have applied what was just committed.
+pub(super) const APPLY_WAIT: Duration = Duration::from_secs(2);
 
 /// A write about to be made.
 #[derive(Debug)]

@@ -4,10 +4,8 @@
 //! made again must not find anything of its former self.
 
 use super::super::limits::{self, Limits};
-use super::super::{
-    App, AppChange, AppId, AppSpec, Cut, Effect, GrantKey, Rejection, Reply, Scope, State, Target,
-};
-use super::{Result, flags, keys, revoke};
+use super::super::{App, AppChange, AppId, AppSpec, Cut, Effect, Rejection, Reply, State, Target};
+use super::{Result, flags, grants, keys, revoke};
 
 pub(super) fn create(state: &mut State, spec: &AppSpec, effects: &mut Vec<Effect>) -> Result {
     if state.apps.contains_key(&spec.id) {
@@ -113,7 +111,7 @@ pub(super) fn update(
     if disabled {
         effects.push(gone(id));
     } else if !renamed_only {
-        effects.push(everyone(id));
+        effects.push(super::everyone(id));
     }
     Ok(match narrows(change) {
         true => Reply::Narrowed(1),
@@ -132,7 +130,7 @@ fn narrows(change: &AppChange) -> bool {
 
 pub(super) fn delete(state: &mut State, id: AppId, effects: &mut Vec<Effect>) -> Result {
     let app = super::app(state, id)?.clone();
-    let mut touched = 1 + clear_grants(state, id);
+    let mut touched = 1 + grants::clear(state, id);
     for alias in &app.aliases {
         state.aliases.remove(alias);
     }
@@ -157,15 +155,6 @@ pub(super) fn delete(state: &mut State, id: AppId, effects: &mut Vec<Effect>) ->
     effects.push(Effect::AppChanged(id));
     effects.push(gone(id));
     Ok(Reply::Narrowed(touched))
-}
-
-/// Deletes every grant of the app; how many there were.
-pub(super) fn clear_grants(state: &mut State, id: AppId) -> u64 {
-    let grants: Vec<GrantKey> = state.grants_in(id).map(|(key, _)| key.clone()).collect();
-    for key in &grants {
-        state.drop_grant(key);
-    }
-    grants.len() as u64
 }
 
 fn clear_rest(state: &mut State, id: AppId) -> u64 {
@@ -209,12 +198,5 @@ fn gone(app: AppId) -> Effect {
         app,
         target: Target::App,
         cut: Cut::Disabled,
-    }
-}
-
-pub(super) fn everyone(app: AppId) -> Effect {
-    Effect::Recheck {
-        app,
-        scope: Scope::App,
     }
 }

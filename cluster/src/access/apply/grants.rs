@@ -235,3 +235,12 @@ pub(super) fn end_all(state: &mut State, app: AppId, subject: &Subject, end_ms: 
     }
     touched
 }
+
+/// Deletes every grant of the app; how many there were.
+pub(super) fn clear(state: &mut State, id: AppId) -> u64 {
+    let grants: Vec<GrantKey> = state.grants_in(id).map(|(key, _)| key.clone()).collect();
+    for key in &grants {
+        state.drop_grant(key);
+    }
+    grants.len() as u64
+}

@@ -7,7 +7,7 @@
 use super::super::limits::{self, Limits};
 use super::super::{AppId, Effect, GroupChange, State, Text};
 use super::issuer::authority;
-use super::{Result, apps};
+use super::{Result, everyone};
 use imbl::OrdSet;
 
 /// Carries out a [`super::super::Command::SetGroup`].
@@ -54,7 +54,7 @@ pub(super) fn set(state: &mut State, change: &GroupChange, effects: &mut Vec<Eff
         true => state.groups.remove(&place),
         false => state.groups.insert(place, after),
     };
-    effects.push(apps::everyone(app));
+    effects.push(everyone(app));
     Ok(super::touched(touched, narrows))
 }
 

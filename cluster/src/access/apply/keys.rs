@@ -8,7 +8,7 @@ use super::super::{
     ApiKey, AppId, Capability, Cut, Effect, GrantKey, Issuer, KeyChange, KeySpec, Millis,
     Rejection, Reply, State, Subject, Target, Text,
 };
-use super::{Result, apps, revoke};
+use super::{Result, everyone, revoke};
 use std::collections::BTreeSet;
 
 /// Whether a key of that spec may be made (its app aside).
@@ -91,7 +91,7 @@ pub(super) fn update(
         effects.push(cut(app, id));
     }
     if rights {
-        effects.push(apps::everyone(app));
+        effects.push(everyone(app));
     }
     let narrows = change.enabled == Some(false) || change.capability.is_some();
     Ok(match narrows {
@@ -139,7 +139,7 @@ pub(super) fn rotate(
     effects.push(Effect::AppChanged(app));
     if !enabled {
         effects.push(cut(app, id));
-        effects.push(apps::everyone(app));
+        effects.push(everyone(app));
     }
     // The old key has an end now.
     Ok(Reply::Narrowed(2))
@@ -182,7 +182,7 @@ pub(super) fn delete(state: &mut State, id: &Text, effects: &mut Vec<Effect>) ->
     revoke::leave_void(state, app, Target::Key(id.clone()));
     effects.push(Effect::AppChanged(app));
     effects.push(cut(app, id));
-    effects.push(apps::everyone(app));
+    effects.push(everyone(app));
     Ok(Reply::Narrowed(1 + (grants.len() + tokens.len()) as u64))
 }
 

@@ -22,6 +22,14 @@ mod tokens;
 
 pub use batch::{Batch, Op, apply_batch};
 
+/// Everybody who is connected to the app is looked at again.
+fn everyone(app: AppId) -> Effect {
+    Effect::Recheck {
+        app,
+        scope: Scope::App,
+    }
+}
+
 /// Voids every credential of the app that was issued up to now, and nothing else.
 pub(super) fn void_everything(state: &mut State, app: AppId) {
     revoke::leave_void(state, app, super::Target::App);

@@ -9,7 +9,7 @@ use super::super::{
     AppId, Cut, Effect, Issuer, Millis, Rejection, Reply, Revocation, State, Subject, Target,
 };
 use super::issuer::authority;
-use super::{Result, apps, grants, recheck};
+use super::{Result, everyone, grants, recheck};
 
 /// Issued before (none = now) and margin.
 type When = (Option<Millis>, Millis);
@@ -63,11 +63,11 @@ pub(super) fn revoke(
         Target::Key(text) => end(state, app, Subject::Key(text.clone()), end_ms, effects),
         Target::RevocationKey(_) => 0,
         Target::Channel(_) => {
-            effects.push(apps::everyone(app));
+            effects.push(everyone(app));
             0
         }
         Target::App => {
-            effects.push(apps::everyone(app));
+            effects.push(everyone(app));
             end_app(state, app, end_ms)
         }
     };
@@ -104,7 +104,7 @@ fn end(
 
 fn end_app(state: &mut State, app: AppId, end_ms: Millis) -> u64 {
     if end_ms <= state.time_ms {
-        return apps::clear_grants(state, app);
+        return grants::clear(state, app);
     }
     let mut subjects: Vec<Subject> = state
         .grants_in(app)

@@ -5,7 +5,7 @@
 
 use super::super::expiry::Expiring;
 use super::super::{ApiKey, Effect, State};
-use super::{apps, keys, recheck};
+use super::{everyone, keys, recheck};
 
 /// Removes up to `budget` records that have ended.
 pub(super) fn sweep(state: &mut State, budget: usize, effects: &mut Vec<Effect>) {
@@ -51,7 +51,7 @@ fn end(state: &mut State, what: Expiring, effects: &mut Vec<Effect>) {
             });
             effects.push(Effect::AppChanged(app));
             effects.push(keys::cut(app, &id));
-            effects.push(apps::everyone(app));
+            effects.push(everyone(app));
         }
     }
 }

@@ -5,6 +5,7 @@
 use super::call::{Answer, Call, body, failed, told};
 use crate::adapters::ably::auth::{self, Credential};
 use crate::adapters::ably::codes::Fault;
+use crate::adapters::ably::key_name::key_of;
 use crate::adapters::ably::{query, token_request};
 use crate::core::authority::{
     ApiKey, AppId, Authority, BarrierMode, Command, Holder, Millis, RequestId, Revision,
@@ -25,9 +26,9 @@ const BACK_MS: Millis = 3_600_000;
 
 async fn key(name: &str, authority: &Authority) -> Result<ApiKey, Fault> {
     let find = |view: &State| {
-        let key = auth::key_of(view, name).ok_or_else(|| Fault::new(40400, 404, "No such key"))?;
+        let key = key_of(view, name).ok_or_else(|| Fault::new(40400, 404, "No such key"))?;
         auth::live(key, authority.now().cluster_ms)?;
-        auth::open_door(view, key.app)?;
+        auth::accepts(view, key.app)?;
         Ok(key.clone())
     };
     // It may be newer than this node's view, or enabled again.

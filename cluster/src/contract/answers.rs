@@ -136,15 +136,6 @@ pub enum Freshness {
     Never,
 }
 
-/// A message-plane connection to a peer, already authenticated.
-#[derive(Debug)]
-pub struct MessageLink {
-    /// Who is at the other end.
-    pub node: NodeId,
-    /// The socket.
-    pub stream: tokio::net::TcpStream,
-}
-
 /// One node as [`crate::Cluster::status`] shows it.
 #[derive(Clone, Debug)]
 pub struct NodeStatus {
