@@ -2,18 +2,19 @@
 //!
 //! **Must never know:** HTTP, JSON, dialects.
 
-use super::authority::{AppId, Authority, Pass};
+use super::authority::{Authority, Pass};
 use super::channel::actor::Channels;
 use super::channel::{Deed, Do, Leave, PublishBatchTo, PublishTo, Read, ReplyTo};
-use super::connection::seat::Inheritance;
-use super::connection::{HistoryPage, NewMember};
-use super::delivery::relay::{ListConnections, Sever, TakeOver};
+use super::delivery::messages::{ListConnections, Sever, TakeOver};
+use super::delivery::port::HandOver;
 use super::delivery::relays::Relays;
 use super::error::Refusal;
-use super::ids::{ChannelKey, ConnectionId, NodeId, Text, Timetoken};
+use super::ids::{AppId, ChannelKey, ConnectionId, NodeId, Text, Timetoken};
 use super::lifecycle::Delivery;
+use super::listing::{ConnectionFilter, ConnectionInfo};
 use super::message::{Draft, Member, Occupancy, PresenceChange, Publication, Receipt};
-use std::pin::Pin;
+use super::query::{Found, Queries, Query, QueryPort};
+use super::session::{HistoryPage, NewMember};
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
@@ -26,89 +27,7 @@ pub struct Broker {
     pub channels: Channels,
     /// Worker threads of this node, entered by the transport as they start.
     pub relays: Relays,
-}
-
-/// A connection as listings show it.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct ConnectionInfo {
-    /// The connection.
-    pub id: ConnectionId,
-    /// Which node holds it.
-    pub node: NodeId,
-    /// Its app.
-    pub app: AppId,
-    /// Verified user, if any.
-    pub user: Option<Text>,
-    /// The key it connected under.
-    pub key: Option<Text>,
-    /// The dialect's word.
-    pub dialect: Text,
-    /// Peer address.
-    pub remote: Text,
-    /// Since when, cluster time ms.
-    pub since_ms: u64,
-    /// Number of subscriptions.
-    pub subscriptions: u32,
-    /// Bytes waiting for it.
-    pub queued_bytes: u64,
-}
-
-/// Which connections a listing is about.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct ConnectionFilter {
-    /// Only of this app; none = all (operators).
-    pub app: Option<AppId>,
-    /// Only of this user.
-    pub user: Option<Text>,
-    /// At most so many per node.
-    pub limit: u32,
-}
-
-/// A question one node asks another, apart from any channel.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub enum Query {
-    /// The occupied channels that the asked node is home of.
-    Occupied {
-        /// Of this app.
-        app: AppId,
-        /// Whose names start so.
-        prefix: Text,
-        /// At most so many.
-        limit: u32,
-    },
-    /// The connections that the asked node holds.
-    Connections(ConnectionFilter),
-    /// The last deliveries of lifecycle events by the asked node.
-    Deliveries {
-        /// Of this app.
-        app: AppId,
-        /// At most so many.
-        limit: u32,
-    },
-    /// End the socket of this connection, if you have it: it has come back elsewhere.
-    Sever(ConnectionId),
-}
-
-/// What it answers.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub enum Found {
-    /// Channels with their cluster-wide counts, sorted by name.
-    Occupied(Vec<(Text, Occupancy)>),
-    /// Connections.
-    Connections(Vec<ConnectionInfo>),
-    /// Deliveries, newest first.
-    Deliveries(Vec<Delivery>),
-    /// Whether there was a socket to end.
-    Severed(bool),
-}
-
-/// An answer on its way.
-pub type Finding = Pin<Box<dyn Future<Output = Result<Found, Refusal>> + Send>>;
-
-/// The way to ask other nodes. Implemented by `peers`; a node alone has none.
-pub trait QueryPort: Send + Sync + 'static {
-    /// Asks a node; `Unavailable` when it does not answer in time.
-    fn ask(&self, node: NodeId, query: Query) -> Finding;
+    queries: Queries,
 }
 
 impl Broker {
@@ -119,7 +38,22 @@ impl Broker {
             authority,
             channels,
             relays: Relays::default(),
+            queries: Queries::default(),
         }
+    }
+
+    /// The same broker, but the channels that this handle starts live on the calling thread.
+    #[must_use]
+    pub fn on_this_thread(&self) -> Self {
+        Self {
+            channels: self.channels.on_this_thread(),
+            ..self.clone()
+        }
+    }
+
+    /// Gives the broker its way to ask other nodes. Once; later calls change nothing.
+    pub fn connect_queries(&self, port: Arc<dyn QueryPort>) {
+        self.queries.connect(port);
     }
 
     /// Publishes and waits until the channel's home (and backup) have it.
@@ -397,7 +331,7 @@ impl Broker {
 
     /// Ends the socket that a connection has on this node, if any, so that another can carry the connection
     /// on: it takes over the presence entries.
-    pub async fn take_over(&self, id: ConnectionId) -> Option<Inheritance> {
+    pub async fn take_over(&self, id: ConnectionId) -> Option<HandOver> {
         let asked = self.relays.all();
         let asked = asked.iter().map(|relay| relay.send(TakeOver(id)));
         let answers = futures_util::future::join_all(asked).await;
@@ -428,7 +362,7 @@ impl Broker {
         if others.is_empty() {
             return Ok(Vec::new());
         }
-        let port = self.channels.queries();
+        let port = self.queries.port();
         let port = port.ok_or(Refusal::Unavailable("not linked to the other nodes"))?;
         let asked = others.into_iter().map(|node| port.ask(node, query.clone()));
         futures_util::future::try_join_all(asked).await

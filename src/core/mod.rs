@@ -5,7 +5,7 @@
 //!
 //! **Why one vocabulary for four dialects:** a connection contract shaped after one vendor forces the next
 //! one to rebuild channels, presence and tokens beside it. Here an adapter translates frames to
-//! [`connection::Intent`]s and [`connection::Event`]s to frames, and owns nothing else.
+//! [`session::Intent`]s and [`session::Event`]s to frames, and owns nothing else.
 
 pub mod authority;
 pub mod broker;
@@ -20,9 +20,12 @@ pub mod hash;
 pub mod ids;
 pub mod lifecycle;
 pub mod limits;
+pub mod listing;
 pub mod message;
 pub mod nearest;
 pub mod nodes;
 pub mod polling;
+pub mod query;
 pub mod redact;
+pub mod session;
 pub mod token_bucket;

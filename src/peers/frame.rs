@@ -5,9 +5,9 @@
 //! **Why payloads are copied out of the read buffer:** a 200-byte publication kept in a history ring would pin
 //! the whole buffer it was read from.
 
-use crate::core::broker::{Found, Query};
 use crate::core::channel::Wire;
 use crate::core::ids::ChannelKey;
+use crate::core::query::{Found, Query};
 use bytes::{Buf as _, BytesMut};
 use gatecast_cluster::codec::{self, CodecError};
 use std::sync::Arc;

@@ -14,6 +14,7 @@ pub mod router;
 use crate::core::channel::registry::Channels;
 use crate::core::ids::NodeId;
 use crate::core::nodes::Members;
+use crate::core::query::QueryPort;
 use gatecast_cluster::{Cluster, MessageLink};
 use link::Outbound;
 use query::LocalConnections;
@@ -136,6 +137,12 @@ impl Inner {
 }
 
 impl Peers {
+    /// The way to ask the other nodes.
+    #[must_use]
+    pub fn queries(&self) -> Arc<dyn QueryPort> {
+        self.inner.router.clone()
+    }
+
     /// As [`start`], over any way to open links: for tests.
     #[must_use]
     pub fn start(
@@ -147,7 +154,6 @@ impl Peers {
     ) -> Self {
         let router = Arc::new(Router::new(channels.clone(), local));
         channels.connect(router.clone());
-        channels.connect_queries(router.clone());
         let accept = incoming.map(|links| tokio::spawn(accept(node, links, router.clone())));
         Self {
             inner: Arc::new(Inner {

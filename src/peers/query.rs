@@ -5,10 +5,12 @@
 //! **Why a missing answer is an error and not an empty list:** a listing that silently lacks a node looks
 //! complete.
 
-use crate::core::broker::{Broker, ConnectionFilter, ConnectionInfo, Finding, Found, Query};
+use crate::core::broker::Broker;
 use crate::core::channel::registry::Channels;
 use crate::core::error::Refusal;
 use crate::core::ids::{ConnectionId, NodeId};
+use crate::core::listing::{ConnectionFilter, ConnectionInfo};
+use crate::core::query::{Finding, Found, Query};
 use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -8,10 +8,10 @@
 use super::frame::{self, Frame};
 use super::link::Outbound;
 use super::query::{self, LocalConnections, Questions};
-use crate::core::broker::{Finding, Query, QueryPort};
 use crate::core::channel::registry::Channels;
 use crate::core::channel::{FromPeer, PeerPort, Wire};
 use crate::core::ids::{ChannelKey, NodeId};
+use crate::core::query::{Finding, Query, QueryPort};
 use actix::prelude::SendError;
 use std::collections::HashMap;
 use std::sync::Arc;

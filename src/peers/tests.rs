@@ -9,12 +9,14 @@
 use super::query::{Listing, Severing};
 use super::*;
 use crate::core::authority::{AppId, Authority, Pass, State};
-use crate::core::broker::{Broker, ConnectionFilter, ConnectionInfo, Found, Query, QueryPort as _};
+use crate::core::broker::Broker;
 use crate::core::channel::{PeerPort as _, Wire};
 use crate::core::delivery::encoding::Encodings;
 use crate::core::error::Refusal;
 use crate::core::ids::{ChannelKey, ConnectionId};
+use crate::core::listing::{ConnectionFilter, ConnectionInfo};
 use crate::core::message::{ContentKind, Draft};
+use crate::core::query::{Found, Query};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -59,6 +61,7 @@ async fn node(id: u64, addresses: &Addresses) -> Node {
     let local = Arc::new(One(id));
     let peers = Peers::start(id, dial, Some(incoming), channels.clone(), local);
     let broker = broker(authority, channels);
+    broker.connect_queries(peers.queries());
     Node { id, broker, peers }
 }
 

@@ -14,7 +14,7 @@ use crate::core::channel::actor::Channels;
 use crate::core::close::End;
 use crate::core::delivery::encoding::{Encoding, Encodings};
 use crate::core::delivery::enforcer;
-use crate::core::delivery::relay::EndAll;
+use crate::core::delivery::messages::EndAll;
 use crate::peers::{self, Peers};
 use crate::transport::{Worker, stream::Streams, ws};
 use actix_web::web;
@@ -80,11 +80,9 @@ impl Plane {
         let webhooks = Webhooks::start(authority.clone(), node);
         channels.set_listener(Arc::new(webhooks.clone()));
         let broker = Broker::new(authority.clone(), channels.clone());
-        enforce(
-            cluster,
-            &broker,
-            peers::start(cluster.clone(), channels, Arc::new(broker.clone())),
-        );
+        let peers = peers::start(cluster.clone(), channels, Arc::new(broker.clone()));
+        broker.connect_queries(peers.queries());
+        enforce(cluster, &broker, peers);
         let workers = Workers {
             broker: broker.clone(),
             node,

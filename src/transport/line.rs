@@ -8,8 +8,8 @@
 
 use super::wire::Socket;
 use crate::core::connection::actor::Connection;
-use crate::core::connection::mail::Gone;
-use crate::core::connection::outbox::{Outbox, Sent, Sink};
+use crate::core::connection::messages::Gone;
+use crate::core::delivery::outbox::{Outbox, Sent, Sink};
 use actix::Addr;
 use bytes::BytesMut;
 use std::cell::{Cell, RefCell};

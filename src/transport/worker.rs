@@ -5,6 +5,7 @@
 use super::ws::Buffer;
 use crate::core::broker::Broker;
 use crate::core::connection::actor::Desk;
+use crate::core::delivery::here;
 use crate::core::delivery::local::Local;
 use crate::core::delivery::relay::Relay;
 use crate::core::ids::NodeId;
@@ -27,12 +28,9 @@ impl Worker {
     pub fn start(broker: &Broker, node: NodeId) -> Self {
         let local = Rc::new(Local::default());
         let authority = Arc::clone(&broker.authority);
-        let relay = Relay::new(local.clone(), authority, node).start_here();
+        let relay = here::start(Relay::new(local.clone(), authority, node));
         let worker = broker.relays.add(relay.clone());
-        let broker = Broker {
-            channels: broker.channels.on_this_thread(),
-            ..broker.clone()
-        };
+        let broker = broker.on_this_thread();
         let polls = Polls::start(&broker, &local, &relay, worker);
         let desk = Desk {
             broker,

@@ -3,7 +3,7 @@
 use crate::client::{Client, Got};
 use crate::server::Node;
 use gatecast::core::authority::{Cut, Effect, Target};
-use gatecast::core::broker::{ConnectionFilter, ConnectionInfo};
+use gatecast::core::listing::{ConnectionFilter, ConnectionInfo};
 use std::time::{Duration, Instant};
 
 fn subscribed(node: &Node, word: &str, channel: &str) -> Client {

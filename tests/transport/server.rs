@@ -9,13 +9,13 @@ use gatecast::core::authority::{
 use gatecast::core::broker::Broker;
 use gatecast::core::channel::actor::Channels;
 use gatecast::core::close::{Close, End};
-use gatecast::core::connection::{
-    Action, Context, DeliveryMode, Event, Frame, Input, Intent, Publish, Session, Start, Subscribe,
-};
 use gatecast::core::delivery::encoding::{Encoder, Encoding, Encodings};
 use gatecast::core::delivery::enforcer;
 use gatecast::core::ids::{ChannelKey, NodeId};
 use gatecast::core::message::{Broadcast, ContentKind, Draft};
+use gatecast::core::session::{
+    Action, Context, DeliveryMode, Event, Frame, Input, Intent, Publish, Session, Start, Subscribe,
+};
 use gatecast::transport::{Door, Listening, Worker, listen, ws};
 use std::net::SocketAddr;
 use std::sync::{Arc, mpsc};
@@ -191,7 +191,7 @@ async fn accept(
         max_outbox_bytes: MAX_OUTBOX,
         subprotocol: Some("test".into()),
         resumes: None,
-        inheritance: None,
+        hand_over: None,
     };
     ws::open(&request, payload, opening, |_| Box::new(Words))
 }

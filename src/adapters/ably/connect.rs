@@ -50,7 +50,7 @@ pub(super) async fn connect(
             .map_or(setting.default, |app| setting.of(app));
         usize::try_from(value).unwrap_or(usize::MAX)
     };
-    let inheritance = match resumes {
+    let hand_over = match resumes {
         Some(id) => {
             let elsewhere = Broker::clone(&broker);
             actix_web::rt::spawn(async move { elsewhere.sever_elsewhere(id).await });
@@ -69,7 +69,7 @@ pub(super) async fn connect(
         max_outbox_bytes: limits::outbox_bytes(settings.as_ref()),
         subprotocol: None,
         resumes,
-        inheritance,
+        hand_over,
     };
     let hello = Hello {
         format,

@@ -7,10 +7,10 @@ use super::frame::{ProtocolMessage, action};
 use super::member::PresenceMessage;
 use super::message::Message;
 use super::position;
-use crate::core::connection::Frame;
 use crate::core::delivery::encoding::Encoder;
 use crate::core::ids::{ChannelKey, Space};
 use crate::core::message::{Broadcast, PresenceChange, Publication};
+use crate::core::session::Frame;
 
 /// The dialect's encoder in one wire form.
 #[derive(Clone, Copy, Debug)]

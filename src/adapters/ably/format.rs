@@ -3,7 +3,7 @@
 //! **Must never know:** which objects there are.
 
 use super::codes::Fault;
-use crate::core::connection::Frame;
+use crate::core::session::Frame;
 use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;

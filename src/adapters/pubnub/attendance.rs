@@ -7,8 +7,8 @@
 
 use crate::core::authority::{AppId, NodeId, Pass};
 use crate::core::broker::Broker;
-use crate::core::connection::NewMember;
 use crate::core::ids::{ChannelKey, ConnectionId, Text};
+use crate::core::session::NewMember;
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 use std::collections::HashMap;

@@ -10,10 +10,10 @@ use super::shown::{Shown, What};
 use crate::core::authority::{Operations, Pass, Resource};
 use crate::core::broker::Broker;
 use crate::core::channel::wildcard;
-use crate::core::connection::Start;
 use crate::core::ids::{ChannelKey, Space, Text};
 use crate::core::message::Broadcast;
 use crate::core::polling::{Claim, Item, Want};
+use crate::core::session::Start;
 use std::collections::HashMap;
 use std::sync::Arc;
 

@@ -70,6 +70,6 @@ pub(super) fn opening(state: &State, hello: &Hello, encoding: EncodingId) -> Ope
         max_outbox_bytes: limit(state, hello, OUTBOX_BYTES),
         subprotocol: Some(SUBPROTOCOL.into()),
         resumes: None,
-        inheritance: None,
+        hand_over: None,
     }
 }

@@ -4,10 +4,10 @@
 
 use super::channel_name::{self, Class};
 use super::frame::server;
-use crate::core::connection::Frame;
 use crate::core::delivery::encoding::Encoder;
 use crate::core::ids::{ChannelKey, Space};
 use crate::core::message::{Broadcast, Draft, PresenceAction, PresenceChange};
+use crate::core::session::Frame;
 
 /// In front of names that only the server may use; a client believes them.
 const RESERVED: [&str; 2] = ["pusher:", "pusher_internal:"];

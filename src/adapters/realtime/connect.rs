@@ -4,8 +4,8 @@
 
 use super::session::RealtimeSession;
 use super::{DIALECT, Encoding, Filters, limits};
-use crate::core::connection::Session;
 use crate::core::limits::{HISTORY_BYTES, OUTBOX_BYTES, outbox_with_history};
+use crate::core::session::Session;
 use crate::transport::ws::hixie::Hixie;
 use crate::transport::ws::{self, Opening};
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -36,7 +36,7 @@ pub(super) async fn connect(
         max_outbox_bytes: outbox_with_history(OUTBOX_BYTES.default, HISTORY_BYTES.default),
         subprotocol: Some(SUBPROTOCOL.into()),
         resumes: None,
-        inheritance: None,
+        hand_over: None,
     };
     let session =
         |_| -> Box<dyn Session> { Box::new(RealtimeSession::new(Filters::clone(&filters))) };

@@ -6,10 +6,10 @@
 //! would be noise in front of their data.
 
 use super::{command, frame};
-use crate::core::connection::Frame;
 use crate::core::delivery::encoding::Encoder;
 use crate::core::ids::{ChannelKey, Space, Text};
 use crate::core::message::{Broadcast, ContentKind, Draft, Publication};
+use crate::core::session::Frame;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;

@@ -7,10 +7,10 @@ use super::limits;
 use super::session::RealtimeSession;
 use super::{DIALECT, Encoding, Filters};
 use crate::core::close::Close;
-use crate::core::connection::Frame;
 use crate::core::connection::seat::Wire;
 use crate::core::ids::Text;
 use crate::core::limits::{HISTORY_BYTES, OUTBOX_BYTES, outbox_with_history};
+use crate::core::session::Frame;
 use crate::transport::stream::{self, Asked, Speech, Streams};
 use crate::transport::ws::Opening;
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -95,7 +95,7 @@ fn open(
             max_outbox_bytes: outbox_with_history(OUTBOX_BYTES.default, HISTORY_BYTES.default),
             subprotocol: None,
             resumes: None,
-            inheritance: None,
+            hand_over: None,
         };
         (opening, Box::new(RealtimeSession::new(filters.clone())))
     })

@@ -7,7 +7,7 @@
 //! **Why written by hand and not by a JSON library:** the order and escaping *are* the protocol here.
 
 use super::text;
-use crate::core::connection::Frame;
+use crate::core::session::Frame;
 use bytestring::ByteString;
 
 /// First frame of every connection.

@@ -7,12 +7,12 @@
 use super::super::{FromPeer, Join, Leave, PresenceTo, PublishBatchTo, PublishTo, Read, Trim};
 use super::*;
 use crate::core::authority::{AppSpec, Authority, Command, Pass, SettingValue, State, fixture};
-use crate::core::connection::{Frame, HistoryPage, NewMember, PresenceRequest, Start, Subscribe};
 use crate::core::delivery::encoding::{Encoder, Encoding, EncodingId, Encodings};
 use crate::core::ids::{AppId, ConnectionId, NodeId};
 use crate::core::limits::{HISTORY_MESSAGES, WILDCARDS};
 use crate::core::message::{ContentKind, Draft};
 use crate::core::nodes::Members;
+use crate::core::session::{Frame, HistoryPage, NewMember, PresenceRequest, Start, Subscribe};
 use bytes::Bytes;
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -587,7 +587,7 @@ async fn presence_is_answered_and_the_next_page_of_history_follows() {
     for text in ["a", "b", "c"] {
         publish(at, &key, text).await.unwrap();
     }
-    let page = |after, backwards| crate::core::connection::HistoryPage {
+    let page = |after, backwards| crate::core::session::HistoryPage {
         after,
         until: u64::MAX,
         limit: 2,

@@ -11,10 +11,10 @@ use super::state::{Effect, Role, State, Ticket};
 use super::stream::{Seen, Stream};
 use super::wire::{Answer, Ask, Declined, Joined, Wire};
 use crate::core::clock::Now;
-use crate::core::connection::Start;
 use crate::core::error::Refusal;
 use crate::core::ids::{ConnectionId, NodeId, Text, Timetoken};
 use crate::core::message::{Draft, Member, PresenceAction};
+use crate::core::session::Start;
 use bytes::Bytes;
 use std::sync::Arc;
 

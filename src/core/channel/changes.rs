@@ -6,8 +6,8 @@
 
 use super::history::TICKS_PER_MS;
 use crate::core::clock::Now;
-use crate::core::connection::HistoryPage;
 use crate::core::message::PresenceChange;
+use crate::core::session::HistoryPage;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::sync::Arc;

@@ -5,10 +5,10 @@
 //! **Why counts and not lists per worker:** a broadcast needs to know *which* workers and encodings are in use,
 //! never who; each worker's relay knows its own connections.
 
-use crate::core::connection::DeliveryMode;
 use crate::core::delivery::encoding::EncodingId;
 use crate::core::hash::Map;
 use crate::core::ids::ConnectionId;
+use crate::core::session::DeliveryMode;
 
 #[derive(Debug)]
 struct Seat {

@@ -6,9 +6,9 @@
 //! without limit in one of the three ways.
 
 use crate::core::clock::Now;
-use crate::core::connection::{HistoryPage, Start};
 use crate::core::ids::{Position, Text, Timetoken};
 use crate::core::message::{Publication, Receipt};
+use crate::core::session::{HistoryPage, Start};
 use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;

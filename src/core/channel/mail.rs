@@ -14,8 +14,8 @@ use super::{
 };
 use crate::core::authority::{Operations, Pass, Reason};
 use crate::core::clock::Now;
-use crate::core::connection::{Event, NewMember};
 use crate::core::error::Refusal;
+use crate::core::session::{Event, NewMember};
 use actix::prelude::*;
 
 /// From a channel's own timer.

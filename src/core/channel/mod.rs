@@ -42,13 +42,13 @@ pub mod wire;
 pub use wire::Wire;
 
 use super::authority::Pass;
-use super::connection::{Event, HistoryPage, NewMember, PresenceRequest, Subscribe};
 use super::delivery::encoding::EncodingId;
 use super::delivery::relay::Relay;
 use super::error::Refusal;
 use super::ids::{ChannelKey, ConnectionId, NodeId, Text, Timetoken};
 use super::message::{Draft, Member, Occupancy, PresenceChange, Publication, Receipt};
 use super::nodes::Members;
+use super::session::{Event, HistoryPage, NewMember, PresenceRequest, Subscribe};
 use actix::prelude::*;
 use std::sync::Arc;
 use tokio::sync::oneshot;

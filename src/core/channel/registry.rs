@@ -12,7 +12,6 @@ use super::history::Bounds;
 use super::state::{Birth, Limits};
 use super::{LinkUp, PeerPort, Rehome, Wire};
 use crate::core::authority::Authority;
-use crate::core::broker::QueryPort;
 use crate::core::clock::Now;
 use crate::core::delivery::encoding::Encodings;
 use crate::core::ids::{AppId, ChannelKey, NodeId, Space, Text};
@@ -117,7 +116,6 @@ pub struct Ground {
     pub(super) histories: Arc<HistoryBudget>,
     list: arc_swap::ArcSwap<List>,
     port: OnceLock<Arc<dyn PeerPort>>,
-    queries: OnceLock<Arc<dyn QueryPort>>,
     listener: OnceLock<Arc<dyn Listener>>,
 }
 
@@ -276,7 +274,6 @@ impl Channels {
                 parts: (0..PARTS).map(|_| Mutex::default()).collect(),
                 list: arc_swap::ArcSwap::from_pointee(list),
                 port: OnceLock::new(),
-                queries: OnceLock::new(),
                 listener: OnceLock::new(),
                 histories: Arc::default(),
             }),
@@ -316,11 +313,6 @@ impl Channels {
         let _first = self.ground.port.set(port);
     }
 
-    /// Gives the broker its way to ask other nodes. Once; later calls change nothing.
-    pub fn connect_queries(&self, port: Arc<dyn QueryPort>) {
-        let _first = self.ground.queries.set(port);
-    }
-
     /// What the histories of all channels of this node may weigh together, bytes. Without this, any amount.
     pub fn set_history_budget(&self, bytes: u64) {
         self.ground.histories.set(bytes);
@@ -341,12 +333,6 @@ impl Channels {
     #[must_use]
     pub fn listener(&self) -> Option<Arc<dyn Listener>> {
         self.ground.listener.get().cloned()
-    }
-
-    /// The way to ask other nodes, if there is one.
-    #[must_use]
-    pub fn queries(&self) -> Option<Arc<dyn QueryPort>> {
-        self.ground.queries.get().cloned()
     }
 
     /// This node.

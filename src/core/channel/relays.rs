@@ -5,8 +5,10 @@
 //! **Why in one queue:** `Attach` and `Deliver` must reach a relay in the order they were decided. Once one had to wait
 //! for room in a mailbox, all wait.
 
-use crate::core::delivery::dispatch::{self, Dispatch};
-use crate::core::delivery::relay::{Attach, Deliver, Detach, Interrupt, Relay};
+use crate::core::delivery::dispatch::Dispatch;
+use crate::core::delivery::here;
+use crate::core::delivery::messages::{Attach, Deliver, Detach, Interrupt};
+use crate::core::delivery::relay::Relay;
 use actix::Addr;
 use actix::prelude::SendError;
 use std::collections::VecDeque;
@@ -35,7 +37,7 @@ impl ToRelay {
         };
         #[cfg(not(test))]
         let this = self;
-        if let Some(dispatch) = dispatch::here(relay) {
+        if let Some(dispatch) = here::find(relay) {
             this.take(&dispatch);
             return Ok(());
         }

@@ -7,9 +7,9 @@
 //! Several nodes, their links and time as one value: every order of events a test likes.
 
 use super::*;
-use crate::core::connection::Start;
 use crate::core::ids::{AppId, Text};
 use crate::core::message::{ContentKind, Draft, Member, PresenceAction, Receipt};
+use crate::core::session::Start;
 use proptest::prelude::*;
 use std::collections::{BTreeSet, VecDeque};
 

@@ -10,11 +10,11 @@ use super::history::Backlog;
 use super::ledger::Told;
 use super::presence::{Announced, EntryKey};
 use super::stream::{Image, Logged, Seen};
-use crate::core::connection::{HistoryPage, Start};
 use crate::core::error::Refusal;
 use crate::core::ids::{ConnectionId, Position, Text, Timetoken};
 use crate::core::limits::PRESENCE_CLIENTS;
 use crate::core::message::{Draft, Member, Occupancy, PresenceChange, Publication, Receipt};
+use crate::core::session::{HistoryPage, Start};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -371,3 +371,7 @@ impl Wire {
         matches!(self, Self::Copy { .. })
     }
 }
+
+#[cfg(test)]
+#[path = "wire_tests.rs"]
+mod tests;

@@ -5,11 +5,10 @@
 //! can neither time out nor be ended. This one runs whatever the socket does, and reads only while its gate is
 //! open.
 
-use super::mail::{Attached, Due, Finish, Gone, Heard};
-use super::outbox::{Outbox, Pushed, Source};
-use super::seat::{Gate, Inbound, Inheritance, Seat, Wire};
+use super::inheritance::Inheritance;
+use super::messages::{Attached, Due, Finish, Gone, Heard};
+use super::seat::{Gate, Inbound, Seat, Wire};
 use super::state::{Standing, State, Step};
-use super::{Action, Context as Cx, Event, Frame, Input, Session};
 use crate::core::authority::Authority;
 use crate::core::broker::Broker;
 use crate::core::channel::actor::Channel;
@@ -18,8 +17,10 @@ use crate::core::clock::Now;
 use crate::core::close::End;
 use crate::core::delivery::encoding::EncodingId;
 use crate::core::delivery::local::{About, Local, Slot};
+use crate::core::delivery::outbox::{Outbox, Pushed, Source};
 use crate::core::delivery::relay::Relay;
 use crate::core::ids::{AppId, ChannelKey, ConnectionId};
+use crate::core::session::{Action, Context as Cx, Event, Frame, Input, PresenceRequest, Session};
 use actix::prelude::*;
 use bytes::Bytes;
 use futures_util::Stream;
@@ -99,7 +100,7 @@ impl Connection {
             since_ms: desk.broker.authority.now().cluster_ms,
         };
         let mut state = State::default();
-        state.inherit(seat.inheritance.map(Inheritance::take).unwrap_or_default());
+        state.inherit(seat.hand_over.map(Inheritance::take).unwrap_or_default());
         Self::create(|cx| {
             cx.add_stream(inbound);
             Self {
@@ -235,7 +236,7 @@ impl Connection {
                     keeps_members: false,
                 }),
                 Step::LeavePresence(channel, addr, pass, client) => {
-                    let request = super::PresenceRequest {
+                    let request = PresenceRequest {
                         channel,
                         member: None,
                         client,

@@ -5,12 +5,12 @@
 
 use super::actor::Connection;
 use super::intents::{NOT_SERVING, Right};
-use super::{Event, PublishBatch};
 use crate::core::authority::{Operations, Pass};
 use crate::core::channel::PublishBatchTo;
 use crate::core::error::Refusal;
 use crate::core::ids::ChannelKey;
 use crate::core::message::Receipt;
+use crate::core::session::{Event, PublishBatch};
 use actix::prelude::*;
 use std::sync::Arc;
 use tokio::sync::oneshot;

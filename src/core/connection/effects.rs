@@ -2,12 +2,12 @@
 //!
 //! **Must never know:** actix, sockets, dialects; how effects arrive.
 
-use super::Event;
 use super::state::{State, Step};
 use crate::core::authority::{
     Authority, Cut, Effect, Issued, Pattern, Principal, Proof, Resource, Scope, State as Access,
     Subject, Target, Text,
 };
+use crate::core::session::Event;
 
 impl<A: Clone> State<A> {
     /// Carries out one access effect of the log entry that led to `after`. `Some` = the connection has to end

@@ -5,11 +5,11 @@
 //! reaches it any more. Sending the goodbye may take the peer's time; the peer has no say in the rest.
 
 use super::actor::Connection;
-use super::{Action, Context as Cx, Frame, Input, Intent};
 use crate::core::authority::Cut;
 use crate::core::channel::Leave;
 use crate::core::close::{Abuse, Close, End};
 use crate::core::ids::Text;
+use crate::core::session::{Action, Context as Cx, Frame, Input, Intent};
 use actix::prelude::*;
 
 /// How long a socket may take to swallow the goodbye before it is cut, ms.

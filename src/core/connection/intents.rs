@@ -6,15 +6,17 @@
 //! then later intents queue behind it and reading stops, so that order is kept and nothing piles up.
 
 use super::actor::Connection;
-use super::outbox::Source;
 use super::state;
-use super::{Event, HistoryRequest, Input, Intent, PresenceRequest, Publish, Subscribe};
 use crate::core::authority::{Operations, Pass, Principal, Proof, Reason, UNCONFIRMED};
 use crate::core::channel::actor::Channel;
 use crate::core::channel::{Join, PresenceTo, PublishTo, Read, ReplyTo, Tell};
+use crate::core::delivery::outbox::Source;
 use crate::core::error::Refusal;
 use crate::core::ids::{AppId, ChannelKey, ConnectionId};
 use crate::core::limits::{CONNECTIONS_PER_NODE, SUBSCRIPTIONS_PER_CONNECTION};
+use crate::core::session::{
+    Event, HistoryRequest, Input, Intent, PresenceRequest, Publish, Subscribe,
+};
 use actix::dev::ToEnvelope;
 use actix::prelude::*;
 use std::sync::Arc;

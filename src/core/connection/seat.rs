@@ -2,14 +2,11 @@
 //!
 //! **Must never know:** HTTP, how frames are read.
 
-use super::state::Attendance;
-use super::{Frame, Session};
-use crate::core::channel::Leave;
-use crate::core::channel::actor::Channel;
 use crate::core::close::{Abuse, Close};
 use crate::core::delivery::encoding::EncodingId;
+use crate::core::delivery::port::HandOver;
 use crate::core::ids::ConnectionId;
-use actix::Addr;
+use crate::core::session::{Frame, Session};
 use bytes::Bytes;
 use std::cell::{Cell, RefCell};
 use std::task::{Context, Poll, Waker};
@@ -51,33 +48,7 @@ pub struct Seat {
     /// The dialect.
     pub session: Box<dyn Session>,
     /// What a former socket of the same connection left.
-    pub inheritance: Option<Inheritance>,
-}
-
-/// The presence entries of a connection whose socket was lost or replaced, on their way to its next socket.
-/// Dropped on the way, the entries leave: nobody else knows of them.
-#[derive(Debug)]
-pub struct Inheritance {
-    pub(super) connection: ConnectionId,
-    pub(super) attendances: Vec<Attendance<Addr<Channel>>>,
-}
-
-impl Inheritance {
-    pub(super) fn take(mut self) -> Vec<Attendance<Addr<Channel>>> {
-        std::mem::take(&mut self.attendances)
-    }
-}
-
-impl Drop for Inheritance {
-    fn drop(&mut self) {
-        for one in self.attendances.drain(..) {
-            one.channel.do_send(Leave {
-                connection: self.connection,
-                gone: true,
-                keeps_members: false,
-            });
-        }
-    }
+    pub hand_over: Option<HandOver>,
 }
 
 /// Holds back reading while a request waits for an answer that later requests must not overtake. What is not

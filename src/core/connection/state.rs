@@ -5,7 +5,6 @@
 //! **Why subscriptions are kept here and in the relay:** the relay needs to know *where* bytes go, this needs to
 //! know *why* they may; a lost right is found here and carried out there.
 
-use super::{Event, Subscribe, Subscribed};
 use crate::core::authority::{
     Ask, Authority, Cut, Millis, Operations, Pass, Principal, Proof, Reason, Resource,
     State as Access,
@@ -14,6 +13,7 @@ use crate::core::clock::Now;
 use crate::core::error::Refusal;
 use crate::core::hash::Map;
 use crate::core::ids::{ChannelKey, Space, Text};
+use crate::core::session::{Event, Subscribe, Subscribed};
 use std::sync::Arc;
 
 /// What the actor has to do about a subscription, in order.

@@ -4,9 +4,9 @@ use crate::core::authority::fixture::{allowing, judge};
 use crate::core::authority::{
     AppId, Capability, Effect, Issued, Pattern, Right, Scope, Subject, Target,
 };
-use crate::core::connection::{DeliveryMode, NewMember, Start};
 use crate::core::ids::Position;
 use crate::core::message::Occupancy;
+use crate::core::session::{DeliveryMode, NewMember, Start};
 
 const APP: AppId = AppId(1);
 

@@ -4,14 +4,15 @@
 //! **Why entries are handed over and not entered anew:** nobody who watches the set may see the member leave.
 
 use super::actor::Connection;
-use super::mail::{Carry, TakeOver};
-use super::seat::Inheritance;
+use super::inheritance::Inheritance;
+use super::messages::{Carry, TakeOver};
 use crate::core::close::End;
+use crate::core::delivery::port::HandOver;
 use actix::prelude::*;
 
 impl Handler<TakeOver> for Connection {
-    type Result = Option<Inheritance>;
-    fn handle(&mut self, _message: TakeOver, cx: &mut Context<Self>) -> Option<Inheritance> {
+    type Result = Option<HandOver>;
+    fn handle(&mut self, _message: TakeOver, cx: &mut Context<Self>) -> Option<HandOver> {
         let attendances = self.state.bequeath();
         let connection = self.id;
         self.succeeded = true;
@@ -21,10 +22,7 @@ impl Handler<TakeOver> for Connection {
         } else {
             self.finish(Some(End::Gone), None, cx);
         }
-        Some(Inheritance {
-            connection,
-            attendances,
-        })
+        Some(Inheritance::leave(connection, attendances))
     }
 }
 

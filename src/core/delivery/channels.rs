@@ -6,11 +6,11 @@
 //! in the channel's, and a removal swaps the last entry in and corrects the one pointer that moved.
 
 use super::encoding::EncodingId;
-use super::relay::Deliver;
-use crate::core::connection::DeliveryMode;
-use crate::core::connection::outbox::{Outbox, Pushed, Source};
+use super::messages::Deliver;
+use super::outbox::{Outbox, Pushed, Source};
 use crate::core::hash::Map;
 use crate::core::ids::{ChannelKey, ConnectionId};
+use crate::core::session::DeliveryMode;
 use bytes::Bytes;
 use std::rc::Rc;
 use std::sync::Arc;

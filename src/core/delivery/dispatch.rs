@@ -9,10 +9,9 @@
 //! of their own, behind whatever is ready now, so that a burst becomes one write per connection.
 
 use super::local::Local;
+use super::messages::{Attach, Deliver, Detach, Interrupt};
 use super::parking::{Parking, Verdict};
-use super::relay::{Attach, Deliver, Detach, Interrupt, Relay};
 use crate::core::authority::{Authority, EffectBatch};
-use actix::Addr;
 use futures_util::future::LocalBoxFuture;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -33,35 +32,6 @@ pub(in crate::core) struct Dispatch {
 struct Sending {
     owed: Cell<bool>,
     task: RefCell<Option<Waker>>,
-}
-
-thread_local! {
-    /// The relay of this thread and what it stands for.
-    static HERE: RefCell<Option<(Addr<Relay>, Rc<Dispatch>)>> = const { RefCell::new(None) };
-}
-
-/// What that relay stands for, if it is this thread's.
-pub(in crate::core) fn here(relay: &Addr<Relay>) -> Option<Rc<Dispatch>> {
-    let found = |here: &RefCell<Option<(Addr<Relay>, Rc<Dispatch>)>>| {
-        let here = here.try_borrow().ok()?;
-        let (_, dispatch) = here.as_ref().filter(|(its, _)| its == relay)?;
-        Some(dispatch.clone())
-    };
-    // A thread that ends has none: the mailbox of one that is gone takes the message.
-    HERE.try_with(found).ok().flatten()
-}
-
-/// From now on, and until it [leaves](leave), that relay is this thread's.
-pub(super) fn settle(relay: Addr<Relay>, dispatch: Rc<Dispatch>) {
-    HERE.set(Some((relay, dispatch)));
-}
-
-/// The relay has ended: nobody finds it here any more.
-pub(super) fn leave(dispatch: &Rc<Dispatch>) {
-    let its = |here: &mut (Addr<Relay>, Rc<Dispatch>)| Rc::ptr_eq(&here.1, dispatch);
-    // Dropped outside: what hangs on an address may look here again.
-    let left = HERE.try_with(|here| here.try_borrow_mut().ok()?.take_if(its));
-    drop(left);
 }
 
 impl Dispatch {

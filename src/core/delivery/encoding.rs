@@ -2,9 +2,9 @@
 //!
 //! **Must never know:** any dialect; adapters bring encoders, the transport brings framing, `server` pairs them.
 
-use crate::core::connection::Frame;
 use crate::core::ids::ChannelKey;
 use crate::core::message::Broadcast;
+use crate::core::session::Frame;
 use bytes::Bytes;
 use std::sync::Arc;
 

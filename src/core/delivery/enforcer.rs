@@ -4,7 +4,7 @@
 //! **Why one batch at a time:** "enforced up to R" may only be said when everything up to R is, and a worker
 //! that hangs must hold the acknowledgement back: that is what makes a revoke finished when it returns.
 
-use super::relay::Enforce;
+use super::messages::Enforce;
 use super::relays::Relays;
 use crate::core::authority::{Effect, EffectBatch, Revision};
 use tokio::sync::mpsc::UnboundedReceiver;

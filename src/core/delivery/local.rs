@@ -7,16 +7,15 @@
 
 use super::channels::{Entry, Lists, LocalChannels, Membership, Outcome};
 use super::index::Index;
-use super::port::ConnectionPort;
-use super::relay::{Attach, Deliver};
+use super::messages::{Attach, Deliver};
+use super::outbox::{Outbox, Pushed, Source};
+use super::port::{ConnectionPort, HandOver};
 use super::timers::{Deadline, Timers};
 use crate::core::authority::{EffectBatch, Principal};
-use crate::core::broker::{ConnectionFilter, ConnectionInfo};
 use crate::core::close::End;
-use crate::core::connection::outbox::{Outbox, Pushed, Source};
-use crate::core::connection::seat::Inheritance;
 use crate::core::hash::Map;
 use crate::core::ids::{AppId, ChannelKey, ConnectionId, NodeId, Text};
+use crate::core::listing::{ConnectionFilter, ConnectionInfo};
 use futures_util::future::LocalBoxFuture;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
@@ -347,10 +346,7 @@ impl Local {
     }
 
     /// Ends the connection of that name, if it is here, for its next socket.
-    pub fn take_over(
-        &self,
-        id: ConnectionId,
-    ) -> Option<LocalBoxFuture<'static, Option<Inheritance>>> {
+    pub fn take_over(&self, id: ConnectionId) -> Option<LocalBoxFuture<'static, Option<HandOver>>> {
         let tables = self.tables.borrow();
         let slot = *tables.connections.by_id.get(&id)?;
         Some(tables.connections.get(slot)?.port.take_over())

@@ -4,16 +4,18 @@
     clippy::panic,
     clippy::indexing_slicing
 )]
-use super::super::dispatch::{self, Dispatch};
-use super::super::relay::{Detach, Relay};
+use super::super::dispatch::Dispatch;
+use super::super::here;
+use super::super::messages::Detach;
+use super::super::relay::Relay;
 use super::super::ticker::Ticker;
 use super::*;
 use crate::core::authority::{Authority, State};
-use crate::core::connection::outbox::fixture::Basin;
-use crate::core::connection::{DeliveryMode, Subscribed};
 use crate::core::delivery::encoding::EncodingId;
+use crate::core::delivery::outbox::fixture::Basin;
 use crate::core::ids::Position;
 use crate::core::message::{Broadcast, Occupancy};
+use crate::core::session::{DeliveryMode, Subscribed};
 use actix::Actor as _;
 use bytes::Bytes;
 use futures_util::FutureExt as _;
@@ -41,7 +43,7 @@ impl ConnectionPort for Port {
     fn due(&self) {
         self.0.borrow_mut().push("due".to_owned());
     }
-    fn take_over(&self) -> LocalBoxFuture<'static, Option<Inheritance>> {
+    fn take_over(&self) -> LocalBoxFuture<'static, Option<HandOver>> {
         async { None }.boxed_local()
     }
     fn enforce(&self, _batch: EffectBatch) -> LocalBoxFuture<'static, bool> {
@@ -360,11 +362,11 @@ fn everybody_looks_again_when_time_has_moved() {
 async fn what_its_own_threads_channels_say_goes_out_in_one_write() {
     let local = Rc::new(Local::default());
     let authority = Arc::new(Authority::fixed(State::default(), 0));
-    let relay = Relay::new(local.clone(), authority, NodeId(1)).start_here();
+    let relay = here::start(Relay::new(local.clone(), authority, NodeId(1)));
     let one = One::enter(&local, 1);
     one.join(&local, "room");
-    assert!(dispatch::here(&Relay::default().start()).is_none());
-    let here = dispatch::here(&relay).expect("this thread's");
+    assert!(here::find(&Relay::default().start()).is_none());
+    let here = here::find(&relay).expect("this thread's");
     // The task that sends has had its first turn.
     tokio::task::yield_now().await;
     here.deliver(message("room", "a"));

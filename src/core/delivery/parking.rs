@@ -5,7 +5,7 @@
 //! the lease comes back, and everything goes out in order after what was enforced meanwhile, or the clients are
 //! sent to another node, where they can ask for what they missed.
 
-use super::relay::Deliver;
+use super::messages::Deliver;
 use std::collections::VecDeque;
 
 /// Most bytes that wait on one worker.

@@ -2,15 +2,34 @@
 //!
 //! **Must never know:** dialects, sockets.
 
+use super::outbox::Source;
 use crate::core::authority::EffectBatch;
 use crate::core::close::End;
-use crate::core::connection::Subscribed;
-use crate::core::connection::outbox::Source;
-use crate::core::connection::seat::Inheritance;
 use crate::core::ids::ChannelKey;
 use crate::core::message::Broadcast;
+use crate::core::session::Subscribed;
 use futures_util::future::LocalBoxFuture;
+use std::any::Any;
 use std::sync::Arc;
+
+/// What a connection leaves to its next socket. Only connections know what is in it: here it is passed on, and what
+/// is in it learns when it is dropped on the way.
+#[derive(Debug)]
+pub struct HandOver(Box<dyn Any + Send>);
+
+impl HandOver {
+    /// This is handed over.
+    #[must_use]
+    pub fn new(left: impl Any + Send) -> Self {
+        Self(Box::new(left))
+    }
+
+    /// What was handed over, to whoever knows its type; nobody else gets it.
+    #[must_use]
+    pub fn take<T: Any>(self) -> Option<Box<T>> {
+        self.0.downcast().ok()
+    }
+}
 
 /// A connection as its thread's delivery tables see it. Calls never run the connection: they leave word.
 pub trait ConnectionPort {
@@ -23,7 +42,7 @@ pub trait ConnectionPort {
     /// A time it asked for has come.
     fn due(&self);
     /// Ends it for its next socket, to which its presence entries go.
-    fn take_over(&self) -> LocalBoxFuture<'static, Option<Inheritance>>;
+    fn take_over(&self) -> LocalBoxFuture<'static, Option<HandOver>>;
     /// Carries out these effects; resolves with whether it was ended for them.
     fn enforce(&self, batch: EffectBatch) -> LocalBoxFuture<'static, bool>;
 }

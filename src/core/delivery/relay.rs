@@ -4,18 +4,17 @@
 //!
 //! **Must never know:** any dialect, or another thread's connections.
 
-use super::dispatch::{self, Dispatch};
+use super::dispatch::Dispatch;
 use super::local::Local;
+use super::messages::{
+    Attach, Deliver, Detach, EndAll, Enforce, Interrupt, ListConnections, Sever, TakeOver,
+};
+use super::port::HandOver;
 use super::ticker::Ticker;
-use crate::core::authority::{Authority, EffectBatch, State};
-use crate::core::broker::{ConnectionFilter, ConnectionInfo};
-use crate::core::close::End;
-use crate::core::connection::seat::Inheritance;
-use crate::core::connection::{DeliveryMode, Subscribed};
-use crate::core::delivery::encoding::{EncodingId, Frames};
-use crate::core::ids::{ChannelKey, ConnectionId, NodeId};
-use crate::core::message::Broadcast;
+use crate::core::authority::{Authority, State};
+use crate::core::ids::NodeId;
 use actix::prelude::*;
+use std::any::Any;
 use std::rc::Rc;
 use std::sync::Arc;
 use tokio::task::JoinHandle;
@@ -32,6 +31,8 @@ pub struct Relay {
     dispatch: Rc<Dispatch>,
     /// What runs beside it, as long as it does.
     tasks: Vec<JoinHandle<()>>,
+    /// What is dropped with it.
+    kept: Option<Box<dyn Any>>,
 }
 
 impl Default for Relay {
@@ -53,16 +54,18 @@ impl Relay {
             node,
             dispatch,
             tasks: Vec::new(),
+            kept: None,
         }
     }
 
-    /// Starts it on this thread, whose channels need no mailbox to reach it.
-    #[must_use]
-    pub fn start_here(self) -> Addr<Self> {
-        let dispatch = self.dispatch.clone();
-        let relay = self.start();
-        dispatch::settle(relay.clone(), dispatch);
-        relay
+    /// What it hands messages on to.
+    pub(super) fn dispatch(&self) -> &Rc<Dispatch> {
+        &self.dispatch
+    }
+
+    /// Keeps this until it ends.
+    pub(super) fn keep(&mut self, until_it_ends: Box<dyn Any>) {
+        self.kept = Some(until_it_ends);
     }
 }
 
@@ -81,89 +84,8 @@ impl Actor for Relay {
 impl Drop for Relay {
     fn drop(&mut self) {
         self.tasks.iter().for_each(JoinHandle::abort);
-        dispatch::leave(&self.dispatch);
     }
 }
-
-/// From a channel: this connection receives the channel from here on, and is told so first: the connection
-/// gets `Event::Subscribed`, and broadcasts that follow wait until it has spoken.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub struct Attach {
-    /// The channel.
-    pub channel: Arc<ChannelKey>,
-    /// The connection, local to this worker.
-    pub connection: ConnectionId,
-    /// How it receives.
-    pub mode: DeliveryMode,
-    /// Its encoding.
-    pub encoding: EncodingId,
-    /// Whether it gets its own publications.
-    pub echo: bool,
-    /// What the session is told.
-    pub subscribed: Box<Subscribed>,
-}
-
-/// From a channel: the connection no longer receives it.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub struct Detach {
-    /// The channel.
-    pub channel: Arc<ChannelKey>,
-    /// The connection.
-    pub connection: ConnectionId,
-}
-
-/// From a channel: what follows leaves a gap. Its subscribers here get nothing more and are ended with
-/// [`End::Missed`].
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub struct Interrupt {
-    /// The channel.
-    pub channel: Arc<ChannelKey>,
-}
-
-/// From a channel: deliver this to its local subscribers.
-#[derive(Clone, Debug, Message)]
-#[rtype(result = "()")]
-pub struct Deliver {
-    /// The channel.
-    pub channel: Arc<ChannelKey>,
-    /// The broadcast in every encoding this worker's subscribers of the channel use.
-    pub frames: Frames,
-    /// The broadcast itself, for subscribers that frame it themselves.
-    pub broadcast: Broadcast,
-    /// A connection that must not get it.
-    pub except: Option<ConnectionId>,
-    /// Connection that published it: skipped where echo is off.
-    pub publisher: Option<ConnectionId>,
-}
-
-/// From the enforcer: carry out access effects on this worker's connections. Resolves, with the number of
-/// connections closed, when all of them are narrowed or closed and their queued protected bytes dropped.
-#[derive(Clone, Debug, Message)]
-#[rtype(result = "u64")]
-pub struct Enforce(pub EffectBatch);
-
-/// A connection has a new socket: the old one ends here, if this worker holds it.
-#[derive(Clone, Copy, Debug, Message)]
-#[rtype(result = "Option<Inheritance>")]
-pub struct TakeOver(pub ConnectionId);
-
-/// Ends the socket of a connection as if it had broken; answered with whether it was here.
-#[derive(Clone, Copy, Debug, Message)]
-#[rtype(result = "bool")]
-pub struct Sever(pub ConnectionId);
-
-/// The connections of this worker, as listings show them.
-#[derive(Clone, Debug, Message)]
-#[rtype(result = "Vec<ConnectionInfo>")]
-pub struct ListConnections(pub ConnectionFilter);
-
-/// Ends every connection of this worker.
-#[derive(Clone, Copy, Debug, Message)]
-#[rtype(result = "()")]
-pub struct EndAll(pub End);
 
 impl Handler<Attach> for Relay {
     type Result = ();
@@ -205,7 +127,7 @@ impl Handler<Enforce> for Relay {
 }
 
 impl Handler<TakeOver> for Relay {
-    type Result = ResponseFuture<Option<Inheritance>>;
+    type Result = ResponseFuture<Option<HandOver>>;
     fn handle(&mut self, message: TakeOver, _cx: &mut Context<Self>) -> Self::Result {
         let answer = self.local.take_over(message.0);
         Box::pin(async move { answer?.await })

@@ -4,15 +4,15 @@
 //! **Why one actor for all:** a refused join must reach its poller, and a poller that is let go on another thread
 //! must leave this one's tables; neither is worth an actor per poller.
 
-use super::poller::{Poller, Port, Post};
+use super::poller::{Close, Poller, Port, Post};
 use crate::core::authority::Principal;
 use crate::core::broker::Broker;
 use crate::core::channel::Tell;
-use crate::core::connection::Event;
-use crate::core::connection::outbox::{Outbox, Sink};
 use crate::core::delivery::local::{About, Local, Slot};
+use crate::core::delivery::outbox::{Outbox, Sink};
 use crate::core::delivery::relay::Relay;
 use crate::core::ids::Text;
+use crate::core::session::Event;
 use actix::prelude::*;
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -56,11 +56,6 @@ impl Sink for NoSocket {
     fn sever(&self) {}
 }
 
-/// To the board: that poller is let go.
-#[derive(Clone, Copy, Debug, Message)]
-#[rtype(result = "()")]
-pub struct Close(pub(super) u64);
-
 impl Polls {
     /// Starts the board of this thread.
     #[must_use]
@@ -71,10 +66,12 @@ impl Polls {
             local: local.clone(),
             table: table.clone(),
         };
+        let board = board.start();
         let post = Post {
             relay: relay.clone(),
             worker,
-            board: board.start(),
+            tell: board.clone().recipient(),
+            board: board.recipient(),
         };
         Self {
             broker: broker.clone(),

@@ -4,7 +4,6 @@
 //! **Why a lock and not an actor:** it is held for a push or a swap, by one worker's relay and at most one request;
 //! a mailbox would be a second hop for every message.
 
-use super::board::{Board, Close};
 use super::queue::{Ended, Item, Queue};
 use crate::core::authority::{
     Ask, Cut, Effect, EffectBatch, Millis, Operations, Pass, Principal, Resource, Scope,
@@ -14,16 +13,15 @@ use crate::core::broker::Broker;
 use crate::core::channel::{Join, Leave, Subscriber, Tell};
 use crate::core::close::End;
 use crate::core::connection::effects::reached;
-use crate::core::connection::outbox::Source;
-use crate::core::connection::seat::Inheritance;
-use crate::core::connection::{DeliveryMode, Start, Subscribe, Subscribed};
 use crate::core::delivery::encoding::EncodingId;
-use crate::core::delivery::port::ConnectionPort;
+use crate::core::delivery::outbox::Source;
+use crate::core::delivery::port::{ConnectionPort, HandOver};
 use crate::core::delivery::relay::Relay;
 use crate::core::error::Refusal;
 use crate::core::ids::{ChannelKey, ConnectionId};
 use crate::core::message::Broadcast;
-use actix::Addr;
+use crate::core::session::{DeliveryMode, Start, Subscribe, Subscribed};
+use actix::prelude::{Addr, Message, Recipient};
 use futures_util::FutureExt as _;
 use futures_util::future::LocalBoxFuture;
 use std::collections::HashMap;
@@ -96,12 +94,20 @@ impl Inner {
     }
 }
 
+/// To the board of its worker: that poller is let go.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub(super) struct Close(pub(super) u64);
+
 /// Its place on the worker that owns it.
 #[derive(Clone, Debug)]
 pub(super) struct Post {
     pub(super) relay: Addr<Relay>,
     pub(super) worker: u16,
-    pub(super) board: Addr<Board>,
+    /// Where refused joins are told.
+    pub(super) tell: Recipient<Tell>,
+    /// Who forgets it when it is let go.
+    pub(super) board: Recipient<Close>,
 }
 
 /// A polling session. Shared by its worker's tables and its request.
@@ -203,7 +209,7 @@ impl Poller {
         };
         let subscriber = Subscriber {
             connection: self.id,
-            tell: self.post.board.clone().recipient::<Tell>(),
+            tell: self.post.tell.clone(),
             relay: self.post.relay.clone(),
             worker: self.post.worker,
             encoding: EncodingId(0),
@@ -454,7 +460,7 @@ impl ConnectionPort for Port {
     fn due(&self) {}
 
     /// A poller has no socket of its own to change; its next request finds it where it was parked.
-    fn take_over(&self) -> LocalBoxFuture<'static, Option<Inheritance>> {
+    fn take_over(&self) -> LocalBoxFuture<'static, Option<HandOver>> {
         std::future::ready(None).boxed_local()
     }
 

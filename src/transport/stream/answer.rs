@@ -5,8 +5,8 @@
 use super::Streams;
 use super::reader::Reader;
 use crate::core::close::Close;
-use crate::core::connection::Frame;
 use crate::core::connection::seat::{Inbound, Wire};
+use crate::core::session::Frame;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_ORIGIN,

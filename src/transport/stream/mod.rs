@@ -14,12 +14,12 @@ pub use answer::{Asked, preflight, say};
 
 use super::Worker;
 use super::ws::Opening;
-use crate::core::connection::Session;
 use crate::core::connection::actor::Connection;
-use crate::core::connection::mail::Gone;
-use crate::core::connection::outbox::{Outbox, Source};
+use crate::core::connection::messages::Gone;
 use crate::core::connection::seat::{Gate, Inbound, Seat, Wire};
+use crate::core::delivery::outbox::{Outbox, Source};
 use crate::core::ids::{ConnectionId, Text};
+use crate::core::session::Session;
 use actix::Addr;
 use actix_web::error::ErrorInternalServerError;
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -168,7 +168,7 @@ fn begin(
         encoding: opening.encoding,
         wire: speech.wire,
         session,
-        inheritance: opening.inheritance,
+        hand_over: opening.hand_over,
     };
     let sink = Rc::new(life.spool.clone());
     let withheld = desk.local.withheld();

@@ -4,7 +4,7 @@
 //! **Why it takes nothing while nobody reads:** what lies here cannot be taken back any more when a right is lost; in
 //! the outbox it can.
 
-use crate::core::connection::outbox::{Outbox, Sent, Sink};
+use crate::core::delivery::outbox::{Outbox, Sent, Sink};
 use bytes::{Bytes, BytesMut};
 use std::io::{Error, ErrorKind, IoSlice};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -179,7 +179,7 @@ impl Sink for Arc<Spool> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::core::connection::outbox::Source;
+    use crate::core::delivery::outbox::Source;
     use std::cell::Cell;
     use std::rc::Rc;
     use std::task::Context;

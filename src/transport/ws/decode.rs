@@ -7,7 +7,7 @@
 
 use super::frame::{MAX_CONTROL, opcode};
 use crate::core::close::Abuse;
-use crate::core::connection::Frame;
+use crate::core::session::Frame;
 use bytes::{Buf as _, Bytes, BytesMut};
 use bytestring::ByteString;
 

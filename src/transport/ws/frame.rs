@@ -3,7 +3,7 @@
 //! **Must never know:** what is in them, or who gets them.
 
 use crate::core::close::Close;
-use crate::core::connection::Frame;
+use crate::core::session::Frame;
 use bytes::{BufMut as _, Bytes, BytesMut};
 
 /// Opcodes (RFC 6455 §5.2).

@@ -6,7 +6,7 @@
 
 use super::decode::Said;
 use crate::core::close::{Abuse, Close};
-use crate::core::connection::Frame;
+use crate::core::session::Frame;
 use actix_web::HttpRequest;
 use actix_web::http::header::{ORIGIN, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE};
 use base64::Engine as _;

@@ -16,12 +16,13 @@ pub(super) use incoming::Buffer;
 use super::Worker;
 use super::line::{Line, carry};
 use super::wire::Socket;
-use crate::core::connection::Session;
 use crate::core::connection::actor::Connection;
-use crate::core::connection::outbox::Outbox;
-use crate::core::connection::seat::{Gate, Inheritance, Seat, Wire};
+use crate::core::connection::seat::{Gate, Seat, Wire};
 use crate::core::delivery::encoding::EncodingId;
+use crate::core::delivery::outbox::Outbox;
+use crate::core::delivery::port::HandOver;
 use crate::core::ids::{AppId, ConnectionId, Text};
+use crate::core::session::Session;
 use actix_web::error::ErrorInternalServerError;
 use actix_web::http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CONNECTION, UPGRADE};
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -53,7 +54,7 @@ pub struct Opening {
     /// The connection that this socket carries on; none = a new one.
     pub resumes: Option<ConnectionId>,
     /// What its former socket on this node left.
-    pub inheritance: Option<Inheritance>,
+    pub hand_over: Option<HandOver>,
 }
 
 /// A connection that waits for its socket; in the extensions of the response that accepts it.
@@ -150,7 +151,7 @@ fn accept(
         encoding: opening.encoding,
         wire,
         session: session(id),
-        inheritance: opening.inheritance,
+        hand_over: opening.hand_over,
     };
     response.extensions_mut().insert(Accepted {
         seat,

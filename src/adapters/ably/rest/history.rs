@@ -9,10 +9,10 @@ use crate::adapters::ably::message::Message;
 use crate::adapters::ably::position::{self, TICKS_PER_MS};
 use crate::core::authority::Operations;
 use crate::core::broker::Broker;
-use crate::core::connection::HistoryPage;
 use crate::core::error::Refusal;
 use crate::core::ids::{ChannelKey, Position, Timetoken};
 use crate::core::message::{PresenceChange, Publication};
+use crate::core::session::HistoryPage;
 use actix_web::{HttpRequest, HttpResponse, web};
 use std::sync::Arc;
 

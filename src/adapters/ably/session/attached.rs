@@ -12,10 +12,10 @@ use crate::adapters::ably::frame::{ChannelName, ProtocolMessage, action, flag};
 use crate::adapters::ably::member::PresenceMessage;
 use crate::adapters::ably::{limits, position};
 use crate::core::authority::{Operations, Reason};
-use crate::core::connection::{DeliveryMode, Frame, Intent, Start, Subscribed};
 use crate::core::error::Refusal;
 use crate::core::ids::{ChannelKey, Position};
 use crate::core::message::{Broadcast, Member, Publication};
+use crate::core::session::{DeliveryMode, Frame, Intent, Start, Subscribed};
 use std::sync::Arc;
 
 /// Members of one `SYNC`.

@@ -9,7 +9,7 @@ use crate::adapters::ably::format::Format;
 use crate::adapters::ably::frame::{Auth, Details, ProtocolMessage, action};
 use crate::adapters::ably::{limits, position, resume};
 use crate::core::authority::{Millis, State};
-use crate::core::connection::{Action, Intent};
+use crate::core::session::{Action, Intent};
 
 /// What a connection's address said, with the credential checked.
 #[derive(Debug)]

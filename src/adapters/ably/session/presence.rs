@@ -9,8 +9,8 @@ use crate::adapters::ably::codes::Fault;
 use crate::adapters::ably::frame::{ChannelName, ProtocolMessage};
 use crate::adapters::ably::member::Asked;
 use crate::adapters::ably::{limits, position};
-use crate::core::connection::{Intent, NewMember, PresenceRequest};
 use crate::core::error::Refusal;
+use crate::core::session::{Intent, NewMember, PresenceRequest};
 
 impl AblySession {
     pub(super) fn present(&mut self, frame: ProtocolMessage, turn: &mut Turn<'_>) {

@@ -11,10 +11,10 @@ use crate::adapters::ably::codes::{Fault, channel_name};
 use crate::adapters::ably::frame::{Accepted, ChannelName, ProtocolMessage, action};
 use crate::adapters::ably::message::{Message, check_ids};
 use crate::adapters::ably::{limits, position};
-use crate::core::connection::{Intent, Publish, PublishBatch};
 use crate::core::error::Refusal;
 use crate::core::ids::ChannelKey;
 use crate::core::message::{Draft, Receipt};
+use crate::core::session::{Intent, Publish, PublishBatch};
 use serde_json::Value;
 use std::sync::Arc;
 

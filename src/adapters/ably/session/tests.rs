@@ -12,10 +12,10 @@ use crate::adapters::ably::fixture::{self, NAME, SECRET};
 use crate::adapters::ably::frame::flag;
 use crate::core::authority::{Authority, Cut, Operations, Reason, SettingValue};
 use crate::core::clock::Now;
-use crate::core::connection::{DeliveryMode, Start, Subscribed};
 use crate::core::error::Refusal;
 use crate::core::ids::{ChannelKey, ConnectionId, Position};
 use crate::core::message::{ContentKind, Draft, Occupancy, Publication, Receipt};
+use crate::core::session::{DeliveryMode, Start, Subscribed};
 use serde_json::{Value, json};
 use std::sync::Arc;
 

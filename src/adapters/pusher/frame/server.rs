@@ -3,8 +3,8 @@
 //! **Must never know:** why something is sent.
 
 use super::json::push_string;
-use crate::core::connection::Frame;
 use crate::core::message::Member;
+use crate::core::session::Frame;
 use bytestring::ByteString;
 use std::borrow::Cow;
 use std::collections::BTreeSet;

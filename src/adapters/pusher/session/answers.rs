@@ -8,9 +8,9 @@ use crate::adapters::pusher::codes::SubscriptionError;
 use crate::adapters::pusher::frame::server;
 use crate::adapters::pusher::{auth, codes, encoder, limits};
 use crate::core::authority::Operations;
-use crate::core::connection::{Action, Event, Subscribed};
 use crate::core::error::Refusal;
 use crate::core::ids::{ChannelKey, Space};
+use crate::core::session::{Action, Event, Subscribed};
 
 impl PusherSession {
     pub(super) fn answer(&mut self, event: Event, turn: &mut Turn<'_>) {

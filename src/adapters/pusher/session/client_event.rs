@@ -9,9 +9,9 @@ use crate::adapters::pusher::codes;
 use crate::adapters::pusher::frame::client::{ClientEvent, Value};
 use crate::adapters::pusher::frame::{json, server};
 use crate::adapters::pusher::limits;
-use crate::core::connection::{Intent, Publish};
 use crate::core::ids::Text;
 use crate::core::message::Draft;
+use crate::core::session::{Intent, Publish};
 use bytes::Bytes;
 
 /// Real service's words; people search for them.

@@ -8,8 +8,8 @@ use crate::adapters::pusher::codes::{self, Goodbye};
 use crate::adapters::pusher::frame::{client, json};
 use crate::adapters::pusher::{auth, limits};
 use crate::core::authority::{Principal, Signer};
-use crate::core::connection::Intent;
 use crate::core::ids::Text;
+use crate::core::session::Intent;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 

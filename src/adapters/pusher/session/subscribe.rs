@@ -10,8 +10,8 @@ use crate::adapters::pusher::codes::{self, SubscriptionError};
 use crate::adapters::pusher::frame::{client, server};
 use crate::adapters::pusher::limits;
 use crate::core::authority::Operations;
-use crate::core::connection::{DeliveryMode, Intent, NewMember, Start, Subscribe};
 use crate::core::ids::{ChannelKey, Text};
+use crate::core::session::{DeliveryMode, Intent, NewMember, Start, Subscribe};
 use std::sync::Arc;
 
 impl PusherSession {

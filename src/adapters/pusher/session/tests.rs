@@ -13,12 +13,10 @@ use crate::adapters::pusher::frame::server::tests::{member, show};
 use crate::core::authority::{Authority, Cut, Issued, Operations, Proof, Reason, Signer, Voucher};
 use crate::core::clock::Now;
 use crate::core::close::Close;
-use crate::core::connection::{
-    DeliveryMode, Event, NewMember, Publish, Start, Subscribe, Subscribed,
-};
 use crate::core::error::Refusal;
 use crate::core::ids::{ConnectionId, Position};
 use crate::core::message::{ContentKind, Draft, Member, Occupancy, Publication};
+use crate::core::session::{DeliveryMode, Event, NewMember, Publish, Start, Subscribe, Subscribed};
 use proptest::prelude::*;
 
 const SOCKET: &str = "1234.1234";

@@ -10,11 +10,11 @@ use super::{PusherSession, Turn};
 use crate::adapters::pusher::frame::server;
 use crate::adapters::pusher::{auth, codes, limits};
 use crate::core::authority::{Operations, Revision, Signer};
-use crate::core::connection::{
-    DeliveryMode, Intent, NewMember, PresenceRequest, Start, Subscribe, Subscribed,
-};
 use crate::core::ids::{ChannelKey, Text};
 use crate::core::message::{Broadcast, PresenceAction};
+use crate::core::session::{
+    DeliveryMode, Intent, NewMember, PresenceRequest, Start, Subscribe, Subscribed,
+};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 

@@ -5,8 +5,8 @@
 use super::{RealtimeSession, Turn};
 use crate::adapters::realtime::{auth, encoder, limits};
 use crate::core::authority::{Operations, Resource};
-use crate::core::connection::{Intent, Publish};
 use crate::core::ids::ChannelKey;
+use crate::core::session::{Intent, Publish};
 use serde::Serialize;
 
 /// The tag of what the server says by itself.

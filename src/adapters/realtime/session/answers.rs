@@ -5,10 +5,10 @@
 use super::{RealtimeSession, Turn};
 use crate::adapters::realtime::{auth, codes, encoder, frame};
 use crate::core::authority::Operations;
-use crate::core::connection::{Action, Context, Event, Subscribed};
 use crate::core::error::Refusal;
 use crate::core::ids::{ChannelKey, Space};
 use crate::core::message::{Broadcast, Publication};
+use crate::core::session::{Action, Context, Event, Subscribed};
 use std::sync::Arc;
 
 impl RealtimeSession {

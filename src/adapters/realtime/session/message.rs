@@ -5,10 +5,10 @@
 use super::{RealtimeSession, Turn};
 use crate::adapters::realtime::{auth, codes, command, encoder, frame, limits};
 use crate::core::authority::{Operations, Proof, Resource};
-use crate::core::connection::{Intent, Publish};
 use crate::core::error::Refusal;
 use crate::core::ids::{ChannelKey, Text};
 use crate::core::message::Draft;
+use crate::core::session::{Intent, Publish};
 use std::borrow::Cow;
 
 /// The tag of messages nobody waits for.

@@ -9,7 +9,7 @@ use super::{RealtimeSession, Turn};
 use crate::adapters::realtime::auth;
 use crate::adapters::realtime::rest::METADATA_FLAG;
 use crate::core::authority::{Operations, Resource};
-use crate::core::connection::{Intent, NewMember, PresenceRequest};
+use crate::core::session::{Intent, NewMember, PresenceRequest};
 use bytes::Bytes;
 
 impl RealtimeSession {

@@ -7,8 +7,8 @@ use super::validate::WANTS;
 use super::{RealtimeSession, Subscription, Turn};
 use crate::adapters::realtime::{auth, filter, frame, limits};
 use crate::core::authority::Operations;
-use crate::core::connection::{DeliveryMode, Intent, Start, Subscribe};
 use crate::core::ids::ChannelKey;
+use crate::core::session::{DeliveryMode, Intent, Start, Subscribe};
 use std::sync::Arc;
 
 impl RealtimeSession {

@@ -11,10 +11,10 @@ use crate::adapters::realtime::filter::tests::ASKED;
 use crate::adapters::realtime::fixture::{self, APP, APPLICATION, PRIVATE};
 use crate::core::authority::{Authority, Cut, Operations, Reason, SettingValue};
 use crate::core::clock::Now;
-use crate::core::connection::{DeliveryMode, Event, Publish, Start, Subscribe, Subscribed};
 use crate::core::error::Refusal;
 use crate::core::ids::{ConnectionId, Position};
 use crate::core::message::{Broadcast, Occupancy, Publication, Receipt};
+use crate::core::session::{DeliveryMode, Event, Publish, Start, Subscribe, Subscribed};
 
 struct Client {
     session: RealtimeSession,

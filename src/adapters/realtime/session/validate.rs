@@ -8,9 +8,9 @@ use super::{Phase, RealtimeSession, invalid_connection};
 use crate::adapters::realtime::command::Validate;
 use crate::adapters::realtime::{auth, codes, frame, limits};
 use crate::core::authority::{Capability, Operations, Principal};
-use crate::core::connection::{Action, Context, Intent};
 use crate::core::error::Refusal;
 use crate::core::ids::Text;
+use crate::core::session::{Action, Context, Intent};
 
 /// Who the client says it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
