@@ -69,7 +69,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::core::authority::{Authority, State};
-    use crate::core::channel::actor::Channels;
+    use crate::core::channel::registry::Channels;
     use crate::core::delivery::encoding::Encodings;
     use actix_web::App;
     use actix_web::test::{TestRequest, call_service, init_service, read_body};

@@ -3,8 +3,8 @@
 //! **Must never know:** HTTP, JSON, dialects.
 
 use super::authority::{Authority, Pass};
-use super::channel::actor::Channels;
-use super::channel::{Deed, Do, Leave, PublishBatchTo, PublishTo, Read, ReplyTo};
+use super::channel::messages::{Leave, Mutate, Mutation, PublishBatchTo, PublishTo, Read, ReplyTo};
+use super::channel::registry::Channels;
 use super::delivery::messages::{ListConnections, Sever, TakeOver};
 use super::delivery::port::HandOver;
 use super::delivery::relays::Relays;
@@ -109,7 +109,7 @@ impl Broker {
         member: NewMember,
         pass: Pass,
     ) -> Result<(), Refusal> {
-        self.do_to(key, Deed::Hold(connection, member), Some(pass))
+        self.mutate(key, Mutation::EnsurePresent(connection, member), Some(pass))
             .await
     }
 
@@ -123,7 +123,7 @@ impl Broker {
         connection: ConnectionId,
         client: Text,
     ) -> Result<(), Refusal> {
-        self.do_to(key, Deed::Absent(connection, client), None)
+        self.mutate(key, Mutation::Leave(connection, client), None)
             .await
     }
 
@@ -148,17 +148,22 @@ impl Broker {
         (after, until): (Timetoken, Timetoken),
         pass: Pass,
     ) -> Result<(), Refusal> {
-        self.do_to(key, Deed::Erase(after, until), Some(pass)).await
+        self.mutate(key, Mutation::Erase(after, until), Some(pass))
+            .await
     }
 
-    async fn do_to(
+    async fn mutate(
         &self,
         key: &Arc<ChannelKey>,
-        deed: Deed,
+        mutation: Mutation,
         pass: Option<Pass>,
     ) -> Result<(), Refusal> {
         let (reply, answer) = oneshot::channel();
-        self.channels.get(key).do_send(Do { deed, pass, reply });
+        self.channels.get(key).do_send(Mutate {
+            mutation,
+            pass,
+            reply,
+        });
         let stopped = Refusal::Unavailable("the channel stopped");
         answer.await.unwrap_or(Err(stopped))
     }
@@ -184,7 +189,7 @@ impl Broker {
     /// # Errors
     /// When its home cannot be asked.
     pub async fn last(&self, key: &Arc<ChannelKey>) -> Result<Option<Arc<Publication>>, Refusal> {
-        self.read(key, Read::Last).await
+        self.read(key, Read::LastValue).await
     }
 
     /// A page of history, in the order asked for.
@@ -208,7 +213,7 @@ impl Broker {
         key: &Arc<ChannelKey>,
         page: HistoryPage,
     ) -> Result<Vec<Arc<PresenceChange>>, Refusal> {
-        self.read(key, |reply| Read::Changes(page, reply)).await
+        self.read(key, |reply| Read::PresenceLog(page, reply)).await
     }
 
     async fn read<T>(

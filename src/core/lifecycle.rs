@@ -1,7 +1,7 @@
 //! Lifecycle events: what happens to channels, for whoever wants to be told of it outside of them.
 //!
 //! Each is told once per cluster, by the channel's home: a home that takes over knows what the one before it has
-//! told (see `channel::ledger`).
+//! told (see `channel::replica::lifecycle_log`).
 //!
 //! **Must never know:** webhooks, HTTP, dialects: a [`Listener`] turns events into its own words.
 //! **Why the home and not each node:** only the home knows the counts of the whole cluster, and an event told by
@@ -17,7 +17,7 @@ pub const GRACE_MS: u64 = 3_000;
 
 /// What happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Happening {
+pub enum LifecycleKind {
     /// The first subscriber came.
     Occupied,
     /// Nobody has subscribed for [`GRACE_MS`].
@@ -42,7 +42,7 @@ pub struct LifecycleEvent {
     /// When, cluster time ms.
     pub at_ms: u64,
     /// What.
-    pub happening: Happening,
+    pub kind: LifecycleKind,
 }
 
 /// How far an event, or a batch of them, has come on its way out of the cluster.

@@ -93,7 +93,7 @@ pub const HISTORY_MS: Setting = Setting {
     name: "history_ms",
     default: 120_000,
 };
-/// What they may weigh: payload, name, side data, and [`crate::core::channel::history::OVERHEAD`] for each. Two minutes
+/// What they may weigh: payload, name, side data, and [`crate::core::channel::replica::history::OVERHEAD`] for each. Two minutes
 /// of some 65 small messages a second.
 pub const HISTORY_BYTES: Setting = Setting {
     name: "history_bytes",
@@ -125,6 +125,11 @@ pub const WILDCARDS: Setting = Setting {
 pub const SHORTEST_TOKEN_BYTES: Setting = Setting {
     name: "shortest_token_bytes",
     default: 1,
+};
+/// Whether subscribers are told how many subscriptions there are.
+pub const SUBSCRIPTION_COUNT: Setting = Setting {
+    name: "subscription_count",
+    default: 0,
 };
 /// Most distinct clients in one presence set.
 pub const PRESENCE_CLIENTS: Setting = Setting {

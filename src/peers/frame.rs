@@ -5,7 +5,7 @@
 //! **Why payloads are copied out of the read buffer:** a 200-byte publication kept in a history ring would pin
 //! the whole buffer it was read from.
 
-use crate::core::channel::Wire;
+use crate::core::channel::replica::protocol::PeerMessage;
 use crate::core::ids::ChannelKey;
 use crate::core::query::{Found, Query};
 use bytes::{Buf as _, BytesMut};
@@ -26,7 +26,7 @@ pub enum Frame {
         /// Which.
         key: Arc<ChannelKey>,
         /// What.
-        wire: Wire,
+        message: PeerMessage,
     },
     /// A question.
     Ask {
@@ -69,8 +69,8 @@ const ALIVE: u8 = 4;
 ///
 /// # Errors
 /// When it would be longer than [`MAX_FRAME`].
-pub fn encode_channel(key: &Arc<ChannelKey>, wire: &Wire) -> Result<Vec<u8>, FrameError> {
-    whole(CHANNEL, &(key, wire))
+pub fn encode_channel(key: &Arc<ChannelKey>, message: &PeerMessage) -> Result<Vec<u8>, FrameError> {
+    whole(CHANNEL, &(key, message))
 }
 
 /// Encodes any frame, length included.
@@ -79,7 +79,7 @@ pub fn encode_channel(key: &Arc<ChannelKey>, wire: &Wire) -> Result<Vec<u8>, Fra
 /// When it would be longer than [`MAX_FRAME`].
 pub fn encode(frame: &Frame) -> Result<Vec<u8>, FrameError> {
     match frame {
-        Frame::Channel { key, wire } => encode_channel(key, wire),
+        Frame::Channel { key, message } => encode_channel(key, message),
         Frame::Ask { id, query } => whole(ASK, &(id, query)),
         Frame::Found { id, found } => whole(FOUND, &(id, found)),
         Frame::Alive => whole(ALIVE, &()),
@@ -122,8 +122,8 @@ fn decode(frame: &[u8]) -> Result<Frame, FrameError> {
     let limit = u64::try_from(MAX_FRAME).unwrap_or(u64::MAX);
     match *kind {
         CHANNEL => {
-            let (key, wire) = codec::decode(VERSION, body, limit)?;
-            Ok(Frame::Channel { key, wire })
+            let (key, message) = codec::decode(VERSION, body, limit)?;
+            Ok(Frame::Channel { key, message })
         }
         ASK => {
             let (id, query) = codec::decode(VERSION, body, limit)?;
@@ -145,17 +145,18 @@ fn decode(frame: &[u8]) -> Result<Frame, FrameError> {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
+    use crate::core::channel::replica::protocol::LeftConnection;
     use crate::core::ids::{AppId, ConnectionId};
     use proptest::prelude::*;
 
     fn left() -> Frame {
         Frame::Channel {
             key: ChannelKey::channel(AppId(7), "room"),
-            wire: Wire::Left {
+            message: PeerMessage::Left(LeftConnection {
                 connection: ConnectionId(3, 4),
                 gone: true,
                 subscribers: 5,
-            },
+            }),
         }
     }
 

@@ -8,8 +8,10 @@
 use super::frame::{self, Frame};
 use super::link::Outbound;
 use super::query::{self, LocalConnections, Questions};
+use crate::core::channel::messages::FromPeer;
+use crate::core::channel::port::PeerPort;
 use crate::core::channel::registry::Channels;
-use crate::core::channel::{FromPeer, PeerPort, Wire};
+use crate::core::channel::replica::protocol::PeerMessage;
 use crate::core::ids::{ChannelKey, NodeId};
 use crate::core::query::{Finding, Query, QueryPort};
 use actix::prelude::SendError;
@@ -104,7 +106,7 @@ impl Router {
     /// Takes one frame.
     pub async fn take(self: Arc<Self>, from: NodeId, frame: Frame) {
         match frame {
-            Frame::Channel { key, wire } => self.to_channel(from, key, wire).await,
+            Frame::Channel { key, message } => self.to_channel(from, key, message).await,
             Frame::Ask { id, query } => {
                 let router = self.clone();
                 tokio::spawn(async move { router.reply(from, id, query).await });
@@ -122,8 +124,8 @@ impl Router {
         }
     }
 
-    async fn to_channel(&self, from: NodeId, key: Arc<ChannelKey>, wire: Wire) {
-        let channel = if wire.starts() {
+    async fn to_channel(&self, from: NodeId, key: Arc<ChannelKey>, message: PeerMessage) {
+        let channel = if message.starts_channel() {
             Some(self.channels.get(&key))
         } else {
             self.channels.existing(&key)
@@ -131,7 +133,7 @@ impl Router {
         let Some(channel) = channel else {
             return;
         };
-        match channel.try_send(FromPeer { from, wire }) {
+        match channel.try_send(FromPeer { from, message }) {
             Ok(()) | Err(SendError::Closed(_)) => {}
             Err(SendError::Full(message)) => {
                 let _stopped = channel.send(message).await;
@@ -141,13 +143,13 @@ impl Router {
 }
 
 impl PeerPort for Router {
-    fn send(&self, to: NodeId, key: &Arc<ChannelKey>, wire: &Wire) -> bool {
+    fn send(&self, to: NodeId, key: &Arc<ChannelKey>, message: &PeerMessage) -> bool {
         let links = self.links.load();
         let Some(link) = links.get(&to).filter(|link| !link.is_closed()) else {
             return false;
         };
-        match frame::encode_channel(key, wire) {
-            Ok(bytes) => link.push(&bytes, wire.bulk()),
+        match frame::encode_channel(key, message) {
+            Ok(bytes) => link.push(&bytes, message.is_bulk()),
             Err(error) => {
                 tracing::error!(node = to.0, %error, "a channel's message does not fit a frame");
                 false

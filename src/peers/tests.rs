@@ -10,7 +10,8 @@ use super::query::{Listing, Severing};
 use super::*;
 use crate::core::authority::{AppId, Authority, Pass, State};
 use crate::core::broker::Broker;
-use crate::core::channel::{PeerPort as _, Wire};
+use crate::core::channel::port::PeerPort as _;
+use crate::core::channel::replica::protocol::PeerMessage;
 use crate::core::delivery::encoding::Encodings;
 use crate::core::error::Refusal;
 use crate::core::ids::{ChannelKey, ConnectionId};
@@ -289,7 +290,7 @@ async fn without_a_link_nothing_is_taken() {
     let node = node(1, &addresses).await;
     let key = ChannelKey::channel(AppId(1), "room");
     let router = &node.peers.inner.router;
-    assert!(!router.send(NodeId(2), &key, &Wire::Who));
+    assert!(!router.send(NodeId(2), &key, &PeerMessage::AnnounceRequest));
     let asked: Result<Found, Refusal> = router.ask(NodeId(2), Query::Connections(filter())).await;
     assert_eq!(asked, Err(Refusal::Unavailable("a node is not linked")));
 }

@@ -10,7 +10,7 @@ use crate::adapters::pusher::webhooks::Webhooks;
 use crate::adapters::{ably, pubnub, pusher, realtime};
 use crate::core::authority::Authority;
 use crate::core::broker::Broker;
-use crate::core::channel::actor::Channels;
+use crate::core::channel::registry::Channels;
 use crate::core::close::End;
 use crate::core::delivery::encoding::{Encoding, Encodings};
 use crate::core::delivery::enforcer;

@@ -8,8 +8,8 @@ use crate::adapters::native::catalog::{
 };
 use crate::adapters::{ably, pubnub, pusher, realtime};
 use crate::core::authority::{Operations, Presented, ReadToken};
-use crate::core::channel::registry::SUBSCRIPTION_COUNT;
 use crate::core::limits;
+use crate::core::limits::SUBSCRIPTION_COUNT;
 
 /// All dialects and settings of this build.
 #[must_use]

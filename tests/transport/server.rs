@@ -7,7 +7,7 @@ use gatecast::core::authority::{
     Rule, State, Voucher,
 };
 use gatecast::core::broker::Broker;
-use gatecast::core::channel::actor::Channels;
+use gatecast::core::channel::registry::Channels;
 use gatecast::core::close::{Close, End};
 use gatecast::core::delivery::encoding::{Encoder, Encoding, Encodings};
 use gatecast::core::delivery::enforcer;

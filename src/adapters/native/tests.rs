@@ -13,7 +13,7 @@ use crate::core::authority::{
     Right, Secret, State, Subject,
 };
 use crate::core::broker::Broker;
-use crate::core::channel::actor::Channels;
+use crate::core::channel::registry::Channels;
 use crate::core::delivery::encoding::Encodings;
 use actix_web::http::Method;
 use actix_web::test::{TestRequest, call_service, init_service, read_body};

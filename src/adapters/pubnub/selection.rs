@@ -146,7 +146,7 @@ impl Selection {
     /// Whether what a wildcard repeats of a channel comes by itself too, or through a longer wildcard.
     fn has_nearer(&self, through: &ChannelKey, channel: &str, presence: bool) -> bool {
         let key = ChannelKey::channel(through.app, channel);
-        let mut longer = wildcard::above(&key).into_iter();
+        let mut longer = wildcard::parent_wildcards(&key).into_iter();
         self.way(&key, presence).is_some()
             || longer.any(|one| {
                 one.name.len() > through.name.len() && self.way(&one, presence).is_some()

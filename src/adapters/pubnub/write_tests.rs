@@ -8,7 +8,7 @@ use crate::core::authority::{
     Authority, Command, GrantEntry, GrantMode, Issuer, Resource, Subject,
 };
 use crate::core::broker::Broker;
-use crate::core::channel::actor::Channels;
+use crate::core::channel::registry::Channels;
 use actix_web::test::{TestRequest, call_service, init_service};
 use actix_web::{App, web};
 use std::sync::Arc;

@@ -5,15 +5,16 @@
 //! **Why it waits for relays:** while the mailbox of one is full, the actor waits for it and takes nothing else:
 //! back-pressure.
 
-use super::budget::Part;
+use super::budget::Reservation;
 use super::fanout::Fanout;
-use super::registry::{Ground, LimitsAsOf, Stat};
+use super::messages::{Repeat, ReplyTo, Subscriber, Tell};
 use super::relays::{ToRelay, offer};
-use super::state::{Birth, Effect, Input, State, Ticket};
+use super::replica::Replica;
+use super::replica::io::{Effect, Input, NewReplica, Ticket};
+use super::replica::protocol::{ForwardedRequest, Joined, PeerMessage, Request, Response};
+use super::shared::{LimitsAsOf, NodeContext, Stat};
 use super::timer::Timer;
 use super::wildcard;
-use super::wire::{Answer, Ask, Joined, Wire};
-use super::{Repeat, ReplyTo, Subscriber, Tell};
 use crate::core::authority::Operations;
 use crate::core::clock::Now;
 use crate::core::delivery::encoding::Frames;
@@ -31,22 +32,32 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
 
-pub use super::registry::Channels;
-
 /// Messages that may wait for one channel before its peers' links feel it.
-const MAILBOX: usize = 1_024;
+const MAILBOX_CAPACITY: usize = 1_024;
 /// How long a stopped channel still passes on what was sent to its old address.
-const LINGER: Duration = Duration::from_secs(30);
+const LINGER_TIME: Duration = Duration::from_secs(30);
 /// How often the app's limits are looked up, ms.
-const LIMITS_MS: u64 = 1_000;
+const LIMITS_INTERVAL_MS: u64 = 1_000;
+
+/// What a channel needs of the registry that started it.
+pub(super) trait Siblings: std::fmt::Debug + Send + Sync {
+    /// The channel of that name on this node, started if need be.
+    fn find_or_start(self: Arc<Self>, key: &Arc<ChannelKey>) -> Addr<Channel>;
+    /// Forgets a channel that stops, unless another one has taken its name; whether it did.
+    fn forget(&self, key: &ChannelKey, stat: &Arc<Stat>) -> bool;
+    /// A channel's history has brought the sum of all above its bound: has the larger ones let go of their oldest. Whoever
+    /// pushed last does it, and no timer, because it is needed only when somebody has pushed, and at once. It looks at
+    /// every channel of the node, at most every 100 ms and not before an eighth of the bound has been pushed again.
+    fn evict(&self, now: Now);
+}
 
 /// One channel on this node.
 #[derive(Debug)]
 pub struct Channel {
     pub(super) key: Arc<ChannelKey>,
     /// The wildcards it stands below.
-    above: Vec<Arc<ChannelKey>>,
-    state: State,
+    parent_wildcards: Vec<Arc<ChannelKey>>,
+    replica: Replica,
     fan: Fanout<Addr<Relay>>,
     /// In the order of their tickets; mostly the last is answered, and at once.
     waiting: VecDeque<(Ticket, Waiting)>,
@@ -55,13 +66,14 @@ pub struct Channel {
     queue: VecDeque<(Addr<Relay>, ToRelay)>,
     /// What waits for a wildcard whose mailbox is full, in order.
     repeats: VecDeque<(Addr<Self>, Repeat)>,
-    pub(super) ground: Arc<Ground>,
+    pub(super) context: Arc<NodeContext>,
+    siblings: Arc<dyn Siblings>,
     stat: Arc<Stat>,
     effects: Vec<Effect>,
     timer: Timer,
     pub(super) limits_due: u64,
-    /// Its history's part of what all of this node weigh.
-    part: Part,
+    /// What its history weighs of all those of this node.
+    history_bytes: Reservation,
     /// What they were read from; none before the second look.
     limits_as_of: Option<LimitsAsOf>,
     pub(super) retired: bool,
@@ -74,12 +86,12 @@ pub(super) enum Waiting {
     PublishBatch(oneshot::Sender<Result<Vec<Receipt>, Refusal>>),
     Join(Box<Joiner>),
     Presence { tell: Recipient<Tell>, tag: u64 },
-    Deed(oneshot::Sender<Result<(), Refusal>>),
+    Mutation(oneshot::Sender<Result<(), Refusal>>),
     Occupancy(oneshot::Sender<Result<Occupancy, Refusal>>),
     Members(oneshot::Sender<Result<Arc<[Member]>, Refusal>>),
     History(oneshot::Sender<Result<Vec<Arc<Publication>>, Refusal>>),
-    Last(oneshot::Sender<Result<Option<Arc<Publication>>, Refusal>>),
-    Changes(oneshot::Sender<Result<Vec<Arc<PresenceChange>>, Refusal>>),
+    LastValue(oneshot::Sender<Result<Option<Arc<Publication>>, Refusal>>),
+    PresenceLog(oneshot::Sender<Result<Vec<Arc<PresenceChange>>, Refusal>>),
 }
 
 #[derive(Debug)]
@@ -93,53 +105,59 @@ pub(super) struct Joiner {
 
 impl Channel {
     /// A channel for the registry to start.
-    pub(super) fn new(birth: Birth, ground: Arc<Ground>, stat: Arc<Stat>) -> Self {
+    pub(super) fn new(
+        new: NewReplica,
+        context: Arc<NodeContext>,
+        stat: Arc<Stat>,
+        siblings: Arc<dyn Siblings>,
+    ) -> Self {
         let mut effects = Vec::new();
-        let (key, tickets) = (birth.key.clone(), birth.seed);
-        let now = ground.now();
-        let part = stat.part(&ground.histories);
-        let state = State::new(birth, now, &mut effects);
+        let (key, tickets) = (new.key.clone(), new.seed);
+        let now = context.now();
+        let history_bytes = stat.reservation(&context.histories);
+        let replica = Replica::new(new, now, &mut effects);
         Self {
-            above: wildcard::above(&key),
+            parent_wildcards: wildcard::parent_wildcards(&key),
             key,
-            state,
+            replica,
             fan: Fanout::new(),
             waiting: VecDeque::new(),
             tickets: tickets >> 1,
             queue: VecDeque::new(),
             repeats: VecDeque::new(),
-            ground,
+            context,
+            siblings,
             stat,
             effects,
             timer: Timer::default(),
-            limits_due: now.mono_ms + LIMITS_MS,
-            part,
+            limits_due: now.mono_ms + LIMITS_INTERVAL_MS,
+            history_bytes,
             limits_as_of: None,
             retired: false,
         }
     }
 
     pub(super) fn feed(&mut self, input: Input, cx: &mut Context<Self>) {
-        self.feed_at(self.ground.now(), input, cx);
+        self.feed_at(self.context.now(), input, cx);
     }
 
     fn feed_at(&mut self, now: Now, input: Input, cx: &mut Context<Self>) {
         if now.mono_ms >= self.limits_due {
-            self.limits_due = now.mono_ms + LIMITS_MS;
-            let as_of = Some(self.ground.limits_as_of());
+            self.limits_due = now.mono_ms + LIMITS_INTERVAL_MS;
+            let as_of = Some(self.context.limits_as_of());
             if std::mem::replace(&mut self.limits_as_of, as_of) != as_of {
-                self.state.set_limits(self.ground.limits(&self.key));
+                self.replica.set_limits(self.context.limits(&self.key));
             }
         }
         let mut effects = std::mem::take(&mut self.effects);
         let counts = input.may_change_counts();
-        let waits = self.state.may_wait(&input);
-        self.state.handle(input, now, &mut effects);
+        let waits = self.replica.may_wait(&input);
+        self.replica.handle(input, now, &mut effects);
         if counts {
             self.show();
         }
-        if self.part.set(self.state.history_bytes()) {
-            self.ground.relieve(now);
+        if self.history_bytes.set(self.replica.history_bytes()) {
+            self.siblings.evict(now);
         }
         self.carry_out(effects, now, cx);
         if waits {
@@ -149,7 +167,7 @@ impl Channel {
 
     /// Shows the counts to listings. Before anybody is answered: who was told of a subscription finds it there.
     fn show(&self) {
-        self.stat.set(self.state.occupancy());
+        self.stat.set(self.replica.occupancy());
     }
 
     fn carry_out(&mut self, mut effects: Vec<Effect>, now: Now, cx: &mut Context<Self>) {
@@ -159,56 +177,64 @@ impl Channel {
                     self.repeat(&broadcast);
                     self.deliver(broadcast);
                 }
-                Effect::Send { to, wire } => self.send(to, &wire, now),
-                Effect::Answer { ticket, answer } => self.answer(ticket, answer),
-                Effect::Forget(ticket) => drop(self.take_waiting(ticket)),
-                Effect::Happened(happening) => self.ground.happened(LifecycleEvent {
+                Effect::Send { to, message } => self.send(to, &message, now),
+                Effect::Respond { ticket, response } => self.respond(ticket, response),
+                Effect::Cancel(ticket) => drop(self.take_waiting(ticket)),
+                Effect::Lifecycle(kind) => self.context.tell_listener(LifecycleEvent {
                     channel: self.key.clone(),
                     at_ms: now.cluster_ms,
-                    happening,
+                    kind,
                 }),
-                Effect::Lost => self.interrupt(),
-                Effect::Retire => self.retire(cx),
+                Effect::Missed => self.interrupt(),
+                Effect::Stop => self.retire(cx),
             }
         }
         self.effects = effects;
         self.drain(cx);
     }
 
-    fn send(&mut self, to: NodeId, wire: &Wire, now: Now) {
-        if self.ground.send(to, &self.key, wire) {
+    fn send(&mut self, to: NodeId, message: &PeerMessage, now: Now) {
+        if self.context.send(to, &self.key, message) {
             return;
         }
-        if let Wire::Request { request, .. } = wire {
+        if let PeerMessage::Request(ForwardedRequest { id, .. }) = message {
             // Has no effects; the request stays pending until the link is back or its time is up.
-            let unsent = Input::Unsent(*request);
-            self.state.handle(unsent, now, &mut Vec::new());
+            let unsent = Input::Unsent(*id);
+            self.replica.handle(unsent, now, &mut Vec::new());
         }
     }
 
-    pub(super) fn ask(&mut self, ask: Ask, waiting: Waiting, cx: &mut Context<Self>) {
-        self.ask_at(self.ground.now(), ask, waiting, cx);
+    pub(super) fn request(&mut self, request: Request, waiting: Waiting, cx: &mut Context<Self>) {
+        self.request_at(self.context.now(), request, waiting, cx);
     }
 
-    /// As [`Self::ask`], where the time has been read already.
-    pub(super) fn ask_at(&mut self, now: Now, ask: Ask, waiting: Waiting, cx: &mut Context<Self>) {
+    /// As [`Self::request`], where the time has been read already.
+    pub(super) fn request_at(
+        &mut self,
+        now: Now,
+        request: Request,
+        waiting: Waiting,
+        cx: &mut Context<Self>,
+    ) {
         self.tickets += 1;
         let ticket = self.tickets;
         self.waiting.push_back((ticket, waiting));
-        self.feed_at(now, Input::Ask { ticket, ask }, cx);
+        self.feed_at(now, Input::Request { ticket, request }, cx);
     }
 
     /// Repeats what this home broadcasts to the wildcards above, where an app has any.
     fn repeat(&mut self, broadcast: &Broadcast) {
-        if self.above.is_empty() || !self.state.is_home() || !self.ground.wildcards(self.key.app) {
+        if self.parent_wildcards.is_empty()
+            || !self.replica.is_home()
+            || !self.context.wildcards(self.key.app)
+        {
             return;
         }
         let Some(draft) = wildcard::repeated(&self.key.name, broadcast) else {
             return;
         };
-        let channels = Channels::on(&self.ground);
-        for key in &self.above {
-            let wildcard = channels.get(key);
+        for key in &self.parent_wildcards {
+            let wildcard = self.siblings.clone().find_or_start(key);
             let message = Repeat(draft.clone());
             // Once one had to wait, all wait: order.
             let sent = match self.repeats.is_empty() {
@@ -226,7 +252,7 @@ impl Channel {
         if self.fan.is_empty() {
             return;
         }
-        let encodings = &self.ground.encodings;
+        let encodings = &self.context.encodings;
         let encode = |id| Some((id, encodings.encode(id, &self.key, &broadcast)?));
         let frames: Frames = self.fan.encodings().filter_map(encode).collect();
         if frames.is_empty() && !self.fan.has_sessions() {
@@ -269,18 +295,18 @@ impl Channel {
         self.waiting.remove(at.ok()?).map(|(_, waiting)| waiting)
     }
 
-    fn answer(&mut self, ticket: Ticket, answer: Result<Answer, Refusal>) {
+    fn respond(&mut self, ticket: Ticket, response: Result<Response, Refusal>) {
         let Some(waiting) = self.take_waiting(ticket) else {
             return;
         };
-        match (waiting, answer) {
-            (Waiting::Publish(reply), Ok(Answer::Receipt(receipt))) => {
+        match (waiting, response) {
+            (Waiting::Publish(reply), Ok(Response::Receipt(receipt))) => {
                 published(reply, Ok(receipt), &self.key);
             }
             (Waiting::Publish(reply), Err(refusal)) => published(reply, Err(refusal), &self.key),
-            (Waiting::PublishBatch(to), Ok(Answer::Receipts(all))) => drop(to.send(Ok(all))),
+            (Waiting::PublishBatch(to), Ok(Response::Receipts(all))) => drop(to.send(Ok(all))),
             (Waiting::PublishBatch(to), Err(refusal)) => drop(to.send(Err(refusal))),
-            (Waiting::Join(joiner), Ok(Answer::Joined(joined))) => self.attach(*joiner, *joined),
+            (Waiting::Join(joiner), Ok(Response::Joined(joined))) => self.attach(*joiner, *joined),
             (Waiting::Join(joiner), Err(refusal)) => {
                 joiner
                     .subscriber
@@ -298,17 +324,17 @@ impl Channel {
                     refusal: answer.err(),
                 }));
             }
-            (Waiting::Deed(to), answer) => drop(to.send(answer.map(|_done| ()))),
-            (Waiting::Occupancy(to), Ok(Answer::Occupancy(counts))) => drop(to.send(Ok(counts))),
+            (Waiting::Mutation(to), answer) => drop(to.send(answer.map(|_done| ()))),
+            (Waiting::Occupancy(to), Ok(Response::Occupancy(counts))) => drop(to.send(Ok(counts))),
             (Waiting::Occupancy(to), Err(refusal)) => drop(to.send(Err(refusal))),
-            (Waiting::Members(to), Ok(Answer::Members(members))) => drop(to.send(Ok(members))),
+            (Waiting::Members(to), Ok(Response::Members(members))) => drop(to.send(Ok(members))),
             (Waiting::Members(to), Err(refusal)) => drop(to.send(Err(refusal))),
-            (Waiting::History(to), Ok(Answer::History(page))) => drop(to.send(Ok(page))),
+            (Waiting::History(to), Ok(Response::History(page))) => drop(to.send(Ok(page))),
             (Waiting::History(to), Err(refusal)) => drop(to.send(Err(refusal))),
-            (Waiting::Last(to), Ok(Answer::Last(last))) => drop(to.send(Ok(last))),
-            (Waiting::Last(to), Err(refusal)) => drop(to.send(Err(refusal))),
-            (Waiting::Changes(to), Ok(Answer::Changes(page))) => drop(to.send(Ok(page))),
-            (Waiting::Changes(to), Err(refusal)) => drop(to.send(Err(refusal))),
+            (Waiting::LastValue(to), Ok(Response::LastValue(last))) => drop(to.send(Ok(last))),
+            (Waiting::LastValue(to), Err(refusal)) => drop(to.send(Err(refusal))),
+            (Waiting::PresenceLog(to), Ok(Response::PresenceLog(page))) => drop(to.send(Ok(page))),
+            (Waiting::PresenceLog(to), Err(refusal)) => drop(to.send(Err(refusal))),
             (waiting, Ok(other)) => {
                 tracing::error!(?waiting, ?other, "a home answered another question");
             }
@@ -380,7 +406,7 @@ impl Channel {
     }
 
     fn set_timer(&mut self, now: Now, cx: &Context<Self>) {
-        self.timer.set(self.state.wake_at(), now, || cx.address());
+        self.timer.set(self.replica.wake_at(), now, || cx.address());
     }
 
     /// The timer has run down, or one that was replaced had done so already.
@@ -394,9 +420,9 @@ impl Channel {
     /// Leaves the registry, so that the next one who looks starts a new channel, and passes on what still
     /// comes to this address.
     fn retire(&mut self, cx: &mut Context<Self>) {
-        if !self.retired && self.ground.forget(&self.key, &self.stat) {
+        if !self.retired && self.siblings.forget(&self.key, &self.stat) {
             self.retired = true;
-            cx.run_later(LINGER, |_, cx| cx.stop());
+            cx.run_later(LINGER_TIME, |_, cx| cx.stop());
         }
     }
 
@@ -411,7 +437,10 @@ impl Channel {
         if !self.retired {
             return Some(message);
         }
-        Channels::on(&self.ground).get(&self.key).do_send(message);
+        self.siblings
+            .clone()
+            .find_or_start(&self.key)
+            .do_send(message);
         None
     }
 }
@@ -438,17 +467,15 @@ impl Actor for Channel {
     type Context = Context<Self>;
 
     fn started(&mut self, cx: &mut Context<Self>) {
-        cx.set_mailbox_capacity(MAILBOX);
+        cx.set_mailbox_capacity(MAILBOX_CAPACITY);
         let effects = std::mem::take(&mut self.effects);
         self.show();
-        let now = self.ground.now();
+        let now = self.context.now();
         self.carry_out(effects, now, cx);
         self.set_timer(now, cx);
     }
 }
 
-#[cfg(test)]
-pub(super) use tests::tapped;
 #[cfg(test)]
 #[path = "actor_tests.rs"]
 mod tests;

@@ -4,7 +4,12 @@
     clippy::indexing_slicing,
     clippy::panic
 )]
-use super::super::{FromPeer, Join, Leave, PresenceTo, PublishBatchTo, PublishTo, Read, Trim};
+use super::super::messages::{
+    FromPeer, Join, Leave, PresenceTo, PublishBatchTo, PublishTo, Read, Trim,
+};
+use super::super::port::PeerPort;
+use super::super::registry::Channels;
+use super::super::relays::tap::{TAP, Tapped};
 use super::*;
 use crate::core::authority::{AppSpec, Authority, Command, Pass, SettingValue, State, fixture};
 use crate::core::delivery::encoding::{Encoder, Encoding, EncodingId, Encodings};
@@ -61,15 +66,15 @@ struct Port {
     net: Arc<Net>,
 }
 
-impl super::super::PeerPort for Port {
-    fn send(&self, to: NodeId, key: &Arc<ChannelKey>, wire: &Wire) -> bool {
+impl PeerPort for Port {
+    fn send(&self, to: NodeId, key: &Arc<ChannelKey>, message: &PeerMessage) -> bool {
         let nodes = self.net.nodes.lock().unwrap();
         let Some(channels) = nodes.get(&to).filter(|_| nodes.contains_key(&self.from)) else {
             return false;
         };
         let message = FromPeer {
             from: self.from,
-            wire: wire.clone(),
+            message: message.clone(),
         };
         channels.get(key).do_send(message);
         true
@@ -100,23 +105,6 @@ fn net(ids: &[u64]) -> (Arc<Net>, HashMap<u64, Channels>) {
     };
     let channels = ids.iter().map(start).collect();
     (net, channels)
-}
-
-type Tapped = (Addr<Relay>, ToRelay);
-
-thread_local! {
-    static TAP: std::cell::RefCell<Option<mpsc::UnboundedSender<Tapped>>> = const { std::cell::RefCell::new(None) };
-}
-
-/// What channels on this thread say to relays goes to the test, if there is one listening.
-pub(in crate::core::channel) fn tapped(relay: &Addr<Relay>, message: ToRelay) -> Option<ToRelay> {
-    TAP.with_borrow(|tap| match tap {
-        Some(tap) => {
-            tap.send((relay.clone(), message)).unwrap();
-            None
-        }
-        None => Some(message),
-    })
 }
 
 /// What the relays of all clients were told: text per relay.

@@ -32,7 +32,7 @@ impl ToRelay {
             }
         }
         #[cfg(test)]
-        let Some(this) = super::actor::tapped(relay, self) else {
+        let Some(this) = tap::tapped(relay, self) else {
             return Ok(());
         };
         #[cfg(not(test))]
@@ -82,4 +82,31 @@ pub(super) fn offer(
         Some(message)
     };
     queue.extend(waiting.map(|message| (relay.clone(), message)));
+}
+
+/// What channels on a test's thread say to relays goes to the test, if it listens.
+#[cfg(test)]
+pub(super) mod tap {
+    #![allow(clippy::unwrap_used)]
+    use super::ToRelay;
+    use crate::core::delivery::relay::Relay;
+    use actix::Addr;
+    use std::cell::RefCell;
+    use tokio::sync::mpsc;
+
+    pub(in crate::core::channel) type Tapped = (Addr<Relay>, ToRelay);
+
+    thread_local! {
+        pub(in crate::core::channel) static TAP: RefCell<Option<mpsc::UnboundedSender<Tapped>>> = const { RefCell::new(None) };
+    }
+
+    pub(super) fn tapped(relay: &Addr<Relay>, message: ToRelay) -> Option<ToRelay> {
+        TAP.with_borrow(|tap| match tap {
+            Some(tap) => {
+                tap.send((relay.clone(), message)).unwrap();
+                None
+            }
+            None => Some(message),
+        })
+    }
 }

@@ -5,12 +5,16 @@
 //! **Why a task and not the actor's own `run_later`:** an actor asks every future it holds at every turn, so each message
 //! would ask the clock whether it is time; nearly all channels wait half a minute.
 
-use super::actor::Channel;
-use super::mail::Wake;
 use crate::core::clock::Now;
-use actix::Addr;
+use actix::dev::ToEnvelope;
+use actix::{Actor, Addr, Handler, Message};
 use std::time::Duration;
 use tokio::task::JoinHandle;
+
+/// To the actor: its timer has run down.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub(super) struct Wake;
 
 /// Runs down once; dropped, not at all.
 #[derive(Debug, Default)]
@@ -20,8 +24,12 @@ pub(super) struct Timer {
 }
 
 impl Timer {
-    /// Wakes the channel at that time, mono ms, or earlier if it was to be woken earlier.
-    pub(super) fn set(&mut self, at: u64, now: Now, channel: impl FnOnce() -> Addr<Channel>) {
+    /// Wakes the actor at that time, mono ms, or earlier if it was to be woken earlier.
+    pub(super) fn set<A>(&mut self, at: u64, now: Now, actor: impl FnOnce() -> Addr<A>)
+    where
+        A: Actor + Handler<Wake>,
+        A::Context: ToEnvelope<A, Wake>,
+    {
         if let Some((set, _)) = &self.set
             && *set <= at
             && *set > now.mono_ms
@@ -34,11 +42,11 @@ impl Timer {
             return;
         }
         let wait_ms = at.saturating_sub(now.mono_ms).max(1);
-        let channel = channel().downgrade();
+        let actor = actor().downgrade();
         let waiting = actix::spawn(async move {
             tokio::time::sleep(Duration::from_millis(wait_ms)).await;
-            if let Some(channel) = channel.upgrade() {
-                channel.do_send(Wake);
+            if let Some(actor) = actor.upgrade() {
+                actor.do_send(Wake);
             }
         });
         self.set = Some((now.mono_ms + wait_ms, waiting));

@@ -20,7 +20,7 @@ const LEVELS: usize = 2;
 
 /// The wildcards that a channel stands below; none for most.
 #[must_use]
-pub fn above(key: &ChannelKey) -> Vec<Arc<ChannelKey>> {
+pub fn parent_wildcards(key: &ChannelKey) -> Vec<Arc<ChannelKey>> {
     let dots = key.name.match_indices('.').take(LEVELS);
     match key.space {
         Space::Channel => dots
@@ -160,7 +160,7 @@ mod tests {
 
     fn names(channel: &str) -> Vec<String> {
         let key = ChannelKey::channel(AppId(1), channel);
-        let keys = above(&key).into_iter();
+        let keys = parent_wildcards(&key).into_iter();
         keys.map(|key| {
             assert_eq!((key.app, key.space), (AppId(1), Space::Wildcard));
             key.name.to_string()
@@ -177,8 +177,8 @@ mod tests {
         for none in ["a", "", ".", "a."] {
             assert!(names(none).is_empty(), "{none}");
         }
-        assert!(above(&ChannelKey::user(AppId(1), "a.b")).is_empty());
-        assert!(above(&ChannelKey::wildcard(AppId(1), "a.b.*")).is_empty());
+        assert!(parent_wildcards(&ChannelKey::user(AppId(1), "a.b")).is_empty());
+        assert!(parent_wildcards(&ChannelKey::wildcard(AppId(1), "a.b.*")).is_empty());
     }
 
     fn published(draft: Draft) -> Publication {

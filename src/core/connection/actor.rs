@@ -12,7 +12,7 @@ use super::state::{Standing, State, Step};
 use crate::core::authority::Authority;
 use crate::core::broker::Broker;
 use crate::core::channel::actor::Channel;
-use crate::core::channel::{Leave, PresenceTo, Subscriber, Tell};
+use crate::core::channel::messages::{Leave, PresenceTo, Subscriber, Tell};
 use crate::core::clock::Now;
 use crate::core::close::End;
 use crate::core::delivery::encoding::EncodingId;

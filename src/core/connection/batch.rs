@@ -6,7 +6,7 @@
 use super::actor::Connection;
 use super::intents::{NOT_SERVING, Right};
 use crate::core::authority::{Operations, Pass};
-use crate::core::channel::PublishBatchTo;
+use crate::core::channel::messages::PublishBatchTo;
 use crate::core::error::Refusal;
 use crate::core::ids::ChannelKey;
 use crate::core::message::Receipt;

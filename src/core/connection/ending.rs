@@ -6,7 +6,7 @@
 
 use super::actor::Connection;
 use crate::core::authority::Cut;
-use crate::core::channel::Leave;
+use crate::core::channel::messages::Leave;
 use crate::core::close::{Abuse, Close, End};
 use crate::core::ids::Text;
 use crate::core::session::{Action, Context as Cx, Frame, Input, Intent};

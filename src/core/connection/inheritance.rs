@@ -6,8 +6,8 @@
 //! does not come must not leave members behind that nobody ends.
 
 use super::state::Attendance;
-use crate::core::channel::Leave;
 use crate::core::channel::actor::Channel;
+use crate::core::channel::messages::Leave;
 use crate::core::delivery::port::HandOver;
 use crate::core::ids::ConnectionId;
 use actix::Addr;

@@ -9,7 +9,7 @@ use super::actor::Connection;
 use super::state;
 use crate::core::authority::{Operations, Pass, Principal, Proof, Reason, UNCONFIRMED};
 use crate::core::channel::actor::Channel;
-use crate::core::channel::{Join, PresenceTo, PublishTo, Read, ReplyTo, Tell};
+use crate::core::channel::messages::{Join, PresenceTo, PublishTo, Read, ReplyTo, Tell};
 use crate::core::delivery::outbox::Source;
 use crate::core::error::Refusal;
 use crate::core::ids::{AppId, ChannelKey, ConnectionId};

@@ -7,7 +7,7 @@
 use super::poller::{Close, Poller, Port, Post};
 use crate::core::authority::Principal;
 use crate::core::broker::Broker;
-use crate::core::channel::Tell;
+use crate::core::channel::messages::Tell;
 use crate::core::delivery::local::{About, Local, Slot};
 use crate::core::delivery::outbox::{Outbox, Sink};
 use crate::core::delivery::relay::Relay;

@@ -10,7 +10,7 @@ use crate::core::authority::{
     State as Access, Text,
 };
 use crate::core::broker::Broker;
-use crate::core::channel::{Join, Leave, Subscriber, Tell};
+use crate::core::channel::messages::{Join, Leave, Subscriber, Tell};
 use crate::core::close::End;
 use crate::core::connection::effects::reached;
 use crate::core::delivery::encoding::EncodingId;

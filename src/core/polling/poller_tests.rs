@@ -5,7 +5,7 @@ use super::super::board::Polls;
 use super::*;
 use crate::core::authority::fixture::{allowing, judge};
 use crate::core::authority::{AppId, Authority};
-use crate::core::channel::actor::Channels;
+use crate::core::channel::registry::Channels;
 use crate::core::delivery::local::Local;
 use actix::Actor as _;
 use std::rc::Rc;

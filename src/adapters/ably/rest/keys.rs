@@ -229,7 +229,7 @@ mod tests {
     use crate::adapters::ably::fixture::{self, KEY, NAME, SECRET};
     use crate::core::authority::fixture::{Stamp, apply};
     use crate::core::authority::{Capability, Issued, Operations, Secret};
-    use crate::core::channel::actor::Channels;
+    use crate::core::channel::registry::Channels;
     use crate::core::delivery::encoding::Encodings;
     use actix_web::App;
     use actix_web::test::{TestRequest, call_service, init_service, read_body_json};

@@ -5,7 +5,7 @@ use crate::adapters::pusher::fixture::{self, KEY, sign};
 use crate::adapters::pusher::{Encoding, routes};
 use crate::core::authority::{ApiKey, App as Application, Authority, Capability, Operations};
 use crate::core::broker::Broker;
-use crate::core::channel::actor::Channels;
+use crate::core::channel::registry::Channels;
 use crate::core::delivery::encoding::Encodings;
 use actix_web::http::Method;
 use actix_web::test::{TestRequest, call_service, init_service, read_body};

@@ -8,8 +8,8 @@
 use super::{PusherSession, Turn};
 use crate::adapters::pusher::codes::{self, Goodbye};
 use crate::core::authority::UNCONFIRMED;
-use crate::core::connection::{Frame, Intent};
 use crate::core::error::Refusal;
+use crate::core::session::{Frame, Intent};
 use std::collections::VecDeque;
 
 /// Most frames that wait.

@@ -5,7 +5,7 @@
 use crate::adapters::pusher::channel_name::{self, Class};
 use crate::adapters::pusher::{auth, frame::server};
 use crate::core::ids::Space;
-use crate::core::lifecycle::{Happening, LifecycleEvent};
+use crate::core::lifecycle::{LifecycleEvent, LifecycleKind};
 use crate::core::message::Publication;
 use serde::Serialize;
 
@@ -42,22 +42,29 @@ pub(super) fn said(event: &LifecycleEvent) -> Option<Said> {
     }
     let presence = channel_name::class(channel) == Class::Presence;
     let plain = |name| body(name, channel);
-    let (name, json) = match &event.happening {
-        Happening::Occupied => ("channel_occupied", plain("channel_occupied")),
-        Happening::Vacated => ("channel_vacated", plain("channel_vacated")),
-        Happening::Joined(user) if presence => {
+    let (name, json) = match &event.kind {
+        LifecycleKind::Occupied => ("channel_occupied", plain("channel_occupied")),
+        LifecycleKind::Vacated => ("channel_vacated", plain("channel_vacated")),
+        LifecycleKind::Joined(user) if presence => {
             ("member_added", member("member_added", channel, user))
         }
-        Happening::Left(user) if presence => {
+        LifecycleKind::Left(user) if presence => {
             ("member_removed", member("member_removed", channel, user))
         }
-        Happening::Published(publication) => (
+        LifecycleKind::Published(publication) => (
             "client_event",
             client_event(channel, presence, publication)?,
         ),
-        Happening::Missed if channel_name::is_cache(channel) => ("cache_miss", plain("cache_miss")),
-        Happening::Counted(count) if !presence => ("subscription_count", counted(channel, *count)),
-        Happening::Joined(_) | Happening::Left(_) | Happening::Missed | Happening::Counted(_) => {
+        LifecycleKind::Missed if channel_name::is_cache(channel) => {
+            ("cache_miss", plain("cache_miss"))
+        }
+        LifecycleKind::Counted(count) if !presence => {
+            ("subscription_count", counted(channel, *count))
+        }
+        LifecycleKind::Joined(_)
+        | LifecycleKind::Left(_)
+        | LifecycleKind::Missed
+        | LifecycleKind::Counted(_) => {
             return None;
         }
     };
@@ -119,16 +126,16 @@ mod tests {
     use crate::core::ids::{AppId, ChannelKey, ConnectionId, Position};
     use crate::core::message::{ContentKind, Draft};
 
-    fn text(channel: &str, happening: Happening) -> Option<String> {
+    fn text(channel: &str, kind: LifecycleKind) -> Option<String> {
         let event = LifecycleEvent {
             channel: ChannelKey::channel(AppId(3), channel),
             at_ms: 1,
-            happening,
+            kind,
         };
         said(&event).map(|one| String::from_utf8_lossy(&one.json).into_owned())
     }
 
-    fn published(name: &str) -> Happening {
+    fn published(name: &str) -> LifecycleKind {
         let draft = Draft {
             id: None,
             name: name.into(),
@@ -147,7 +154,7 @@ mod tests {
             position: Position::default(),
             timetoken: 0,
         };
-        Happening::Published(publication.into())
+        LifecycleKind::Published(publication.into())
     }
 
     #[test]
@@ -155,32 +162,32 @@ mod tests {
         let cases = [
             (
                 "a",
-                Happening::Occupied,
+                LifecycleKind::Occupied,
                 r#"{"name":"channel_occupied","channel":"a"}"#,
             ),
             (
                 "a",
-                Happening::Vacated,
+                LifecycleKind::Vacated,
                 r#"{"name":"channel_vacated","channel":"a"}"#,
             ),
             (
                 "presence-a",
-                Happening::Joined("u1".into()),
+                LifecycleKind::Joined("u1".into()),
                 r#"{"name":"member_added","channel":"presence-a","user_id":"u1"}"#,
             ),
             (
                 "presence-a",
-                Happening::Left("u1".into()),
+                LifecycleKind::Left("u1".into()),
                 r#"{"name":"member_removed","channel":"presence-a","user_id":"u1"}"#,
             ),
             (
                 "cache-a",
-                Happening::Missed,
+                LifecycleKind::Missed,
                 r#"{"name":"cache_miss","channel":"cache-a"}"#,
             ),
             (
                 "a",
-                Happening::Counted(3),
+                LifecycleKind::Counted(3),
                 r#"{"name":"subscription_count","channel":"a","subscription_count":3}"#,
             ),
             (
@@ -194,21 +201,21 @@ mod tests {
                 r#"{"name":"client_event","channel":"private-a","event":"client-x","data":"{\"yolo\":\"woot\"}","socket_id":"12.34"}"#,
             ),
         ];
-        for (channel, happening, wanted) in cases {
-            assert_eq!(text(channel, happening).as_deref(), Some(wanted));
+        for (channel, kind, wanted) in cases {
+            assert_eq!(text(channel, kind).as_deref(), Some(wanted));
         }
     }
 
     #[test]
     fn nothing_is_said_where_pusher_says_nothing() {
-        assert_eq!(text("private-a", Happening::Joined("u1".into())), None);
-        assert_eq!(text("my-cache-a", Happening::Missed), None);
-        assert_eq!(text("presence-a", Happening::Counted(2)), None);
+        assert_eq!(text("private-a", LifecycleKind::Joined("u1".into())), None);
+        assert_eq!(text("my-cache-a", LifecycleKind::Missed), None);
+        assert_eq!(text("presence-a", LifecycleKind::Counted(2)), None);
         assert_eq!(text("private-a", published("server-said")), None);
         let inbox = LifecycleEvent {
             channel: ChannelKey::user(AppId(3), "u"),
             at_ms: 1,
-            happening: Happening::Occupied,
+            kind: LifecycleKind::Occupied,
         };
         assert_eq!(said(&inbox), None);
     }

@@ -156,7 +156,7 @@ mod tests {
     async fn what_is_replaced_is_fenced_and_pending_is_no_success() {
         use crate::adapters::realtime::fixture::{APPLICATION, PRIVATE, granted};
         use crate::core::authority::Authority;
-        use crate::core::channel::actor::Channels;
+        use crate::core::channel::registry::Channels;
         use actix_web::test::{TestRequest, call_service, init_service};
         let authenticated = async |rights: &[(&str, Operations)], pending: &[u64]| {
             let authority = Authority::fixed(granted(true, rights), 1_000);

@@ -1,15 +1,15 @@
-//! What the actors of one channel on different nodes say to each other, and what a channel can be asked.
+//! What the replicas of one channel on different nodes say to each other, and what a channel can be asked.
 //!
 //! **Must never know:** how it is framed or sent. Variants are only appended: the peer frame's version covers
-//! this shape, and two versions of a node must understand each other.
+//! this shape, and two versions of a node must understand each other. `protocol_golden.txt` has the bytes of each.
 //!
-//! **Why one `Ask` for local and remote callers:** a channel's home answers both with the same code, so a
+//! **Why one `Request` for local and remote callers:** a channel's home answers both with the same code, so a
 //! cluster of one is not a special case.
 
 use super::history::Backlog;
-use super::ledger::Told;
+use super::lifecycle_log::LifecycleSnapshot;
 use super::presence::{Announced, EntryKey};
-use super::stream::{Image, Logged, Seen};
+use super::stream::{Entry, LogPosition, StreamSnapshot};
 use crate::core::error::Refusal;
 use crate::core::ids::{ConnectionId, Position, Text, Timetoken};
 use crate::core::limits::PRESENCE_CLIENTS;
@@ -21,36 +21,25 @@ use std::sync::Arc;
 
 /// Something only the home can answer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub enum Ask {
+pub enum Request {
     /// Publish this.
     Publish(Box<Draft>),
     /// Count this connection as a subscriber.
-    Join {
-        /// Who.
-        connection: ConnectionId,
-        /// From where on.
-        start: Start,
-        /// Enter this client with this data in the same step.
-        member: Option<(Text, Bytes)>,
-        /// Whether the answer needs the presence set.
-        with_members: bool,
-        /// Subscribers on the asking node, this one included.
-        subscribers: u64,
-    },
+    Join(JoinRequest),
     /// Enter or update a presence entry.
-    Present {
+    Enter {
         /// On which connection.
         connection: ConnectionId,
-        /// Who.
+        /// Who enters.
         client: Text,
         /// What it says of itself.
         data: Bytes,
     },
     /// Remove a presence entry; done as well when there is none.
-    Absent {
+    Leave {
         /// On which connection.
         connection: ConnectionId,
-        /// Who.
+        /// Who leaves.
         client: Text,
     },
     /// The counts.
@@ -60,12 +49,12 @@ pub enum Ask {
     /// A page of history.
     History(HistoryPage),
     /// The retained last value.
-    Last,
+    LastValue,
     /// Be in the presence set with this data, whoever asked before: says nothing when it is so already.
-    Hold {
+    EnsurePresent {
         /// On which connection.
         connection: ConnectionId,
-        /// Who.
+        /// Who is to be present.
         client: Text,
         /// What it says of itself.
         data: Bytes,
@@ -78,19 +67,40 @@ pub enum Ask {
         until: Timetoken,
     },
     /// A page of who came and went.
-    Changes(HistoryPage),
+    PresenceLog(HistoryPage),
     /// Publish all of these, in this order and with nothing in between.
     PublishBatch(Vec<Draft>),
 }
 
-impl Ask {
+/// A subscriber-to-be.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct JoinRequest {
+    /// The connection that subscribes.
+    pub connection: ConnectionId,
+    /// Where its subscription begins.
+    pub start: Start,
+    /// Enter this client with this data in the same step.
+    pub member: Option<(Text, Bytes)>,
+    /// Whether the answer needs the presence set.
+    pub with_members: bool,
+    /// Subscribers on the asking node, this one included.
+    pub subscribers: u64,
+}
+
+impl Request {
     /// Whether it makes its node count: as a subscriber's, or a member's.
     #[must_use]
     pub fn enters(&self) -> bool {
         matches!(
             self,
-            Self::Join { .. } | Self::Present { .. } | Self::Hold { .. }
+            Self::Join(_) | Self::Enter { .. } | Self::EnsurePresent { .. }
         )
+    }
+
+    /// Whether it publishes.
+    #[must_use]
+    pub fn publishes(&self) -> bool {
+        matches!(self, Self::Publish(_) | Self::PublishBatch(_))
     }
 
     /// What it is to publish.
@@ -98,68 +108,66 @@ impl Ask {
         match self {
             Self::Publish(draft) => std::slice::from_mut(draft),
             Self::PublishBatch(drafts) => drafts,
-            Self::Join { .. }
-            | Self::Present { .. }
-            | Self::Hold { .. }
-            | Self::Absent { .. }
+            Self::Join(_)
+            | Self::Enter { .. }
+            | Self::EnsurePresent { .. }
+            | Self::Leave { .. }
             | Self::Erase { .. }
             | Self::Occupancy
             | Self::Members
             | Self::History(_)
-            | Self::Changes(_)
-            | Self::Last => &mut [],
+            | Self::PresenceLog(_)
+            | Self::LastValue => &mut [],
         }
     }
 
-    /// The presence entry an ask is about to make.
+    /// The presence entry it is about to make.
     pub(super) fn entry(&self) -> Option<EntryKey> {
         match self {
-            Self::Join {
-                connection,
-                member: Some((client, _)),
-                ..
+            Self::Join(join) => {
+                let client = join.member.as_ref().map(|(client, _)| client.clone());
+                client.map(|client| (join.connection, client))
             }
-            | Self::Present {
+            Self::Enter {
                 connection, client, ..
             }
-            | Self::Hold {
+            | Self::EnsurePresent {
                 connection, client, ..
             } => Some((*connection, Arc::clone(client))),
-            Self::Join { member: None, .. }
-            | Self::Erase { .. }
-            | Self::Absent { .. }
+            Self::Erase { .. }
+            | Self::Leave { .. }
             | Self::Publish(_)
             | Self::PublishBatch(_)
             | Self::Occupancy
             | Self::Members
             | Self::History(_)
-            | Self::Changes(_)
-            | Self::Last => None,
+            | Self::PresenceLog(_)
+            | Self::LastValue => None,
         }
     }
 
-    /// The connection whose leaving makes an ask pointless.
-    pub(super) fn asker(&self) -> Option<ConnectionId> {
+    /// The connection whose leaving makes it pointless.
+    pub(super) fn connection(&self) -> Option<ConnectionId> {
         match self {
-            Self::Join { connection, .. }
-            | Self::Present { connection, .. }
-            | Self::Hold { connection, .. }
-            | Self::Absent { connection, .. } => Some(*connection),
+            Self::Join(join) => Some(join.connection),
+            Self::Enter { connection, .. }
+            | Self::EnsurePresent { connection, .. }
+            | Self::Leave { connection, .. } => Some(*connection),
             Self::Publish(_)
             | Self::PublishBatch(_)
             | Self::Occupancy
             | Self::Members
             | Self::History(_)
-            | Self::Changes(_)
-            | Self::Last
+            | Self::PresenceLog(_)
+            | Self::LastValue
             | Self::Erase { .. } => None,
         }
     }
 }
 
-/// What the home says to an [`Ask`].
+/// What the home says to a [`Request`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub enum Answer {
+pub enum Response {
     /// Published (or known already).
     Receipt(Receipt),
     /// Joined.
@@ -173,9 +181,9 @@ pub enum Answer {
     /// The page, in the order asked for.
     History(Vec<Arc<Publication>>),
     /// The last value.
-    Last(Option<Arc<Publication>>),
+    LastValue(Option<Arc<Publication>>),
     /// The page of changes, in the order asked for.
-    Changes(Vec<Arc<PresenceChange>>),
+    PresenceLog(Vec<Arc<PresenceChange>>),
     /// All published (or known already), in the order handed in.
     Receipts(Vec<Receipt>),
 }
@@ -184,7 +192,7 @@ pub enum Answer {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Joined {
     /// The last broadcast it must not get.
-    pub seen: Seen,
+    pub log_position: LogPosition,
     /// The last publication before its live part.
     pub position: Position,
     /// What it gets first.
@@ -216,24 +224,61 @@ impl From<Declined> for Refusal {
     }
 }
 
-/// From a channel's actor on one node to the same channel's actor on another.
+/// A request of another node, on its way to the home.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub enum Wire {
-    /// To the home; answered by [`Wire::Answer`] or [`Wire::NotHome`].
-    Request {
-        /// Names the request between the two nodes.
-        request: u64,
-        /// What is asked.
-        ask: Ask,
-        /// It may have been carried out before: repeat nothing that shows.
-        again: bool,
-    },
+pub struct ForwardedRequest {
+    /// Names the request between the two nodes.
+    pub id: u64,
+    /// What is asked.
+    pub request: Request,
+    /// It may have been carried out before: repeat nothing that shows.
+    pub again: bool,
+}
+
+/// A connection with presence entries that has left.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LeftConnection {
+    /// The connection.
+    pub connection: ConnectionId,
+    /// It was lost without saying so.
+    pub gone: bool,
+    /// Local subscribers now.
+    pub subscribers: u64,
+}
+
+/// All there is to know of a node.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Announcement {
+    /// Local subscribers.
+    pub subscribers: u64,
+    /// Local members.
+    pub members: Vec<Announced>,
+    /// The last broadcast received, if any subscriber is waiting for the next.
+    pub position: Option<LogPosition>,
+}
+
+/// What an announcing node had missed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CatchUp {
+    /// Where it stands after it.
+    pub position: LogPosition,
+    /// The broadcasts it missed, in order.
+    pub entries: Vec<Entry>,
+    /// Some are not to be had any more.
+    pub lost: bool,
+}
+
+/// From a channel's replica on one node to the same channel's replica on another.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum PeerMessage {
+    /// To the home; answered by [`PeerMessage::Response`] or [`PeerMessage::NotHome`].
+    Request(ForwardedRequest),
     /// From the home.
-    Answer {
+    Response {
         /// From the request.
-        request: u64,
-        /// The answer.
-        answer: Result<Answer, Declined>,
+        id: u64,
+        /// What came of it.
+        response: Result<Response, Declined>,
     },
     /// I am not its home (any more, or yet): ask again soon.
     NotHome,
@@ -243,47 +288,26 @@ pub enum Wire {
         subscribers: u64,
     },
     /// To the home: a connection with presence entries has left.
-    Left {
-        /// Which.
-        connection: ConnectionId,
-        /// Without saying so.
-        gone: bool,
-        /// Local subscribers now.
-        subscribers: u64,
-    },
-    /// To the home: all there is to know of this node; answered by [`Wire::Caught`].
-    Announce {
-        /// Local subscribers.
-        subscribers: u64,
-        /// Local members.
-        members: Vec<Announced>,
-        /// The last broadcast received, if any subscriber is waiting for the next.
-        seen: Option<Seen>,
-    },
+    Left(LeftConnection),
+    /// To the home: all there is to know of this node; answered by [`PeerMessage::CatchUp`].
+    Announce(Announcement),
     /// From the home: what an announcing node had missed.
-    Caught {
-        /// Where it stands after it.
-        seen: Seen,
-        /// The broadcasts it missed, in order.
-        entries: Vec<Logged>,
-        /// Some are not to be had any more.
-        lost: bool,
-    },
+    CatchUp(CatchUp),
     /// From the home: announce yourself.
-    Who,
+    AnnounceRequest,
     /// From the home to every node with subscribers.
     Broadcast {
         /// Of which stream.
         epoch: u64,
         /// The broadcast and its number.
-        logged: Logged,
+        entry: Entry,
     },
-    /// From the home: subscriptions in the whole cluster. Not numbered: the next one makes it good.
+    /// From the home: subscriptions in the whole cluster. Not numbered: a lost one is repaired by the next.
     Count(u64),
     /// To the backup (or, with `handover`, to the new home): everything.
-    Copy {
+    Snapshot {
         /// The stream.
-        image: Box<Image>,
+        snapshot: Box<StreamSnapshot>,
         /// The sender is not the home any more.
         handover: bool,
     },
@@ -292,86 +316,87 @@ pub enum Wire {
         /// Of which stream.
         epoch: u64,
         /// The entry.
-        logged: Logged,
+        entry: Entry,
     },
     /// From the backup: everything up to here is kept.
-    Copied(Seen),
+    ReplicateAck(LogPosition),
     /// From the backup: entries are missing.
-    NeedCopy,
+    SnapshotRequest,
     /// From a new home to the one before it: step down and hand over.
-    Claim {
+    Takeover {
         /// Revision of the member list that says so.
         revision: u64,
     },
-    /// Answer to a claim: there is nothing to hand over.
-    Nothing,
+    /// Answer to a takeover: there is nothing to hand over.
+    NothingToHandOver,
     /// To the backup, and to a new home before the handover: what has been told of the lifecycle.
-    Told(Told),
+    Lifecycle(LifecycleSnapshot),
     /// To the backup: the next entries, which stand or fall together.
     ReplicateBatch {
         /// Of which stream.
         epoch: u64,
         /// The entries, in order.
-        entries: Vec<Logged>,
+        entries: Vec<Entry>,
     },
     /// From a home that begins, to every node it knows nothing of: announce yourself, if you have the channel at all.
-    Anybody,
+    AnnounceIfPresent,
     /// From the home to the node that announces it: an entry that was taken out through another node.
     TakenOut {
         /// On which connection.
         connection: ConnectionId,
-        /// Who.
+        /// Who was taken out.
         client: Text,
     },
 }
 
-impl Wire {
+impl PeerMessage {
     /// Whether a node without an actor for the channel must start one to take it.
     #[must_use]
-    pub fn starts(&self) -> bool {
+    pub fn starts_channel(&self) -> bool {
         match self {
-            Self::Request { .. }
+            Self::Request(_)
             | Self::Interest { .. }
-            | Self::Left { .. }
-            | Self::Announce { .. }
-            | Self::Who
-            | Self::Copy { .. }
+            | Self::Left(_)
+            | Self::Announce(_)
+            | Self::AnnounceRequest
+            | Self::Snapshot { .. }
             | Self::Replicate { .. }
             | Self::ReplicateBatch { .. }
-            | Self::Claim { .. }
-            | Self::Told(_) => true,
-            Self::Answer { .. }
+            | Self::Takeover { .. }
+            | Self::Lifecycle(_) => true,
+            Self::Response { .. }
             | Self::NotHome
-            | Self::Caught { .. }
+            | Self::CatchUp(_)
             | Self::Broadcast { .. }
             | Self::Count(_)
-            | Self::Copied(_)
-            | Self::NeedCopy
-            | Self::Nothing
-            | Self::Anybody
+            | Self::ReplicateAck(_)
+            | Self::SnapshotRequest
+            | Self::NothingToHandOver
+            | Self::AnnounceIfPresent
             | Self::TakenOut { .. } => false,
         }
     }
 
-    /// Whether only a home can do something with it.
+    /// Whether a node that is about to be home keeps it until it is: only a home can do something with it.
     #[must_use]
-    pub fn needs_home(&self) -> bool {
+    pub fn waits_for_claim(&self) -> bool {
         matches!(
             self,
-            Self::Request { .. }
+            Self::Request(_)
                 | Self::Interest { .. }
-                | Self::Left { .. }
-                | Self::Announce { .. }
+                | Self::Left(_)
+                | Self::Announce(_)
+                | Self::Takeover { .. }
         )
     }
 
     /// Whether it may be large and can wait: a link that is busy refuses it first.
     #[must_use]
-    pub fn bulk(&self) -> bool {
-        matches!(self, Self::Copy { .. })
+    pub fn is_bulk(&self) -> bool {
+        matches!(self, Self::Snapshot { .. })
     }
 }
 
 #[cfg(test)]
-#[path = "wire_tests.rs"]
+#[path = "protocol_tests.rs"]
 mod tests;

@@ -6,9 +6,9 @@
 //! publications; `entry` counts every broadcast, so that a node can say exactly what it has seen and get the
 //! rest after a broken link or a lost home, once and in order.
 
-use super::changes::Changes;
-use super::history::{Bounds, History, HistoryImage, OVERHEAD, TICKS_PER_MS};
+use super::history::{Bounds, History, HistorySnapshot, OVERHEAD, TICKS_PER_MS};
 use super::presence::{Announced, Change, EntryKey, Presence};
+use super::presence_log::PresenceLog;
 use crate::core::clock::Now;
 use crate::core::ids::{NodeId, Position, Timetoken};
 use crate::core::message::{
@@ -24,16 +24,16 @@ const JOURNAL_ENTRIES: usize = 65_536;
 
 /// One numbered broadcast.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Logged {
+pub struct Entry {
     /// Its number, from 1, without gaps within an epoch.
-    pub entry: u64,
+    pub number: u64,
     /// The broadcast.
     pub broadcast: Broadcast,
 }
 
 /// How far a node has received a channel's broadcasts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Seen {
+pub struct LogPosition {
     /// Of which stream.
     pub epoch: u64,
     /// The last entry.
@@ -45,7 +45,7 @@ pub struct Seen {
 pub struct Stream {
     epoch: u64,
     /// The epoch this one was cut off from, and the entry at the cut.
-    cut: Option<Seen>,
+    cut: Option<LogPosition>,
     seq: u64,
     timetoken: Timetoken,
     entry: u64,
@@ -54,23 +54,23 @@ pub struct Stream {
     /// Members.
     pub presence: Presence,
     /// Who came and went.
-    pub changes: Changes,
-    journal: VecDeque<Logged>,
+    pub presence_log: PresenceLog,
+    journal: VecDeque<Entry>,
     journal_bytes: usize,
 }
 
 /// A stream as it travels to another node.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Image {
+pub struct StreamSnapshot {
     epoch: u64,
-    cut: Option<Seen>,
+    cut: Option<LogPosition>,
     seq: u64,
     timetoken: Timetoken,
     entry: u64,
-    history: HistoryImage,
+    history: HistorySnapshot,
     members: Vec<Member>,
-    journal: Vec<JournalImage>,
-    changes: Changes,
+    journal: Vec<JournalSnapshot>,
+    presence_log: PresenceLog,
 }
 
 impl Stream {
@@ -85,7 +85,7 @@ impl Stream {
             entry: 0,
             history: History::default(),
             presence: Presence::default(),
-            changes: Changes::default(),
+            presence_log: PresenceLog::default(),
             journal: VecDeque::new(),
             journal_bytes: 0,
         }
@@ -102,8 +102,8 @@ impl Stream {
 
     /// The last broadcast.
     #[must_use]
-    pub fn seen(&self) -> Seen {
-        Seen {
+    pub fn log_position(&self) -> LogPosition {
+        LogPosition {
             epoch: self.epoch,
             entry: self.entry,
         }
@@ -121,7 +121,7 @@ impl Stream {
         draft: Box<Draft>,
         bounds: Bounds,
         now: Now,
-    ) -> (Receipt, Option<Logged>) {
+    ) -> (Receipt, Option<Entry>) {
         self.history.trim(bounds, now);
         self.trim_journal(bounds, now);
         if let Some(receipt) = draft.id.as_ref().and_then(|id| self.history.known(id)) {
@@ -140,8 +140,8 @@ impl Stream {
             timetoken,
             duplicate: false,
         };
-        let logged = self.log(Broadcast::Message(publication));
-        (receipt, Some(logged))
+        let entry = self.log(Broadcast::Message(publication));
+        (receipt, Some(entry))
     }
 
     /// Publishes all of these in order; those whose id is known get their old receipts and are not sent again.
@@ -150,11 +150,11 @@ impl Stream {
         drafts: Vec<Draft>,
         bounds: Bounds,
         now: Now,
-    ) -> (Vec<Receipt>, Vec<Logged>) {
+    ) -> (Vec<Receipt>, Vec<Entry>) {
         let mut entries = Vec::with_capacity(drafts.len());
         let one = |draft| {
-            let (receipt, logged) = self.publish(Box::new(draft), bounds, now);
-            entries.extend(logged);
+            let (receipt, entry) = self.publish(Box::new(draft), bounds, now);
+            entries.extend(entry);
             receipt
         };
         let receipts = drafts.into_iter().map(one).collect();
@@ -162,14 +162,14 @@ impl Stream {
     }
 
     /// Enters or updates a member.
-    pub fn enter(&mut self, mut member: Member, now: Now) -> Logged {
+    pub fn enter(&mut self, mut member: Member, now: Now) -> Entry {
         member.since = self.stamp(now);
         let change = self.presence.enter(member);
         self.log_change(change, now)
     }
 
     /// Removes an entry.
-    pub fn leave(&mut self, key: &EntryKey, action: PresenceAction, now: Now) -> Option<Logged> {
+    pub fn leave(&mut self, key: &EntryKey, action: PresenceAction, now: Now) -> Option<Entry> {
         let change = self.presence.leave(key, action)?;
         Some(self.log_change(change, now))
     }
@@ -180,21 +180,21 @@ impl Stream {
         of: impl Fn(&Member) -> bool,
         action: PresenceAction,
         now: Now,
-    ) -> Vec<Logged> {
+    ) -> Vec<Entry> {
         let keys = self.presence.keys(of);
         let left = keys.iter().filter_map(|key| self.leave(key, action, now));
         left.collect()
     }
 
     /// Makes a node's entries what it announces.
-    pub fn reconcile(&mut self, node: NodeId, set: Vec<Announced>, now: Now) -> Vec<Logged> {
+    pub fn reconcile(&mut self, node: NodeId, set: Vec<Announced>, now: Now) -> Vec<Entry> {
         let at = self.stamp(now);
         let changes = self.presence.reconcile(node, set, at);
-        let logged = changes.into_iter().map(|one| self.log_change(one, now));
-        logged.collect()
+        let entries = changes.into_iter().map(|one| self.log_change(one, now));
+        entries.collect()
     }
 
-    fn log_change(&mut self, change: Change, now: Now) -> Logged {
+    fn log_change(&mut self, change: Change, now: Now) -> Entry {
         let timetoken = self.stamp(now);
         let position = self.position();
         let change = Arc::new(PresenceChange {
@@ -205,23 +205,23 @@ impl Stream {
             position,
             timetoken,
         });
-        self.changes.push(&change);
+        self.presence_log.push(&change);
         self.log(Broadcast::Presence(change))
     }
 
-    fn log(&mut self, broadcast: Broadcast) -> Logged {
+    fn log(&mut self, broadcast: Broadcast) -> Entry {
         self.entry += 1;
-        let logged = Logged {
-            entry: self.entry,
+        let entry = Entry {
+            number: self.entry,
             broadcast,
         };
-        self.keep(logged.clone());
-        logged
+        self.keep(entry.clone());
+        entry
     }
 
-    fn keep(&mut self, logged: Logged) {
-        self.journal_bytes += weight(&logged.broadcast);
-        self.journal.push_back(logged);
+    fn keep(&mut self, entry: Entry) {
+        self.journal_bytes += weight(&entry.broadcast);
+        self.journal.push_back(entry);
         if self.journal.len() > JOURNAL_ENTRIES {
             self.forget_first();
         }
@@ -247,11 +247,11 @@ impl Stream {
     }
 
     /// Repeats on a copy what the home logged. False when an entry is missing in between.
-    pub fn repeat(&mut self, epoch: u64, logged: Logged, bounds: Bounds, now: Now) -> bool {
-        if epoch != self.epoch || logged.entry != self.entry + 1 {
-            return epoch == self.epoch && logged.entry <= self.entry;
+    pub fn repeat(&mut self, epoch: u64, entry: Entry, bounds: Bounds, now: Now) -> bool {
+        if epoch != self.epoch || entry.number != self.entry + 1 {
+            return epoch == self.epoch && entry.number <= self.entry;
         }
-        match &logged.broadcast {
+        match &entry.broadcast {
             Broadcast::Message(publication) => {
                 self.seq = publication.position.seq;
                 self.timetoken = self.timetoken.max(publication.timetoken);
@@ -261,19 +261,19 @@ impl Stream {
             Broadcast::Presence(change) => {
                 self.timetoken = self.timetoken.max(change.timetoken);
                 self.presence.replay(change.action, &change.member);
-                self.changes.push(change);
+                self.presence_log.push(change);
             }
             Broadcast::Count(_) => {}
         }
-        self.entry = logged.entry;
-        self.keep(logged);
+        self.entry = entry.number;
+        self.keep(entry);
         true
     }
 
     /// What a node that has seen so much still needs. `None` when some of it is not to be had any more, or when nobody
     /// can know: it has seen entries of a stream that this one does not go on from.
     #[must_use]
-    pub fn missed(&self, seen: Seen) -> Option<Vec<Logged>> {
+    pub fn missed(&self, seen: LogPosition) -> Option<Vec<Entry>> {
         let from = match self.cut {
             Some(_) | None if seen.epoch == self.epoch => seen.entry,
             Some(cut) if cut.epoch == seen.epoch => seen.entry.min(cut.entry),
@@ -281,21 +281,24 @@ impl Stream {
             Some(cut) => cut.entry,
             None => 0,
         };
-        let first = self.journal.front().map_or(self.entry + 1, |one| one.entry);
-        let later = self.journal.iter().filter(|one| one.entry > from);
+        let first = self
+            .journal
+            .front()
+            .map_or(self.entry + 1, |one| one.number);
+        let later = self.journal.iter().filter(|one| one.number > from);
         (first <= from + 1).then(|| later.cloned().collect())
     }
 
     /// Begins a new epoch: somebody has seen more of the old one than this copy holds.
-    pub fn cut(&mut self, epoch: u64) {
-        self.cut = Some(self.seen());
+    pub fn start_new_epoch(&mut self, epoch: u64) {
+        self.cut = Some(self.log_position());
         self.epoch = epoch;
     }
 
     /// Lets go of what is too old.
     pub fn trim(&mut self, bounds: Bounds, now: Now) {
         self.history.trim(bounds, now);
-        self.changes.trim(bounds.age_ms, now);
+        self.presence_log.trim(bounds.age_ms, now);
         self.trim_journal(bounds, now);
         if self.is_empty() {
             self.journal.clear();
@@ -306,14 +309,14 @@ impl Stream {
     /// Whether forgetting the stream would lose nothing that anyone could still ask for.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.history.is_empty() && self.presence.is_empty() && self.changes.is_empty()
+        self.history.is_empty() && self.presence.is_empty() && self.presence_log.is_empty()
     }
 
     /// For another node.
     #[must_use]
-    pub fn image(&self) -> Image {
-        let history = self.history.image();
-        Image {
+    pub fn snapshot(&self) -> StreamSnapshot {
+        let history = self.history.snapshot();
+        StreamSnapshot {
             epoch: self.epoch,
             cut: self.cut,
             seq: self.seq,
@@ -322,25 +325,25 @@ impl Stream {
             journal: pack(&self.journal, history.publications()),
             history,
             members: self.presence.members().cloned().collect(),
-            changes: self.changes.clone(),
+            presence_log: self.presence_log.clone(),
         }
     }
 
     /// From another node.
     #[must_use]
-    pub fn restore(image: Image) -> Self {
-        let journal = unpack(image.journal, image.history.publications());
+    pub fn restore(snapshot: StreamSnapshot) -> Self {
+        let journal = unpack(snapshot.journal, snapshot.history.publications());
         Self {
-            epoch: image.epoch,
-            cut: image.cut,
-            seq: image.seq,
-            timetoken: image.timetoken,
-            entry: image.entry,
-            history: History::restore(image.history),
-            presence: Presence::restore(image.members),
+            epoch: snapshot.epoch,
+            cut: snapshot.cut,
+            seq: snapshot.seq,
+            timetoken: snapshot.timetoken,
+            entry: snapshot.entry,
+            history: History::restore(snapshot.history),
+            presence: Presence::restore(snapshot.members),
             journal_bytes: journal.iter().map(|one| weight(&one.broadcast)).sum(),
             journal,
-            changes: image.changes,
+            presence_log: snapshot.presence_log,
         }
     }
 }
@@ -354,8 +357,8 @@ fn weight(broadcast: &Broadcast) -> usize {
     }
 }
 
-fn stamp(logged: &Logged) -> Timetoken {
-    match &logged.broadcast {
+fn stamp(entry: &Entry) -> Timetoken {
+    match &entry.broadcast {
         Broadcast::Message(publication) => publication.timetoken,
         Broadcast::Presence(change) => change.timetoken,
         Broadcast::Count(_) => 0,
@@ -364,36 +367,36 @@ fn stamp(logged: &Logged) -> Timetoken {
 
 /// An entry of the journal as it travels. What the history holds goes once.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-enum JournalImage {
+enum JournalSnapshot {
     /// The publication at that place of the history.
-    Stored { entry: u64, at: u32 },
+    Stored { number: u64, at: u32 },
     /// Anything else.
-    Whole(Logged),
+    Whole(Entry),
 }
 
-fn pack(journal: &VecDeque<Logged>, ring: &[Arc<Publication>]) -> Vec<JournalImage> {
+fn pack(journal: &VecDeque<Entry>, ring: &[Arc<Publication>]) -> Vec<JournalSnapshot> {
     let places: HashMap<Position, u32> = ring.iter().map(|one| one.position).zip(0..).collect();
-    let place = |logged: &Logged| match &logged.broadcast {
+    let place = |entry: &Entry| match &entry.broadcast {
         Broadcast::Message(publication) => places.get(&publication.position).copied(),
         Broadcast::Presence(_) | Broadcast::Count(_) => None,
     };
-    let one = |logged: &Logged| match place(logged) {
-        Some(at) => JournalImage::Stored {
-            entry: logged.entry,
+    let one = |entry: &Entry| match place(entry) {
+        Some(at) => JournalSnapshot::Stored {
+            number: entry.number,
             at,
         },
-        None => JournalImage::Whole(logged.clone()),
+        None => JournalSnapshot::Whole(entry.clone()),
     };
     journal.iter().map(one).collect()
 }
 
-fn unpack(journal: Vec<JournalImage>, ring: &[Arc<Publication>]) -> VecDeque<Logged> {
-    let one = |image: JournalImage| match image {
-        JournalImage::Whole(logged) => Some(logged),
-        JournalImage::Stored { entry, at } => {
+fn unpack(journal: Vec<JournalSnapshot>, ring: &[Arc<Publication>]) -> VecDeque<Entry> {
+    let one = |snapshot: JournalSnapshot| match snapshot {
+        JournalSnapshot::Whole(entry) => Some(entry),
+        JournalSnapshot::Stored { number, at } => {
             let publication = ring.get(at as usize)?.clone();
             let broadcast = Broadcast::Message(publication);
-            Some(Logged { entry, broadcast })
+            Some(Entry { number, broadcast })
         }
     };
     journal.into_iter().filter_map(one).collect()

@@ -112,7 +112,7 @@ fn a_batch_that_is_sent_again_gets_its_receipts_and_shows_nothing() {
             texts[..size].iter().map(|one| (*one).into()).collect(),
             vec![],
         );
-        sim.ask(node, asked, Ask::PublishBatch(drafts));
+        sim.ask(node, asked, Request::PublishBatch(drafts));
         sim.settle();
         answers.push(sim.acked.split_off(0));
     }
@@ -220,7 +220,7 @@ fn a_channel_nobody_needs_stops() {
     sim.settle();
     assert!(!sim.states.is_empty());
     for _ in 0..20 {
-        sim.pass(HOUSEKEEPING_MS);
+        sim.pass(HOUSEKEEPING_INTERVAL_MS);
         sim.settle();
     }
     assert!(sim.states.is_empty());
@@ -285,7 +285,7 @@ fn subscribers_everywhere_are_told_their_number_only_where_the_app_wants_it() {
             mono_ms: 0,
             cluster_ms: 1_000,
         };
-        let birth = Birth {
+        let birth = NewReplica {
             key: ChannelKey::channel(AppId(7), "room-1"),
             node: NodeId(1),
             members: list(&[1], &[2], 1),
@@ -297,20 +297,20 @@ fn subscribers_everywhere_are_told_their_number_only_where_the_app_wants_it() {
             },
             seed: 1,
         };
-        let mut state = State::new(birth, now, &mut out);
+        let mut state = Replica::new(birth, now, &mut out);
         let to = NodeId(2);
-        let wire = Wire::Anybody;
-        assert_eq!(out.split_off(0), [Effect::Send { to, wire }]);
-        let wire = Wire::Interest { subscribers: 7 };
+        let message = PeerMessage::AnnounceIfPresent;
+        assert_eq!(out.split_off(0), [Effect::Send { to, message }]);
+        let message = PeerMessage::Interest { subscribers: 7 };
         let from = NodeId(2);
-        state.handle(Input::From { from, wire }, now, &mut out);
+        state.handle(Input::From { from, message }, now, &mut out);
         out
     };
-    let wire = Wire::Count(7);
+    let message = PeerMessage::Count(7);
     let to = NodeId(2);
     let told = [
         Effect::Deliver(Broadcast::Count(7)),
-        Effect::Send { to, wire },
+        Effect::Send { to, message },
     ];
     assert_eq!(counts(true), told);
     assert_eq!(counts(false), []);

@@ -62,14 +62,14 @@ pub struct History {
 
 /// A history as it travels to another node.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct HistoryImage {
+pub struct HistorySnapshot {
     ring: Vec<Arc<Publication>>,
     dropped: Option<(Position, Timetoken)>,
     last: Option<Retained>,
     ids: Vec<(Text, u64, Receipt)>,
 }
 
-impl HistoryImage {
+impl HistorySnapshot {
     /// What it holds, oldest first.
     pub(super) fn publications(&self) -> &[Arc<Publication>] {
         &self.ring
@@ -267,12 +267,12 @@ impl History {
 
     /// For another node.
     #[must_use]
-    pub fn image(&self) -> HistoryImage {
+    pub fn snapshot(&self) -> HistorySnapshot {
         let ids = self.id_order.iter().filter_map(|(id, at)| {
             let receipt = self.ids.get(id)?;
             Some((id.clone(), *at, *receipt))
         });
-        HistoryImage {
+        HistorySnapshot {
             ring: self.ring.iter().cloned().collect(),
             dropped: self.dropped,
             last: self.last.clone(),
@@ -282,15 +282,15 @@ impl History {
 
     /// From another node.
     #[must_use]
-    pub fn restore(image: HistoryImage) -> Self {
+    pub fn restore(snapshot: HistorySnapshot) -> Self {
         let mut history = Self {
-            bytes: image.ring.iter().map(weight).sum(),
-            ring: image.ring.into(),
-            dropped: image.dropped,
-            last: image.last,
+            bytes: snapshot.ring.iter().map(weight).sum(),
+            ring: snapshot.ring.into(),
+            dropped: snapshot.dropped,
+            last: snapshot.last,
             ..Self::default()
         };
-        for (id, at_ms, receipt) in image.ids {
+        for (id, at_ms, receipt) in snapshot.ids {
             history.remember(id, receipt, at_ms);
         }
         history.note_oldest();

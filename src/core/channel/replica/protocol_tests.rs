@@ -49,11 +49,11 @@ fn stream() -> Stream {
     let mut stream = Stream::new(7);
     stream.publish(Box::new(draft("hi")), bounds, NOW);
     stream.enter(member(), NOW);
-    stream.cut(8);
+    stream.start_new_epoch(8);
     stream
 }
 
-fn asks() -> Vec<Ask> {
+fn requests() -> Vec<Request> {
     let (connection, client) = (ConnectionId(1, 2), Text::from("ana"));
     let data = Bytes::from_static(b"d");
     let page = HistoryPage {
@@ -63,39 +63,39 @@ fn asks() -> Vec<Ask> {
         backwards: true,
     };
     vec![
-        Ask::Publish(Box::new(draft("hi"))),
-        Ask::Join {
+        Request::Publish(Box::new(draft("hi"))),
+        Request::Join(JoinRequest {
             connection,
             start: Start::Rewind { count: 4 },
             member: Some((client.clone(), data.clone())),
             with_members: true,
             subscribers: 5,
-        },
-        Ask::Present {
+        }),
+        Request::Enter {
             connection,
             client: client.clone(),
             data: data.clone(),
         },
-        Ask::Absent {
+        Request::Leave {
             connection,
             client: client.clone(),
         },
-        Ask::Occupancy,
-        Ask::Members,
-        Ask::History(page),
-        Ask::Last,
-        Ask::Hold {
+        Request::Occupancy,
+        Request::Members,
+        Request::History(page),
+        Request::LastValue,
+        Request::EnsurePresent {
             connection,
             client,
             data,
         },
-        Ask::Erase { after: 1, until: 2 },
-        Ask::Changes(page),
-        Ask::PublishBatch(vec![draft("a"), draft("b")]),
+        Request::Erase { after: 1, until: 2 },
+        Request::PresenceLog(page),
+        Request::PublishBatch(vec![draft("a"), draft("b")]),
     ]
 }
 
-fn answers() -> Vec<Result<Answer, Declined>> {
+fn responses() -> Vec<Result<Response, Declined>> {
     let stream = stream();
     let occupancy = Occupancy {
         subscribers: 1,
@@ -118,28 +118,28 @@ fn answers() -> Vec<Result<Answer, Declined>> {
         backwards: true,
     };
     vec![
-        Ok(Answer::Receipt(receipt)),
-        Ok(Answer::Joined(Box::new(Joined {
-            seen: stream.seen(),
+        Ok(Response::Receipt(receipt)),
+        Ok(Response::Joined(Box::new(Joined {
+            log_position: stream.log_position(),
             position: stream.position(),
             backlog: backlog.clone(),
             members: Some(members.clone()),
             occupancy,
         }))),
-        Ok(Answer::Done),
-        Ok(Answer::Occupancy(occupancy)),
-        Ok(Answer::Members(members)),
-        Ok(Answer::History(backlog.publications)),
-        Ok(Answer::Last(stream.history.last(NOW))),
-        Ok(Answer::Changes(stream.changes.page(page))),
-        Ok(Answer::Receipts(vec![receipt])),
+        Ok(Response::Done),
+        Ok(Response::Occupancy(occupancy)),
+        Ok(Response::Members(members)),
+        Ok(Response::History(backlog.publications)),
+        Ok(Response::LastValue(stream.history.last(NOW))),
+        Ok(Response::PresenceLog(stream.presence_log.page(page))),
+        Ok(Response::Receipts(vec![receipt])),
         Err(Declined::PresenceClients { max: 6 }),
     ]
 }
 
-fn wires() -> Vec<Wire> {
+fn messages() -> Vec<PeerMessage> {
     let stream = stream();
-    let entries = stream.missed(Seen { epoch: 7, entry: 0 }).unwrap();
+    let entries = stream.missed(LogPosition { epoch: 7, entry: 0 }).unwrap();
     let entry = |at: usize| entries.get(at).unwrap().clone();
     let (connection, gone, subscribers) = (ConnectionId(1, 2), true, 5);
     let members = vec![Announced {
@@ -148,61 +148,64 @@ fn wires() -> Vec<Wire> {
         data: Bytes::from_static(b"d"),
         confirmed: true,
     }];
-    let mut all: Vec<Wire> = asks()
+    let mut all: Vec<PeerMessage> = requests()
         .into_iter()
-        .map(|ask| Wire::Request {
-            request: 11,
-            ask,
-            again: true,
+        .map(|request| {
+            PeerMessage::Request(ForwardedRequest {
+                id: 11,
+                request,
+                again: true,
+            })
         })
         .collect();
-    let answers = answers().into_iter();
-    all.extend(answers.map(|answer| Wire::Answer {
-        request: 11,
-        answer,
-    }));
+    let responses = responses().into_iter();
+    all.extend(responses.map(|response| PeerMessage::Response { id: 11, response }));
     all.extend([
-        Wire::NotHome,
-        Wire::Interest { subscribers },
-        Wire::Left {
+        PeerMessage::NotHome,
+        PeerMessage::Interest { subscribers },
+        PeerMessage::Left(LeftConnection {
             connection,
             gone,
             subscribers,
-        },
-        Wire::Announce {
+        }),
+        PeerMessage::Announce(Announcement {
             subscribers,
             members,
-            seen: Some(stream.seen()),
-        },
-        Wire::Caught {
-            seen: stream.seen(),
+            position: Some(stream.log_position()),
+        }),
+        PeerMessage::CatchUp(CatchUp {
+            position: stream.log_position(),
             entries: entries.clone(),
             lost: true,
-        },
-        Wire::Who,
-        Wire::Broadcast {
+        }),
+        PeerMessage::AnnounceRequest,
+        PeerMessage::Broadcast {
             epoch: 8,
-            logged: entry(0),
+            entry: entry(0),
         },
-        Wire::Count(12),
-        Wire::Copy {
-            image: Box::new(stream.image()),
+        PeerMessage::Count(12),
+        PeerMessage::Snapshot {
+            snapshot: Box::new(stream.snapshot()),
             handover: true,
         },
-        Wire::Replicate {
+        PeerMessage::Replicate {
             epoch: 8,
-            logged: entry(1),
+            entry: entry(1),
         },
-        Wire::Copied(stream.seen()),
-        Wire::NeedCopy,
-        Wire::Claim { revision: 13 },
-        Wire::Nothing,
-        Wire::Told(Told {
+        PeerMessage::ReplicateAck(stream.log_position()),
+        PeerMessage::SnapshotRequest,
+        PeerMessage::Takeover { revision: 13 },
+        PeerMessage::NothingToHandOver,
+        PeerMessage::Lifecycle(LifecycleSnapshot {
             occupied: true,
             leaving: vec!["ben".into()],
         }),
-        Wire::ReplicateBatch { epoch: 8, entries },
-        Wire::Anybody,
+        PeerMessage::ReplicateBatch { epoch: 8, entries },
+        PeerMessage::AnnounceIfPresent,
+        PeerMessage::TakenOut {
+            connection,
+            client: "ana".into(),
+        },
     ]);
     all
 }
@@ -211,8 +214,8 @@ fn wires() -> Vec<Wire> {
 fn the_bytes_of_every_message_are_frozen() {
     let key = ChannelKey::channel(AppId(7), "room");
     let mut text = String::new();
-    for wire in wires() {
-        let frame = crate::peers::frame::encode_channel(&key, &wire).unwrap();
+    for message in messages() {
+        let frame = crate::peers::frame::encode_channel(&key, &message).unwrap();
         let hex: String = frame.iter().map(|byte| format!("{byte:02x}")).collect();
         text.push_str(&hex);
         text.push('\n');

@@ -1,4 +1,4 @@
-//! A channel's mailbox: each message becomes an ask or an input of the state.
+//! A channel's mailbox: each message becomes a request or another input of the replica.
 //!
 //! **Must never know:** what is done with it.
 //!
@@ -6,22 +6,18 @@
 //! publish.
 
 use super::actor::{Channel, Joiner, Waiting, published};
-use super::state::Input;
-use super::wire::Ask;
-use super::{
-    Deed, Do, FromPeer, Join, Leave, LinkUp, PresenceTo, PublishBatchTo, PublishTo, Read, Rehome,
-    Repeat, ReplyTo, Tell, Trim,
+use super::messages::{
+    FromPeer, Join, Leave, LinkUp, MembersChanged, Mutate, Mutation, PresenceTo, PublishBatchTo,
+    PublishTo, Read, Repeat, ReplyTo, Tell, Trim,
 };
+use super::replica::io::Input;
+use super::replica::protocol::{JoinRequest, Request};
+use super::timer::Wake;
 use crate::core::authority::{Operations, Pass, Reason};
 use crate::core::clock::Now;
 use crate::core::error::Refusal;
 use crate::core::session::{Event, NewMember};
 use actix::prelude::*;
-
-/// From a channel's own timer.
-#[derive(Clone, Copy, Debug, Message)]
-#[rtype(result = "()")]
-pub(super) struct Wake;
 
 fn denied(pass: &Pass, needs: Operations, now: Now) -> Option<Refusal> {
     (!pass.allows(needs, now)).then_some(Refusal::Denied(Reason::NotGranted(needs)))
@@ -34,7 +30,7 @@ impl Handler<Join> for Channel {
             return;
         };
         let request = *join.request;
-        if let Some(refusal) = denied(&join.pass, request.needs, self.ground.now()) {
+        if let Some(refusal) = denied(&join.pass, request.needs, self.context.now()) {
             let channel = self.key.clone();
             return join.subscriber.tell.do_send(Tell(Event::SubscribeRefused {
                 channel,
@@ -42,13 +38,13 @@ impl Handler<Join> for Channel {
                 tag: request.tag,
             }));
         }
-        let ask = Ask::Join {
+        let asked = Request::Join(JoinRequest {
             connection: join.subscriber.connection,
             start: request.start,
             member: request.member.map(|one| (one.client, one.data)),
             with_members: request.with_members,
             subscribers: 0,
-        };
+        });
         let joiner = Joiner {
             subscriber: join.subscriber,
             granted: join.pass.operations(),
@@ -56,7 +52,7 @@ impl Handler<Join> for Channel {
             echo: request.echo,
             tag: request.tag,
         };
-        self.ask(ask, Waiting::Join(Box::new(joiner)), cx);
+        self.request(asked, Waiting::Join(Box::new(joiner)), cx);
     }
 }
 
@@ -73,7 +69,7 @@ impl Handler<Leave> for Channel {
         };
         self.detach(connection);
         let input = match keeps_members {
-            true => Input::Step { connection },
+            true => Input::Detach { connection },
             false => Input::Leave { connection, gone },
         };
         self.feed(input, cx);
@@ -86,12 +82,12 @@ impl Handler<PublishTo> for Channel {
         let Some(message) = self.unless_retired(message) else {
             return;
         };
-        let now = self.ground.now();
+        let now = self.context.now();
         match denied(&message.pass, Operations::PUBLISH, now) {
             Some(refusal) => published(message.reply, Err(refusal), &self.key),
             None => {
                 let waiting = Waiting::Publish(message.reply);
-                self.ask_at(now, Ask::Publish(message.draft), waiting, cx);
+                self.request_at(now, Request::Publish(message.draft), waiting, cx);
             }
         }
     }
@@ -103,12 +99,12 @@ impl Handler<PublishBatchTo> for Channel {
         let Some(message) = self.unless_retired(message) else {
             return;
         };
-        match denied(&message.pass, Operations::PUBLISH, self.ground.now()) {
+        match denied(&message.pass, Operations::PUBLISH, self.context.now()) {
             // Nobody waits any more: nothing to tell.
             Some(refusal) => drop(message.reply.send(Err(refusal))),
             None => {
                 let waiting = Waiting::PublishBatch(message.reply);
-                self.ask(Ask::PublishBatch(message.drafts), waiting, cx);
+                self.request(Request::PublishBatch(message.drafts), waiting, cx);
             }
         }
     }
@@ -123,7 +119,7 @@ impl Handler<Repeat> for Channel {
         // Nobody waits for it: its publisher was answered where it published.
         let (nobody, _) = tokio::sync::oneshot::channel();
         let waiting = Waiting::Publish(ReplyTo::Once(nobody));
-        self.ask(Ask::Publish(Box::new(draft)), waiting, cx);
+        self.request(Request::Publish(Box::new(draft)), waiting, cx);
     }
 }
 
@@ -135,7 +131,7 @@ impl Handler<PresenceTo> for Channel {
         };
         let (request, connection) = (*message.request, message.connection);
         let (tell, tag) = (message.tell, request.tag);
-        if let Some(refusal) = denied(&message.pass, Operations::PRESENCE, self.ground.now()) {
+        if let Some(refusal) = denied(&message.pass, Operations::PRESENCE, self.context.now()) {
             return tell.do_send(Tell(Event::PresenceDone {
                 channel: self.key.clone(),
                 tag,
@@ -143,42 +139,42 @@ impl Handler<PresenceTo> for Channel {
             }));
         }
         let ask = match request.member {
-            Some(member) => Ask::Present {
+            Some(member) => Request::Enter {
                 connection,
                 client: member.client,
                 data: member.data,
             },
-            None => Ask::Absent {
+            None => Request::Leave {
                 connection,
                 client: request.client,
             },
         };
-        self.ask(ask, Waiting::Presence { tell, tag }, cx);
+        self.request(ask, Waiting::Presence { tell, tag }, cx);
     }
 }
 
-impl Handler<Do> for Channel {
+impl Handler<Mutate> for Channel {
     type Result = ();
-    fn handle(&mut self, message: Do, cx: &mut Context<Self>) {
+    fn handle(&mut self, message: Mutate, cx: &mut Context<Self>) {
         let Some(message) = self.unless_retired(message) else {
             return;
         };
-        let (needs, ask) = match message.deed {
-            Deed::Hold(connection, NewMember { client, data }) => (
+        let (needs, ask) = match message.mutation {
+            Mutation::EnsurePresent(connection, NewMember { client, data }) => (
                 Operations::PRESENCE,
-                Ask::Hold {
+                Request::EnsurePresent {
                     connection,
                     client,
                     data,
                 },
             ),
-            Deed::Absent(connection, client) => {
-                let ask = Ask::Absent { connection, client };
+            Mutation::Leave(connection, client) => {
+                let ask = Request::Leave { connection, client };
                 (Operations::NONE, ask)
             }
-            Deed::Erase(after, until) => (Operations::DELETE, Ask::Erase { after, until }),
+            Mutation::Erase(after, until) => (Operations::DELETE, Request::Erase { after, until }),
         };
-        let now = self.ground.now();
+        let now = self.context.now();
         let refusal = match &message.pass {
             Some(pass) => denied(pass, needs, now),
             None => (!needs.is_empty()).then_some(Refusal::Denied(Reason::NotGranted(needs))),
@@ -186,7 +182,7 @@ impl Handler<Do> for Channel {
         match refusal {
             // Nobody waits any more: nothing to tell.
             Some(refusal) => drop(message.reply.send(Err(refusal))),
-            None => self.ask(ask, Waiting::Deed(message.reply), cx),
+            None => self.request(ask, Waiting::Mutation(message.reply), cx),
         }
     }
 }
@@ -196,14 +192,18 @@ impl Handler<Read> for Channel {
     fn handle(&mut self, message: Read, cx: &mut Context<Self>) {
         match self.unless_retired(message) {
             None => {}
-            Some(Read::Occupancy(to)) => self.ask(Ask::Occupancy, Waiting::Occupancy(to), cx),
-            Some(Read::Members(to)) => self.ask(Ask::Members, Waiting::Members(to), cx),
-            Some(Read::History(page, to)) => {
-                self.ask(Ask::History(page), Waiting::History(to), cx);
+            Some(Read::Occupancy(to)) => {
+                self.request(Request::Occupancy, Waiting::Occupancy(to), cx)
             }
-            Some(Read::Last(to)) => self.ask(Ask::Last, Waiting::Last(to), cx),
-            Some(Read::Changes(page, to)) => {
-                self.ask(Ask::Changes(page), Waiting::Changes(to), cx);
+            Some(Read::Members(to)) => self.request(Request::Members, Waiting::Members(to), cx),
+            Some(Read::History(page, to)) => {
+                self.request(Request::History(page), Waiting::History(to), cx);
+            }
+            Some(Read::LastValue(to)) => {
+                self.request(Request::LastValue, Waiting::LastValue(to), cx)
+            }
+            Some(Read::PresenceLog(page, to)) => {
+                self.request(Request::PresenceLog(page), Waiting::PresenceLog(to), cx);
             }
         }
     }
@@ -212,8 +212,8 @@ impl Handler<Read> for Channel {
 impl Handler<FromPeer> for Channel {
     type Result = ();
     fn handle(&mut self, message: FromPeer, cx: &mut Context<Self>) {
-        if let Some(FromPeer { from, wire }) = self.unless_retired(message) {
-            self.feed(Input::From { from, wire }, cx);
+        if let Some(FromPeer { from, message }) = self.unless_retired(message) {
+            self.feed(Input::From { from, message }, cx);
         }
     }
 }
@@ -244,11 +244,11 @@ impl Handler<LinkUp> for Channel {
     }
 }
 
-impl Handler<Rehome> for Channel {
+impl Handler<MembersChanged> for Channel {
     type Result = ();
-    fn handle(&mut self, message: Rehome, cx: &mut Context<Self>) {
+    fn handle(&mut self, message: MembersChanged, cx: &mut Context<Self>) {
         if !self.retired {
-            self.feed(Input::Rehome(message.0), cx);
+            self.feed(Input::MembersChanged(message.0), cx);
         }
     }
 }

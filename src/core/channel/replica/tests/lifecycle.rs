@@ -5,7 +5,7 @@
 use super::*;
 
 impl Sim {
-    fn count(&self, wanted: &Happening) -> usize {
+    fn count(&self, wanted: &LifecycleKind) -> usize {
         self.told.iter().filter(|one| *one == wanted).count()
     }
 
@@ -40,22 +40,25 @@ fn the_lifecycle_is_told_once_wherever_clients_come_and_go() {
         .len();
     let entered = |sim: &Sim| {
         let told = sim.told.iter();
-        told.filter(|one| matches!(one, Happening::Joined(_)))
+        told.filter(|one| matches!(one, LifecycleKind::Joined(_)))
             .count()
     };
-    assert_eq!((sim.count(&Happening::Occupied), entered(&sim)), (1, users));
+    assert_eq!(
+        (sim.count(&LifecycleKind::Occupied), entered(&sim)),
+        (1, users)
+    );
     for id in &joined[1..] {
         sim.leave(*id);
     }
     sim.wait();
-    assert_eq!(sim.count(&Happening::Vacated), 0);
+    assert_eq!(sim.count(&LifecycleKind::Vacated), 0);
     sim.leave(joined[0]);
     sim.wait();
-    assert_eq!(sim.count(&Happening::Vacated), 1);
+    assert_eq!(sim.count(&LifecycleKind::Vacated), 1);
     let left = sim
         .told
         .iter()
-        .filter(|one| matches!(one, Happening::Left(_)));
+        .filter(|one| matches!(one, LifecycleKind::Left(_)));
     assert_eq!(left.count(), users);
 }
 
@@ -87,19 +90,19 @@ fn a_dead_home_takes_nothing_back_and_its_successor_repeats_nothing() {
     sim.kill(home);
     sim.bury();
     sim.wait();
-    assert_eq!(sim.count(&Happening::Occupied), 1);
-    assert_eq!(sim.count(&Happening::Vacated), 0);
+    assert_eq!(sim.count(&LifecycleKind::Occupied), 1);
+    assert_eq!(sim.count(&LifecycleKind::Vacated), 0);
     if lost % 3 != kept % 3 {
         let user: Text = format!("u{}", lost % 3).into();
         assert_eq!(
-            sim.count(&Happening::Left(user)),
+            sim.count(&LifecycleKind::Left(user)),
             1,
             "her node is gone, and she with it"
         );
     }
     sim.leave(kept);
     sim.wait();
-    assert_eq!(sim.count(&Happening::Vacated), 1);
+    assert_eq!(sim.count(&LifecycleKind::Vacated), 1);
 }
 
 #[test]
@@ -111,5 +114,5 @@ fn when_everybody_was_on_the_dead_home_its_backup_says_so() {
     sim.kill(home);
     sim.bury();
     sim.wait();
-    assert_eq!(sim.told, [Happening::Occupied, Happening::Vacated]);
+    assert_eq!(sim.told, [LifecycleKind::Occupied, LifecycleKind::Vacated]);
 }

@@ -6,22 +6,29 @@
 )]
 //! Several nodes, their links and time as one value: every order of events a test likes.
 
+use super::history::Bounds;
+use super::protocol::{ForwardedRequest, JoinRequest, Response};
 use super::*;
-use crate::core::ids::{AppId, Text};
-use crate::core::message::{ContentKind, Draft, Member, PresenceAction, Receipt};
+use crate::core::error::Refusal;
+use crate::core::ids::{AppId, ChannelKey, Text};
+use crate::core::lifecycle::LifecycleKind;
+use crate::core::message::{Broadcast, ContentKind, Draft, Member, PresenceAction, Receipt};
+use crate::core::nodes::Members;
 use crate::core::session::Start;
+use bytes::Bytes;
 use proptest::prelude::*;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
-#[path = "state_tests/homes.rs"]
+#[path = "tests/homes.rs"]
 mod homes;
-#[path = "state_tests/lifecycle.rs"]
+#[path = "tests/lifecycle.rs"]
 mod lifecycle;
-#[path = "state_tests/links.rs"]
+#[path = "tests/links.rs"]
 mod links;
-#[path = "state_tests/missed.rs"]
+#[path = "tests/missed.rs"]
 mod missed;
-#[path = "state_tests/returns.rs"]
+#[path = "tests/returns.rs"]
 mod returns;
 
 fn limits() -> Limits {
@@ -70,8 +77,8 @@ struct Sim {
     key: Arc<ChannelKey>,
     lists: BTreeMap<u64, Arc<Members>>,
     before: BTreeMap<u64, Arc<Members>>,
-    states: BTreeMap<u64, State>,
-    links: BTreeMap<(u64, u64), VecDeque<Wire>>,
+    states: BTreeMap<u64, Replica>,
+    links: BTreeMap<(u64, u64), VecDeque<PeerMessage>>,
     cut: BTreeSet<(u64, u64)>,
     conns: BTreeMap<u64, Conn>,
     tickets: BTreeMap<u64, Asked>,
@@ -79,7 +86,7 @@ struct Sim {
     acked: Vec<(String, Receipt)>,
     refused: Vec<Refusal>,
     /// The lifecycle, as the world is told it.
-    told: Vec<Happening>,
+    told: Vec<LifecycleKind>,
     /// Connections that were sent away because something was missed, and whether they have left the channel.
     interrupted: Vec<(u64, Conn)>,
     left: usize,
@@ -151,7 +158,7 @@ impl Sim {
             return;
         };
         let mut out = Vec::new();
-        let birth = Birth {
+        let birth = NewReplica {
             key: self.key.clone(),
             node: NodeId(node),
             members: members.clone(),
@@ -163,7 +170,7 @@ impl Sim {
         let state = self
             .states
             .entry(node)
-            .or_insert_with(|| State::new(birth, now, &mut out));
+            .or_insert_with(|| Replica::new(birth, now, &mut out));
         let before = (!state.may_wait(&input)).then(|| state.wake_at());
         state.handle(input, now, &mut out);
         assert!(before.is_none_or(|before| before == state.wake_at()));
@@ -187,26 +194,32 @@ impl Sim {
                     conn.got.push(text.clone());
                 }
             }
-            Effect::Send { to, wire } => {
-                assert_ne!(to.0, node, "to itself: {wire:?}");
+            Effect::Send { to, message } => {
+                assert_ne!(to.0, node, "to itself: {message:?}");
                 if self.cut.contains(&pair(node, to.0)) || !self.lists.contains_key(&to.0) {
-                    if let Wire::Request { request, .. } = wire {
+                    if let PeerMessage::Request(ForwardedRequest { id: request, .. }) = message {
                         self.feed(node, Input::Unsent(request));
                     }
                 } else {
-                    self.links.entry((node, to.0)).or_default().push_back(wire);
+                    self.links
+                        .entry((node, to.0))
+                        .or_default()
+                        .push_back(message);
                 }
             }
-            Effect::Answer { ticket, answer } => self.answered(ticket, answer),
-            Effect::Forget(ticket) => drop(self.tickets.remove(&ticket)),
-            Effect::Happened(happening) => {
-                if happening == Happening::Vacated {
+            Effect::Respond {
+                ticket,
+                response: answer,
+            } => self.answered(ticket, answer),
+            Effect::Cancel(ticket) => drop(self.tickets.remove(&ticket)),
+            Effect::Lifecycle(happening) => {
+                if happening == LifecycleKind::Vacated {
                     let there = self.conns.values().filter(|one| one.attached);
                     assert_eq!(there.count(), 0, "vacated while somebody is there");
                 }
                 self.told.push(happening);
             }
-            Effect::Lost => {
+            Effect::Missed => {
                 let here = self.conns.iter().filter(|(_, one)| one.node == node);
                 let there: Vec<u64> = here
                     .filter(|(_, one)| one.attached)
@@ -218,13 +231,13 @@ impl Sim {
                     }
                 }
             }
-            Effect::Retire => drop(self.states.remove(&node)),
+            Effect::Stop => drop(self.states.remove(&node)),
         }
     }
 
-    fn answered(&mut self, ticket: u64, answer: Result<Answer, Refusal>) {
+    fn answered(&mut self, ticket: u64, answer: Result<Response, Refusal>) {
         match (self.tickets.remove(&ticket), answer) {
-            (Some(Asked::Publish(text, there)), Ok(Answer::Receipt(receipt))) => {
+            (Some(Asked::Publish(text, there)), Ok(Response::Receipt(receipt))) => {
                 for id in there {
                     if let Some(conn) = self.conns.get_mut(&id) {
                         conn.owed.push(text.clone());
@@ -232,7 +245,7 @@ impl Sim {
                 }
                 self.acked.push((text, receipt));
             }
-            (Some(Asked::Batch(texts, there)), Ok(Answer::Receipts(receipts))) => {
+            (Some(Asked::Batch(texts, there)), Ok(Response::Receipts(receipts))) => {
                 assert_eq!(texts.len(), receipts.len());
                 for id in there {
                     if let Some(conn) = self.conns.get_mut(&id) {
@@ -241,7 +254,7 @@ impl Sim {
                 }
                 self.acked.extend(texts.into_iter().zip(receipts));
             }
-            (Some(Asked::Join(id)), Ok(Answer::Joined(joined))) => {
+            (Some(Asked::Join(id)), Ok(Response::Joined(joined))) => {
                 if let Some(conn) = self.conns.get_mut(&id) {
                     conn.attached = true;
                     conn.snapshot = joined.members.unwrap().to_vec();
@@ -259,18 +272,24 @@ impl Sim {
         }
     }
 
-    fn ask(&mut self, node: u64, asked: Asked, ask: Ask) {
+    fn ask(&mut self, node: u64, asked: Asked, ask: Request) {
         self.next += 1;
         let ticket = self.next;
         self.tickets.insert(ticket, asked);
-        self.feed(node, Input::Ask { ticket, ask });
+        self.feed(
+            node,
+            Input::Request {
+                ticket,
+                request: ask,
+            },
+        );
     }
 
     fn publish(&mut self, node: u64) -> String {
         let text = format!("m{}", self.next);
         let attached = self.conns.iter().filter(|(_, one)| one.attached);
         let asked = Asked::Publish(text.clone(), attached.map(|(id, _)| *id).collect());
-        self.ask(node, asked, Ask::Publish(Box::new(draft(&text))));
+        self.ask(node, asked, Request::Publish(Box::new(draft(&text))));
         text
     }
 
@@ -280,7 +299,7 @@ impl Sim {
         let attached = self.conns.iter().filter(|(_, one)| one.attached);
         let asked = Asked::Batch(texts.clone(), attached.map(|(id, _)| *id).collect());
         let drafts = texts.iter().map(|text| draft(text)).collect();
-        self.ask(node, asked, Ask::PublishBatch(drafts));
+        self.ask(node, asked, Request::PublishBatch(drafts));
     }
 
     fn join(&mut self, node: u64, member: bool) -> u64 {
@@ -295,13 +314,13 @@ impl Sim {
             snapshot: Vec::new(),
         };
         self.conns.insert(id, conn);
-        let ask = Ask::Join {
+        let ask = Request::Join(JoinRequest {
             connection: ConnectionId(id, id),
             start: Start::Now,
             member: client.map(|client| (client, Bytes::new())),
             with_members: true,
             subscribers: 0,
-        };
+        });
         self.ask(node, Asked::Join(id), ask);
         id
     }
@@ -322,15 +341,15 @@ impl Sim {
             return false;
         }
         let (from, to) = ready[pick % ready.len()];
-        let wire = self
+        let message = self
             .links
             .get_mut(&(from, to))
             .unwrap()
             .pop_front()
             .unwrap();
-        if wire.starts() || self.states.contains_key(&to) {
+        if message.starts_channel() || self.states.contains_key(&to) {
             let from = NodeId(from);
-            self.feed(to, Input::From { from, wire });
+            self.feed(to, Input::From { from, message });
         }
         true
     }
@@ -430,7 +449,7 @@ impl Sim {
             self.before.insert(node, old);
         }
         if self.states.contains_key(&node) {
-            self.feed(node, Input::Rehome(members.clone()));
+            self.feed(node, Input::MembersChanged(members.clone()));
         }
     }
 
@@ -498,7 +517,11 @@ impl Sim {
             assert!(self.conns.is_empty(), "no home");
         }
         for state in self.states.values() {
-            assert!(state.edge.idle() || state.is_home());
+            assert!(match &state.role {
+                Role::Follower(follower) => follower.idle(),
+                Role::Claiming(claim) => claim.follower.idle(),
+                Role::Home(_) => true,
+            });
         }
     }
 

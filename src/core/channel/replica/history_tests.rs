@@ -68,7 +68,7 @@ fn the_oldest_goes_by_its_own_age_whatever_went_before_it() {
     // Stamped at 5,001 to 5,003; kept for a second.
     assert_eq!(aged(filled(3), 6_001), [1, 2, 3]);
     assert_eq!(aged(filled(3), 6_002), [2, 3]);
-    assert_eq!(aged(History::restore(filled(3).image()), 6_002), [2, 3]);
+    assert_eq!(aged(History::restore(filled(3).snapshot()), 6_002), [2, 3]);
     let mut erased = filled(3);
     erased.erase(0, 5_001 * TICKS_PER_MS + 1);
     assert_eq!(aged(erased.clone(), 6_002), [2, 3]);
@@ -205,7 +205,7 @@ proptest! {
     #[test]
     fn a_copy_is_the_same(count in 0u64..20, from in 0u64..25) {
         let history = filled(count);
-        let copy = History::restore(history.image());
+        let copy = History::restore(history.snapshot());
         prop_assert_eq!(after(&copy, 1, from), after(&history, 1, from));
         prop_assert_eq!(copy.bytes, history.bytes);
         prop_assert_eq!(copy.known(&"id3".into()), history.known(&"id3".into()));

@@ -140,18 +140,18 @@ fn who_waits_for_a_claim_that_is_given_up_is_told_so() {
     assert!(matches!(sim.states[&backup].role, Role::Claiming(_)));
     sim.rehome(backup, &list(&[1, 2, 3], &[], 3));
     let waits = sim.links.get(&(backup, edge)).cloned().unwrap_or_default();
-    assert!(waits.contains(&Wire::NotHome), "{waits:?}");
+    assert!(waits.contains(&PeerMessage::NotHome), "{waits:?}");
 }
 
 #[test]
 fn what_was_taken_out_through_another_node_is_announced_to_no_home_any_more() {
     let whose = (ConnectionId(9, 9), Text::from("ana"));
-    let hold = || Ask::Hold {
+    let hold = || Request::EnsurePresent {
         connection: whose.0,
         client: whose.1.clone(),
         data: Bytes::new(),
     };
-    let absent = || Ask::Absent {
+    let absent = || Request::Leave {
         connection: whose.0,
         client: whose.1.clone(),
     };
@@ -161,8 +161,14 @@ fn what_was_taken_out_through_another_node_is_announced_to_no_home_any_more() {
         };
         home.stream.presence.get(&whose).is_some()
     };
-    let ask = |sim: &mut Sim, node: u64, ask: Ask| {
-        sim.feed(node, Input::Ask { ticket: 900, ask });
+    let ask = |sim: &mut Sim, node: u64, request: Request| {
+        sim.feed(
+            node,
+            Input::Request {
+                ticket: 900,
+                request,
+            },
+        );
         sim.settle();
     };
     // Held by any node, taken out through any other; then another home begins. Or it came back in between.

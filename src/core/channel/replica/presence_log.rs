@@ -13,23 +13,23 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// Most changes kept.
-pub const CHANGES: usize = 1_024;
+pub const MAX_CHANGES: usize = 1_024;
 /// Most bytes of data and names in them.
-pub const CHANGES_BYTES: usize = 256 << 10;
+pub const MAX_CHANGE_BYTES: usize = 256 << 10;
 
 /// The changes, oldest first.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Changes {
+pub struct PresenceLog {
     ring: VecDeque<Arc<PresenceChange>>,
     bytes: usize,
 }
 
-impl Changes {
+impl PresenceLog {
     /// Keeps one.
     pub fn push(&mut self, change: &Arc<PresenceChange>) {
         self.bytes += weight(change);
         self.ring.push_back(change.clone());
-        while self.ring.len() > CHANGES || self.bytes > CHANGES_BYTES {
+        while self.ring.len() > MAX_CHANGES || self.bytes > MAX_CHANGE_BYTES {
             if self.drop_first().is_none() {
                 break;
             }
@@ -110,7 +110,7 @@ mod tests {
         }
     }
 
-    fn asked(after: u64, until: u64, limit: u32, backwards: bool, of: &Changes) -> Vec<u64> {
+    fn asked(after: u64, until: u64, limit: u32, backwards: bool, of: &PresenceLog) -> Vec<u64> {
         let page = HistoryPage {
             after: after * TICKS_PER_MS,
             until: until * TICKS_PER_MS,
@@ -123,7 +123,7 @@ mod tests {
 
     #[test]
     fn pages_go_either_way() {
-        let mut changes = Changes::default();
+        let mut changes = PresenceLog::default();
         (1..=5).for_each(|ms| changes.push(&change(ms, 1)));
         assert_eq!(asked(1, 4, 2, true, &changes), [4, 3]);
         assert_eq!(asked(1, 4, 2, false, &changes), [2, 3]);
@@ -131,12 +131,12 @@ mod tests {
 
     #[test]
     fn count_bytes_and_age_each_bound_them() {
-        let mut changes = Changes::default();
+        let mut changes = PresenceLog::default();
         (0..2_000).for_each(|ms| changes.push(&change(ms, 1)));
-        assert_eq!(changes.ring.len(), CHANGES);
-        (2_000..2_010).for_each(|ms| changes.push(&change(ms, CHANGES_BYTES / 4)));
+        assert_eq!(changes.ring.len(), MAX_CHANGES);
+        (2_000..2_010).for_each(|ms| changes.push(&change(ms, MAX_CHANGE_BYTES / 4)));
         assert_eq!(changes.ring.len(), 3);
-        assert!(changes.bytes <= CHANGES_BYTES);
+        assert!(changes.bytes <= MAX_CHANGE_BYTES);
         changes.trim(5, at(2_014));
         assert_eq!(asked(0, 9_999, 9, false, &changes), [2_009]);
         changes.trim(5, at(2_015));

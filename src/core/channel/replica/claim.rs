@@ -1,0 +1,58 @@
+//! A node that is about to be home and waits for what the former home hands over.
+//!
+//! **Must never know:** what is handed over, what a home does.
+//!
+//! **Why messages wait and are not refused:** whoever sent them has the newer list already and would come back at once.
+
+use super::follower::Follower;
+use super::io::{Effect, not_home};
+use super::protocol::PeerMessage;
+use crate::core::clock::Now;
+use crate::core::ids::NodeId;
+
+/// How long a new home waits for the former one, ms.
+pub(super) const CLAIM_TIMEOUT_MS: u64 = 1_500;
+/// Most messages kept while waiting; what is over is told "not home" and comes back.
+const MAX_DEFERRED: usize = 10_000;
+
+/// A claim under way.
+#[derive(Debug)]
+pub(super) struct Claim {
+    /// The former home.
+    pub(super) from: NodeId,
+    /// When to begin without an answer, mono ms.
+    pub(super) until: u64,
+    /// Until then this node asks and receives like any other.
+    pub(super) follower: Follower,
+    deferred: Vec<(NodeId, PeerMessage)>,
+}
+
+impl Claim {
+    pub(super) fn of(from: NodeId, follower: Follower, now: Now) -> Self {
+        Self {
+            from,
+            until: now.mono_ms + CLAIM_TIMEOUT_MS,
+            follower,
+            deferred: Vec::new(),
+        }
+    }
+
+    pub(super) fn wake_at(&self) -> Option<u64> {
+        let own = Some(self.until);
+        [own, self.follower.wake_at()].into_iter().flatten().min()
+    }
+
+    /// Keeps what only a home can do something with.
+    pub(super) fn defer(&mut self, from: NodeId, message: PeerMessage, out: &mut Vec<Effect>) {
+        if self.deferred.len() < MAX_DEFERRED {
+            self.deferred.push((from, message));
+        } else {
+            not_home(from, out);
+        }
+    }
+
+    /// The claim is over: what it was before, and what it kept.
+    pub(super) fn end(self) -> (Follower, Vec<(NodeId, PeerMessage)>) {
+        (self.follower, self.deferred)
+    }
+}

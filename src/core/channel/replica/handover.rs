@@ -1,0 +1,313 @@
+//! How the role of a replica changes: takes over, hands over, steps down.
+//!
+//! **Must never know:** what is in the stream it passes on.
+//!
+//! **Why a takeover is asked for and not just a new list:** lists reach nodes at different times. The former home hands
+//! over when it learns of the change or when the new one asks, whichever is first, and orders nothing after that;
+//! so a planned move loses neither order nor epoch nor members. Only when it cannot be asked does the new
+//! home begin with the copy it has, and without one in a new epoch.
+
+use super::backup::BackupCopy;
+use super::claim::Claim;
+use super::follower::Follower;
+use super::home::{Home, handover};
+use super::io::{Effect, Input, not_home};
+use super::lifecycle_log::LifecycleLog;
+use super::protocol::PeerMessage;
+use super::stream::{Entry, Stream, StreamSnapshot};
+use super::{Replica, Role};
+use crate::core::clock::Now;
+use crate::core::ids::NodeId;
+use crate::core::nodes::Members;
+use std::sync::Arc;
+
+impl Replica {
+    /// The list says that this node is home now.
+    pub(super) fn take_over(&mut self, former: Option<NodeId>, now: Now, out: &mut Vec<Effect>) {
+        let asked = former.filter(|node| *node != self.local.id && self.local.members.has(*node));
+        let Some(from) = asked else {
+            return self.begin(now, out);
+        };
+        let follower = std::mem::take(&mut self.role).into_follower();
+        self.role = Role::Claiming(Claim::of(from, follower, now));
+        self.ask_for_takeover(from, out);
+    }
+
+    fn ask_for_takeover(&self, to: NodeId, out: &mut Vec<Effect>) {
+        let revision = self.local.members.revision;
+        let message = PeerMessage::Takeover { revision };
+        out.push(Effect::Send { to, message });
+    }
+
+    /// Becomes home with the copy it has, or in a new epoch.
+    fn begin(&mut self, now: Now, out: &mut Vec<Effect>) {
+        let fresh = self.local.next_id();
+        let copy = self.copy.take().map(|copy| copy.stream);
+        let mut told = self.lifecycle.take().unwrap_or_default();
+        let (follower, deferred) = match std::mem::take(&mut self.role) {
+            Role::Follower(follower) => (follower, Vec::new()),
+            Role::Claiming(claim) => claim.end(),
+            Role::Home(early) => {
+                told.occupied |= early.lifecycle.snapshot().occupied;
+                (Follower::default(), Vec::new())
+            }
+        };
+        // Whoever was subscribed under a former home was told of by it.
+        told.occupied |= follower.position.is_some();
+        let lifecycle = LifecycleLog::after(told, now.mono_ms);
+        let stream = copy.unwrap_or_else(|| Stream::new(fresh));
+        let mut home = Home::new(stream, lifecycle, self.local.limits.watched);
+        if let Some(position) = follower.position {
+            let own = home.stream.log_position();
+            if position.epoch == own.epoch && position.entry > own.entry {
+                home.stream.start_new_epoch(self.local.next_id());
+            }
+            match home.stream.missed(position) {
+                Some(missed) => {
+                    out.extend(missed.into_iter().map(|one| Effect::Deliver(one.broadcast)));
+                }
+                None => out.push(Effect::Missed),
+            }
+        }
+        home.set_backup(self.local.place.and_then(|place| place.backup), out);
+        let (node, members) = (self.local.id, self.local.members.clone());
+        home.remove_dead_nodes(|one| members.has(one), now, out);
+        home.ask_everybody(members.nodes().filter(|one| *one != node), out);
+        let own = home.stream.reconcile(node, self.local.entries(), now);
+        home.commit_all(own, now, out);
+        for (ticket, request) in follower.into_requests() {
+            super::serve_local(
+                &mut home,
+                &mut self.local,
+                (ticket, request, true),
+                now,
+                out,
+            );
+        }
+        self.role = Role::Home(Box::new(home));
+        for (from, message) in deferred {
+            self.handle(Input::From { from, message }, now, out);
+        }
+    }
+
+    /// Stops ordering and gives everything to `to`.
+    fn step_down(&mut self, to: NodeId, now: Now, out: &mut Vec<Effect>) {
+        let mut home = match std::mem::take(&mut self.role) {
+            Role::Home(home) => home,
+            other @ (Role::Follower(_) | Role::Claiming(_)) => {
+                self.role = other;
+                return;
+            }
+        };
+        home.release_all(out);
+        let told = home.lifecycle.snapshot();
+        if home.watched && !told.is_empty() {
+            let message = PeerMessage::Lifecycle(told);
+            out.push(Effect::Send { to, message });
+        }
+        let message = handover(&home.stream);
+        out.push(Effect::Send { to, message });
+        let position = home.stream.log_position();
+        let position = self.local.has_subscribers().then_some(position);
+        self.role = Role::Follower(Follower::at(position));
+        self.copy = Some(BackupCopy::for_a_while(home.stream, now));
+    }
+
+    /// Another node is home by its list and asks for what this one has.
+    pub(super) fn on_takeover(
+        &mut self,
+        from: NodeId,
+        revision: u64,
+        now: Now,
+        out: &mut Vec<Effect>,
+    ) {
+        let newer = revision >= self.local.members.revision && from != self.local.id;
+        match &self.role {
+            Role::Home(_) if newer => {
+                self.step_down(from, now, out);
+                if let Some(place) = &mut self.local.place {
+                    place.home = from;
+                    place.backup = None;
+                }
+                self.start_over(out);
+            }
+            Role::Home(_) | Role::Claiming(_) => not_home(from, out),
+            Role::Follower(_) => {
+                // A handover that got lost is made again; and a home that restarted gets its backup's copy.
+                let message = match &self.copy {
+                    Some(copy) => handover(&copy.stream),
+                    None => PeerMessage::NothingToHandOver,
+                };
+                out.push(Effect::Send { to: from, message });
+            }
+        }
+    }
+
+    pub(super) fn on_nothing_to_hand_over(
+        &mut self,
+        from: NodeId,
+        now: Now,
+        out: &mut Vec<Effect>,
+    ) {
+        if matches!(&self.role, Role::Claiming(claim) if claim.from == from) {
+            self.begin(now, out);
+        }
+    }
+
+    /// Another node is home after all. Whoever waits for this one is told so: silence would be taken for a wait.
+    fn give_claim_up(&mut self, now: Now, out: &mut Vec<Effect>) {
+        match std::mem::take(&mut self.role) {
+            Role::Claiming(claim) => {
+                let (follower, deferred) = claim.end();
+                self.role = Role::Follower(follower);
+                for (from, message) in deferred {
+                    self.handle(Input::From { from, message }, now, out);
+                }
+            }
+            other @ (Role::Follower(_) | Role::Home(_)) => self.role = other,
+        }
+        self.start_over(out);
+    }
+
+    pub(super) fn on_snapshot(
+        &mut self,
+        from: NodeId,
+        (snapshot, handed_over): (StreamSnapshot, bool),
+        now: Now,
+        out: &mut Vec<Effect>,
+    ) {
+        let stream = Stream::restore(snapshot);
+        match &self.role {
+            Role::Home(home) => {
+                // Begun too early: nothing has been stamped yet, so the older stream may still go on.
+                let unused = home.stream.log_position().entry == 0 && home.interest.is_empty();
+                if handed_over && unused {
+                    self.copy = Some(BackupCopy::kept(stream));
+                    self.begin(now, out);
+                }
+            }
+            Role::Claiming(_) => {
+                if handed_over {
+                    self.copy = Some(BackupCopy::kept(stream));
+                    self.begin(now, out);
+                }
+            }
+            Role::Follower(_) => {
+                let message = PeerMessage::ReplicateAck(stream.log_position());
+                self.copy = Some(match self.local.is_backup() {
+                    true => BackupCopy::kept(stream),
+                    false => BackupCopy::for_a_while(stream, now),
+                });
+                out.push(Effect::Send { to: from, message });
+            }
+        }
+    }
+
+    pub(super) fn on_replicate(
+        &mut self,
+        from: NodeId,
+        epoch: u64,
+        entries: impl IntoIterator<Item = Entry>,
+        now: Now,
+        out: &mut Vec<Effect>,
+    ) {
+        let message = match &self.role {
+            Role::Home(_) | Role::Claiming(_) => {
+                let revision = self.local.members.revision;
+                PeerMessage::Takeover { revision }
+            }
+            Role::Follower(_) => {
+                let limits = self.local.limits;
+                let copy = self.copy.as_mut();
+                let kept = copy.and_then(|copy| copy.repeat(epoch, entries, limits, now));
+                if kept.is_none() {
+                    self.copy = None;
+                }
+                kept.map_or(PeerMessage::SnapshotRequest, PeerMessage::ReplicateAck)
+            }
+        };
+        out.push(Effect::Send { to: from, message });
+    }
+
+    /// The member list has changed, and with it perhaps the home.
+    pub(super) fn on_members(&mut self, members: Arc<Members>, now: Now, out: &mut Vec<Effect>) {
+        if members.revision < self.local.members.revision {
+            return;
+        }
+        let former = std::mem::replace(&mut self.local.members, members.clone());
+        let before = self.local.home();
+        self.local.place = members.place(&self.local.key);
+        let home = self.local.home();
+        let restarted = |node: NodeId| {
+            former.epoch(node).is_some() && former.epoch(node) != members.epoch(node)
+        };
+        match (&mut self.role, home == Some(self.local.id)) {
+            (Role::Home(own), true) => {
+                own.remove_dead_nodes(|node| members.has(node), now, out);
+                own.ask_to_announce(restarted, out);
+                own.set_backup(self.local.place.and_then(|place| place.backup), out);
+            }
+            (Role::Home(_), false) => {
+                if let Some(to) = home {
+                    self.step_down(to, now, out);
+                    self.start_over(out);
+                }
+            }
+            (Role::Follower(_), true) => {
+                let asked = before.filter(|node| !restarted(*node));
+                self.take_over(asked, now, out);
+            }
+            (Role::Follower(_), false) => {
+                let backup = self.local.is_backup();
+                if let Some(copy) = &mut self.copy {
+                    copy.set_backup(backup, now);
+                }
+                if before != home {
+                    self.start_over(out);
+                }
+            }
+            (Role::Claiming(claim), true) => {
+                if !members.has(claim.from) {
+                    self.begin(now, out);
+                }
+            }
+            (Role::Claiming(_), false) => self.give_claim_up(now, out),
+        }
+    }
+
+    pub(super) fn on_link_up(&mut self, node: NodeId, out: &mut Vec<Effect>) {
+        match &mut self.role {
+            Role::Home(home) => {
+                if home.backup_node() == Some(node) {
+                    home.relink(out);
+                }
+                home.ask_to_announce(|one| one == node, out);
+            }
+            Role::Claiming(claim) => {
+                if claim.from == node {
+                    self.ask_for_takeover(node, out);
+                }
+            }
+            Role::Follower(_) => {
+                if self.local.home() == Some(node) {
+                    self.start_over(out);
+                }
+            }
+        }
+    }
+
+    pub(super) fn wake_role(&mut self, now: Now, out: &mut Vec<Effect>) {
+        if matches!(&self.role, Role::Claiming(claim) if now.mono_ms >= claim.until) {
+            self.begin(now, out);
+        }
+        if self.copy.as_ref().is_some_and(|copy| copy.is_over(now)) {
+            self.copy = None;
+        }
+        let subscribers = self.local.subscribers();
+        match &mut self.role {
+            Role::Home(home) => home.wake(subscribers, now, out),
+            Role::Follower(follower) => follower.wake(&mut self.local, now, out),
+            Role::Claiming(claim) => claim.follower.wake(&mut self.local, now, out),
+        }
+    }
+}

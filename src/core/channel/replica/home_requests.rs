@@ -1,0 +1,334 @@
+//! What a home answers: the requests of any node, and what nodes say of their subscribers and members.
+//!
+//! Only a home has these functions: a replica that is none has nothing to answer with, so it cannot say that something
+//! was done which was not.
+//!
+//! **Must never know:** how effects are held back or replicated (`home` does), how this node became home.
+//!
+//! **Why responses wait for the backup like broadcasts:** an acknowledgement is a promise that the backup has it.
+
+use super::history::Backlog;
+use super::home::Home;
+use super::io::{Effect, Limits, Ticket};
+use super::local::LocalNode;
+use super::presence::EntryKey;
+use super::protocol::{
+    Announcement, CatchUp, Declined, JoinRequest, Joined, LeftConnection, PeerMessage, Request,
+    Response,
+};
+use super::stream::Stream;
+use crate::core::clock::Now;
+use crate::core::error::Refusal;
+use crate::core::ids::{ConnectionId, NodeId, Text, Timetoken};
+use crate::core::message::{Draft, Member, PresenceAction};
+use crate::core::session::Start;
+use bytes::Bytes;
+use std::sync::Arc;
+
+/// Whose request it is.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Origin {
+    /// Of this node.
+    Local(Ticket),
+    /// Of another, under the number that it gave the request.
+    Peer(NodeId, u64),
+}
+
+impl Home {
+    /// Answers a request; whether it was accepted. `again`: it may have been carried out before, so nothing that shows
+    /// is repeated.
+    pub(super) fn serve(
+        &mut self,
+        origin: Origin,
+        request: Request,
+        again: bool,
+        local: &mut LocalNode,
+        now: Now,
+        out: &mut Vec<Effect>,
+    ) -> bool {
+        let node = match origin {
+            Origin::Local(_) => local.id,
+            Origin::Peer(node, _) => node,
+        };
+        let limits = local.limits;
+        let response = match request {
+            Request::Publish(draft) => Ok(self.publish(draft, limits, now, out)),
+            Request::PublishBatch(drafts) => Ok(self.publish_batch(drafts, limits, now, out)),
+            Request::Join(join) => self.join(node, join, again, local, now, out),
+            Request::Enter {
+                connection,
+                client,
+                data,
+            } => self.enter(node, (connection, client), data, (again, limits), now, out),
+            Request::EnsurePresent {
+                connection,
+                client,
+                data,
+            } => self.enter(node, (connection, client), data, (true, limits), now, out),
+            Request::Leave { connection, client } => {
+                Ok(self.leave(node, (connection, client), local, now, out))
+            }
+            Request::Erase { after, until } => Ok(self.erase(after, until, out)),
+            Request::Occupancy => Ok(Response::Occupancy(self.occupancy(local.subscribers()))),
+            Request::Members => Ok(Response::Members(members(&self.stream))),
+            Request::History(page) => {
+                let history = &self.trimmed(limits, now).history;
+                Ok(Response::History(history.page(page)))
+            }
+            Request::LastValue => {
+                let history = &self.trimmed(limits, now).history;
+                Ok(Response::LastValue(history.last(now)))
+            }
+            Request::PresenceLog(page) => {
+                let log = &self.trimmed(limits, now).presence_log;
+                Ok(Response::PresenceLog(log.page(page)))
+            }
+        };
+        let accepted = response.is_ok();
+        let joined = matches!(response, Ok(Response::Joined(_)));
+        self.respond(origin, response, out);
+        if joined {
+            self.count_changed(local, now, out);
+        }
+        accepted
+    }
+
+    fn respond(
+        &mut self,
+        origin: Origin,
+        response: Result<Response, Declined>,
+        out: &mut Vec<Effect>,
+    ) {
+        let effect = match origin {
+            Origin::Local(ticket) => {
+                let response = response.map_err(Refusal::from);
+                Effect::Respond { ticket, response }
+            }
+            Origin::Peer(to, id) => {
+                let message = PeerMessage::Response { id, response };
+                Effect::Send { to, message }
+            }
+        };
+        self.enqueue(effect, out);
+    }
+
+    /// The stream without what is too old to be shown.
+    fn trimmed(&mut self, limits: Limits, now: Now) -> &Stream {
+        self.stream.history.trim(limits.bounds, now);
+        self.stream.presence_log.trim(limits.bounds.age_ms, now);
+        &self.stream
+    }
+
+    fn publish(
+        &mut self,
+        draft: Box<Draft>,
+        limits: Limits,
+        now: Now,
+        out: &mut Vec<Effect>,
+    ) -> Response {
+        let (receipt, entry) = self.stream.publish(draft, limits.bounds, now);
+        if let Some(entry) = entry {
+            self.commit(entry, now, out);
+        }
+        Response::Receipt(receipt)
+    }
+
+    fn publish_batch(
+        &mut self,
+        drafts: Vec<Draft>,
+        limits: Limits,
+        now: Now,
+        out: &mut Vec<Effect>,
+    ) -> Response {
+        let (receipts, entries) = self.stream.publish_batch(drafts, limits.bounds, now);
+        self.commit_batch(entries, now, out);
+        Response::Receipts(receipts)
+    }
+
+    fn erase(&mut self, after: Timetoken, until: Timetoken, out: &mut Vec<Effect>) -> Response {
+        if self.stream.history.erase(after, until) > 0 {
+            self.send_snapshot(out);
+        }
+        Response::Done
+    }
+
+    /// Whoever announces the entry is told, when somebody else took it out: another home would hear of it again.
+    fn leave(
+        &mut self,
+        node: NodeId,
+        key: EntryKey,
+        local: &mut LocalNode,
+        now: Now,
+        out: &mut Vec<Effect>,
+    ) -> Response {
+        let holder = self.stream.presence.get(&key).map(|entry| entry.node);
+        let left = self.stream.leave(&key, PresenceAction::Leave, now);
+        self.commit_all(left.into_iter().collect(), now, out);
+        match holder.filter(|holder| *holder != node) {
+            Some(holder) if holder == local.id => local.forget_entry(&key),
+            Some(holder) => {
+                let (connection, client) = key;
+                self.send(holder, PeerMessage::TakenOut { connection, client }, out);
+            }
+            None => {}
+        }
+        Response::Done
+    }
+
+    fn enter(
+        &mut self,
+        node: NodeId,
+        key: EntryKey,
+        data: Bytes,
+        (again, limits): (bool, Limits),
+        now: Now,
+        out: &mut Vec<Effect>,
+    ) -> Result<Response, Declined> {
+        let max = limits.presence_clients;
+        let presence = &self.stream.presence;
+        if !presence.has_client(&key.1) && presence.clients() >= max {
+            return Err(Declined::PresenceClients { max });
+        }
+        let same = presence.get(&key).filter(|entry| entry.data == data);
+        // Saying the same again is no news, but it may come from another node than before.
+        if same.is_some_and(|entry| again || entry.node == node) {
+            return Ok(Response::Done);
+        }
+        let (connection, client) = key;
+        let member = Member {
+            client,
+            connection,
+            node,
+            data,
+            since: 0,
+        };
+        let entry = self.stream.enter(member, now);
+        self.commit(entry, now, out);
+        Ok(Response::Done)
+    }
+
+    /// Enters the member before the subscriber counts: the snapshot holds it, the news of it goes to others.
+    fn join(
+        &mut self,
+        node: NodeId,
+        join: JoinRequest,
+        again: bool,
+        local: &LocalNode,
+        now: Now,
+        out: &mut Vec<Effect>,
+    ) -> Result<Response, Declined> {
+        if let Some((client, data)) = join.member {
+            let key: (ConnectionId, Text) = (join.connection, client);
+            self.enter(node, key, data, (again, local.limits), now, out)?;
+        }
+        if node != local.id {
+            self.set_interest(node, join.subscribers);
+        }
+        self.stream.history.trim(local.limits.bounds, now);
+        let position = self.stream.position();
+        let backlog: Backlog = self.stream.history.backlog(join.start, position, now);
+        if join.start == Start::Last && backlog.publications.is_empty() && !again {
+            let news = self.lifecycle.miss(now.mono_ms);
+            self.tell(news, out);
+        }
+        let members = join.with_members.then(|| members(&self.stream));
+        Ok(Response::Joined(Box::new(Joined {
+            log_position: self.stream.log_position(),
+            position,
+            backlog,
+            members,
+            occupancy: self.occupancy(local.subscribers()),
+        })))
+    }
+
+    /// Another node says how many subscribers it has.
+    pub(super) fn on_interest(
+        &mut self,
+        from: NodeId,
+        subscribers: u64,
+        local: &LocalNode,
+        now: Now,
+        out: &mut Vec<Effect>,
+    ) {
+        if self.set_interest(from, subscribers) {
+            self.count_changed(local, now, out);
+        }
+    }
+
+    /// A connection of another node has left, and had presence entries.
+    pub(super) fn on_left(
+        &mut self,
+        from: NodeId,
+        left: LeftConnection,
+        local: &LocalNode,
+        now: Now,
+        out: &mut Vec<Effect>,
+    ) {
+        self.remove_connection(from, (left.connection, left.gone), now, out);
+        self.on_interest(from, left.subscribers, local, now, out);
+    }
+
+    /// Removes the presence entries of a node's connection.
+    pub(super) fn remove_connection(
+        &mut self,
+        node: NodeId,
+        (connection, gone): (ConnectionId, bool),
+        now: Now,
+        out: &mut Vec<Effect>,
+    ) {
+        let action = if gone {
+            PresenceAction::Timeout
+        } else {
+            PresenceAction::Leave
+        };
+        let its = |member: &Member| member.connection == connection && member.node == node;
+        let left = self.stream.leave_all(its, action, now);
+        self.commit_all(left, now, out);
+    }
+
+    /// Another node says everything about itself. `fresh` is an epoch that nobody has used.
+    pub(super) fn on_announce(
+        &mut self,
+        from: NodeId,
+        Announcement {
+            subscribers,
+            members,
+            position,
+        }: Announcement,
+        (local, fresh): (&LocalNode, u64),
+        now: Now,
+        out: &mut Vec<Effect>,
+    ) {
+        let own = self.stream.log_position();
+        if position.is_some_and(|one| one.epoch == own.epoch && one.entry > own.entry) {
+            self.start_new_epoch(fresh, out);
+        }
+        if position.is_some() && subscribers > 0 {
+            self.was_occupied(out);
+        }
+        let entries = self.stream.reconcile(from, members, now);
+        self.commit_all(entries, now, out);
+        let changed = self.set_interest(from, subscribers);
+        let missed = position.map_or(Some(Vec::new()), |one| self.stream.missed(one));
+        let message = PeerMessage::CatchUp(CatchUp {
+            position: self.stream.log_position(),
+            lost: missed.is_none(),
+            entries: missed.unwrap_or_default(),
+        });
+        self.send(from, message, out);
+        if changed {
+            self.count_changed(local, now, out);
+        }
+    }
+
+    /// The number of subscriptions has changed: subscribers are told, if the app wants it.
+    pub(super) fn count_changed(&mut self, local: &LocalNode, now: Now, out: &mut Vec<Effect>) {
+        if local.limits.counts {
+            self.counted(local.subscribers(), now, out);
+        }
+    }
+}
+
+fn members(stream: &Stream) -> Arc<[Member]> {
+    stream.presence.members().cloned().collect()
+}

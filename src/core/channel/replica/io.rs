@@ -1,0 +1,141 @@
+//! What goes into a replica and what comes out of it: [`Input`]s, [`Effect`]s, and what a new one starts from.
+//!
+//! **Must never know:** how an input is decided, who carries an effect out.
+
+use super::history::Bounds;
+use super::protocol::{PeerMessage, Request, Response};
+use crate::core::error::Refusal;
+use crate::core::ids::{ChannelKey, ConnectionId, NodeId};
+use crate::core::lifecycle::LifecycleKind;
+use crate::core::message::Broadcast;
+use crate::core::nodes::Members;
+use std::sync::Arc;
+
+/// What an app allows its channels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// What the history may hold.
+    pub bounds: Bounds,
+    /// Most distinct clients in a presence set.
+    pub presence_clients: u64,
+    /// Whether subscribers are told the number of subscriptions.
+    pub counts: bool,
+    /// Whether anybody listens to the channel's lifecycle.
+    pub watched: bool,
+}
+
+/// Names a request of this node. Later requests have greater tickets.
+pub type Ticket = u64;
+
+/// What a new replica starts from.
+#[derive(Clone, Debug)]
+pub struct NewReplica {
+    /// The channel.
+    pub key: Arc<ChannelKey>,
+    /// This node.
+    pub node: NodeId,
+    /// The member list that decides who is home.
+    pub members: Arc<Members>,
+    /// The list before it, when it changed a short while ago: the former home may have something to hand over.
+    pub before: Option<Arc<Members>>,
+    /// Limits of the channel's app.
+    pub limits: Limits,
+    /// Random: epochs and message ids are made from it.
+    pub seed: u64,
+}
+
+/// What happens to a replica.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// Somebody on this node asks for something.
+    Request {
+        /// Comes back with the response.
+        ticket: Ticket,
+        /// What is asked for.
+        request: Request,
+    },
+    /// A connection of this node leaves the channel.
+    Leave {
+        /// The connection.
+        connection: ConnectionId,
+        /// It was lost without saying so.
+        gone: bool,
+    },
+    /// A connection of this node changes its socket: it stops receiving, its members stay.
+    Detach {
+        /// The connection.
+        connection: ConnectionId,
+    },
+    /// From the channel's replica on another node.
+    From {
+        /// The other node.
+        from: NodeId,
+        /// What it says.
+        message: PeerMessage,
+    },
+    /// The link to a node is usable again; what was on its way is lost.
+    LinkUp(NodeId),
+    /// The member list has changed.
+    MembersChanged(Arc<Members>),
+    /// The limits have become smaller: let go of what is above them now.
+    Trim,
+    /// A request could not be sent at all.
+    Unsent(Ticket),
+    /// The time asked for has come.
+    Wake,
+}
+
+impl Input {
+    /// Whether subscribers or members may be others afterwards. What is published most of all changes neither.
+    #[must_use]
+    pub fn may_change_counts(&self) -> bool {
+        match self {
+            Self::Request { request, .. } => {
+                !matches!(request, Request::Publish(_) | Request::PublishBatch(_))
+            }
+            Self::Trim => false,
+            Self::Leave { .. }
+            | Self::Detach { .. }
+            | Self::From { .. }
+            | Self::LinkUp(_)
+            | Self::MembersChanged(_)
+            | Self::Unsent(_)
+            | Self::Wake => true,
+        }
+    }
+}
+
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    /// Hand this to the subscribers of this node.
+    Deliver(Broadcast),
+    /// Send this to the channel's replica on another node.
+    Send {
+        /// The other node.
+        to: NodeId,
+        /// What it is told.
+        message: PeerMessage,
+    },
+    /// Answer a request.
+    Respond {
+        /// Whose.
+        ticket: Ticket,
+        /// With what.
+        response: Result<Response, Refusal>,
+    },
+    /// Nobody waits for the response to this request any more: its connection has left.
+    Cancel(Ticket),
+    /// Something worth telling outside of the channel; only the home says so.
+    Lifecycle(LifecycleKind),
+    /// Subscribers of this node missed broadcasts that are not to be had any more.
+    Missed,
+    /// The channel is of no use any more: stop.
+    Stop,
+}
+
+/// Says to a node that this one is not the channel's home.
+pub(super) fn not_home(to: NodeId, out: &mut Vec<Effect>) {
+    let message = PeerMessage::NotHome;
+    out.push(Effect::Send { to, message });
+}

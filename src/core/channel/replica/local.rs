@@ -1,0 +1,226 @@
+//! This node's own side of a channel, whatever its role: who it is, which home it sees, and who on it is interested.
+//!
+//! **Must never know:** what the home keeps, how requests travel.
+//!
+//! **Why a node records before it is answered:** what a home has accepted while the answer was lost must be announced
+//! to the next home all the same; what was refused is taken back.
+
+use super::io::{Effect, Limits, NewReplica};
+use super::presence::{Announced, EntryKey};
+use super::protocol::{Announcement, PeerMessage, Request};
+use super::stream::LogPosition;
+use crate::core::error::Refusal;
+use crate::core::ids::{ChannelKey, ConnectionId, NodeId, Text};
+use crate::core::nodes::{Members, Placement};
+use bytes::Bytes;
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+/// A presence entry of this node.
+#[derive(Debug)]
+struct OwnEntry {
+    data: Bytes,
+    /// A home has accepted it.
+    confirmed: bool,
+}
+
+/// What a connection was to the channel before it left.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Removed {
+    /// It counted as a subscriber.
+    pub(super) subscribed: bool,
+    /// It had presence entries.
+    pub(super) had_entries: bool,
+}
+
+/// This node and its interest in the channel.
+#[derive(Debug)]
+pub(super) struct LocalNode {
+    pub(super) key: Arc<ChannelKey>,
+    pub(super) id: NodeId,
+    pub(super) members: Arc<Members>,
+    pub(super) place: Option<Placement>,
+    pub(super) limits: Limits,
+    subscribers: HashSet<ConnectionId>,
+    entries: BTreeMap<EntryKey, OwnEntry>,
+    /// Some home may count subscribers or members of this node.
+    pub(super) announced: bool,
+    seed: u64,
+    ids_made: u64,
+}
+
+impl LocalNode {
+    pub(super) fn new(new: NewReplica) -> Self {
+        Self {
+            place: new.members.place(&new.key),
+            key: new.key,
+            id: new.node,
+            members: new.members,
+            limits: new.limits,
+            subscribers: HashSet::new(),
+            entries: BTreeMap::new(),
+            announced: false,
+            seed: new.seed,
+            ids_made: 0,
+        }
+    }
+
+    /// The channel's home by the member list that this node has.
+    pub(super) fn home(&self) -> Option<NodeId> {
+        self.place.map(|place| place.home)
+    }
+
+    /// The home, when it is another node.
+    pub(super) fn remote_home(&self) -> Option<NodeId> {
+        self.home().filter(|home| *home != self.id)
+    }
+
+    pub(super) fn is_backup(&self) -> bool {
+        self.place.and_then(|place| place.backup) == Some(self.id)
+    }
+
+    /// Number of subscribers of this node.
+    pub(super) fn subscribers(&self) -> u64 {
+        u64::try_from(self.subscribers.len()).unwrap_or(u64::MAX)
+    }
+
+    pub(super) fn has_subscribers(&self) -> bool {
+        !self.subscribers.is_empty()
+    }
+
+    /// Whether nobody of this node is interested in the channel.
+    pub(super) fn is_empty(&self) -> bool {
+        self.subscribers.is_empty() && self.entries.is_empty()
+    }
+
+    /// A number nobody else makes: the seed is random and every one of a seed differs.
+    pub(super) fn next_id(&mut self) -> u64 {
+        self.ids_made += 1;
+        let number = self.seed.wrapping_add(self.ids_made);
+        if number == 0 { 1 } else { number }
+    }
+
+    /// Writes down what a request changes on this node, before anybody answers it.
+    pub(super) fn record(&mut self, request: &Request) -> Result<(), Refusal> {
+        match request {
+            Request::Join(join) => {
+                if !self.subscribers.insert(join.connection) {
+                    return Err(Refusal::AlreadySubscribed);
+                }
+                if let Some((client, data)) = &join.member {
+                    self.record_entry(join.connection, client, data);
+                }
+            }
+            Request::Enter {
+                connection,
+                client,
+                data,
+            }
+            | Request::EnsurePresent {
+                connection,
+                client,
+                data,
+            } => self.record_entry(*connection, client, data),
+            Request::Leave { connection, client } => {
+                self.entries.remove(&(*connection, client.clone()));
+            }
+            Request::Publish(_)
+            | Request::PublishBatch(_)
+            | Request::Occupancy
+            | Request::Members
+            | Request::History(_)
+            | Request::PresenceLog(_)
+            | Request::LastValue
+            | Request::Erase { .. } => {}
+        }
+        Ok(())
+    }
+
+    fn record_entry(&mut self, connection: ConnectionId, client: &Text, data: &Bytes) {
+        let entry = self.entries.entry((connection, client.clone()));
+        let new = || OwnEntry {
+            data: data.clone(),
+            confirmed: false,
+        };
+        entry.or_insert_with(new).data = data.clone();
+    }
+
+    /// The home has decided: what [`Self::record`] wrote down holds, or is taken back.
+    pub(super) fn settle(&mut self, request: &Request, accepted: bool) {
+        if !accepted {
+            return self.roll_back(request);
+        }
+        if let Some(key) = request.entry()
+            && let Some(entry) = self.entries.get_mut(&key)
+        {
+            entry.confirmed = true;
+        }
+    }
+
+    /// Takes back what [`Self::record`] wrote down.
+    pub(super) fn roll_back(&mut self, request: &Request) {
+        if let Request::Join(join) = request {
+            self.subscribers.remove(&join.connection);
+        }
+        if let Some(key) = request.entry()
+            && self.entries.get(&key).is_some_and(|one| !one.confirmed)
+        {
+            self.entries.remove(&key);
+        }
+    }
+
+    /// Another node has taken this entry out: it is not announced any more.
+    pub(super) fn forget_entry(&mut self, key: &EntryKey) {
+        self.entries.remove(key);
+    }
+
+    /// Another node has taken this entry out while it is on its way in once more: it stays, if the home agrees.
+    pub(super) fn unconfirm_entry(&mut self, key: &EntryKey) {
+        if let Some(entry) = self.entries.get_mut(key) {
+            entry.confirmed = false;
+        }
+    }
+
+    /// The connection receives nothing any more; whether it was a subscriber.
+    pub(super) fn unsubscribe(&mut self, connection: ConnectionId) -> bool {
+        self.subscribers.remove(&connection)
+    }
+
+    /// The connection is no subscriber and has no entries any more.
+    pub(super) fn remove(&mut self, connection: ConnectionId) -> Removed {
+        let before = self.entries.len();
+        self.entries.retain(|(whose, _), _| *whose != connection);
+        Removed {
+            subscribed: self.unsubscribe(connection),
+            had_entries: self.entries.len() != before,
+        }
+    }
+
+    /// The presence entries of this node, as it announces them.
+    pub(super) fn entries(&self) -> Vec<Announced> {
+        let entries = self.entries.iter();
+        let announced = entries.map(|((connection, client), entry)| Announced {
+            connection: *connection,
+            client: client.clone(),
+            data: entry.data.clone(),
+            confirmed: entry.confirmed,
+        });
+        announced.collect()
+    }
+
+    /// Tells another node everything about this one. `position` is the last broadcast its subscribers got.
+    pub(super) fn announce(
+        &mut self,
+        to: NodeId,
+        position: Option<LogPosition>,
+        out: &mut Vec<Effect>,
+    ) {
+        self.announced |= !self.is_empty();
+        let message = PeerMessage::Announce(Announcement {
+            subscribers: self.subscribers(),
+            members: self.entries(),
+            position,
+        });
+        out.push(Effect::Send { to, message });
+    }
+}
