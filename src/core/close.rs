@@ -2,7 +2,7 @@
 //!
 //! **Must never know:** any dialect's close codes.
 
-use super::authority::Cut;
+use super::access::Cut;
 use super::ids::Text;
 
 /// Why the core ends a connection. The session is told, may say goodbye, and the connection ends either way.

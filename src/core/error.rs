@@ -3,7 +3,7 @@
 //!
 //! **Must never know:** any dialect's numbers or texts: each adapter's `codes.rs` maps these exhaustively.
 
-use super::authority::Reason;
+use super::access::Reason;
 use super::ids::Text;
 
 /// Why something was not done.

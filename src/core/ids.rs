@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
-pub use super::authority::{AppId, NodeId, Text};
+pub use super::access::{AppId, NodeId, Text};
 
 /// A client connection, unique in the cluster for ever. Random, so that it can stand in a signature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -2,7 +2,7 @@
 //!
 //! **Must never know:** which dialect documents which number (adapters pass their own defaults).
 
-use super::authority::{App, SettingValue, Text};
+use super::access::{App, SettingValue, Text};
 use std::collections::BTreeMap;
 
 /// One limit or switch an app can set, with its default.

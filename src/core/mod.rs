@@ -1,12 +1,13 @@
 //! The broker core: connections, channels, presence, history, delivery, and the two doors to the cluster.
 //!
 //! **Must never know:** wire formats, HTTP, JSON, any vendor's words; `config` or the file system. Only
-//! [`authority`] and [`nodes`] name the cluster crate; `channel` and `connection` never do.
+//! [`access`], [`authority`] and [`nodes`] name the cluster crate; `channel` and `connection` never do.
 //!
 //! **Why one vocabulary for four dialects:** a connection contract shaped after one vendor forces the next
 //! one to rebuild channels, presence and tokens beside it. Here an adapter translates frames to
 //! [`session::Intent`]s and [`session::Event`]s to frames, and owns nothing else.
 
+pub mod access;
 pub mod authority;
 pub mod broker;
 pub mod channel;

@@ -5,7 +5,7 @@
 //!
 //! **Must never know:** links, sockets, what a channel holds.
 
-use super::authority::{MemberState, State};
+use super::access::{MemberState, State};
 use super::ids::{ChannelKey, NodeId, Space};
 
 /// Where a channel lives.

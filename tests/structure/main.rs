@@ -1,12 +1,13 @@
 //! The structure test: reads the sources of both crates and holds the laws of `docs/architecture.md`.
 //!
-//! Which room may name which other, which room alone names a crate we may have to swap, what every file says about itself,
+//! Which room may name which other, which floor of core, which room alone names a crate we may have to swap, what every file says about itself,
 //! how long files and functions may be, and which names and calls production code does without. It
 //! reads text, not compiler output, so that it runs in a second and every finding is `path:line: what`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![allow(clippy::indexing_slicing, clippy::print_stderr, clippy::string_slice)]
 
 mod calls;
+mod floors;
 mod form;
 mod imports;
 mod laws;
@@ -31,10 +32,15 @@ pub(crate) struct Finding {
 /// Every finding in these sources, sorted.
 pub(crate) fn examine(sources: &[Source]) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for source in sources {
-        findings.extend(laws::check(source, &imports::of(source, sources)));
+    let named: Vec<_> = sources
+        .iter()
+        .map(|one| imports::of(one, sources))
+        .collect();
+    for (source, named) in sources.iter().zip(&named) {
+        findings.extend(laws::check(source, named));
         findings.extend(form::check(source));
     }
+    findings.extend(floors::check(sources, &named));
     findings.extend(form::check_median(sources));
     findings.sort();
     findings.dedup();

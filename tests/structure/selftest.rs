@@ -45,53 +45,115 @@ fn nothing_runs_beside_a_simulation() {
 #[test]
 fn imports_are_seen_however_they_are_written() {
     caught(
-        "src/core/a.rs",
+        "src/core/session.rs",
         "use crate::adapters::pusher;\n",
         1,
         "gatecast::adapters",
     );
     caught(
-        "src/core/a.rs",
+        "src/core/session.rs",
         "use crate::{core::ids, transport::ws};\n",
         1,
         "gatecast::transport",
     );
     caught(
-        "src/core/a.rs",
+        "src/core/session.rs",
         "\nfn f() { crate::peers::go(); }\n",
         2,
         "gatecast::peers",
     );
     caught(
-        "src/core/b/c.rs",
+        "src/core/session/c.rs",
         "use super::super::super::adapters::X;\n",
         1,
         "gatecast::adapters",
     );
     caught(
-        "src/core/a.rs",
+        "src/core/session.rs",
         "use crate as all;\nfn f() -> all::transport::W { all::make() }\n",
         2,
         "transport",
     );
     caught(
-        "src/core/a.rs",
+        "src/core/session.rs",
         "fn f() { ::serde_json::to_string(&1); }\n",
         1,
         "serde_json",
     );
-    caught("src/core/a.rs", "extern crate actix_web;\n", 1, "actix_web");
     caught(
-        "src/core/a.rs",
+        "src/core/session.rs",
+        "extern crate actix_web;\n",
+        1,
+        "actix_web",
+    );
+    caught(
+        "src/core/session.rs",
         "mod b {\n  use super::super::super::peers::X;\n}\n",
         2,
         "gatecast::peers",
     );
     caught(
-        "src/core/a.rs",
+        "src/core/session.rs",
         "fn f() { let x = gatecast_cluster::access::State::new(); }\n",
         1,
         "doors",
+    );
+}
+
+/// What the checker says of these files of core, each under a proper head.
+fn said_of(files: &[(&str, &str)]) -> Vec<Finding> {
+    let texts = files.iter();
+    let texts = texts.map(|(path, code)| (format!("src/core/{path}.rs"), format!("{HEAD}{code}")));
+    examine(&parse_all(texts.collect()))
+}
+
+#[test]
+fn imports_inside_core_go_down_only_and_in_no_circle() {
+    let up = said_of(&[
+        ("delivery/a", "\nuse crate::core::channel::b::X;\n"),
+        ("channel/b", ""),
+    ]);
+    assert_eq!(up.len(), 1, "{up:?}");
+    assert_eq!(
+        (up[0].line, up[0].path.as_str()),
+        (5, "src/core/delivery/a.rs")
+    );
+    assert!(up[0].what.contains("higher floor"), "{up:?}");
+    let replica = [
+        ("channel/replica/a", "use super::super::b::X;\n"),
+        ("channel/b", ""),
+    ];
+    assert_eq!(said_of(&replica).len(), 1, "a replica is below its shell");
+    let down = [
+        (
+            "channel/a",
+            "use crate::core::delivery::b::X;\nuse super::c::Y;\n",
+        ),
+        ("channel/c", "use crate::core::channel::replica::Z;\n"),
+        ("channel/replica/mod", ""),
+        ("delivery/b", ""),
+    ];
+    assert_eq!(said_of(&down), []);
+    let circle = said_of(&[
+        ("channel/a", "use super::b::X;\n"),
+        ("channel/b", "fn f() { super::c::go(); }\n"),
+        ("channel/c", "use super::a;\nuse super::d;\n"),
+        ("channel/d", ""),
+    ]);
+    assert_eq!(circle.len(), 1, "{circle:?}");
+    let names = "channel/a.rs, src/core/channel/b.rs, src/core/channel/c.rs";
+    assert!(circle[0].what.ends_with(names), "{circle:?}");
+    let homeless = said_of(&[("attic", "")]);
+    assert!(homeless[0].what.contains("no floor"), "{homeless:?}");
+}
+
+#[test]
+fn a_field_that_only_tests_have_hides_nothing_behind_it() {
+    caught(
+        "src/core/ids.rs",
+        "struct S {\n    #[cfg(test)]\n    a: Vec<(u8, u8)>,\n}\nfn f() { crate::peers::go(); }\n",
+        5,
+        "gatecast::peers",
     );
 }
 
@@ -185,9 +247,9 @@ fn every_edge_of_the_law_is_held() {
     );
     caught(
         "src/adapters/pusher/a.rs",
-        "use crate::core::channel::state::S;\n",
+        "use crate::core::channel::replica::S;\n",
         1,
-        "channel::state",
+        "channel::replica",
     );
     caught(
         "src/peers/link.rs",
@@ -221,7 +283,7 @@ fn every_edge_of_the_law_is_held() {
     );
     caught("cluster/src/raft/node.rs", "use sled::Db;\n", 1, "swapped");
     caught(
-        "src/core/a.rs",
+        "src/core/session.rs",
         "fn f() { bincode::serialize(&1); }\n",
         1,
         "swapped",
@@ -242,11 +304,11 @@ fn every_edge_of_the_law_is_held() {
 #[test]
 fn good_sources_pass() {
     clean(
-        "src/core/authority.rs",
+        "src/core/authority/door.rs",
         "pub use gatecast_cluster::access::State;\n",
     );
     clean(
-        "src/core/a.rs",
+        "src/core/session.rs",
         "use super::ids::Text;\nuse core::fmt::Debug;\nuse std::sync::Arc;\n",
     );
     clean(
@@ -263,35 +325,38 @@ fn good_sources_pass() {
 #[test]
 fn comments_literals_and_tests_do_not_count() {
     clean(
-        "src/core/a.rs",
+        "src/core/session.rs",
         "// crate::adapters::x\n/* /* sled::Db */ actix_web::x */\n",
     );
     clean(
-        "src/core/a.rs",
+        "src/core/session.rs",
         "const A: &str = \"serde_json::x .unwrap() {\";\nconst B: &str = r#\"a\" .unwrap() \"#;\n",
     );
     clean(
-        "src/core/a.rs",
+        "src/core/session.rs",
         "const C: char = '{';\nconst D: u8 = b'\\'';\nfn f<'a>(x: &'a str) -> &'a str { x }\n",
     );
     clean(
-        "src/core/a.rs",
+        "src/core/session.rs",
         "#[cfg(test)]\nmod tests {\n    use crate::adapters::x;\n    fn f() { a.unwrap() }\n}\n",
     );
     let files = vec![
         (
-            "src/core/a.rs".to_owned(),
+            "src/core/session.rs".to_owned(),
             format!("{HEAD}#[cfg(test)]\n#[allow(x, y)]\nmod tests;\n"),
         ),
         (
-            "src/core/a/tests.rs".to_owned(),
+            "src/core/session/tests.rs".to_owned(),
             "fn f() { a.unwrap() }\n".to_owned(),
         ),
     ];
     assert_eq!(examine(&parse_all(files)), Vec::new());
     let declared = "#[cfg(test)]\n#[path = \"a_tests.rs\"]\nmod tests;\n";
     let files = vec![
-        ("src/core/a.rs".to_owned(), format!("{HEAD}{declared}")),
+        (
+            "src/core/session.rs".to_owned(),
+            format!("{HEAD}{declared}"),
+        ),
         (
             "src/core/a_tests.rs".to_owned(),
             "fn f() { a.unwrap() }\n".to_owned(),
@@ -299,7 +364,7 @@ fn comments_literals_and_tests_do_not_count() {
     ];
     assert_eq!(examine(&parse_all(files)), Vec::new());
     caught(
-        "src/core/a.rs",
+        "src/core/session.rs",
         "#[cfg(test)]\nmod tests {}\nfn f() { a.unwrap() }\n",
         3,
         ".unwrap()",
@@ -309,22 +374,27 @@ fn comments_literals_and_tests_do_not_count() {
 #[test]
 fn form_is_held() {
     caught(
-        "src/core/a.rs",
+        "src/core/session.rs",
         "fn f() {\n    x.expect(\"\");\n}\n",
         2,
         ".expect(",
     );
-    caught("src/core/a.rs", "fn f() { panic!(\"no\") }\n", 1, "panic!(");
+    caught(
+        "src/core/session.rs",
+        "fn f() { panic!(\"no\") }\n",
+        1,
+        "panic!(",
+    );
     let long = format!(
         "fn short() {{}}\nfn long(\n    a: [u8; 4],\n) {{\n{}}}\n",
         "    x();\n".repeat(67)
     );
-    caught("src/core/a.rs", &long, 2, "`long` has 71 lines");
+    caught("src/core/session.rs", &long, 2, "`long` has 71 lines");
     let fits = format!("fn fits() {{\n{}}}\n", "    x();\n".repeat(68));
-    clean("src/core/a.rs", &fits);
+    clean("src/core/session.rs", &fits);
     let lines = "static X: u8 = 1;\n".repeat(498);
     assert!(
-        said("src/core/a.rs", &lines)
+        said("src/core/session.rs", &lines)
             .iter()
             .any(|found| found.what.contains("501 lines"))
     );
@@ -333,7 +403,12 @@ fn form_is_held() {
             .iter()
             .any(|found| found.what.contains("says nothing"))
     );
-    let bare = |text: &str| examine(&parse_all(vec![("src/core/a.rs".into(), text.into())]));
+    let bare = |text: &str| {
+        examine(&parse_all(vec![(
+            "src/core/session.rs".into(),
+            text.into(),
+        )]))
+    };
     assert!(
         bare("fn f() {}\n")
             .iter()
@@ -346,7 +421,7 @@ fn form_is_held() {
     );
     let grown = "static X: u8 = 1;\n".repeat(160);
     assert!(
-        said("src/core/a.rs", &grown)
+        said("src/core/session.rs", &grown)
             .iter()
             .any(|found| found.what.contains("median"))
     );

@@ -259,14 +259,25 @@ fn next_test_attribute(bytes: &[u8], from: usize) -> Option<(usize, usize)> {
     None
 }
 
-/// The end of the item that starts at or after `from`: its `;`, or the end of its first braces.
+/// The end of the item that starts at or after `from`: its `;`, or the end of its first braces. A field or an arm ends
+/// with its `,`, or where what it is in ends.
 fn end_of_item(bytes: &[u8], from: usize) -> usize {
-    let mut at = from;
+    let (mut at, mut angles) = (from, 0_i32);
     while at < bytes.len() {
         match bytes[at] {
             b';' => return at + 1,
+            b',' if angles == 0 => return at + 1,
+            b'}' | b')' | b']' => return at,
             b'{' => return closing(bytes, at),
             b'(' | b'[' => at = closing(bytes, at),
+            b'<' => {
+                angles += 1;
+                at += 1;
+            }
+            b'>' => {
+                angles -= i32::from(!matches!(bytes[at - 1], b'-' | b'='));
+                at += 1;
+            }
             _ => at += 1,
         }
     }

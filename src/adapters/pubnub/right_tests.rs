@@ -6,7 +6,7 @@ use super::fixture::{self, NARROW, PUB, SUB};
 use super::{PubNub, routes};
 use crate::core::authority::{Authority, Capability, Operations};
 use crate::core::broker::Broker;
-use crate::core::channel::actor::Channels;
+use crate::core::channel::registry::Channels;
 use actix_web::test::{TestRequest, call_service, init_service};
 use actix_web::{App, web};
 use std::sync::Arc;

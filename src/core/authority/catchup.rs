@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::time::Instant;
 
-use super::{ReadError, Revision};
+use crate::core::access::{ReadError, Revision};
 
 /// Shortest time between the starts of two rounds: what unknown credentials can cost a cluster.
 const SPACING: Duration = Duration::from_millis(50);

@@ -4,8 +4,10 @@
 //! **Why asked apart from the decision:** a right to a group of channels is used on channels that nobody has judged; what
 //! is put into one has to lie within the key that answers for the right to change it.
 
-use super::{
-    Ask, Authority, Decision, GrantKey, Issuer, Operations, Principal, Resource, Rule, State, Text,
+use super::door::Authority;
+use super::pass::Ask;
+use crate::core::access::{
+    Decision, GrantKey, Issuer, Operations, Principal, Resource, Rule, State, Text,
 };
 
 impl Authority {

@@ -1,10 +1,10 @@
 //! States for tests of everything above: made by the real machine, so that its indexes are in step.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use super::{
-    Authority, BarrierMode, BarrierReport, Command, Committed, Decision, NodeId, Operations,
-    Pattern, ProposeError, Question, Reason, Rejection, Reply, Revision, Rule, Source, State,
-    Subject,
+use super::door::{Authority, Source};
+use crate::core::access::{
+    BarrierMode, BarrierReport, Command, Committed, Decision, NodeId, Operations, Pattern,
+    ProposeError, Question, Reason, Rejection, Reply, Revision, Rule, State, Subject,
 };
 pub(crate) use gatecast_cluster::access::{Stamp, apply};
 use std::sync::Mutex;

@@ -7,7 +7,7 @@
 //! **Must never know:** how a secret or a MAC looks on a wire.
 //! **Why not one type for both:** whoever holds a token shows a MAC under the key as well, and is not the key.
 
-use super::{
+use crate::core::access::{
     ApiKey, AppId, Capability, Grant, GrantKey, Issued, Issuer, Millis, Pattern, Principal, Proof,
     Revision, Right, State, Text,
 };

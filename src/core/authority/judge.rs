@@ -7,11 +7,14 @@
 use crate::core::limits::Setting;
 use std::time::Duration;
 
+use super::door::Authority;
 use super::newer::UNCONFIRMED;
-use super::{
-    AppId, Ask, Authority, Decision, Millis, Operations, Pass, Principal, Proof, Question, Reason,
-    Refusal, Resource, Rule, State, Text,
+use super::pass::{Ask, Pass, earliest};
+use crate::core::access::{
+    AppId, Decision, Millis, Operations, Principal, Proof, Question, Reason, Resource, Rule, State,
+    Text,
 };
+use crate::core::error::Refusal;
 
 /// Whether a newer view of the access state could turn this refusal into a yes.
 fn may_change(reason: &Reason) -> bool {
@@ -277,13 +280,6 @@ fn bits(operations: Operations) -> impl Iterator<Item = Operations> {
         .into_iter()
         .map(|(_, bit)| bit)
         .filter(move |bit| operations.contains(*bit))
-}
-
-pub(super) fn earliest(one: Option<Millis>, other: Option<Millis>) -> Option<Millis> {
-    match (one, other) {
-        (Some(one), Some(other)) => Some(one.min(other)),
-        (end, None) | (None, end) => end,
-    }
 }
 
 /// When the identity itself ends: its own expiry, and the ends of the keys it hangs on. What has ended already

@@ -5,7 +5,8 @@
 //! **Why one function and not `catch_up` in each dialect:** whoever called it could drop its error, and then told a
 //! client for good that a key did not exist when in truth nobody had confirmed it. Clients give up over that.
 
-use super::{Authority, State};
+use super::door::Authority;
+use crate::core::access::State;
 use crate::core::error::Refusal;
 
 /// What is told when a refusal could not be confirmed on a fresh view.

@@ -4,7 +4,7 @@
 //! **Why it is read at all:** a signed token is not stored, so that revoking its text would void nothing, and whoever
 //! holds a leaked token has nothing but the text.
 
-use super::{AppId, Millis, Principal, State, Text};
+use crate::core::access::{AppId, Millis, Principal, State, Text};
 
 /// What a text is to one dialect.
 #[derive(Clone, Debug, PartialEq)]

@@ -3,7 +3,8 @@
 //! **Must never know:** who receives. **Why only what an app rule opens:** a right that somebody was given can be
 //! taken from her, and a node that cannot hear of it must not act on it; what is open to anyone concerns nobody.
 
-use super::{AppId, Authority, Decision, Operations, Principal, Question, Rule};
+use super::door::Authority;
+use crate::core::access::{AppId, Decision, Operations, Principal, Question, Rule};
 use crate::core::ids::{ChannelKey, Space};
 use crate::core::limits::OPEN_WHILE_STALE;
 use gatecast_cluster::access::decide;
@@ -28,7 +29,7 @@ impl Authority {
         let question = Question {
             principal: &anyone,
             proof: None,
-            resource: super::Resource::Channel,
+            resource: crate::core::access::Resource::Channel,
             name: &key.name,
             operations: Operations::SUBSCRIBE,
             now_ms: self.now().cluster_ms,

@@ -1,6 +1,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+use super::catchup::CatchUp;
 use super::*;
+use crate::core::clock::Now;
+use crate::core::error::Refusal;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 fn ask(needs: Operations, wants: Operations) -> Ask<'static> {
     Ask {

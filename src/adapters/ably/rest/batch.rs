@@ -131,7 +131,7 @@ mod tests {
     use super::*;
     use crate::adapters::ably::fixture::{self, KEY, NAME, SECRET};
     use crate::core::authority::{Authority, Capability};
-    use crate::core::channel::actor::Channels;
+    use crate::core::channel::registry::Channels;
     use actix_web::App;
     use actix_web::test::{TestRequest, call_service, init_service, read_body_json};
     use base64::Engine as _;

@@ -6,7 +6,7 @@ use super::routes;
 use crate::adapters::ably::fixture;
 use crate::core::authority::Authority;
 use crate::core::broker::Broker;
-use crate::core::channel::actor::Channels;
+use crate::core::channel::registry::Channels;
 use actix_web::http::Method;
 use actix_web::test::{TestRequest, call_service, init_service, read_body};
 use actix_web::{App, web};

@@ -412,5 +412,4 @@ fn serve_local(
 }
 
 #[cfg(test)]
-#[path = "tests.rs"]
 mod tests;

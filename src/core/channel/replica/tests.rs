@@ -20,15 +20,10 @@ use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-#[path = "tests/homes.rs"]
 mod homes;
-#[path = "tests/lifecycle.rs"]
 mod lifecycle;
-#[path = "tests/links.rs"]
 mod links;
-#[path = "tests/missed.rs"]
 mod missed;
-#[path = "tests/returns.rs"]
 mod returns;
 
 fn limits() -> Limits {

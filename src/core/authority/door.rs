@@ -1,137 +1,26 @@
-//! The door to the access plane: every decision, every change, every wait for freshness.
-//!
-//! Mints [`Pass`]es: channel messages carry one, so "forgot to check" does not compile.
+//! The [`Authority`] itself: what it stands over, its view, its clocks, and how fresh they are.
 //!
 //! **Must never know:** wire formats; who asked over which transport.
+//!
 //! **Why a door and not the cluster handle everywhere:** the rest of the core must run against a fixed state
 //! in tests, and only one place may decide when a view is too old to be used.
 
-mod operator;
-
-pub use gatecast_cluster::access::{
-    Administered, Administration, Answered, ApiKey, App, AppChange, AppId, AppSpec, Block,
-    Capability, ChannelFlag, Command, Cut, Decision, Door, Effect, Grant, GrantEntry, GrantKey,
-    GrantMode, GroupChange, Issued, Issuer, KeyChange, KeySpec, MemberState, Millis, NodeId,
-    OpenRule, Operations, Pattern, PatternError, PatternText, Principal, Proof, Question, Reason,
-    Rejection, Reply, Resource, Revision, Revocation, Right, Rule, Scope, Secret, SettingValue,
-    State, Subject, Target, Text, Token, Voucher,
+use super::catchup::CatchUp;
+use crate::core::access::{
+    ApiKey, App, AppId, Decision, Freshness, Millis, Principal, Question, ReadError, Reason,
+    Revision, State,
 };
-pub use gatecast_cluster::{
-    BarrierMode, BarrierReport, ClusterStatus, Committed, EffectBatch, Freshness, ProposeError,
-    ReadError, RequestId,
-};
-
-mod catchup;
-mod ceiling;
-#[cfg(test)]
-pub(crate) mod fixture;
-pub(crate) mod holder;
-mod issue;
-mod judge;
-mod newer;
-mod nonce;
-mod presented;
-mod stale;
-#[cfg(test)]
-mod tests;
-mod write;
-
-pub use holder::{Holder, Signer, house_proof};
-pub use judge::AHEAD_MS;
-pub use newer::UNCONFIRMED;
-pub use nonce::{NonceRefused, Signed};
-pub use operator::{DiskSpace, JoinError, Member, NodeChange, NodeStatus};
-pub use presented::{Presented, ReadToken};
-pub use write::{WriteError, Written};
-
-use super::clock::Now;
-use super::error::Refusal;
-use catchup::CatchUp;
+use crate::core::clock::Now;
 use gatecast_cluster::Cluster;
 use gatecast_cluster::access::{check_revocation, decide_until};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Proof that a decision was made: may do `operations` on the channel it was asked for, until then.
-/// Only this module can make one.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pass {
-    operations: Operations,
-    until_ms: Option<Millis>,
-    revision: Revision,
-}
-
-impl Pass {
-    /// A pass for anything, without a decision: for tests of what stands behind the door.
-    #[cfg(test)]
-    pub(crate) fn unchecked() -> Self {
-        Self {
-            operations: Operations::ALL,
-            until_ms: None,
-            revision: 0,
-        }
-    }
-
-    /// Whether it allows all of these at this time.
-    #[must_use]
-    pub fn allows(&self, operations: Operations, now: Now) -> bool {
-        self.operations.contains(operations) && self.until_ms.is_none_or(|end| now.cluster_ms < end)
-    }
-
-    /// What it allows.
-    #[must_use]
-    pub fn operations(&self) -> Operations {
-        self.operations
-    }
-
-    /// When the decision has to be asked again, cluster time.
-    #[must_use]
-    pub fn until_ms(&self) -> Option<Millis> {
-        self.until_ms
-    }
-
-    /// Up to where in the log it takes every change into account. A later one has to be judged by itself.
-    #[must_use]
-    pub fn revision(&self) -> Revision {
-        self.revision
-    }
-
-    /// What both allow, as long as both do.
-    #[must_use]
-    pub fn and(&self, other: &Self) -> Self {
-        Self {
-            operations: self.operations.and(other.operations),
-            until_ms: judge::earliest(self.until_ms, other.until_ms),
-            revision: self.revision.min(other.revision),
-        }
-    }
-
-    /// The same right, but counted as no newer than `revision`.
-    #[must_use]
-    pub fn as_of(self, revision: Revision) -> Self {
-        let revision = self.revision.min(revision);
-        Self { revision, ..self }
-    }
-}
-
-/// What a decision is asked for, beside the principal.
-#[derive(Clone, Copy, Debug)]
-pub struct Ask<'a> {
-    /// On what kind of thing.
-    pub resource: Resource,
-    /// Which.
-    pub name: &'a str,
-    /// All of these must be allowed.
-    pub needs: Operations,
-    /// These go into the pass as well, if allowed.
-    pub wants: Operations,
-}
-
 /// The door. Cheap to share by `Arc`.
 #[derive(Debug)]
 pub struct Authority {
-    source: Source,
+    pub(super) source: Source,
     started: Instant,
     catch_up: CatchUp,
 }
@@ -139,8 +28,9 @@ pub struct Authority {
 /// A test's own decision function.
 pub type Judge = fn(&State, &Question<'_>) -> Decision;
 
+/// What the authority stands over.
 #[derive(Debug)]
-enum Source {
+pub(super) enum Source {
     Cluster(Cluster),
     Fixed {
         state: arc_swap::ArcSwap<State>,
@@ -148,7 +38,7 @@ enum Source {
         serving: std::sync::atomic::AtomicBool,
         judge: Option<Judge>,
         #[cfg(test)]
-        writes: Box<fixture::Writes>,
+        writes: Box<super::fixture::Writes>,
     },
 }
 
@@ -254,7 +144,11 @@ impl Authority {
     }
 
     /// The decision, and until when a yes holds by what is known now.
-    fn judge(&self, state: &State, question: &Question<'_>) -> (Decision, Option<Millis>) {
+    pub(super) fn judge(
+        &self,
+        state: &State,
+        question: &Question<'_>,
+    ) -> (Decision, Option<Millis>) {
         match &self.source {
             Source::Cluster(_) | Source::Fixed { judge: None, .. } => decide_until(state, question),
             Source::Fixed {

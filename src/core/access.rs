@@ -1,0 +1,18 @@
+//! The words of the access plane: apps, keys, principals, rights, and what became of a change.
+//!
+//! **Must never know:** how anything is decided or changed; that is asked of [`authority`](super::authority).
+//!
+//! **Why apart from the authority:** names, limits and refusals are said in these words and lie below it.
+
+pub use gatecast_cluster::access::{
+    Administered, Administration, Answered, ApiKey, App, AppChange, AppId, AppSpec, Block,
+    Capability, ChannelFlag, Command, Cut, Decision, Door, Effect, Grant, GrantEntry, GrantKey,
+    GrantMode, GroupChange, Issued, Issuer, KeyChange, KeySpec, MemberState, Millis, NodeId,
+    OpenRule, Operations, Pattern, PatternError, PatternText, Principal, Proof, Question, Reason,
+    Rejection, Reply, Resource, Revision, Revocation, Right, Rule, Scope, Secret, SettingValue,
+    State, Subject, Target, Text, Token, Voucher,
+};
+pub use gatecast_cluster::{
+    BarrierMode, BarrierReport, ClusterStatus, Committed, EffectBatch, Freshness, ProposeError,
+    ReadError, RequestId,
+};

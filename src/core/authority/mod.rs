@@ -1,0 +1,35 @@
+//! The door to the access plane: every decision, every change, every wait for freshness.
+//!
+//! In reading order: `pass` (the proof of a decision), `door` (the [`Authority`]), `judge`, `newer`, `ceiling` and `stale` (how it
+//! decides), `write` (how it changes something), `holder`, `issue`, `presented` and `nonce` (who showed what), `operator`.
+//!
+//! **Must never know:** wire formats; who asked over which transport.
+
+mod catchup;
+mod ceiling;
+mod door;
+#[cfg(test)]
+pub(crate) mod fixture;
+pub(crate) mod holder;
+mod issue;
+mod judge;
+mod newer;
+mod nonce;
+mod operator;
+mod pass;
+mod presented;
+mod stale;
+#[cfg(test)]
+mod tests;
+mod write;
+
+pub use crate::core::access::*;
+pub use door::{Authority, Judge};
+pub use holder::{Holder, Signer, house_proof};
+pub use judge::AHEAD_MS;
+pub use newer::UNCONFIRMED;
+pub use nonce::{NonceRefused, Signed};
+pub use operator::{DiskSpace, JoinError, Member, NodeChange, NodeStatus};
+pub use pass::{Ask, Pass};
+pub use presented::{Presented, ReadToken};
+pub use write::{WriteError, Written};
