@@ -39,6 +39,8 @@ class Lab:
     def __init__(self, folder, binary):
         self.folder, self.binary = Path(folder), Path(binary)
         self.procs, self.logs, self.extra, self.told_dead = {}, {}, {}, set()
+        # How far the nodes stand behind everything else on the machine.
+        self.niceness = 0
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
         self.shim = self.folder / "sync_shim.so"
@@ -84,7 +86,7 @@ class Lab:
         self.extra[node] = variables or self.extra.get(node, {})
         members = ",".join(f"{n}={addr(n)}:7601" for n in NODES)
         at = addr(node)
-        command = ["ip", "netns", "exec", f"gcn{node}", "env", *[f"{k}={v}" for k, v in self.extra[node].items()],
+        command = ["nice", "-n", str(self.niceness), "ip", "netns", "exec", f"gcn{node}", "env", *[f"{k}={v}" for k, v in self.extra[node].items()],
                    str(self.binary), "serve", "--node", str(node), "--data", str(self.data(node)),
                    "--public", f"{at}:6001", "--internal", f"{at}:9601", "--peer", f"{at}:7601", "--cluster", members,
                    "--allow-plaintext-peers", "--allow-plaintext-internal",

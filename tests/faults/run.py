@@ -166,8 +166,7 @@ def main():
         lab.build()
     except (Skip, FileNotFoundError) as skip:
         print(f"fault tests skipped: {skip}")
-        print("0 faults passed, 0 faults failed")
-        return
+        sys.exit(3)
     try:
         failed, passed = asyncio.run(play(lab, rounds, folder))
     finally:
