@@ -1,6 +1,6 @@
 //! Gatecast: a self-hosted realtime messaging broker whose access control is a replicated truth.
 //!
-//! The map, in reading order: [`core`] (connections, channels, delivery, the doors to the cluster),
+//! The map, in reading order: [`core`] (connections, channels, delivery, what asks the cluster),
 //! [`transport`] (sockets to frames), [`adapters`] (one folder per dialect), [`peers`] (links between nodes),
 //! `server` (wiring). Every arrow points inward: `server -> adapters -> transport -> core -> cluster` and
 //! `peers -> core`; a structure test holds them.

@@ -1,6 +1,6 @@
 //! Wiring: everything is built here once, in the order it depends on each other, and taken down in reverse.
 //!
-//! The client doors open only after this node's view has been proven fresh; until then the public port is
+//! Clients are let in only after this node's view has been proven fresh; until then the public port is
 //! reserved but refuses. An orderly stop tells every connection before it closes them.
 //!
 //! **Must never know:** any rule. If something here decides, it is in the wrong room.
@@ -20,7 +20,7 @@ use crate::console::{self, metrics::Metrics, readiness::Life};
 use crate::core::authority::Authority;
 use crate::core::broker::Broker;
 use crate::transport::tls::{Certificate, TlsError};
-use crate::transport::{self, Door, Listening};
+use crate::transport::{self, ListenPort, Listening};
 use actix_web::dev::{ServerHandle, Service as _};
 use actix_web::http::StatusCode;
 use actix_web::rt::signal::unix::{Signal, SignalKind, signal};
@@ -198,7 +198,7 @@ async fn leave(rooms: &Rooms, plane: &Plane) {
     plane.drain().await;
 }
 
-/// Tells those who slipped in while the door was closing, for as long as it is polled.
+/// Tells those who slipped in while the port was closing, for as long as it is polled.
 async fn turn_away(plane: &Plane) {
     loop {
         actix_web::rt::time::sleep(TURN_AWAY).await;
@@ -272,16 +272,19 @@ fn public_server(
             .max(Duration::from_secs(1)),
     };
     let open = |port: Reserved| port.listen(config.backlog);
-    let mut doors = Vec::new();
+    let mut ports = Vec::new();
     match secure {
-        None => doors.push(Door::plain(open(port)?)),
-        Some(Secure { own: None, tls }) => doors.push(Door::tls(open(port)?, tls)),
+        None => ports.push(ListenPort::plain(open(port)?)),
+        Some(Secure { own: None, tls }) => ports.push(ListenPort::tls(open(port)?, tls)),
         Some(Secure {
             own: Some(own),
             tls,
-        }) => doors.extend([Door::plain(open(port)?), Door::tls(open(own)?, tls)]),
+        }) => ports.extend([
+            ListenPort::plain(open(port)?),
+            ListenPort::tls(open(own)?, tls),
+        ]),
     }
-    let server = transport::listen(factory, doors, how)?;
+    let server = transport::listen(factory, ports, how)?;
     Ok(spawned(server))
 }
 
@@ -416,7 +419,7 @@ fn cluster_config(config: &Config, public_url: Arc<str>) -> ClusterConfig {
     }
 }
 
-/// A port that is ours but still refuses: a conflict shows at once, a client only meets an open door.
+/// A port that is ours but still refuses: a conflict shows at once, a client only meets a port that serves.
 struct Reserved {
     what: &'static str,
     addr: SocketAddr,

@@ -87,7 +87,7 @@ fn first(capability: Capability) -> Command {
     Command::CreateApp(AppSpec {
         id: APP,
         name: "bench".into(),
-        doors: Vec::new(),
+        protocols: Vec::new(),
         open: Vec::new(),
         settings: BTreeMap::new(),
         aliases: Vec::new(),

@@ -2,7 +2,7 @@
 //!
 //! Every build speaks a range. Each hello carries it, and each start writes its upper end into the member list. The
 //! leader raises the agreed version to what all members speak; from then on nodes speak that version, and who does
-//! not is turned away at the door. It never falls, because entries of that version may be in the log.
+//! not is turned away when it connects. It never falls, because entries of that version may be in the log.
 //!
 //! Between raising it and hearing of it, and between nodes that have agreed on nothing yet, versions differ; that
 //! is harmless, because every node reads its whole range.

@@ -26,7 +26,7 @@ member up 1
 member down 1 2
 member drain 1
 member remove 1
-app create 7 name=n doors=d default=!x=subscribe open=*=publish settings=s:v aliases=k:a keys=k1
+app create 7 name=n protocols=d default=!x=subscribe open=*=publish settings=s:v aliases=k:a keys=k1
 app update 7 enabled=true settings=s:-
 app delete 7
 key create 7 k2 cap=a:*=subscribe;user/u.*=get;group//r/=manage
@@ -55,7 +55,7 @@ const LOG: &str = "\
 member up 1
 member up 2
 member remove 2
-app create 7 name=n doors=d default=!x=subscribe open=*=publish settings=s:v aliases=k:a keys=k1,k2
+app create 7 name=n protocols=d default=!x=subscribe open=*=publish settings=s:v aliases=k:a keys=k1,k2
 key rotate 7 k2 k3 overlap=300
 grant 7 user:u room=subscribe;a:*=publish;/^r/=history ttl=1000 by=k1
 token 7 t key=k1 user=u revkey=r cap=room=subscribe issued=5 expires=6000

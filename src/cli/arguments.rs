@@ -137,9 +137,9 @@ pub enum AppCommand {
         /// Id, if it must be a certain one
         #[arg(long)]
         id: Option<u64>,
-        /// Dialects it accepts: pusher, ably, pubnub, realtime; all four when left out
-        #[arg(long = "door")]
-        doors: Vec<String>,
+        /// Protocols it accepts: pusher, ably, pubnub, realtime; all four when left out
+        #[arg(long = "protocol", alias = "door")]
+        protocols: Vec<String>,
         /// What is open to anyone: pattern=operation,…
         #[arg(long = "open")]
         open: Vec<String>,
@@ -179,9 +179,9 @@ pub enum AppCommand {
         /// On or off
         #[arg(long)]
         enabled: Option<bool>,
-        /// Dialects, as a whole
-        #[arg(long = "door")]
-        doors: Vec<String>,
+        /// Protocols, as a whole
+        #[arg(long = "protocol", alias = "door")]
+        protocols: Vec<String>,
         /// Open rules, as a whole: pattern=operation,…
         #[arg(long = "open")]
         open: Vec<String>,

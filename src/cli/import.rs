@@ -153,7 +153,7 @@ pub fn app(
         "name".into(),
         name.unwrap_or_else(|| "imported".into()).into(),
     );
-    body.insert("doors".into(), json!(["pusher"]));
+    body.insert("protocols".into(), json!(["pusher"]));
     body.insert("settings".into(), settings(variables)?.into());
     body.insert("keys".into(), json!([{ "id": key, "secret": secret }]));
     let request = Request {
@@ -246,7 +246,7 @@ mod tests {
     #[test]
     fn each_family_becomes_an_app() {
         let pusher = "# mine\nPUSHER_APP_ID=42\nexport PUSHER_APP_KEY='app-key'\nPUSHER_APP_SECRET=\"s3cret\" \nPUSHER_APP_CLUSTER=mt1 # x\n";
-        let wanted = json!({"id": 42, "name": "imported", "doors": ["pusher"], "settings": {}, "keys": [{"id": "app-key", "secret": "s3cret"}]});
+        let wanted = json!({"id": 42, "name": "imported", "protocols": ["pusher"], "settings": {}, "keys": [{"id": "app-key", "secret": "s3cret"}]});
         assert_eq!(body(pusher), wanted);
         let reverb = body(
             "REVERB_APP_ID=7\nREVERB_APP_KEY=k\nREVERB_APP_SECRET=s\nREVERB_APP_MAX_MESSAGE_SIZE=10000",

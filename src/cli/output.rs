@@ -114,12 +114,12 @@ mod tests {
     #[test]
     fn a_list_becomes_a_table_and_the_rest_follows() {
         let answer = json!({"revision": 9, "apps": [
-            {"id": "7", "name": "demo", "doors": ["pusher", "ably"]}, {"id": "10", "name": null},
+            {"id": "7", "name": "demo", "protocols": ["pusher", "ably"]}, {"id": "10", "name": null},
         ]});
-        let text = rendered(&answer, Some(("apps", &["id", "name", "doors"])));
+        let text = rendered(&answer, Some(("apps", &["id", "name", "protocols"])));
         assert_eq!(
             text,
-            "ID  NAME  DOORS\n7   demo  pusher,ably\n10  -\nrevision  9\n"
+            "ID  NAME  PROTOCOLS\n7   demo  pusher,ably\n10  -\nrevision  9\n"
         );
     }
 

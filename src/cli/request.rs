@@ -52,7 +52,7 @@ pub fn app(command: AppCommand) -> Result<Request, Failure> {
         AppCommand::Create {
             name,
             id,
-            doors,
+            protocols,
             open,
             settings,
         } => {
@@ -60,7 +60,11 @@ pub fn app(command: AppCommand) -> Result<Request, Failure> {
             set(&mut body, "name", name);
             set(&mut body, "id", id);
             // Left out, they are all.
-            set(&mut body, "doors", (!doors.is_empty()).then_some(doors));
+            set(
+                &mut body,
+                "protocols",
+                (!protocols.is_empty()).then_some(protocols),
+            );
             body.insert("open".into(), open_rules(&open)?);
             body.insert("settings".into(), pairs(&settings)?);
             Request::new("POST", "/v1/apps").body(body.into())
@@ -70,7 +74,7 @@ pub fn app(command: AppCommand) -> Result<Request, Failure> {
             return Err(Failure::new(Exit::Usage, message));
         }
         AppCommand::List => Request::new("GET", "/v1/apps?limit=1000")
-            .table("apps", &["id", "name", "enabled", "doors", "revision"]),
+            .table("apps", &["id", "name", "enabled", "protocols", "revision"]),
         AppCommand::Show { app, no_secrets } => {
             Request::new("GET", format!("/v1/apps/{app}?secrets={}", !no_secrets))
         }
@@ -78,14 +82,18 @@ pub fn app(command: AppCommand) -> Result<Request, Failure> {
             app,
             name,
             enabled,
-            doors,
+            protocols,
             open,
             settings,
         } => {
             let mut body = Map::new();
             set(&mut body, "name", name);
             set(&mut body, "enabled", enabled);
-            set(&mut body, "doors", (!doors.is_empty()).then_some(doors));
+            set(
+                &mut body,
+                "protocols",
+                (!protocols.is_empty()).then_some(protocols),
+            );
             if !open.is_empty() {
                 body.insert("open".into(), open_rules(&open)?);
             }
@@ -404,17 +412,20 @@ mod tests {
     #[test]
     fn what_is_typed_becomes_one_request() {
         let every = typed("app create").body.unwrap();
-        assert!(every.get("doors").is_none(), "which is all: {every}");
+        assert!(every.get("protocols").is_none(), "which is all: {every}");
         let create = typed(
-            "app create --name demo --door pusher --open public-*=subscribe,history --set client_events=true --set history_ms=5",
+            "app create --name demo --protocol pusher --open public-*=subscribe,history --set client_events=true --set history_ms=5",
         );
         assert_eq!((create.method, &*create.path), ("POST", "/v1/apps"));
         let expected = json!({
-            "name": "demo", "doors": ["pusher"],
+            "name": "demo", "protocols": ["pusher"],
             "open": [{"pattern": "public-*", "operations": ["subscribe", "history"]}],
             "settings": {"client_events": true, "history_ms": 5},
         });
         assert_eq!(create.body, Some(expected));
+        // The flag's former name, as it may stand in scripts.
+        let former = typed("app update 7 --door ably").body.unwrap();
+        assert_eq!(former, json!({"protocols": ["ably"], "settings": {}}));
         let set = typed(
             "grant set 7 --user ana --pattern private-room --can subscribe,publish --ttl-ms 60000",
         );

@@ -14,7 +14,7 @@ const OPEN: u8 = 1;
 const DRAINING: u8 = 2;
 
 impl Life {
-    /// The client doors are open.
+    /// Clients are served.
     pub fn open(&self) {
         self.0.store(OPEN, Ordering::Release);
     }
@@ -34,7 +34,7 @@ impl Life {
         match self.0.load(Ordering::Acquire) {
             OPEN => None,
             DRAINING => Some("draining: this node is going down in order"),
-            _starting => Some("starting: the client doors are not open yet"),
+            _starting => Some("starting: clients are not served yet"),
         }
     }
 }

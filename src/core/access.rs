@@ -6,7 +6,7 @@
 
 pub use gatecast_cluster::access::{
     Administered, Administration, Answered, ApiKey, App, AppChange, AppId, AppSpec, Block,
-    Capability, ChannelFlag, Command, Cut, Decision, Door, Effect, Grant, GrantEntry, GrantKey,
+    Capability, ChannelFlag, Command, Cut, Decision, EnabledProtocol, Effect, Grant, GrantEntry, GrantKey,
     GrantMode, GroupChange, Issued, Issuer, KeyChange, KeySpec, MemberState, Millis, NodeId,
     OpenRule, Operations, Pattern, PatternError, PatternText, Principal, Proof, Question, Reason,
     Rejection, Reply, Resource, Revision, Revocation, Right, Rule, Scope, Secret, SettingValue,

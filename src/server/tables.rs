@@ -4,7 +4,7 @@
 //! **Must never know:** what a setting does.
 
 use crate::adapters::native::catalog::{
-    Catalog, DoorSpec, HandsOn, SettingKind, SettingSpec, Settings,
+    Catalog, HandsOn, ProtocolSpec, SettingKind, SettingSpec, Settings,
 };
 use crate::adapters::{ably, pubnub, pusher, realtime};
 use crate::core::authority::{Operations, Presented, ReadToken};
@@ -15,13 +15,13 @@ use crate::core::limits::SUBSCRIPTION_COUNT;
 #[must_use]
 pub(super) fn catalog() -> Catalog {
     Catalog {
-        doors: doors(),
+        protocols: protocols(),
         settings: settings(),
     }
 }
 
-fn doors() -> Vec<DoorSpec> {
-    let door = |name, default_open: fn(&Settings) -> _, token| DoorSpec {
+fn protocols() -> Vec<ProtocolSpec> {
+    let protocol = |name, default_open: fn(&Settings) -> _, token| ProtocolSpec {
         name,
         default_open,
         opens_beside: |_| Vec::new(),
@@ -31,15 +31,15 @@ fn doors() -> Vec<DoorSpec> {
     // Tokens that are stored, and names of nothing signed.
     let stored: ReadToken = |_, _, _, _| Presented::Other;
     vec![
-        door(pusher::DIALECT, |_| pusher::default_open(), stored),
-        door(ably::DIALECT, |_| Vec::new(), ably::READ_TOKEN),
-        DoorSpec {
+        protocol(pusher::DIALECT, |_| pusher::default_open(), stored),
+        protocol(ably::DIALECT, |_| Vec::new(), ably::READ_TOKEN),
+        ProtocolSpec {
             opens_beside: pubnub::opens_beside,
-            ..door(pubnub::DIALECT, pubnub::default_open, pubnub::READ_TOKEN)
+            ..protocol(pubnub::DIALECT, pubnub::default_open, pubnub::READ_TOKEN)
         },
-        DoorSpec {
+        ProtocolSpec {
             keeps: realtime::keeps,
-            ..door(realtime::DIALECT, realtime::default_open, stored)
+            ..protocol(realtime::DIALECT, realtime::default_open, stored)
         },
     ]
 }
@@ -132,7 +132,7 @@ mod tests {
     use crate::core::authority::{App, AppChange, AppId, Capability, Resource, SettingValue, Text};
     use serde_json::{Value, json};
 
-    /// The doors of an app that is asked for so, and the names in the environment that its maker gets.
+    /// The protocols of an app that is asked for so, and the names in the environment that its maker gets.
     fn made(body: Value) -> (Vec<String>, Vec<String>) {
         let asked: AppIn = serde_json::from_value(body).unwrap();
         let spec = asked.spec(&catalog(), &mut Mint::random()).ok().unwrap();
@@ -140,7 +140,7 @@ mod tests {
             id: spec.id,
             name: spec.name,
             enabled: true,
-            doors: spec.doors,
+            protocols: spec.protocols,
             open: spec.open,
             settings: spec.settings,
             aliases: spec.aliases,
@@ -150,38 +150,38 @@ mod tests {
         let filled = env.as_object().unwrap().iter();
         let filled =
             filled.filter(|(_, value)| value.as_str().is_some_and(|text| !text.is_empty()));
-        let doors = app.doors.iter().map(|door| door.name.to_string());
+        let protocols = app.protocols.iter().map(|one| one.name.to_string());
         (
-            doors.collect(),
+            protocols.collect(),
             filled.map(|(name, _)| name.clone()).collect(),
         )
     }
 
     #[test]
     fn an_app_speaks_every_dialect_unless_it_says_which_and_gets_credentials_for_those_only() {
-        let (doors, all) = made(json!({}));
-        assert_eq!(doors, ["pusher", "ably", "pubnub", "realtime"]);
+        let (protocols, all) = made(json!({}));
+        assert_eq!(protocols, ["pusher", "ably", "pubnub", "realtime"]);
         let ours = ["GATECAST_APP_ID", "GATECAST_KEY"];
         assert_eq!(
-            made(json!({"doors": []})),
+            made(json!({"protocols": []})),
             (vec![], ours.map(String::from).into())
         );
         let mut together = Vec::from(ours.map(String::from));
-        for door in &doors {
-            let (only, env) = made(json!({"doors": [door]}));
-            assert_eq!(only, [door.as_str()]);
+        for protocol in &protocols {
+            let (only, env) = made(json!({"protocols": [protocol]}));
+            assert_eq!(only, [protocol.as_str()]);
             let (of, rest): (Vec<_>, Vec<_>) = env
                 .into_iter()
-                .partition(|name| name.starts_with(&door.to_uppercase()));
-            assert!(!of.is_empty(), "nothing for {door}");
-            assert_eq!(rest, ours, "with {door} alone");
+                .partition(|name| name.starts_with(&protocol.to_uppercase()));
+            assert!(!of.is_empty(), "nothing for {protocol}");
+            assert_eq!(rest, ours, "with {protocol} alone");
             together.extend(of);
         }
         together.sort();
         assert_eq!(all, together);
     }
 
-    fn app(doors: &[&str], settings: &[(&'static str, bool)]) -> App {
+    fn app(protocols: &[&str], settings: &[(&'static str, bool)]) -> App {
         let settings: Settings = settings
             .iter()
             .map(|(name, on)| (Text::from(*name), SettingValue::Bool(*on)))
@@ -190,7 +190,7 @@ mod tests {
             id: AppId(1),
             name: "a".into(),
             enabled: true,
-            doors: catalog().doors(doors, &settings).unwrap(),
+            protocols: catalog().protocols(protocols, &settings).unwrap(),
             open: Vec::new(),
             settings,
             aliases: Vec::new(),
@@ -232,12 +232,12 @@ mod tests {
         ];
         let alone = app(&["pubnub"], &[]);
         assert_eq!(handed_on(&alone, &set(name, Some(false))), both);
-        // Beside another door it opens nothing, until that door goes.
+        // Beside another protocol it opens nothing, until that one goes.
         let beside = app(&["pubnub", "ably"], &[]);
         assert_eq!(handed_on(&beside, &set(name, Some(false))), []);
         let waiting = app(&["pubnub", "ably"], &[(name, false)]);
         let closing = AppChange {
-            doors: Some(app(&["pubnub"], &[]).doors),
+            protocols: Some(app(&["pubnub"], &[]).protocols),
             ..AppChange::default()
         };
         assert_eq!(handed_on(&waiting, &closing), both);

@@ -52,12 +52,12 @@ pub struct Listening {
 
 /// A listening socket, and what is spoken on it.
 #[derive(Debug)]
-pub struct Door {
+pub struct ListenPort {
     listener: TcpListener,
     tls: Option<rustls::ServerConfig>,
 }
 
-impl Door {
+impl ListenPort {
     /// Without TLS.
     #[must_use]
     pub fn plain(listener: TcpListener) -> Self {
@@ -116,7 +116,7 @@ fn unread(error: DispatchError, peer: Option<SocketAddr>) -> DispatchError {
     error
 }
 
-/// One thread's HTTP over one door, which says whose request it could not read; a macro, because plain and TLS differ in
+/// One thread's HTTP on one port, which says whose request it could not read; a macro, because plain and TLS differ in
 /// the type of nearly everything.
 macro_rules! http {
     ($app:expr, $how:expr, $addr:expr, $stopping:expr) => {{
@@ -167,13 +167,13 @@ fn note<T: 'static>(socket: &Noticing<T>, stalled: Duration, data: &mut Extensio
     }
 }
 
-/// Serves `app` behind these doors. The closure runs once on each worker thread for each door.
+/// Serves `app` on these ports. The closure runs once on each worker thread for each port.
 ///
 /// # Errors
 /// When a socket cannot be taken over.
 pub fn listen<A, I, F, B>(
     app: A,
-    doors: Vec<Door>,
+    ports: Vec<ListenPort>,
     how: Listening,
 ) -> Result<Server, std::io::Error>
 where
@@ -192,7 +192,7 @@ where
         .shutdown_timeout(how.shutdown_timeout.as_secs())
         .disable_signals();
     let stopping = builder.graceful_shutdown_signal();
-    for Door { listener, tls } in doors {
+    for ListenPort { listener, tls } in ports {
         let addr = listener.local_addr()?;
         let (app, stopping) = (app.clone(), stopping.clone());
         builder = match tls {

@@ -13,5 +13,5 @@ mod wire;
 mod worker;
 pub mod ws;
 
-pub use listen::{Door, Encrypted, Listening, listen};
+pub use listen::{Encrypted, ListenPort, Listening, listen};
 pub use worker::Worker;

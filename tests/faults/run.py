@@ -19,7 +19,7 @@ HEALED = 20
 
 
 async def make_app(lab):
-    app = {"name": "faults", "doors": ["pusher"], "settings": {"user_sign_in": True, "grants_open_channels": True},
+    app = {"name": "faults", "protocols": ["pusher"], "settings": {"user_sign_in": True, "grants_open_channels": True},
            "keys": [{"name": "faults"}]}  # fmt: skip
     for _ in range(20):
         status, answer = await lab.ask(1, "POST", "/v1/apps", app, timeout=10)

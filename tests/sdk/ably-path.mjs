@@ -22,7 +22,7 @@ export function ablyPath(nodes) {
     cluster = await Cluster.start({ nodes });
     const made = await cluster.admin(1).createApp({
       name: 'ably',
-      doors: ['pusher', 'ably', 'pubnub', 'realtime'],
+      protocols: ['pusher', 'ably', 'pubnub', 'realtime'],
       open: [{ pattern: 'public-*', operations: ['subscribe'] }],
       settings: { client_events: true },
       namespaces: { brief: { history_ms: 300 }, few: { history_messages: 3 }, long: { history_ms: 3_600_000 } },
@@ -386,7 +386,7 @@ export function ablyPath(nodes) {
 
   test('a connection that publishes too fast is told so, message by message, and stays', async () => {
     const settings = { inbound_messages_per_second: 5 };
-    const made = await cluster.admin(1).createApp({ name: 'slow', doors: ['ably'], keys: [{ name: 'server' }], settings });
+    const made = await cluster.admin(1).createApp({ name: 'slow', protocols: ['ably'], keys: [{ name: 'server' }], settings });
     const one = await byToken(1, { key: made.keys[0].ably_key, clientId: 'ana' }).connected();
     assert.equal(one.sdk.connection.connectionManager.connectionDetails.maxInboundRate, 5);
     const inbox = await one.subscribed('pace');

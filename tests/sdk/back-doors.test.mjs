@@ -138,7 +138,7 @@ test('a key with admin opens nothing that it may not give', async () => {
   for (const change of [
     { open: [...standing, { pattern: 'zz-*', operations: ['*'] }] },
     { open: [{ pattern: '*', operations: ['subscribe'] }] },
-    { doors: ['pusher'] },
+    { protocols: ['pusher'] },
     { settings: { webhooks: [{ url: 'https://example.com/' }] } },
   ]) {
     await assert.rejects(clerk.patchApp(app.id, change), (error) => error.status === 403 && error.code === 'not_allowed');
@@ -164,8 +164,8 @@ test('nor by a switch, nor by a key that it makes, wakes or widens', async () =>
     pubnub: [{}, { pubnub_access_manager: false }],
     realtime: [{ realtime_authentication: true }, { realtime_authentication: false }, { realtime_authentication: null }],
   };
-  for (const [door, [settings, ...opening]] of Object.entries(shut)) {
-    const made = await admin.createApp({ name: door, doors: [door], settings });
+  for (const [protocol, [settings, ...opening]] of Object.entries(shut)) {
+    const made = await admin.createApp({ name: protocol, protocols: [protocol], settings });
     const id = String(made.app.id);
     const clerk = await clerkOf(id, 2);
     for (const settings of opening) {

@@ -25,7 +25,7 @@ describe('the secure chat in Chromium', { skip, timeout: 200_000 }, () => {
   const said = new Inbox('the app server');
   before(async () => {
     cluster = await Cluster.start();
-    keys = await keyset(cluster, { doors: ['pusher', 'pubnub'] });
+    keys = await keyset(cluster, { protocols: ['pusher', 'pubnub'] });
     chat = spawn(process.execPath, [join(ROOT, 'examples/pubnub-secure-chat/server.mjs')], {
       stdio: ['ignore', 'pipe', 'inherit'],
       env: {

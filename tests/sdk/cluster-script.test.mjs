@@ -76,16 +76,16 @@ test('up starts three nodes, waits until they are ready and writes the env file,
 
 test('the env file names the dialects that the app speaks now, and no others', async () => {
   const { GATECAST_APP_ID: app, GATECAST_SERVER: server, GATECAST_ADMIN_TOKEN: token, ...all } = written();
-  const doors = async (...names) => {
-    const asked = ['--server', server, '--token', token, 'app', 'update', app, ...names.flatMap((name) => ['--door', name])];
+  const protocols = async (...names) => {
+    const asked = ['--server', server, '--token', token, 'app', 'update', app, ...names.flatMap((name) => ['--protocol', name])];
     await run(BINARY, asked);
     await script('cluster', 'up');
     return written();
   };
-  const only = await doors('pubnub', 'ably');
+  const only = await protocols('pubnub', 'ably');
   const dialects = new Set(Object.keys(only).map((name) => name.split('_')[0]));
   assert.deepEqual(dialects, new Set(['GATECAST', 'PUBNUB', 'ABLY']));
-  const back = await doors('pusher', 'ably', 'pubnub', 'realtime');
+  const back = await protocols('pusher', 'ably', 'pubnub', 'realtime');
   for (const [name, value] of Object.entries(all)) assert.equal(back[name], value, name);
 });
 

@@ -1,4 +1,4 @@
-// The same cases for every dialect, in one app with four doors over three nodes, under the unmodified SDKs: who may hear,
+// The same cases for every dialect, in one app with four protocols over three nodes, under the unmodified SDKs: who may hear,
 // who may speak, what arrives, and what ends. All of it twice: in an app where any token connects to Realtime.co, and in one
 // whose connections keep a copy of what their token could do.
 
@@ -37,7 +37,7 @@ const name = (client) => client.constructor.dialect;
 async function makeApp({ settings, ...spec }) {
   const made = await cluster.admin(1).createApp({
     name: 'parity',
-    doors: ['pusher', 'ably', 'pubnub', 'realtime'],
+    protocols: ['pusher', 'ably', 'pubnub', 'realtime'],
     settings: { client_events: true, user_sign_in: true, grants_open_channels: true, client_events_per_second: 1000, ...settings },
     keys: [{ name: 'server', revocable_tokens: true }],
     ...spec,

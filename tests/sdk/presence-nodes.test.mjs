@@ -13,7 +13,7 @@ let cluster;
 let keys;
 before(async () => {
   cluster = await Cluster.start();
-  const made = await cluster.admin().createApp({ name: 'presence', doors: ['pubnub'] });
+  const made = await cluster.admin().createApp({ name: 'presence', protocols: ['pubnub'] });
   keys = made.env;
 });
 after(() => cluster?.stop());

@@ -19,7 +19,7 @@ before(async () => {
   cluster = await Cluster.start({ nodes: 2 });
   const made = await cluster.admin(1).createApp({
     name: 'presence',
-    doors: ['pusher', 'ably', 'pubnub', 'realtime'],
+    protocols: ['pusher', 'ably', 'pubnub', 'realtime'],
     settings: { client_events: true, user_sign_in: true, grants_open_channels: true },
     keys: [{ name: 'server' }],
   });

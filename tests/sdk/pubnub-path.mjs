@@ -11,7 +11,7 @@ const PubNub = PubNubModule.default ?? PubNubModule;
 
 /** The keyset of an app, as `gatecast app show` prints it. */
 export async function keyset(cluster, spec = {}) {
-  const made = await cluster.admin(1).createApp({ name: 'pubnub', doors: ['pubnub', 'pusher'], keys: [{ name: 'server' }], ...spec });
+  const made = await cluster.admin(1).createApp({ name: 'pubnub', protocols: ['pubnub', 'pusher'], keys: [{ name: 'server' }], ...spec });
   return {
     id: String(made.app.id),
     key: made.keys[0].id,
@@ -117,7 +117,7 @@ export function suite(nodes) {
 
   test('an app that sets a rate is held to it on each node, and told in the form that SDKs know', async () => {
     const settings = { pubnub_access_manager: false, pubnub_publishes_per_second: 4 };
-    const slow = await keyset(cluster, { doors: ['pubnub'], settings });
+    const slow = await keyset(cluster, { protocols: ['pubnub'], settings });
     const one = client(url(0), slow);
     const answers = await Promise.all(Array.from({ length: 20 }, (_, n) => refused(one.publish({ channel: 'pace', message: n + 1 }))));
     const sent = answers.filter(({ status }) => status === 200);

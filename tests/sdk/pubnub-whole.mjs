@@ -44,7 +44,7 @@ export function pubnubWhole(nodes) {
     const url = () => cluster.urls[(turn += 1) % nodes];
     before(async () => {
       cluster = await Cluster.start({ nodes });
-      keys = await keyset(cluster, { doors: ['pusher', 'pubnub', 'realtime'] });
+      keys = await keyset(cluster, { protocols: ['pusher', 'pubnub', 'realtime'] });
     });
     afterEach(() => {
       closeAll();
@@ -422,7 +422,7 @@ function wildcards({ nodes, url, keys, admin, user, grant, cluster }) {
   });
 
   test('an app can switch wildcards off', async () => {
-    const off = await keyset(cluster(), { doors: ['pubnub'], settings: { wildcards: false, pubnub_access_manager: false } });
+    const off = await keyset(cluster(), { protocols: ['pubnub'], settings: { wildcards: false, pubnub_access_manager: false } });
     const { status } = await raw(url(), `/v2/subscribe/${off.subscribeKey}/a.*/0`, { tt: 0 });
     assert.equal(status, 400);
     for (const name of ['a.b.c.*', '*', 'a*', '.*']) {
@@ -453,7 +453,7 @@ function presence({ url, keys, user, grant, cluster }) {
   });
 
   test('a crowded channel tells joins and leaves together', async () => {
-    const made = await keyset(cluster(), { doors: ['pubnub'], settings: { pubnub_announce_max: 3, pubnub_presence_interval_ms: 1000, pubnub_access_manager: false } });
+    const made = await keyset(cluster(), { protocols: ['pubnub'], settings: { pubnub_announce_max: 3, pubnub_presence_interval_ms: 1000, pubnub_access_manager: false } });
     const watch = client(url(), made, { uuid: 'u0' });
     const heard = await listen(watch, ['crowd'], { withPresence: true });
     await until(() => heard.presence.some((one) => one.action === 'join' && one.uuid === 'u0'), 'her own join');

@@ -83,7 +83,7 @@ describe('Pusher: moving, coming back, stopping', () => {
   }
 
   test('4004 keeps a client away, 4100 lets it come back after a second and in when there is room', async () => {
-    const app = await cluster.createApp({ doors: ['pusher'], open: [], settings: { connections_per_node: 1 } });
+    const app = await cluster.createApp({ protocols: ['pusher'], open: [], settings: { connections_per_node: 1 } });
     const first = await new Tab(url, app).connected();
     const away = new Tab(url, app);
     await away.error(4004);

@@ -17,8 +17,8 @@ const fresh = (prefix) => `${prefix}${(unique += 1)}`;
 const KINDS = ['node', 'browser'];
 
 /** An app of this dialect with its application key. */
-async function realtimeApp(cluster, { authentication = false, doors = ['realtime'], open = [], ...spec } = {}) {
-  const made = await cluster.createApp({ doors, open, settings: { realtime_authentication: authentication }, ...spec });
+async function realtimeApp(cluster, { authentication = false, protocols = ['realtime'], open = [], ...spec } = {}) {
+  const made = await cluster.createApp({ protocols, open, settings: { realtime_authentication: authentication }, ...spec });
   const { app } = await cluster.admin().call('GET', `/v1/apps/${made.id}`);
   return { ...made, application: app.aliases['realtime-application'] };
 }
@@ -397,7 +397,7 @@ function across(on) {
   });
 
   test('one app, two dialects: what a grant allows in one reaches the other, and nothing else is open', async () => {
-    const app = await realtimeApp(on.cluster, { doors: ['realtime', 'pusher'], authentication: true });
+    const app = await realtimeApp(on.cluster, { protocols: ['realtime', 'pusher'], authentication: true });
     await on.server(app).authenticate('tok', { 'private-x': 'w' });
     const client = await (await on.client('node').connected(app, 'tok')).subscribed('private-x');
     const tab = await new Tab(on.url(), app).subscribed('private-x');
@@ -406,7 +406,7 @@ function across(on) {
     assert.equal(got.event, 'message');
     await serverSdk(on.url(), app).trigger('private-x', 'e', { n: 1 });
     await client.message('private-x', '{"n":1}');
-    const open = await realtimeApp(on.cluster, { doors: ['realtime', 'pusher'] });
+    const open = await realtimeApp(on.cluster, { protocols: ['realtime', 'pusher'] });
     const guest = await on.client('node').connected(open);
     guest.ortc.subscribe('private-x', true, () => {});
     await guest.error(/No permission to subscribe/);

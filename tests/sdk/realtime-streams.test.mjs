@@ -19,7 +19,7 @@ describe('Realtime.co over plain HTTP', () => {
 
   before(async () => {
     cluster = await Cluster.start({ nodes: 1, args: ['--workers', '2'] });
-    const made = await cluster.createApp({ doors: ['realtime'], open: [], settings: {} });
+    const made = await cluster.createApp({ protocols: ['realtime'], open: [], settings: {} });
     const shown = await cluster.admin().call('GET', `/v1/apps/${made.id}`);
     app = { ...made, application: shown.app.aliases['realtime-application'] };
     url = cluster.urls[0];

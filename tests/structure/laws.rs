@@ -65,7 +65,7 @@ const LAWS: &[Never] = &[
     },
     Never {
         room: &["cluster/src/"],
-        // The handle is the door from outside; a store of files syncs on a thread of its own.
+        // The handle is asked from outside; a store of files syncs on a thread of its own.
         except: &[
             "cluster/src/task.rs",
             "cluster/src/contract/config.rs",
@@ -116,7 +116,7 @@ const LAWS: &[Never] = &[
         room: &["src/core/"],
         except: &["src/core/access", "src/core/authority", "src/core/nodes"],
         paths: &["gatecast_cluster"],
-        why: "inside core only `access`, `authority` and `nodes` are doors to the cluster",
+        why: "inside core only `access`, `authority` and `nodes` may ask the cluster",
     },
     Never {
         room: &[

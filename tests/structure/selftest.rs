@@ -96,7 +96,7 @@ fn imports_are_seen_however_they_are_written() {
         "src/core/session.rs",
         "fn f() { let x = gatecast_cluster::access::State::new(); }\n",
         1,
-        "doors",
+        "may ask the cluster",
     );
 }
 
@@ -213,7 +213,7 @@ fn every_edge_of_the_law_is_held() {
         "src/core/channel/actor.rs",
         "use gatecast_cluster::access::State;\n",
         1,
-        "doors",
+        "may ask the cluster",
     );
     caught(
         "src/core/connection/state.rs",

@@ -16,7 +16,7 @@ use gatecast::core::message::{Broadcast, ContentKind, Draft};
 use gatecast::core::session::{
     Action, Context, DeliveryMode, Event, Frame, Input, Intent, Publish, Session, Start, Subscribe,
 };
-use gatecast::transport::{Door, Listening, Worker, listen, ws};
+use gatecast::transport::{ListenPort, Listening, Worker, listen, ws};
 use std::net::SocketAddr;
 use std::sync::{Arc, mpsc};
 use tokio::sync::mpsc::UnboundedSender;
@@ -277,7 +277,7 @@ impl Node {
                 };
                 let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
                 let addr = listener.local_addr().unwrap();
-                let server = listen(app, vec![Door::plain(listener)], how).unwrap();
+                let server = listen(app, vec![ListenPort::plain(listener)], how).unwrap();
                 let enforce = enforcer::run(
                     batches,
                     broker.relays.clone(),

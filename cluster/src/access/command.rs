@@ -2,7 +2,7 @@
 //!
 //! **Must never know:** who proposes a command and how. Variants are only ever appended; they are stored.
 
-use super::records::{Door, Issuer, OpenRule, Secret, SettingValue, Subject, Target};
+use super::records::{EnabledProtocol, Issuer, OpenRule, Secret, SettingValue, Subject, Target};
 use super::{
     AppId, Capability, Millis, NodeId, Operations, Pattern, Resource, Revision, Text, Token,
 };
@@ -265,7 +265,7 @@ pub struct AppSpec {
     /// For people.
     pub name: Text,
     /// Dialects it accepts.
-    pub doors: Vec<Door>,
+    pub protocols: Vec<EnabledProtocol>,
     /// What it declares open.
     pub open: Vec<OpenRule>,
     /// Limits and switches.
@@ -284,7 +284,7 @@ pub struct AppChange {
     /// On or off.
     pub enabled: Option<bool>,
     /// Dialects, as a whole.
-    pub doors: Option<Vec<Door>>,
+    pub protocols: Option<Vec<EnabledProtocol>>,
     /// Open rules, as a whole.
     pub open: Option<Vec<OpenRule>>,
     /// Settings to set (`Some`) or to drop back to the default (`None`).

@@ -4,7 +4,7 @@
 //! in the machine and not only at the edge:** every node must refuse the same command for the same reason,
 //! and a command may come from an edge of another version.
 
-use super::records::{Door, OpenRule, SettingValue, Subject, Target};
+use super::records::{EnabledProtocol, OpenRule, SettingValue, Subject, Target};
 use super::{Capability, Millis, Pattern, PatternError, Rejection, Text};
 
 /// Bounds of what one record or command may hold; exceeding one is a rejection.
@@ -22,9 +22,9 @@ impl Limits {
     pub const PATTERN_PARTS: usize = 64;
     /// Apps in the cluster.
     pub const APPS: usize = 100_000;
-    /// Doors of one app.
-    pub const DOORS: usize = 16;
-    /// Open rules of one app, and of one door.
+    /// Protocols of one app.
+    pub const PROTOCOLS: usize = 16;
+    /// Open rules of one app, and of one protocol.
     pub const OPEN_RULES: usize = 100;
     /// Settings of one app.
     pub const SETTINGS: usize = 256;
@@ -138,18 +138,18 @@ pub(super) fn capability(capability: &Capability) -> Checked {
         .try_for_each(|right| pattern(&right.pattern))
 }
 
-/// A list of doors without repetition.
-pub(super) fn doors(doors: &[Door]) -> Checked {
-    at_most("doors", doors.len(), Limits::DOORS)?;
-    for (at, door) in doors.iter().enumerate() {
-        name("door", &door.name, Limits::ID_TEXT)?;
-        open(&door.default_open)?;
-        if doors
+/// A list of protocols without repetition.
+pub(super) fn protocols(protocols: &[EnabledProtocol]) -> Checked {
+    at_most("protocols", protocols.len(), Limits::PROTOCOLS)?;
+    for (at, protocol) in protocols.iter().enumerate() {
+        name("protocol", &protocol.name, Limits::ID_TEXT)?;
+        open(&protocol.default_open)?;
+        if protocols
             .iter()
             .skip(at + 1)
-            .any(|other| other.name == door.name)
+            .any(|other| other.name == protocol.name)
         {
-            return Err(Rejection::Invalid("a door is named twice".into()));
+            return Err(Rejection::Invalid("a protocol is named twice".into()));
         }
     }
     Ok(())

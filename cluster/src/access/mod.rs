@@ -45,8 +45,8 @@ pub use limits::Limits;
 pub use pattern::{Pattern, PatternError, PatternText};
 pub use principal::{Issued, Principal, Proof, Voucher};
 pub use records::{
-    ApiKey, App, Block, Door, Grant, GrantKey, Issuer, Member, MemberState, NodeId, OpenRule,
-    Revocation, Secret, SettingValue, Subject, Target, Token,
+    ApiKey, App, Block, EnabledProtocol, Grant, GrantKey, Issuer, Member, MemberState, NodeId,
+    OpenRule, Revocation, Secret, SettingValue, Subject, Target, Token,
 };
 pub use requests::{Answered, Requests};
 pub use restored::restored;

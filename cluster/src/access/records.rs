@@ -36,7 +36,7 @@ pub struct App {
     /// A disabled app refuses everything.
     pub enabled: bool,
     /// The dialects that may be spoken to this app.
-    pub doors: Vec<Door>,
+    pub protocols: Vec<EnabledProtocol>,
     /// What the app itself declares open.
     pub open: Vec<OpenRule>,
     /// Limits and switches, as data; names and meaning belong to the broker.
@@ -48,9 +48,9 @@ pub struct App {
 }
 
 impl App {
-    /// What anyone connected may do: the app's own rules, and a door's default while it is the one door.
+    /// What anyone connected may do: the app's own rules, and the default of a protocol while it is the only one.
     pub fn opens(&self) -> impl Iterator<Item = &OpenRule> {
-        let by_default: &[OpenRule] = match self.doors.as_slice() {
+        let by_default: &[OpenRule] = match self.protocols.as_slice() {
             [only] => &only.default_open,
             [] | [_, _, ..] => &[],
         };
@@ -58,15 +58,15 @@ impl App {
     }
 }
 
-/// A dialect that an app accepts, and what that dialect leaves open by its own documentation.
+/// A protocol that an app accepts, and what it leaves open by its own documentation.
 ///
-/// The default applies only while this is the app's *one* door: in a mixed app nothing is open unless
-/// the app says so, so that no dialect is a back door into another's channels.
+/// The default applies only while this is the app's *only* protocol: in a mixed app nothing is open unless
+/// the app says so, so that no protocol is a way around the rights of another's channels.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Door {
-    /// Opaque here: the broker's word for the dialect.
+pub struct EnabledProtocol {
+    /// Opaque here: the broker's name for the dialect.
     pub name: Text,
-    /// Open rules that hold while the app has no other door.
+    /// Open rules that hold while the app has no other protocol.
     pub default_open: Vec<OpenRule>,
 }
 

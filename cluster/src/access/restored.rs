@@ -77,7 +77,7 @@ mod tests {
             Command::CreateApp(AppSpec {
                 id: APP,
                 name: "a".into(),
-                doors: Vec::new(),
+                protocols: Vec::new(),
                 open: Vec::new(),
                 settings: Default::default(),
                 aliases: Vec::new(),

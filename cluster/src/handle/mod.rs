@@ -100,7 +100,7 @@ fn own(
 
 impl Cluster {
     /// Opens the store, replays the log, starts Raft on its own threads, and goes on forming or joining in
-    /// the background; wait for [`Self::ready`] before opening client doors. Blocks while the store is read.
+    /// the background; wait for [`Self::ready`] before clients are let in. Blocks while the store is read.
     ///
     /// # Errors
     /// When the store, the port or the configuration does not allow it.

@@ -11,7 +11,7 @@ use super::gate::Gate;
 use super::lease::Lease;
 use super::lock;
 use super::propose::Proposer;
-use super::reach::Doors;
+use super::reach::JoinAttempts;
 use super::read::Reader;
 use super::rpc::{self, Answer, Ask};
 use super::view::View;
@@ -70,7 +70,7 @@ pub(crate) struct Core {
     /// Clocks, room on the disk, who could lead.
     pub(crate) vitals: Vitals,
     /// What came of asking to be let in.
-    pub(super) doors: Doors,
+    pub(super) join_attempts: JoinAttempts,
     /// The process is stopping it in order.
     pub(super) stopping: AtomicBool,
     /// Why this node has stopped taking part, if it has.

@@ -95,7 +95,7 @@ async fn join(core: &Core, peers: &[Text]) {
             // The id is not known, so the peer is asked over a connection of its own.
             match core.links.dial(addr, 0, Plane::Control).await {
                 Ok((peer, _)) => {
-                    core.doors.note(addr, None);
+                    core.join_attempts.note(addr, None);
                     asked.insert(peer.node);
                     match core.ask_at(peer.node, addr, &ask, JOIN).await {
                         Some(Answer::Changed(Ok(()))) => {
@@ -116,7 +116,7 @@ async fn join(core: &Core, peers: &[Text]) {
                         core.fail(format!("joining was refused: {}", refusal.text()));
                         return;
                     }
-                    core.doors.note(addr, Some(&error));
+                    core.join_attempts.note(addr, Some(&error));
                 }
             }
         }

@@ -94,16 +94,16 @@ impl<K: Ord + Clone> Reach<K> {
 
 /// What came of asking addresses to be let in.
 #[derive(Debug, Default)]
-pub(super) struct Doors(Mutex<Reach<String>>);
+pub(super) struct JoinAttempts(Mutex<Reach<String>>);
 
-impl Doors {
+impl JoinAttempts {
     /// Nobody at this address lets this node in, or somebody has.
     pub(super) fn note(&self, addr: &str, error: Option<&io::Error>) {
         let now = Instant::now();
-        let mut doors = lock(&self.0);
+        let mut attempts = lock(&self.0);
         // Kept from the first failure on: each call brings the newest one.
-        let since = doors.0.get(addr).map_or(now, |away| away.since);
-        let (word, _) = doors.look(&addr.to_owned(), error.map(|_| since), false, now);
+        let since = attempts.0.get(addr).map_or(now, |away| away.since);
+        let (word, _) = attempts.look(&addr.to_owned(), error.map(|_| since), false, now);
         if let (Some(Word::Away { lasted, .. }), Some(error)) = (word, error) {
             tracing::warn!(
                 addr,

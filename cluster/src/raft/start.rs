@@ -16,7 +16,7 @@ use super::log::LogStore;
 use super::membership;
 use super::network::Network;
 use super::propose::{self, Proposer};
-use super::reach::{self, Doors};
+use super::reach::{self, JoinAttempts};
 use super::read::{self, Reader};
 use super::service::Answering;
 use super::view::View;
@@ -128,7 +128,7 @@ async fn assemble(
         proposer,
         reader,
         vitals: Vitals::new(store.space()),
-        doors: Doors::default(),
+        join_attempts: JoinAttempts::default(),
         stopping: AtomicBool::new(false),
         failure: watch::Sender::new(None),
         changing: tokio::sync::Mutex::default(),

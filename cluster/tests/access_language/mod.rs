@@ -34,10 +34,38 @@ pub struct Line<'a> {
 impl<'a> Line<'a> {
     /// Options start with one of these names; everything else is a word.
     const OPTIONS: [&'static str; 32] = [
-        "ttl", "by", "mode", "key", "cap", "user", "revkey", "token", "issued", "expires",
-        "before", "margin", "for", "reason", "overlap", "enabled", "open", "doors", "default",
-        "name", "reads", "aliases", "settings", "keys", "seen", "proof", "add", "remove", "clear",
-        "named", "under", "hands",
+        "ttl",
+        "by",
+        "mode",
+        "key",
+        "cap",
+        "user",
+        "revkey",
+        "token",
+        "issued",
+        "expires",
+        "before",
+        "margin",
+        "for",
+        "reason",
+        "overlap",
+        "enabled",
+        "open",
+        "protocols",
+        "default",
+        "name",
+        "reads",
+        "aliases",
+        "settings",
+        "keys",
+        "seen",
+        "proof",
+        "add",
+        "remove",
+        "clear",
+        "named",
+        "under",
+        "hands",
     ];
 
     pub fn read(text: &'a str) -> Self {
@@ -149,12 +177,12 @@ pub fn open(text: &str) -> Vec<OpenRule> {
         .collect()
 }
 
-pub fn doors(line: &Line<'_>) -> Option<Vec<Door>> {
-    line.option("doors").map(|names| {
+pub fn protocols(line: &Line<'_>) -> Option<Vec<EnabledProtocol>> {
+    line.option("protocols").map(|names| {
         names
             .split(',')
             .filter(|name| !name.is_empty())
-            .map(|name| Door {
+            .map(|name| EnabledProtocol {
                 name: name.into(),
                 default_open: open(line.option("default").unwrap_or_default()),
             })
@@ -305,7 +333,7 @@ fn app_command(line: &Line<'_>) -> Command {
         "create" => Command::CreateApp(AppSpec {
             id,
             name: line.text("name").unwrap_or_default(),
-            doors: doors(line).unwrap_or_default(),
+            protocols: protocols(line).unwrap_or_default(),
             open: open(line.option("open").unwrap_or_default()),
             settings: settings
                 .into_iter()
@@ -325,7 +353,7 @@ fn app_command(line: &Line<'_>) -> Command {
             change: AppChange {
                 name: line.text("name"),
                 enabled: line.option("enabled").map(|text| text.parse().unwrap()),
-                doors: doors(line),
+                protocols: protocols(line),
                 open: line.option("open").map(open),
                 settings: settings
                     .into_iter()

@@ -112,11 +112,11 @@ fn open_rules() -> impl Strategy<Value = Vec<OpenRule>> {
     vec(rule, 0..2)
 }
 
-fn doors() -> impl Strategy<Value = Vec<Door>> {
+fn protocols() -> impl Strategy<Value = Vec<EnabledProtocol>> {
     (open_rules(), 0usize..3).prop_map(|(default_open, count)| {
         (0..count)
-            .map(|at| Door {
-                name: format!("door{at}").into(),
+            .map(|at| EnabledProtocol {
+                name: format!("protocol{at}").into(),
                 default_open: default_open.clone(),
             })
             .collect()
@@ -124,12 +124,12 @@ fn doors() -> impl Strategy<Value = Vec<Door>> {
 }
 
 fn app_command() -> impl Strategy<Value = Command> {
-    let create = (app(), doors(), open_rules(), vec(key_spec(), 0..2)).prop_map(
-        |(id, doors, open, keys)| {
+    let create = (app(), protocols(), open_rules(), vec(key_spec(), 0..2)).prop_map(
+        |(id, protocols, open, keys)| {
             Command::CreateApp(AppSpec {
                 id,
                 name: "".into(),
-                doors,
+                protocols,
                 open,
                 settings: BTreeMap::new(),
                 aliases: vec![("kind".into(), id.to_string().into())],
@@ -364,7 +364,7 @@ pub fn app_of(keys: Vec<KeySpec>) -> Command {
     Command::CreateApp(AppSpec {
         id: AppId(1),
         name: "".into(),
-        doors: Vec::new(),
+        protocols: Vec::new(),
         open: Vec::new(),
         settings: BTreeMap::new(),
         aliases: Vec::new(),

@@ -19,8 +19,8 @@ pub fn allowed(
     let mut all = Operations::NONE;
     if resource == Resource::Channel {
         let mut rules = app.open.clone();
-        if app.doors.len() == 1 {
-            rules.extend(app.doors[0].default_open.clone());
+        if app.protocols.len() == 1 {
+            rules.extend(app.protocols[0].default_open.clone());
         }
         for rule in rules.iter().filter(|rule| rule.pattern.matches(name)) {
             all = all | rule.operations;

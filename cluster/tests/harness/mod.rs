@@ -176,7 +176,7 @@ pub fn app() -> Command {
     Command::CreateApp(AppSpec {
         id: AppId(1),
         name: "test".into(),
-        doors: Vec::new(),
+        protocols: Vec::new(),
         open: Vec::new(),
         settings: BTreeMap::new(),
         aliases: Vec::new(),

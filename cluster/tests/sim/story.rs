@@ -453,7 +453,7 @@ pub(crate) async fn play(world: Arc<World>) -> Outcome {
     let app = Command::CreateApp(AppSpec {
         id: APP,
         name: "sim".into(),
-        doors: Vec::new(),
+        protocols: Vec::new(),
         open: Vec::new(),
         settings: BTreeMap::new(),
         aliases: Vec::new(),

@@ -35,12 +35,12 @@ pub(crate) struct Wire(Arc<Mutex<Weather>>);
 
 impl Wire {
     /// A node listens; what listened under that name before does so no more.
-    pub(crate) fn listen(&self, addr: &str, node: u64, life: &Arc<Life>) -> Door {
+    pub(crate) fn listen(&self, addr: &str, node: u64, life: &Arc<Life>) -> SimListener {
         let (tx, rx) = mpsc::unbounded_channel();
         let entry = (node, Arc::clone(life), tx);
         let mut weather = self.0.lock().unwrap();
         weather.listeners.insert(addr.to_owned(), entry);
-        Door(rx)
+        SimListener(rx)
     }
 
     pub(crate) fn from(&self, node: u64) -> Arc<Dialler> {
@@ -160,9 +160,9 @@ impl Transport for Dialler {
 
 /// Takes connections.
 #[derive(Debug)]
-pub(crate) struct Door(mpsc::UnboundedReceiver<Stream>);
+pub(crate) struct SimListener(mpsc::UnboundedReceiver<Stream>);
 
-impl Listener for Door {
+impl Listener for SimListener {
     fn accept(&mut self) -> BoxFuture<'_, io::Result<Stream>> {
         Box::pin(async move { self.0.recv().await.ok_or(io::ErrorKind::BrokenPipe.into()) })
     }

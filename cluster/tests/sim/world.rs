@@ -146,12 +146,12 @@ impl World {
         config.disk_reserve = 0;
         let store = Store::over(self.disk(node));
         let store = store.unwrap_or_else(|error| panic!("node {node} does not open: {error}"));
-        let door = self.wire.listen(&addr(node), node, &life);
+        let listener = self.wire.listen(&addr(node), node, &life);
         let dialler = self.wire.from(node);
         let held = Held::default();
         let keep = Arc::clone(&held);
         let started = life.spawn(async move {
-            let started = crate::raft::start_over(config, store, dialler, door).await;
+            let started = crate::raft::start_over(config, store, dialler, listener).await;
             let cluster = Cluster::over(started.unwrap_or_else(|error| panic!("{error}")));
             super::life::spawn(enforce(cluster.clone(), keep));
             cluster

@@ -197,7 +197,11 @@ pub(super) fn accepts(state: &State, app: AppId) -> Result<(), Fault> {
     if !app.enabled {
         return Err(Fault::new(40300, 403, "The app is disabled"));
     }
-    match app.doors.iter().any(|door| &*door.name == DIALECT) {
+    match app
+        .protocols
+        .iter()
+        .any(|protocol| &*protocol.name == DIALECT)
+    {
         true => Ok(()),
         false => Err(Fault::new(
             40300,

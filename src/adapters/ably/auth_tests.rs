@@ -278,13 +278,13 @@ fn a_jwt_gets_no_more_than_its_key() {
 fn narrow() -> State {
     use crate::core::authority::fixture::state_after;
     use crate::core::authority::{
-        AppSpec, Capability, Command, Door, GrantEntry, GrantMode, Issuer, KeySpec, Operations,
-        Pattern, Resource, Secret, Subject,
+        AppSpec, Capability, Command, EnabledProtocol, GrantEntry, GrantMode, Issuer, KeySpec,
+        Operations, Pattern, Resource, Secret, Subject,
     };
     let app = Command::CreateApp(AppSpec {
         id: fixture::APP,
         name: "demo".into(),
-        doors: vec![Door {
+        protocols: vec![EnabledProtocol {
             name: DIALECT.into(),
             default_open: Vec::new(),
         }],

@@ -1,4 +1,4 @@
-//! The WebSocket's door: reads the address, checks the credential, finds the connection to be carried on.
+//! How a WebSocket is opened: reads the address, checks the credential, finds the connection to be carried on.
 //!
 //! **Must never know:** how a refusal is said; the session says it on the open socket, because clients read nothing
 //! into a refused handshake.
@@ -195,7 +195,7 @@ mod tests {
     use crate::adapters::ably::fixture::{self, APP, NAME, SECRET};
     use crate::core::authority::fixture::state_after;
     use crate::core::authority::{
-        AppSpec, Capability, Command, Door, Issuer, KeySpec, Millis, Secret, Target,
+        AppSpec, Capability, Command, EnabledProtocol, Issuer, KeySpec, Millis, Secret, Target,
     };
     use serde_json::json;
     use std::time::Duration;
@@ -217,7 +217,7 @@ mod tests {
         let app = Command::CreateApp(AppSpec {
             id: APP,
             name: "".into(),
-            doors: vec![Door {
+            protocols: vec![EnabledProtocol {
                 name: DIALECT.into(),
                 default_open: Vec::new(),
             }],

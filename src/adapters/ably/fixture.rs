@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used)]
 
 use super::token::{self, Claims};
-use crate::core::authority::{ApiKey, App, AppId, Capability, Door, Holder, Millis, Secret, State};
+use crate::core::authority::{
+    ApiKey, App, AppId, Capability, EnabledProtocol, Holder, Millis, Secret, State,
+};
 use base64::Engine as _;
 use hmac::{KeyInit as _, Mac as _};
 use serde_json::{Value, json};
@@ -34,7 +36,7 @@ pub(super) fn holder() -> Holder {
 
 pub(super) fn state() -> State {
     let mut state = State::default();
-    let door = Door {
+    let protocol = EnabledProtocol {
         name: super::DIALECT.into(),
         default_open: Vec::new(),
     };
@@ -42,7 +44,7 @@ pub(super) fn state() -> State {
         id: APP,
         name: "demo".into(),
         enabled: true,
-        doors: vec![door],
+        protocols: vec![protocol],
         open: Vec::new(),
         settings: [].into(),
         aliases: Vec::new(),

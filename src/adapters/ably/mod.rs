@@ -32,7 +32,7 @@ use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 use format::Format;
 
-/// The dialect's word: in app doors, listings and metrics.
+/// The dialect's word: in app protocols, listings and metrics.
 pub const DIALECT: &str = "ably";
 
 /// Its paths begin with these: `/x` is that path alone, `/x/` is everything below it.

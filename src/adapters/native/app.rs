@@ -39,8 +39,10 @@ pub struct AppIn {
     pub name: Option<String>,
     /// Its id, if it must be a certain one.
     pub id: Option<AppIdText>,
-    /// Dialects; left out = all: an app without one can be used by nobody, and is made by `[]` only.
-    pub doors: Option<Vec<String>>,
+    /// The dialects that may be spoken to it; left out = all: an app without one can be used by nobody, and is made by
+    /// `[]` only. Called `doors` before.
+    #[serde(alias = "doors")]
+    pub protocols: Option<Vec<String>>,
     /// What it declares open.
     pub open: Vec<OpenText>,
     /// Limits and switches.
@@ -55,7 +57,7 @@ impl AppIn {
     /// The command's content, with fresh ids and secrets where none were given.
     ///
     /// # Errors
-    /// When a name, pattern, door, setting or key is unusable.
+    /// When a name, pattern, protocol, setting or key is unusable.
     pub fn spec(&self, catalog: &Catalog, mint: &mut Mint) -> Result<AppSpec, ApiError> {
         let id = self.id.map(AppIdText::read).transpose()?;
         let id = id.unwrap_or_else(|| mint.app_id());
@@ -73,14 +75,14 @@ impl AppIn {
             &self.keys[..]
         };
         let keys = keys.iter().map(|key| key.spec(id, mint));
-        let doors = match &self.doors {
-            Some(names) => catalog.doors(names, &settings),
-            None => catalog.doors(&catalog.dialects(), &settings),
+        let protocols = match &self.protocols {
+            Some(names) => catalog.protocols(names, &settings),
+            None => catalog.protocols(&catalog.dialects(), &settings),
         };
         Ok(AppSpec {
             id,
             name,
-            doors: doors?,
+            protocols: protocols?,
             open: open(&self.open)?,
             settings,
             keys: keys.collect::<Result<_, _>>()?,
@@ -100,7 +102,7 @@ async fn create(call: Call, body: Body<AppIn>) -> Result<HttpResponse, ApiError>
         id: spec.id,
         name: spec.name,
         enabled: true,
-        doors: spec.doors,
+        protocols: spec.protocols,
         open: spec.open,
         settings: spec.settings,
         aliases: spec.aliases,
@@ -177,8 +179,9 @@ pub struct AppPatch {
     pub name: Option<String>,
     /// On or off.
     pub enabled: Option<bool>,
-    /// Dialects, as a whole.
-    pub doors: Option<Vec<String>>,
+    /// The dialects that may be spoken to it, as a whole. Called `doors` before.
+    #[serde(alias = "doors")]
+    pub protocols: Option<Vec<String>>,
     /// Open rules, as a whole.
     pub open: Option<Vec<OpenText>>,
     /// Settings to set, or with `null` to drop.
@@ -193,7 +196,7 @@ impl AppPatch {
     /// The command's content.
     ///
     /// # Errors
-    /// When a name, pattern, door or setting is unusable.
+    /// When a name, pattern, protocol or setting is unusable.
     pub fn change(&self, catalog: &Catalog, before: &App) -> Result<AppChange, ApiError> {
         let settings = catalog.flattened(&self.settings, &self.namespaces)?;
         let settings = catalog.settings(&settings)?;
@@ -204,13 +207,17 @@ impl AppPatch {
                 None => after.remove(name),
             };
         }
-        // What a door leaves open may hang on a setting, so it is stored anew with either.
-        let doors = match &self.doors {
-            Some(names) => Some(catalog.doors(names, &after)),
+        // What a protocol leaves open may hang on a setting, so it is stored anew with either.
+        let protocols = match &self.protocols {
+            Some(names) => Some(catalog.protocols(names, &after)),
             None if settings.is_empty() => None,
             None => {
-                let names: Vec<&str> = before.doors.iter().map(|door| &*door.name).collect();
-                Some(catalog.doors(&names, &after))
+                let names: Vec<&str> = before
+                    .protocols
+                    .iter()
+                    .map(|protocol| &*protocol.name)
+                    .collect();
+                Some(catalog.protocols(&names, &after))
             }
         };
         Ok(AppChange {
@@ -220,7 +227,7 @@ impl AppPatch {
                 .map(|text| label("name", text))
                 .transpose()?,
             enabled: self.enabled,
-            doors: doors.transpose()?,
+            protocols: protocols.transpose()?,
             open: self.open.as_ref().map(|rules| open(rules)).transpose()?,
             settings,
         })
@@ -297,12 +304,16 @@ pub fn app_json(app: &App) -> Value {
     let (settings, namespaces) = settings_json(&app.settings);
     let alias = |(kind, name): &(Text, Text)| (kind.to_string(), Value::from(&**name));
     let aliases: Map<String, Value> = app.aliases.iter().map(alias).collect();
-    let doors: Vec<&str> = app.doors.iter().map(|door| &*door.name).collect();
+    let protocols: Vec<&str> = app
+        .protocols
+        .iter()
+        .map(|protocol| &*protocol.name)
+        .collect();
     json!({
         "id": app.id.to_string(),
         "name": &*app.name,
         "enabled": app.enabled,
-        "doors": doors,
+        "protocols": protocols,
         "open": open_text(&app.open),
         "settings": settings,
         "namespaces": namespaces,
@@ -321,7 +332,7 @@ pub fn env(app: &App, key: &KeySpec) -> Value {
         let found = app.aliases.iter().find(|(known, _)| **known == *kind);
         found.map_or_else(String::new, |(_, name)| name.to_string())
     };
-    let speaks = |dialect: &str| app.doors.iter().any(|door| *door.name == *dialect);
+    let speaks = |dialect: &str| app.protocols.iter().any(|one| *one.name == *dialect);
     let mut env = Map::new();
     let mut add = |name: &str, value: &str| drop(env.insert(name.into(), value.into()));
     add("GATECAST_APP_ID", &number);

@@ -5,8 +5,8 @@
 
 use super::codes::{ApiError, Code};
 use crate::core::authority::{
-    App, AppChange, AppId, Capability, Door, Millis, OpenRule, Operations, Pattern, Presented,
-    ReadToken, Resource, Right, SettingValue, State, Text,
+    App, AppChange, AppId, Capability, EnabledProtocol, Millis, OpenRule, Operations, Pattern,
+    Presented, ReadToken, Resource, Right, SettingValue, State, Text,
 };
 use crate::core::nearest::advice;
 use serde_json::Value;
@@ -25,10 +25,10 @@ type Shown = serde_json::Map<String, Value>;
 
 /// A dialect an app can accept.
 #[derive(Clone, Debug)]
-pub struct DoorSpec {
+pub struct ProtocolSpec {
     /// Its name in `/v1`.
     pub name: &'static str,
-    /// What it leaves open by its own documentation while it is an app's one door, under these settings.
+    /// What it leaves open by its own documentation while it is an app's only protocol, under these settings.
     pub default_open: fn(&Settings) -> Vec<OpenRule>,
     /// What it leaves open then beside channels.
     pub opens_beside: fn(&Settings) -> Vec<Right>,
@@ -84,14 +84,14 @@ pub struct SettingSpec {
 #[derive(Clone, Debug, Default)]
 pub struct Catalog {
     /// Dialects.
-    pub doors: Vec<DoorSpec>,
+    pub protocols: Vec<ProtocolSpec>,
     /// Settings.
     pub settings: Vec<SettingSpec>,
 }
 
 impl Catalog {
-    /// Which dialect a text given as a token is of, and what it is there. The doors that an app has now do not count:
-    /// a token outlives a door that is closed and opened again.
+    /// Which dialect a text given as a token is of, and what it is there. The protocols that an app has now do not count:
+    /// a token outlives a protocol that is switched off and on again.
     #[must_use]
     pub fn token(
         &self,
@@ -101,11 +101,11 @@ impl Catalog {
         now_ms: Millis,
     ) -> (&'static str, Presented) {
         let mut foreign = ("", Presented::Other);
-        for door in &self.doors {
-            match (door.token)(state, app, text, now_ms) {
+        for protocol in &self.protocols {
+            match (protocol.token)(state, app, text, now_ms) {
                 Presented::Other => {}
-                Presented::Foreign => foreign = (door.name, Presented::Foreign),
-                signed @ Presented::Signed(_) => return (door.name, signed),
+                Presented::Foreign => foreign = (protocol.name, Presented::Foreign),
+                signed @ Presented::Signed(_) => return (protocol.name, signed),
             }
         }
         foreign
@@ -114,45 +114,49 @@ impl Catalog {
     /// Every dialect there is.
     #[must_use]
     pub fn dialects(&self) -> Vec<&'static str> {
-        self.doors.iter().map(|spec| spec.name).collect()
+        self.protocols.iter().map(|spec| spec.name).collect()
     }
 
-    /// Doors by their names, as they stand under these settings.
+    /// Protocols by their names, as they stand under these settings.
     ///
     /// # Errors
-    /// `unknown_door`, or `bad_value` when one is named twice.
-    pub fn doors<N: AsRef<str>>(
+    /// `unknown_protocol`, or `bad_value` when one is named twice.
+    pub fn protocols<N: AsRef<str>>(
         &self,
         names: &[N],
         settings: &Settings,
-    ) -> Result<Vec<Door>, ApiError> {
-        let mut doors: Vec<Door> = Vec::new();
+    ) -> Result<Vec<EnabledProtocol>, ApiError> {
+        let mut protocols: Vec<EnabledProtocol> = Vec::new();
         for name in names {
             let name = name.as_ref();
-            let spec = self.doors.iter().find(|spec| spec.name == name);
+            let spec = self.protocols.iter().find(|spec| spec.name == name);
             let spec = spec.ok_or_else(|| {
-                let advice = advice(name, self.doors.iter().map(|spec| spec.name));
-                let message = format!("there is no door `{name}`{advice}");
-                ApiError::new(Code::UnknownDoor, message)
+                let advice = advice(name, self.protocols.iter().map(|spec| spec.name));
+                let message = format!("there is no protocol `{name}`{advice}");
+                ApiError::new(Code::UnknownProtocol, message)
             })?;
-            if doors.iter().any(|door| *door.name == *name) {
-                let message = format!("door `{name}` is named twice");
+            if protocols.iter().any(|protocol| *protocol.name == *name) {
+                let message = format!("protocol `{name}` is named twice");
                 return Err(ApiError::new(Code::BadValue, message));
             }
-            doors.push(Door {
+            protocols.push(EnabledProtocol {
                 name: spec.name.into(),
                 default_open: (spec.default_open)(settings),
             });
         }
-        Ok(doors)
+        Ok(protocols)
     }
 
     /// What connections of an app keep of what is taken from a token.
     #[must_use]
     pub fn keeps(&self, app: &App) -> Option<&'static str> {
-        let spoken = |spec: &&DoorSpec| app.doors.iter().any(|door| &*door.name == spec.name);
-        let mut doors = self.doors.iter().filter(spoken);
-        doors.find_map(|spec| (spec.keeps)(&app.settings))
+        let spoken = |spec: &&ProtocolSpec| {
+            app.protocols
+                .iter()
+                .any(|protocol| &*protocol.name == spec.name)
+        };
+        let mut protocols = self.protocols.iter().filter(spoken);
+        protocols.find_map(|spec| (spec.keeps)(&app.settings))
     }
 
     /// The first of these settings that only operators may set.
@@ -203,12 +207,12 @@ impl Catalog {
         }
     }
 
-    /// What an app leaves open beside channels: what its one door does.
+    /// What an app leaves open beside channels: what its only protocol does.
     fn beside(&self, app: &App) -> Vec<Right> {
-        let [only] = app.doors.as_slice() else {
+        let [only] = app.protocols.as_slice() else {
             return Vec::new();
         };
-        let spec = self.doors.iter().find(|spec| spec.name == &*only.name);
+        let spec = self.protocols.iter().find(|spec| spec.name == &*only.name);
         spec.map_or_else(Vec::new, |spec| (spec.opens_beside)(&app.settings))
     }
 
@@ -290,11 +294,11 @@ impl Catalog {
     }
 }
 
-/// The app's doors and settings as a change leaves them.
+/// The app's protocols and settings as a change leaves them.
 fn after(before: &App, change: &AppChange) -> App {
     let mut app = before.clone();
-    if let Some(doors) = &change.doors {
-        app.doors.clone_from(doors);
+    if let Some(protocols) = &change.protocols {
+        app.protocols.clone_from(protocols);
     }
     for (name, value) in &change.settings {
         match value {
@@ -386,7 +390,7 @@ mod tests {
     use serde_json::json;
 
     fn catalog() -> Catalog {
-        let door = |name| DoorSpec {
+        let protocol = |name| ProtocolSpec {
             name,
             default_open: |_: &Settings| Vec::new(),
             opens_beside: |_| Vec::new(),
@@ -402,7 +406,7 @@ mod tests {
             default: 0,
         };
         Catalog {
-            doors: vec![door("pusher"), door("ably")],
+            protocols: vec![protocol("pusher"), protocol("ably")],
             settings: vec![
                 setting("client_events", SettingKind::Switch),
                 setting("history_ms", SettingKind::Number),
@@ -411,14 +415,19 @@ mod tests {
     }
 
     #[test]
-    fn doors_are_known_and_named_once() {
-        let doors = |names: &[&str]| {
+    fn protocols_are_known_and_named_once() {
+        let protocols = |names: &[&str]| {
             let names: Vec<String> = names.iter().map(ToString::to_string).collect();
-            catalog().doors(&names, &Settings::new())
+            catalog().protocols(&names, &Settings::new())
         };
-        assert_eq!(doors(&["pusher", "ably"]).unwrap().len(), 2);
-        assert!(doors(&["pushr"]).unwrap_err().message.contains("`pusher`"));
-        assert!(doors(&["ably", "ably"]).is_err());
+        assert_eq!(protocols(&["pusher", "ably"]).unwrap().len(), 2);
+        assert!(
+            protocols(&["pushr"])
+                .unwrap_err()
+                .message
+                .contains("`pusher`")
+        );
+        assert!(protocols(&["ably", "ably"]).is_err());
     }
 
     #[test]

@@ -43,7 +43,7 @@ table! {
     UnknownParameter "unknown_parameter" 400 "remove the parameter or correct its name",
     UnknownOperation "unknown_operation" 400 "use the documented operation names, or * for all",
     UnknownSetting "unknown_setting" 400 "use a documented setting with a value of its type",
-    UnknownDoor "unknown_door" 400 "use the name of a dialect this broker speaks",
+    UnknownProtocol "unknown_protocol" 400 "use the name of a dialect this broker speaks",
     LimitReached "limit_reached" 400 "remove something first, or split the request",
     Unauthenticated "unauthenticated" 401 "send `Authorization: Bearer <key id>:<secret>`, or the admin token on the internal port",
     BadCredential "bad_credential" 401 "check the key id and secret, and that the key and its app are enabled",

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 /// Largest request body of `/v1`, bytes.
 pub const MAX_BODY: usize = 1 << 20;
-/// Longest wait for a body, as at every other door.
+/// Longest wait for a body, as in every dialect.
 const BODY_WITHIN: Duration = Duration::from_secs(15);
 /// Largest integer that every JSON reader keeps exactly.
 pub const MAX_EXACT: u64 = (1 << 53) - 1;

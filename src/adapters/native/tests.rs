@@ -1,16 +1,16 @@
 //! Requests against `/v1` over a fixed state.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
-use super::catalog::{Catalog, DoorSpec, HandsOn, SettingKind, SettingSpec};
+use super::catalog::{Catalog, HandsOn, ProtocolSpec, SettingKind, SettingSpec};
 use super::meter::Meter;
 use super::{Gate, Native, routes};
 use crate::core::authority::Holder;
 use crate::core::authority::fixture::state_after;
 use crate::core::authority::holder::looks;
 use crate::core::authority::{
-    ApiKey, AppId, AppSpec, Authority, Capability, Command, Door, GrantEntry, GrantMode, Issuer,
-    KeyChange, KeySpec, Millis, OpenRule, Operations, Pattern, Presented, Principal, Resource,
-    Right, Secret, State, Subject,
+    ApiKey, AppId, AppSpec, Authority, Capability, Command, EnabledProtocol, GrantEntry, GrantMode,
+    Issuer, KeyChange, KeySpec, Millis, OpenRule, Operations, Pattern, Presented, Principal,
+    Resource, Right, Secret, State, Subject,
 };
 use crate::core::broker::Broker;
 use crate::core::channel::registry::Channels;
@@ -38,7 +38,7 @@ fn state() -> State {
         Command::CreateApp(AppSpec {
             id: AppId(app),
             name: "demo".into(),
-            doors: Vec::new(),
+            protocols: Vec::new(),
             open: vec![OpenRule {
                 pattern: Pattern::Exact("hall".into()),
                 operations: Operations::SUBSCRIBE,
@@ -160,7 +160,7 @@ async fn ask_of(
     let native = Native {
         gate,
         catalog: Arc::new(Catalog {
-            doors: vec![DoorSpec {
+            protocols: vec![ProtocolSpec {
                 name: "pusher",
                 default_open: |_| {
                     vec![OpenRule {
@@ -473,6 +473,19 @@ async fn answers_carry_their_revision() {
     assert_eq!(bad.1, "bad_value");
 }
 
+#[test]
+fn protocols_are_read_under_their_former_name_too() {
+    for name in ["protocols", "doors"] {
+        let body = json!({ name: ["pusher"] });
+        let made: AppIn = serde_json::from_value(body.clone()).unwrap();
+        assert_eq!(made.protocols.unwrap(), ["pusher"], "{name}");
+        let changed: AppPatch = serde_json::from_value(body).unwrap();
+        assert_eq!(changed.protocols.unwrap(), ["pusher"], "{name}");
+    }
+    let both = json!({"protocols": ["pusher"], "doors": ["ably"]});
+    assert!(serde_json::from_value::<AppIn>(both).is_err());
+}
+
 #[actix_web::test]
 async fn bad_bodies_are_refused_before_anything_is_proposed() {
     let post = |uri: &'static str, body: Value| operator("POST", uri, body);
@@ -482,8 +495,8 @@ async fn bad_bodies_are_refused_before_anything_is_proposed() {
         "bad_name"
     );
     assert_eq!(
-        post("/v1/apps", json!({"doors": ["pushr"]})).await.1,
-        "unknown_door"
+        post("/v1/apps", json!({"protocols": ["pushr"]})).await.1,
+        "unknown_protocol"
     );
     assert_eq!(
         post("/v1/apps", json!({"settings": {"x": 1}})).await.1,
@@ -638,7 +651,10 @@ async fn a_key_opens_nothing_that_it_may_not_give() {
         ("another operation", open("chat-1", &["publish"])),
         ("everything", open("*", &["*"])),
         ("more of what is open", open("hall", &["publish"])),
-        ("a door that opens by itself", json!({"doors": ["pusher"]})),
+        (
+            "a protocol that opens by itself",
+            json!({"protocols": ["pusher"]}),
+        ),
         ("what tells others", json!({"settings": {"webhooks": true}})),
         (
             "one of both",
@@ -713,7 +729,7 @@ async fn a_key_that_was_narrowed_elsewhere_opens_nothing_by_what_it_was() {
 async fn where_a_token_may_do_less_the_exception_is_named() {
     let mut state = state();
     let app = state.apps.get_mut(&AppId(7)).unwrap();
-    app.doors.push(Door {
+    app.protocols.push(EnabledProtocol {
         name: "pusher".into(),
         default_open: Vec::new(),
     });

@@ -1,6 +1,6 @@
 //! Tokens as they are given to `/v1`: the text of a token of any dialect, or the name of a stored one.
 //!
-//! **Must never know:** any dialect's encoding: the catalog's doors read their own.
+//! **Must never know:** any dialect's encoding: the catalog's protocols read their own.
 //! **Why a signed token of somebody else is refused:** it is void here already, and "done" about a token that goes on
 //! working where it belongs would be believed.
 

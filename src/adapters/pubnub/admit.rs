@@ -58,8 +58,11 @@ pub(super) struct Caller {
 fn app_of(state: &State, subscribe_key: &str) -> Option<App> {
     let alias = (SUBSCRIBE_KEY.into(), subscribe_key.into());
     let app = state.apps.get(state.aliases.get(&alias)?)?;
-    let door = app.doors.iter().any(|door| &*door.name == DIALECT);
-    (door && app.enabled).then(|| app.clone())
+    let spoken = app
+        .protocols
+        .iter()
+        .any(|protocol| &*protocol.name == DIALECT);
+    (spoken && app.enabled).then(|| app.clone())
 }
 
 /// An alias of an app.
@@ -155,7 +158,7 @@ pub(super) fn on_view(
 
 /// Whether the app asks for no grants at all.
 pub(super) fn is_open(app: &App) -> bool {
-    app.doors.len() == 1 && !limits::ACCESS_MANAGER.on(app)
+    app.protocols.len() == 1 && !limits::ACCESS_MANAGER.on(app)
 }
 
 impl Caller {

@@ -7,8 +7,8 @@ use super::cbor;
 use super::query::Query;
 use super::token::{Claims, Known};
 use crate::core::authority::{
-    ApiKey, AppId, AppSpec, Authority, Capability, Command, Door, GrantEntry, GrantMode, Holder,
-    Issuer, KeySpec, Operations, Pattern, Resource, Secret, SettingValue, State, Subject,
+    ApiKey, AppId, AppSpec, Authority, Capability, Command, EnabledProtocol, GrantEntry, GrantMode,
+    Holder, Issuer, KeySpec, Operations, Pattern, Resource, Secret, SettingValue, State, Subject,
 };
 use base64::Engine as _;
 use bytes::Bytes;
@@ -48,7 +48,7 @@ pub(super) fn mac(secret: &str, text: &str) -> String {
     base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes())
 }
 
-/// An app of one door and one key.
+/// An app of one protocol and one key.
 pub(super) fn commands(settings: &[(&str, bool)]) -> Vec<Command> {
     let settings = settings
         .iter()
@@ -62,14 +62,14 @@ pub(super) fn commands(settings: &[(&str, bool)]) -> Vec<Command> {
         capability: Capability::full(),
         revocable_tokens: true,
     };
-    let door = Door {
+    let protocol = EnabledProtocol {
         name: super::DIALECT.into(),
         default_open: super::default_open(&settings),
     };
     vec![Command::CreateApp(AppSpec {
         id: APP,
         name: "".into(),
-        doors: vec![door],
+        protocols: vec![protocol],
         open: Vec::new(),
         settings,
         aliases: vec![

@@ -8,7 +8,7 @@ const fn setting(name: &'static str, default: u64) -> Setting {
     Setting { name, default }
 }
 
-/// Whether grants are asked for at all. Off counts only in an app whose one door is PubNub; elsewhere nothing is
+/// Whether grants are asked for at all. Off counts only in an app whose only protocol is PubNub; elsewhere nothing is
 /// open but what the app says.
 pub const ACCESS_MANAGER: Setting = setting("pubnub_access_manager", 1);
 /// Whether v3 tokens may be revoked.

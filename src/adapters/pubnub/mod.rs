@@ -51,7 +51,7 @@ use actix_web::{HttpRequest, HttpResponse, ResponseError as _, web};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// The adapter's word, for doors, listings and metrics.
+/// The adapter's word, for protocols, listings and metrics.
 pub const DIALECT: &str = "pubnub";
 /// Its paths begin with these: `/x` is that path alone, `/x/` is everything below it. Some are of what is not served here
 /// (message actions, files, push, objects): its clients read no other refusal than PubNub's.
@@ -116,7 +116,7 @@ impl PubNub {
     }
 }
 
-/// What is open in an app whose one door is PubNub: everything when its access manager is switched off, as with a
+/// What is open in an app whose only protocol is PubNub: everything when its access manager is switched off, as with a
 /// keyset that never switched it on; nothing otherwise.
 #[must_use]
 pub fn default_open(settings: &BTreeMap<Text, SettingValue>) -> Vec<OpenRule> {

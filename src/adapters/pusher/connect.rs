@@ -1,4 +1,4 @@
-//! The WebSocket's door: reads the address, brings the view up to date if need be, and hands over.
+//! How a WebSocket is opened: reads the address, brings the view up to date if need be, and hands over.
 //!
 //! **Must never know:** who may connect; the session says so on the open socket.
 

@@ -1,7 +1,9 @@
 //! One app and its key, for the tests of this folder. The key is the one of the documented vectors.
 #![allow(clippy::unwrap_used)]
 
-use crate::core::authority::{ApiKey, App, AppId, Capability, Door, Secret, SettingValue, State};
+use crate::core::authority::{
+    ApiKey, App, AppId, Capability, EnabledProtocol, Secret, SettingValue, State,
+};
 
 pub(super) const APP: AppId = AppId(3);
 pub(super) const KEY: &str = "278d425bdf160c739803";
@@ -27,7 +29,7 @@ pub(super) fn app() -> App {
         id: APP,
         name: "demo".into(),
         enabled: true,
-        doors: vec![Door {
+        protocols: vec![EnabledProtocol {
             name: super::DIALECT.into(),
             default_open: super::default_open(),
         }],

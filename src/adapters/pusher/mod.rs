@@ -25,7 +25,7 @@ use crate::transport::ws;
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 
-/// The dialect's word: in app doors, listings and metrics.
+/// The dialect's word: in app protocols, listings and metrics.
 pub const DIALECT: &str = "pusher";
 
 /// Under which numbers this dialect's encoder is registered; app data of the server.

@@ -30,7 +30,11 @@ const ANNOUNCEMENTS: [&str; 4] = [
 pub(super) fn app<'s>(state: &'s State, application: &str) -> Option<&'s App> {
     let alias = (Text::from(APPLICATION), Text::from(application));
     let app = state.apps.get(state.aliases.get(&alias)?)?;
-    let open = app.enabled && app.doors.iter().any(|door| &*door.name == DIALECT);
+    let open = app.enabled
+        && app
+            .protocols
+            .iter()
+            .any(|protocol| &*protocol.name == DIALECT);
     open.then_some(app)
 }
 

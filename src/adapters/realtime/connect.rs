@@ -1,4 +1,4 @@
-//! The WebSocket's door. Whatever stands in the address is accepted: who connects is said on the open socket.
+//! How a WebSocket is opened. Whatever stands in the address is accepted: who connects is said on the open socket.
 //!
 //! **Must never know:** who may connect.
 

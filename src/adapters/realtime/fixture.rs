@@ -3,8 +3,8 @@
 
 use crate::core::authority::fixture::state_after;
 use crate::core::authority::{
-    AppId, AppSpec, Capability, Command, Door, GrantEntry, GrantMode, Issuer, KeySpec, Operations,
-    Resource, Secret, SettingValue, State, Subject,
+    AppId, AppSpec, Capability, Command, EnabledProtocol, GrantEntry, GrantMode, Issuer, KeySpec,
+    Operations, Resource, Secret, SettingValue, State, Subject,
 };
 
 pub(super) const APP: AppId = AppId(3);
@@ -26,7 +26,7 @@ pub(super) fn granted(authentication: bool, rights: &[(&str, Operations)]) -> St
     let app = AppSpec {
         id: APP,
         name: "demo".into(),
-        doors: vec![Door {
+        protocols: vec![EnabledProtocol {
             name: super::DIALECT.into(),
             default_open: super::default_open(&settings),
         }],

@@ -28,7 +28,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// The dialect's word: in app doors, listings and metrics.
+/// The dialect's word: in app protocols, listings and metrics.
 pub const DIALECT: &str = "realtime";
 
 /// Under which numbers this dialect's encoder is registered; app data of the server.

@@ -49,7 +49,7 @@ mod tests {
         let app = AppSpec {
             id: AppId(1),
             name: "a".into(),
-            doors: Vec::new(),
+            protocols: Vec::new(),
             open: vec![OpenRule {
                 pattern: Pattern::Prefix("public-".into()),
                 operations: Operations::SUBSCRIBE,

@@ -240,7 +240,7 @@ fn app_and(more: Option<Command>, time_ms: Millis) -> State {
     let app = Command::CreateApp(AppSpec {
         id: AppId(1),
         name: "a".into(),
-        doors: Vec::new(),
+        protocols: Vec::new(),
         open: Vec::new(),
         settings: [].into(),
         aliases: Vec::new(),

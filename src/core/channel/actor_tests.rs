@@ -313,7 +313,7 @@ fn with_settings(settings: &[(&'static str, SettingValue)]) -> State {
     let app = Command::CreateApp(AppSpec {
         id: AppId(1),
         name: "".into(),
-        doors: Vec::new(),
+        protocols: Vec::new(),
         open: Vec::new(),
         settings: settings
             .iter()

@@ -1,4 +1,4 @@
-// What the calls are made against: three nodes, an app with four doors in which somebody is there to be seen and something
+// What the calls are made against: three nodes, an app with four protocols in which somebody is there to be seen and something
 // to be changed, another app beside it, and a way to say all of the app's state, so that "nothing changed" can be seen.
 
 import { Client as Ably, closeClients, jwt, keyOf } from '../lib/ably.mjs';
@@ -11,7 +11,7 @@ export const ROOM = 'presence-room';
 export const MEMBER = 'marker-member';
 /** A pattern that the app declares open, and that only who may look at its settings is shown. */
 export const OPEN = 'marker-open-*';
-const DOORS = ['pusher', 'ably', 'pubnub', 'realtime'];
+const PROTOCOLS = ['pusher', 'ably', 'pubnub', 'realtime'];
 
 export class World {
   static async open() {
@@ -45,11 +45,11 @@ export class World {
     return world;
   }
 
-  /** An app with every door, as an SDK would be set up with it. */
+  /** An app with every protocol, as an SDK would be set up with it. */
   async newApp(name, more = {}) {
     const made = await this.admin().createApp({
       name,
-      doors: DOORS,
+      protocols: PROTOCOLS,
       open: [{ pattern: OPEN, operations: ['subscribe'] }],
       settings: { client_events: true, user_sign_in: true, grants_open_channels: true },
       keys: [{ name: 'full' }],

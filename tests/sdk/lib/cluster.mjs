@@ -180,7 +180,7 @@ export class Cluster {
   async createApp({ settings = {}, ...spec } = {}) {
     const made = await this.admin(1).createApp({
       name: 'tests',
-      doors: ['pusher', 'ably', 'pubnub', 'realtime'],
+      protocols: ['pusher', 'ably', 'pubnub', 'realtime'],
       open: [{ pattern: 'public-*', operations: ['subscribe'] }],
       settings: { ...APP_SETTINGS, ...settings },
       keys: [{ name: 'server' }],

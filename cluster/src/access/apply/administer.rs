@@ -68,7 +68,11 @@ fn woken(state: &State, app: AppId, key: &Text, change: &KeyChange) -> Result<Ca
 /// What a change opens to everyone that was not open before.
 fn opened(before: &App, change: &AppChange) -> Capability {
     let after = App {
-        doors: change.doors.as_ref().unwrap_or(&before.doors).clone(),
+        protocols: change
+            .protocols
+            .as_ref()
+            .unwrap_or(&before.protocols)
+            .clone(),
         open: change.open.as_ref().unwrap_or(&before.open).clone(),
         ..before.clone()
     };

@@ -1,6 +1,6 @@
 //! Apps: create, change, delete with everything in them.
 //!
-//! **Must never know:** what a setting or a door's name means. **Why deleting is eager:** an app id that is
+//! **Must never know:** what a setting or a protocol's name means. **Why deleting is eager:** an app id that is
 //! made again must not find anything of its former self.
 
 use super::super::limits::{self, Limits};
@@ -13,7 +13,7 @@ pub(super) fn create(state: &mut State, spec: &AppSpec, effects: &mut Vec<Effect
     }
     limits::at_most("apps", state.apps.len() + 1, Limits::APPS)?;
     limits::label("name", &spec.name)?;
-    limits::doors(&spec.doors)?;
+    limits::protocols(&spec.protocols)?;
     limits::open(&spec.open)?;
     limits::at_most("settings", spec.settings.len(), Limits::SETTINGS)?;
     for (name, value) in &spec.settings {
@@ -46,7 +46,7 @@ pub(super) fn create(state: &mut State, spec: &AppSpec, effects: &mut Vec<Effect
         id: spec.id,
         name: spec.name.clone(),
         enabled: true,
-        doors: spec.doors.clone(),
+        protocols: spec.protocols.clone(),
         open: spec.open.clone(),
         settings: spec.settings.clone(),
         aliases: spec.aliases.clone(),
@@ -82,9 +82,9 @@ pub(super) fn update(
         limits::label("name", name)?;
         app.name = name.clone();
     }
-    if let Some(doors) = &change.doors {
-        limits::doors(doors)?;
-        app.doors.clone_from(doors);
+    if let Some(protocols) = &change.protocols {
+        limits::protocols(protocols)?;
+        app.protocols.clone_from(protocols);
     }
     if let Some(open) = &change.open {
         limits::open(open)?;
@@ -119,11 +119,11 @@ pub(super) fn update(
     })
 }
 
-/// Whether somebody may do less by it. What doors, open rules and settings leave open hangs together (a second door
+/// Whether somebody may do less by it. What protocols, open rules and settings leave open hangs together (a second protocol
 /// ends the first one's defaults, and a setting's meaning is the broker's), so each of them counts when it is given.
 fn narrows(change: &AppChange) -> bool {
     change.enabled == Some(false)
-        || change.doors.is_some()
+        || change.protocols.is_some()
         || change.open.is_some()
         || !change.settings.is_empty()
 }

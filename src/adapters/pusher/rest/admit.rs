@@ -172,7 +172,11 @@ fn check_app(app: &App) -> Result<(), Fault> {
     if !app.enabled {
         return Err(Fault::new(403, "Application is disabled"));
     }
-    if !app.doors.iter().any(|door| &*door.name == DIALECT) {
+    if !app
+        .protocols
+        .iter()
+        .any(|protocol| &*protocol.name == DIALECT)
+    {
         let text = "The Pusher protocol is not enabled for this application";
         return Err(Fault::new(403, text));
     }
@@ -269,7 +273,7 @@ mod tests {
     fn disabled_apps_and_closed_doors_are_refused() {
         let mut app = fixture::app();
         assert_eq!(check_app(&app), Ok(()));
-        app.doors.clear();
+        app.protocols.clear();
         assert_eq!(check_app(&app).map_err(|fault| fault.status), Err(403));
         app = fixture::app();
         app.enabled = false;

@@ -104,7 +104,11 @@ impl Hello {
         if !app.enabled {
             return Err(Goodbye::new(codes::APP_DISABLED, "Application is disabled"));
         }
-        if !app.doors.iter().any(|door| &*door.name == DIALECT) {
+        if !app
+            .protocols
+            .iter()
+            .any(|protocol| &*protocol.name == DIALECT)
+        {
             let text = "The Pusher protocol is not enabled for this application";
             return Err(Goodbye::new(codes::APP_DISABLED, text));
         }

@@ -70,7 +70,7 @@ fn unknown_keys_and_closed_apps_are_refused_for_good() {
     );
     let text = "The Pusher protocol is not enabled for this application";
     assert_eq!(
-        opened(hello(), fixture::state(|app| app.doors.clear())),
+        opened(hello(), fixture::state(|app| app.protocols.clear())),
         goodbye(4003, text)
     );
     let mut state = fixture::state(|_| {});
