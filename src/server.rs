@@ -6,15 +6,18 @@
 //! **Must never know:** any rule. If something here decides, it is in the wrong room.
 
 pub mod backup;
-mod doors;
 mod examine;
+#[cfg(test)]
+mod fifth_dialect_tests;
 mod logging;
+mod paths;
 mod plane;
 pub mod process;
 pub mod recover;
 mod tables;
 
 use crate::adapters::native::{self, Gate, Native, meter::Meter};
+use crate::adapters::{self, dialect::Dialects};
 use crate::config::Config;
 use crate::console::{self, metrics::Metrics, readiness::Life};
 use crate::core::authority::Authority;
@@ -31,12 +34,16 @@ use futures_util::future::{Either, ready};
 use gatecast_cluster::access::NodeId;
 use gatecast_cluster::{Cluster, ClusterConfig, PeerSecret, StartError, Versions, WallClock};
 pub use logging::{Flood, log};
-use plane::Plane;
+use paths::Owner;
+use plane::{Plane, Site};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
+
+/// What this process speaks.
+const DIALECTS: Dialects = adapters::ALL;
 
 /// How often a leaving node looks for clients that slipped in.
 const TURN_AWAY: Duration = Duration::from_millis(200);
@@ -110,7 +117,7 @@ pub async fn serve(config: Config, flood: Flood) -> Result<(), ServeError> {
     let plane = message_plane(&cluster, &authority, &config);
     let rooms = Rooms {
         broker: plane.broker(),
-        catalog: Arc::new(tables::catalog()),
+        catalog: Arc::new(tables::catalog(DIALECTS)),
         meter: Meter::default(),
         life: Life::default(),
     };
@@ -163,8 +170,11 @@ pub async fn serve(config: Config, flood: Flood) -> Result<(), ServeError> {
 }
 
 fn message_plane(cluster: &Cluster, authority: &Arc<Authority>, config: &Config) -> Plane {
-    let prefix = config.path_prefix.clone();
-    let plane = Plane::start(cluster, authority, prefix, config.public_url.clone());
+    let site = Site {
+        path_prefix: config.path_prefix.clone(),
+        public_url: config.public_url.clone(),
+    };
+    let plane = Plane::start(cluster, authority, DIALECTS, &site);
     plane.bound_histories(config.history_memory);
     plane
 }
@@ -236,15 +246,15 @@ fn public_server(
         rooms.native(Gate::Keys),
     );
     let services = plane.workers();
-    let (life, doors) = (rooms.life.clone(), services.doors());
+    let (life, paths) = (rooms.life.clone(), services.paths());
     let factory = move || {
-        let (life, doors) = (life.clone(), doors.clone());
+        let (life, paths) = (life.clone(), paths.clone());
         App::new()
             .app_data(web::Data::new(life.clone()))
             .app_data(broker.clone())
             .app_data(native.clone())
             .configure(|service| services.configure(service))
-            .service(doors::of(doors::NATIVE).configure(native::routes))
+            .service(paths::of(Owner::Native).configure(native::routes))
             .configure(console::public_routes)
             .default_service(web::to(nobodys))
             .wrap_fn(move |mut request, app| match life.is_draining() {
@@ -253,8 +263,8 @@ fn public_server(
                     Either::Left(ready(Ok(response.map_into_right_body())))
                 }
                 false => {
-                    doors.arrived(&mut request);
-                    Either::Right(app.call(request).map_ok(doors::answered))
+                    paths.arrived(&mut request);
+                    Either::Right(app.call(request).map_ok(paths::answered))
                 }
             })
     };
@@ -290,7 +300,7 @@ fn public_server(
 
 /// A path that nobody knows.
 async fn nobodys(request: HttpRequest) -> HttpResponse {
-    doors::refused(&request, StatusCode::NOT_FOUND)
+    paths::refused(&request, StatusCode::NOT_FOUND)
 }
 
 /// What speaks TLS: a port of its own, or the public one.
@@ -363,8 +373,8 @@ fn internal_server(
             .configure(console::routes)
             .default_service(web::to(nobodys))
             .wrap_fn(|mut request, app| {
-                doors::as_get(&mut request);
-                app.call(request).map_ok(doors::answered)
+                paths::as_get(&mut request);
+                app.call(request).map_ok(paths::answered)
             })
     };
     let server = HttpServer::new(factory)

@@ -6,7 +6,9 @@ mod cluster;
 
 pub use cluster::{BackupCommand, ClusterCommand, Recover};
 
+use crate::adapters::ALL;
 use crate::config::Flags;
+use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -126,6 +128,12 @@ pub enum ConfigCommand {
     Check(Box<Serve>),
 }
 
+/// The names of the dialects of this build.
+fn protocols() -> PossibleValuesParser {
+    let names = ALL.iter().map(|dialect| dialect.name());
+    names.collect::<Vec<_>>().into()
+}
+
 /// What can be done with apps.
 #[derive(Subcommand)]
 pub enum AppCommand {
@@ -137,8 +145,8 @@ pub enum AppCommand {
         /// Id, if it must be a certain one
         #[arg(long)]
         id: Option<u64>,
-        /// Protocols it accepts: pusher, ably, pubnub, realtime; all four when left out
-        #[arg(long = "protocol", alias = "door")]
+        /// Protocols it accepts; all when left out
+        #[arg(long = "protocol", alias = "door", value_parser = protocols())]
         protocols: Vec<String>,
         /// What is open to anyone: pattern=operation,…
         #[arg(long = "open")]
@@ -180,7 +188,7 @@ pub enum AppCommand {
         #[arg(long)]
         enabled: Option<bool>,
         /// Protocols, as a whole
-        #[arg(long = "protocol", alias = "door")]
+        #[arg(long = "protocol", alias = "door", value_parser = protocols())]
         protocols: Vec<String>,
         /// Open rules, as a whole: pattern=operation,…
         #[arg(long = "open")]

@@ -6,11 +6,11 @@
 
 pub use gatecast_cluster::access::{
     Administered, Administration, Answered, ApiKey, App, AppChange, AppId, AppSpec, Block,
-    Capability, ChannelFlag, Command, Cut, Decision, EnabledProtocol, Effect, Grant, GrantEntry, GrantKey,
-    GrantMode, GroupChange, Issued, Issuer, KeyChange, KeySpec, MemberState, Millis, NodeId,
-    OpenRule, Operations, Pattern, PatternError, PatternText, Principal, Proof, Question, Reason,
-    Rejection, Reply, Resource, Revision, Revocation, Right, Rule, Scope, Secret, SettingValue,
-    State, Subject, Target, Text, Token, Voucher,
+    Capability, ChannelFlag, Command, Cut, Decision, Effect, EnabledProtocol, Grant, GrantEntry,
+    GrantKey, GrantMode, GroupChange, Issued, Issuer, KeyChange, KeySpec, MemberState, Millis,
+    NodeId, OpenRule, Operations, Pattern, PatternError, PatternText, Principal, Proof, Question,
+    Reason, Rejection, Reply, Resource, Revision, Revocation, Right, Rule, Scope, Secret,
+    SettingValue, State, Subject, Target, Text, Token, Voucher,
 };
 pub use gatecast_cluster::{
     BarrierMode, BarrierReport, ClusterStatus, Committed, EffectBatch, Freshness, ProposeError,

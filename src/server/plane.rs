@@ -3,20 +3,19 @@
 //! Every call into `core::delivery`, `peers`, `transport` and the dialects stands in this file and nowhere else
 //! of `server`.
 //!
-//! **Must never know:** any rule.
+//! **Must never know:** any rule, and any dialect by name: it starts those that it is handed.
 
-use super::doors::{self, Doors};
-use crate::adapters::pusher::webhooks::Webhooks;
-use crate::adapters::{ably, pubnub, pusher, realtime};
+use super::paths::{self, Owner, Paths};
+use crate::adapters::dialect::{Dialect, Dialects, Node, Running, Start};
 use crate::core::authority::Authority;
 use crate::core::broker::Broker;
 use crate::core::channel::registry::Channels;
 use crate::core::close::End;
-use crate::core::delivery::encoding::{Encoding, Encodings};
+use crate::core::delivery::encoding::Encodings;
 use crate::core::delivery::enforcer;
 use crate::core::delivery::messages::EndAll;
 use crate::peers::{self, Peers};
-use crate::transport::{Worker, stream::Streams, ws};
+use crate::transport::{Worker, stream::Streams};
 use actix_web::web;
 use gatecast_cluster::Cluster;
 use gatecast_cluster::access::NodeId;
@@ -32,7 +31,15 @@ use std::time::Duration;
 pub(super) struct Plane {
     broker: Broker,
     workers: Workers,
-    webhooks: Webhooks,
+}
+
+/// How clients reach this node, as far as dialects have to know it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Site {
+    /// Below which path some dialects' paths stand as well; empty = none.
+    pub(super) path_prefix: Arc<str>,
+    /// Base URL, if the operator has said so.
+    pub(super) public_url: Option<Arc<str>>,
 }
 
 /// What the factory of the public server takes to its threads. Clones share it.
@@ -40,67 +47,63 @@ pub(super) struct Plane {
 pub(super) struct Workers {
     broker: Broker,
     node: NodeId,
-    pusher: pusher::Encoding,
-    ably: ably::Encodings,
-    /// Of all threads: a connection may come back to another.
-    ably_endings: ably::Endings,
-    prefix: pusher::Prefix,
-    realtime: realtime::Encoding,
-    filters: realtime::Filters,
     streams: Streams,
-    site: realtime::Site,
-    pubnub: web::Data<pubnub::PubNub>,
+    paths: Paths,
+    running: Vec<(&'static dyn Dialect, Arc<dyn Running>)>,
+}
+
+/// Dialects whose encodings are registered, and that wait for the broker.
+struct Prepared(Vec<(&'static dyn Dialect, Start)>);
+
+impl Prepared {
+    fn of(dialects: Dialects, encodings: &mut Encodings) -> Self {
+        let prepared = dialects.iter().map(|one| (*one, one.prepare(encodings)));
+        Self(prepared.collect())
+    }
+
+    fn start(self, broker: &Broker, dialects: Dialects, site: &Site) -> Workers {
+        let node = Node {
+            broker,
+            path_prefix: &site.path_prefix,
+            public_url: site.public_url.as_ref(),
+        };
+        let running = self.0.into_iter();
+        let running: Vec<_> = running
+            .map(|(dialect, start)| (dialect, start(&node)))
+            .collect();
+        for listener in running.iter().filter_map(|(_, one)| one.listener()) {
+            broker.channels.set_listener(listener);
+        }
+        Workers {
+            broker: broker.clone(),
+            node: broker.channels.node(),
+            streams: Streams::default(),
+            paths: Paths::new(dialects, site.path_prefix.clone()),
+            running,
+        }
+    }
 }
 
 impl Plane {
-    /// Starts it. Runs on the main thread's system, before any door is open. Channels live on the worker threads;
+    /// Starts it. Runs on the main thread's system, before any client is let in. Channels live on the worker threads;
     /// one that a peer asks for before there are any lives here.
     #[must_use]
     pub(super) fn start(
         cluster: &Cluster,
         authority: &Arc<Authority>,
-        prefix: Arc<str>,
-        public_url: Option<Arc<str>>,
+        dialects: Dialects,
+        site: &Site,
     ) -> Self {
         let mut encodings = Encodings::default();
-        let pusher = pusher::Encoding::register(&mut encodings);
-        let realtime = realtime::Encoding::register(&mut encodings);
-        let ably = ably::Encodings {
-            json: encodings.add(Encoding {
-                encoder: ably::json_encoder(),
-                framing: ws::framing,
-            }),
-            msgpack: encodings.add(Encoding {
-                encoder: ably::msgpack_encoder(),
-                framing: ws::framing,
-            }),
-        };
+        let prepared = Prepared::of(dialects, &mut encodings);
         let (node, encodings) = (cluster.node(), Arc::new(encodings));
         let channels = Channels::of_node(node, encodings, authority.clone(), &[]);
-        let webhooks = Webhooks::start(authority.clone(), node);
-        channels.set_listener(Arc::new(webhooks.clone()));
         let broker = Broker::new(authority.clone(), channels.clone());
+        let workers = prepared.start(&broker, dialects, site);
         let peers = peers::start(cluster.clone(), channels, Arc::new(broker.clone()));
         broker.connect_queries(peers.queries());
         enforce(cluster, &broker, peers);
-        let workers = Workers {
-            broker: broker.clone(),
-            node,
-            pusher,
-            ably,
-            ably_endings: ably::Endings::default(),
-            prefix: pusher::Prefix(prefix),
-            realtime,
-            filters: realtime::Filters::default(),
-            streams: Streams::default(),
-            site: realtime::Site(public_url),
-            pubnub: pubnub::PubNub::start(&broker),
-        };
-        Self {
-            broker,
-            workers,
-            webhooks,
-        }
+        Self { broker, workers }
     }
 
     /// The handle for handlers.
@@ -116,7 +119,9 @@ impl Plane {
 
     /// Shows the message plane's counters in this registry.
     pub(super) fn register(&self, registry: &mut Registry) {
-        self.webhooks.register(registry);
+        for (_, running) in &self.workers.running {
+            running.register(registry);
+        }
         registry.register_collector(Box::new(Histories(self.broker.channels.clone())));
     }
 
@@ -134,12 +139,10 @@ impl Plane {
         futures_util::future::join_all(told).await;
     }
 
-    /// Delivers the webhooks that wait, for at most this long.
+    /// Lets every dialect bring away what waits, for at most this long.
     pub(super) async fn finish(&self, within: Duration) {
-        let lost = self.webhooks.finish(within).await;
-        if lost > 0 {
-            tracing::warn!(lost, "webhooks were not taken in time and are lost");
-        }
+        let running = self.workers.running.iter();
+        futures_util::future::join_all(running.map(|(_, one)| one.finish(within))).await;
     }
 }
 
@@ -149,45 +152,20 @@ impl Workers {
         self.broker.clone()
     }
 
-    /// Of a node without a cluster.
+    /// Of a node without a cluster, over this state.
     #[cfg(test)]
-    pub(super) fn alone() -> Self {
+    pub(super) fn alone(dialects: Dialects, state: crate::core::authority::State) -> Self {
         let mut encodings = Encodings::default();
-        let (pusher, realtime) = (
-            pusher::Encoding::register(&mut encodings),
-            realtime::Encoding::register(&mut encodings),
-        );
-        let mut add = |encoder| {
-            encodings.add(Encoding {
-                encoder,
-                framing: ws::framing,
-            })
-        };
-        let ably = ably::Encodings {
-            json: add(ably::json_encoder()),
-            msgpack: add(ably::msgpack_encoder()),
-        };
-        let authority = Authority::fixed(crate::core::authority::State::default(), 1);
+        let prepared = Prepared::of(dialects, &mut encodings);
+        let authority = Authority::fixed(state, 1);
         let channels = Channels::new(Arc::new(encodings), &[]);
         let broker = Broker::new(Arc::new(authority), channels);
-        Self {
-            node: NodeId(1),
-            pusher,
-            ably,
-            ably_endings: ably::Endings::default(),
-            prefix: pusher::Prefix::default(),
-            realtime,
-            filters: realtime::Filters::default(),
-            streams: Streams::default(),
-            site: realtime::Site(None),
-            pubnub: pubnub::PubNub::start(&broker),
-            broker,
-        }
+        prepared.start(&broker, dialects, &Site::default())
     }
 
     /// Whose the requests of the public port are.
-    pub(super) fn doors(&self) -> Doors {
-        Doors::new(self.prefix.0.clone())
+    pub(super) fn paths(&self) -> Paths {
+        self.paths.clone()
     }
 
     /// Adds this thread's app data and the dialects' paths. Called once per worker thread, on it.
@@ -195,19 +173,11 @@ impl Workers {
         let worker = Worker::start(&self.broker, self.node);
         service
             .app_data(web::Data::new(worker))
-            .app_data(web::Data::new(self.pusher))
-            .app_data(web::Data::new(self.ably))
-            .app_data(web::Data::new(self.ably_endings.clone()))
-            .app_data(web::Data::new(self.prefix.clone()))
-            .app_data(web::Data::new(self.realtime))
-            .app_data(web::Data::new(self.filters.clone()))
-            .app_data(web::Data::new(self.streams.clone()))
-            .app_data(web::Data::new(self.site.clone()))
-            .app_data(self.pubnub.clone())
-            .service(doors::of(doors::PUSHER).configure(|at| pusher::routes(at, &self.prefix)))
-            .service(doors::of(doors::ABLY).configure(ably::routes))
-            .service(doors::of(doors::REALTIME).configure(realtime::routes))
-            .service(doors::of(doors::PUBNUB).configure(pubnub::routes));
+            .app_data(web::Data::new(self.streams.clone()));
+        for (dialect, running) in &self.running {
+            let scope = paths::of(Owner::Dialect(*dialect));
+            service.service(scope.configure(|at| running.configure(at)));
+        }
     }
 }
 

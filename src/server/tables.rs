@@ -1,101 +1,18 @@
-//! The tables that native is handed: which dialects and settings apps can have. Adapters may not see each
+//! The table that native is handed: which dialects and settings apps can have. Adapters may not see each
 //! other, so their parts are put together here.
 //!
-//! **Must never know:** what a setting does.
+//! **Must never know:** what a setting does, or any dialect by name.
 
-use crate::adapters::native::catalog::{
-    Catalog, HandsOn, ProtocolSpec, SettingKind, SettingSpec, Settings,
-};
-use crate::adapters::{ably, pubnub, pusher, realtime};
-use crate::core::authority::{Operations, Presented, ReadToken};
+use crate::adapters::dialect::{Dialects, HandsOn, SettingSpec};
+use crate::adapters::native::catalog::Catalog;
+use crate::core::authority::Operations;
 use crate::core::limits;
 use crate::core::limits::SUBSCRIPTION_COUNT;
 
-/// All dialects and settings of this build.
+/// These dialects, and all settings: the core's and theirs.
 #[must_use]
-pub(super) fn catalog() -> Catalog {
-    Catalog {
-        protocols: protocols(),
-        settings: settings(),
-    }
-}
-
-fn protocols() -> Vec<ProtocolSpec> {
-    let protocol = |name, default_open: fn(&Settings) -> _, token| ProtocolSpec {
-        name,
-        default_open,
-        opens_beside: |_| Vec::new(),
-        token,
-        keeps: |_| None,
-    };
-    // Tokens that are stored, and names of nothing signed.
-    let stored: ReadToken = |_, _, _, _| Presented::Other;
-    vec![
-        protocol(pusher::DIALECT, |_| pusher::default_open(), stored),
-        protocol(ably::DIALECT, |_| Vec::new(), ably::READ_TOKEN),
-        ProtocolSpec {
-            opens_beside: pubnub::opens_beside,
-            ..protocol(pubnub::DIALECT, pubnub::default_open, pubnub::READ_TOKEN)
-        },
-        ProtocolSpec {
-            keeps: realtime::keeps,
-            ..protocol(realtime::DIALECT, realtime::default_open, stored)
-        },
-    ]
-}
-
-fn spec(name: &'static str, kind: SettingKind, default: u64) -> SettingSpec {
-    SettingSpec {
-        name,
-        kind,
-        operators_only: false,
-        hands_on: HandsOn::Nothing,
-        by_namespace: limits::BY_NAMESPACE.iter().any(|one| one.name == name),
-        default,
-    }
-}
-
-fn number(setting: limits::Setting) -> SettingSpec {
-    spec(setting.name, SettingKind::Number, setting.default)
-}
-
-fn switch(setting: limits::Setting) -> SettingSpec {
-    spec(setting.name, SettingKind::Switch, setting.default)
-}
-
-/// Those that take or give more than a limit does.
-fn special() -> [SettingSpec; 4] {
-    [
-        SettingSpec {
-            // Whoever subscribes is told how many do.
-            hands_on: HandsOn::On(Operations::METADATA),
-            ..switch(SUBSCRIPTION_COUNT)
-        },
-        SettingSpec {
-            // What the app opens to everybody reaches also whoever was blocked a moment ago.
-            hands_on: HandsOn::On(Operations::CLIENT),
-            ..switch(limits::OPEN_WHILE_STALE)
-        },
-        SettingSpec {
-            // Of every channel they tell what is said by clients, and who is there.
-            hands_on: HandsOn::Given(
-                Operations::SUBSCRIBE | Operations::PRESENCE_READ | Operations::METADATA,
-            ),
-            ..spec(
-                pusher::webhooks::SETTING,
-                SettingKind::Document(pusher::webhooks::hook::check),
-                0,
-            )
-        },
-        SettingSpec {
-            operators_only: true,
-            ..switch(pusher::limits::WEBHOOK_PRIVATE_TARGETS)
-        },
-    ]
-}
-
-fn settings() -> Vec<SettingSpec> {
-    let own = [
+pub(super) fn catalog(dialects: Dialects) -> Catalog {
+    let numbers = [
         limits::SUBSCRIPTIONS_PER_CONNECTION,
         limits::CONNECTIONS_PER_NODE,
         limits::OUTBOX_BYTES,
@@ -105,28 +22,35 @@ fn settings() -> Vec<SettingSpec> {
         limits::HISTORY_BYTES,
         limits::SHORTEST_TOKEN_BYTES,
     ];
-    let numbers = own
-        .into_iter()
-        .chain(pusher::limits::NUMBERS)
-        .chain(ably::limits::NUMBERS)
-        .chain(realtime::limits::NUMBERS)
-        .chain(pubnub::limits::NUMBERS);
-    let switches = [limits::WILDCARDS]
-        .into_iter()
-        .chain(pusher::limits::SWITCHES)
-        .chain(realtime::limits::SWITCHES)
-        .chain(pubnub::limits::SWITCHES);
-    numbers
-        .map(number)
-        .chain(switches.map(switch))
-        .chain(special())
-        .collect()
+    let switches = [
+        SettingSpec::switch(limits::WILDCARDS),
+        SettingSpec {
+            // Whoever subscribes is told how many do.
+            hands_on: HandsOn::On(Operations::METADATA),
+            ..SettingSpec::switch(SUBSCRIPTION_COUNT)
+        },
+        SettingSpec {
+            // What the app opens to everybody reaches also whoever was blocked a moment ago.
+            hands_on: HandsOn::On(Operations::CLIENT),
+            ..SettingSpec::switch(limits::OPEN_WHILE_STALE)
+        },
+    ];
+    let own = numbers.into_iter().map(SettingSpec::number);
+    Catalog {
+        dialects,
+        settings: own
+            .chain(switches)
+            .chain(dialects.iter().flat_map(|dialect| dialect.settings()))
+            .collect(),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::adapters::ALL;
+    use crate::adapters::dialect::Settings;
     use crate::adapters::native::app::{AppIn, env};
     use crate::adapters::native::mint::Mint;
     use crate::core::authority::{App, AppChange, AppId, Capability, Resource, SettingValue, Text};
@@ -135,7 +59,7 @@ mod tests {
     /// The protocols of an app that is asked for so, and the names in the environment that its maker gets.
     fn made(body: Value) -> (Vec<String>, Vec<String>) {
         let asked: AppIn = serde_json::from_value(body).unwrap();
-        let spec = asked.spec(&catalog(), &mut Mint::random()).ok().unwrap();
+        let spec = asked.spec(&catalog(ALL), &mut Mint::random()).ok().unwrap();
         let app = App {
             id: spec.id,
             name: spec.name,
@@ -146,7 +70,7 @@ mod tests {
             aliases: spec.aliases,
             revision: 1,
         };
-        let env = env(&app, spec.keys.first().unwrap());
+        let env = env(ALL, &app, spec.keys.first().unwrap());
         let filled = env.as_object().unwrap().iter();
         let filled =
             filled.filter(|(_, value)| value.as_str().is_some_and(|text| !text.is_empty()));
@@ -190,7 +114,7 @@ mod tests {
             id: AppId(1),
             name: "a".into(),
             enabled: true,
-            protocols: catalog().protocols(protocols, &settings).unwrap(),
+            protocols: catalog(ALL).protocols(protocols, &settings).unwrap(),
             open: Vec::new(),
             settings,
             aliases: Vec::new(),
@@ -199,7 +123,7 @@ mod tests {
     }
 
     fn handed_on(before: &App, change: &AppChange) -> Vec<(Resource, Operations)> {
-        let Capability { rights } = catalog().hands_on(before, change);
+        let Capability { rights } = catalog(ALL).hands_on(before, change);
         let of = |right: &crate::core::authority::Right| (right.resource, right.operations);
         rights.iter().map(of).collect()
     }
@@ -225,7 +149,7 @@ mod tests {
 
     #[test]
     fn an_access_manager_that_is_switched_off_opens_more_than_channels() {
-        let name = pubnub::limits::ACCESS_MANAGER.name;
+        let name = "pubnub_access_manager";
         let both = [
             (Resource::Group, Operations::CLIENT),
             (Resource::User, Operations::CLIENT),

@@ -318,7 +318,7 @@ pub(crate) fn check(source: &Source, imports: &[Import]) -> Vec<Finding> {
                 findings.push(finding(source, import.line, what));
             }
         }
-        findings.extend(sibling_adapter(source, import));
+        findings.extend(dialect_by_name(source, import));
     }
     findings.extend(claims(source));
     findings.extend(cookies(source));
@@ -386,11 +386,14 @@ fn claims(source: &Source) -> Vec<Finding> {
     findings
 }
 
-/// One adapter naming another. `adapters/mod.rs` lists them all and is no adapter.
-fn sibling_adapter(source: &Source, import: &Import) -> Option<Finding> {
-    let own = source.path.strip_prefix("src/adapters/")?;
-    let own = own.split('/').next()?;
-    if own == "mod.rs" {
+/// What in the adapters' room is no dialect: the contract, and our own API.
+const NO_DIALECT: [&str; 2] = ["dialect", "native"];
+
+/// A dialect that is named elsewhere than in its own folder and in the list of them all, `adapters/mod.rs`.
+fn dialect_by_name(source: &Source, import: &Import) -> Option<Finding> {
+    let own = source.path.strip_prefix("src/adapters/");
+    let own = own.and_then(|path| path.split('/').next());
+    if own == Some("mod.rs") {
         return None;
     }
     let other = import.path.strip_prefix("gatecast::adapters::")?;
@@ -398,10 +401,23 @@ fn sibling_adapter(source: &Source, import: &Import) -> Option<Finding> {
     let is_folder = other
         .bytes()
         .all(|byte| byte.is_ascii_lowercase() || byte == b'_');
-    (is_folder && other != own.trim_end_matches(".rs")).then(|| {
-        let what = format!(
-            "names adapter `{other}`: what two dialects need belongs in core, or is written twice"
-        );
+    if !is_folder || own.map(|own| own.trim_end_matches(".rs")) == Some(other) {
+        return None;
+    }
+    let allowed = match own {
+        // Our own API is one adapter among the others: what it shares with them is the contract.
+        Some(_) => other == "dialect",
+        None => NO_DIALECT.contains(&other),
+    };
+    (!allowed).then(|| {
+        let what = match own {
+            Some(_) => format!(
+                "names adapter `{other}`: what two dialects need belongs in core, or is written twice"
+            ),
+            None => format!(
+                "names dialect `{other}`: outside of its folder it is known by `adapters::ALL` and the `Dialect` trait"
+            ),
+        };
         finding(source, import.line, what)
     })
 }

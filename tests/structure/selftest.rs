@@ -233,6 +233,23 @@ fn every_edge_of_the_law_is_held() {
         1,
         "gatecast_cluster",
     );
+    for code in [
+        "use crate::adapters::{dialect::Dialect, pusher};\n",
+        "fn f() { crate::adapters::realtime::start(); }\n",
+    ] {
+        for path in ["src/server/plane.rs", "src/cli/request.rs"] {
+            caught(path, code, 1, "dialect `");
+        }
+        clean("src/adapters/mod.rs", code);
+    }
+    clean(
+        "src/server/plane.rs",
+        "use crate::adapters::{ALL, dialect::Dialect, native};\n",
+    );
+    clean(
+        "src/adapters/ably/a.rs",
+        "use crate::adapters::dialect::Dialect;\n",
+    );
     caught(
         "src/adapters/pusher/a.rs",
         "use crate::adapters::ably::X;\n",
@@ -318,7 +335,7 @@ fn good_sources_pass() {
     clean("cluster/src/store/log.rs", "use sled::Db;\n");
     clean(
         "src/server.rs",
-        "use crate::adapters::{ably, pusher};\nuse gatecast_cluster::Cluster;\n",
+        "use crate::adapters::{ALL, native};\nuse gatecast_cluster::Cluster;\n",
     );
 }
 

@@ -24,19 +24,20 @@ mod session;
 mod token;
 mod token_request;
 
-pub use resume::Endings;
-
-use crate::core::authority::ReadToken;
-use crate::core::delivery::encoding::{Encoder, EncodingId};
+use crate::adapters::dialect::{Dialect, Running, SettingSpec, Start};
+use crate::core::authority::{App, AppId, KeySpec, Millis, Presented, State};
+use crate::core::delivery::encoding::{Encoding, EncodingId, Encodings as Registered};
+use crate::transport::ws;
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 use format::Format;
+use resume::Endings;
+use std::sync::Arc;
 
-/// The dialect's word: in app protocols, listings and metrics.
-pub const DIALECT: &str = "ably";
-
-/// Its paths begin with these: `/x` is that path alone, `/x/` is everything below it.
-pub const BEGINNINGS: &[&str] = &[
+/// The dialect's name: among an app's protocols, in listings and metrics.
+const DIALECT: &str = "ably";
+/// Its paths begin with these.
+const BEGINNINGS: &[&str] = &[
     "/",
     "/time",
     "/stats",
@@ -53,38 +54,90 @@ pub const BEGINNINGS: &[&str] = &[
     "/comet/",
 ];
 
-/// The answer to a path or method that it does not know.
-#[must_use]
-pub fn unknown(request: &HttpRequest, status: StatusCode) -> HttpResponse {
-    rest::unknown(request, status)
+/// Ably, as the rest of the broker knows it.
+#[derive(Clone, Copy, Debug)]
+pub struct Protocol;
+
+impl Dialect for Protocol {
+    fn name(&self) -> &'static str {
+        DIALECT
+    }
+
+    fn settings(&self) -> Vec<SettingSpec> {
+        limits::NUMBERS.map(SettingSpec::number).into()
+    }
+
+    fn presented(&self, state: &State, app: AppId, text: &str, now: Millis) -> Presented {
+        auth::presented(state, app, text, now)
+    }
+
+    fn credentials(&self, app: &App, key: &KeySpec) -> Vec<(&'static str, String)> {
+        let key = format!("{}.{}:{}", app.id, key.id, key.secret.0);
+        vec![("ABLY_KEY", key)]
+    }
+
+    fn beginnings(&self) -> &'static [&'static str] {
+        BEGINNINGS
+    }
+
+    fn unknown(&self, request: &HttpRequest, status: StatusCode) -> HttpResponse {
+        rest::unknown(request, status)
+    }
+
+    fn prepare(&self, encodings: &mut Registered) -> Start {
+        let encodings = Encodings::register(encodings);
+        Box::new(move |_node| {
+            Arc::new(Service {
+                encodings,
+                endings: Endings::default(),
+            })
+        })
+    }
 }
 
-/// Under which numbers this dialect's encoders are registered; app data of the server.
+/// Ably on this node.
+#[derive(Debug)]
+struct Service {
+    encodings: Encodings,
+    /// Of all threads: a connection may come back to another.
+    endings: Endings,
+}
+
+impl Running for Service {
+    fn configure(&self, worker: &mut web::ServiceConfig) {
+        worker
+            .app_data(web::Data::new(self.encodings))
+            .app_data(web::Data::new(self.endings.clone()));
+        routes(worker);
+    }
+}
+
+/// Under which numbers this dialect's encoders are registered; app data of its routes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Encodings {
-    /// Of [`json_encoder`].
-    pub json: EncodingId,
-    /// Of [`msgpack_encoder`].
-    pub msgpack: EncodingId,
+struct Encodings {
+    json: EncodingId,
+    msgpack: EncodingId,
 }
 
-/// How this dialect writes broadcasts as text.
-#[must_use]
-pub fn json_encoder() -> Box<dyn Encoder> {
-    Box::new(encoder::AblyEncoder(Format::Json))
+impl Encodings {
+    /// Registers how this dialect writes broadcasts, as text and as MessagePack.
+    fn register(encodings: &mut Registered) -> Self {
+        let mut add = |format| {
+            let encoder = Box::new(encoder::AblyEncoder(format));
+            encodings.add(Encoding {
+                encoder,
+                framing: ws::framing,
+            })
+        };
+        Self {
+            json: add(Format::Json),
+            msgpack: add(Format::MsgPack),
+        }
+    }
 }
-
-/// How this dialect writes broadcasts as MessagePack.
-#[must_use]
-pub fn msgpack_encoder() -> Box<dyn Encoder> {
-    Box::new(encoder::AblyEncoder(Format::MsgPack))
-}
-
-/// What a text given as a token is to this dialect.
-pub const READ_TOKEN: ReadToken = auth::presented;
 
 /// Routes of the public port. Needs `web::Data` of the broker, [`Encodings`] and [`Endings`].
-pub fn routes(cfg: &mut web::ServiceConfig) {
+fn routes(cfg: &mut web::ServiceConfig) {
     cfg.route("/", web::get().to(connect::connect));
     rest::routes(cfg);
 }

@@ -81,7 +81,7 @@ pub(super) fn resumable(
 
 /// When connections of this node lost their sockets. Clones share it; locked when a connection ends or resumes.
 #[derive(Clone, Debug, Default)]
-pub struct Endings(Arc<Mutex<Ring>>);
+pub(super) struct Endings(Arc<Mutex<Ring>>);
 
 /// The newest endings. Whoever can end connections cannot make it grow, nor make one ending cost more than another.
 #[derive(Debug, Default)]

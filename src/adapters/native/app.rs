@@ -3,14 +3,15 @@
 //! **Must never know:** how a dialect checks its credentials; only how its SDK calls them.
 
 use super::auth::{Call, Caller};
-use super::catalog::{Catalog, Settings, settings_json};
+use super::catalog::{Catalog, settings_json};
 use super::codes::{ApiError, Code};
 use super::input::{AppIdText, Body, Params, Wait};
 use super::key::{self, KeyIn};
-use super::mint::{Mint, PUBNUB_PUBLISH, PUBNUB_SUBSCRIBE, REALTIME_APPLICATION};
+use super::mint::Mint;
 use super::resource;
 use super::text::{OpenText, label, open, open_text};
 use super::write::{APPLY_WAIT, Write, answer};
+use crate::adapters::dialect::{Dialects, Settings};
 use crate::core::authority::{
     Administered, App, AppChange, AppId, AppSpec, Command, KeySpec, Operations, Text,
 };
@@ -77,7 +78,7 @@ impl AppIn {
         let keys = keys.iter().map(|key| key.spec(id, mint));
         let protocols = match &self.protocols {
             Some(names) => catalog.protocols(names, &settings),
-            None => catalog.protocols(&catalog.dialects(), &settings),
+            None => catalog.protocols(&catalog.names(), &settings),
         };
         Ok(AppSpec {
             id,
@@ -86,7 +87,7 @@ impl AppIn {
             open: open(&self.open)?,
             settings,
             keys: keys.collect::<Result<_, _>>()?,
-            aliases: mint.aliases(),
+            aliases: mint.aliases(catalog.dialects),
         })
     }
 }
@@ -109,7 +110,10 @@ async fn create(call: Call, body: Body<AppIn>) -> Result<HttpResponse, ApiError>
         revision: made.revision(),
     };
     let keys: Vec<Value> = spec.keys.iter().map(key::spec_json).collect();
-    let env = spec.keys.first().map(|key| env(&app, key));
+    let env = spec
+        .keys
+        .first()
+        .map(|key| env(call.native.catalog.dialects, &app, key));
     let body = json!({ "app": app_json(&app), "keys": keys, "env": env });
     Ok(made.answer_as(StatusCode::CREATED, body))
 }
@@ -166,7 +170,7 @@ async fn show(call: Call, path: web::Path<String>) -> Result<HttpResponse, ApiEr
             capability: first.capability.clone(),
             revocable_tokens: first.revocable_tokens,
         };
-        fields.insert("env".into(), env(&app, &spec));
+        fields.insert("env".into(), env(call.native.catalog.dialects, &app, &spec));
     }
     Ok(answer(StatusCode::OK, view.revision, body))
 }
@@ -325,36 +329,19 @@ pub fn app_json(app: &App) -> Value {
 /// The credentials in the words of `/v1` and of every dialect that the app speaks, ready for an environment file. Shows
 /// the secret.
 #[must_use]
-pub fn env(app: &App, key: &KeySpec) -> Value {
-    let (id, secret) = (key.id.to_string(), key.secret.0.to_string());
-    let number = app.id.to_string();
-    let alias = |kind: &str| {
-        let found = app.aliases.iter().find(|(known, _)| **known == *kind);
-        found.map_or_else(String::new, |(_, name)| name.to_string())
-    };
-    let speaks = |dialect: &str| app.protocols.iter().any(|one| *one.name == *dialect);
-    let mut env = Map::new();
-    let mut add = |name: &str, value: &str| drop(env.insert(name.into(), value.into()));
-    add("GATECAST_APP_ID", &number);
-    add("GATECAST_KEY", &format!("{id}:{secret}"));
-    if speaks("pusher") {
-        add("PUSHER_APP_ID", &number);
-        add("PUSHER_APP_KEY", &id);
-        add("PUSHER_APP_SECRET", &secret);
-    }
-    if speaks("ably") {
-        add("ABLY_KEY", &format!("{number}.{id}:{secret}"));
-    }
-    if speaks("pubnub") {
-        add("PUBNUB_PUBLISH_KEY", &alias(PUBNUB_PUBLISH));
-        add("PUBNUB_SUBSCRIBE_KEY", &alias(PUBNUB_SUBSCRIBE));
-        add("PUBNUB_SECRET_KEY", &secret);
-    }
-    if speaks("realtime") {
-        add("REALTIME_APPLICATION_KEY", &alias(REALTIME_APPLICATION));
-        add("REALTIME_PRIVATE_KEY", &secret);
-    }
-    env.into()
+pub fn env(dialects: Dialects, app: &App, key: &KeySpec) -> Value {
+    let own = [
+        ("GATECAST_APP_ID", app.id.to_string()),
+        ("GATECAST_KEY", format!("{}:{}", key.id, key.secret.0)),
+    ];
+    let speaks = |name: &str| app.protocols.iter().any(|one| *one.name == *name);
+    let spoken = dialects.iter().filter(|one| speaks(one.name()));
+    let theirs = spoken.flat_map(|one| one.credentials(app, key));
+    let all = own.into_iter().chain(theirs);
+    Value::Object(
+        all.map(|(name, value)| (name.to_owned(), value.into()))
+            .collect(),
+    )
 }
 
 impl Params {

@@ -4,9 +4,10 @@
 //! **Why a table and not free text:** a misspelt switch that is silently kept looks like one that is on.
 
 use super::codes::{ApiError, Code};
+use crate::adapters::dialect::{Dialects, HandsOn, SettingKind, SettingSpec, Settings};
 use crate::core::authority::{
-    App, AppChange, AppId, Capability, EnabledProtocol, Millis, OpenRule, Operations, Pattern,
-    Presented, ReadToken, Resource, Right, SettingValue, State, Text,
+    App, AppChange, AppId, Capability, EnabledProtocol, Millis, Operations, Pattern, Presented,
+    Resource, Right, SettingValue, State, Text,
 };
 use crate::core::nearest::advice;
 use serde_json::Value;
@@ -17,74 +18,14 @@ const AT: char = '@';
 /// Longest namespace.
 const NAMESPACE_BYTES: usize = 64;
 
-/// An app's settings, by their names.
-pub type Settings = BTreeMap<Text, SettingValue>;
-
 /// Settings as JSON.
 type Shown = serde_json::Map<String, Value>;
-
-/// A dialect an app can accept.
-#[derive(Clone, Debug)]
-pub struct ProtocolSpec {
-    /// Its name in `/v1`.
-    pub name: &'static str,
-    /// What it leaves open by its own documentation while it is an app's only protocol, under these settings.
-    pub default_open: fn(&Settings) -> Vec<OpenRule>,
-    /// What it leaves open then beside channels.
-    pub opens_beside: fn(&Settings) -> Vec<Right>,
-    /// What a text given as a token is to it.
-    pub token: ReadToken,
-    /// What its connections keep, by its own documentation and under these settings, of what is taken from them: for
-    /// whoever has just been told that nobody has it any more.
-    pub keeps: fn(&Settings) -> Option<&'static str>,
-}
-
-/// What a setting's value is.
-#[derive(Clone, Copy, Debug)]
-pub enum SettingKind {
-    /// `true` or `false`.
-    Switch,
-    /// A whole number; the name says the unit.
-    Number,
-    /// A text.
-    Text,
-    /// Some JSON of its owner's shape. The owner checks it and gives the text to keep, or says what is wrong.
-    Document(fn(&Value) -> Result<String, String>),
-}
-
-/// What a setting hands on to others, of every channel: whoever sets it must have it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HandsOn {
-    /// Nothing: a limit, or a switch that gives nobody a right.
-    Nothing,
-    /// This, by whatever it is set to anew.
-    Given(Operations),
-    /// This, by being switched on.
-    On(Operations),
-}
-
-/// A setting an app can have.
-#[derive(Clone, Copy, Debug)]
-pub struct SettingSpec {
-    /// Its name in `/v1`.
-    pub name: &'static str,
-    /// What its value is.
-    pub kind: SettingKind,
-    /// Only operators may set it: it takes away a protection of the installation.
-    pub operators_only: bool,
-    /// What it gives to others.
-    pub hands_on: HandsOn,
-    /// It may be set for one namespace of channels alone, as `name@namespace`.
-    pub by_namespace: bool,
-    /// What holds when the app says nothing.
-    pub default: u64,
-}
 
 /// Both tables.
 #[derive(Clone, Debug, Default)]
 pub struct Catalog {
-    /// Dialects.
-    pub protocols: Vec<ProtocolSpec>,
+    /// The protocols that an app can accept.
+    pub dialects: Dialects,
     /// Settings.
     pub settings: Vec<SettingSpec>,
 }
@@ -101,20 +42,20 @@ impl Catalog {
         now_ms: Millis,
     ) -> (&'static str, Presented) {
         let mut foreign = ("", Presented::Other);
-        for protocol in &self.protocols {
-            match (protocol.token)(state, app, text, now_ms) {
+        for dialect in self.dialects {
+            match dialect.presented(state, app, text, now_ms) {
                 Presented::Other => {}
-                Presented::Foreign => foreign = (protocol.name, Presented::Foreign),
-                signed @ Presented::Signed(_) => return (protocol.name, signed),
+                Presented::Foreign => foreign = (dialect.name(), Presented::Foreign),
+                signed @ Presented::Signed(_) => return (dialect.name(), signed),
             }
         }
         foreign
     }
 
-    /// Every dialect there is.
+    /// The names of all dialects.
     #[must_use]
-    pub fn dialects(&self) -> Vec<&'static str> {
-        self.protocols.iter().map(|spec| spec.name).collect()
+    pub fn names(&self) -> Vec<&'static str> {
+        self.dialects.iter().map(|one| one.name()).collect()
     }
 
     /// Protocols by their names, as they stand under these settings.
@@ -129,9 +70,9 @@ impl Catalog {
         let mut protocols: Vec<EnabledProtocol> = Vec::new();
         for name in names {
             let name = name.as_ref();
-            let spec = self.protocols.iter().find(|spec| spec.name == name);
-            let spec = spec.ok_or_else(|| {
-                let advice = advice(name, self.protocols.iter().map(|spec| spec.name));
+            let dialect = self.dialects.iter().find(|one| one.name() == name);
+            let dialect = dialect.ok_or_else(|| {
+                let advice = advice(name, self.dialects.iter().map(|one| one.name()));
                 let message = format!("there is no protocol `{name}`{advice}");
                 ApiError::new(Code::UnknownProtocol, message)
             })?;
@@ -140,8 +81,8 @@ impl Catalog {
                 return Err(ApiError::new(Code::BadValue, message));
             }
             protocols.push(EnabledProtocol {
-                name: spec.name.into(),
-                default_open: (spec.default_open)(settings),
+                name: dialect.name().into(),
+                default_open: dialect.default_open(settings),
             });
         }
         Ok(protocols)
@@ -150,13 +91,9 @@ impl Catalog {
     /// What connections of an app keep of what is taken from a token.
     #[must_use]
     pub fn keeps(&self, app: &App) -> Option<&'static str> {
-        let spoken = |spec: &&ProtocolSpec| {
-            app.protocols
-                .iter()
-                .any(|protocol| &*protocol.name == spec.name)
-        };
-        let mut protocols = self.protocols.iter().filter(spoken);
-        protocols.find_map(|spec| (spec.keeps)(&app.settings))
+        let accepts = |name: &str| app.protocols.iter().any(|one| *one.name == *name);
+        let mut spoken = self.dialects.iter().filter(|one| accepts(one.name()));
+        spoken.find_map(|one| one.keeps(&app.settings))
     }
 
     /// The first of these settings that only operators may set.
@@ -212,8 +149,9 @@ impl Catalog {
         let [only] = app.protocols.as_slice() else {
             return Vec::new();
         };
-        let spec = self.protocols.iter().find(|spec| spec.name == &*only.name);
-        spec.map_or_else(Vec::new, |spec| (spec.opens_beside)(&app.settings))
+        let mut dialects = self.dialects.iter();
+        let dialect = dialects.find(|one| *one.name() == *only.name);
+        dialect.map_or_else(Vec::new, |one| one.opens_beside(&app.settings))
     }
 
     /// Settings as given; `null` drops one back to its default.
@@ -387,16 +325,10 @@ pub fn setting_json(value: &SettingValue) -> Value {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::adapters::dialect::fixture::Named;
     use serde_json::json;
 
     fn catalog() -> Catalog {
-        let protocol = |name| ProtocolSpec {
-            name,
-            default_open: |_: &Settings| Vec::new(),
-            opens_beside: |_| Vec::new(),
-            token: |_, _, _, _| Presented::Other,
-            keeps: |_| None,
-        };
         let setting = |name, kind| SettingSpec {
             name,
             kind,
@@ -406,7 +338,7 @@ mod tests {
             default: 0,
         };
         Catalog {
-            protocols: vec![protocol("pusher"), protocol("ably")],
+            dialects: &[&Named("pusher"), &Named("ably")],
             settings: vec![
                 setting("client_events", SettingKind::Switch),
                 setting("history_ms", SettingKind::Number),

@@ -4,6 +4,7 @@
 //! the ids that its first run stored; they are derived from the caller's own secret and its idempotency key,
 //! so that nobody else can compute them.
 
+use crate::adapters::dialect::{Alias, Dialects, Shape};
 use crate::core::authority::{AppId, Secret, Text};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use rand::rngs::StdRng;
@@ -50,14 +51,18 @@ impl Mint {
         Secret(self.alphanumeric(32).into())
     }
 
-    /// The names by which other dialects know an app: (kind, name).
-    pub fn aliases(&mut self) -> Vec<(Text, Text)> {
-        let names = [
-            (PUBNUB_PUBLISH, format!("pub-c-{}", self.uuid())),
-            (PUBNUB_SUBSCRIBE, format!("sub-c-{}", self.uuid())),
-            (REALTIME_APPLICATION, self.alphanumeric(16)),
-        ];
-        names.map(|(kind, name)| (kind.into(), name.into())).into()
+    /// The names by which these dialects know an app: (kind, name).
+    pub fn aliases(&mut self, dialects: Dialects) -> Vec<(Text, Text)> {
+        let aliases = dialects.iter().flat_map(|dialect| dialect.aliases());
+        let name = |alias: &Alias| {
+            let drawn = match alias.shape {
+                Shape::Uuid => self.uuid(),
+                Shape::Alphanumeric(length) => self.alphanumeric(length),
+            };
+            let name = format!("{}{drawn}", alias.prefix);
+            (alias.kind.into(), name.into())
+        };
+        aliases.map(name).collect()
     }
 
     fn uuid(&mut self) -> String {
@@ -80,13 +85,6 @@ impl Mint {
     }
 }
 
-/// Alias kind of an app's PubNub publish key.
-pub const PUBNUB_PUBLISH: &str = "pubnub-publish";
-/// Alias kind of an app's PubNub subscribe key.
-pub const PUBNUB_SUBSCRIBE: &str = "pubnub-subscribe";
-/// Alias kind of an app's Realtime.co application key.
-pub const REALTIME_APPLICATION: &str = "realtime-application";
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -99,7 +97,7 @@ mod tests {
         assert!(key.len() == 20 && key.bytes().all(|b| b.is_ascii_hexdigit()));
         let secret = mint.secret();
         assert!(secret.0.len() == 32 && secret.0.bytes().all(|b| b.is_ascii_alphanumeric()));
-        let aliases = mint.aliases();
+        let aliases = mint.aliases(crate::adapters::ALL);
         assert!(
             aliases
                 .iter()

@@ -1,23 +1,25 @@
 //! Requests against `/v1` over a fixed state.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
-use super::catalog::{Catalog, HandsOn, ProtocolSpec, SettingKind, SettingSpec};
+use super::app::{AppIn, AppPatch};
+use super::catalog::Catalog;
 use super::meter::Meter;
 use super::{Gate, Native, routes};
+use crate::adapters::dialect::{Dialect, HandsOn, SettingKind, SettingSpec, Settings, Start};
 use crate::core::authority::Holder;
 use crate::core::authority::fixture::state_after;
 use crate::core::authority::holder::looks;
 use crate::core::authority::{
-    ApiKey, AppId, AppSpec, Authority, Capability, Command, EnabledProtocol, GrantEntry, GrantMode,
-    Issuer, KeyChange, KeySpec, Millis, OpenRule, Operations, Pattern, Presented, Principal,
-    Resource, Right, Secret, State, Subject,
+    ApiKey, App, AppId, AppSpec, Authority, Capability, Command, EnabledProtocol, GrantEntry,
+    GrantMode, Issuer, KeyChange, KeySpec, Millis, OpenRule, Operations, Pattern, Presented,
+    Principal, Resource, Right, Secret, State, Subject,
 };
 use crate::core::broker::Broker;
 use crate::core::channel::registry::Channels;
 use crate::core::delivery::encoding::Encodings;
-use actix_web::http::Method;
+use actix_web::http::{Method, StatusCode};
 use actix_web::test::{TestRequest, call_service, init_service, read_body};
-use actix_web::{App as Web, web};
+use actix_web::{App as Web, HttpRequest, HttpResponse, web};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -129,7 +131,48 @@ fn state() -> State {
 }
 
 /// A dialect whose tokens say who signed them: `signed:<app>:<id>`.
-fn signed_by_hand(_: &State, app: AppId, text: &str, _: Millis) -> Presented {
+/// A dialect that leaves something open, and whose tokens say what they are.
+#[derive(Debug)]
+struct Signing;
+
+impl Dialect for Signing {
+    fn name(&self) -> &'static str {
+        "pusher"
+    }
+
+    fn default_open(&self, _: &Settings) -> Vec<OpenRule> {
+        vec![OpenRule {
+            pattern: Pattern::Prefix("open-".into()),
+            operations: Operations::SUBSCRIBE,
+        }]
+    }
+
+    fn credentials(&self, _: &App, key: &KeySpec) -> Vec<(&'static str, String)> {
+        vec![("SIGNING_KEY", format!("{}:{}", key.id, key.secret.0))]
+    }
+
+    fn presented(&self, _: &State, app: AppId, text: &str, _: Millis) -> Presented {
+        signed_by_hand(app, text)
+    }
+
+    fn keeps(&self, _: &Settings) -> Option<&'static str> {
+        Some("its connections keep what it took")
+    }
+
+    fn beginnings(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    fn unknown(&self, _: &HttpRequest, status: StatusCode) -> HttpResponse {
+        HttpResponse::new(status)
+    }
+
+    fn prepare(&self, _: &mut Encodings) -> Start {
+        unreachable!("it is not started")
+    }
+}
+
+fn signed_by_hand(app: AppId, text: &str) -> Presented {
     let Some((of, id)) = text
         .strip_prefix("signed:")
         .and_then(|rest| rest.split_once(':'))
@@ -160,18 +203,7 @@ async fn ask_of(
     let native = Native {
         gate,
         catalog: Arc::new(Catalog {
-            protocols: vec![ProtocolSpec {
-                name: "pusher",
-                default_open: |_| {
-                    vec![OpenRule {
-                        pattern: Pattern::Prefix("open-".into()),
-                        operations: Operations::SUBSCRIBE,
-                    }]
-                },
-                opens_beside: |_| Vec::new(),
-                token: signed_by_hand,
-                keeps: |_| Some("its connections keep what it took"),
-            }],
+            dialects: &[&Signing],
             settings: [
                 ("client_events", HandsOn::Nothing),
                 ("webhooks", HandsOn::Given(Operations::SUBSCRIBE)),

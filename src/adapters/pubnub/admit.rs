@@ -8,7 +8,7 @@ use super::codes::{Denied, Fault, no_keyset};
 use super::query::Query;
 use super::signature::{self, Signed};
 use super::token::{self, Known};
-use super::{DIALECT, limits};
+use super::{DIALECT, PUBLISH_KEY, SUBSCRIBE_KEY, limits};
 use crate::core::authority::{
     ApiKey, App, Ask, Authority, Holder, Issuer, Operations, Pass, Principal, Reason, Resource,
     State, Text,
@@ -17,10 +17,6 @@ use crate::core::error::Refusal;
 use crate::core::polling::Claim;
 use bytes::Bytes;
 
-/// Alias kind of an app's publish key.
-pub(super) const PUBLISH_KEY: &str = "pubnub-publish";
-/// Alias kind of an app's subscribe key.
-pub(super) const SUBSCRIBE_KEY: &str = "pubnub-subscribe";
 /// Longest auth key that a grant can name, bytes.
 const AUTH_BYTES: usize = 1_024;
 
@@ -56,19 +52,13 @@ pub(super) struct Caller {
 
 /// The app of a subscribe key.
 fn app_of(state: &State, subscribe_key: &str) -> Option<App> {
-    let alias = (SUBSCRIBE_KEY.into(), subscribe_key.into());
+    let alias = (SUBSCRIBE_KEY.kind.into(), subscribe_key.into());
     let app = state.apps.get(state.aliases.get(&alias)?)?;
     let spoken = app
         .protocols
         .iter()
         .any(|protocol| &*protocol.name == DIALECT);
     (spoken && app.enabled).then(|| app.clone())
-}
-
-/// An alias of an app.
-pub(super) fn alias<'a>(app: &'a App, kind: &str) -> &'a str {
-    let alias = app.aliases.iter().find(|(known, _)| **known == *kind);
-    alias.map_or("", |(_, name)| name)
 }
 
 fn usable<'s>(state: &'s State, app: &App, now_ms: u64) -> impl Iterator<Item = &'s ApiKey> {
@@ -130,7 +120,7 @@ pub(super) fn on_view(
             query: ctx.query,
             body: &ctx.body,
             subscribe_key,
-            publish_key: alias(&app, PUBLISH_KEY),
+            publish_key: PUBLISH_KEY.of(&app),
         };
         let key = signature::signer(&signed, signature, usable(&state, &app, now_ms));
         let (key, covered) = key.ok_or_else(|| (Fault::service(403, "Invalid Signature"), true))?;

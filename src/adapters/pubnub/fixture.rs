@@ -6,6 +6,7 @@ use super::admit::{self, Caller, Ctx};
 use super::cbor;
 use super::query::Query;
 use super::token::{Claims, Known};
+use crate::adapters::dialect::Dialect as _;
 use crate::core::authority::{
     ApiKey, AppId, AppSpec, Authority, Capability, Command, EnabledProtocol, GrantEntry, GrantMode,
     Holder, Issuer, KeySpec, Operations, Pattern, Resource, Secret, SettingValue, State, Subject,
@@ -64,7 +65,7 @@ pub(super) fn commands(settings: &[(&str, bool)]) -> Vec<Command> {
     };
     let protocol = EnabledProtocol {
         name: super::DIALECT.into(),
-        default_open: super::default_open(&settings),
+        default_open: super::Protocol.default_open(&settings),
     };
     vec![Command::CreateApp(AppSpec {
         id: APP,
@@ -73,8 +74,8 @@ pub(super) fn commands(settings: &[(&str, bool)]) -> Vec<Command> {
         open: Vec::new(),
         settings,
         aliases: vec![
-            (super::admit::SUBSCRIBE_KEY.into(), SUB.into()),
-            (super::admit::PUBLISH_KEY.into(), PUB.into()),
+            (super::SUBSCRIBE_KEY.kind.into(), SUB.into()),
+            (super::PUBLISH_KEY.kind.into(), PUB.into()),
         ],
         keys: vec![key],
     })]

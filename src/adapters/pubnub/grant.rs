@@ -156,7 +156,7 @@ fn request_id(ctx: &Ctx<'_>, subject: &Subject) -> RequestId {
 fn success(caller: &Caller, payload: &Value) -> HttpResponse {
     let mut payload = payload.clone();
     if let Value::Object(map) = &mut payload {
-        let key = super::admit::alias(&caller.app, super::admit::SUBSCRIBE_KEY);
+        let key = super::SUBSCRIBE_KEY.of(&caller.app);
         map.insert("subscribe_key".into(), key.into());
     }
     ok(&json!({

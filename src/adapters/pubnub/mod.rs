@@ -41,21 +41,36 @@ mod wildcard;
 #[cfg(test)]
 mod write_tests;
 
+use crate::adapters::dialect::{Alias, Dialect, Running, SettingSpec, Settings, Shape, Start};
 use crate::core::authority::{
-    OpenRule, Operations, Pattern, ReadToken, Resource, Right, SettingValue, Text,
+    App, AppId, KeySpec, Millis, OpenRule, Operations, Pattern, Presented, Resource, Right,
+    SettingValue, State,
 };
 use crate::core::broker::Broker;
+use crate::core::delivery::encoding::Encodings;
 use crate::core::filters::Filters;
 use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpRequest, HttpResponse, ResponseError as _, web};
-use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
-/// The adapter's word, for protocols, listings and metrics.
-pub const DIALECT: &str = "pubnub";
-/// Its paths begin with these: `/x` is that path alone, `/x/` is everything below it. Some are of what is not served here
-/// (message actions, files, push, objects): its clients read no other refusal than PubNub's.
-pub const BEGINNINGS: &[&str] = &[
+/// The dialect's name: among an app's protocols, in listings and metrics.
+const DIALECT: &str = "pubnub";
+/// An app's publish key.
+const PUBLISH_KEY: Alias = Alias {
+    kind: "pubnub-publish",
+    prefix: "pub-c-",
+    shape: Shape::Uuid,
+};
+/// An app's subscribe key, which its clients call it by.
+const SUBSCRIBE_KEY: Alias = Alias {
+    kind: "pubnub-subscribe",
+    prefix: "sub-c-",
+    shape: Shape::Uuid,
+};
+/// Its paths begin with these. Some are of what is not served here (message actions, files, push, objects): its clients
+/// read no other refusal than PubNub's.
+const BEGINNINGS: &[&str] = &[
     "/publish/",
     "/signal/",
     "/subscribe/",
@@ -71,22 +86,97 @@ pub const BEGINNINGS: &[&str] = &[
     "/v3/",
 ];
 
-/// The answer to a path or method that it does not know.
-#[must_use]
-pub fn unknown(request: &HttpRequest, _status: StatusCode) -> HttpResponse {
-    match *request.method() {
-        // A browser asks first.
-        Method::OPTIONS => codes::answer(200, ""),
-        _ => codes::Fault::unknown().error_response(),
+/// PubNub, as the rest of the broker knows it.
+#[derive(Clone, Copy, Debug)]
+pub struct Protocol;
+
+impl Dialect for Protocol {
+    fn name(&self) -> &'static str {
+        DIALECT
+    }
+
+    fn settings(&self) -> Vec<SettingSpec> {
+        let numbers = limits::NUMBERS.into_iter().map(SettingSpec::number);
+        let switches = limits::SWITCHES.into_iter().map(SettingSpec::switch);
+        numbers.chain(switches).collect()
+    }
+
+    /// Everything when its access manager is switched off, as with a keyset that never switched it on; nothing otherwise.
+    fn default_open(&self, settings: &Settings) -> Vec<OpenRule> {
+        match settings.get(limits::ACCESS_MANAGER.name) {
+            Some(SettingValue::Bool(false)) => vec![OpenRule {
+                pattern: Pattern::All,
+                operations: Operations::CLIENT,
+            }],
+            Some(SettingValue::Bool(true) | SettingValue::Int(_) | SettingValue::Text(_))
+            | None => Vec::new(),
+        }
+    }
+
+    /// Whoever asks changes groups and users' state then.
+    fn opens_beside(&self, settings: &Settings) -> Vec<Right> {
+        if self.default_open(settings).is_empty() {
+            return Vec::new();
+        }
+        let right = |resource| Right {
+            resource,
+            pattern: Pattern::All,
+            operations: Operations::CLIENT,
+        };
+        [Resource::Group, Resource::User].map(right).into()
+    }
+
+    fn presented(&self, state: &State, app: AppId, text: &str, now: Millis) -> Presented {
+        token::presented(state, app, text, now)
+    }
+
+    fn aliases(&self) -> &'static [Alias] {
+        &[PUBLISH_KEY, SUBSCRIBE_KEY]
+    }
+
+    fn credentials(&self, app: &App, key: &KeySpec) -> Vec<(&'static str, String)> {
+        vec![
+            ("PUBNUB_PUBLISH_KEY", PUBLISH_KEY.of(app).to_owned()),
+            ("PUBNUB_SUBSCRIBE_KEY", SUBSCRIBE_KEY.of(app).to_owned()),
+            ("PUBNUB_SECRET_KEY", key.secret.0.to_string()),
+        ]
+    }
+
+    fn beginnings(&self) -> &'static [&'static str] {
+        BEGINNINGS
+    }
+
+    fn unknown(&self, request: &HttpRequest, _status: StatusCode) -> HttpResponse {
+        match *request.method() {
+            // A browser asks first.
+            Method::OPTIONS => codes::answer(200, ""),
+            _ => codes::Fault::unknown().error_response(),
+        }
+    }
+
+    /// Registers nothing: its subscribers are answered by polls, each in its own words.
+    fn prepare(&self, _encodings: &mut Encodings) -> Start {
+        Box::new(|node| Arc::new(Service(PubNub::start(node.broker))))
+    }
+}
+
+/// PubNub on this node.
+#[derive(Debug)]
+struct Service(web::Data<PubNub>);
+
+impl Running for Service {
+    fn configure(&self, worker: &mut web::ServiceConfig) {
+        worker.app_data(self.0.clone());
+        rest::routes(worker);
     }
 }
 
 /// How often silent clients are looked for.
 const SWEEP: Duration = Duration::from_secs(1);
 
-/// What this adapter keeps on a node, beside the broker. App data of the public port, shared by its threads.
+/// What this adapter keeps on a node, beside the broker. App data of its routes, shared by all threads.
 #[derive(Debug, Default)]
-pub struct PubNub {
+struct PubNub {
     sessions: sessions::Sessions,
     attendance: attendance::Attendance,
     tokens: token::Known,
@@ -97,7 +187,7 @@ pub struct PubNub {
 impl PubNub {
     /// Starts it on this node. Runs on the main thread's system.
     #[must_use]
-    pub fn start(broker: &Broker) -> web::Data<Self> {
+    fn start(broker: &Broker) -> web::Data<Self> {
         let node = web::Data::new(Self::default());
         let (sweeping, broker) = (node.clone(), broker.clone());
         actix_web::rt::spawn(async move {
@@ -114,41 +204,4 @@ impl PubNub {
     fn region(&self, broker: &Broker) -> u64 {
         broker.channels.node().0.max(1)
     }
-}
-
-/// What is open in an app whose only protocol is PubNub: everything when its access manager is switched off, as with a
-/// keyset that never switched it on; nothing otherwise.
-#[must_use]
-pub fn default_open(settings: &BTreeMap<Text, SettingValue>) -> Vec<OpenRule> {
-    match settings.get(limits::ACCESS_MANAGER.name) {
-        Some(SettingValue::Bool(false)) => vec![OpenRule {
-            pattern: Pattern::All,
-            operations: Operations::CLIENT,
-        }],
-        Some(SettingValue::Bool(true) | SettingValue::Int(_) | SettingValue::Text(_)) | None => {
-            Vec::new()
-        }
-    }
-}
-
-/// What is open then beside channels: whoever asks changes groups and users' state.
-#[must_use]
-pub fn opens_beside(settings: &BTreeMap<Text, SettingValue>) -> Vec<Right> {
-    if default_open(settings).is_empty() {
-        return Vec::new();
-    }
-    let right = |resource| Right {
-        resource,
-        pattern: Pattern::All,
-        operations: Operations::CLIENT,
-    };
-    [Resource::Group, Resource::User].map(right).into()
-}
-
-/// What a text given as a token is to this dialect.
-pub const READ_TOKEN: ReadToken = token::presented;
-
-/// Adds the paths. Needs `web::Data<Broker>` and [`PubNub`] among the app data.
-pub fn routes(config: &mut web::ServiceConfig) {
-    rest::routes(config);
 }

@@ -2,7 +2,7 @@
 //!
 //! **Must never know:** who is subscribed.
 
-use super::admit::{self, Caller, Ctx};
+use super::admit::{Caller, Ctx};
 use super::codes::{Fault, answer};
 use super::envelope::{Extra, is_custom_type};
 use super::signature::fingerprint;
@@ -38,7 +38,7 @@ pub(super) async fn publish(
     given: Publication<'_>,
 ) -> Result<HttpResponse, Fault> {
     let now = broker.authority.now().cluster_ms.saturating_mul(10_000);
-    if admit::alias(&caller.app, admit::PUBLISH_KEY) != given.publish_key {
+    if super::PUBLISH_KEY.of(&caller.app) != given.publish_key {
         return Err(Fault::unsent("Invalid Key", now));
     }
     let channel = query::decode(given.channel).unwrap_or_default();
@@ -162,6 +162,7 @@ fn content(message: &[u8]) -> Option<(Bytes, ContentKind)> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use super::super::admit;
     use super::super::fixture::{self, PUB, SECRET, SUB};
     use super::super::query::Query;
     use super::super::token::Known;

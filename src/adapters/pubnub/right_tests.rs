@@ -2,8 +2,9 @@
 #![allow(clippy::unwrap_used)]
 //! **Must never know:** how a right is judged.
 
+use super::PubNub;
 use super::fixture::{self, NARROW, PUB, SUB};
-use super::{PubNub, routes};
+use super::rest::routes;
 use crate::core::authority::{Authority, Capability, Operations};
 use crate::core::broker::Broker;
 use crate::core::channel::registry::Channels;

@@ -106,7 +106,7 @@ pub(super) async fn begin(
         wildcard::switch_on(&broker.authority, &caller.app).await?;
     }
     let states = states(ctx.query.get("state"));
-    let key = admit::alias(&caller.app, admit::SUBSCRIBE_KEY).to_owned();
+    let key = super::SUBSCRIBE_KEY.of(&caller.app).to_owned();
     let wait = Wait {
         app: caller.app.id,
         hold_ms: caller.limit(limits::HOLD_MS),

@@ -3,7 +3,8 @@
 //! **Must never know:** how a right is judged.
 
 use super::fixture::{self, APP, PUB, SECRET, SUB};
-use super::{PubNub, rights, routes};
+use super::rest::routes;
+use super::{PubNub, rights};
 use crate::core::authority::{
     Authority, Command, GrantEntry, GrantMode, Issuer, Resource, Subject,
 };

@@ -1,6 +1,7 @@
 //! One app and its key, for the tests of this folder. The key is the one of the documented vectors.
 #![allow(clippy::unwrap_used)]
 
+use crate::adapters::dialect::Dialect as _;
 use crate::core::authority::{
     ApiKey, App, AppId, Capability, EnabledProtocol, Secret, SettingValue, State,
 };
@@ -31,7 +32,7 @@ pub(super) fn app() -> App {
         enabled: true,
         protocols: vec![EnabledProtocol {
             name: super::DIALECT.into(),
-            default_open: super::default_open(),
+            default_open: super::Protocol.default_open(&Default::default()),
         }],
         open: Vec::new(),
         settings: ["client_events", "user_sign_in"]

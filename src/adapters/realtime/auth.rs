@@ -15,9 +15,6 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 use std::collections::BTreeMap;
 
-/// Alias kind of an app's application key.
-const APPLICATION: &str = "realtime-application";
-
 /// What only the server publishes to.
 const ANNOUNCEMENTS: [&str; 4] = [
     "ortcClientConnected",
@@ -28,7 +25,10 @@ const ANNOUNCEMENTS: [&str; 4] = [
 
 /// The app of an application key, if it takes this dialect.
 pub(super) fn app<'s>(state: &'s State, application: &str) -> Option<&'s App> {
-    let alias = (Text::from(APPLICATION), Text::from(application));
+    let alias = (
+        Text::from(super::APPLICATION_KEY.kind),
+        Text::from(application),
+    );
     let app = state.apps.get(state.aliases.get(&alias)?)?;
     let open = app.enabled
         && app

@@ -1,6 +1,7 @@
 //! One app and its key, for the tests of this folder.
 #![allow(clippy::unwrap_used)]
 
+use crate::adapters::dialect::Dialect as _;
 use crate::core::authority::fixture::state_after;
 use crate::core::authority::{
     AppId, AppSpec, Capability, Command, EnabledProtocol, GrantEntry, GrantMode, Issuer, KeySpec,
@@ -28,11 +29,11 @@ pub(super) fn granted(authentication: bool, rights: &[(&str, Operations)]) -> St
         name: "demo".into(),
         protocols: vec![EnabledProtocol {
             name: super::DIALECT.into(),
-            default_open: super::default_open(&settings),
+            default_open: super::Protocol.default_open(&settings),
         }],
         open: Vec::new(),
         settings,
-        aliases: vec![("realtime-application".into(), APPLICATION.into())],
+        aliases: vec![(super::APPLICATION_KEY.kind.into(), APPLICATION.into())],
         keys: vec![KeySpec {
             id: "k1".into(),
             app: APP,

@@ -19,21 +19,129 @@ mod rest;
 mod session;
 mod text;
 
-use crate::core::authority::{OpenRule, Operations, Pattern, SettingValue, Text};
+use crate::adapters::dialect::{Alias, Dialect, Running, SettingSpec, Settings, Shape, Start};
+use crate::core::authority::{App, KeySpec, OpenRule, Operations, Pattern};
 use crate::core::delivery::encoding::{self as delivery, EncodingId, Encodings};
 use crate::core::filters;
 use crate::transport::ws::{self, hixie};
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// The dialect's word: in app protocols, listings and metrics.
-pub const DIALECT: &str = "realtime";
+/// The dialect's name: among an app's protocols, in listings and metrics.
+const DIALECT: &str = "realtime";
+/// An app's application key, which its clients call it by.
+const APPLICATION_KEY: Alias = Alias {
+    kind: "realtime-application",
+    prefix: "",
+    shape: Shape::Alphanumeric(16),
+};
+/// Its paths begin with these.
+const BEGINNINGS: &[&str] = &[
+    "/authenticate",
+    "/authenticate/",
+    "/broadcast/",
+    "/presence/",
+    "/send",
+    "/send/",
+    "/server",
+    "/server/",
+];
 
-/// Under which numbers this dialect's encoder is registered; app data of the server.
+/// Realtime.co, as the rest of the broker knows it.
+#[derive(Clone, Copy, Debug)]
+pub struct Protocol;
+
+impl Dialect for Protocol {
+    fn name(&self) -> &'static str {
+        DIALECT
+    }
+
+    fn settings(&self) -> Vec<SettingSpec> {
+        let numbers = limits::NUMBERS.into_iter().map(SettingSpec::number);
+        let switches = limits::SWITCHES.into_iter().map(SettingSpec::switch);
+        numbers.chain(switches).collect()
+    }
+
+    /// Everything while authentication is off, nothing once it is on.
+    fn default_open(&self, settings: &Settings) -> Vec<OpenRule> {
+        match limits::AUTHENTICATION.among(settings) {
+            0 => vec![OpenRule {
+                pattern: Pattern::All,
+                operations: Operations::SUBSCRIBE | Operations::PUBLISH | Operations::PRESENCE_READ,
+            }],
+            _ => Vec::new(),
+        }
+    }
+
+    fn keeps(&self, settings: &Settings) -> Option<&'static str> {
+        let copies = limits::AUTHENTICATION.among(settings) != 0;
+        copies.then_some(
+            "open Realtime.co connections keep what a later call of /authenticate takes from their token; what is taken \
+             here has closed them",
+        )
+    }
+
+    fn aliases(&self) -> &'static [Alias] {
+        &[APPLICATION_KEY]
+    }
+
+    fn credentials(&self, app: &App, key: &KeySpec) -> Vec<(&'static str, String)> {
+        vec![
+            (
+                "REALTIME_APPLICATION_KEY",
+                APPLICATION_KEY.of(app).to_owned(),
+            ),
+            ("REALTIME_PRIVATE_KEY", key.secret.0.to_string()),
+        ]
+    }
+
+    fn beginnings(&self) -> &'static [&'static str] {
+        BEGINNINGS
+    }
+
+    /// A connection stands below the path of whatever URL its client was given.
+    fn is_anywhere(&self, path: &str) -> bool {
+        path.contains("broadcast/")
+    }
+
+    fn unknown(&self, _request: &HttpRequest, status: StatusCode) -> HttpResponse {
+        rest::unknown(status)
+    }
+
+    fn prepare(&self, encodings: &mut Encodings) -> Start {
+        let encoding = Encoding::register(encodings);
+        Box::new(move |node| {
+            Arc::new(Service {
+                encoding,
+                filters: Filters::default(),
+                site: Site(node.public_url.cloned()),
+            })
+        })
+    }
+}
+
+/// Realtime.co on this node.
+#[derive(Debug)]
+struct Service {
+    encoding: Encoding,
+    filters: Filters,
+    site: Site,
+}
+
+impl Running for Service {
+    fn configure(&self, worker: &mut web::ServiceConfig) {
+        worker
+            .app_data(web::Data::new(self.encoding))
+            .app_data(web::Data::new(self.filters.clone()))
+            .app_data(web::Data::new(self.site.clone()));
+        routes(worker);
+    }
+}
+
+/// Under which numbers this dialect's encoder is registered; app data of its routes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Encoding {
+struct Encoding {
     /// For WebSockets.
     socket: EncodingId,
     /// For WebSockets of the drafts.
@@ -45,7 +153,7 @@ pub struct Encoding {
 impl Encoding {
     /// Registers how this dialect writes broadcasts, for each of its framings.
     #[must_use]
-    pub fn register(encodings: &mut Encodings) -> Self {
+    fn register(encodings: &mut Encodings) -> Self {
         let mut add = |framing| {
             let encoder = Box::new(encoder::RealtimeEncoder);
             encodings.add(delivery::Encoding { encoder, framing })
@@ -58,64 +166,17 @@ impl Encoding {
     }
 }
 
-/// The subscription filters in use on this node. App data of the server, shared by its threads.
+/// The subscription filters in use on this node. App data of its routes, shared by all threads.
 #[derive(Clone, Debug, Default)]
-pub struct Filters(filters::Filters<filter::Filter>);
+struct Filters(filters::Filters<filter::Filter>);
 
 /// Base URL at which clients reach this node, if the operator has said so; else each request's own host is
-/// answered. App data of the server.
+/// answered. App data of its routes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Site(pub Option<Arc<str>>);
-
-/// Its paths begin with these: `/x` is that path alone, `/x/` is everything below it.
-pub const BEGINNINGS: &[&str] = &[
-    "/authenticate",
-    "/authenticate/",
-    "/broadcast/",
-    "/presence/",
-    "/send",
-    "/send/",
-    "/server",
-    "/server/",
-];
-
-/// Whether a path is of a connection below the path of somebody's URL.
-#[must_use]
-pub fn is_anywhere(path: &str) -> bool {
-    path.contains("broadcast/")
-}
-
-/// The answer to a path or method that it does not know.
-#[must_use]
-pub fn unknown(_request: &HttpRequest, status: StatusCode) -> HttpResponse {
-    rest::unknown(status)
-}
-
-/// What an app that speaks only this dialect leaves open: everything while authentication is off, nothing
-/// once it is on.
-#[must_use]
-pub fn default_open(settings: &BTreeMap<Text, SettingValue>) -> Vec<OpenRule> {
-    match limits::AUTHENTICATION.among(settings) {
-        0 => vec![OpenRule {
-            pattern: Pattern::All,
-            operations: Operations::SUBSCRIBE | Operations::PUBLISH | Operations::PRESENCE_READ,
-        }],
-        _ => Vec::new(),
-    }
-}
-
-/// What its open connections keep of what is taken from a token.
-#[must_use]
-pub fn keeps(settings: &BTreeMap<Text, SettingValue>) -> Option<&'static str> {
-    let copies = limits::AUTHENTICATION.among(settings) != 0;
-    copies.then_some(
-        "open Realtime.co connections keep what a later call of /authenticate takes from their token; what is taken \
-         here has closed them",
-    )
-}
+struct Site(Option<Arc<str>>);
 
 /// Routes of the public port. Needs `web::Data` of [`Encoding`], [`Filters`], [`Site`], the node's streams and the broker.
-pub fn routes(cfg: &mut web::ServiceConfig) {
+fn routes(cfg: &mut web::ServiceConfig) {
     rest::routes(cfg);
     fallback::routes(cfg);
     cfg.route(connect::PATH, web::get().to(connect::connect));

@@ -1,11 +1,12 @@
 //! Whose a request is, by the beginning of its path: a request is never matched against another dialect's paths, and what
 //! nobody knows is refused in the words of the dialect whose it would have been.
 //!
-//! **Must never know:** what is below a dialect's beginnings, nor its words.
+//! **Must never know:** any dialect by name, what is below its beginnings, nor its words.
 //! **Why not the router alone:** it asks everybody in turn. What PubNub does not serve below `/v1` was the native API's
 //! then, which calls PubNub's keys malformed; and a path of several tails was whoever's came first.
 
-use crate::adapters::{ably, native, pubnub, pusher, realtime};
+use crate::adapters::dialect::{Dialect, Dialects};
+use crate::adapters::native;
 use actix_web::body::{BodySize, BoxBody, EitherBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::guard::{Guard, GuardContext, fn_guard};
@@ -14,76 +15,87 @@ use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpMessage as _, HttpRequest, HttpResponse, Scope, web};
 use std::sync::Arc;
 
-/// A dialect's paths begin with these: `/x` is that path alone, `/x/` is everything below it.
-type Beginnings = &'static [&'static str];
-/// What a dialect says of a path (404) or method (405) that it does not know.
-type Unknown = fn(&HttpRequest, StatusCode) -> HttpResponse;
-
-/// A dialect's door, by its place in [`DOORS`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Door(usize);
-
-pub(super) const PUSHER: Door = Door(0);
-pub(super) const ABLY: Door = Door(1);
-pub(super) const PUBNUB: Door = Door(2);
-pub(super) const REALTIME: Door = Door(3);
-pub(super) const NATIVE: Door = Door(4);
-
-const DOORS: [(Beginnings, Unknown); 5] = [
-    (pusher::BEGINNINGS, pusher::unknown),
-    (ably::BEGINNINGS, ably::unknown),
-    (pubnub::BEGINNINGS, pubnub::unknown),
-    (realtime::BEGINNINGS, realtime::unknown),
-    (native::BEGINNINGS, native::unknown),
-];
-
-/// The doors of the public port; `place` is where Pusher's stand as well.
-#[derive(Clone, Debug)]
-pub(super) struct Doors {
-    place: Arc<str>,
+/// Whose a path is.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Owner {
+    /// A dialect's.
+    Dialect(&'static dyn Dialect),
+    /// Our own API's.
+    Native,
+    /// It begins like nobody's.
+    Nobody,
 }
 
-/// What is asked for, once it is known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Owner(Option<Door>);
+impl Owner {
+    /// The dialect's name; empty for the others, which are none.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Dialect(dialect) => dialect.name(),
+            Self::Native => "native",
+            Self::Nobody => "",
+        }
+    }
+}
 
-impl Doors {
-    pub(super) fn new(place: Arc<str>) -> Self {
-        Self { place }
+impl PartialEq for Owner {
+    fn eq(&self, other: &Self) -> bool {
+        self.name() == other.name()
+    }
+}
+
+/// The owners of the public port's paths.
+#[derive(Clone, Debug)]
+pub(super) struct Paths {
+    dialects: Dialects,
+    /// Where the paths of some dialects stand as well.
+    prefix: Arc<str>,
+}
+
+impl Paths {
+    pub(super) fn new(dialects: Dialects, prefix: Arc<str>) -> Self {
+        Self { dialects, prefix }
     }
 
-    /// Whose a path is. The longest beginning counts; some clients of Realtime.co keep the path of the URL that they were
-    /// given in front of theirs.
-    fn owner(&self, path: &str) -> Option<Door> {
-        if let Some(path) = path.strip_prefix(&*self.place)
-            && !self.place.is_empty()
-            && named(path) == Some(PUSHER)
+    /// Whose a path is. The longest beginning counts; some clients keep the path of the URL that they were given in front
+    /// of theirs.
+    fn owner(&self, path: &str) -> Owner {
+        if let Some(path) = path.strip_prefix(&*self.prefix)
+            && !self.prefix.is_empty()
+            && let Owner::Dialect(dialect) = self.named(path)
+            && dialect.follows_path_prefix()
         {
-            return Some(PUSHER);
+            return Owner::Dialect(dialect);
         }
-        named(path).or_else(|| realtime::is_anywhere(path).then_some(REALTIME))
+        match self.named(path) {
+            Owner::Nobody => {
+                let found = self.dialects.iter().find(|one| one.is_anywhere(path));
+                found.map_or(Owner::Nobody, |one| Owner::Dialect(*one))
+            }
+            named @ (Owner::Dialect(_) | Owner::Native) => named,
+        }
+    }
+
+    fn named(&self, path: &str) -> Owner {
+        let longest = |beginnings: &[&str]| {
+            let fits = |one: &&&str| {
+                path == **one || (one.len() > 1 && one.ends_with('/') && path.starts_with(**one))
+            };
+            beginnings.iter().filter(fits).map(|one| one.len()).max()
+        };
+        let dialects = self.dialects.iter();
+        let dialects = dialects.map(|one| (longest(one.beginnings()), Owner::Dialect(*one)));
+        let all = dialects.chain([(longest(native::BEGINNINGS), Owner::Native)]);
+        let known = all.filter_map(|(length, owner)| Some((length?, owner)));
+        let found = known.max_by_key(|(length, _)| *length);
+        found.map_or(Owner::Nobody, |(_, owner)| owner)
     }
 
     /// To be done with every request before it is routed.
     pub(super) fn arrived(&self, request: &mut ServiceRequest) {
-        let owner = Owner(self.owner(request.path()));
+        let owner = self.owner(request.path());
         request.extensions_mut().insert(owner);
         as_get(request);
     }
-}
-
-fn named(path: &str) -> Option<Door> {
-    let longest = |beginnings: Beginnings| {
-        let fits = |one: &&&str| {
-            path == **one || (one.len() > 1 && one.ends_with('/') && path.starts_with(**one))
-        };
-        beginnings.iter().filter(fits).map(|one| one.len()).max()
-    };
-    let doors = DOORS.iter().enumerate();
-    let found = doors.filter_map(|(at, (beginnings, _))| Some((longest(beginnings)?, Door(at))));
-    found
-        .max_by_key(|(length, _)| *length)
-        .map(|(_, door)| door)
 }
 
 /// HEAD is answered as GET is, everywhere; that no body follows is the protocol's part, which remembers.
@@ -93,10 +105,9 @@ pub(super) fn as_get(request: &mut ServiceRequest) {
     }
 }
 
-/// Where a dialect's paths are: only what begins as it says gets there.
-pub(super) fn of(door: Door) -> Scope {
-    let here =
-        move |cx: &GuardContext<'_>| cx.req_data().get::<Owner>() == Some(&Owner(Some(door)));
+/// Where an owner's paths are: only what begins as it says gets there.
+pub(super) fn of(owner: Owner) -> Scope {
+    let here = move |cx: &GuardContext<'_>| cx.req_data().get::<Owner>() == Some(&owner);
     let unknown = |request: HttpRequest| async move { refused(&request, StatusCode::NOT_FOUND) };
     web::scope("")
         .guard(boxed(here))
@@ -109,14 +120,10 @@ fn boxed(guard: impl Fn(&GuardContext<'_>) -> bool) -> impl Guard {
 
 /// In the words of whose it is; nobody's paths are refused in our own.
 pub(super) fn refused(request: &HttpRequest, status: StatusCode) -> HttpResponse {
-    let owner = request
-        .extensions()
-        .get::<Owner>()
-        .and_then(|owner| owner.0);
-    let door = owner.unwrap_or(NATIVE);
-    match DOORS.get(door.0) {
-        Some((_, unknown)) => unknown(request, status),
-        None => native::unknown(request, status),
+    let owner = request.extensions().get::<Owner>().copied();
+    match owner.unwrap_or(Owner::Nobody) {
+        Owner::Dialect(dialect) => dialect.unknown(request, status),
+        Owner::Native | Owner::Nobody => native::unknown(request, status),
     }
 }
 
@@ -141,6 +148,8 @@ pub(super) fn answered<B: MessageBody>(
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::adapters::ALL;
+    use crate::core::authority::State;
     use crate::server::plane::Workers;
     use actix_web::App;
     use actix_web::dev::Service as _;
@@ -149,38 +158,36 @@ mod tests {
 
     #[test]
     fn a_path_is_one_dialects_by_its_beginning() {
-        let doors = Doors::new("/ws".into());
-        for (path, door) in [
-            ("/", Some(ABLY)),
-            ("/time", Some(ABLY)),
-            ("/time/0", Some(PUBNUB)),
-            ("/presence", Some(ABLY)),
-            ("/presence/key/token/channel", Some(REALTIME)),
-            ("/app/key", Some(PUSHER)),
-            ("/ws/app/key", Some(PUSHER)),
-            ("/ws/apps/1/events", Some(PUSHER)),
-            ("/ws/time", None),
-            ("/application", None),
-            ("/broadcast/1/c/websocket", Some(REALTIME)),
-            ("/their/own/broadcast/1/c/websocket", Some(REALTIME)),
+        let paths = Paths::new(ALL, "/ws".into());
+        for (path, owner) in [
+            ("/", "ably"),
+            ("/time", "ably"),
+            ("/time/0", "pubnub"),
+            ("/presence", "ably"),
+            ("/presence/key/token/channel", "realtime"),
+            ("/app/key", "pusher"),
+            ("/ws/app/key", "pusher"),
+            ("/ws/apps/1/events", "pusher"),
+            ("/ws/time", ""),
+            ("/application", ""),
+            ("/broadcast/1/c/websocket", "realtime"),
+            ("/their/own/broadcast/1/c/websocket", "realtime"),
             // The names that strangers choose are not beginnings.
-            ("/channels/broadcast/1/websocket", Some(ABLY)),
-            ("/publish/p/s/0/broadcast/0/websocket", Some(PUBNUB)),
-            ("/v1/broadcast/1/c/websocket", Some(NATIVE)),
-            ("/v1", Some(NATIVE)),
-            ("/v1/apps/1/grants", Some(NATIVE)),
-            ("/v1/channel-registration/sub-key/s/x", Some(PUBNUB)),
-            ("/v1/message-actions/s/channel/c", Some(PUBNUB)),
-            ("/v2/objects/s/uuids", Some(PUBNUB)),
-            ("/up", None),
-            ("/nothing/here", None),
+            ("/channels/broadcast/1/websocket", "ably"),
+            ("/publish/p/s/0/broadcast/0/websocket", "pubnub"),
+            ("/v1/broadcast/1/c/websocket", "native"),
+            ("/v1", "native"),
+            ("/v1/apps/1/grants", "native"),
+            ("/v1/channel-registration/sub-key/s/x", "pubnub"),
+            ("/v1/message-actions/s/channel/c", "pubnub"),
+            ("/v2/objects/s/uuids", "pubnub"),
+            ("/up", ""),
+            ("/nothing/here", ""),
         ] {
-            assert_eq!(doors.owner(path), door, "{path}");
+            assert_eq!(paths.owner(path).name(), owner, "{path}");
         }
-        let mut all: Vec<_> = DOORS
-            .iter()
-            .flat_map(|(beginnings, _)| *beginnings)
-            .collect();
+        let dialects = ALL.iter().flat_map(|one| one.beginnings());
+        let mut all: Vec<_> = dialects.chain(native::BEGINNINGS).collect();
         let count = all.len();
         all.sort_unstable();
         all.dedup();
@@ -189,7 +196,8 @@ mod tests {
 
     /// Status, content type, whether any page may read it, and the body.
     async fn asked(method: Method, path: &str) -> (u16, String, bool, String) {
-        let (workers, doors) = (Workers::alone(), Doors::new("".into()));
+        let workers = Workers::alone(ALL, State::default());
+        let paths = workers.paths();
         let app = App::new()
             .app_data(web::Data::new(workers.broker()))
             .configure(|service| workers.configure(service))
@@ -197,7 +205,7 @@ mod tests {
                 refused(&request, StatusCode::NOT_FOUND)
             }))
             .wrap_fn(move |mut request, app| {
-                doors.arrived(&mut request);
+                paths.arrived(&mut request);
                 app.call(request).map_ok(answered)
             });
         let request = TestRequest::with_uri(path).method(method).to_request();
