@@ -162,6 +162,7 @@ fn decisions(state: &State, count: usize) -> String {
                 let question = Question {
                     principal,
                     proof: None,
+                    speaks_for: None,
                     resource: Resource::Channel,
                     name: name(channel),
                     operations: Operations::SUBSCRIBE,

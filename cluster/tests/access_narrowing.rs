@@ -32,6 +32,7 @@ fn rights(state: &State, principals: &[Principal], now_ms: Millis) -> Rights {
                 let question = Question {
                     principal,
                     proof: None,
+                    speaks_for: None,
                     resource,
                     name,
                     operations: Operations::ALL,

@@ -27,6 +27,7 @@ fn ask<'a>(principal: &'a Principal, name: &'a str, now_ms: Millis) -> Question<
     Question {
         principal,
         proof: None,
+        speaks_for: None,
         resource: Resource::Channel,
         name,
         operations: Operations::SUBSCRIBE,
@@ -115,6 +116,33 @@ proptest! {
                         prop_assert!(still, "{:?} at +{later}", question);
                     }
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn whom_somebody_speaks_for_gives_nothing_and_takes_what_a_block_takes(
+        log in log(),
+        principals in vec(principal(), 1..20),
+        seen in 0u64..40,
+    ) {
+        let mut state = State::default();
+        play(&mut state, &log, 1);
+        let now_ms = state.time_ms;
+        for principal in &principals {
+            for (user, name) in USERS.iter().flat_map(|user| NAMES.map(|name| (*user, name))) {
+                let other = SpokenFor { user: user.into(), issued: Issued::Seen(seen) };
+                let mut question = ask(principal, name, now_ms);
+                question.operations = Operations::ALL;
+                let alone = allowed(&state, &question);
+                question.speaks_for = Some(&other);
+                let for_her = allowed(&state, &question);
+                prop_assert!(alone.contains(for_her));
+                let place = (principal.app, Target::User(user.into()));
+                let void = state.revocations.get(&place).is_some_and(|r| r.voids(other.issued, now_ms));
+                let block = state.blocks.get(&(principal.app, Subject::User(user.into())));
+                let kept_out = block.is_some_and(|block| block.until_ms.is_none_or(|end| end > now_ms));
+                prop_assert_eq!(for_her, if void || kept_out { Operations::NONE } else { alone });
             }
         }
     }

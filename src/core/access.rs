@@ -10,7 +10,7 @@ pub use gatecast_cluster::access::{
     GrantKey, GrantMode, GroupChange, Issued, Issuer, KeyChange, KeySpec, MemberState, Millis,
     NodeId, OpenRule, Operations, Pattern, PatternError, PatternText, Principal, Proof, Question,
     Reason, Rejection, Reply, Resource, Revision, Revocation, Right, Rule, Scope, Secret,
-    SettingValue, State, Subject, Target, Text, Token, Voucher,
+    SettingValue, SpokenFor, State, Subject, Target, Text, Token, Voucher,
 };
 pub use gatecast_cluster::{
     BarrierMode, BarrierReport, ClusterStatus, Committed, EffectBatch, Freshness, ProposeError,

@@ -131,6 +131,12 @@ pub const SUBSCRIPTION_COUNT: Setting = Setting {
     name: "subscription_count",
     default: 0,
 };
+/// The id of a presence entry is a user: what blocks, disconnects or revokes that user reaches who entered under it,
+/// where somebody has vouched for the id. It only ever takes, so an app that says nothing has it.
+pub const PRESENCE_IS_USER: Setting = Setting {
+    name: "presence_is_user",
+    default: 1,
+};
 /// Most distinct clients in one presence set.
 pub const PRESENCE_CLIENTS: Setting = Setting {
     name: "presence_clients",

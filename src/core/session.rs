@@ -6,7 +6,7 @@
 //!
 //! **Must never know:** wire formats, sockets, HTTP, the cluster crate.
 
-use super::authority::{Authority, Operations, Principal, Proof};
+use super::authority::{Authority, Operations, Principal, Proof, SpokenFor};
 use super::clock::Now;
 use super::close::{Close, End};
 use super::error::Refusal;
@@ -133,6 +133,8 @@ pub struct Subscribe {
     pub start: Start,
     /// Enter the presence set in the same step.
     pub member: Option<NewMember>,
+    /// Whose this connection is on the channel, if it is not the principal's own user: ended with her.
+    pub speaks_for: Option<Box<SpokenFor>>,
     /// Whether the answer needs the presence set.
     pub with_members: bool,
     /// How broadcasts reach the client.
@@ -223,6 +225,9 @@ pub struct PresenceRequest {
     pub member: Option<NewMember>,
     /// Who leaves, if `member` is none.
     pub client: Text,
+    /// Whom the connection enters, if it is not its principal's own user: taken out with her, and no more, since it
+    /// may speak for many.
+    pub speaks_for: Option<Box<SpokenFor>>,
     /// A proof for just this channel.
     pub proof: Option<Box<Proof>>,
     /// Comes back with the answer.

@@ -24,6 +24,7 @@ pub(super) fn catalog(dialects: Dialects) -> Catalog {
     ];
     let switches = [
         SettingSpec::switch(limits::WILDCARDS),
+        SettingSpec::switch(limits::PRESENCE_IS_USER),
         SettingSpec {
             // Whoever subscribes is told how many do.
             hands_on: HandsOn::On(Operations::METADATA),

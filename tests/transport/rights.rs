@@ -96,6 +96,7 @@ fn nothing_is_delivered_past_the_lease_and_nothing_is_lost_when_it_is_back() {
         name: "room",
         needs: Operations::PUBLISH,
         wants: Operations::NONE,
+        speaks_for: None,
     };
     let principal = Principal::anonymous(APP, None, 1);
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -66,6 +66,7 @@ fn subscribe(name: &str, echo: bool, delivery: DeliveryMode) -> Action {
         proof: None,
         start: Start::Now,
         member: None,
+        speaks_for: None,
         with_members: false,
         delivery,
         echo,

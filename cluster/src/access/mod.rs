@@ -37,13 +37,14 @@ pub use command::{
     GrantEntry, GrantMode, GroupChange, KeyChange, KeySpec, MemberCommand, Rejection, Reply, Scope,
 };
 pub use decide::{
-    Decision, Question, Reason, Rule, allowed, check_revocation, decide, decide_until,
+    Decision, Question, Reason, Rule, allowed, check_revocation, check_spoken_for, decide,
+    decide_until,
 };
 pub use expiry::next_expiry;
 pub use fingerprint::fingerprint;
 pub use limits::Limits;
 pub use pattern::{Pattern, PatternError, PatternText};
-pub use principal::{Issued, Principal, Proof, Voucher};
+pub use principal::{Issued, Principal, Proof, SpokenFor, Voucher};
 pub use records::{
     ApiKey, App, Block, EnabledProtocol, Grant, GrantKey, Issuer, Member, MemberState, NodeId,
     OpenRule, Revocation, Secret, SettingValue, Subject, Target, Token,

@@ -32,6 +32,17 @@ pub struct Proof {
     pub capability: Capability,
 }
 
+/// Somebody for whom a connection speaks on one channel without being her: an app server has signed that this is her
+/// name there, or a client that may use any name has given hers. It takes from its connection what a block or a
+/// revocation of her takes, and gives it nothing: only who signs a user in vouches for the grants stored for her.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SpokenFor {
+    /// Her user / client id.
+    pub user: Text,
+    /// When it was said.
+    pub issued: Issued,
+}
+
 /// The key behind an identity, and what is known of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Voucher {

@@ -125,6 +125,7 @@ mod tests {
             &Question {
                 principal: &principal,
                 proof: None,
+                speaks_for: None,
                 resource: Resource::Channel,
                 name: "room",
                 operations: Operations::SUBSCRIBE,

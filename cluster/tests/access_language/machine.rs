@@ -123,6 +123,7 @@ impl Machine {
         Question {
             principal,
             proof: None,
+            speaks_for: None,
             resource,
             name,
             operations: operations(line.words.get(3).copied().unwrap_or("subscribe")),

@@ -62,6 +62,7 @@ pub(crate) fn allows(cluster: &Cluster, principal: &Principal) -> bool {
     let question = Question {
         principal,
         proof: None,
+        speaks_for: None,
         resource: Resource::Channel,
         name: CHANNEL,
         operations: Operations::SUBSCRIBE,

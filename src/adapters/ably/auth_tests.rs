@@ -334,6 +334,7 @@ fn a_client_id_is_worth_no_more_than_the_key_that_names_it() {
                 name,
                 needs,
                 wants: Operations::NONE,
+                speaks_for: None,
             };
             authority.decide(&identity.principal, None, ask).map(|_| ())
         };

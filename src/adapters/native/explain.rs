@@ -173,6 +173,7 @@ async fn explain(
         name: &channel,
         needs,
         wants: Operations::NONE,
+        speaks_for: None,
     };
     let decide = |principal| (principal, authority.explain(principal, None, ask));
     let mut decisions = principals.iter().map(decide);

@@ -115,6 +115,7 @@ async fn pass(call: &Call, app: AppId, channel: &str) -> Result<Pass, ApiError> 
         name: channel,
         needs: Operations::PUBLISH,
         wants: Operations::NONE,
+        speaks_for: None,
     };
     Ok(authority.authorize(&principal, None, ask).await?)
 }

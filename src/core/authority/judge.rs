@@ -4,17 +4,18 @@
 //! **Why expiry is taken conservatively:** an operation may be allowed by several rules and the machine names
 //! one; the pass ends with the earliest thing that may end it, and is simply asked again then.
 
-use crate::core::limits::Setting;
+use crate::core::limits::{PRESENCE_IS_USER, Setting};
 use std::time::Duration;
 
 use super::door::Authority;
 use super::newer::UNCONFIRMED;
 use super::pass::{Ask, Pass, earliest};
 use crate::core::access::{
-    AppId, Decision, Millis, Operations, Principal, Proof, Question, Reason, Resource, Rule, State,
-    Text,
+    AppId, Decision, Millis, Operations, Principal, Proof, Question, Reason, Resource, Rule,
+    SpokenFor, State, Text,
 };
 use crate::core::error::Refusal;
+use gatecast_cluster::access::check_spoken_for;
 
 /// Whether a newer view of the access state could turn this refusal into a yes.
 fn may_change(reason: &Reason) -> bool {
@@ -75,10 +76,14 @@ impl Authority {
     ) -> Result<Pass, Reason> {
         let now_ms = self.now().cluster_ms;
         let standing = standing_until(state, principal, proof, now_ms);
+        let speaks_for = ask
+            .speaks_for
+            .filter(|_| spoken_names_count(state, principal.app));
         let rule = |operations| {
             let question = Question {
                 principal,
                 proof,
+                speaks_for,
                 resource: ask.resource,
                 name: ask.name,
                 operations,
@@ -205,6 +210,7 @@ impl Authority {
                 name,
                 needs,
                 wants: Operations::NONE,
+                speaks_for: None,
             };
             self.decide(principal, None, ask)
         };
@@ -273,6 +279,28 @@ impl Authority {
         let answer = answers.into_iter().next().ok_or(UNCONFIRMED)?;
         answer.map_err(Refusal::Denied)
     }
+
+    /// Whether that state's app takes the names that connections speak for on single channels for users.
+    #[must_use]
+    pub fn spoken_names_count(&self, state: &State, app: AppId) -> bool {
+        spoken_names_count(state, app)
+    }
+
+    /// Why nobody may speak for her any more by what was said then, if the app takes such names for users.
+    #[must_use]
+    pub fn objection_to(&self, app: AppId, other: &SpokenFor) -> Option<Reason> {
+        let view = self.view();
+        if !spoken_names_count(&view, app) {
+            return None;
+        }
+        check_spoken_for(&view, app, other, self.now().cluster_ms)
+    }
+}
+
+/// Whether the app takes the names that connections speak for on single channels for users.
+fn spoken_names_count(state: &State, app: AppId) -> bool {
+    let app = state.apps.get(&app);
+    app.is_some_and(|app| PRESENCE_IS_USER.on(app))
 }
 
 fn bits(operations: Operations) -> impl Iterator<Item = Operations> {

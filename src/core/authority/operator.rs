@@ -82,12 +82,13 @@ impl Authority {
         }
     }
 
-    /// As [`Authority::decide`], with the rule that allowed it.
+    /// As [`Authority::decide`] for nobody else, with the rule that allowed it.
     #[must_use]
     pub fn explain(&self, principal: &Principal, proof: Option<&Proof>, ask: Ask<'_>) -> Decision {
         let question = Question {
             principal,
             proof,
+            speaks_for: None,
             resource: ask.resource,
             name: ask.name,
             operations: ask.needs,

@@ -4,7 +4,7 @@
 //!
 //! **Why channel messages carry one:** "forgot to check" does not compile.
 
-use crate::core::access::{Millis, Operations, Resource, Revision};
+use crate::core::access::{Millis, Operations, Resource, Revision, SpokenFor};
 use crate::core::clock::Now;
 
 /// Proof that a decision was made: may do `operations` on the channel it was asked for, until then.
@@ -80,6 +80,8 @@ pub struct Ask<'a> {
     pub needs: Operations,
     /// These go into the pass as well, if allowed.
     pub wants: Operations,
+    /// For whom else it is asked; looked at where the app takes such names for users.
+    pub speaks_for: Option<&'a SpokenFor>,
 }
 
 pub(super) fn earliest(one: Option<Millis>, other: Option<Millis>) -> Option<Millis> {

@@ -29,6 +29,7 @@ impl Authority {
         let question = Question {
             principal: &anyone,
             proof: None,
+            speaks_for: None,
             resource: crate::core::access::Resource::Channel,
             name: &key.name,
             operations: Operations::SUBSCRIBE,

@@ -12,6 +12,7 @@ fn ask(needs: Operations, wants: Operations) -> Ask<'static> {
         name: "room",
         needs,
         wants,
+        speaks_for: None,
     }
 }
 

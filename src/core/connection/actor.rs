@@ -8,7 +8,8 @@
 use super::inheritance::Inheritance;
 use super::messages::{Attached, Due, Finish, Gone, Heard};
 use super::seat::{Gate, Inbound, Seat, Wire};
-use super::state::{Standing, State, Step};
+use super::state::State;
+use super::step::{Standing, Step};
 use crate::core::authority::Authority;
 use crate::core::broker::Broker;
 use crate::core::channel::actor::Channel;
@@ -240,6 +241,7 @@ impl Connection {
                         channel,
                         member: None,
                         client,
+                        speaks_for: None,
                         proof: None,
                         tag: CORE_TAG,
                     };
@@ -252,7 +254,17 @@ impl Connection {
                 }
             }
         }
+        self.index_spoken();
         self.schedule();
+    }
+
+    /// Whoever it has begun to speak for finds this connection from here on, and no longer whom it has let go.
+    pub(super) fn index_spoken(&mut self) {
+        if let Some(slot) = self.slot {
+            for one in self.state.spoken.drain(..) {
+                self.desk.local.speaks(slot, one);
+            }
+        }
     }
 
     /// The principal has been taken on: everything named by it finds this connection from here on.
@@ -299,6 +311,7 @@ impl Actor for Connection {
             let slot = self.desk.local.register(about, self.outbox.clone(), port);
             self.slot = Some(slot);
         }
+        self.index_spoken();
         self.feed(Input::Opened, cx);
     }
 
@@ -357,6 +370,7 @@ impl Handler<Tell> for Connection {
                 tag,
             } => {
                 let leave = self.state.refused(&channel);
+                self.index_spoken();
                 let told = Event::SubscribeRefused {
                     channel: channel.clone(),
                     refusal,

@@ -31,6 +31,7 @@ impl Connection {
             needs: Operations::PUBLISH,
             wants: Operations::NONE,
             proof: None,
+            speaks_for: None,
         };
         self.with_pass(right, cx, |this, answer, cx| match answer {
             Ok(pass) => this.hand_in(request, pass, cx),

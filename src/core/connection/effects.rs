@@ -2,7 +2,8 @@
 //!
 //! **Must never know:** actix, sockets, dialects; how effects arrive.
 
-use super::state::{State, Step};
+use super::state::State;
+use super::step::Step;
 use crate::core::authority::{
     Authority, Cut, Effect, Issued, Pattern, Principal, Proof, Resource, Scope, State as Access,
     Subject, Target, Text,
@@ -33,7 +34,12 @@ impl<A: Clone> State<A> {
                 None
             }
             Effect::Cut { app, target, cut } if *app == principal.app => {
-                if !reached(principal, target, cut) {
+                let counts = authority.spoken_names_count(after, *app);
+                let named = reached(principal, target, cut) || counts && self.is_hers(target, cut);
+                if !named {
+                    if counts {
+                        self.send_away(target, cut, out);
+                    }
                     // The credential of a single subscription may be what was named.
                     self.recheck_on(after, authority, out);
                     return None;
@@ -63,13 +69,25 @@ impl<A: Clone> State<A> {
         let now_ms = authority.now().cluster_ms;
         let due = self.cuts.iter().position(|(at, _)| *at <= now_ms);
         let cut = due.map(|at| self.cuts.swap_remove(at).1);
-        if let (Some(cut), Some(principal)) = (cut, self.principal())
-            && authority.objection(principal).is_some()
-        {
-            return Some(cut);
+        if let (Some(cut), Some(principal)) = (cut, self.principal()) {
+            let mut others = self.subscribed_for();
+            if authority.objection(principal).is_some()
+                || others.any(|other| authority.objection_to(principal.app, other).is_some())
+            {
+                return Some(cut);
+            }
         }
         self.recheck(authority, out);
         None
+    }
+
+    /// Whether the connection is, on any channel, the user's whom a cut names, by word that is old enough.
+    fn is_hers(&self, target: &Target, cut: &Cut) -> bool {
+        let Target::User(user) = target else {
+            return false;
+        };
+        let mut others = self.subscribed_for();
+        others.any(|other| other.user == *user && is_old_enough(other.issued, cut))
     }
 }
 
@@ -104,16 +122,20 @@ pub(crate) fn reached(principal: &Principal, target: &Target, cut: &Cut) -> bool
             .filter(|proof| names_exactly(proof, name))
             .map(|proof| proof.issued),
     };
+    issued.is_some_and(|issued| is_old_enough(issued, cut))
+}
+
+/// Whether a cut reaches what was issued then.
+fn is_old_enough(issued: Issued, cut: &Cut) -> bool {
     match (issued, cut) {
-        (None, _) => false,
         (
-            Some(Issued::At(at)),
+            Issued::At(at),
             Cut::Revoked {
                 issued_before_ms, ..
             },
         ) => at < *issued_before_ms,
-        (Some(Issued::Seen(seen)), Cut::Revoked { revision, .. }) => seen < *revision,
-        (Some(_), Cut::Disconnected | Cut::Blocked | Cut::Disabled) => true,
+        (Issued::Seen(seen), Cut::Revoked { revision, .. }) => seen < *revision,
+        (_, Cut::Disconnected | Cut::Blocked | Cut::Disabled) => true,
     }
 }
 

@@ -122,6 +122,7 @@ impl Connection {
                 keeps_members: self.succeeded,
             });
         }
+        self.index_spoken();
     }
 }
 

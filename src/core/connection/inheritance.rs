@@ -5,7 +5,7 @@
 //! **Why they leave when they are dropped:** between two sockets nobody else knows of them, and a next socket that
 //! does not come must not leave members behind that nobody ends.
 
-use super::state::Attendance;
+use super::attendance::Attendance;
 use crate::core::channel::actor::Channel;
 use crate::core::channel::messages::Leave;
 use crate::core::delivery::port::HandOver;

@@ -6,8 +6,11 @@
 //! then later intents queue behind it and reading stops, so that order is kept and nothing piles up.
 
 use super::actor::Connection;
-use super::state;
-use crate::core::authority::{Operations, Pass, Principal, Proof, Reason, UNCONFIRMED};
+use super::attendance::Entry;
+use super::step;
+use crate::core::authority::{
+    Ask, Operations, Pass, Principal, Proof, Reason, SpokenFor, UNCONFIRMED,
+};
 use crate::core::channel::actor::Channel;
 use crate::core::channel::messages::{Join, PresenceTo, PublishTo, Read, ReplyTo, Tell};
 use crate::core::delivery::outbox::Source;
@@ -31,6 +34,16 @@ pub(super) struct Right {
     pub(super) needs: Operations,
     pub(super) wants: Operations,
     pub(super) proof: Option<Box<Proof>>,
+    pub(super) speaks_for: Option<Box<SpokenFor>>,
+}
+
+impl Right {
+    fn ask(&self) -> Ask<'_> {
+        Ask {
+            speaks_for: self.speaks_for.as_deref(),
+            ..step::ask(&self.key, self.needs, self.wants)
+        }
+    }
 }
 
 /// A permitted request as its channel takes it.
@@ -87,7 +100,7 @@ impl Connection {
         if principal.app != request.channel.app || !self.authority().serving() {
             return;
         }
-        let ask = state::ask(&request.channel, Operations::PUBLISH, Operations::NONE);
+        let ask = step::ask(&request.channel, Operations::PUBLISH, Operations::NONE);
         let authority = self.authority();
         if let Ok(pass) = authority.decide(principal, request.proof.as_deref(), ask) {
             let mut draft = request.draft;
@@ -153,6 +166,7 @@ impl Connection {
             needs: request.needs,
             wants: request.wants,
             proof: request.proof.clone(),
+            speaks_for: request.speaks_for.clone(),
         };
         self.with_pass(right, cx, |this, answer, cx| match answer {
             Ok(pass) => this.join(request, pass, cx),
@@ -173,6 +187,7 @@ impl Connection {
         let key = request.channel.clone();
         let channel = self.channel(&key);
         self.state.joining(&request, pass.clone(), channel);
+        self.index_spoken();
         self.schedule();
         let subscriber = self.subscriber(cx);
         let join = Join {
@@ -212,6 +227,7 @@ impl Connection {
             needs: Operations::PUBLISH,
             wants: Operations::NONE,
             proof: request.proof.clone(),
+            speaks_for: None,
         };
         self.with_pass(right, cx, move |this, answer, cx| match answer {
             Ok(pass) => {
@@ -238,7 +254,7 @@ impl Connection {
             Some(_) => self
                 .state
                 .held(&key, Operations::PRESENCE, now)
-                .filter(|_| request.proof.is_none())
+                .filter(|_| request.proof.is_none() && request.speaks_for.is_none())
                 .map(|(_, pass)| pass),
             // Leaving takes no right beyond the one that let it in.
             None => self.state.entered_by(&key),
@@ -251,6 +267,7 @@ impl Connection {
             needs: Operations::PRESENCE,
             wants: Operations::NONE,
             proof: request.proof.clone(),
+            speaks_for: request.speaks_for.clone(),
         };
         self.with_pass(right, cx, |this, answer, cx| match answer {
             Ok(pass) => this.presence_with(request, pass, cx),
@@ -269,13 +286,20 @@ impl Connection {
         let key = request.channel.clone();
         match &request.member {
             Some(member) => {
-                let (channel, proof) = (self.channel(&key), request.proof.clone());
-                self.state
-                    .attend(&key, &member.client, proof, pass.clone(), channel);
+                let channel = self.channel(&key);
+                let entry = Entry {
+                    key: &key,
+                    client: &member.client,
+                    proof: request.proof.clone(),
+                    speaks_for: request.speaks_for.clone(),
+                    pass: pass.clone(),
+                };
+                self.state.attend(entry, channel);
                 self.schedule();
             }
             None => self.state.leave_presence(&key, &request.client),
         }
+        self.index_spoken();
         let message = PresenceTo {
             connection: self.id,
             request,
@@ -314,6 +338,7 @@ impl Connection {
             needs,
             wants: Operations::NONE,
             proof: None,
+            speaks_for: None,
         };
         let key = key.clone();
         self.with_pass(right, cx, move |this, answer, cx| {
@@ -345,17 +370,14 @@ impl Connection {
             return then(self, Err(Refusal::Denied(reason)), cx);
         }
         let authority = self.authority();
-        let ask = state::ask(&right.key, right.needs, right.wants);
-        let decision = authority.decide(principal, right.proof.as_deref(), ask);
+        let decision = authority.decide(principal, right.proof.as_deref(), right.ask());
         if let Some(answer) = authority.settle(decision) {
             return then(self, answer, cx);
         }
         let (authority, principal) = (authority.clone(), principal.clone());
         let authorize = async move {
-            let ask = state::ask(&right.key, right.needs, right.wants);
-            authority
-                .authorize(&principal, right.proof.as_deref(), ask)
-                .await
+            let proof = right.proof.as_deref();
+            authority.authorize(&principal, proof, right.ask()).await
         };
         self.wait_for(authorize, cx, then);
     }

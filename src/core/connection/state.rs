@@ -5,48 +5,20 @@
 //! **Why subscriptions are kept here and in the relay:** the relay needs to know *where* bytes go, this needs to
 //! know *why* they may; a lost right is found here and carried out there.
 
+use super::attendance::{Attendance, Entry};
+use super::speaks;
+use super::step::{Standing, Step, ask};
 use crate::core::authority::{
-    Ask, Authority, Cut, Millis, Operations, Pass, Principal, Proof, Reason, Resource,
-    State as Access,
+    Ask, Authority, Cut, Millis, Operations, Pass, Principal, Proof, Reason, SpokenFor,
+    State as Access, Target,
 };
 use crate::core::clock::Now;
+use crate::core::delivery::speaks::Speaks;
 use crate::core::error::Refusal;
 use crate::core::hash::Map;
-use crate::core::ids::{ChannelKey, Space, Text};
+use crate::core::ids::{ChannelKey, Text};
 use crate::core::session::{Event, Subscribe, Subscribed};
 use std::sync::Arc;
-
-/// What the actor has to do about a subscription, in order.
-#[derive(Clone, Debug)]
-pub enum Step<A> {
-    /// Tell the session.
-    Tell(Event),
-    /// Stop its deliveries on this thread; with `drop`, take back what of it is still queued.
-    Detach {
-        /// The channel.
-        channel: Arc<ChannelKey>,
-        /// Whether queued bytes go as well: the right is gone, not just the wish.
-        drop: bool,
-    },
-    /// Tell the channel that the connection has left.
-    Leave(A),
-    /// Take the connection's entries out of the presence set, but keep the subscription.
-    LeavePresence(Arc<ChannelKey>, A, Pass, Text),
-}
-
-/// What a subscription is worth when the channel says that it stands.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Standing {
-    /// Tell the session and let deliveries through; with `leave`, end it right after.
-    Stands {
-        /// The client has asked to leave meanwhile.
-        leave: bool,
-    },
-    /// The right was lost on the way.
-    Lost(Refusal),
-    /// Nobody waits for it.
-    Unknown,
-}
 
 /// One connection as the core knows it.
 #[derive(Debug)]
@@ -54,7 +26,9 @@ pub struct State<A> {
     pub(super) principal: Option<Box<Principal>>,
     subscriptions: Map<Arc<ChannelKey>, Box<Subscription<A>>>,
     /// Presence sets entered apart from a subscription.
-    attendances: Vec<Attendance<A>>,
+    pub(super) attendances: Vec<Attendance<A>>,
+    /// What the thread's index has not been told yet.
+    pub(super) spoken: Vec<Speaks>,
     /// When a revocation with a margin starts to bite, cluster time.
     pub(super) cuts: Vec<(Millis, Cut)>,
 }
@@ -68,6 +42,7 @@ struct Subscription<A> {
     proof: Option<Box<Proof>>,
     /// Client id entered with it.
     member: Option<Text>,
+    speaks_for: Option<Box<SpokenFor>>,
     phase: Phase,
 }
 
@@ -75,16 +50,6 @@ struct Subscription<A> {
 enum Phase {
     Joining { leave: bool, lost: Option<Refusal> },
     Standing,
-}
-
-/// A presence set entered apart from a subscription.
-#[derive(Debug)]
-pub(super) struct Attendance<A> {
-    key: Arc<ChannelKey>,
-    pub(super) channel: A,
-    client: Text,
-    pass: Pass,
-    proof: Option<Box<Proof>>,
 }
 
 /// Who is judged, and on what.
@@ -101,32 +66,13 @@ impl Judge<'_> {
     }
 }
 
-/// What kind of resource a channel is, in the access plane's words.
-#[must_use]
-pub fn resource(key: &ChannelKey) -> Resource {
-    match key.space {
-        Space::Channel | Space::Wildcard => Resource::Channel,
-        Space::User | Space::Status => Resource::User,
-    }
-}
-
-/// The question to ask about a channel.
-#[must_use]
-pub fn ask(key: &ChannelKey, needs: Operations, wants: Operations) -> Ask<'_> {
-    Ask {
-        resource: resource(key),
-        name: &key.name,
-        needs,
-        wants,
-    }
-}
-
 impl<A> Default for State<A> {
     fn default() -> Self {
         Self {
             principal: None,
             subscriptions: Map::default(),
             attendances: Vec::new(),
+            spoken: Vec::new(),
             cuts: Vec::new(),
         }
     }
@@ -181,11 +127,18 @@ impl<A: Clone> State<A> {
             wants: request.wants,
             proof: request.proof.clone(),
             member: request.member.as_ref().map(|member| member.client.clone()),
+            speaks_for: request.speaks_for.clone(),
             phase: Phase::Joining {
                 leave: false,
                 lost: None,
             },
         };
+        speaks::note(
+            &mut self.spoken,
+            &request.channel,
+            &request.speaks_for,
+            true,
+        );
         self.subscriptions
             .insert(request.channel.clone(), Box::new(subscription));
     }
@@ -206,7 +159,7 @@ impl<A: Clone> State<A> {
                 lost: Some(refusal),
                 ..
             } => {
-                if let Some(gone) = self.subscriptions.remove(&subscribed.channel) {
+                if let Some(gone) = self.remove(&subscribed.channel) {
                     out.push(Step::Leave(gone.channel));
                 }
                 Standing::Lost(refusal)
@@ -216,7 +169,7 @@ impl<A: Clone> State<A> {
 
     /// The channel refused. Returns whether the client had asked to leave meanwhile.
     pub fn refused(&mut self, key: &ChannelKey) -> bool {
-        match self.subscriptions.remove(key).map(|gone| gone.phase) {
+        match self.remove(key).map(|gone| gone.phase) {
             Some(Phase::Joining { leave, .. }) => leave,
             Some(Phase::Standing) | None => false,
         }
@@ -241,13 +194,25 @@ impl<A: Clone> State<A> {
             drop: false,
         });
         out.push(Step::Leave(subscription.channel.clone()));
-        self.subscriptions.remove(key);
+        self.remove(key);
         // The channel lets go of everything of a connection that leaves.
-        self.attendances.retain(|one| one.key != *key);
+        self.forget_entries(|one| one.key == *key);
         out.push(Step::Tell(Event::Unsubscribed {
             channel: key.clone(),
             refusal: None,
         }));
+    }
+
+    fn remove(&mut self, key: &ChannelKey) -> Option<Box<Subscription<A>>> {
+        let (key, gone) = self.subscriptions.remove_entry(key)?;
+        speaks::note(&mut self.spoken, &key, &gone.speaks_for, false);
+        Some(gone)
+    }
+
+    /// The subscriptions by which the connection is somebody else's than its principal's.
+    pub(super) fn subscribed_for(&self) -> impl Iterator<Item = &SpokenFor> {
+        let all = self.subscriptions.values();
+        all.filter_map(|one| one.speaks_for.as_deref())
     }
 
     /// Whether broadcasts of the channel may be told to the session.
@@ -300,34 +265,67 @@ impl<A: Clone> State<A> {
     }
 
     /// A permitted entry into a presence set is on its way to the channel.
-    pub fn attend(
-        &mut self,
-        key: &Arc<ChannelKey>,
-        client: &Text,
-        proof: Option<Box<Proof>>,
-        pass: Pass,
-        channel: A,
-    ) {
-        self.leave_presence(key, client);
+    pub fn attend(&mut self, entry: Entry<'_>, channel: A) {
+        self.leave_presence(entry.key, entry.client);
+        speaks::note(&mut self.spoken, entry.key, &entry.speaks_for, true);
         self.attendances.push(Attendance {
-            key: key.clone(),
+            key: entry.key.clone(),
             channel,
-            client: client.clone(),
-            pass,
-            proof,
+            client: entry.client.clone(),
+            pass: entry.pass,
+            proof: entry.proof,
+            speaks_for: entry.speaks_for,
         });
     }
 
     /// The client left a presence set by itself.
     pub fn leave_presence(&mut self, key: &ChannelKey, client: &str) {
-        self.attendances
-            .retain(|one| *one.key != *key || *one.client != *client);
+        self.forget_entries(|one| *one.key == *key && *one.client == *client);
     }
 
     /// Number of presence sets entered apart from a subscription.
     #[must_use]
     pub fn attendances(&self) -> usize {
         self.attendances.len()
+    }
+
+    /// Forgets entries that somebody else ends.
+    pub(super) fn forget_entries(&mut self, which: impl Fn(&Attendance<A>) -> bool) {
+        let spoken = &mut self.spoken;
+        self.attendances.retain(|one| {
+            let goes = which(one);
+            if goes {
+                speaks::note(spoken, &one.key, &one.speaks_for, false);
+            }
+            !goes
+        });
+    }
+
+    /// Takes out whoever was asked to go of those it entered. (What a block or a revocation takes is found by judging
+    /// again; being asked to go voids nothing.)
+    pub(super) fn send_away(&mut self, target: &Target, cut: &Cut, out: &mut Vec<Step<A>>) {
+        if *cut != Cut::Disconnected {
+            return;
+        }
+        let sent = self.attendances.iter().filter(|one| one.is_for(target));
+        out.extend(sent.map(Attendance::leaving));
+        self.forget_entries(|one| one.is_for(target));
+    }
+
+    /// Takes on presence entries of the same connection's former socket.
+    pub(super) fn inherit(&mut self, attendances: Vec<Attendance<A>>) {
+        for one in &attendances {
+            speaks::note(&mut self.spoken, &one.key, &one.speaks_for, true);
+        }
+        self.attendances.extend(attendances);
+    }
+
+    /// Hands the presence entries over to the same connection's next socket.
+    pub(super) fn bequeath(&mut self) -> Vec<Attendance<A>> {
+        for one in &self.attendances {
+            speaks::note(&mut self.spoken, &one.key, &one.speaks_for, false);
+        }
+        std::mem::take(&mut self.attendances)
     }
 
     /// Judges everything again on the current view: rights may have been added, narrowed or lost.
@@ -368,30 +366,33 @@ impl<A: Clone> State<A> {
             authority,
             principal,
         };
+        let spoken = &mut self.spoken;
         self.subscriptions.retain(|key, one| {
             if !concerns(&one.pass) {
                 return true;
             }
-            match judge.decide(one.proof.as_deref(), ask(key, one.needs, one.wants)) {
-                Ok(pass) => one.keep(key, renewed(&one.pass, pass), out),
-                Err(reason) => return one.lose(key, &judge, reason, out),
+            let ask = one.ask(key, one.needs);
+            let kept = match judge.decide(one.proof.as_deref(), ask) {
+                Ok(pass) => {
+                    one.keep(key, renewed(&one.pass, pass), out);
+                    true
+                }
+                Err(reason) => one.lose(key, &judge, reason, out),
+            };
+            if !kept {
+                speaks::note(spoken, key, &one.speaks_for, false);
             }
-            true
+            kept
         });
         self.attendances.retain_mut(|one| {
             if !concerns(&one.pass) {
                 return true;
             }
-            let ask = ask(&one.key, Operations::PRESENCE, Operations::NONE);
-            match judge.decide(one.proof.as_deref(), ask) {
+            match judge.decide(one.proof.as_deref(), one.ask()) {
                 Ok(pass) => one.pass = renewed(&one.pass, pass),
                 Err(_) => {
-                    out.push(Step::LeavePresence(
-                        one.key.clone(),
-                        one.channel.clone(),
-                        one.pass.clone(),
-                        one.client.clone(),
-                    ));
+                    out.push(one.leaving());
+                    speaks::note(spoken, &one.key, &one.speaks_for, false);
                     return false;
                 }
             }
@@ -412,28 +413,27 @@ impl<A: Clone> State<A> {
             .min()
     }
 
-    /// Takes on presence entries of the same connection's former socket.
-    pub(super) fn inherit(&mut self, attendances: Vec<Attendance<A>>) {
-        self.attendances.extend(attendances);
-    }
-
-    /// Hands the presence entries over to the same connection's next socket.
-    pub(super) fn bequeath(&mut self) -> Vec<Attendance<A>> {
-        std::mem::take(&mut self.attendances)
-    }
-
     /// Forgets everything and names the channels to be left.
     pub fn end(&mut self) -> Vec<A> {
-        let attended = std::mem::take(&mut self.attendances);
-        std::mem::take(&mut self.subscriptions)
-            .into_values()
-            .map(|one| one.channel)
-            .chain(attended.into_iter().map(|one| one.channel))
-            .collect()
+        let attended = self.bequeath();
+        let mut left = Vec::with_capacity(self.subscriptions.len() + attended.len());
+        for (key, one) in std::mem::take(&mut self.subscriptions) {
+            speaks::note(&mut self.spoken, &key, &one.speaks_for, false);
+            left.push(one.channel);
+        }
+        left.extend(attended.into_iter().map(|one| one.channel));
+        left
     }
 }
 
 impl<A: Clone> Subscription<A> {
+    fn ask<'a>(&'a self, key: &'a ChannelKey, needs: Operations) -> Ask<'a> {
+        Ask {
+            speaks_for: self.speaks_for.as_deref(),
+            ..ask(key, needs, self.wants)
+        }
+    }
+
     /// The right still stands, perhaps with other operations.
     fn keep(&mut self, key: &Arc<ChannelKey>, pass: Pass, out: &mut Vec<Step<A>>) {
         let old = std::mem::replace(&mut self.pass, pass);
@@ -470,7 +470,7 @@ impl<A: Clone> Subscription<A> {
             *lost = Some(refusal);
             return true;
         }
-        let ask = ask(key, Operations::NONE, self.wants);
+        let ask = self.ask(key, Operations::NONE);
         let rest = judge.decide(self.proof.as_deref(), ask);
         // Whatever else is left, a subscription without all it needs has ended.
         let granted = rest.map_or(Operations::NONE, |pass| {

@@ -2,8 +2,9 @@
 use super::*;
 use crate::core::authority::fixture::{allowing, judge};
 use crate::core::authority::{
-    AppId, Capability, Effect, Issued, Pattern, Right, Scope, Subject, Target,
+    AppId, Capability, Effect, Issued, Pattern, Resource, Right, Scope, Subject,
 };
+use crate::core::connection::attendance::Entry;
 use crate::core::ids::Position;
 use crate::core::message::Occupancy;
 use crate::core::session::{DeliveryMode, NewMember, Start};
@@ -39,6 +40,7 @@ fn request(member: bool) -> Subscribe {
             client: "ana".into(),
             data: "".into(),
         }),
+        speaks_for: None,
         with_members: false,
         delivery: DeliveryMode::Shared,
         echo: true,
@@ -200,6 +202,18 @@ fn a_lost_presence_right_takes_the_member_out_and_keeps_the_subscription() {
     assert!(state.stands(&room()));
 }
 
+/// Ana enters, at address 5.
+fn attend(state: &mut State<u32>, key: &Arc<ChannelKey>, pass: Pass) {
+    let entry = Entry {
+        key,
+        client: &"ana".into(),
+        proof: None,
+        speaks_for: None,
+        pass,
+    };
+    state.attend(entry, 5);
+}
+
 #[test]
 fn an_attendance_ends_with_its_right_and_is_left_at_the_end() {
     let authority = authority(Operations::PRESENCE);
@@ -208,8 +222,7 @@ fn an_attendance_ends_with_its_right_and_is_left_at_the_end() {
     let key = room();
     let ask = ask(&key, Operations::PRESENCE, Operations::NONE);
     let pass = authority.decide(&principal(), None, ask).unwrap();
-    state.attend(&key, &"ana".into(), None, pass.clone(), 5);
-    state.attend(&key, &"ana".into(), None, pass, 5);
+    attend(&mut state, &key, pass);
     assert_eq!(state.attendances(), 1);
     authority.set_fixed(access(Operations::NONE, 0), 100, true);
     let mut steps = Vec::new();
@@ -424,7 +437,7 @@ fn an_attendance_is_judged_in_the_order_of_the_log_too() {
     let key = room();
     let ask = ask(&key, Operations::PRESENCE, Operations::NONE);
     let pass = authority.decide(&principal(), None, ask).unwrap();
-    state.attend(&key, &"ana".into(), None, pass, 5);
+    attend(&mut state, &key, pass);
     at(&authority, 6, false);
     let on_its_own = enforced(&mut state, &authority, 4, Operations::NONE);
     assert!(on_its_own.is_empty(), "it was entered on that state");

@@ -41,8 +41,11 @@ impl Handler<Carry> for Connection {
         if self.is_ending() {
             // It is on its way out already; what it had queued goes no further.
             self.outbox.drop_queued();
-            if self.lingering.is_some() && cut.is_some() {
-                cx.stop();
+            match (self.lingering, cut) {
+                (Some(_), Some(_)) => cx.stop(),
+                // The entries that wait for its return are let go of as they would be with a socket.
+                (Some(_), None) => self.steps(steps, cx),
+                (None, _) => {}
             }
             return false;
         }

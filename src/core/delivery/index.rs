@@ -2,8 +2,9 @@
 //!
 //! **Must never know:** connections, effects' meaning. Pure.
 
+use super::speaks::Speaks;
 use crate::core::authority::{AppId, Effect, Principal, Scope, Subject, Target, Text};
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Name {
@@ -18,6 +19,8 @@ enum Name {
 pub(super) struct Index {
     apps: HashMap<AppId, HashSet<u32>>,
     names: HashMap<(AppId, Name), BTreeSet<u32>>,
+    /// Who is spoken for, by how many subscriptions and entries of which slots.
+    spoken: HashMap<(AppId, Text), BTreeMap<u32, u32>>,
 }
 
 impl Index {
@@ -49,6 +52,33 @@ impl Index {
         }
     }
 
+    /// A slot begins or ceases to speak for somebody on one more channel.
+    pub(super) fn speaks(&mut self, slot: u32, one: Speaks) {
+        let key = (one.app, one.user);
+        if one.begins {
+            let times = self.spoken.entry(key).or_default().entry(slot).or_default();
+            *times = times.saturating_add(1);
+            return;
+        }
+        let Some(slots) = self.spoken.get_mut(&key) else {
+            return;
+        };
+        let left = slots.get(&slot).map_or(0, |times| times.saturating_sub(1));
+        match left {
+            0 => slots.remove(&slot),
+            left => slots.insert(slot, left),
+        };
+        if slots.is_empty() {
+            self.spoken.remove(&key);
+        }
+    }
+
+    /// Whether nobody is in it.
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.apps.is_empty() && self.names.is_empty() && self.spoken.is_empty()
+    }
+
     /// Number of connections of an app.
     pub(super) fn of_app(&self, app: AppId) -> usize {
         self.apps.get(&app).map_or(0, HashSet::len)
@@ -72,6 +102,14 @@ impl Index {
             },
             Effect::AppChanged(_) | Effect::MembersChanged => return,
         };
+        if let Effect::Cut {
+            target: Target::User(user),
+            ..
+        } = effect
+        {
+            let spoken = self.spoken.get(&(*app, user.clone()));
+            out.extend(spoken.into_iter().flat_map(BTreeMap::keys));
+        }
         match name {
             Some(name) => out.extend(self.names.get(&(*app, name)).into_iter().flatten()),
             None => out.extend(self.apps.get(app).into_iter().flatten()),

@@ -10,6 +10,7 @@ use super::index::Index;
 use super::messages::{Attach, Deliver};
 use super::outbox::{Outbox, Pushed, Source};
 use super::port::{ConnectionPort, HandOver};
+use super::speaks::Speaks;
 use super::timers::{Deadline, Timers};
 use crate::core::authority::{EffectBatch, Principal};
 use crate::core::close::End;
@@ -152,6 +153,11 @@ impl Local {
             tables.index.leave(slot.0, &old);
         }
         tables.index.enter(slot.0, principal);
+    }
+
+    /// The connection begins or ceases to speak for somebody beside its principal.
+    pub fn speaks(&self, slot: Slot, one: Speaks) {
+        self.tables.borrow_mut().index.speaks(slot.0, one);
     }
 
     /// Number of connections of an app on this thread.

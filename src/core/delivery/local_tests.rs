@@ -10,7 +10,7 @@ use super::super::messages::Detach;
 use super::super::relay::Relay;
 use super::super::ticker::Ticker;
 use super::*;
-use crate::core::authority::{Authority, State};
+use crate::core::authority::{AppId, Authority, Cut, Effect, State, Target};
 use crate::core::delivery::encoding::EncodingId;
 use crate::core::delivery::outbox::fixture::Basin;
 use crate::core::ids::Position;
@@ -47,6 +47,7 @@ impl ConnectionPort for Port {
         async { None }.boxed_local()
     }
     fn enforce(&self, _batch: EffectBatch) -> LocalBoxFuture<'static, bool> {
+        self.0.borrow_mut().push("enforce".to_owned());
         async { false }.boxed_local()
     }
 }
@@ -427,4 +428,44 @@ async fn without_a_lease_nothing_of_a_channel_goes_out() {
         assert!(local.withheld().get());
     })
     .await;
+}
+
+#[test]
+fn whoever_speaks_for_somebody_is_found_by_her_name() {
+    let local = Local::default();
+    let [one, two] = [1, 2].map(|number| One::enter(&local, number));
+    let app = AppId(1);
+    let speaks = |one: &One, user: &str, begins| {
+        let user = user.into();
+        local.speaks(one.slot, Speaks { app, user, begins });
+    };
+    let asked = |app, user: &str| {
+        let effect = Effect::Cut {
+            app,
+            target: Target::User(user.into()),
+            cut: Cut::Blocked,
+        };
+        let batch = EffectBatch {
+            revision: 1,
+            effects: vec![effect].into(),
+            state: Arc::new(State::default()),
+            skipped: false,
+        };
+        local.enforce(&batch);
+        [&one, &two].map(|one| std::mem::take(&mut *one.told.0.borrow_mut()).len())
+    };
+    speaks(&one, "carl", true);
+    speaks(&one, "carl", true);
+    assert_eq!(asked(app, "carl"), [1, 0]);
+    assert_eq!(asked(app, "dora"), [0, 0]);
+    assert_eq!(asked(AppId(2), "carl"), [0, 0]);
+    speaks(&one, "carl", false);
+    assert_eq!(asked(app, "carl"), [1, 0], "by the other channel still");
+    speaks(&one, "carl", false);
+    speaks(&two, "carl", false);
+    assert_eq!(asked(app, "carl"), [0, 0]);
+    assert!(
+        local.tables.borrow().index.is_empty(),
+        "nothing is left behind"
+    );
 }

@@ -20,5 +20,6 @@ mod parking;
 pub mod port;
 pub mod relay;
 pub mod relays;
+pub mod speaks;
 mod ticker;
 mod timers;

@@ -49,6 +49,7 @@ impl Claim {
             name: &self.name,
             needs: self.needs,
             wants: Operations::NONE,
+            speaks_for: None,
         }
     }
 }
@@ -202,6 +203,7 @@ impl Poller {
             proof: None,
             start,
             member: None,
+            speaks_for: None,
             with_members: false,
             delivery: DeliveryMode::Session,
             echo: true,

@@ -4,7 +4,9 @@
 //! void even where everything is open, and a connection asks this without naming a channel.
 
 use super::super::records::{Subject, Target};
-use super::super::{AppId, Issued, Millis, Principal, Proof, Resource, Revocation, State, Text};
+use super::super::{
+    AppId, Issued, Millis, Principal, Proof, Resource, Revocation, SpokenFor, State, Text,
+};
 use super::Reason;
 
 /// Until when it stands, as far as is known now.
@@ -62,6 +64,13 @@ pub(super) fn proof_stands(state: &State, app: AppId, proof: &Proof, now_ms: Mil
         );
     }
     Ok(until)
+}
+
+/// Somebody who is spoken for: blocked, or revoked since that was said.
+pub(super) fn spoken_for(state: &State, app: AppId, other: &SpokenFor, now_ms: Millis) -> Standing {
+    not_blocked(state, app, Subject::User(other.user.clone()), now_ms)?;
+    let target = Target::User(other.user.clone());
+    not_revoked(state, app, target, other.issued, now_ms)
 }
 
 fn subjects_that_are_blocked(principal: &Principal) -> impl Iterator<Item = Subject> {

@@ -14,7 +14,8 @@ mod rights;
 
 use super::records::{Subject, Target};
 use super::{
-    AppId, Millis, Operations, Pattern, Principal, Proof, Resource, Revision, State, Text,
+    AppId, Millis, Operations, Pattern, Principal, Proof, Resource, Revision, SpokenFor, State,
+    Text,
 };
 use serde::Serialize;
 
@@ -25,6 +26,8 @@ pub struct Question<'a> {
     pub principal: &'a Principal,
     /// A proof for just this channel (a channel signature), beside the principal's own.
     pub proof: Option<&'a Proof>,
+    /// For whom else it is asked: she must be neither blocked nor, since it was said, revoked.
+    pub speaks_for: Option<&'a SpokenFor>,
     /// On what kind of thing.
     pub resource: Resource,
     /// Which one.
@@ -117,7 +120,7 @@ pub fn decide(state: &State, question: &Question<'_>) -> Decision {
 /// or grant that it rests on. Ask again then. (Anything else that ends it comes as an effect.)
 #[must_use]
 pub fn decide_until(state: &State, question: &Question<'_>) -> (Decision, Option<Millis>) {
-    let until = match credential::stands(state, question.principal, question.now_ms) {
+    let until = match stands(state, question) {
         Ok(until) => until,
         Err(reason) => return (Decision::Deny(reason), None),
     };
@@ -129,12 +132,36 @@ pub fn decide_until(state: &State, question: &Question<'_>) -> (Decision, Option
 /// Everything that this principal may do to this name, by whatever rules: for answers that list rights.
 #[must_use]
 pub fn allowed(state: &State, question: &Question<'_>) -> Operations {
-    if credential::stands(state, question.principal, question.now_ms).is_err() {
+    if stands(state, question).is_err() {
         return Operations::NONE;
     }
     let mut tally = rights::Tally::new(question.operations, None);
     rights::collect(state, question, &mut tally);
     question.operations.without(tally.missing())
+}
+
+/// Whether the credential stands, and whoever it is shown for besides.
+fn stands(state: &State, question: &Question<'_>) -> Result<Option<Millis>, Reason> {
+    let (app, now_ms) = (question.principal.app, question.now_ms);
+    let own = credential::stands(state, question.principal, now_ms)?;
+    match question.speaks_for {
+        Some(other) => {
+            let hers = credential::spoken_for(state, app, other, now_ms)?;
+            Ok(credential::earliest(own, hers))
+        }
+        None => Ok(own),
+    }
+}
+
+/// Why nobody may speak for her, or may no longer by what was said then. `None` = somebody may.
+#[must_use]
+pub fn check_spoken_for(
+    state: &State,
+    app: AppId,
+    other: &SpokenFor,
+    now_ms: Millis,
+) -> Option<Reason> {
+    credential::spoken_for(state, app, other, now_ms).err()
 }
 
 /// Only the question whether this credential still stands: app, key, block, expiry, revocation.

@@ -192,6 +192,7 @@ impl AblySession {
                 name,
                 needs: *needs,
                 wants: Operations::NONE,
+                speaks_for: None,
             };
             turn.cx
                 .authority
@@ -237,6 +238,7 @@ impl AblySession {
             proof: None,
             start: held.wish.start,
             member: None,
+            speaks_for: None,
             with_members: held.wish.modes & modes::PRESENCE_SUBSCRIBE != 0,
             delivery: held.delivery,
             echo: held.wish.echo,

@@ -9,6 +9,7 @@ use crate::adapters::ably::codes::Fault;
 use crate::adapters::ably::frame::{ChannelName, ProtocolMessage};
 use crate::adapters::ably::member::Asked;
 use crate::adapters::ably::{limits, position};
+use crate::core::authority::{Issued, SpokenFor};
 use crate::core::error::Refusal;
 use crate::core::session::{Intent, NewMember, PresenceRequest};
 
@@ -56,10 +57,17 @@ impl AblySession {
             let client = identity.stamp(item.client_id.as_deref())?;
             let client = client.ok_or_else(|| Fault::new(91000, 400, "Nobody to be present"))?;
             let asked = item.asks()?;
+            // A client that may name any acts for many: each of them can be taken out by herself.
+            let other = identity.principal.user.as_ref() != Some(&client);
+            let speaks_for = other.then(|| SpokenFor {
+                user: client.clone(),
+                issued: Issued::Seen(turn.cx.authority.view().revision),
+            });
             let request = |member| PresenceRequest {
                 channel: held.key.clone(),
                 member,
                 client: client.clone(),
+                speaks_for: speaks_for.clone().map(Box::new),
                 proof: None,
                 tag: 0,
             };

@@ -120,6 +120,7 @@ fn ask(channel: &ChannelKey, needs: Operations) -> Ask<'_> {
         name: &channel.name,
         needs,
         wants: Operations::NONE,
+        speaks_for: None,
     }
 }
 

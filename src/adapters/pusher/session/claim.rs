@@ -7,7 +7,7 @@ use crate::adapters::pusher::channel_name::Class;
 use crate::adapters::pusher::codes::{SubscriptionError, clip};
 use crate::adapters::pusher::frame::{client, json};
 use crate::adapters::pusher::{auth, limits};
-use crate::core::authority::Proof;
+use crate::core::authority::{Proof, SpokenFor};
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -22,6 +22,8 @@ pub(super) struct Claim {
     pub(super) proof: Option<Box<Proof>>,
     /// Who enters, on a presence channel.
     pub(super) member: Option<User>,
+    /// Whom the signature says this is, if it is not the user who signed in.
+    pub(super) speaks_for: Option<Box<SpokenFor>>,
 }
 
 /// Why a claim is not taken.
@@ -64,9 +66,16 @@ pub(super) fn check(
         (Class::Presence, Some(data)) => Some(member(data, turn)?),
         (Class::Presence, None) => Some(user.cloned().ok_or_else(nobody)?),
     };
+    let signed_in = user.map(|known| &known.id);
+    let other = member.as_ref().filter(|one| Some(&one.id) != signed_in);
+    let speaks_for = other.zip(proof.as_ref()).map(|(member, proof)| SpokenFor {
+        user: member.id.clone(),
+        issued: proof.issued,
+    });
     Ok(Claim {
         proof: proof.map(Box::new),
         member,
+        speaks_for: speaks_for.map(Box::new),
     })
 }
 

@@ -65,6 +65,7 @@ impl PusherSession {
             proof: claim.proof,
             start,
             member,
+            speaks_for: claim.speaks_for,
             with_members: class == Class::Presence,
             ..plain(subscription)
         };
@@ -189,6 +190,7 @@ fn plain(subscription: &Subscription) -> Subscribe {
         proof: None,
         start: Start::Now,
         member: None,
+        speaks_for: None,
         with_members: false,
         delivery: DeliveryMode::Shared,
         echo: false,

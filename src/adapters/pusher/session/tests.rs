@@ -10,7 +10,9 @@ use super::*;
 use crate::adapters::pusher::auth;
 use crate::adapters::pusher::fixture::{self, APP, KEY, on, set, sign};
 use crate::adapters::pusher::frame::server::tests::{member, show};
-use crate::core::authority::{Authority, Cut, Issued, Operations, Proof, Reason, Signer, Voucher};
+use crate::core::authority::{
+    Authority, Cut, Issued, Operations, Proof, Reason, Signer, SpokenFor, Voucher,
+};
 use crate::core::clock::Now;
 use crate::core::close::Close;
 use crate::core::error::Refusal;

@@ -93,6 +93,7 @@ impl PusherSession {
                 data: Bytes::new(),
             }),
             client: user.clone(),
+            speaks_for: None,
             proof: None,
             tag: self.tag(),
         };
@@ -107,6 +108,7 @@ impl PusherSession {
             proof: Some(auth::watch_proof(revision, signer, watched).into()),
             start: Start::Now,
             member: None,
+            speaks_for: None,
             with_members: true,
             delivery: DeliveryMode::Session,
             echo: true,

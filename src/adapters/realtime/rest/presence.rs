@@ -100,6 +100,7 @@ async fn read(request: &HttpRequest, broker: &Broker) -> Result<String, Fault> {
         name: &channel,
         needs: Operations::PRESENCE_READ,
         wants: Operations::NONE,
+        speaks_for: None,
     };
     authority.authorize(&principal, None, ask).await?;
     let mut state = authority.view();

@@ -36,6 +36,7 @@ pub(super) async fn post(
         name: channel,
         needs: Operations::PUBLISH,
         wants: Operations::NONE,
+        speaks_for: None,
     };
     let principal = call.principal(&state);
     let pass = authority.authorize(&principal, None, ask).await?;

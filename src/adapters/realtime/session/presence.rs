@@ -36,6 +36,7 @@ impl RealtimeSession {
                 channel: subscription.key.clone(),
                 member,
                 client: client.clone(),
+                speaks_for: None,
                 proof: auth::house_proof(turn.state, self.app, target, operations, now_ms),
                 tag: OWN - 1,
             };

@@ -102,6 +102,7 @@ pub(super) fn plain(channel: &Arc<ChannelKey>, tag: u64) -> Subscribe {
         proof: None,
         start: Start::Now,
         member: None,
+        speaks_for: None,
         with_members: false,
         delivery: DeliveryMode::Shared,
         echo: true,

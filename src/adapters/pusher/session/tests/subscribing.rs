@@ -21,6 +21,7 @@ fn asked(channel: &str, tag: u64) -> Subscribe {
         proof: None,
         start: Start::Now,
         member: None,
+        speaks_for: None,
         with_members: false,
         delivery: DeliveryMode::Shared,
         echo: false,
@@ -84,6 +85,7 @@ fn presence_channels_enter_a_member_whose_id_is_a_string() {
             client: "10".into(),
             data: r#"{"name":"Mr. Channels"}"#.into(),
         }),
+        speaks_for: spoken_for("10"),
         with_members: true,
         ..asked("presence-foobar", 1)
     };
@@ -118,6 +120,21 @@ fn the_signed_in_user_stands_in_for_missing_channel_data() {
     let other = Some(r#"{"user_id":"other"}"#);
     let asked = subscription(&client.subscribe_signed("presence-y", other));
     assert_eq!(&*asked.member.unwrap().client, "other");
+    assert_eq!(
+        asked.speaks_for,
+        spoken_for("other"),
+        "beside who signed in"
+    );
+    let herself = Some(r#"{"user_id":"ana"}"#);
+    let asked = subscription(&client.subscribe_signed("presence-z", herself));
+    assert_eq!(asked.speaks_for, None);
+}
+
+/// Named by a signature over the state of the fixture.
+fn spoken_for(user: &str) -> Option<Box<SpokenFor>> {
+    let issued = Issued::Seen(7);
+    let user = user.into();
+    Some(Box::new(SpokenFor { user, issued }))
 }
 
 #[test]

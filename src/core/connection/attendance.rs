@@ -1,0 +1,61 @@
+//! Presence sets that a connection has entered apart from its subscriptions. Pure.
+//!
+//! **Must never know:** actix, sockets, dialects; how a set is kept.
+//! **Why an entry can be somebody else's:** a trusted client enters many, each under her own name. What is taken from
+//! one of them takes her entry, and leaves the connection to the others.
+
+use super::step::{Step, ask};
+use crate::core::authority::{Ask, Operations, Pass, Proof, SpokenFor, Target, Text};
+use crate::core::ids::ChannelKey;
+use std::sync::Arc;
+
+/// A presence set entered apart from a subscription.
+#[derive(Debug)]
+pub(super) struct Attendance<A> {
+    pub(super) key: Arc<ChannelKey>,
+    pub(super) channel: A,
+    pub(super) client: Text,
+    pub(super) pass: Pass,
+    pub(super) proof: Option<Box<Proof>>,
+    /// Whom it enters, where it is not the principal's own user.
+    pub(super) speaks_for: Option<Box<SpokenFor>>,
+}
+
+/// What an entry is made with.
+#[derive(Debug)]
+pub struct Entry<'a> {
+    /// Where.
+    pub key: &'a Arc<ChannelKey>,
+    /// Who.
+    pub client: &'a Text,
+    /// A proof for just this channel.
+    pub proof: Option<Box<Proof>>,
+    /// Whom it enters, where it is not the principal's own user.
+    pub speaks_for: Option<Box<SpokenFor>>,
+    /// What permits it.
+    pub pass: Pass,
+}
+
+impl<A: Clone> Attendance<A> {
+    pub(super) fn ask(&self) -> Ask<'_> {
+        Ask {
+            speaks_for: self.speaks_for.as_deref(),
+            ..ask(&self.key, Operations::PRESENCE, Operations::NONE)
+        }
+    }
+
+    pub(super) fn leaving(&self) -> Step<A> {
+        Step::LeavePresence(
+            self.key.clone(),
+            self.channel.clone(),
+            self.pass.clone(),
+            self.client.clone(),
+        )
+    }
+
+    /// Whether it is this user's whom the connection is not.
+    pub(super) fn is_for(&self, target: &Target) -> bool {
+        let other = self.speaks_for.as_ref();
+        other.is_some_and(|other| matches!(target, Target::User(user) if *user == other.user))
+    }
+}

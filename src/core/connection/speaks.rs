@@ -1,0 +1,29 @@
+//! For whom a connection speaks beside its principal, as its thread's index is told of it.
+//!
+//! **Must never know:** dialects; what becomes of a connection whose user is blocked.
+//! **Why it is collected and not told at once:** subscriptions and entries end in many places of the pure state, none of
+//! which can reach the index. The actor hands it on within the turn, so that no effect comes in between.
+
+use crate::core::authority::SpokenFor;
+use crate::core::delivery::speaks::Speaks;
+use crate::core::ids::ChannelKey;
+
+/// Notes it, if it is for anybody.
+pub(super) fn note(
+    spoken: &mut Vec<Speaks>,
+    key: &ChannelKey,
+    other: &Option<Box<SpokenFor>>,
+    begins: bool,
+) {
+    if let Some(other) = other {
+        spoken.push(Speaks {
+            app: key.app,
+            user: other.user.clone(),
+            begins,
+        });
+    }
+}
+
+#[cfg(test)]
+#[path = "speaks_tests.rs"]
+mod tests;

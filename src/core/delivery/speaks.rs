@@ -1,0 +1,16 @@
+//! For whom a connection speaks beside its principal, as it tells its thread's index.
+//!
+//! **Must never know:** connections, dialects; what becomes of a connection whose user is blocked.
+
+use crate::core::ids::{AppId, Text};
+
+/// A connection begins or ceases to speak for somebody on one channel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Speaks {
+    /// Her app.
+    pub app: AppId,
+    /// Her user / client id.
+    pub user: Text,
+    /// Whether it begins.
+    pub begins: bool,
+}
