@@ -17,6 +17,7 @@ pub mod connection;
 pub mod delivery;
 pub mod explain;
 pub mod grant;
+pub mod hint;
 pub mod input;
 pub mod key;
 pub mod meter;

@@ -5,6 +5,7 @@
 
 use super::auth::Call;
 use super::codes::{ApiError, Code};
+use super::hint;
 use super::input::{Body, Params, Wait};
 use super::resource;
 use super::text::TargetText;
@@ -13,7 +14,6 @@ use super::write::Write;
 use crate::core::authority::{AppId, Command, Issuer, Millis, Operations, Target};
 use actix_web::{HttpResponse, web};
 use serde::Deserialize;
-use serde_json::json;
 
 /// Adds the paths of this file.
 pub fn routes(config: &mut web::ServiceConfig) {
@@ -58,18 +58,19 @@ async fn revoke(
 ) -> Result<HttpResponse, ApiError> {
     Params::none(&call)?;
     let app = call.app(&path)?.id;
-    let target = token::target(&call, app, &body.value.target).await?;
-    match &target {
+    let named = token::target(&call, app, &body.value.target).await?;
+    match &named.target {
         Target::Channel(name) => call.caller.channel(app, name, Operations::REVOKE)?,
         Target::App | Target::Key(_) => call.caller.whole(app, Operations::REVOKE)?,
         Target::User(_) | Target::Token(_) | Target::RevocationKey(_) => {
             call.caller.somewhere(app, Operations::REVOKE)?;
         }
     }
-    let command = body.value.command(app, call.caller.issuer(), target);
+    let issuer = call.caller.issuer();
+    let command = body.value.command(app, issuer, named.target.clone());
     let write = Write::of(&call, &body.raw)?;
     let made = write.make(command, body.value.wait).await?;
-    let mut answer = json!({});
+    let mut answer = hint::fields(&call, app, &named, &made).await;
     if body.value.margin_ms > 0
         && let Some(fields) = answer.as_object_mut()
     {

@@ -848,3 +848,20 @@ async fn a_token_is_understood_or_refused_wherever_one_is_named() {
     let stored = json!({"target": {"token": "aB3-:._/x"}});
     assert_eq!(ask("POST", "revoke", stored).await.0, 200);
 }
+
+#[actix_web::test]
+async fn a_revoke_that_reached_nothing_known_says_so() {
+    let hint = async |target: Value| {
+        let body = json!({ "target": target });
+        let (status, answer, fences) = written(&[], "POST", "/v1/apps/7/revoke", body).await;
+        assert_eq!((status, fences), (200, 1), "{target}: {answer}");
+        assert_eq!(answer["closed"], 0);
+        answer["hint"].as_str().unwrap_or_default().to_owned()
+    };
+    let unknown = hint(json!({"token": "barer"})).await;
+    assert!(unknown.starts_with("Nothing that is known was reached"));
+    // What was stored for it, or a signature that says whose it is, makes it known.
+    assert_eq!(hint(json!({"token": "bearer"})).await, "");
+    assert_eq!(hint(json!({"token": "signed:7:t1"})).await, "");
+    assert_eq!(hint(json!({"user": "nobody"})).await, "");
+}

@@ -76,18 +76,39 @@ fn plain(text: &str) -> Result<Text, ApiError> {
     Ok(id)
 }
 
+/// What a call is to end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Named {
+    /// The target.
+    pub target: Target,
+    /// It is a token whose text nobody signs: any text could be one.
+    pub plain: bool,
+}
+
+impl From<Target> for Named {
+    fn from(target: Target) -> Self {
+        let plain = false;
+        Self { target, plain }
+    }
+}
+
 /// The target that a revocation names.
 ///
 /// # Errors
 /// `bad_name`, or as [`known`].
-pub async fn target(call: &Call, app: AppId, target: &TargetText) -> Result<Target, ApiError> {
+pub async fn target(call: &Call, app: AppId, target: &TargetText) -> Result<Named, ApiError> {
     match target {
-        TargetText::Token(text) => Ok(Target::Token(known(call, app, text).await?.id)),
+        TargetText::Token(text) => {
+            let known = known(call, app, text).await?;
+            let plain = known.bearer.is_none();
+            let target = Target::Token(known.id);
+            Ok(Named { target, plain })
+        }
         TargetText::User(_)
         | TargetText::RevocationKey(_)
         | TargetText::Channel(_)
         | TargetText::Key(_)
-        | TargetText::App => target.read(),
+        | TargetText::App => Ok(target.read()?.into()),
     }
 }
 

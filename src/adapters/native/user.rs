@@ -5,6 +5,7 @@
 use super::app::missing;
 use super::auth::Call;
 use super::codes::ApiError;
+use super::hint;
 use super::input::{Body, Params, Wait};
 use super::resource;
 use super::revoke::nonsense;
@@ -108,10 +109,12 @@ async fn disconnect(
     body: Body<DisconnectIn>,
 ) -> Result<HttpResponse, ApiError> {
     let (app, user) = allowed(&call, &path)?;
-    let command = body.value.command(app, call.caller.issuer(), user)?;
+    let issuer = call.caller.issuer();
+    let command = body.value.command(app, issuer, user.clone())?;
     let write = Write::of(&call, &body.raw)?;
     let made = write.make(command, body.value.wait).await?;
-    Ok(made.answer(json!({})))
+    let named = Target::User(user).into();
+    Ok(made.answer(hint::fields(&call, app, &named, &made).await))
 }
 
 async fn block(
@@ -121,10 +124,12 @@ async fn block(
 ) -> Result<HttpResponse, ApiError> {
     let (app, user) = allowed(&call, &path)?;
     let asked = &body.value;
-    let command = block_command(app, call.caller.issuer(), user, asked.for_ms, &asked.reason)?;
+    let issuer = call.caller.issuer();
+    let command = block_command(app, issuer, user.clone(), asked.for_ms, &asked.reason)?;
     let write = Write::of(&call, &body.raw)?;
     let made = write.make(command, asked.wait).await?;
-    Ok(made.answer(json!({})))
+    let named = Target::User(user).into();
+    Ok(made.answer(hint::fields(&call, app, &named, &made).await))
 }
 
 async fn unblock(call: Call, path: web::Path<(String, String)>) -> Result<HttpResponse, ApiError> {

@@ -9,7 +9,7 @@ use super::input::Wait;
 use super::mint::Mint;
 use super::{Gate, Native};
 use crate::core::authority::{
-    App, Command, NodeId, RequestId, Revision, Subject, WriteError, Written,
+    App, Command, NodeId, Reply, RequestId, Revision, Subject, WriteError, Written,
 };
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse};
@@ -108,6 +108,23 @@ impl Made {
     #[must_use]
     pub fn revision(&self) -> Revision {
         self.written.revision
+    }
+
+    /// Whether it was done by every node, none had to be waited out, and no connection was closed for it.
+    #[must_use]
+    pub fn closed_nobody(&self) -> bool {
+        let report = &self.written.report;
+        let everywhere = self.done && !report.enforced.is_empty() && report.fenced.is_empty();
+        self.written.narrowed && everywhere && report.closed == 0
+    }
+
+    /// How many records it touched.
+    #[must_use]
+    pub fn touched(&self) -> u64 {
+        match self.written.reply {
+            Reply::Changed(records) | Reply::Narrowed(records) => records,
+            Reply::Done | Reply::MemberUp { .. } | Reply::Rejected(_) => 0,
+        }
     }
 
     /// Done everywhere (200), or committed with somebody still to follow (202).
