@@ -176,6 +176,8 @@ pub enum HandsOn {
     Given(Operations),
     /// This, by being switched on.
     On(Operations),
+    /// This, by being switched off.
+    Off(Operations),
 }
 
 /// A setting an app can have.

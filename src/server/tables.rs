@@ -24,7 +24,6 @@ pub(super) fn catalog(dialects: Dialects) -> Catalog {
     ];
     let switches = [
         SettingSpec::switch(limits::WILDCARDS),
-        SettingSpec::switch(limits::PRESENCE_IS_USER),
         SettingSpec {
             // Whoever subscribes is told how many do.
             hands_on: HandsOn::On(Operations::METADATA),
@@ -34,6 +33,11 @@ pub(super) fn catalog(dialects: Dialects) -> Catalog {
             // What the app opens to everybody reaches also whoever was blocked a moment ago.
             hands_on: HandsOn::On(Operations::CLIENT),
             ..SettingSpec::switch(limits::OPEN_WHILE_STALE)
+        },
+        SettingSpec {
+            // Whoever is kept out by the id of a presence entry comes back by it: as if every block were lifted.
+            hands_on: HandsOn::Off(Operations::REVOKE),
+            ..SettingSpec::switch(limits::PRESENCE_IS_USER)
         },
     ];
     let own = numbers.into_iter().map(SettingSpec::number);
@@ -145,6 +149,18 @@ mod tests {
         assert_eq!(handed_on(&on, &set(name, Some(true))), [], "it is so");
         for less in [Some(false), None] {
             assert_eq!(handed_on(&on, &set(name, less)), []);
+        }
+    }
+
+    #[test]
+    fn presence_ids_are_freed_of_blocks_by_whoever_may_lift_them() {
+        let name = limits::PRESENCE_IS_USER.name;
+        let (on, off) = (app(&["pusher"], &[]), app(&["pusher"], &[(name, false)]));
+        let all = [(Resource::Channel, Operations::REVOKE)];
+        assert_eq!(handed_on(&on, &set(name, Some(false))), all);
+        assert_eq!(handed_on(&off, &set(name, Some(false))), [], "it is so");
+        for more in [Some(true), None] {
+            assert_eq!(handed_on(&off, &set(name, more)), []);
         }
     }
 

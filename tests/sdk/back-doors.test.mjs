@@ -160,7 +160,7 @@ test('nor by a switch, nor by a key that it makes, wakes or widens', async () =>
   const refused = (call) => assert.rejects(call, (error) => error.status === 403 && error.code === 'not_allowed');
   // What each of them is closed by.
   const shut = {
-    pusher: [{}, { open_while_stale: true }],
+    pusher: [{}, { open_while_stale: true }, { presence_is_user: false }],
     pubnub: [{}, { pubnub_access_manager: false }],
     realtime: [{ realtime_authentication: true }, { realtime_authentication: false }, { realtime_authentication: null }],
   };

@@ -140,7 +140,10 @@ impl Catalog {
         match spec.hands_on {
             HandsOn::Given(operations) if is.is_some() && is != was => operations,
             HandsOn::On(operations) if on(after) && !on(before) => operations,
-            HandsOn::Nothing | HandsOn::Given(_) | HandsOn::On(_) => Operations::NONE,
+            HandsOn::Off(operations) if on(before) && !on(after) => operations,
+            HandsOn::Nothing | HandsOn::Given(_) | HandsOn::On(_) | HandsOn::Off(_) => {
+                Operations::NONE
+            }
         }
     }
 
