@@ -225,3 +225,23 @@ test('PubNub: a key with rights to groups only opens no channel by them', async 
   for (const n of [0, 1, 2]) assert.equal(await add(n, made.key.secret, 'private-board'), 403);
   assert.equal(await add(0, app.secret, 'private-board'), 200);
 });
+
+test('a protocol that is taken away from an app takes its open connections with it', async () => {
+  const two = await cluster.createApp();
+  const sockets = await Promise.all([0, 1, 2].map((n) => rawPusher(url(n), two.key)));
+  for (const socket of sockets) {
+    socket.send({ event: 'pusher:subscribe', data: { channel: 'news' } });
+    await socket.events.next(({ event }) => event === 'pusher_internal:subscription_succeeded', 'the subscription');
+  }
+  await cluster.admin(2).call('PATCH', `/v1/apps/${two.id}`, { protocols: ['ably'] });
+  for (const socket of sockets) {
+    const told = await socket.events.next(({ event }) => event === 'pusher:error', 'the end of the connection');
+    assert.equal(told.data.code, 4003, JSON.stringify(told));
+    socket.close();
+  }
+  // Made through one node, asked for through another at once: it is there.
+  for (let round = 0; round < 20; round += 1) {
+    const made = await cluster.createApp();
+    await cluster.admin(2 + (round % 2)).call('GET', `/v1/apps/${made.id}`);
+  }
+});

@@ -148,7 +148,7 @@ async fn show(call: Call, path: web::Path<String>) -> Result<HttpResponse, ApiEr
     if secrets {
         call.caller.operator()?;
     }
-    let app = call.app(&path)?;
+    let app = call.app(&path).await?;
     let view = call.broker.authority.view();
     let mut keys = key::keys_of(&view, app.id);
     if let (Caller::Key(own), false) = (&call.caller, may_look(&call, app.id)) {
@@ -243,11 +243,11 @@ async fn update(
     path: web::Path<String>,
     body: Body<AppPatch>,
 ) -> Result<HttpResponse, ApiError> {
-    let app = call.app(&path)?.id;
+    let app = call.app(&path).await?.id;
     call.caller.whole(app, Operations::ADMIN)?;
     // What a setting opens is seen by what holds now; the rest is judged where the change is carried out.
     call.broker.authority.catch_up().await?;
-    let before = call.app(&path)?;
+    let before = call.app(&path).await?;
     let change = body.value.change(&call.native.catalog, &before)?;
     let hands_on = call.native.catalog.hands_on(&before, &change);
     if call.native.catalog.reserved(&body.value.settings).is_some() {

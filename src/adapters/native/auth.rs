@@ -9,7 +9,7 @@ use super::codes::{ApiError, Code, reason_text};
 use super::{Gate, Native, input};
 use crate::core::authority::{
     Administered, Administration, App, AppId, Capability, Command, Holder, Issuer, Operations,
-    Pattern, Resource,
+    Pattern, Resource, State,
 };
 use crate::core::broker::Broker;
 use actix_web::body::{BoxBody, MessageBody};
@@ -209,19 +209,21 @@ impl Call {
     ///
     /// # Errors
     /// `wrong_app`, `no_such_app`, or `behind` on a node that cannot say so.
-    pub fn app(&self, text: &str) -> Result<App, ApiError> {
+    pub async fn app(&self, text: &str) -> Result<App, ApiError> {
         let id = input::app_id(text)?;
         self.caller.inside(id)?;
         let authority = &self.broker.authority;
-        // A node that has just started may not have the app yet: "there is none" would be a guess.
-        let missing = || match authority.serving() {
-            true => ApiError::new(Code::NoSuchApp, format!("there is no app {id}")),
+        let missing = || ApiError::new(Code::NoSuchApp, format!("there is no app {id}"));
+        // A moment ago it may have been made through another node: nobody is told for good that there is none.
+        let look = |state: &State| state.apps.get(&id).cloned().ok_or_else(missing);
+        let found = authority.look(look, |_| true).await;
+        found.map_err(|error| match authority.serving() {
+            true => error,
             false => ApiError::new(
                 Code::Behind,
                 format!("this node does not know app {id} now"),
             ),
-        };
-        authority.app(id).ok_or_else(missing)
+        })
     }
 }
 

@@ -29,7 +29,7 @@ async fn list(call: Call, path: web::Path<String>) -> Result<HttpResponse, ApiEr
     let prefix = params.text("prefix").unwrap_or_default();
     let limit = params.limit(100, 10_000)?;
     params.finish()?;
-    let app = call.app(&path)?.id;
+    let app = call.app(&path).await?.id;
     let prefix = label("prefix", &prefix)?;
     call.caller.prefix(app, &prefix, Operations::METADATA)?;
     let mut found = call.broker.occupied(app, &prefix, limit + 1).await?;
@@ -47,7 +47,7 @@ async fn list(call: Call, path: web::Path<String>) -> Result<HttpResponse, ApiEr
 
 async fn show(call: Call, path: web::Path<(String, String)>) -> Result<HttpResponse, ApiError> {
     Params::none(&call)?;
-    let app = call.app(&path.0)?.id;
+    let app = call.app(&path.0).await?.id;
     let channel = name("channel", &path.1)?;
     call.caller.channel(app, &channel, Operations::METADATA)?;
     let occupancy = call
@@ -64,7 +64,7 @@ async fn show(call: Call, path: web::Path<(String, String)>) -> Result<HttpRespo
 
 async fn members(call: Call, path: web::Path<(String, String)>) -> Result<HttpResponse, ApiError> {
     Params::none(&call)?;
-    let app = call.app(&path.0)?.id;
+    let app = call.app(&path.0).await?.id;
     let channel = name("channel", &path.1)?;
     call.caller
         .channel(app, &channel, Operations::PRESENCE_READ)?;

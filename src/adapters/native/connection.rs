@@ -28,7 +28,7 @@ async fn list(call: Call, path: web::Path<String>) -> Result<HttpResponse, ApiEr
         .transpose()?;
     let limit = params.limit(100, 10_000)?;
     params.finish()?;
-    let app = call.app(&path)?.id;
+    let app = call.app(&path).await?.id;
     call.caller.whole(app, Operations::INSPECT)?;
     let filter = ConnectionFilter {
         app: Some(app),

@@ -152,7 +152,7 @@ async fn explain(
     body: Body<ExplainIn>,
 ) -> Result<HttpResponse, ApiError> {
     Params::none(&call)?;
-    let app = call.app(&path)?.id;
+    let app = call.app(&path).await?.id;
     call.caller.whole(app, Operations::INSPECT)?;
     let channel = name("channel", &body.value.channel)?;
     let needs = operations(&body.value.operations)?;

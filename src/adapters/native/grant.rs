@@ -115,7 +115,7 @@ async fn set(
     body: &Body<GrantsIn>,
     mode: GrantMode,
 ) -> Result<HttpResponse, ApiError> {
-    let record = call.app(path)?;
+    let record = call.app(path).await?;
     let app = record.id;
     call.caller.somewhere(app, Operations::GRANT)?;
     let entries = body.value.entries()?;
@@ -140,7 +140,7 @@ async fn list(call: Call, path: web::Path<String>) -> Result<HttpResponse, ApiEr
     let named = subject_of(&mut params)?;
     let limit = params.limit(1000, 10_000)?;
     params.finish()?;
-    let app = call.app(&path)?.id;
+    let app = call.app(&path).await?.id;
     call.caller.somewhere(app, Operations::GRANT)?;
     let subject = match &named {
         Some(named) => Some(token::subject(&call, app, named).await?),
@@ -265,7 +265,7 @@ async fn delete(
     path: web::Path<String>,
     body: Body<DeleteIn>,
 ) -> Result<HttpResponse, ApiError> {
-    let record = call.app(&path)?;
+    let record = call.app(&path).await?;
     let app = record.id;
     // Who may only take something away may take this as well; of which patterns, the access machine says.
     let may = |needs| call.caller.somewhere(app, needs);

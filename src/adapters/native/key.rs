@@ -98,7 +98,7 @@ async fn create(
     path: web::Path<String>,
     body: Body<KeyIn>,
 ) -> Result<HttpResponse, ApiError> {
-    let app = call.app(&path)?.id;
+    let app = call.app(&path).await?.id;
     call.caller.whole(app, Operations::ADMIN)?;
     let write = Write::of(&call, &body.raw)?;
     let spec = body.value.spec(app, &mut write.mint())?;
@@ -116,7 +116,7 @@ async fn list(call: Call, path: web::Path<String>) -> Result<HttpResponse, ApiEr
     if secrets {
         call.caller.operator()?;
     }
-    let app = call.app(&path)?.id;
+    let app = call.app(&path).await?.id;
     call.caller.whole(app, Operations::ADMIN)?;
     let view = call.broker.authority.view();
     let keys = keys_of(&view, app);
@@ -241,7 +241,7 @@ async fn delete(call: Call, path: web::Path<(String, String)>) -> Result<HttpRes
 
 /// The key of the path, if the caller may change keys there. It may have been made a moment ago through another node.
 async fn own_key(call: &Call, path: &(String, String)) -> Result<ApiKey, ApiError> {
-    let app = call.app(&path.0)?.id;
+    let app = call.app(&path.0).await?.id;
     call.caller.whole(app, Operations::ADMIN)?;
     let authority = &call.broker.authority;
     let find = || authority.key(&path.1).filter(|key| key.app == app);

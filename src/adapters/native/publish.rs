@@ -85,7 +85,7 @@ async fn publish(
     body: Body<PublishIn>,
 ) -> Result<HttpResponse, ApiError> {
     Params::none(&call)?;
-    let app = call.app(&path)?.id;
+    let app = call.app(&path).await?.id;
     let channel = name("channel", &body.value.channel)?;
     let caller = issuer_text(&call.caller.issuer());
     let id = idempotency_key(&call.http)?.map(|key| format!("{caller}/{key}").into());

@@ -57,7 +57,7 @@ async fn revoke(
     body: Body<RevokeIn>,
 ) -> Result<HttpResponse, ApiError> {
     Params::none(&call)?;
-    let app = call.app(&path)?.id;
+    let app = call.app(&path).await?.id;
     let named = token::target(&call, app, &body.value.target).await?;
     match &named.target {
         Target::Channel(name) => call.caller.channel(app, name, Operations::REVOKE)?,

@@ -108,7 +108,7 @@ async fn disconnect(
     path: web::Path<(String, String)>,
     body: Body<DisconnectIn>,
 ) -> Result<HttpResponse, ApiError> {
-    let (app, user) = allowed(&call, &path)?;
+    let (app, user) = allowed(&call, &path).await?;
     let issuer = call.caller.issuer();
     let command = body.value.command(app, issuer, user.clone())?;
     let write = Write::of(&call, &body.raw)?;
@@ -122,7 +122,7 @@ async fn block(
     path: web::Path<(String, String)>,
     body: Body<BlockIn>,
 ) -> Result<HttpResponse, ApiError> {
-    let (app, user) = allowed(&call, &path)?;
+    let (app, user) = allowed(&call, &path).await?;
     let asked = &body.value;
     let issuer = call.caller.issuer();
     let command = block_command(app, issuer, user.clone(), asked.for_ms, &asked.reason)?;
@@ -134,7 +134,7 @@ async fn block(
 
 async fn unblock(call: Call, path: web::Path<(String, String)>) -> Result<HttpResponse, ApiError> {
     Params::none(&call)?;
-    let (app, user) = allowed(&call, &path)?;
+    let (app, user) = allowed(&call, &path).await?;
     let command = Command::Unblock {
         app,
         issuer: call.caller.issuer(),
@@ -146,7 +146,7 @@ async fn unblock(call: Call, path: web::Path<(String, String)>) -> Result<HttpRe
 
 async fn show(call: Call, path: web::Path<(String, String)>) -> Result<HttpResponse, ApiError> {
     Params::none(&call)?;
-    let (app, user) = allowed(&call, &path)?;
+    let (app, user) = allowed(&call, &path).await?;
     let authority = &call.broker.authority;
     let (view, now) = (authority.view(), authority.now().cluster_ms);
     let block = view.blocks.get(&(app, Subject::User(user)));
@@ -158,8 +158,8 @@ async fn show(call: Call, path: web::Path<(String, String)>) -> Result<HttpRespo
     Ok(answer(StatusCode::OK, view.revision, body))
 }
 
-fn allowed(call: &Call, path: &(String, String)) -> Result<(AppId, Text), ApiError> {
-    let app = call.app(&path.0)?.id;
+async fn allowed(call: &Call, path: &(String, String)) -> Result<(AppId, Text), ApiError> {
+    let app = call.app(&path.0).await?.id;
     let user = name("user", &path.1)?;
     call.caller.user(app, &user, Operations::REVOKE)?;
     Ok((app, user))

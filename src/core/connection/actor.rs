@@ -62,6 +62,8 @@ pub struct Connection {
     pub(super) outbox: Rc<Outbox>,
     pub(super) wire: Wire,
     about: Option<About>,
+    /// The protocol it speaks, by the name that apps enable it under.
+    pub(super) protocol: &'static str,
     pub(super) slot: Option<Slot>,
     /// The app it is counted for on this node.
     pub(super) counted: Option<AppId>,
@@ -94,6 +96,7 @@ impl Connection {
     where
         S: Stream<Item = Inbound> + 'static,
     {
+        let protocol = seat.dialect;
         let about = About {
             id: seat.id,
             dialect: seat.dialect,
@@ -117,6 +120,7 @@ impl Connection {
                 outbox,
                 wire: seat.wire,
                 about: Some(about),
+                protocol,
                 slot: None,
                 counted: None,
                 wake_at: None,

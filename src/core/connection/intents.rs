@@ -13,6 +13,7 @@ use crate::core::authority::{
 };
 use crate::core::channel::actor::Channel;
 use crate::core::channel::messages::{Join, PresenceTo, PublishTo, Read, ReplyTo, Tell};
+use crate::core::close::End;
 use crate::core::delivery::outbox::Source;
 use crate::core::error::Refusal;
 use crate::core::ids::{AppId, ChannelKey, ConnectionId};
@@ -134,9 +135,14 @@ impl Connection {
         }
         let mut steps = Vec::new();
         let authority = self.authority().clone();
+        let app = principal.app;
         self.state.identify(principal, &authority, &mut steps);
         self.indexed();
-        self.steps(steps, cx);
+        // What is closed from here on is told to whoever is in the index; what was before is seen in the view.
+        match self.closed_to(app, &authority.view()) {
+            Some(cut) => self.finish(Some(End::Cut(cut)), None, cx),
+            None => self.steps(steps, cx),
+        }
     }
 
     /// Counts the connection for its app on this node, once.

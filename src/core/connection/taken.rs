@@ -6,9 +6,30 @@
 use super::actor::Connection;
 use super::inheritance::Inheritance;
 use super::messages::{Carry, TakeOver};
+use crate::core::authority::{AppId, Cut, Effect, State};
 use crate::core::close::End;
 use crate::core::delivery::port::HandOver;
 use actix::prelude::*;
+
+impl Connection {
+    /// Why the connection has to end in this state of the app: its protocol is not enabled any more.
+    pub(super) fn closed_to(&self, app: AppId, state: &State) -> Option<Cut> {
+        let app = state.apps.get(&app)?;
+        let mut enabled = app.protocols.iter();
+        (!enabled.any(|one| *one.name == *self.protocol)).then_some(Cut::Disabled)
+    }
+
+    fn cut_by(&self, effect: &Effect, after: &State) -> Option<Cut> {
+        let own = self.state.principal()?.app;
+        match effect {
+            Effect::AppChanged(app) if *app == own => self.closed_to(own, after),
+            Effect::AppChanged(_)
+            | Effect::Recheck { .. }
+            | Effect::Cut { .. }
+            | Effect::MembersChanged => None,
+        }
+    }
+}
 
 impl Handler<TakeOver> for Connection {
     type Result = Option<HandOver>;
@@ -35,7 +56,10 @@ impl Handler<Carry> for Connection {
         let cut = effects
             .filter_map(|effect| {
                 let after = &message.0.state;
-                self.state.enforce(effect, after, &authority, &mut steps)
+                let closed = self.cut_by(effect, after);
+                self.state
+                    .enforce(effect, after, &authority, &mut steps)
+                    .or(closed)
             })
             .last();
         if self.is_ending() {
