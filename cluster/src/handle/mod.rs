@@ -355,7 +355,7 @@ impl Cluster {
     }
 
     /// Changes who follows and who votes; doing it twice is harmless. A node that is added must be listening
-    /// (started with [`FirstStart::Join`]); the number of one that is removed is never used again. Unless
+    /// (started with [`crate::FirstStart::Join`]); the number of one that is removed is never used again. Unless
     /// `force` is set, a change is refused that would leave voters of which no majority answers.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! One channel on one node, as a value. `handle(input, now)` appends effects; the actor carries them out.
 //!
-//! A replica is this node's own side of the channel ([`LocalNode`]) in one of three roles, which are types: a
-//! [`Follower`] passes on and receives, a [`Home`] orders, answers and replicates, and a [`Claim`] is a follower that is
+//! A replica is this node's own side of the channel (`LocalNode`) in one of three roles, which are types: a
+//! `Follower` passes on and receives, a `Home` orders, answers and replicates, and a `Claim` is a follower that is
 //! about to be home. Only `Home` can answer a request and only `Follower` can pass one on. This file routes.
 //!
 //! From below: `history`, `presence`, `presence_log`, `lifecycle_log` (what a stream is made of), `stream` (what a backup
