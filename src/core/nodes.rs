@@ -61,6 +61,15 @@ impl Members {
         }
     }
 
+    /// The same without a node.
+    #[must_use]
+    pub fn without(&self, node: NodeId) -> Self {
+        let mut rest = self.clone();
+        rest.live.retain(|(one, _)| *one != node);
+        rest.draining.retain(|(one, _)| *one != node);
+        rest
+    }
+
     /// Home and backup of a channel; `None` when no node is live.
     ///
     /// The two nodes with the highest score, where score = mix(FNV-1a 64 of app (8 bytes, little endian),

@@ -413,7 +413,8 @@ impl Channel {
     pub(super) fn wake(&mut self, cx: &mut Context<Self>) {
         self.timer.stop();
         if !self.retired {
-            self.feed(Input::Wake, cx);
+            let serving = self.context.counted_in(&self.key);
+            self.feed(Input::Wake { serving }, cx);
         }
     }
 

@@ -8,8 +8,9 @@
 //! `relays`, `timer`, [`actor`] with `mailbox`, and [`registry`].
 //!
 //! What is promised: one order per channel; every subscriber gets a broadcast once; nothing is delivered or
-//! acknowledged before the backup has it, unless the backup is silent for a second: then the home goes on
-//! alone, and should it die before the backup has caught up, what it acknowledged meanwhile is lost. Where any
+//! acknowledged before the backup has it, unless the backup is silent for longer than a lease and the home itself is
+//! still counted in: then the home goes on alone, and should it die before the backup has caught up, what it acknowledged
+//! meanwhile is lost. Where any
 //! surviving node had seen it, a new epoch says so; where none had, a client that holds a position from then is
 //! told "gap" only while that position is still ahead of the new home's.
 //!

@@ -278,6 +278,7 @@ impl Channels {
             members: list.now.clone(),
             before: list.before.clone().filter(|_| recent),
             limits: context.limits(key),
+            lease_ms: context.lease_ms(),
             seed: rand::random(),
         };
         drop(list);
@@ -320,11 +321,7 @@ impl Channels {
         }
         // On a node's first list the former homes are those of the same list without it.
         let before = if old.first {
-            let mut without = members.clone();
-            without
-                .live
-                .retain(|(node, _)| *node != self.context().node);
-            Arc::new(without)
+            Arc::new(members.without(self.context().node))
         } else {
             old.now.clone()
         };

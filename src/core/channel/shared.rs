@@ -117,6 +117,19 @@ impl NodeContext {
         }
     }
 
+    /// How long this node may go on unheard, ms.
+    pub(super) fn lease_ms(&self) -> u64 {
+        let lease = self.authority.as_ref().map(|one| one.lease());
+        lease.map_or(0, millis)
+    }
+
+    /// Whether, by what is known now, this node is one of the cluster. A channel that is to flow while nobody can know
+    /// that flows.
+    pub(super) fn counted_in(&self, key: &ChannelKey) -> bool {
+        let authority = self.authority.as_ref();
+        authority.is_none_or(|one| one.serving() || one.flows_while_stale(key))
+    }
+
     /// What limits depend on: while it is the same, they are.
     pub(super) fn limits_as_of(&self) -> LimitsAsOf {
         let revision = self.authority.as_ref().map(|one| one.view().revision);

@@ -10,7 +10,8 @@ use super::protocol::PeerMessage;
 use crate::core::clock::Now;
 use crate::core::ids::NodeId;
 
-/// How long a new home waits for the former one, ms.
+/// How much longer than the lease a new home waits for the former one, ms: whoever is a member still and only slow has
+/// the stream, and may order until it holds no lease.
 pub(super) const CLAIM_TIMEOUT_MS: u64 = 1_500;
 /// Most messages kept while waiting; what is over is told "not home" and comes back.
 const MAX_DEFERRED: usize = 10_000;
@@ -28,10 +29,10 @@ pub(super) struct Claim {
 }
 
 impl Claim {
-    pub(super) fn of(from: NodeId, follower: Follower, now: Now) -> Self {
+    pub(super) fn of(from: NodeId, follower: Follower, lease_ms: u64, now: Now) -> Self {
         Self {
             from,
-            until: now.mono_ms + CLAIM_TIMEOUT_MS,
+            until: now.mono_ms + lease_ms + CLAIM_TIMEOUT_MS,
             follower,
             deferred: Vec::new(),
         }

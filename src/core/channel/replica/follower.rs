@@ -8,6 +8,7 @@
 
 use super::io::{Effect, Ticket};
 use super::local::{LocalNode, Removed};
+use super::pending::{Pending, PendingRequests};
 use super::presence::EntryKey;
 use super::protocol::{
     CatchUp, Declined, ForwardedRequest, LeftConnection, PeerMessage, Request, Response,
@@ -17,34 +18,18 @@ use crate::core::clock::Now;
 use crate::core::error::Refusal;
 use crate::core::ids::{ConnectionId, NodeId};
 use crate::core::message::Broadcast;
-use std::collections::BTreeMap;
 
-/// How long a request may wait for its home, ms.
-pub(super) const REQUEST_TIMEOUT_MS: u64 = 5_000;
 /// After a "not home", how long until everything is sent again, ms.
 const RETRY_DELAY_MS: u64 = 100;
 /// How long changes of the subscriber count are gathered, ms.
 pub(super) const INTEREST_DELAY_MS: u64 = 20;
-/// Most requests of one channel that may wait for its home.
-pub(super) const MAX_PENDING_REQUESTS: usize = 10_000;
-
-/// A request under way to the home.
-#[derive(Debug)]
-struct Pending {
-    request: Request,
-    deadline_ms: u64,
-    /// It has been handed to a link at least once.
-    sent: bool,
-    /// It is not to be sent before the home has said what was missed.
-    after_catch_up: bool,
-}
 
 /// What a node keeps of a channel that it is not the home of.
 #[derive(Debug, Default)]
 pub(super) struct Follower {
     /// The last broadcast its subscribers got; none while nobody here waits for one.
     pub(super) position: Option<LogPosition>,
-    pending: BTreeMap<Ticket, Pending>,
+    pending: PendingRequests,
     /// When the home is told the number of subscribers, mono ms.
     interest_due: Option<u64>,
     /// When everything is sent again, mono ms.
@@ -54,10 +39,11 @@ pub(super) struct Follower {
 }
 
 impl Follower {
-    /// One whose subscribers have got everything up to here.
-    pub(super) fn at(position: Option<LogPosition>) -> Self {
+    /// One whose subscribers have got everything up to here, and which has these requests to ask.
+    pub(super) fn at(position: Option<LogPosition>, pending: PendingRequests) -> Self {
         Self {
             position,
+            pending,
             ..Self::default()
         }
     }
@@ -67,23 +53,18 @@ impl Follower {
     }
 
     pub(super) fn wake_at(&self) -> Option<u64> {
-        // Tickets ascend, so the first is the oldest.
-        let deadline = self.pending.values().next().map(|one| one.deadline_ms);
-        let all = [deadline, self.interest_due, self.retry_due];
+        let all = [self.pending.wake_at(), self.interest_due, self.retry_due];
         all.into_iter().flatten().min()
     }
 
     /// The requests that wait, in order: this node is home now and answers them itself.
-    pub(super) fn into_requests(self) -> impl Iterator<Item = (Ticket, Request)> {
-        let pending = self.pending.into_iter();
-        pending.map(|(ticket, one)| (ticket, one.request))
+    pub(super) fn into_requests(self) -> impl Iterator<Item = (Ticket, Pending)> {
+        self.pending.into_iter()
     }
 
     /// Nobody waits any more for what this connection asked.
     pub(super) fn cancel(&mut self, connection: ConnectionId, out: &mut Vec<Effect>) {
-        let its = |pending: &Pending| pending.request.connection() == Some(connection);
-        let pending = self.pending.extract_if(.., |_, one| its(one));
-        out.extend(pending.map(|(ticket, _)| Effect::Cancel(ticket)));
+        self.pending.cancel(connection, out);
     }
 
     /// Passes a request that has been recorded on to the home.
@@ -95,26 +76,11 @@ impl Follower {
         now: Now,
         out: &mut Vec<Effect>,
     ) {
-        if self.pending.len() >= MAX_PENDING_REQUESTS {
-            local.roll_back(&request);
-            let response = Err(Refusal::Unavailable(
-                "too much waits for the channel's home",
-            ));
-            return out.push(Effect::Respond { ticket, response });
+        if !self.pending.admits((ticket, &request), local, out) {
+            return;
         }
-        for draft in request.drafts().iter_mut().filter(|one| one.id.is_none()) {
-            // Without an id the home could not tell a repetition from a second message.
-            draft.id = Some(format!("{:016x}", local.next_id()).into());
-        }
-        self.pending.insert(
-            ticket,
-            Pending {
-                request,
-                deadline_ms: now.mono_ms + REQUEST_TIMEOUT_MS,
-                sent: false,
-                after_catch_up: false,
-            },
-        );
+        local.name_drafts(&mut request);
+        self.pending.insert(ticket, Pending::new(request, now));
         self.send_pending(local, |one, _| one == ticket, false, out);
     }
 
@@ -128,8 +94,8 @@ impl Follower {
         let Some(to) = local.remote_home() else {
             return;
         };
-        for (ticket, pending) in &mut self.pending {
-            if !which(*ticket, pending) {
+        for (ticket, pending) in self.pending.iter_mut() {
+            if !which(ticket, pending) {
                 continue;
             }
             pending.sent = true;
@@ -140,7 +106,7 @@ impl Follower {
             }
             local.announced |= request.enters();
             let message = PeerMessage::Request(ForwardedRequest {
-                id: *ticket,
+                id: ticket,
                 request,
                 again,
             });
@@ -149,7 +115,7 @@ impl Follower {
     }
 
     pub(super) fn unsent(&mut self, ticket: Ticket) {
-        if let Some(pending) = self.pending.get_mut(&ticket)
+        if let Some(pending) = self.pending.get_mut(ticket)
             && !pending.after_catch_up
         {
             pending.sent = false;
@@ -243,7 +209,7 @@ impl Follower {
         now: Now,
         out: &mut Vec<Effect>,
     ) {
-        let Some(pending) = self.pending.get_mut(&ticket) else {
+        let Some(pending) = self.pending.get_mut(ticket) else {
             return;
         };
         if let Ok(Response::Joined(joined)) = &response {
@@ -254,7 +220,7 @@ impl Follower {
             }
             self.position = Some(joined.log_position);
         }
-        if let Some(pending) = self.pending.remove(&ticket) {
+        if let Some(pending) = self.pending.remove(ticket) {
             local.settle(&pending.request, response.is_ok());
         }
         if response.is_err() && local.announced {
@@ -298,7 +264,7 @@ impl Follower {
     /// stays, if the home agrees.
     fn on_taken_out(&self, local: &mut LocalNode, key: &EntryKey) {
         let coming = |one: &Pending| one.request.entry().as_ref() == Some(key);
-        if self.pending.values().any(coming) {
+        if self.pending.iter().any(coming) {
             local.unconfirm_entry(key);
         } else {
             local.forget_entry(key);
@@ -384,33 +350,16 @@ impl Follower {
         if due(self.retry_due) {
             self.start_over(local, out);
         }
-        while let Some(oldest) = self.pending.first_entry() {
-            if oldest.get().deadline_ms > now.mono_ms {
-                break;
+        if let Some(given_up) = self.pending.give_up_overdue(local, now, out) {
+            // The home may count it yet: the next update sets that right.
+            self.interest_due.get_or_insert(now.mono_ms);
+            // And it may have let in who is told by now that nobody could.
+            if given_up.entering
+                && let Some(home) = local.remote_home()
+            {
+                self.announce(local, home, out);
             }
-            let (ticket, pending) = oldest.remove_entry();
-            self.give_up(local, ticket, &pending, now, out);
         }
-    }
-
-    fn give_up(
-        &mut self,
-        local: &mut LocalNode,
-        ticket: Ticket,
-        pending: &Pending,
-        now: Now,
-        out: &mut Vec<Effect>,
-    ) {
-        local.roll_back(&pending.request);
-        // The home may count it yet: the next update sets that right.
-        self.interest_due.get_or_insert(now.mono_ms);
-        let refusal = if pending.sent && pending.request.publishes() {
-            Refusal::OutcomeUnknown
-        } else {
-            Refusal::Unavailable("the channel's home does not answer")
-        };
-        let response = Err(refusal);
-        out.push(Effect::Respond { ticket, response });
     }
 }
 

@@ -29,7 +29,8 @@ impl Replica {
             return self.begin(now, out);
         };
         let follower = std::mem::take(&mut self.role).into_follower();
-        self.role = Role::Claiming(Claim::of(from, follower, now));
+        let claim = Claim::of(from, follower, self.local.lease_ms, now);
+        self.role = Role::Claiming(claim);
         self.ask_for_takeover(from, out);
     }
 
@@ -56,7 +57,8 @@ impl Replica {
         told.occupied |= follower.position.is_some();
         let lifecycle = LifecycleLog::after(told, now.mono_ms);
         let stream = copy.unwrap_or_else(|| Stream::new(fresh));
-        let mut home = Home::new(stream, lifecycle, self.local.limits.watched);
+        let (watched, lease_ms) = (self.local.limits.watched, self.local.lease_ms);
+        let mut home = Home::new(stream, lifecycle, watched, lease_ms);
         if let Some(position) = follower.position {
             let own = home.stream.log_position();
             if position.epoch == own.epoch && position.entry > own.entry {
@@ -69,20 +71,14 @@ impl Replica {
                 None => out.push(Effect::Missed),
             }
         }
-        home.set_backup(self.local.place.and_then(|place| place.backup), out);
+        home.set_backup(self.local.place.and_then(|place| place.backup), now, out);
         let (node, members) = (self.local.id, self.local.members.clone());
         home.remove_dead_nodes(|one| members.has(one), now, out);
         home.ask_everybody(members.nodes().filter(|one| *one != node), out);
         let own = home.stream.reconcile(node, self.local.entries(), now);
         home.commit_all(own, now, out);
-        for (ticket, request) in follower.into_requests() {
-            super::serve_local(
-                &mut home,
-                &mut self.local,
-                (ticket, request, true),
-                now,
-                out,
-            );
+        for (ticket, pending) in follower.into_requests() {
+            home.serve_local(&mut self.local, (ticket, pending, true), now, out);
         }
         self.role = Role::Home(Box::new(home));
         for (from, message) in deferred {
@@ -90,27 +86,34 @@ impl Replica {
         }
     }
 
-    /// Stops ordering and gives everything to `to`.
+    /// Stops ordering and gives everything to `to`, which may take it or may have begun without it.
     fn step_down(&mut self, to: NodeId, now: Now, out: &mut Vec<Effect>) {
-        let mut home = match std::mem::take(&mut self.role) {
-            Role::Home(home) => home,
-            other @ (Role::Follower(_) | Role::Claiming(_)) => {
-                self.role = other;
-                return;
-            }
+        let told = match &self.role {
+            Role::Home(home) => home.watched.then(|| home.lifecycle.snapshot()),
+            Role::Follower(_) | Role::Claiming(_) => return,
         };
-        home.release_all(out);
-        let told = home.lifecycle.snapshot();
-        if home.watched && !told.is_empty() {
+        self.stop_ordering(now, out);
+        if let Some(told) = told.filter(|told| !told.is_empty()) {
             let message = PeerMessage::Lifecycle(told);
             out.push(Effect::Send { to, message });
         }
-        let message = handover(&home.stream);
-        out.push(Effect::Send { to, message });
-        let position = home.stream.log_position();
-        let position = self.local.has_subscribers().then_some(position);
-        self.role = Role::Follower(Follower::at(position));
-        self.copy = Some(BackupCopy::for_a_while(home.stream, now));
+        if let Some(copy) = &self.copy {
+            let message = handover(&copy.stream);
+            out.push(Effect::Send { to, message });
+        }
+    }
+
+    /// Is home no more; what it had is a copy now.
+    fn stop_ordering(&mut self, now: Now, out: &mut Vec<Effect>) {
+        match std::mem::take(&mut self.role) {
+            Role::Home(home) => {
+                let (stream, shown, pending) = home.withdraw(&mut self.local, out);
+                let position = self.local.has_subscribers().then_some(shown);
+                self.role = Role::Follower(Follower::at(position, pending));
+                self.copy = Some(BackupCopy::for_a_while(stream, now));
+            }
+            other @ (Role::Follower(_) | Role::Claiming(_)) => self.role = other,
+        }
     }
 
     /// Another node is home by its list and asks for what this one has.
@@ -235,17 +238,24 @@ impl Replica {
             return;
         }
         let former = std::mem::replace(&mut self.local.members, members.clone());
-        let before = self.local.home();
+        let mut before = self.local.home();
         self.local.place = members.place(&self.local.key);
         let home = self.local.home();
         let restarted = |node: NodeId| {
             former.epoch(node).is_some() && former.epoch(node) != members.epoch(node)
         };
+        if home == Some(self.local.id) && restarted(self.local.id) {
+            // The others had counted this node out, and the list that said so never got here: one of them was home.
+            let meanwhile = members.without(self.local.id).place(&self.local.key);
+            before = meanwhile.map(|place| place.home);
+            self.stop_ordering(now, out);
+            self.give_claim_up(now, out);
+        }
         match (&mut self.role, home == Some(self.local.id)) {
             (Role::Home(own), true) => {
                 own.remove_dead_nodes(|node| members.has(node), now, out);
                 own.ask_to_announce(restarted, out);
-                own.set_backup(self.local.place.and_then(|place| place.backup), out);
+                own.set_backup(self.local.place.and_then(|place| place.backup), now, out);
             }
             (Role::Home(_), false) => {
                 if let Some(to) = home {
@@ -262,7 +272,8 @@ impl Replica {
                 if let Some(copy) = &mut self.copy {
                     copy.set_backup(backup, now);
                 }
-                if before != home {
+                // A home that comes back has taken back what it had not answered.
+                if before != home || home.is_some_and(restarted) {
                     self.start_over(out);
                 }
             }
@@ -296,16 +307,18 @@ impl Replica {
         }
     }
 
-    pub(super) fn wake_role(&mut self, now: Now, out: &mut Vec<Effect>) {
+    pub(super) fn wake_role(&mut self, serving: bool, now: Now, out: &mut Vec<Effect>) {
         if matches!(&self.role, Role::Claiming(claim) if now.mono_ms >= claim.until) {
             self.begin(now, out);
         }
         if self.copy.as_ref().is_some_and(|copy| copy.is_over(now)) {
             self.copy = None;
         }
-        let subscribers = self.local.subscribers();
         match &mut self.role {
-            Role::Home(home) => home.wake(subscribers, now, out),
+            Role::Home(home) => {
+                home.wake(&mut self.local, serving, now, out);
+                home.give_up_overdue(&mut self.local, now, out);
+            }
             Role::Follower(follower) => follower.wake(&mut self.local, now, out),
             Role::Claiming(claim) => claim.follower.wake(&mut self.local, now, out),
         }

@@ -7,6 +7,8 @@
 
 use super::io::Effect;
 use super::lifecycle_log::LifecycleLog;
+use super::local::LocalNode;
+use super::pending::PendingRequests;
 use super::protocol::PeerMessage;
 use super::stream::{Entry, LogPosition, Stream};
 use crate::core::clock::Now;
@@ -15,9 +17,11 @@ use crate::core::lifecycle::LifecycleKind;
 use crate::core::message::{Broadcast, Member, Occupancy, PresenceAction};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-/// How long the home waits for its backup before it goes on alone, ms. In that time nothing of the channel is
-/// delivered or acknowledged; after it, what is acknowledged rests on one node until the backup has caught up.
-pub(super) const BACKUP_TIMEOUT_MS: u64 = 1_000;
+/// How much longer than the lease the home waits for its backup before it goes on alone, ms. In that time nothing of
+/// the channel is delivered or acknowledged; after it, what is acknowledged rests on one node until the backup has
+/// caught up. Longer than the lease, because a home that is counted out holds none any more by then: whoever goes on
+/// alone is home indeed, and no backup has begun in its place without what it acknowledges.
+const BACKUP_TIMEOUT_MS: u64 = 1_500;
 /// How often a backup that lags is sent everything again, ms.
 const BACKUP_RETRY_INTERVAL_MS: u64 = 2_000;
 /// Above so many subscriptions their number is told at most every [`COUNT_INTERVAL_MS`].
@@ -28,6 +32,8 @@ const COUNT_INTERVAL_MS: u64 = 5_000;
 /// What is held back until the backup has acknowledged an entry.
 #[derive(Debug)]
 struct Unacknowledged {
+    /// The number of the first entry that stands or falls with it.
+    first: u64,
     /// The number of that entry.
     entry: u64,
     since_ms: u64,
@@ -58,11 +64,20 @@ pub(super) struct Home {
     pub(super) watched: bool,
     /// What waits for the backup, in order.
     pending_ack: VecDeque<Unacknowledged>,
+    /// The requests of this node whose responses are among that.
+    pub(super) unanswered: PendingRequests,
+    /// How long the backup may be silent, ms.
+    backup_timeout_ms: u64,
     count_due: Option<u64>,
 }
 
 impl Home {
-    pub(super) fn new(stream: Stream, lifecycle: LifecycleLog, watched: bool) -> Self {
+    pub(super) fn new(
+        stream: Stream,
+        lifecycle: LifecycleLog,
+        watched: bool,
+        lease_ms: u64,
+    ) -> Self {
         Self {
             stream,
             interest: BTreeMap::new(),
@@ -70,6 +85,8 @@ impl Home {
             lifecycle,
             watched,
             pending_ack: VecDeque::new(),
+            unanswered: PendingRequests::default(),
+            backup_timeout_ms: lease_ms + BACKUP_TIMEOUT_MS,
             count_due: None,
         }
     }
@@ -81,12 +98,14 @@ impl Home {
     }
 
     pub(super) fn wake_at(&self) -> Option<u64> {
-        let pending_ack = self
-            .pending_ack
-            .front()
-            .map(|one| one.since_ms + BACKUP_TIMEOUT_MS);
-        let retry = self.backup.as_ref().and_then(|backup| backup.retry_ms);
-        let all = [pending_ack, retry, self.count_due, self.lifecycle.wake_at()];
+        let first = self.pending_ack.front();
+        let all = [
+            first.map(|one| one.since_ms + self.backup_timeout_ms),
+            self.unanswered.wake_at(),
+            self.backup.as_ref().and_then(|backup| backup.retry_ms),
+            self.count_due,
+            self.lifecycle.wake_at(),
+        ];
         all.into_iter().flatten().min()
     }
 
@@ -127,7 +146,9 @@ impl Home {
     /// One frame to the backup, and one wait for it.
     fn replicate(&mut self, entries: &[Entry], now: Now, out: &mut Vec<Effect>) {
         let epoch = self.stream.log_position().epoch;
-        if let (Some(backup), Some(last)) = (&mut self.backup, entries.last()) {
+        if let (Some(backup), Some(first), Some(last)) =
+            (&mut self.backup, entries.first(), entries.last())
+        {
             let to = backup.node;
             let message = match entries {
                 _ if !backup.in_sync => {
@@ -146,6 +167,7 @@ impl Home {
             out.push(Effect::Send { to, message });
             if backup.answers {
                 self.pending_ack.push_back(Unacknowledged {
+                    first: first.number,
                     entry: last.number,
                     since_ms: now.mono_ms,
                     effects: Vec::new(),
@@ -205,16 +227,50 @@ impl Home {
     /// The backup has everything up to `entry`.
     fn release(&mut self, entry: u64, out: &mut Vec<Effect>) {
         while let Some(first) = self.pending_ack.pop_front_if(|first| first.entry <= entry) {
+            for effect in &first.effects {
+                if let Effect::Respond { ticket, .. } = effect {
+                    self.unanswered.remove(*ticket);
+                }
+            }
             out.extend(first.effects);
         }
     }
 
-    pub(super) fn release_all(&mut self, out: &mut Vec<Effect>) {
+    fn release_all(&mut self, out: &mut Vec<Effect>) {
         self.release(u64::MAX, out);
     }
 
+    /// Whether something waits for the backup.
+    pub(super) fn waits(&self) -> bool {
+        !self.pending_ack.is_empty()
+    }
+
+    /// Whether what is asked for here now may have to wait for the backup.
+    pub(super) fn may_wait(&self) -> bool {
+        self.waits() || self.backup.as_ref().is_some_and(|backup| backup.answers)
+    }
+
+    /// Another node is home: what the backup has not acknowledged may not be in the stream that goes on. Nobody is told
+    /// of it here; who asked asks again there. How far this node's subscribers are then, and what it has to ask again.
+    pub(super) fn withdraw(
+        mut self,
+        local: &mut LocalNode,
+        out: &mut Vec<Effect>,
+    ) -> (Stream, LogPosition, PendingRequests) {
+        let mut shown = self.stream.log_position();
+        if let Some(first) = self.pending_ack.front() {
+            shown.entry = first.first.saturating_sub(1);
+        }
+        let held = self.pending_ack.drain(..).flat_map(|one| one.effects);
+        out.extend(held.filter(holds_without_backup));
+        for (_, pending) in self.unanswered.iter_mut() {
+            pending.reopen(local);
+        }
+        (self.stream, shown, self.unanswered)
+    }
+
     /// Names the backup; `None` when there is no second node.
-    pub(super) fn set_backup(&mut self, node: Option<NodeId>, out: &mut Vec<Effect>) {
+    pub(super) fn set_backup(&mut self, node: Option<NodeId>, now: Now, out: &mut Vec<Effect>) {
         if self.backup_node() == node {
             return;
         }
@@ -224,6 +280,10 @@ impl Home {
             answers: true,
             retry_ms: None,
         });
+        // It is not this one that has been silent.
+        for waiting in &mut self.pending_ack {
+            waiting.since_ms = now.mono_ms;
+        }
         match node {
             None => self.release_all(out),
             Some(_) => self.send_snapshot(out),
@@ -243,15 +303,34 @@ impl Home {
         }
     }
 
-    pub(super) fn wake(&mut self, subscribers: u64, now: Now, out: &mut Vec<Effect>) {
-        let waited = |one: &Unacknowledged| now.mono_ms >= one.since_ms + BACKUP_TIMEOUT_MS;
+    /// `serving`: this node is known to be counted in.
+    pub(super) fn wake(
+        &mut self,
+        local: &mut LocalNode,
+        serving: bool,
+        now: Now,
+        out: &mut Vec<Effect>,
+    ) {
         let due = |at: Option<u64>| at.is_some_and(|at| now.mono_ms >= at);
-        if self.pending_ack.front().is_some_and(waited) {
-            if let Some(backup) = &mut self.backup {
-                backup.answers = false;
-                backup.retry_ms = Some(now.mono_ms + BACKUP_RETRY_INTERVAL_MS);
+        if let Some(backup) = &mut self.backup
+            && due(backup.retry_ms)
+        {
+            // Alone only as long as it is known to be home.
+            backup.answers |= !serving;
+        }
+        let first = self.pending_ack.front_mut();
+        let silent = |one: &Unacknowledged| now.mono_ms >= one.since_ms + self.backup_timeout_ms;
+        if let Some(first) = first.filter(|one| silent(one)) {
+            if serving {
+                if let Some(backup) = &mut self.backup {
+                    backup.answers = false;
+                    backup.retry_ms = Some(now.mono_ms + BACKUP_RETRY_INTERVAL_MS);
+                }
+                self.release_all(out);
+            } else {
+                // It may be this node that was away: the backup may be home by now, and will say so.
+                first.since_ms = now.mono_ms;
             }
-            self.release_all(out);
         }
         if let Some(backup) = &mut self.backup
             && due(backup.retry_ms)
@@ -261,7 +340,7 @@ impl Home {
         }
         if due(self.count_due) {
             self.count_due = None;
-            self.tell_count(subscribers, out);
+            self.tell_count(local.subscribers(), out);
         }
     }
 
@@ -348,70 +427,23 @@ impl Home {
         self.send_snapshot(out);
         self.replicate_lifecycle(out);
     }
+}
 
-    /// Tells the world, if it listens.
-    pub(super) fn tell(
-        &mut self,
-        news: impl IntoIterator<Item = LifecycleKind>,
-        out: &mut Vec<Effect>,
-    ) {
-        if self.watched {
-            for kind in news {
-                self.enqueue(Effect::Lifecycle(kind), out);
+/// What is said though the backup has not acknowledged what it rests on: a refusal promises nothing, who was taken out
+/// must not be announced to the next home, and of the lifecycle rather too much is told than too little.
+fn holds_without_backup(effect: &Effect) -> bool {
+    matches!(
+        effect,
+        Effect::Lifecycle(_)
+            | Effect::Respond {
+                response: Err(_),
+                ..
             }
-        }
-    }
-
-    /// A node has had subscribers since before this one was home: that was told by the home before.
-    pub(super) fn was_occupied(&mut self, out: &mut Vec<Effect>) {
-        if self.lifecycle.was_occupied() {
-            self.replicate_lifecycle(out);
-        }
-    }
-
-    /// Tells whether the channel is occupied, and who left for good, once either has changed.
-    pub(super) fn tell_occupancy(&mut self, local: u64, now: Now, out: &mut Vec<Effect>) {
-        let subscribers = self.occupancy(local).subscribers;
-        let mut news = self.lifecycle.left(now.mono_ms);
-        news.extend(self.lifecycle.count(subscribers, now.mono_ms));
-        if !news.is_empty() {
-            self.replicate_lifecycle(out);
-            self.tell(news, out);
-        }
-    }
-
-    fn tell_of(&mut self, broadcast: &Broadcast, now: Now, out: &mut Vec<Effect>) {
-        match broadcast {
-            Broadcast::Message(publication) => {
-                if self.watched && publication.draft.connection.is_some() {
-                    let publication = publication.clone();
-                    self.tell([LifecycleKind::Published(publication)], out);
-                }
+            | Effect::Send {
+                message: PeerMessage::TakenOut { .. },
+                ..
             }
-            Broadcast::Presence(change) => {
-                let news = self.lifecycle.change(change, now.mono_ms);
-                if change.edge {
-                    self.replicate_lifecycle(out);
-                }
-                self.tell(news, out);
-            }
-            Broadcast::Count(_) => {}
-        }
-    }
-
-    /// Tells the backup what has been told, before the world hears it: should this node end in between, it is
-    /// told late or not at all, but never twice.
-    fn replicate_lifecycle(&mut self, out: &mut Vec<Effect>) {
-        if let Some(backup) = &self.backup
-            && self.watched
-        {
-            let (to, message) = (
-                backup.node,
-                PeerMessage::Lifecycle(self.lifecycle.snapshot()),
-            );
-            out.push(Effect::Send { to, message });
-        }
-    }
+    )
 }
 
 fn snapshot(stream: &Stream, handover: bool) -> PeerMessage {

@@ -11,6 +11,7 @@ use super::history::Backlog;
 use super::home::Home;
 use super::io::{Effect, Limits, Ticket};
 use super::local::LocalNode;
+use super::pending::Pending;
 use super::presence::EntryKey;
 use super::protocol::{
     Announcement, CatchUp, Declined, JoinRequest, Joined, LeftConnection, PeerMessage, Request,
@@ -35,6 +36,58 @@ pub(super) enum Origin {
 }
 
 impl Home {
+    /// Answers a request of this node, and writes down what came of it. As long as the response waits for the backup,
+    /// the request is kept: should another node be home before, it is asked again there.
+    pub(super) fn serve_local(
+        &mut self,
+        local: &mut LocalNode,
+        (ticket, mut pending, again): (Ticket, Pending, bool),
+        now: Now,
+        out: &mut Vec<Effect>,
+    ) {
+        let origin = Origin::Local(ticket);
+        if !self.may_wait() {
+            let request = pending.request;
+            let entering = request.enters().then(|| request.clone());
+            let accepted = self.serve(origin, request, again, local, now, out);
+            if let Some(request) = entering {
+                local.settle(&request, accepted);
+            }
+            return;
+        }
+        let asked = (ticket, &pending.request);
+        if !self.unanswered.admits(asked, local, out) {
+            return;
+        }
+        local.name_drafts(&mut pending.request);
+        let entry = pending.request.entry();
+        let new = entry.is_some_and(|key| !local.is_confirmed(&key));
+        let request = pending.request.clone();
+        let accepted = self.serve(origin, request, again, local, now, out);
+        local.settle(&pending.request, accepted);
+        if accepted && self.waits() {
+            pending.sent = true;
+            pending.let_in = new;
+            self.unanswered.insert(ticket, pending);
+        }
+    }
+
+    /// Gives up the requests of this node for which the backup has been waited for too long. Whoever is told that nobody
+    /// could let her in is not there, though this home has taken her.
+    pub(super) fn give_up_overdue(
+        &mut self,
+        local: &mut LocalNode,
+        now: Now,
+        out: &mut Vec<Effect>,
+    ) {
+        let given_up = self.unanswered.give_up_overdue(local, now, out);
+        if given_up.is_some_and(|one| one.entering) {
+            let left = self.stream.reconcile(local.id, local.entries(), now);
+            self.commit_all(left, now, out);
+            self.count_changed(local, now, out);
+        }
+    }
+
     /// Answers a request; whether it was accepted. `again`: it may have been carried out before, so nothing that shows
     /// is repeated.
     pub(super) fn serve(

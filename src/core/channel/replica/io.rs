@@ -40,6 +40,8 @@ pub struct NewReplica {
     pub before: Option<Arc<Members>>,
     /// Limits of the channel's app.
     pub limits: Limits,
+    /// How long a node that the others do not hear counts as one of them, ms.
+    pub lease_ms: u64,
     /// Random: epochs and message ids are made from it.
     pub seed: u64,
 }
@@ -82,7 +84,10 @@ pub enum Input {
     /// A request could not be sent at all.
     Unsent(Ticket),
     /// The time asked for has come.
-    Wake,
+    Wake {
+        /// By what is known now, this node is counted in by the others.
+        serving: bool,
+    },
 }
 
 impl Input {
@@ -100,7 +105,7 @@ impl Input {
             | Self::LinkUp(_)
             | Self::MembersChanged(_)
             | Self::Unsent(_)
-            | Self::Wake => true,
+            | Self::Wake { .. } => true,
         }
     }
 }

@@ -45,6 +45,8 @@ pub(super) struct LocalNode {
     entries: BTreeMap<EntryKey, OwnEntry>,
     /// Some home may count subscribers or members of this node.
     pub(super) announced: bool,
+    /// How long a node that the others do not hear counts as one of them, ms.
+    pub(super) lease_ms: u64,
     seed: u64,
     ids_made: u64,
 }
@@ -60,6 +62,7 @@ impl LocalNode {
             subscribers: HashSet::new(),
             entries: BTreeMap::new(),
             announced: false,
+            lease_ms: new.lease_ms,
             seed: new.seed,
             ids_made: 0,
         }
@@ -98,6 +101,13 @@ impl LocalNode {
         self.ids_made += 1;
         let number = self.seed.wrapping_add(self.ids_made);
         if number == 0 { 1 } else { number }
+    }
+
+    /// Without an id the home could not tell a repetition from a second message.
+    pub(super) fn name_drafts(&mut self, request: &mut Request) {
+        for draft in request.drafts().iter_mut().filter(|one| one.id.is_none()) {
+            draft.id = Some(format!("{:016x}", self.next_id()).into());
+        }
     }
 
     /// Writes down what a request changes on this node, before anybody answers it.
@@ -169,12 +179,17 @@ impl LocalNode {
         }
     }
 
+    /// Whether a home has accepted this entry.
+    pub(super) fn is_confirmed(&self, key: &EntryKey) -> bool {
+        self.entries.get(key).is_some_and(|entry| entry.confirmed)
+    }
+
     /// Another node has taken this entry out: it is not announced any more.
     pub(super) fn forget_entry(&mut self, key: &EntryKey) {
         self.entries.remove(key);
     }
 
-    /// Another node has taken this entry out while it is on its way in once more: it stays, if the home agrees.
+    /// It is on its way in once more: it stays, if the home agrees.
     pub(super) fn unconfirm_entry(&mut self, key: &EntryKey) {
         if let Some(entry) = self.entries.get_mut(key) {
             entry.confirmed = false;

@@ -5,8 +5,8 @@
 //! about to be home. Only `Home` can answer a request and only `Follower` can pass one on. This file routes.
 //!
 //! From below: `history`, `presence`, `presence_log`, `lifecycle_log` (what a stream is made of), `stream` (what a backup
-//! has a copy of), [`protocol`] (what replicas say to each other), [`io`], `local`, then the roles: `follower`, `home` with
-//! `home_requests`, `claim`, `backup`; and `handover`, which changes the role.
+//! has a copy of), [`protocol`] (what replicas say to each other), [`io`], `local`, `pending`, then the roles: `follower`,
+//! `home` with `home_lifecycle` and `home_requests`, `claim`, `backup`; and `handover`, which changes the role.
 //!
 //! **Must never know:** addresses, mailboxes, sockets, clocks, randomness (a seed comes in).
 //!
@@ -19,10 +19,12 @@ mod follower;
 mod handover;
 pub mod history;
 mod home;
+mod home_lifecycle;
 mod home_requests;
 pub mod io;
 pub mod lifecycle_log;
 mod local;
+mod pending;
 pub mod presence;
 pub mod presence_log;
 pub mod protocol;
@@ -39,6 +41,7 @@ use home_requests::Origin;
 use io::{Effect, Input, Limits, NewReplica, Ticket, not_home};
 use lifecycle_log::LifecycleSnapshot;
 use local::LocalNode;
+use pending::Pending;
 use protocol::{PeerMessage, Request};
 
 /// How often a channel looks after itself: lets go of what is old, stops when it is of no use; ms.
@@ -127,7 +130,7 @@ impl Replica {
                 Role::Claiming(claim) => claim.follower.unsent(ticket),
                 Role::Home(_) => {}
             },
-            Input::Wake => self.on_wake(now, out),
+            Input::Wake { serving } => self.on_wake(serving, now, out),
         }
         if counts && let Role::Home(home) = &mut self.role {
             home.tell_occupancy(self.local.subscribers(), now, out);
@@ -141,7 +144,10 @@ impl Replica {
             return out.push(Effect::Respond { ticket, response });
         }
         match &mut self.role {
-            Role::Home(home) => serve_local(home, local, (ticket, request, false), now, out),
+            Role::Home(home) => {
+                let pending = Pending::new(request, now);
+                home.serve_local(local, (ticket, pending, false), now, out);
+            }
             Role::Follower(follower) => follower.forward(local, ticket, request, now, out),
             Role::Claiming(claim) => claim.follower.forward(local, ticket, request, now, out),
         }
@@ -152,6 +158,7 @@ impl Replica {
         let removed = local.remove(connection);
         let follower = match &mut self.role {
             Role::Home(home) => {
+                home.unanswered.cancel(connection, out);
                 home.remove_connection(local.id, (connection, gone), now, out);
                 if removed.subscribed {
                     home.count_changed(local, now, out);
@@ -171,6 +178,7 @@ impl Replica {
         let subscribed = self.local.unsubscribe(connection);
         let follower = match &mut self.role {
             Role::Home(home) => {
+                home.unanswered.cancel(connection, out);
                 if subscribed {
                     home.count_changed(&self.local, now, out);
                 }
@@ -292,8 +300,8 @@ impl Replica {
         }
     }
 
-    fn on_wake(&mut self, now: Now, out: &mut Vec<Effect>) {
-        self.wake_role(now, out);
+    fn on_wake(&mut self, serving: bool, now: Now, out: &mut Vec<Effect>) {
+        self.wake_role(serving, now, out);
         if now.mono_ms >= self.housekeeping_due {
             self.housekeeping_due = now.mono_ms + HOUSEKEEPING_INTERVAL_MS;
             self.housekeeping(now, out);
@@ -393,21 +401,6 @@ impl Replica {
         if let Role::Home(home) = &mut self.role {
             home.watched = limits.watched;
         }
-    }
-}
-
-/// Answers a request of this node at its home, and writes down what came of it.
-fn serve_local(
-    home: &mut Home,
-    local: &mut LocalNode,
-    (ticket, request, again): (Ticket, Request, bool),
-    now: Now,
-    out: &mut Vec<Effect>,
-) {
-    let entering = request.enters().then(|| request.clone());
-    let accepted = home.serve(Origin::Local(ticket), request, again, local, now, out);
-    if let Some(request) = entering {
-        local.settle(&request, accepted);
     }
 }
 

@@ -24,6 +24,7 @@ mod homes;
 mod lifecycle;
 mod links;
 mod missed;
+mod orderers;
 mod returns;
 
 fn limits() -> Limits {
@@ -85,6 +86,10 @@ struct Sim {
     /// Connections that were sent away because something was missed, and whether they have left the channel.
     interrupted: Vec<(u64, Conn)>,
     left: usize,
+    /// Nodes that know of no majority.
+    uncounted: BTreeSet<u64>,
+    /// Nodes that stand still: frames to them wait, and their time.
+    paused: BTreeSet<u64>,
 }
 
 #[derive(Clone, Debug)]
@@ -127,6 +132,8 @@ impl Sim {
             told: Vec::new(),
             interrupted: Vec::new(),
             left: 0,
+            uncounted: BTreeSet::new(),
+            paused: BTreeSet::new(),
         }
     }
 
@@ -159,6 +166,7 @@ impl Sim {
             members: members.clone(),
             before: self.before.get(&node).cloned(),
             limits: limits(),
+            lease_ms: 3_000,
             seed: node * 1_000_000 + self.next,
         };
         let now = self.now;
@@ -330,7 +338,9 @@ impl Sim {
 
     /// Delivers the next frame of some link; false when all are empty.
     fn step(&mut self, pick: usize) -> bool {
-        let ready = self.links.iter().filter(|(_, queue)| !queue.is_empty());
+        let awake = |to: u64| !self.paused.contains(&to);
+        let ready = self.links.iter();
+        let ready = ready.filter(|((_, to), queue)| awake(*to) && !queue.is_empty());
         let ready: Vec<(u64, u64)> = ready.map(|(link, _)| *link).collect();
         if ready.is_empty() {
             return false;
@@ -353,12 +363,12 @@ impl Sim {
         self.now.mono_ms += ms;
         self.now.cluster_ms += ms;
         for node in self.ids() {
-            if self
-                .states
-                .get(&node)
-                .is_some_and(|one| one.wake_at() <= self.now.mono_ms)
+            let state = self.states.get(&node);
+            if !self.paused.contains(&node)
+                && state.is_some_and(|one| one.wake_at() <= self.now.mono_ms)
             {
-                self.feed(node, Input::Wake);
+                let serving = !self.uncounted.contains(&node);
+                self.feed(node, Input::Wake { serving });
             }
         }
     }
@@ -515,7 +525,7 @@ impl Sim {
             assert!(match &state.role {
                 Role::Follower(follower) => follower.idle(),
                 Role::Claiming(claim) => claim.follower.idle(),
-                Role::Home(_) => true,
+                Role::Home(home) => home.unanswered.is_empty() && !home.waits(),
             });
         }
     }

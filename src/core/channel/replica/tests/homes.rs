@@ -45,7 +45,7 @@ fn nothing_is_answered_or_delivered_before_the_backup_has_it_or_its_time_is_up()
     sim.settle();
     sim.break_link(1, 2);
     sim.publish(home);
-    sim.pass(999);
+    sim.pass(4_499);
     assert!(sim.acked.is_empty() && sim.conns[&watcher].got.is_empty());
     sim.pass(1);
     assert_eq!((sim.acked.len(), sim.conns[&watcher].got.len()), (1, 1));
@@ -192,7 +192,7 @@ fn a_copy_that_lacks_what_somebody_has_seen_begins_a_new_epoch() {
     sim.settle();
     sim.break_link(home, backup);
     sim.publish(other);
-    for n in 0..200 {
+    for n in 0..460 {
         sim.step(n);
         sim.pass(10);
     }
@@ -295,6 +295,7 @@ fn subscribers_everywhere_are_told_their_number_only_where_the_app_wants_it() {
                 watched: false,
                 ..limits()
             },
+            lease_ms: 3_000,
             seed: 1,
         };
         let mut state = Replica::new(birth, now, &mut out);

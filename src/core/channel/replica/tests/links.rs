@@ -23,7 +23,7 @@ fn ops(with_cuts: bool) -> impl Strategy<Value = Vec<Op>> {
         3 => (0usize..3, any::<bool>()).prop_map(|(node, member)| Op::Join(node, member)),
         1 => (0usize..8).prop_map(Op::Leave),
         6 => (any::<usize>(), 1usize..12).prop_map(|(pick, n)| Op::Steps(pick, n)),
-        1 => prop_oneof![Just(5u64), Just(25), Just(120), Just(1_100)].prop_map(move |ms| {
+        1 => prop_oneof![Just(5u64), Just(25), Just(120), Just(1_100), Just(4_600)].prop_map(move |ms| {
             // Without cuts no backup is late: alone and then dead is another test.
             Op::Pass(if with_cuts { ms } else { ms.min(25) })
         }),

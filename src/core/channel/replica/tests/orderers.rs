@@ -1,0 +1,162 @@
+//! A home that the others count out while it stands still or is cut off: one node orders at a time.
+//!
+//! **Must never know:** actors, sockets.
+//!
+//! **Why every number of frames in between:** whether the home that returns first meets its own timer, its clients'
+//! next message, its former backup's answer or the new list is decided by how busy its machine is.
+
+use super::*;
+
+/// The lists after `node` was counted out and after it was counted in again, as a new start of it.
+fn lists(sim: &Sim, node: u64) -> (Arc<Members>, Arc<Members>) {
+    let rest: Vec<u64> = sim.ids().into_iter().filter(|id| *id != node).collect();
+    let mut again = Members::clone(&list(&sim.ids(), &[], 3));
+    for (id, epoch) in &mut again.live {
+        *epoch += u64::from(id.0 == node);
+    }
+    (list(&rest, &[], 2), Arc::new(again))
+}
+
+/// Three nodes with a subscriber each, a message that everybody got, and one that was on its way when the home stood
+/// still; the others have counted it out and gone on when it wakes up.
+fn counted_out(under_way: usize, replicated: bool) -> (Sim, u64, Arc<Members>) {
+    let mut sim = Sim::new(&[1, 2, 3]);
+    let (home, backup) = (sim.home(), sim.backup());
+    for node in sim.ids() {
+        sim.join(node, false);
+    }
+    sim.settle();
+    sim.publish(backup);
+    sim.settle();
+    for _ in 0..under_way {
+        sim.publish(home);
+    }
+    if !replicated {
+        sim.links.remove(&(home, backup));
+    }
+    sim.paused.insert(home);
+    sim.uncounted.insert(home);
+    sim.quiet();
+    let (without, again) = lists(&sim, home);
+    for node in sim.ids().into_iter().filter(|node| *node != home) {
+        sim.rehome(node, &without);
+    }
+    sim.quiet();
+    sim.publish(backup);
+    sim.publish(6 - home - backup);
+    sim.quiet();
+    sim.paused.clear();
+    (sim, home, again)
+}
+
+/// As a new start of it; unless it was told before, it never gets to know of the list that it was not in.
+fn counted_in(sim: &mut Sim, again: &Arc<Members>) {
+    for node in sim.ids() {
+        sim.rehome(node, again);
+    }
+    sim.uncounted.clear();
+}
+
+#[test]
+fn a_home_that_was_counted_out_acknowledges_nothing_that_the_next_one_lacks() {
+    let all = (0..12).flat_map(|frames| (0..3).map(move |under_way| (frames, under_way)));
+    for (frames, under_way) in all {
+        for how in 0..8 {
+            let (replicated, by_timer, told) = (how & 1 > 0, how & 2 > 0, how & 4 > 0);
+            let (mut sim, home, again) = counted_out(under_way, replicated);
+            if by_timer {
+                sim.pass(0);
+            }
+            // Its clients have waited for it, and it does not know yet that it is home no more.
+            sim.publish(home);
+            for pick in 0..frames {
+                sim.step(pick);
+            }
+            sim.publish(home);
+            if told {
+                let (without, _) = lists(&sim, home);
+                sim.rehome(home, &without);
+                sim.step(frames);
+            }
+            counted_in(&mut sim, &again);
+            sim.settle();
+            sim.publish(home);
+            sim.settle();
+            sim.check();
+        }
+    }
+}
+
+#[test]
+fn a_batch_that_was_under_way_is_whole_or_asked_for_again() {
+    for frames in 0..12 {
+        let (mut sim, home, again) = counted_out(0, true);
+        sim.publish_batch(home, 4);
+        for pick in 0..frames {
+            sim.step(pick);
+        }
+        counted_in(&mut sim, &again);
+        sim.settle();
+        assert!(sim.refused.is_empty(), "{:?}", sim.refused);
+        sim.check();
+    }
+}
+
+#[test]
+fn who_joins_at_a_home_that_was_counted_out_is_subscribed_at_the_next() {
+    for frames in 0..12 {
+        let (mut sim, home, again) = counted_out(1, false);
+        sim.join(home, true);
+        for pick in 0..frames {
+            sim.step(pick);
+        }
+        counted_in(&mut sim, &again);
+        sim.settle();
+        sim.publish(home);
+        sim.settle();
+        sim.check();
+    }
+}
+
+#[test]
+fn a_home_goes_on_alone_only_while_it_is_counted_in() {
+    let mut sim = Sim::new(&[1, 2]);
+    let home = sim.home();
+    sim.join(home, false);
+    sim.settle();
+    sim.break_link(1, 2);
+    sim.uncounted.insert(home);
+    sim.publish(home);
+    sim.pass(4_500);
+    assert!(
+        sim.acked.is_empty(),
+        "nobody knows whether it is home still"
+    );
+    sim.uncounted.clear();
+    sim.pass(4_500);
+    sim.publish(home);
+    assert_eq!(sim.acked.len(), 2, "it is, and the backup is silent");
+    // Looked at again and again.
+    sim.uncounted.insert(home);
+    sim.pass(2_000);
+    sim.publish(home);
+    assert_eq!(sim.acked.len(), 2, "nobody knows any more");
+}
+
+#[test]
+fn who_is_told_that_nobody_could_let_her_in_is_not_there() {
+    let mut sim = Sim::new(&[1, 2]);
+    let home = sim.home();
+    sim.join(home, false);
+    sim.settle();
+    sim.break_link(1, 2);
+    sim.uncounted.insert(home);
+    sim.join(home, true);
+    sim.pass(4_500);
+    sim.pass(600);
+    assert_eq!(sim.refused.len(), 1);
+    sim.uncounted.clear();
+    sim.mend_all();
+    sim.settle();
+    sim.check();
+}
