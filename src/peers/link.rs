@@ -113,7 +113,8 @@ impl Outbound {
     }
 }
 
-/// Runs a link until it ends; every frame goes to `taken`, one after the other.
+/// Runs a link until it ends; every frame goes to `taken`, one after the other. None once it is closed: a newer link to
+/// the same node may be in use by then, and what was said over this one is older than what is said there.
 ///
 /// # Errors
 /// The reason of its end.
@@ -127,7 +128,7 @@ where
 {
     let ended = tokio::select! {
         ended = outbound.write(to) => ended,
-        ended = read(from, taken) => ended,
+        ended = read(outbound, from, taken) => ended,
         () = outbound.closed.notified() => Err(io::ErrorKind::ConnectionAborted.into()),
     };
     outbound.close();
@@ -135,6 +136,7 @@ where
 }
 
 async fn read<F>(
+    outbound: &Outbound,
     mut socket: impl AsyncRead + Unpin,
     mut taken: impl FnMut(Frame) -> F,
 ) -> io::Result<()>
@@ -145,6 +147,9 @@ where
     loop {
         let broken = |error: FrameError| io::Error::new(io::ErrorKind::InvalidData, error);
         while let Some(frame) = frame::take(&mut buffer).map_err(broken)? {
+            if outbound.is_closed() {
+                return Err(io::ErrorKind::ConnectionAborted.into());
+            }
             taken(frame).await;
         }
         buffer.reserve(READ_BUFFER);

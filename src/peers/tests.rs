@@ -285,6 +285,25 @@ async fn bytes_that_are_no_frame_end_the_link() {
 }
 
 #[actix::test]
+async fn of_a_link_that_was_closed_no_frame_is_taken_that_had_arrived() {
+    let link = Outbound::new(NodeId(2));
+    let (mut other, here) = tokio::io::duplex(1 << 10);
+    let frame = frame::encode(&frame::Frame::Alive).unwrap();
+    let arrived = [&frame[..], &frame[..], &frame[..]].concat();
+    other.write_all(&arrived).await.unwrap();
+    let mut taken = 0;
+    let take = |_| {
+        taken += 1;
+        // A newer link to the same node is in use from now on.
+        link.close();
+        async {}
+    };
+    let ended = link::run(&link, tokio::io::split(here), take).await;
+    assert_eq!(ended.unwrap_err().kind(), io::ErrorKind::ConnectionAborted);
+    assert_eq!(taken, 1);
+}
+
+#[actix::test]
 async fn without_a_link_nothing_is_taken() {
     let addresses = Addresses::default();
     let node = node(1, &addresses).await;
