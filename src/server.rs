@@ -120,6 +120,7 @@ pub async fn serve(config: Config, flood: Flood) -> Result<(), ServeError> {
         catalog: Arc::new(tables::catalog(DIALECTS)),
         meter: Meter::default(),
         life: Life::default(),
+        cluster_secret: config.cluster_secret.clone(),
     };
     let internal_url = format!("http://{}", internal.addr);
     let operators = internal_server(&rooms, &plane, &config, internal)?;
@@ -223,6 +224,7 @@ struct Rooms {
     catalog: Arc<native::catalog::Catalog>,
     meter: Meter,
     life: Life,
+    cluster_secret: Arc<str>,
 }
 
 impl Rooms {
@@ -231,6 +233,7 @@ impl Rooms {
             gate,
             catalog: self.catalog.clone(),
             meter: self.meter.clone(),
+            cluster_secret: self.cluster_secret.clone(),
         })
     }
 }

@@ -130,6 +130,7 @@ async fn asked(dialects: Dialects, requests: Vec<TestRequest>) -> Vec<(u16, Stri
         },
         catalog: Arc::new(tables::catalog(dialects)),
         meter: Meter::default(),
+        cluster_secret: "secret of the nodes".into(),
     };
     let paths = workers.paths();
     let app = App::new()

@@ -69,6 +69,11 @@ pub(super) fn check(
     let holder = if mac.is_empty() {
         holder.ok_or_else(|| Fault::credentials("The request is not signed"))?
     } else {
+        if said.is_empty() {
+            // Else it were good once for every key that has this secret.
+            let text = "keyName is missing: a signed request names the key that signed it";
+            return Err(Fault::bad(text));
+        }
         let text = [&said, &ttl, &capability, &client, &timestamp, &nonce];
         let signed = signed(key, text, &mac)?;
         let at: Millis = timestamp
@@ -181,6 +186,8 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
     use super::super::fixture;
     use super::*;
+    use hmac::{Hmac, KeyInit as _, Mac as _};
+    use sha2::Sha256;
 
     const AT: Millis = 1_700_000_000_000;
     const FULL: &str = r#"{"keyName":"appId.keyId","ttl":3600000,"capability":"{\"a\":[\"*\"],\"b:*\":[\"publish\",\"subscribe\"]}","clientId":"bob","timestamp":1700000000000,"nonce":"0123456789abcdef","mac":"7WGTME28jE8ALTtsGJ6lp7W0T/DRWe+qRp6N8DQ63N4="}"#;
@@ -208,6 +215,32 @@ mod tests {
         assert_eq!(details["capability"], canonical);
         assert_eq!(details["expires"], AT + 3_600_000);
         assert_eq!(details["clientId"], "bob");
+    }
+
+    #[test]
+    fn what_is_signed_names_the_key_that_signed_it() {
+        let mut nameless = body(FULL);
+        nameless.insert("keyName".into(), json!(""));
+        let text = [
+            "",
+            "3600000",
+            nameless["capability"].as_str().unwrap(),
+            "bob",
+            "1700000000000",
+            "0123456789abcdef",
+        ]
+        .map(|line| format!("{line}\n"))
+        .concat();
+        let secret = fixture::key().secret;
+        let mut mac = Hmac::<Sha256>::new_from_slice(secret.0.as_bytes()).unwrap();
+        mac.update(text.as_bytes());
+        let tag = STANDARD.encode(mac.finalize().into_bytes());
+        nameless.insert("mac".into(), json!(tag));
+        assert_eq!(
+            checked(&nameless, AT),
+            Err(40000),
+            "it would be good once for each key of this secret"
+        );
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! Fresh ids and secrets, made by whoever proposes the command and carried in it.
 //!
 //! **Must never know:** commands. **Why a retry mints the same again:** a repeated "create" must answer with
-//! the ids that its first run stored; they are derived from the caller's own secret and its idempotency key,
-//! so that nobody else can compute them.
+//! the ids that its first run stored; they are derived from the cluster's secret, the caller's own and its idempotency
+//! key. The cluster's is in it because a key may be rotated on account of a leak: whoever has the old secret must not be
+//! able to compute the new one.
 
 use crate::adapters::dialect::{Alias, Dialects, Shape};
 use crate::core::authority::{AppId, Secret, Text};
@@ -22,14 +23,17 @@ impl Mint {
         Self(StdRng::from_os_rng())
     }
 
-    /// The same for the same caller's secret and request.
+    /// The same for the same caller's secret and request, on every node of a cluster. A node on its own that was given
+    /// no secret makes one up when it starts, and there a retry is the same until then.
     #[must_use]
-    pub fn derived(secret: &[u8], request: u128) -> Self {
+    pub fn derived(cluster_secret: &[u8], caller: &[u8], request: u128) -> Self {
         let mut seed = [0; 32];
         // HMAC takes keys of any length; an error cannot happen and would only cost the retry its sameness.
-        if let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(secret) {
+        if let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(cluster_secret) {
             mac.update(b"gatecast mint");
+            // Of fixed length, and so in front.
             mac.update(&request.to_be_bytes());
+            mac.update(caller);
             seed.copy_from_slice(&mac.finalize().into_bytes());
             return Self(StdRng::from_seed(seed));
         }
@@ -107,7 +111,13 @@ mod tests {
 
     #[test]
     fn a_retry_mints_the_same_and_nobody_else_does() {
-        let secret = |from: &[u8], request| Mint::derived(from, request).secret();
+        let secret = |from: &[u8], request| Mint::derived(b"cluster", from, request).secret();
+        let elsewhere = Mint::derived(b"another cluster", b"a", 1).secret();
+        assert_ne!(
+            secret(b"a", 1),
+            elsewhere,
+            "the caller's secret is not enough"
+        );
         assert_eq!(secret(b"a", 1), secret(b"a", 1));
         assert_ne!(secret(b"a", 1), secret(b"a", 2));
         assert_ne!(secret(b"a", 1), secret(b"b", 1));

@@ -72,6 +72,8 @@ pub struct Native {
     pub catalog: Arc<Catalog>,
     /// What is counted.
     pub meter: Meter,
+    /// The same on every node of the cluster, and known to no client.
+    pub cluster_secret: Arc<str>,
 }
 
 /// What every request gets, of whatever dialect, from a node that takes no more clients: 503, and the connection

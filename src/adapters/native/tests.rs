@@ -219,6 +219,7 @@ async fn ask_of(
             .into(),
         }),
         meter: Meter::default(),
+        cluster_secret: "secret of the nodes".into(),
     };
     let app = Web::new()
         .app_data(web::Data::new(broker))

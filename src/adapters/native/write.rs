@@ -54,10 +54,13 @@ impl<'a> Write<'a> {
         if !self.repeatable {
             return Mint::random();
         }
+        let cluster = self.call.native.cluster_secret.as_bytes();
         match (&self.call.caller, &self.call.native.gate) {
-            (Caller::Key(key), _) => Mint::derived(key.secret.0.as_bytes(), self.request.0),
+            (Caller::Key(key), _) => {
+                Mint::derived(cluster, key.secret.0.as_bytes(), self.request.0)
+            }
             (Caller::Operator, Gate::Operators { token }) => {
-                Mint::derived(token.as_bytes(), self.request.0)
+                Mint::derived(cluster, token.as_bytes(), self.request.0)
             }
             (Caller::Operator, Gate::Keys) => Mint::random(),
         }
