@@ -222,6 +222,14 @@ impl SettingSpec {
     pub fn switch(setting: Setting) -> Self {
         Self::new(setting, SettingKind::Switch)
     }
+
+    /// Numbers and switches that nothing else is to be said of.
+    #[must_use]
+    pub fn plain(numbers: &[Setting], switches: &[Setting]) -> Vec<Self> {
+        let numbers = numbers.iter().copied().map(Self::number);
+        let switches = switches.iter().copied().map(Self::switch);
+        numbers.chain(switches).collect()
+    }
 }
 
 #[cfg(test)]

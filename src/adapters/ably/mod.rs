@@ -64,7 +64,7 @@ impl Dialect for Protocol {
     }
 
     fn settings(&self) -> Vec<SettingSpec> {
-        limits::NUMBERS.map(SettingSpec::number).into()
+        SettingSpec::plain(&limits::NUMBERS, &[])
     }
 
     fn presented(&self, state: &State, app: AppId, text: &str, now: Millis) -> Presented {

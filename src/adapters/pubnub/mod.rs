@@ -96,9 +96,7 @@ impl Dialect for Protocol {
     }
 
     fn settings(&self) -> Vec<SettingSpec> {
-        let numbers = limits::NUMBERS.into_iter().map(SettingSpec::number);
-        let switches = limits::SWITCHES.into_iter().map(SettingSpec::switch);
-        numbers.chain(switches).collect()
+        SettingSpec::plain(&limits::NUMBERS, &limits::SWITCHES)
     }
 
     /// Everything when its access manager is switched off, as with a keyset that never switched it on; nothing otherwise.

@@ -50,8 +50,6 @@ impl Dialect for Protocol {
     }
 
     fn settings(&self) -> Vec<SettingSpec> {
-        let numbers = limits::NUMBERS.into_iter().map(SettingSpec::number);
-        let switches = limits::SWITCHES.into_iter().map(SettingSpec::switch);
         let webhooks = Setting {
             name: webhooks::SETTING,
             default: 0,
@@ -69,7 +67,9 @@ impl Dialect for Protocol {
                 ..SettingSpec::switch(limits::WEBHOOK_PRIVATE_TARGETS)
             },
         ];
-        numbers.chain(switches).chain(special).collect()
+        let mut all = SettingSpec::plain(&limits::NUMBERS, &limits::SWITCHES);
+        all.extend(special);
+        all
     }
 
     /// Receiving on every channel without a prefix that asks for a signature.

@@ -58,9 +58,7 @@ impl Dialect for Protocol {
     }
 
     fn settings(&self) -> Vec<SettingSpec> {
-        let numbers = limits::NUMBERS.into_iter().map(SettingSpec::number);
-        let switches = limits::SWITCHES.into_iter().map(SettingSpec::switch);
-        numbers.chain(switches).collect()
+        SettingSpec::plain(&limits::NUMBERS, &limits::SWITCHES)
     }
 
     /// Everything while authentication is off, nothing once it is on.

@@ -62,8 +62,8 @@ pub struct Connection {
     pub(super) outbox: Rc<Outbox>,
     pub(super) wire: Wire,
     about: Option<About>,
-    /// The protocol it speaks, by the name that apps enable it under.
-    pub(super) protocol: &'static str,
+    /// The dialect it speaks, by the name that apps enable it under.
+    pub(super) dialect: &'static str,
     pub(super) slot: Option<Slot>,
     /// The app it is counted for on this node.
     pub(super) counted: Option<AppId>,
@@ -96,10 +96,10 @@ impl Connection {
     where
         S: Stream<Item = Inbound> + 'static,
     {
-        let protocol = seat.dialect;
+        let dialect = seat.dialect;
         let about = About {
             id: seat.id,
-            dialect: seat.dialect,
+            dialect,
             remote: seat.remote,
             since_ms: desk.broker.authority.now().cluster_ms,
         };
@@ -120,7 +120,7 @@ impl Connection {
                 outbox,
                 wire: seat.wire,
                 about: Some(about),
-                protocol,
+                dialect,
                 slot: None,
                 counted: None,
                 wake_at: None,
