@@ -74,6 +74,12 @@ pub trait Dialect: Debug + Send + Sync {
         Vec::new()
     }
 
+    /// A few lines of JavaScript that point its SDKs at a node, with comments, for people to paste. `{HOST}`, `{PORT}` and
+    /// the names of [its credentials](Self::credentials) in braces are filled in.
+    fn quick_start(&self) -> &'static str {
+        ""
+    }
+
     /// Its paths begin with these: `/x` is that path alone, `/x/` is everything below it.
     fn beginnings(&self) -> &'static [&'static str];
 

@@ -64,6 +64,21 @@ pub struct Remote {
     pub timeout: u64,
 }
 
+impl Remote {
+    /// The node there, asked with this token.
+    #[must_use]
+    pub fn at(server: String, token: String) -> Self {
+        Self {
+            server,
+            token,
+            token_file: None,
+            output: Output::Json,
+            idempotency_key: None,
+            timeout: 30,
+        }
+    }
+}
+
 /// How answers are shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Output {
@@ -76,6 +91,8 @@ pub enum Output {
 /// The nouns.
 #[derive(Subcommand)]
 pub enum Command {
+    /// Runs one node for developing: open, on loopback, with settings to paste into SDKs
+    Dev(Dev),
     /// Runs a node
     Serve(Box<Serve>),
     /// Shows and checks the configuration
@@ -104,6 +121,23 @@ pub enum Command {
     /// Channels
     #[command(subcommand)]
     Channel(ChannelCommand),
+}
+
+/// A node for developing.
+#[derive(Args)]
+pub struct Dev {
+    /// Folder that keeps its data and credentials; deleting it begins anew
+    #[arg(long, default_value = ".gatecast")]
+    pub data: PathBuf,
+    /// Port of clients and app servers
+    #[arg(long, default_value_t = 6001)]
+    pub port: u16,
+    /// Port of operators and metrics
+    #[arg(long, default_value_t = 9601)]
+    pub internal_port: u16,
+    /// Port for other nodes; nothing connects to it here
+    #[arg(long, default_value_t = 7601)]
+    pub peer_port: u16,
 }
 
 /// A node's configuration: flags over GATECAST_… in the environment over the file over defaults.

@@ -22,15 +22,26 @@ pub fn ask(remote: &Remote, request: Request) -> Result<(), Failure> {
         .enable_all()
         .build()
         .map_err(failed)?;
-    let (status, answer) = runtime.block_on(send(remote, &token, &request))?;
+    let answer = runtime.block_on(answered(remote, &token, &request))?;
+    match remote.output {
+        Output::Json => output::json(&answer),
+        Output::Table => output::table(&answer, request.table),
+    }
+    Ok(())
+}
+
+/// Asks from within a program that has a runtime already; the answer, if the node agreed.
+///
+/// # Errors
+/// With the exit code that names the kind of failure.
+pub async fn answer(remote: &Remote, request: &Request) -> Result<Value, Failure> {
+    answered(remote, &token(remote)?, request).await
+}
+
+async fn answered(remote: &Remote, token: &str, request: &Request) -> Result<Value, Failure> {
+    let (status, answer) = send(remote, token, request).await?;
     match (200..300).contains(&status) {
-        true => {
-            match remote.output {
-                Output::Json => output::json(&answer),
-                Output::Table => output::table(&answer, request.table),
-            }
-            Ok(())
-        }
+        true => Ok(answer),
         false => Err(refused(status, &answer)),
     }
 }

@@ -7,6 +7,7 @@
 pub mod arguments;
 pub mod backup;
 pub mod client;
+pub mod dev;
 pub mod import;
 pub mod output;
 pub mod request;
@@ -100,6 +101,7 @@ fn carry_out(cli: Cli) -> Result<(), Failure> {
             let served = actix_web::rt::System::new().block_on(server::serve(config, flood));
             served.map_err(|error| Failure::new(Exit::Failed, error.to_string()))
         }
+        Command::Dev(dev) => dev::carry_out(&dev),
         Command::Config(ConfigCommand::Doc) => {
             output::print(&config::reference());
             Ok(())

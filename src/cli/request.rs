@@ -23,7 +23,7 @@ pub struct Request {
 }
 
 impl Request {
-    fn new(method: &'static str, path: impl Into<String>) -> Self {
+    pub(super) fn new(method: &'static str, path: impl Into<String>) -> Self {
         Self {
             method,
             path: path.into(),
@@ -32,7 +32,7 @@ impl Request {
         }
     }
 
-    fn body(mut self, body: Value) -> Self {
+    pub(super) fn body(mut self, body: Value) -> Self {
         self.body = Some(body);
         self
     }
@@ -403,7 +403,7 @@ mod tests {
             Command::Cluster(command) => cluster(command).unwrap(),
             Command::Conn(command) => conn(command),
             Command::Channel(command) => channel(command),
-            Command::Serve(_) | Command::Config(_) | Command::Backup(_) => {
+            Command::Dev(_) | Command::Serve(_) | Command::Config(_) | Command::Backup(_) => {
                 unreachable!("not a request")
             }
         }

@@ -76,6 +76,10 @@ impl Dialect for Protocol {
         vec![("ABLY_KEY", key)]
     }
 
+    fn quick_start(&self) -> &'static str {
+        include_str!("quick_start.js")
+    }
+
     fn beginnings(&self) -> &'static [&'static str] {
         BEGINNINGS
     }

@@ -94,6 +94,10 @@ impl Dialect for Protocol {
         ]
     }
 
+    fn quick_start(&self) -> &'static str {
+        include_str!("quick_start.js")
+    }
+
     fn beginnings(&self) -> &'static [&'static str] {
         BEGINNINGS
     }
