@@ -1,4 +1,4 @@
-// What the README shows, run as it stands there: every snippet of an SDK connects, and every command of "Grant, change,
+// What the README and the access page show, run as it stands there: every snippet of an SDK connects, and every command of "Grant, change,
 // take away" is answered. Only the ports are those of this test's cluster.
 
 import assert from 'node:assert/strict';
@@ -27,10 +27,10 @@ before(async () => {
 });
 after(() => cluster?.stop());
 
-/** The README's blocks in this language, below this heading. */
-function blocks(language, heading) {
-  const [, below] = readFileSync(join(ROOT, 'README.md'), 'utf8').split(`\n## ${heading}\n`);
-  const section = below.split('\n## ')[0];
+/** A page's blocks in this language, below this heading or, without one, all of them. */
+function blocks(language, heading, page = 'README.md') {
+  const text = readFileSync(join(ROOT, page), 'utf8');
+  const section = heading === undefined ? text : text.split(`\n## ${heading}\n`)[1].split('\n## ')[0];
   const found = [...section.matchAll(/^```(\w*)\n([^]*?)^```$/gm)].filter(([, of]) => of === language);
   const { public: port, internal } = cluster.node(1);
   return found.map(([, , text]) => text.replaceAll('6001', port).replaceAll('9601', internal));
@@ -49,6 +49,15 @@ function play(snippet, names) {
   const all = { ...env, ...names(kept) };
   new Function(...Object.keys(all), snippet)(...Object.values(all));
   return made;
+}
+
+/** Runs a block of curl calls as it stands; the answers, one to each. */
+async function answersTo(commands) {
+  const failing = 'set -eu\ncurl() { command curl --noproxy "*" -fsS "$@"; echo; }\n';
+  const { stdout } = await run('bash', ['-c', failing + commands], { env: { ...process.env, ...env } });
+  const answers = stdout.trim().split('\n').map((line) => JSON.parse(line));
+  assert.equal(answers.length, commands.match(/^curl/gm).length);
+  return answers;
 }
 
 test('every snippet connects as it stands', async () => {
@@ -84,13 +93,22 @@ test('every snippet connects as it stands', async () => {
 test('every command of "Grant, change, take away" is answered, and leaves nobody out', async () => {
   const [commands, ...more] = blocks('', 'Grant, change, take away');
   assert.deepEqual(more, []);
-  const failing = 'set -eu\ncurl() { command curl --noproxy "*" -fsS "$@"; echo; }\n';
-  const { stdout } = await run('bash', ['-c', failing + commands], { env: { ...process.env, ...env } });
-  const answers = stdout.trim().split('\n').map((line) => JSON.parse(line));
-  assert.equal(answers.length, commands.match(/^curl/gm).length);
+  const answers = await answersTo(commands);
   const [, narrowed, explained] = answers;
   assert.deepEqual({ enforced: narrowed.enforced, pending: narrowed.pending }, { enforced: [1], pending: [] });
   assert.equal(explained.allowed, false);
   const ana = await cluster.admin().explain(env.GATECAST_APP_ID, { user: 'ana', channel: 'private-orders', operations: ['subscribe'] });
   assert.doesNotMatch(JSON.stringify(ana), /block/, 'she is let in again');
+});
+
+test('every recipe of the access page is answered as it stands', async () => {
+  const [commands] = blocks('', 'Grant, change, take away');
+  const [names] = commands.split('\n\n');
+  const recipes = blocks('sh', undefined, 'docs/access.md');
+  assert.ok(recipes.length >= 8, 'the recipes are found');
+  const answers = [];
+  for (const recipe of recipes) answers.push(...(await answersTo(`${names}\n${recipe}`)));
+  const narrowed = answers.filter((answer) => 'enforced' in answer);
+  assert.ok(narrowed.length >= 4, 'what takes away says who has enforced it');
+  for (const answer of narrowed) assert.deepEqual(answer.pending, []);
 });
