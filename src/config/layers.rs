@@ -5,7 +5,7 @@
 
 use super::check::ConfigError;
 use super::{Config, Flags, KEYS, Kind, Raw};
-use crate::core::nearest::{advice, nearest};
+use crate::core::suggest::{did_you_mean, suggest};
 use figment::error::Kind as Fault;
 use figment::providers::{Format as _, Serialized, Toml};
 use figment::value::{Dict, Map, Value};
@@ -62,8 +62,8 @@ fn fault(error: &figment::Error) -> ConfigError {
     });
     let place = place.unwrap_or_default();
     let message = if let Fault::UnknownField(name, _) = &error.kind {
-        let advice = advice(name, KEYS.iter().map(|key| key.name));
-        format!("unknown key `{name}`{advice}{place}")
+        let hint = did_you_mean(name, KEYS.iter().map(|key| key.name));
+        format!("unknown key `{name}`{hint}{place}")
     } else {
         format!("`{}`: {}{place}", error.path.join("."), error.kind)
     };
@@ -106,7 +106,7 @@ fn foreign(variable: &str, name: &str) -> Result<(), ConfigError> {
     if NOT_OURS.contains(&name) {
         return Ok(());
     }
-    match nearest(name, KEYS.iter().map(|key| key.name)) {
+    match suggest(name, KEYS.iter().map(|key| key.name)) {
         None => Ok(()),
         Some(key) => Err(ConfigError(format!(
             "unknown variable {variable}; did you mean GATECAST_{}?",

@@ -5,15 +5,15 @@
 use super::authority::{Authority, Pass};
 use super::channel::messages::{Leave, Mutate, Mutation, PublishBatchTo, PublishTo, Read, ReplyTo};
 use super::channel::registry::Channels;
-use super::delivery::messages::{ListConnections, Sever, TakeOver};
+use super::delivery::messages::{AbortConnection, ListConnections, TakeOver};
 use super::delivery::port::HandOver;
 use super::delivery::relays::Relays;
 use super::error::Refusal;
 use super::ids::{AppId, ChannelKey, ConnectionId, NodeId, Text, Timetoken};
-use super::lifecycle::Delivery;
+use super::lifecycle::WebhookDelivery;
 use super::listing::{ConnectionFilter, ConnectionInfo};
 use super::message::{Draft, Member, Occupancy, PresenceChange, Publication, Receipt};
-use super::query::{Found, Queries, Query, QueryPort};
+use super::query::{Queries, Query, QueryAnswer, QueryPort};
 use super::session::{HistoryPage, NewMember};
 use std::sync::Arc;
 use tokio::sync::oneshot;
@@ -246,8 +246,10 @@ impl Broker {
         let mut all = self.channels.occupied_here(app, prefix, limit);
         for found in self.ask_others(&query).await? {
             match found {
-                Found::Occupied(there) => all.extend(there),
-                Found::Connections(_) | Found::Deliveries(_) | Found::Severed(_) => {
+                QueryAnswer::Occupied(there) => all.extend(there),
+                QueryAnswer::Connections(_)
+                | QueryAnswer::Deliveries(_)
+                | QueryAnswer::Aborted(_) => {
                     return Err(CONFUSED);
                 }
             }
@@ -301,8 +303,8 @@ impl Broker {
         let mut all = Vec::new();
         for found in self.ask_others(&Query::Connections(filter)).await? {
             match found {
-                Found::Connections(there) => all.extend(there),
-                Found::Occupied(_) | Found::Deliveries(_) | Found::Severed(_) => {
+                QueryAnswer::Connections(there) => all.extend(there),
+                QueryAnswer::Occupied(_) | QueryAnswer::Deliveries(_) | QueryAnswer::Aborted(_) => {
                     return Err(CONFUSED);
                 }
             }
@@ -314,7 +316,11 @@ impl Broker {
     ///
     /// # Errors
     /// When a node cannot be asked; the list would be incomplete.
-    pub async fn deliveries(&self, app: AppId, limit: usize) -> Result<Vec<Delivery>, Refusal> {
+    pub async fn deliveries(
+        &self,
+        app: AppId,
+        limit: usize,
+    ) -> Result<Vec<WebhookDelivery>, Refusal> {
         let query = Query::Deliveries {
             app,
             limit: u32::try_from(limit).unwrap_or(u32::MAX),
@@ -323,8 +329,10 @@ impl Broker {
         let mut all = listener.map_or_else(Vec::new, |one| one.deliveries(app, limit));
         for found in self.ask_others(&query).await? {
             match found {
-                Found::Deliveries(there) => all.extend(there),
-                Found::Occupied(_) | Found::Connections(_) | Found::Severed(_) => {
+                QueryAnswer::Deliveries(there) => all.extend(there),
+                QueryAnswer::Occupied(_)
+                | QueryAnswer::Connections(_)
+                | QueryAnswer::Aborted(_) => {
                     return Err(CONFUSED);
                 }
             }
@@ -347,20 +355,20 @@ impl Broker {
     /// there for as long as after any lost socket, unless they enter here.
     pub async fn sever_elsewhere(&self, id: ConnectionId) {
         // A node that cannot be asked finds out by itself that its client is gone.
-        let _ = self.ask_others(&Query::Sever(id)).await;
+        let _ = self.ask_others(&Query::AbortConnection(id)).await;
     }
 
     /// Ends the socket that a connection may have on this node; whether it had one.
     pub async fn sever_here(&self, id: ConnectionId) -> bool {
         let asked = self.relays.all();
-        let asked = asked.iter().map(|relay| relay.send(Sever(id)));
+        let asked = asked.iter().map(|relay| relay.send(AbortConnection(id)));
         let answers = futures_util::future::join_all(asked).await;
         answers.into_iter().any(|answer| answer.unwrap_or(false))
     }
 
     /// Asks every other node that may have clients, all at once. One that cannot be asked fails the whole:
     /// a short list must not look like a complete one.
-    async fn ask_others(&self, query: &Query) -> Result<Vec<Found>, Refusal> {
+    async fn ask_others(&self, query: &Query) -> Result<Vec<QueryAnswer>, Refusal> {
         let own = self.channels.node();
         let members = self.channels.members();
         let others: Vec<NodeId> = members.nodes().filter(|node| *node != own).collect();

@@ -47,7 +47,7 @@ pub struct LifecycleEvent {
 
 /// How far an event, or a batch of them, has come on its way out of the cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum DeliveryState {
+pub enum WebhookDeliveryState {
     /// Not yet there.
     Pending,
     /// The receiver has said that it has it.
@@ -60,7 +60,7 @@ pub enum DeliveryState {
 
 /// One delivery, as operators see it. Holds no secret and no payload.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Delivery {
+pub struct WebhookDelivery {
     /// Unique on its node.
     pub id: u64,
     /// Which node delivers.
@@ -74,7 +74,7 @@ pub struct Delivery {
     /// When they happened, cluster time ms.
     pub at_ms: u64,
     /// How far it has come.
-    pub state: DeliveryState,
+    pub state: WebhookDeliveryState,
     /// How often it was tried.
     pub attempts: u32,
     /// Status of the last answer, if there was one.
@@ -92,5 +92,5 @@ pub trait Listener: Send + Sync + 'static {
     /// Takes an event.
     fn tell(&self, event: LifecycleEvent);
     /// The last deliveries of an app on this node, newest first, at most `limit`.
-    fn deliveries(&self, app: AppId, limit: usize) -> Vec<Delivery>;
+    fn deliveries(&self, app: AppId, limit: usize) -> Vec<WebhookDelivery>;
 }

@@ -4,7 +4,7 @@
 
 use super::error::Refusal;
 use super::ids::{AppId, ConnectionId, NodeId, Text};
-use super::lifecycle::Delivery;
+use super::lifecycle::WebhookDelivery;
 use super::listing::{ConnectionFilter, ConnectionInfo};
 use super::message::Occupancy;
 use std::pin::Pin;
@@ -32,29 +32,29 @@ pub enum Query {
         limit: u32,
     },
     /// End the socket of this connection, if you have it: it has come back elsewhere.
-    Sever(ConnectionId),
+    AbortConnection(ConnectionId),
 }
 
 /// What it answers.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub enum Found {
+pub enum QueryAnswer {
     /// Channels with their cluster-wide counts, sorted by name.
     Occupied(Vec<(Text, Occupancy)>),
     /// Connections.
     Connections(Vec<ConnectionInfo>),
     /// Deliveries, newest first.
-    Deliveries(Vec<Delivery>),
+    Deliveries(Vec<WebhookDelivery>),
     /// Whether there was a socket to end.
-    Severed(bool),
+    Aborted(bool),
 }
 
 /// An answer on its way.
-pub type Finding = Pin<Box<dyn Future<Output = Result<Found, Refusal>> + Send>>;
+pub type QueryFuture = Pin<Box<dyn Future<Output = Result<QueryAnswer, Refusal>> + Send>>;
 
 /// The way to ask other nodes. Implemented by `peers`; a node alone has none.
 pub trait QueryPort: Send + Sync + 'static {
     /// Asks a node; `Unavailable` when it does not answer in time.
-    fn ask(&self, node: NodeId, query: Query) -> Finding;
+    fn ask(&self, node: NodeId, query: Query) -> QueryFuture;
 }
 
 /// The way to the other nodes once there is one. Clones share it.

@@ -7,7 +7,7 @@
 
 use crate::core::channel::replica::protocol::PeerMessage;
 use crate::core::ids::ChannelKey;
-use crate::core::query::{Found, Query};
+use crate::core::query::{Query, QueryAnswer};
 use bytes::{Buf as _, BytesMut};
 use gatecast_cluster::codec::{self, CodecError};
 use std::sync::Arc;
@@ -36,11 +36,11 @@ pub enum Frame {
         query: Query,
     },
     /// Its answer; none when it cannot be answered.
-    Found {
+    QueryAnswer {
         /// From the question.
         id: u64,
         /// What was found.
-        found: Option<Found>,
+        found: Option<QueryAnswer>,
     },
     /// A sign of life.
     Alive,
@@ -81,7 +81,7 @@ pub fn encode(frame: &Frame) -> Result<Vec<u8>, FrameError> {
     match frame {
         Frame::Channel { key, message } => encode_channel(key, message),
         Frame::Ask { id, query } => whole(ASK, &(id, query)),
-        Frame::Found { id, found } => whole(FOUND, &(id, found)),
+        Frame::QueryAnswer { id, found } => whole(FOUND, &(id, found)),
         Frame::Alive => whole(ALIVE, &()),
     }
 }
@@ -131,7 +131,7 @@ fn decode(frame: &[u8]) -> Result<Frame, FrameError> {
         }
         FOUND => {
             let (id, found) = codec::decode(VERSION, body, limit)?;
-            Ok(Frame::Found { id, found })
+            Ok(Frame::QueryAnswer { id, found })
         }
         ALIVE => {
             let () = codec::decode(VERSION, body, limit)?;

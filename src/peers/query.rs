@@ -10,7 +10,7 @@ use crate::core::channel::registry::Channels;
 use crate::core::error::Refusal;
 use crate::core::ids::{ConnectionId, NodeId};
 use crate::core::listing::{ConnectionFilter, ConnectionInfo};
-use crate::core::query::{Finding, Found, Query};
+use crate::core::query::{Query, QueryAnswer, QueryFuture};
 use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -28,7 +28,7 @@ pub trait LocalConnections: Send + Sync + 'static {
     /// Lists them.
     fn list(&self, filter: ConnectionFilter) -> Listing;
     /// Ends the socket of one, if it is here.
-    fn sever(&self, id: ConnectionId) -> Severing;
+    fn abort(&self, id: ConnectionId) -> Aborting;
 }
 
 impl LocalConnections for Broker {
@@ -37,16 +37,16 @@ impl LocalConnections for Broker {
         Box::pin(async move { broker.connections_here(filter).await })
     }
 
-    fn sever(&self, id: ConnectionId) -> Severing {
+    fn abort(&self, id: ConnectionId) -> Aborting {
         let broker = self.clone();
         Box::pin(async move { broker.sever_here(id).await })
     }
 }
 
 /// Whether a socket was there to be ended.
-pub type Severing = Pin<Box<dyn Future<Output = bool> + Send>>;
+pub type Aborting = Pin<Box<dyn Future<Output = bool> + Send>>;
 
-type Asked = HashMap<u64, (NodeId, oneshot::Sender<Option<Found>>)>;
+type Asked = HashMap<u64, (NodeId, oneshot::Sender<Option<QueryAnswer>>)>;
 
 /// Questions under way.
 #[derive(Debug, Default)]
@@ -60,7 +60,7 @@ impl Questions {
     }
 
     /// Asks: `send` puts the question with its number on the link and says whether there is one.
-    pub fn ask(self: &Arc<Self>, node: NodeId, send: impl FnOnce(u64) -> bool) -> Finding {
+    pub fn ask(self: &Arc<Self>, node: NodeId, send: impl FnOnce(u64) -> bool) -> QueryFuture {
         let (to, answer) = oneshot::channel();
         let id = {
             let mut asked = self.lock();
@@ -84,7 +84,7 @@ impl Questions {
     }
 
     /// An answer has come.
-    pub fn answered(&self, from: NodeId, id: u64, found: Option<Found>) {
+    pub fn answered(&self, from: NodeId, id: u64, found: Option<QueryAnswer>) {
         let mut asked = self.lock();
         if asked.1.get(&id).is_some_and(|(node, _)| *node == from)
             && let Some((_, to)) = asked.1.remove(&id)
@@ -104,19 +104,21 @@ pub async fn answer(
     channels: &Channels,
     local: &dyn LocalConnections,
     query: Query,
-) -> Option<Found> {
+) -> Option<QueryAnswer> {
     match query {
         Query::Occupied { app, prefix, limit } => {
             let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-            Some(Found::Occupied(channels.occupied_here(app, &prefix, limit)))
+            Some(QueryAnswer::Occupied(
+                channels.occupied_here(app, &prefix, limit),
+            ))
         }
         Query::Deliveries { app, limit } => {
             let limit = usize::try_from(limit).unwrap_or(usize::MAX);
             let listener = channels.listener();
             let all = listener.map_or_else(Vec::new, |one| one.deliveries(app, limit));
-            Some(Found::Deliveries(all))
+            Some(QueryAnswer::Deliveries(all))
         }
-        Query::Connections(filter) => local.list(filter).await.ok().map(Found::Connections),
-        Query::Sever(id) => Some(Found::Severed(local.sever(id).await)),
+        Query::Connections(filter) => local.list(filter).await.ok().map(QueryAnswer::Connections),
+        Query::AbortConnection(id) => Some(QueryAnswer::Aborted(local.abort(id).await)),
     }
 }

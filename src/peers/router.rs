@@ -13,7 +13,7 @@ use crate::core::channel::port::PeerPort;
 use crate::core::channel::registry::Channels;
 use crate::core::channel::replica::protocol::PeerMessage;
 use crate::core::ids::{ChannelKey, NodeId};
-use crate::core::query::{Finding, Query, QueryPort};
+use crate::core::query::{Query, QueryFuture, QueryPort};
 use actix::prelude::SendError;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -111,16 +111,16 @@ impl Router {
                 let router = self.clone();
                 tokio::spawn(async move { router.reply(from, id, query).await });
             }
-            Frame::Found { id, found } => self.questions.answered(from, id, found),
+            Frame::QueryAnswer { id, found } => self.questions.answered(from, id, found),
             Frame::Alive => {}
         }
     }
 
     async fn reply(&self, to: NodeId, id: u64, query: Query) {
         let found = query::answer(&self.channels, &*self.local, query).await;
-        if !self.push(to, &Frame::Found { id, found }) {
+        if !self.push(to, &Frame::QueryAnswer { id, found }) {
             // Too large, perhaps: the asker must not wait for nothing.
-            let _gone = self.push(to, &Frame::Found { id, found: None });
+            let _gone = self.push(to, &Frame::QueryAnswer { id, found: None });
         }
     }
 
@@ -159,7 +159,7 @@ impl PeerPort for Router {
 }
 
 impl QueryPort for Router {
-    fn ask(&self, node: NodeId, query: Query) -> Finding {
+    fn ask(&self, node: NodeId, query: Query) -> QueryFuture {
         let send = |id| self.push(node, &Frame::Ask { id, query });
         self.questions.ask(node, send)
     }

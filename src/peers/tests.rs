@@ -6,7 +6,7 @@
 )]
 //! Nodes linked over real sockets.
 
-use super::query::{Listing, Severing};
+use super::query::{Aborting, Listing};
 use super::*;
 use crate::core::authority::{AppId, Authority, Pass, State};
 use crate::core::broker::Broker;
@@ -17,7 +17,7 @@ use crate::core::error::Refusal;
 use crate::core::ids::{ChannelKey, ConnectionId};
 use crate::core::listing::{ConnectionFilter, ConnectionInfo};
 use crate::core::message::{ContentKind, Draft};
-use crate::core::query::{Found, Query};
+use crate::core::query::{Query, QueryAnswer};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -74,7 +74,7 @@ impl LocalConnections for One {
         let one = connection(self.0);
         Box::pin(async move { Ok(vec![one]) })
     }
-    fn sever(&self, id: ConnectionId) -> Severing {
+    fn abort(&self, id: ConnectionId) -> Aborting {
         let here = id == connection(self.0).id;
         Box::pin(async move { here })
     }
@@ -190,8 +190,11 @@ async fn a_connection_is_cut_on_the_node_that_has_it() {
     let (_addresses, nodes) = cluster(&[1, 2]).await;
     let router = &nodes[0].peers.inner.router;
     for (at, here) in [(NodeId(2), true), (NodeId(3), false)] {
-        let query = Query::Sever(connection(at).id);
-        assert_eq!(router.ask(NodeId(2), query).await, Ok(Found::Severed(here)));
+        let query = Query::AbortConnection(connection(at).id);
+        assert_eq!(
+            router.ask(NodeId(2), query).await,
+            Ok(QueryAnswer::Aborted(here))
+        );
     }
     assert!(!nodes[0].broker.sever_here(ConnectionId(1, 1)).await);
 }
@@ -310,6 +313,7 @@ async fn without_a_link_nothing_is_taken() {
     let key = ChannelKey::channel(AppId(1), "room");
     let router = &node.peers.inner.router;
     assert!(!router.send(NodeId(2), &key, &PeerMessage::AnnounceRequest));
-    let asked: Result<Found, Refusal> = router.ask(NodeId(2), Query::Connections(filter())).await;
+    let asked: Result<QueryAnswer, Refusal> =
+        router.ask(NodeId(2), Query::Connections(filter())).await;
     assert_eq!(asked, Err(Refusal::Unavailable("a node is not linked")));
 }

@@ -8,7 +8,7 @@
 
 use super::wire::Socket;
 use crate::core::connection::actor::Connection;
-use crate::core::connection::messages::Gone;
+use crate::core::connection::messages::SocketClosed;
 use crate::core::delivery::outbox::{Outbox, Sent, Sink};
 use actix::Addr;
 use bytes::BytesMut;
@@ -101,8 +101,8 @@ impl Sink for Line {
         Ok(taken)
     }
 
-    fn sever(&self) {
-        self.socket.sever();
+    fn abort(&self) {
+        self.socket.abort();
     }
 }
 
@@ -111,7 +111,7 @@ struct Farewell(Addr<Connection>);
 
 impl Drop for Farewell {
     fn drop(&mut self) {
-        self.0.do_send(Gone);
+        self.0.do_send(SocketClosed);
     }
 }
 

@@ -1,4 +1,4 @@
-//! Long polls: a request that waits for one batch, or for its deadline.
+//! Long pollers: a request that waits for one batch, or for its deadline.
 //!
 //! The request holds its poller through a [`Hold`]; whatever ends the request (an answer, a client that hangs up) parks
 //! the poller for the next one.
@@ -43,7 +43,7 @@ pub fn open(
     let remote = request
         .peer_addr()
         .map_or_else(|| "".into(), |addr| addr.to_string().into());
-    worker.polls().open(principal, dialect, remote, max)
+    worker.pollers().open(principal, dialect, remote, max)
 }
 
 impl Hold {

@@ -163,7 +163,7 @@ impl Socket {
     }
 
     /// Ends both directions at once; it may be closed already.
-    pub(super) fn sever(&self) {
+    pub(super) fn abort(&self) {
         let _ = self.tcp(|tcp| SockRef::from(tcp).shutdown(Shutdown::Both));
     }
 }

@@ -4,20 +4,20 @@
 
 use super::ws::Buffer;
 use crate::core::broker::Broker;
-use crate::core::connection::actor::Desk;
-use crate::core::delivery::here;
-use crate::core::delivery::local::Local;
+use crate::core::connection::actor::WorkerContext;
 use crate::core::delivery::relay::Relay;
+use crate::core::delivery::thread_relay;
+use crate::core::delivery::worker_state::WorkerState;
 use crate::core::ids::NodeId;
-use crate::core::polling::Polls;
+use crate::core::polling::Pollers;
 use std::rc::Rc;
 use std::sync::Arc;
 
 /// One worker thread's relay and tables. Bound to its thread: `web::Data<Worker>` in that thread's `App`.
 #[derive(Debug)]
 pub struct Worker {
-    desk: Desk,
-    polls: Polls,
+    context: WorkerContext,
+    pollers: Pollers,
     buffer: Buffer,
 }
 
@@ -26,22 +26,22 @@ impl Worker {
     /// `HttpServer::new`: that runs on each worker thread.
     #[must_use]
     pub fn start(broker: &Broker, node: NodeId) -> Self {
-        let local = Rc::new(Local::default());
+        let state = Rc::new(WorkerState::default());
         let authority = Arc::clone(&broker.authority);
-        let relay = here::start(Relay::new(local.clone(), authority, node));
+        let relay = thread_relay::start(Relay::new(state.clone(), authority, node));
         let worker = broker.relays.add(relay.clone());
         let broker = broker.on_this_thread();
-        let polls = Polls::start(&broker, &local, &relay, worker);
-        let desk = Desk {
+        let pollers = Pollers::start(&broker, &state, &relay, worker);
+        let context = WorkerContext {
             broker,
-            local,
+            state,
             relay,
-            worker,
+            number: worker,
         };
         let buffer = Buffer::default();
         Self {
-            desk,
-            polls,
+            context,
+            pollers,
             buffer,
         }
     }
@@ -49,24 +49,24 @@ impl Worker {
     /// Its number among this node's workers.
     #[must_use]
     pub fn index(&self) -> u16 {
-        self.desk.worker
+        self.context.number
     }
 
     /// Connections and channels with subscribers on this thread.
     #[must_use]
     pub fn counts(&self) -> (usize, usize) {
-        self.desk.local.counts()
+        self.context.state.counts()
     }
 
-    pub(super) fn polls(&self) -> &Polls {
-        &self.polls
+    pub(super) fn pollers(&self) -> &Pollers {
+        &self.pollers
     }
 
     pub(super) fn buffer(&self) -> Buffer {
         self.buffer.clone()
     }
 
-    pub(super) fn desk(&self) -> &Desk {
-        &self.desk
+    pub(super) fn context(&self) -> &WorkerContext {
+        &self.context
     }
 }

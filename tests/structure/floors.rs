@@ -15,7 +15,7 @@ const CORE: &str = "src/core/";
 
 /// From below: path prefixes without their ending. The longest one that fits says where a file is.
 const FLOORS: &[&[&str]] = &[
-    &["hash", "clock", "nearest", "redact"],
+    &["hash", "clock", "suggest", "redact"],
     &["access"],
     &["ids"],
     &[

@@ -9,7 +9,7 @@ use crate::core::authority::{
     App, AppChange, AppId, Capability, EnabledProtocol, Millis, Operations, Pattern, Presented,
     Resource, Right, SettingValue, State, Text,
 };
-use crate::core::nearest::advice;
+use crate::core::suggest::did_you_mean;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -72,8 +72,8 @@ impl Catalog {
             let name = name.as_ref();
             let dialect = self.dialects.iter().find(|one| one.name() == name);
             let dialect = dialect.ok_or_else(|| {
-                let advice = advice(name, self.dialects.iter().map(|one| one.name()));
-                let message = format!("there is no protocol `{name}`{advice}");
+                let hint = did_you_mean(name, self.dialects.iter().map(|one| one.name()));
+                let message = format!("there is no protocol `{name}`{hint}");
                 ApiError::new(Code::UnknownProtocol, message)
             })?;
             if protocols.iter().any(|protocol| *protocol.name == *name) {
@@ -178,8 +178,8 @@ impl Catalog {
     fn spec(&self, name: &str) -> Result<&SettingSpec, ApiError> {
         let spec = self.settings.iter().find(|spec| spec.name == name);
         spec.ok_or_else(|| {
-            let advice = advice(name, self.settings.iter().map(|spec| spec.name));
-            let message = format!("there is no setting `{name}`{advice}");
+            let hint = did_you_mean(name, self.settings.iter().map(|spec| spec.name));
+            let message = format!("there is no setting `{name}`{hint}");
             ApiError::new(Code::UnknownSetting, message)
         })
     }

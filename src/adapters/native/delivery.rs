@@ -8,7 +8,7 @@ use super::input::Params;
 use super::resource;
 use super::write::answer;
 use crate::core::authority::Operations;
-use crate::core::lifecycle::{Delivery, DeliveryState};
+use crate::core::lifecycle::{WebhookDelivery, WebhookDeliveryState};
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
 use serde_json::{Value, json};
@@ -31,7 +31,7 @@ async fn list(call: Call, path: web::Path<String>) -> Result<HttpResponse, ApiEr
     Ok(answer(StatusCode::OK, revision, body))
 }
 
-fn delivery_json(one: &Delivery) -> Value {
+fn delivery_json(one: &WebhookDelivery) -> Value {
     let events: Vec<&str> = one.events.iter().map(|name| &**name).collect();
     json!({
         "id": format!("{}-{}", one.node.0, one.id),
@@ -41,10 +41,10 @@ fn delivery_json(one: &Delivery) -> Value {
         "count": one.count,
         "at_ms": one.at_ms,
         "state": match one.state {
-            DeliveryState::Pending => "pending",
-            DeliveryState::Delivered => "delivered",
-            DeliveryState::GivenUp => "given_up",
-            DeliveryState::Dropped => "dropped",
+            WebhookDeliveryState::Pending => "pending",
+            WebhookDeliveryState::Delivered => "delivered",
+            WebhookDeliveryState::GivenUp => "given_up",
+            WebhookDeliveryState::Dropped => "dropped",
         },
         "attempts": one.attempts,
         "status": one.status,

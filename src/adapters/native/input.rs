@@ -6,7 +6,7 @@
 
 use super::codes::{ApiError, Code};
 use crate::core::authority::{AppId, BarrierMode, Revision};
-use crate::core::nearest::advice;
+use crate::core::suggest::did_you_mean;
 use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpRequest, web};
 use serde::Deserialize;
@@ -161,8 +161,8 @@ impl Params {
         match unknown {
             None => Ok(()),
             Some((given, _)) => {
-                let advice = advice(given, self.known.iter().copied());
-                let message = format!("there is no parameter `{given}` here{advice}");
+                let hint = did_you_mean(given, self.known.iter().copied());
+                let message = format!("there is no parameter `{given}` here{hint}");
                 Err(ApiError::new(Code::UnknownParameter, message))
             }
         }

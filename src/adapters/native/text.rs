@@ -7,7 +7,7 @@ use super::codes::{ApiError, Code};
 use crate::core::authority::{
     Capability, Issuer, OpenRule, Operations, Pattern, Resource, Right, Subject, Target, Text,
 };
-use crate::core::nearest::advice;
+use crate::core::suggest::did_you_mean;
 use serde::{Deserialize, Serialize};
 
 /// Longest name of anything, bytes.
@@ -80,7 +80,7 @@ pub fn operations(names: &[String]) -> Result<Operations, ApiError> {
             let known = Operations::NAMES.map(|(known, _)| known);
             let message = format!(
                 "there is no operation `{name}`{}; there are: *, {}",
-                advice(name, known),
+                did_you_mean(name, known),
                 known.join(", ")
             );
             ApiError::new(Code::UnknownOperation, message)

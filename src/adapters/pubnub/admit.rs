@@ -14,7 +14,7 @@ use crate::core::authority::{
     State, Text,
 };
 use crate::core::error::Refusal;
-use crate::core::polling::Claim;
+use crate::core::polling::Requirement;
 use bytes::Bytes;
 
 /// Longest auth key that a grant can name, bytes.
@@ -205,13 +205,13 @@ impl Caller {
     pub(super) async fn allow(
         &self,
         authority: &Authority,
-        claims: &[Claim],
+        requirements: &[Requirement],
         wants: Operations,
     ) -> Result<Vec<Pass>, Fault> {
         if self.stranger {
-            return Err(refused(claims.iter()));
+            return Err(refused(requirements.iter()));
         }
-        allow(authority, &self.principal, claims, wants).await
+        allow(authority, &self.principal, requirements, wants).await
     }
 
     /// Those of these names that it may see who is on (channels) or hear (groups): for listings, which leave out
@@ -242,8 +242,10 @@ impl Caller {
         name: &str,
         needs: Operations,
     ) -> Result<Pass, Fault> {
-        let claims = [claim(Resource::Channel, name, needs)];
-        let passes = self.allow(authority, &claims, Operations::NONE).await?;
+        let requirements = [requirement(Resource::Channel, name, needs)];
+        let passes = self
+            .allow(authority, &requirements, Operations::NONE)
+            .await?;
         passes.into_iter().next().ok_or_else(Fault::unavailable)
     }
 
@@ -257,8 +259,10 @@ impl Caller {
         if is_open(&self.app) {
             return Ok(());
         }
-        let claims = [claim(Resource::Group, name, needs)];
-        let passes = self.allow(authority, &claims, Operations::NONE).await?;
+        let requirements = [requirement(Resource::Group, name, needs)];
+        let passes = self
+            .allow(authority, &requirements, Operations::NONE)
+            .await?;
         drop(passes);
         Ok(())
     }
@@ -277,17 +281,17 @@ impl Caller {
 }
 
 /// A name to be judged.
-pub(super) fn claim(resource: Resource, name: &str, needs: Operations) -> Claim {
-    Claim {
+pub(super) fn requirement(resource: Resource, name: &str, needs: Operations) -> Requirement {
+    Requirement {
         resource,
         name: name.into(),
         needs,
     }
 }
 
-fn refused<'c>(claims: impl Iterator<Item = &'c Claim>) -> Fault {
-    let denied: Vec<Denied> = claims
-        .map(|claim| (claim.resource, claim.name.clone()))
+fn refused<'c>(requirements: impl Iterator<Item = &'c Requirement>) -> Fault {
+    let denied: Vec<Denied> = requirements
+        .map(|requirement| (requirement.resource, requirement.name.clone()))
         .collect();
     Fault::forbidden(&denied)
 }
@@ -296,24 +300,24 @@ fn refused<'c>(claims: impl Iterator<Item = &'c Claim>) -> Fault {
 pub(super) async fn allow(
     authority: &Authority,
     principal: &Principal,
-    claims: &[Claim],
+    requirements: &[Requirement],
     wants: Operations,
 ) -> Result<Vec<Pass>, Fault> {
-    let mut asks: Vec<Ask<'_>> = claims.iter().map(Claim::ask).collect();
+    let mut asks: Vec<Ask<'_>> = requirements.iter().map(Requirement::ask).collect();
     for ask in &mut asks {
         ask.wants = wants;
     }
     let answers = authority.authorize_all(principal, None, &asks).await?;
-    let mut passes = Vec::with_capacity(claims.len());
+    let mut passes = Vec::with_capacity(requirements.len());
     let mut denied = Vec::new();
-    for (claim, answer) in claims.iter().zip(answers) {
+    for (requirement, answer) in requirements.iter().zip(answers) {
         match answer {
             Ok(pass) => passes.push(pass),
             Err(reason) => {
                 if let Some(fault) = of_credential(principal, &reason) {
                     return Err(fault);
                 }
-                denied.push(claim);
+                denied.push(requirement);
             }
         }
     }
@@ -345,10 +349,10 @@ mod tests {
         let authority = Authority::fixed(fixture::state(&commands), 1_000);
         let nobody = Principal::anonymous(APP, None, 1);
         let names = (0..100).map(|n| format!("room-{n}"));
-        let claims: Vec<_> = names
-            .map(|name| claim(Resource::Channel, &name, Operations::SUBSCRIBE))
+        let requirements: Vec<_> = names
+            .map(|name| requirement(Resource::Channel, &name, Operations::SUBSCRIBE))
             .collect();
-        let refused = allow(&authority, &nobody, &claims, Operations::NONE).await;
+        let refused = allow(&authority, &nobody, &requirements, Operations::NONE).await;
         assert_eq!(refused.unwrap_err().status, 403);
         assert_eq!(authority.rounds(), 1);
     }
@@ -369,7 +373,7 @@ mod tests {
         let may = |auth: &str| {
             let caller = fixture::caller(&authority, auth);
             let (resource, name, needs) = board;
-            let ask = claim(resource, name, needs);
+            let ask = requirement(resource, name, needs);
             authority
                 .decide(&caller.principal, None, ask.ask())
                 .map(|_| ())

@@ -59,7 +59,7 @@ fn may_add(authority: &Authority, caller: &Caller, group: &str, add: &[&str]) ->
     if admit::is_open(&caller.app) {
         return Ok(());
     }
-    let manages = admit::claim(Resource::Group, group, Operations::MANAGE);
+    let manages = admit::requirement(Resource::Group, group, Operations::MANAGE);
     let beyond = add.iter().filter(|channel| {
         let hears = (**channel, Operations::SUBSCRIBE);
         !authority.behind_it_may(&caller.principal, manages.ask(), hears)

@@ -2,7 +2,7 @@
 //!
 //! **Must never know:** how long anything is kept.
 
-use super::admit::{Caller, Ctx, claim};
+use super::admit::{Caller, Ctx, requirement};
 use super::codes::{Fault, ok};
 use super::envelope::{self, Extra};
 use super::{names, query};
@@ -40,10 +40,12 @@ impl Call<'_> {
     }
 
     async fn allowed(&self, channels: &[Text]) -> Result<(), Fault> {
-        let of = |name: &Text| claim(Resource::Channel, name, Operations::HISTORY);
-        let claims: Vec<_> = channels.iter().map(of).collect();
+        let of = |name: &Text| requirement(Resource::Channel, name, Operations::HISTORY);
+        let requirements: Vec<_> = channels.iter().map(of).collect();
         let authority = &self.broker.authority;
-        let passes = self.caller.allow(authority, &claims, Operations::NONE);
+        let passes = self
+            .caller
+            .allow(authority, &requirements, Operations::NONE);
         passes.await.map(drop)
     }
 

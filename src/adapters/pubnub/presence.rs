@@ -2,7 +2,7 @@
 //!
 //! **Must never know:** who is told of it.
 
-use super::admit::{Caller, Ctx, claim};
+use super::admit::{Caller, Ctx, requirement};
 use super::attendance::{self, Guest, Owner, Sign};
 use super::codes::{Fault, ok};
 use super::names::{self, distinct, split};
@@ -70,14 +70,14 @@ impl Call<'_> {
         wants: Operations,
     ) -> Result<Vec<(Arc<ChannelKey>, Pass)>, Fault> {
         let authority = &self.broker.authority;
-        let of = |resource| move |name: &Text| claim(resource, name, needs);
-        let claims: Vec<_> = channels.iter().map(of(Resource::Channel)).collect();
-        let passes = self.caller.allow(authority, &claims, wants).await?;
+        let of = |resource| move |name: &Text| requirement(resource, name, needs);
+        let requirements: Vec<_> = channels.iter().map(of(Resource::Channel)).collect();
+        let passes = self.caller.allow(authority, &requirements, wants).await?;
         let keys = channels.iter().map(|name| self.key(name));
         let mut all: Vec<_> = keys.zip(passes).collect();
         if !super::admit::is_open(&self.caller.app) {
-            let claims: Vec<_> = groups.iter().map(of(Resource::Group)).collect();
-            let passes = self.caller.allow(authority, &claims, wants).await?;
+            let requirements: Vec<_> = groups.iter().map(of(Resource::Group)).collect();
+            let passes = self.caller.allow(authority, &requirements, wants).await?;
             let view = authority.view();
             for (group, pass) in groups.iter().zip(passes) {
                 for member in groups::members(&view, self.caller.app.id, group) {
@@ -90,11 +90,13 @@ impl Call<'_> {
         let members = groups
             .iter()
             .flat_map(|group| groups::members(&view, self.caller.app.id, group));
-        let claims: Vec<_> = members
-            .map(|name| claim(Resource::Channel, &name, needs))
+        let requirements: Vec<_> = members
+            .map(|name| requirement(Resource::Channel, &name, needs))
             .collect();
-        let passes = self.caller.allow(authority, &claims, wants).await?;
-        let keys = claims.iter().map(|claim| self.key(&claim.name));
+        let passes = self.caller.allow(authority, &requirements, wants).await?;
+        let keys = requirements
+            .iter()
+            .map(|requirement| self.key(&requirement.name));
         all.extend(keys.zip(passes));
         Ok(all)
     }

@@ -2,7 +2,7 @@
 //!
 //! **Must never know:** cursors, how anything is delivered.
 
-use super::admit::{Caller, claim};
+use super::admit::{Caller, requirement};
 use super::envelope;
 use super::groups;
 use super::names::{self, split};
@@ -12,7 +12,7 @@ use crate::core::broker::Broker;
 use crate::core::channel::wildcard;
 use crate::core::ids::{ChannelKey, Space, Text};
 use crate::core::message::Broadcast;
-use crate::core::polling::{Claim, Item, Want};
+use crate::core::polling::{Item, Requirement, Subscription};
 use crate::core::session::Start;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -32,7 +32,7 @@ pub(super) struct Selection {
     /// By channel.
     pub(super) ways: HashMap<Arc<ChannelKey>, Vec<Way>>,
     /// Names to be judged; those of one channel stand in `of`.
-    pub(super) claims: Vec<Claim>,
+    pub(super) requirements: Vec<Requirement>,
     pub(super) of: HashMap<Arc<ChannelKey>, Vec<usize>>,
     /// The only item, if there is just one: it need not be named.
     pub(super) single: Option<Text>,
@@ -46,19 +46,21 @@ impl Selection {
         let app = caller.app.id;
         for name in channels {
             let (base, presence) = split(name);
-            selection
-                .claims
-                .push(claim(Resource::Channel, name, Operations::SUBSCRIBE));
-            let at = selection.claims.len() - 1;
+            selection.requirements.push(requirement(
+                Resource::Channel,
+                name,
+                Operations::SUBSCRIBE,
+            ));
+            let at = selection.requirements.len() - 1;
             selection.add(names::key(app, base), name, presence, at);
         }
         let view = broker.authority.view();
         for name in groups {
             let (base, presence) = split(name);
             selection
-                .claims
-                .push(claim(Resource::Group, name, Operations::SUBSCRIBE));
-            let at = selection.claims.len() - 1;
+                .requirements
+                .push(requirement(Resource::Group, name, Operations::SUBSCRIBE));
+            let at = selection.requirements.len() - 1;
             for member in groups::members(&view, app, base) {
                 selection.add(ChannelKey::channel(app, &member), name, presence, at);
             }
@@ -79,15 +81,15 @@ impl Selection {
         self.of.entry(key).or_default().push(at);
     }
 
-    /// What to be attached to, by the passes of the claims.
-    pub(super) fn wants(&self, passes: &[Pass], start: Start) -> Vec<Want> {
+    /// What to be attached to, by the passes of the requirements.
+    pub(super) fn subscriptions(&self, passes: &[Pass], start: Start) -> Vec<Subscription> {
         let want = |(key, at): (&Arc<ChannelKey>, &Vec<usize>)| {
             let passes = at.iter().filter_map(|at| passes.get(*at));
             let pass = passes.cloned().reduce(|one, other| one.and(&other))?;
-            let claims = at.iter().filter_map(|at| self.claims.get(*at));
-            Some(Want {
+            let requirements = at.iter().filter_map(|at| self.requirements.get(*at));
+            Some(Subscription {
                 channel: key.clone(),
-                claims: claims.cloned().collect(),
+                requirements: requirements.cloned().collect(),
                 pass,
                 start,
             })
@@ -199,10 +201,11 @@ mod tests {
             state.version = end;
             let authority = Authority::fixed_by(state, 1, judge);
             let anyone = Principal::anonymous(APP, None, 1);
-            let ask = claim(Resource::Channel, "a", Operations::SUBSCRIBE);
+            let ask = requirement(Resource::Channel, "a", Operations::SUBSCRIBE);
             authority.decide(&anyone, None, ask.ask()).unwrap()
         };
-        let wants = selection(&["a", "a-pnpres"]).wants(&[ends(900, 7), ends(500, 8)], Start::Now);
+        let wants =
+            selection(&["a", "a-pnpres"]).subscriptions(&[ends(900, 7), ends(500, 8)], Start::Now);
         assert_eq!(wants.len(), 1);
         let pass = &wants.first().unwrap().pass;
         assert_eq!((pass.until_ms(), pass.revision()), (Some(500), 7));

@@ -3,7 +3,7 @@
 //! **Must never know:** how broadcasts reach a poller.
 //! **Why the first answer is empty and early:** it carries the cursor, and the client's own join must come after it.
 
-use super::admit::{self, Caller, Ctx, claim, is_open};
+use super::admit::{self, Caller, Ctx, is_open, requirement};
 use super::attendance::{Guest, Sign};
 use super::codes::{Fault, answer};
 use super::cursor::Cursor;
@@ -148,14 +148,14 @@ async fn passes(
     caller: &Caller,
     selection: &Selection,
 ) -> Result<Vec<Pass>, Fault> {
-    let mut claims = selection.claims.clone();
+    let mut requirements = selection.requirements.clone();
     if is_open(&caller.app) {
-        for claim in &mut claims {
-            claim.resource = Resource::Channel;
+        for requirement in &mut requirements {
+            requirement.resource = Resource::Channel;
         }
     }
     let wants = Operations::PRESENCE;
-    caller.allow(&broker.authority, &claims, wants).await
+    caller.allow(&broker.authority, &requirements, wants).await
 }
 
 pub(super) fn heartbeat(ctx: &Ctx<'_>) -> u64 {
@@ -210,10 +210,10 @@ impl Wait {
                 poller.ok_or_else(Fault::unavailable)?
             }
         };
-        let mut wants = self.selection.wants(passes, start);
+        let mut wants = self.selection.subscriptions(passes, start);
         if is_open(&caller.app) {
-            for claim in wants.iter_mut().flat_map(|want| &mut want.claims) {
-                claim.resource = Resource::Channel;
+            for requirement in wants.iter_mut().flat_map(|want| &mut want.requirements) {
+                requirement.resource = Resource::Channel;
             }
         }
         poller.attach(wants, self.selection.grouped);
@@ -322,9 +322,9 @@ impl Wait {
                 None => {}
             }
         }
-        let room = hold.poller().hold(later);
+        let room = hold.poller().set_aside(later);
         if !room || self.held_left(hold).is_some_and(|left| left.is_zero()) {
-            let held = hold.poller().take_held();
+            let held = hold.poller().take_set_aside();
             let held = held.iter().filter_map(|item| self.show(principal, item));
             now.extend(digest::together(held));
         }
@@ -333,7 +333,7 @@ impl Wait {
 
     /// How long what is laid aside still waits.
     fn held_left(&self, hold: &Hold) -> Option<Duration> {
-        let due = hold.poller().held_since_ms()? + self.interval_ms;
+        let due = hold.poller().set_aside_since_ms()? + self.interval_ms;
         let now_ms = self.broker.authority.now().mono_ms;
         Some(Duration::from_millis(due.saturating_sub(now_ms)))
     }
@@ -349,9 +349,9 @@ impl Wait {
         }
         // The right to a wildcard's name says nothing of any one channel below it.
         let readable = |name: &str| {
-            let claim = claim(Resource::Channel, name, Operations::SUBSCRIBE);
+            let requirement = requirement(Resource::Channel, name, Operations::SUBSCRIBE);
             let authority = &self.broker.authority;
-            authority.decide(principal, None, claim.ask()).is_ok()
+            authority.decide(principal, None, requirement.ask()).is_ok()
         };
         (!shown.below || readable(&shown.name())).then_some(shown)
     }
@@ -393,8 +393,8 @@ impl Wait {
         match ended {
             Ended::Denied => {
                 let authority = &self.broker.authority;
-                let claims = &self.selection.claims;
-                admit::allow(authority, &principal, claims, Operations::NONE).await?;
+                let requirements = &self.selection.requirements;
+                admit::allow(authority, &principal, requirements, Operations::NONE).await?;
                 // Granted again meanwhile: go on from the cursor.
             }
             Ended::Sent | Ended::Over | Ended::Closed => {}

@@ -8,7 +8,7 @@ use super::{DIALECT, Encoding, Prefix, connect, limits};
 use crate::adapters::pusher::frame::json;
 use crate::core::broker::Broker;
 use crate::core::close::Close;
-use crate::core::connection::seat::Wire;
+use crate::core::connection::accepted::Framing;
 use crate::core::ids::Text;
 use crate::core::session::Frame;
 use crate::transport::stream::{self, Asked, Speech, Streams};
@@ -24,9 +24,9 @@ const PLACE: &str = "/pusher/app/{key}/{server}/{session}";
 const FRAMES: usize = 64;
 
 const SPEECH: Speech = Speech {
-    wire: Wire {
-        framing: line,
-        closing,
+    framing: Framing {
+        message: line,
+        close: closing,
     },
     greeting: b"o{}\n",
     heartbeat: b"h\n",

@@ -7,7 +7,7 @@ use super::limits;
 use super::session::RealtimeSession;
 use super::{DIALECT, Encoding, Filters};
 use crate::core::close::Close;
-use crate::core::connection::seat::Wire;
+use crate::core::connection::accepted::Framing;
 use crate::core::ids::Text;
 use crate::core::limits::{HISTORY_BYTES, OUTBOX_BYTES, outbox_with_history};
 use crate::core::session::Frame;
@@ -20,9 +20,9 @@ use bytes::Bytes;
 const PLACE: &str = "/{prefix:.*}broadcast/{server}/{connection}";
 
 const SPEECH: Speech = Speech {
-    wire: Wire {
-        framing: line,
-        closing,
+    framing: Framing {
+        message: line,
+        close: closing,
     },
     // The session says it.
     greeting: b"",

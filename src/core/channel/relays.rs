@@ -6,9 +6,9 @@
 //! for room in a mailbox, all wait.
 
 use crate::core::delivery::dispatch::Dispatch;
-use crate::core::delivery::here;
 use crate::core::delivery::messages::{Attach, Deliver, Detach, Interrupt};
 use crate::core::delivery::relay::Relay;
+use crate::core::delivery::thread_relay;
 use actix::Addr;
 use actix::prelude::SendError;
 use std::collections::VecDeque;
@@ -37,7 +37,7 @@ impl ToRelay {
         };
         #[cfg(not(test))]
         let this = self;
-        if let Some(dispatch) = here::find(relay) {
+        if let Some(dispatch) = thread_relay::find(relay) {
             this.take(&dispatch);
             return Ok(());
         }

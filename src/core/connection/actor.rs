@@ -5,11 +5,11 @@
 //! can neither time out nor be ended. This one runs whatever the socket does, and reads only while its gate is
 //! open.
 
-use super::inheritance::Inheritance;
-use super::messages::{Attached, Due, Finish, Gone, Heard};
-use super::seat::{Gate, Inbound, Seat, Wire};
+use super::accepted::{AcceptedConnection, Framing, Inbound, ReadGate};
+use super::hand_over::HandedOverEntries;
+use super::io::{Output, SubscribeOutcome};
+use super::messages::{Attached, DeadlineReached, DeliverBroadcast, EndConnection, SocketClosed};
 use super::state::State;
-use super::step::{Standing, Step};
 use crate::core::authority::Authority;
 use crate::core::broker::Broker;
 use crate::core::channel::actor::Channel;
@@ -17,9 +17,9 @@ use crate::core::channel::messages::{Leave, PresenceTo, Subscriber, Tell};
 use crate::core::clock::Now;
 use crate::core::close::End;
 use crate::core::delivery::encoding::EncodingId;
-use crate::core::delivery::local::{About, Local, Slot};
 use crate::core::delivery::outbox::{Outbox, Pushed, Source};
 use crate::core::delivery::relay::Relay;
+use crate::core::delivery::worker_state::{ConnectionMeta, Slot, WorkerState};
 use crate::core::ids::{AppId, ChannelKey, ConnectionId};
 use crate::core::session::{Action, Context as Cx, Event, Frame, Input, PresenceRequest, Session};
 use actix::prelude::*;
@@ -34,21 +34,21 @@ const CORE_TAG: u64 = u64::MAX;
 
 /// What a worker thread lends its connections.
 #[derive(Clone, Debug)]
-pub struct Desk {
+pub struct WorkerContext {
     /// Decisions and channels.
     pub broker: Broker,
     /// The thread's tables.
-    pub local: Rc<Local>,
+    pub state: Rc<WorkerState>,
     /// The thread's relay.
     pub relay: Addr<Relay>,
     /// The thread's number.
-    pub worker: u16,
+    pub number: u16,
 }
 
 /// One connection.
 pub struct Connection {
     pub(super) id: ConnectionId,
-    pub(super) desk: Desk,
+    pub(super) worker: WorkerContext,
     pub(super) state: State<Addr<Channel>>,
     /// Intents behind one that waits for an answer.
     pub(super) waiting: VecDeque<Action>,
@@ -56,12 +56,12 @@ pub struct Connection {
     pub(super) pending: Option<SpawnHandle>,
     /// The channel used last that is not subscribed to.
     pub(super) recent: Option<(Arc<ChannelKey>, Addr<Channel>)>,
-    pub(super) gate: Rc<Gate>,
+    pub(super) gate: Rc<ReadGate>,
     encoding: EncodingId,
     pub(super) session: Box<dyn Session>,
     pub(super) outbox: Rc<Outbox>,
-    pub(super) wire: Wire,
-    about: Option<About>,
+    pub(super) framing: Framing,
+    meta: Option<ConnectionMeta>,
     /// The dialect it speaks, by the name that apps enable it under.
     pub(super) dialect: &'static str,
     pub(super) slot: Option<Slot>,
@@ -69,7 +69,7 @@ pub struct Connection {
     pub(super) counted: Option<AppId>,
     wake_at: Option<u64>,
     /// Where channels answer its publishing. Made once: an address costs two allocations each time.
-    ear: Option<Arc<Recipient<Tell>>>,
+    reply_to: Option<Arc<Recipient<Tell>>>,
     /// Set once it is ending: when the socket is cut at the latest.
     pub(super) ending: Option<u64>,
     /// Its socket is lost; until then its presence entries wait for it to come back.
@@ -87,44 +87,45 @@ impl std::fmt::Debug for Connection {
 impl Connection {
     /// Starts the actor of an accepted connection on this thread.
     pub fn start<S>(
-        seat: Seat,
-        desk: &Desk,
+        accepted: AcceptedConnection,
+        worker: &WorkerContext,
         outbox: Rc<Outbox>,
-        gate: Rc<Gate>,
+        gate: Rc<ReadGate>,
         inbound: S,
     ) -> Addr<Self>
     where
         S: Stream<Item = Inbound> + 'static,
     {
-        let dialect = seat.dialect;
-        let about = About {
-            id: seat.id,
+        let dialect = accepted.dialect;
+        let meta = ConnectionMeta {
+            id: accepted.id,
             dialect,
-            remote: seat.remote,
-            since_ms: desk.broker.authority.now().cluster_ms,
+            remote: accepted.remote,
+            since_ms: worker.broker.authority.now().cluster_ms,
         };
         let mut state = State::default();
-        state.inherit(seat.hand_over.map(Inheritance::take).unwrap_or_default());
+        let handed_over = accepted.hand_over.map(HandedOverEntries::take);
+        state.take_over_entries(handed_over.unwrap_or_default());
         Self::create(|cx| {
             cx.add_stream(inbound);
             Self {
-                id: seat.id,
-                desk: desk.clone(),
+                id: accepted.id,
+                worker: worker.clone(),
                 state,
                 waiting: VecDeque::new(),
                 pending: None,
                 recent: None,
                 gate,
-                encoding: seat.encoding,
-                session: seat.session,
+                encoding: accepted.encoding,
+                session: accepted.session,
                 outbox,
-                wire: seat.wire,
-                about: Some(about),
+                framing: accepted.framing,
+                meta: Some(meta),
                 dialect,
                 slot: None,
                 counted: None,
                 wake_at: None,
-                ear: None,
+                reply_to: None,
                 ending: None,
                 lingering: None,
                 succeeded: false,
@@ -133,11 +134,11 @@ impl Connection {
     }
 
     pub(super) fn now(&self) -> Now {
-        self.desk.broker.authority.now()
+        self.worker.broker.authority.now()
     }
 
     pub(super) fn authority(&self) -> &Arc<Authority> {
-        &self.desk.broker.authority
+        &self.worker.broker.authority
     }
 
     pub(super) fn is_ending(&self) -> bool {
@@ -149,18 +150,16 @@ impl Connection {
         Subscriber {
             connection: self.id,
             tell: cx.address().recipient::<Tell>(),
-            relay: self.desk.relay.clone(),
-            worker: self.desk.worker,
+            relay: self.worker.relay.clone(),
+            worker: self.worker.number,
             encoding: self.encoding,
         }
     }
 
     /// Where channels answer what this connection publishes.
-    pub(super) fn ear(&mut self, cx: &Context<Self>) -> Arc<Recipient<Tell>> {
-        let ear = self
-            .ear
-            .get_or_insert_with(|| cx.address().recipient::<Tell>().into());
-        ear.clone()
+    pub(super) fn reply_to(&mut self, cx: &Context<Self>) -> Arc<Recipient<Tell>> {
+        let make = || cx.address().recipient::<Tell>().into();
+        self.reply_to.get_or_insert_with(make).clone()
     }
 
     /// Gives the session an input and carries out what it answers.
@@ -178,7 +177,7 @@ impl Connection {
         let context = Cx {
             id: self.id,
             now,
-            authority: &self.desk.broker.authority,
+            authority: &self.worker.broker.authority,
         };
         self.session.handle(input, context, &mut actions);
         let mut actions = actions.into_iter();
@@ -199,7 +198,7 @@ impl Connection {
     pub(super) fn carry_out(&mut self, action: Action, source: Source, cx: &mut Context<Self>) {
         match action {
             Action::Send(frame) => self.send(frame, source, cx),
-            Action::Do(intent) => self.intend(intent, cx),
+            Action::Do(intent) => self.execute(intent, cx),
             Action::Close(close) => self.finish(None, Some(close), cx),
             Action::Wake { at_mono_ms } => {
                 self.wake_at = Some(at_mono_ms);
@@ -209,7 +208,7 @@ impl Connection {
     }
 
     fn send(&mut self, frame: Frame, source: Source, cx: &mut Context<Self>) {
-        let bytes = (self.wire.framing)(frame);
+        let bytes = (self.framing.message)(frame);
         self.push(source, bytes, cx);
     }
 
@@ -223,24 +222,24 @@ impl Connection {
     }
 
     /// Carries out what the state found, in order.
-    pub(super) fn steps(&mut self, steps: Vec<Step<Addr<Channel>>>, cx: &mut Context<Self>) {
-        for step in steps {
-            match step {
-                Step::Tell(event) => self.feed(Input::Event(event), cx),
-                Step::Detach { channel, drop } => {
+    pub(super) fn apply(&mut self, outputs: Vec<Output<Addr<Channel>>>, cx: &mut Context<Self>) {
+        for output in outputs {
+            match output {
+                Output::Tell(event) => self.feed(Input::Event(event), cx),
+                Output::Detach { channel, drop } => {
                     let source = self
                         .slot
-                        .and_then(|slot| self.desk.local.detach(slot, &channel));
+                        .and_then(|slot| self.worker.state.detach(slot, &channel));
                     if let Some(source) = source.filter(|_| drop) {
                         self.outbox.drop_source(source);
                     }
                 }
-                Step::Leave(channel) => channel.do_send(Leave {
+                Output::Leave(channel) => channel.do_send(Leave {
                     connection: self.id,
                     gone: false,
                     keeps_members: false,
                 }),
-                Step::LeavePresence(channel, addr, pass, client) => {
+                Output::LeavePresence(channel, addr, pass, client) => {
                     let request = PresenceRequest {
                         channel,
                         member: None,
@@ -258,15 +257,15 @@ impl Connection {
                 }
             }
         }
-        self.index_spoken();
+        self.index_speaks_for();
         self.schedule();
     }
 
     /// Whoever it has begun to speak for finds this connection from here on, and no longer whom it has let go.
-    pub(super) fn index_spoken(&mut self) {
+    pub(super) fn index_speaks_for(&mut self) {
         if let Some(slot) = self.slot {
-            for one in self.state.spoken.drain(..) {
-                self.desk.local.speaks(slot, one);
+            for one in self.state.spoken_for.drain(..) {
+                self.worker.state.speaks_for_changed(slot, one);
             }
         }
     }
@@ -274,7 +273,7 @@ impl Connection {
     /// The principal has been taken on: everything named by it finds this connection from here on.
     pub(super) fn indexed(&mut self) {
         if let (Some(slot), Some(principal)) = (self.slot, self.state.principal()) {
-            self.desk.local.identify(slot, principal);
+            self.worker.state.identify(slot, principal);
         }
     }
 
@@ -291,15 +290,15 @@ impl Connection {
             });
             [self.wake_at, expiry].into_iter().flatten().min()
         };
-        self.desk.local.schedule(slot, at);
+        self.worker.state.schedule(slot, at);
     }
 
     /// Asks again what may have run out, on the cluster's clock.
     fn expire(&mut self, cx: &mut Context<Self>) {
-        let mut steps = Vec::new();
+        let mut outputs = Vec::new();
         let authority = self.authority().clone();
-        let cut = self.state.expire(&authority, &mut steps);
-        self.steps(steps, cx);
+        let cut = self.state.expire(&authority, &mut outputs);
+        self.apply(outputs, cx);
         if let Some(cut) = cut {
             self.finish(Some(End::Cut(cut)), None, cx);
         }
@@ -310,12 +309,12 @@ impl Actor for Connection {
     type Context = Context<Self>;
 
     fn started(&mut self, cx: &mut Context<Self>) {
-        if let Some(about) = self.about.take() {
+        if let Some(meta) = self.meta.take() {
             let port = Box::new(cx.address());
-            let slot = self.desk.local.register(about, self.outbox.clone(), port);
+            let slot = self.worker.state.register(meta, self.outbox.clone(), port);
             self.slot = Some(slot);
         }
-        self.index_spoken();
+        self.index_speaks_for();
         self.feed(Input::Opened, cx);
     }
 
@@ -324,7 +323,7 @@ impl Actor for Connection {
         self.outbox.drop_queued();
         self.outbox.close();
         if let Some(slot) = self.slot.take() {
-            self.desk.local.unregister(slot);
+            self.worker.state.unregister(slot);
         }
     }
 }
@@ -374,7 +373,7 @@ impl Handler<Tell> for Connection {
                 tag,
             } => {
                 let leave = self.state.refused(&channel);
-                self.index_spoken();
+                self.index_speaks_for();
                 let told = Event::SubscribeRefused {
                     channel: channel.clone(),
                     refusal,
@@ -412,38 +411,38 @@ impl Handler<Attached> for Connection {
         };
         let mut subscribed = message.0;
         let channel = subscribed.channel.clone();
-        let mut steps = Vec::new();
-        match self.state.subscribed(&mut subscribed, &mut steps) {
-            Standing::Unknown => {
-                self.desk.local.detach(slot, &channel);
+        let mut outputs = Vec::new();
+        match self.state.subscribed(&mut subscribed, &mut outputs) {
+            SubscribeOutcome::Unknown => {
+                self.worker.state.detach(slot, &channel);
             }
-            Standing::Lost(refusal) => {
-                self.desk.local.detach(slot, &channel);
+            SubscribeOutcome::Lost(refusal) => {
+                self.worker.state.detach(slot, &channel);
                 let tag = subscribed.tag;
-                steps.push(Step::Tell(Event::SubscribeRefused {
+                outputs.push(Output::Tell(Event::SubscribeRefused {
                     channel,
                     refusal,
                     tag,
                 }));
             }
-            Standing::Stands { leave } => {
-                let source = self.desk.local.source(&channel);
+            SubscribeOutcome::Stands { leave } => {
+                let source = self.worker.state.source(&channel);
                 let event = Input::Event(Event::Subscribed(subscribed));
                 self.feed_from(event, source, cx);
-                self.desk.local.release(slot, &channel);
+                self.worker.state.release(slot, &channel);
                 if leave {
                     self.leave(&channel, cx);
                 }
             }
         }
-        self.steps(steps, cx);
+        self.apply(outputs, cx);
     }
 }
 
-impl Handler<Heard> for Connection {
+impl Handler<DeliverBroadcast> for Connection {
     type Result = ();
-    fn handle(&mut self, message: Heard, cx: &mut Context<Self>) {
-        let Heard {
+    fn handle(&mut self, message: DeliverBroadcast, cx: &mut Context<Self>) {
+        let DeliverBroadcast {
             channel,
             broadcast,
             source,
@@ -455,16 +454,16 @@ impl Handler<Heard> for Connection {
     }
 }
 
-impl Handler<Finish> for Connection {
+impl Handler<EndConnection> for Connection {
     type Result = ();
-    fn handle(&mut self, message: Finish, cx: &mut Context<Self>) {
+    fn handle(&mut self, message: EndConnection, cx: &mut Context<Self>) {
         self.finish(Some(message.0), None, cx);
     }
 }
 
-impl Handler<Gone> for Connection {
+impl Handler<SocketClosed> for Connection {
     type Result = ();
-    fn handle(&mut self, _message: Gone, cx: &mut Context<Self>) {
+    fn handle(&mut self, _message: SocketClosed, cx: &mut Context<Self>) {
         self.finish(Some(End::Gone), None, cx);
         if self.lingering.is_some() {
             self.cut_off(cx);
@@ -474,9 +473,9 @@ impl Handler<Gone> for Connection {
     }
 }
 
-impl Handler<Due> for Connection {
+impl Handler<DeadlineReached> for Connection {
     type Result = ();
-    fn handle(&mut self, _message: Due, cx: &mut Context<Self>) {
+    fn handle(&mut self, _message: DeadlineReached, cx: &mut Context<Self>) {
         let now = self.now();
         if let Some(cut_off) = self.ending {
             if self.lingering.is_some_and(|until| until <= now.mono_ms) {

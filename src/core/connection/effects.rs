@@ -2,8 +2,8 @@
 //!
 //! **Must never know:** actix, sockets, dialects; how effects arrive.
 
+use super::io::Output;
 use super::state::State;
-use super::step::Step;
 use crate::core::authority::{
     Authority, Cut, Effect, Issued, Pattern, Principal, Proof, Resource, Scope, State as Access,
     Subject, Target, Text,
@@ -18,7 +18,7 @@ impl<A: Clone> State<A> {
         effect: &Effect,
         after: &Access,
         authority: &Authority,
-        out: &mut Vec<Step<A>>,
+        out: &mut Vec<Output<A>>,
     ) -> Option<Cut> {
         let principal = self.principal.as_deref()?;
         match effect {
@@ -49,7 +49,7 @@ impl<A: Clone> State<A> {
                     Cut::Revoked { applies_ms, .. } if *applies_ms > now_ms => {
                         self.cuts.push((*applies_ms, *cut));
                         let at_ms = *applies_ms;
-                        out.push(Step::Tell(Event::Expiring { at_ms }));
+                        out.push(Output::Tell(Event::Expiring { at_ms }));
                         None
                     }
                     Cut::Revoked { .. } | Cut::Disconnected | Cut::Blocked | Cut::Disabled => {
@@ -65,7 +65,7 @@ impl<A: Clone> State<A> {
     }
 
     /// Asks again what has run out. `Some` = a revocation's margin is over and still reaches the principal.
-    pub fn expire(&mut self, authority: &Authority, out: &mut Vec<Step<A>>) -> Option<Cut> {
+    pub fn expire(&mut self, authority: &Authority, out: &mut Vec<Output<A>>) -> Option<Cut> {
         let now_ms = authority.now().cluster_ms;
         let due = self.cuts.iter().position(|(at, _)| *at <= now_ms);
         let cut = due.map(|at| self.cuts.swap_remove(at).1);

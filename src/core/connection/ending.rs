@@ -13,7 +13,7 @@ use crate::core::session::{Action, Context as Cx, Frame, Input, Intent};
 use actix::prelude::*;
 
 /// How long a socket may take to swallow the goodbye before it is cut, ms.
-const GOODBYE_MS: u64 = 2_000;
+const CLOSE_TIMEOUT_MS: u64 = 2_000;
 
 impl Connection {
     /// Ends the connection: leaves everything, lets the session say goodbye, then closes. Never undone.
@@ -26,8 +26,9 @@ impl Connection {
         if self.is_ending() {
             return;
         }
-        let (goodbye, words) = end.map(|end| self.last_words(end)).unwrap_or_default();
-        self.ending = Some(self.now().mono_ms.saturating_add(GOODBYE_MS));
+        let (last_frames, session_close) =
+            end.map(|end| self.closing_frames(end)).unwrap_or_default();
+        self.ending = Some(self.now().mono_ms.saturating_add(CLOSE_TIMEOUT_MS));
         self.waiting.clear();
         // A request that still waits for room in a channel's mailbox must not get there after the leaving.
         if let Some(pending) = self.pending.take() {
@@ -35,7 +36,7 @@ impl Connection {
         }
         let linger = match end {
             // `None`: the session itself closes, and says whether the client is to come back.
-            Some(End::Gone) | None if self.state.attendances() > 0 => self.session.linger_ms(),
+            Some(End::Gone) | None if self.state.entries() > 0 => self.session.linger_ms(),
             Some(_) | None => 0,
         };
         match linger {
@@ -47,12 +48,12 @@ impl Connection {
         }
         // Nobody listens to what is said after the client's own close.
         if end != Some(End::Gone) {
-            for frame in goodbye {
-                self.outbox.push_last((self.wire.framing)(frame));
+            for frame in last_frames {
+                self.outbox.push_last((self.framing.message)(frame));
             }
             let plain = || end.and_then(plain_close);
-            if let Some(close) = close.or(words).or_else(plain) {
-                self.outbox.push_last((self.wire.closing)(&close));
+            if let Some(close) = close.or(session_close).or_else(plain) {
+                self.outbox.push_last((self.framing.close)(&close));
             }
         }
         self.outbox.close();
@@ -66,22 +67,22 @@ impl Connection {
     }
 
     /// What the session wants to have said, and its close.
-    fn last_words(&mut self, end: End) -> (Vec<Frame>, Option<Close>) {
+    fn closing_frames(&mut self, end: End) -> (Vec<Frame>, Option<Close>) {
         let (mut actions, mut frames, mut close) = (Vec::new(), Vec::new(), None);
         let context = Cx {
             id: self.id,
             now: self.now(),
-            authority: &self.desk.broker.authority,
+            authority: &self.worker.broker.authority,
         };
         let input = Input::Ending(end);
         self.session.handle(input, context, &mut actions);
         for action in actions {
             match action {
                 Action::Send(frame) => frames.push(frame),
-                Action::Close(words) => {
-                    close.get_or_insert(words);
+                Action::Close(asked) => {
+                    close.get_or_insert(asked);
                 }
-                Action::Do(Intent::Publish(request)) => self.bequeath(request),
+                Action::Do(Intent::Publish(request)) => self.publish_last_will(request),
                 Action::Do(_) | Action::Wake { .. } => {}
             }
         }
@@ -90,7 +91,7 @@ impl Connection {
 
     /// Cuts the socket: nothing that waits on the peer can hold the connection any longer.
     pub(super) fn cut_off(&mut self, cx: &mut Context<Self>) {
-        self.outbox.sever();
+        self.outbox.abort();
         match self.lingering {
             Some(until) => {
                 self.ending = Some(until);
@@ -104,16 +105,16 @@ impl Connection {
     fn linger(&mut self, ms: u64) {
         self.lingering = Some(self.now().mono_ms.saturating_add(ms));
         if let Some(slot) = self.slot {
-            self.desk.local.detach_all(slot);
+            self.worker.state.detach_all(slot);
         }
     }
 
     pub(super) fn leave_all(&mut self) {
         if let Some(app) = self.counted.take() {
-            self.desk.broker.relays.leave(app);
+            self.worker.broker.relays.leave(app);
         }
         if let Some(slot) = self.slot {
-            self.desk.local.detach_all(slot);
+            self.worker.state.detach_all(slot);
         }
         for channel in self.state.end() {
             channel.do_send(Leave {
@@ -122,7 +123,7 @@ impl Connection {
                 keeps_members: self.succeeded,
             });
         }
-        self.index_spoken();
+        self.index_speaks_for();
     }
 }
 

@@ -6,8 +6,8 @@
 //! then later intents queue behind it and reading stops, so that order is kept and nothing piles up.
 
 use super::actor::Connection;
-use super::attendance::Entry;
-use super::step;
+use super::io;
+use super::presence_entry::NewPresenceEntry;
 use crate::core::authority::{
     Ask, Operations, Pass, Principal, Proof, Reason, SpokenFor, UNCONFIRMED,
 };
@@ -26,7 +26,8 @@ use actix::prelude::*;
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
-const NOBODY: Refusal = Refusal::Unavailable("the connection has not said who it speaks for");
+const NOT_IDENTIFIED: Refusal =
+    Refusal::Unavailable("the connection has not said who it speaks for");
 pub(super) const NOT_SERVING: Refusal = Refusal::Unavailable("this node may not serve now");
 
 /// A right asked for.
@@ -42,7 +43,7 @@ impl Right {
     fn ask(&self) -> Ask<'_> {
         Ask {
             speaks_for: self.speaks_for.as_deref(),
-            ..step::ask(&self.key, self.needs, self.wants)
+            ..io::ask(&self.key, self.needs, self.wants)
         }
     }
 }
@@ -66,7 +67,7 @@ fn publication(
 
 impl Connection {
     /// Asks the core for something. The answer comes to the session as an event, now or later.
-    pub(super) fn intend(&mut self, intent: Intent, cx: &mut Context<Self>) {
+    pub(super) fn execute(&mut self, intent: Intent, cx: &mut Context<Self>) {
         match intent {
             Intent::Identify(principal) => self.identify(principal, cx),
             Intent::CatchUp => self.catch_up(cx),
@@ -94,21 +95,21 @@ impl Connection {
     }
 
     /// What the session says to others as its connection ends: only what is allowed without asking anyone.
-    pub(super) fn bequeath(&self, request: Publish) {
+    pub(super) fn publish_last_will(&self, request: Publish) {
         let Some(principal) = self.state.principal() else {
             return;
         };
         if principal.app != request.channel.app || !self.authority().serving() {
             return;
         }
-        let ask = step::ask(&request.channel, Operations::PUBLISH, Operations::NONE);
+        let ask = io::ask(&request.channel, Operations::PUBLISH, Operations::NONE);
         let authority = self.authority();
         if let Ok(pass) = authority.decide(principal, request.proof.as_deref(), ask) {
             let mut draft = request.draft;
             draft.connection = Some(self.id);
             let (sender, _nobody_waits) = oneshot::channel();
             let reply = ReplyTo::Once(sender);
-            let channel = self.desk.broker.channels.get(&request.channel);
+            let channel = self.worker.broker.channels.get(&request.channel);
             channel.do_send(PublishTo { draft, pass, reply });
         }
     }
@@ -133,15 +134,15 @@ impl Connection {
         if let Err(refusal) = answer.and_then(|()| self.count(principal.app)) {
             return self.tell(Event::IdentifyRefused(refusal), cx);
         }
-        let mut steps = Vec::new();
+        let mut outputs = Vec::new();
         let authority = self.authority().clone();
         let app = principal.app;
-        self.state.identify(principal, &authority, &mut steps);
+        self.state.identify(principal, &authority, &mut outputs);
         self.indexed();
         // What is closed from here on is told to whoever is in the index; what was before is seen in the view.
         match self.closed_to(app, &authority.view()) {
             Some(cut) => self.finish(Some(End::Cut(cut)), None, cx),
-            None => self.steps(steps, cx),
+            None => self.apply(outputs, cx),
         }
     }
 
@@ -151,12 +152,12 @@ impl Connection {
             return Ok(());
         }
         let max = self.authority().limit(app, &CONNECTIONS_PER_NODE);
-        if !self.desk.broker.relays.enter(app, max) {
+        if !self.worker.broker.relays.enter(app, max) {
             let limit = CONNECTIONS_PER_NODE.name;
             return Err(Refusal::Limit { limit, max });
         }
         if let Some(former) = self.counted.replace(app) {
-            self.desk.broker.relays.leave(former);
+            self.worker.broker.relays.leave(former);
         }
         Ok(())
     }
@@ -193,7 +194,7 @@ impl Connection {
         let key = request.channel.clone();
         let channel = self.channel(&key);
         self.state.joining(&request, pass.clone(), channel);
-        self.index_spoken();
+        self.index_speaks_for();
         self.schedule();
         let subscriber = self.subscriber(cx);
         let join = Join {
@@ -205,14 +206,14 @@ impl Connection {
     }
 
     pub(super) fn leave(&mut self, channel: &Arc<ChannelKey>, cx: &mut Context<Self>) {
-        let mut steps = Vec::new();
-        self.state.unsubscribe(channel, &mut steps);
-        self.steps(steps, cx);
+        let mut outputs = Vec::new();
+        self.state.unsubscribe(channel, &mut outputs);
+        self.apply(outputs, cx);
     }
 
     fn publish(&mut self, request: Publish, cx: &mut Context<Self>) {
         // One look-up, and the address is not cloned (which allocates): every message of a subscribed client comes here.
-        let ear = self.ear(cx);
+        let reply_to = self.reply_to(cx);
         let standing = self.state.standing(&request.channel);
         if request.subscribed_only && standing.is_none() {
             return self.publish_refused(&request, Refusal::NotSubscribed, cx);
@@ -222,7 +223,7 @@ impl Connection {
         }
         let held = standing.filter(|(_, pass)| pass.allows(Operations::PUBLISH, self.now()));
         if let (Some((channel, pass)), None) = (held, &request.proof) {
-            let (key, message) = publication(self.id, request, pass.clone(), ear);
+            let (key, message) = publication(self.id, request, pass.clone(), reply_to);
             if let Err(unsent) = channel.try_send(message) {
                 self.post_again(&key, unsent, cx);
             }
@@ -237,7 +238,7 @@ impl Connection {
         };
         self.with_pass(right, cx, move |this, answer, cx| match answer {
             Ok(pass) => {
-                let (key, message) = publication(this.id, request, pass, ear);
+                let (key, message) = publication(this.id, request, pass, reply_to);
                 this.post(&key, message, cx);
             }
             Err(refusal) => this.publish_refused(&request, refusal, cx),
@@ -293,19 +294,19 @@ impl Connection {
         match &request.member {
             Some(member) => {
                 let channel = self.channel(&key);
-                let entry = Entry {
+                let entry = NewPresenceEntry {
                     key: &key,
                     client: &member.client,
                     proof: request.proof.clone(),
                     speaks_for: request.speaks_for.clone(),
                     pass: pass.clone(),
                 };
-                self.state.attend(entry, channel);
+                self.state.enter_presence(entry, channel);
                 self.schedule();
             }
             None => self.state.leave_presence(&key, &request.client),
         }
-        self.index_spoken();
+        self.index_speaks_for();
         let message = PresenceTo {
             connection: self.id,
             request,
@@ -369,7 +370,7 @@ impl Connection {
         then: impl FnOnce(&mut Self, Result<Pass, Refusal>, &mut Context<Self>) + 'static,
     ) {
         let Some(principal) = self.state.principal() else {
-            return then(self, Err(NOBODY), cx);
+            return then(self, Err(NOT_IDENTIFIED), cx);
         };
         if principal.app != right.key.app {
             let reason = Reason::NoSuchApp(right.key.app);
@@ -398,7 +399,7 @@ impl Connection {
         {
             return channel.clone();
         }
-        let channel = self.desk.broker.channels.get(key);
+        let channel = self.worker.broker.channels.get(key);
         self.recent = Some((key.clone(), channel.clone()));
         channel
     }
@@ -426,7 +427,7 @@ impl Connection {
             SendError::Full(message) => (self.channel(key), message),
             SendError::Closed(message) => {
                 // It had nothing left to do and ended; its successor is one look-up away.
-                let channel = self.desk.broker.channels.get(key);
+                let channel = self.worker.broker.channels.get(key);
                 self.recent = Some((key.clone(), channel.clone()));
                 self.state.readdress(key, &channel);
                 (channel, message)

@@ -20,7 +20,7 @@ pub(super) struct Attached(pub(super) Box<Subscribed>);
 /// A broadcast that the session frames itself.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub(super) struct Heard {
+pub(super) struct DeliverBroadcast {
     pub(super) channel: Arc<ChannelKey>,
     pub(super) broadcast: Broadcast,
     pub(super) source: Source,
@@ -29,7 +29,7 @@ pub(super) struct Heard {
 /// It has to end.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub(super) struct Finish(pub(super) End);
+pub(super) struct EndConnection(pub(super) End);
 
 /// The same connection has a new socket: end, and hand over the presence entries.
 #[derive(Debug, Message)]
@@ -39,14 +39,14 @@ pub(super) struct TakeOver;
 /// A deadline has come.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub(super) struct Due;
+pub(super) struct DeadlineReached;
 
 /// Access effects; answered with whether the connection was ended for them.
 #[derive(Debug, Message)]
 #[rtype(result = "bool")]
-pub(super) struct Carry(pub(super) EffectBatch);
+pub(super) struct EnforceEffects(pub(super) EffectBatch);
 
 /// From the transport: the socket has been let go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Message)]
 #[rtype(result = "()")]
-pub struct Gone;
+pub struct SocketClosed;

@@ -1,21 +1,23 @@
 //! Connections: a session on a socket, what the core knows of it, and how it ends.
 //!
-//! In reading order: [`seat`] (what the transport hands over), `step`, `attendance`, [`state`] and `effects` (the pure state), [`actor`] with
-//! `intents`, `batch`, `ending` and `taken`, then `messages` and `port` (what others tell it).
+//! In reading order: [`accepted`] (what the transport hands over); `io`, `presence_entry`, [`state`] and `effects` (the
+//! pure state); [`actor`] with `intents`, `batch`, `ending`, `enforce` and `takeover`; `messages` and `port` (what others
+//! tell it).
 //!
 //! **Must never know:** wire formats, sockets, HTTP, the cluster crate.
 
+pub mod accepted;
 pub mod actor;
-mod attendance;
 mod batch;
 pub(crate) mod effects;
 mod ending;
-mod inheritance;
+mod enforce;
+mod hand_over;
 mod intents;
+mod io;
 pub mod messages;
 mod port;
-pub mod seat;
-mod speaks;
+mod presence_entry;
+mod speaks_for;
 pub mod state;
-mod step;
-mod taken;
+mod takeover;

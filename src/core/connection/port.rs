@@ -3,7 +3,9 @@
 //! **Must never know:** dialects, how tables are kept.
 
 use super::actor::Connection;
-use super::messages::{Attached, Carry, Due, Finish, Heard, TakeOver};
+use super::messages::{
+    Attached, DeadlineReached, DeliverBroadcast, EndConnection, EnforceEffects, TakeOver,
+};
 use crate::core::authority::EffectBatch;
 use crate::core::close::End;
 use crate::core::delivery::outbox::Source;
@@ -24,7 +26,7 @@ impl ConnectionPort for Addr<Connection> {
     }
 
     fn broadcast(&self, channel: Arc<ChannelKey>, broadcast: Broadcast, source: Source) {
-        self.do_send(Heard {
+        self.do_send(DeliverBroadcast {
             channel,
             broadcast,
             source,
@@ -32,11 +34,11 @@ impl ConnectionPort for Addr<Connection> {
     }
 
     fn end(&self, end: End) {
-        self.do_send(Finish(end));
+        self.do_send(EndConnection(end));
     }
 
     fn due(&self) {
-        self.do_send(Due);
+        self.do_send(DeadlineReached);
     }
 
     fn take_over(&self) -> LocalBoxFuture<'static, Option<HandOver>> {
@@ -46,7 +48,7 @@ impl ConnectionPort for Addr<Connection> {
     }
 
     fn enforce(&self, batch: EffectBatch) -> LocalBoxFuture<'static, bool> {
-        let answer = self.send(Carry(batch));
+        let answer = self.send(EnforceEffects(batch));
         // An actor that is gone has let go of everything already.
         async move { answer.await.unwrap_or(false) }.boxed_local()
     }

@@ -5,15 +5,15 @@
 //! **Why subscriptions are kept here and in the relay:** the relay needs to know *where* bytes go, this needs to
 //! know *why* they may; a lost right is found here and carried out there.
 
-use super::attendance::{Attendance, Entry};
-use super::speaks;
-use super::step::{Standing, Step, ask};
+use super::io::{Output, SubscribeOutcome, ask};
+use super::presence_entry::{NewPresenceEntry, PresenceEntry};
+use super::speaks_for;
 use crate::core::authority::{
     Ask, Authority, Cut, Millis, Operations, Pass, Principal, Proof, Reason, SpokenFor,
     State as Access, Target,
 };
 use crate::core::clock::Now;
-use crate::core::delivery::speaks::Speaks;
+use crate::core::delivery::speaks_for::SpeaksForChange;
 use crate::core::error::Refusal;
 use crate::core::hash::Map;
 use crate::core::ids::{ChannelKey, Text};
@@ -26,9 +26,9 @@ pub struct State<A> {
     pub(super) principal: Option<Box<Principal>>,
     subscriptions: Map<Arc<ChannelKey>, Box<Subscription<A>>>,
     /// Presence sets entered apart from a subscription.
-    pub(super) attendances: Vec<Attendance<A>>,
+    pub(super) entries: Vec<PresenceEntry<A>>,
     /// What the thread's index has not been told yet.
-    pub(super) spoken: Vec<Speaks>,
+    pub(super) spoken_for: Vec<SpeaksForChange>,
     /// When a revocation with a margin starts to bite, cluster time.
     pub(super) cuts: Vec<(Millis, Cut)>,
 }
@@ -71,8 +71,8 @@ impl<A> Default for State<A> {
         Self {
             principal: None,
             subscriptions: Map::default(),
-            attendances: Vec::new(),
-            spoken: Vec::new(),
+            entries: Vec::new(),
+            spoken_for: Vec::new(),
             cuts: Vec::new(),
         }
     }
@@ -96,10 +96,10 @@ impl<A: Clone> State<A> {
         &mut self,
         principal: Box<Principal>,
         authority: &Authority,
-        out: &mut Vec<Step<A>>,
+        out: &mut Vec<Output<A>>,
     ) {
         self.principal = Some(principal);
-        out.push(Step::Tell(Event::Identified));
+        out.push(Output::Tell(Event::Identified));
         self.recheck(authority, out);
     }
 
@@ -133,8 +133,8 @@ impl<A: Clone> State<A> {
                 lost: None,
             },
         };
-        speaks::note(
-            &mut self.spoken,
+        speaks_for::record(
+            &mut self.spoken_for,
             &request.channel,
             &request.speaks_for,
             true,
@@ -145,24 +145,28 @@ impl<A: Clone> State<A> {
 
     /// The channel says that the subscription stands. What is granted is brought up to date, because rights
     /// may have changed on the way.
-    pub fn subscribed(&mut self, subscribed: &mut Subscribed, out: &mut Vec<Step<A>>) -> Standing {
+    pub fn subscribed(
+        &mut self,
+        subscribed: &mut Subscribed,
+        out: &mut Vec<Output<A>>,
+    ) -> SubscribeOutcome {
         let Some(subscription) = self.subscriptions.get_mut(&subscribed.channel) else {
-            return Standing::Unknown;
+            return SubscribeOutcome::Unknown;
         };
         match std::mem::replace(&mut subscription.phase, Phase::Standing) {
-            Phase::Standing => Standing::Unknown,
+            Phase::Standing => SubscribeOutcome::Unknown,
             Phase::Joining { lost: None, leave } => {
                 subscribed.granted = subscription.pass.operations();
-                Standing::Stands { leave }
+                SubscribeOutcome::Stands { leave }
             }
             Phase::Joining {
                 lost: Some(refusal),
                 ..
             } => {
                 if let Some(gone) = self.remove(&subscribed.channel) {
-                    out.push(Step::Leave(gone.channel));
+                    out.push(Output::Leave(gone.channel));
                 }
-                Standing::Lost(refusal)
+                SubscribeOutcome::Lost(refusal)
             }
         }
     }
@@ -176,9 +180,9 @@ impl<A: Clone> State<A> {
     }
 
     /// The client no longer wants the channel.
-    pub fn unsubscribe(&mut self, key: &Arc<ChannelKey>, out: &mut Vec<Step<A>>) {
+    pub fn unsubscribe(&mut self, key: &Arc<ChannelKey>, out: &mut Vec<Output<A>>) {
         let Some(subscription) = self.subscriptions.get_mut(key) else {
-            out.push(Step::Tell(Event::Unsubscribed {
+            out.push(Output::Tell(Event::Unsubscribed {
                 channel: key.clone(),
                 refusal: Some(Refusal::NotSubscribed),
             }));
@@ -189,15 +193,15 @@ impl<A: Clone> State<A> {
             *leave = true;
             return;
         }
-        out.push(Step::Detach {
+        out.push(Output::Detach {
             channel: key.clone(),
             drop: false,
         });
-        out.push(Step::Leave(subscription.channel.clone()));
+        out.push(Output::Leave(subscription.channel.clone()));
         self.remove(key);
         // The channel lets go of everything of a connection that leaves.
         self.forget_entries(|one| one.key == *key);
-        out.push(Step::Tell(Event::Unsubscribed {
+        out.push(Output::Tell(Event::Unsubscribed {
             channel: key.clone(),
             refusal: None,
         }));
@@ -205,7 +209,7 @@ impl<A: Clone> State<A> {
 
     fn remove(&mut self, key: &ChannelKey) -> Option<Box<Subscription<A>>> {
         let (key, gone) = self.subscriptions.remove_entry(key)?;
-        speaks::note(&mut self.spoken, &key, &gone.speaks_for, false);
+        speaks_for::record(&mut self.spoken_for, &key, &gone.speaks_for, false);
         Some(gone)
     }
 
@@ -238,8 +242,8 @@ impl<A: Clone> State<A> {
     /// The pass that let the connection into the channel's presence set, if anything did.
     #[must_use]
     pub fn entered_by(&self, key: &ChannelKey) -> Option<&Pass> {
-        let attended = self.attendances.iter().find(|one| *one.key == *key);
-        attended
+        let entered = self.entries.iter().find(|one| *one.key == *key);
+        entered
             .map(|one| &one.pass)
             .or_else(|| self.subscriptions.get(key).map(|one| &one.pass))
     }
@@ -249,8 +253,8 @@ impl<A: Clone> State<A> {
     pub fn address(&self, key: &ChannelKey) -> Option<&A> {
         let subscribed = self.subscriptions.get(key).map(|one| &one.channel);
         subscribed.or_else(|| {
-            let attended = self.attendances.iter().find(|one| *one.key == *key);
-            attended.map(|one| &one.channel)
+            let entered = self.entries.iter().find(|one| *one.key == *key);
+            entered.map(|one| &one.channel)
         })
     }
 
@@ -259,16 +263,16 @@ impl<A: Clone> State<A> {
         if let Some(one) = self.subscriptions.get_mut(key) {
             one.channel = channel.clone();
         }
-        for one in self.attendances.iter_mut().filter(|one| *one.key == *key) {
+        for one in self.entries.iter_mut().filter(|one| *one.key == *key) {
             one.channel = channel.clone();
         }
     }
 
     /// A permitted entry into a presence set is on its way to the channel.
-    pub fn attend(&mut self, entry: Entry<'_>, channel: A) {
+    pub fn enter_presence(&mut self, entry: NewPresenceEntry<'_>, channel: A) {
         self.leave_presence(entry.key, entry.client);
-        speaks::note(&mut self.spoken, entry.key, &entry.speaks_for, true);
-        self.attendances.push(Attendance {
+        speaks_for::record(&mut self.spoken_for, entry.key, &entry.speaks_for, true);
+        self.entries.push(PresenceEntry {
             key: entry.key.clone(),
             channel,
             client: entry.client.clone(),
@@ -285,17 +289,17 @@ impl<A: Clone> State<A> {
 
     /// Number of presence sets entered apart from a subscription.
     #[must_use]
-    pub fn attendances(&self) -> usize {
-        self.attendances.len()
+    pub fn entries(&self) -> usize {
+        self.entries.len()
     }
 
     /// Forgets entries that somebody else ends.
-    pub(super) fn forget_entries(&mut self, which: impl Fn(&Attendance<A>) -> bool) {
-        let spoken = &mut self.spoken;
-        self.attendances.retain(|one| {
+    pub(super) fn forget_entries(&mut self, which: impl Fn(&PresenceEntry<A>) -> bool) {
+        let spoken = &mut self.spoken_for;
+        self.entries.retain(|one| {
             let goes = which(one);
             if goes {
-                speaks::note(spoken, &one.key, &one.speaks_for, false);
+                speaks_for::record(spoken, &one.key, &one.speaks_for, false);
             }
             !goes
         });
@@ -303,33 +307,33 @@ impl<A: Clone> State<A> {
 
     /// Takes out whoever was asked to go of those it entered. (What a block or a revocation takes is found by judging
     /// again; being asked to go voids nothing.)
-    pub(super) fn send_away(&mut self, target: &Target, cut: &Cut, out: &mut Vec<Step<A>>) {
+    pub(super) fn send_away(&mut self, target: &Target, cut: &Cut, out: &mut Vec<Output<A>>) {
         if *cut != Cut::Disconnected {
             return;
         }
-        let sent = self.attendances.iter().filter(|one| one.is_for(target));
-        out.extend(sent.map(Attendance::leaving));
+        let sent = self.entries.iter().filter(|one| one.is_for(target));
+        out.extend(sent.map(PresenceEntry::leaving));
         self.forget_entries(|one| one.is_for(target));
     }
 
     /// Takes on presence entries of the same connection's former socket.
-    pub(super) fn inherit(&mut self, attendances: Vec<Attendance<A>>) {
-        for one in &attendances {
-            speaks::note(&mut self.spoken, &one.key, &one.speaks_for, true);
+    pub(super) fn take_over_entries(&mut self, entries: Vec<PresenceEntry<A>>) {
+        for one in &entries {
+            speaks_for::record(&mut self.spoken_for, &one.key, &one.speaks_for, true);
         }
-        self.attendances.extend(attendances);
+        self.entries.extend(entries);
     }
 
     /// Hands the presence entries over to the same connection's next socket.
-    pub(super) fn bequeath(&mut self) -> Vec<Attendance<A>> {
-        for one in &self.attendances {
-            speaks::note(&mut self.spoken, &one.key, &one.speaks_for, false);
+    pub(super) fn hand_over_entries(&mut self) -> Vec<PresenceEntry<A>> {
+        for one in &self.entries {
+            speaks_for::record(&mut self.spoken_for, &one.key, &one.speaks_for, false);
         }
-        std::mem::take(&mut self.attendances)
+        std::mem::take(&mut self.entries)
     }
 
     /// Judges everything again on the current view: rights may have been added, narrowed or lost.
-    pub fn recheck(&mut self, authority: &Authority, out: &mut Vec<Step<A>>) {
+    pub fn recheck(&mut self, authority: &Authority, out: &mut Vec<Output<A>>) {
         let view = authority.view();
         // While this node serves, no change that it has not carried out has returned to its caller. After that,
         // what was taken and given back in between is still to be found out, entry by entry.
@@ -345,7 +349,7 @@ impl<A: Clone> State<A> {
     ///
     /// The current view will not do: a node that was away for both does not see there that a right was taken
     /// and given back, and would deliver what was published in between.
-    pub fn recheck_on(&mut self, after: &Access, authority: &Authority, out: &mut Vec<Step<A>>) {
+    pub fn recheck_on(&mut self, after: &Access, authority: &Authority, out: &mut Vec<Output<A>>) {
         let older = |pass: &Pass| pass.revision() < after.revision;
         self.judge(after, authority, older, |_, new| new, out);
     }
@@ -356,7 +360,7 @@ impl<A: Clone> State<A> {
         authority: &Authority,
         concerns: impl Fn(&Pass) -> bool,
         renewed: impl Fn(&Pass, Pass) -> Pass,
-        out: &mut Vec<Step<A>>,
+        out: &mut Vec<Output<A>>,
     ) {
         let Some(principal) = self.principal.as_deref() else {
             return;
@@ -366,7 +370,7 @@ impl<A: Clone> State<A> {
             authority,
             principal,
         };
-        let spoken = &mut self.spoken;
+        let spoken = &mut self.spoken_for;
         self.subscriptions.retain(|key, one| {
             if !concerns(&one.pass) {
                 return true;
@@ -380,11 +384,11 @@ impl<A: Clone> State<A> {
                 Err(reason) => one.lose(key, &judge, reason, out),
             };
             if !kept {
-                speaks::note(spoken, key, &one.speaks_for, false);
+                speaks_for::record(spoken, key, &one.speaks_for, false);
             }
             kept
         });
-        self.attendances.retain_mut(|one| {
+        self.entries.retain_mut(|one| {
             if !concerns(&one.pass) {
                 return true;
             }
@@ -392,7 +396,7 @@ impl<A: Clone> State<A> {
                 Ok(pass) => one.pass = renewed(&one.pass, pass),
                 Err(_) => {
                     out.push(one.leaving());
-                    speaks::note(spoken, &one.key, &one.speaks_for, false);
+                    speaks_for::record(spoken, &one.key, &one.speaks_for, false);
                     return false;
                 }
             }
@@ -405,7 +409,7 @@ impl<A: Clone> State<A> {
     pub fn next_expiry(&self, now: Now) -> Option<Millis> {
         let passes = self.subscriptions.values().map(|one| &one.pass);
         passes
-            .chain(self.attendances.iter().map(|one| &one.pass))
+            .chain(self.entries.iter().map(|one| &one.pass))
             .filter_map(Pass::until_ms)
             .chain(self.cuts.iter().map(|(at, _)| *at))
             .chain(self.principal().and_then(|principal| principal.expires_ms))
@@ -415,13 +419,13 @@ impl<A: Clone> State<A> {
 
     /// Forgets everything and names the channels to be left.
     pub fn end(&mut self) -> Vec<A> {
-        let attended = self.bequeath();
-        let mut left = Vec::with_capacity(self.subscriptions.len() + attended.len());
+        let entered = self.hand_over_entries();
+        let mut left = Vec::with_capacity(self.subscriptions.len() + entered.len());
         for (key, one) in std::mem::take(&mut self.subscriptions) {
-            speaks::note(&mut self.spoken, &key, &one.speaks_for, false);
+            speaks_for::record(&mut self.spoken_for, &key, &one.speaks_for, false);
             left.push(one.channel);
         }
-        left.extend(attended.into_iter().map(|one| one.channel));
+        left.extend(entered.into_iter().map(|one| one.channel));
         left
     }
 }
@@ -435,7 +439,7 @@ impl<A: Clone> Subscription<A> {
     }
 
     /// The right still stands, perhaps with other operations.
-    fn keep(&mut self, key: &Arc<ChannelKey>, pass: Pass, out: &mut Vec<Step<A>>) {
+    fn keep(&mut self, key: &Arc<ChannelKey>, pass: Pass, out: &mut Vec<Output<A>>) {
         let old = std::mem::replace(&mut self.pass, pass);
         let granted = self.pass.operations();
         if old.operations() == granted {
@@ -446,10 +450,10 @@ impl<A: Clone> Subscription<A> {
             && old.operations().contains(Operations::PRESENCE)
         {
             let (channel, client) = (self.channel.clone(), client.clone());
-            out.push(Step::LeavePresence(key.clone(), channel, old, client));
+            out.push(Output::LeavePresence(key.clone(), channel, old, client));
         }
         if self.phase == Phase::Standing {
-            out.push(Step::Tell(Event::RightsChanged {
+            out.push(Output::Tell(Event::RightsChanged {
                 channel: key.clone(),
                 granted,
                 refusal: None,
@@ -463,7 +467,7 @@ impl<A: Clone> Subscription<A> {
         key: &Arc<ChannelKey>,
         judge: &Judge<'_>,
         reason: Reason,
-        out: &mut Vec<Step<A>>,
+        out: &mut Vec<Output<A>>,
     ) -> bool {
         let refusal = Refusal::Denied(reason);
         if let Phase::Joining { lost, .. } = &mut self.phase {
@@ -476,12 +480,12 @@ impl<A: Clone> Subscription<A> {
         let granted = rest.map_or(Operations::NONE, |pass| {
             Operations(pass.operations().0 & !Operations::SUBSCRIBE.0)
         });
-        out.push(Step::Detach {
+        out.push(Output::Detach {
             channel: key.clone(),
             drop: true,
         });
-        out.push(Step::Leave(self.channel.clone()));
-        out.push(Step::Tell(Event::RightsChanged {
+        out.push(Output::Leave(self.channel.clone()));
+        out.push(Output::Tell(Event::RightsChanged {
             channel: key.clone(),
             granted,
             refusal: Some(refusal),

@@ -4,7 +4,7 @@ use crate::core::authority::fixture::{allowing, judge};
 use crate::core::authority::{
     AppId, Capability, Effect, Issued, Pattern, Resource, Right, Scope, Subject,
 };
-use crate::core::connection::attendance::Entry;
+use crate::core::connection::presence_entry::NewPresenceEntry;
 use crate::core::ids::Position;
 use crate::core::message::Occupancy;
 use crate::core::session::{DeliveryMode, NewMember, Start};
@@ -80,25 +80,25 @@ fn ask_for(request: &Subscribe) -> Ask<'_> {
 fn standing(authority: &Authority, member: bool) -> State<u32> {
     let mut state = joining(authority, member);
     let standing = state.subscribed(&mut subscribed(), &mut Vec::new());
-    assert_eq!(standing, Standing::Stands { leave: false });
+    assert_eq!(standing, SubscribeOutcome::Stands { leave: false });
     state
 }
 
-/// The steps in one line each.
-fn told(steps: &[Step<u32>]) -> Vec<String> {
-    let line = |step: &Step<u32>| match step {
-        Step::Tell(Event::RightsChanged {
+/// What the state has its actor do, in one line each.
+fn told(outputs: &[Output<u32>]) -> Vec<String> {
+    let line = |output: &Output<u32>| match output {
+        Output::Tell(Event::RightsChanged {
             granted, refusal, ..
         }) => format!("changed {:?} {}", granted.names(), refusal.is_some()),
-        Step::Tell(Event::Unsubscribed { refusal, .. }) => {
+        Output::Tell(Event::Unsubscribed { refusal, .. }) => {
             format!("unsubscribed {}", refusal.is_none())
         }
-        Step::Tell(other) => format!("{other:?}"),
-        Step::Detach { drop, .. } => format!("detach {drop}"),
-        Step::Leave(at) => format!("leave {at}"),
-        Step::LeavePresence(_, at, _, client) => format!("leave presence {at} {client}"),
+        Output::Tell(other) => format!("{other:?}"),
+        Output::Detach { drop, .. } => format!("detach {drop}"),
+        Output::Leave(at) => format!("leave {at}"),
+        Output::LeavePresence(_, at, _, client) => format!("leave presence {at} {client}"),
     };
-    steps.iter().map(line).collect()
+    outputs.iter().map(line).collect()
 }
 
 #[test]
@@ -133,18 +133,18 @@ fn the_held_pass_serves_only_what_stands_and_is_allowed() {
 fn leaving_before_it_stands_is_answered_after_it_stands() {
     let authority = authority(Operations::ALL);
     let mut state = joining(&authority, false);
-    let mut steps = Vec::new();
-    state.unsubscribe(&room(), &mut steps);
-    assert!(steps.is_empty());
-    let standing = state.subscribed(&mut subscribed(), &mut steps);
-    assert_eq!(standing, Standing::Stands { leave: true });
-    state.unsubscribe(&room(), &mut steps);
+    let mut outputs = Vec::new();
+    state.unsubscribe(&room(), &mut outputs);
+    assert!(outputs.is_empty());
+    let standing = state.subscribed(&mut subscribed(), &mut outputs);
+    assert_eq!(standing, SubscribeOutcome::Stands { leave: true });
+    state.unsubscribe(&room(), &mut outputs);
     assert_eq!(
-        told(&steps),
+        told(&outputs),
         ["detach false", "leave 77", "unsubscribed true"]
     );
-    state.unsubscribe(&room(), &mut steps);
-    assert_eq!(told(&steps).last().unwrap(), "unsubscribed false");
+    state.unsubscribe(&room(), &mut outputs);
+    assert_eq!(told(&outputs).last().unwrap(), "unsubscribed false");
 }
 
 #[test]
@@ -152,12 +152,15 @@ fn a_right_lost_on_the_way_never_stands() {
     let authority = authority(Operations::ALL);
     let mut state = joining(&authority, false);
     authority.set_fixed(access(Operations::NONE, 0), 100, true);
-    let mut steps = Vec::new();
-    state.recheck(&authority, &mut steps);
-    assert!(steps.is_empty(), "the channel has not answered yet");
-    let standing = state.subscribed(&mut subscribed(), &mut steps);
-    assert!(matches!(standing, Standing::Lost(Refusal::Denied(_))));
-    assert_eq!(told(&steps), ["leave 77"]);
+    let mut outputs = Vec::new();
+    state.recheck(&authority, &mut outputs);
+    assert!(outputs.is_empty(), "the channel has not answered yet");
+    let standing = state.subscribed(&mut subscribed(), &mut outputs);
+    assert!(matches!(
+        standing,
+        SubscribeOutcome::Lost(Refusal::Denied(_))
+    ));
+    assert_eq!(told(&outputs), ["leave 77"]);
     assert_eq!(state.subscriptions(), 0);
 }
 
@@ -165,24 +168,24 @@ fn a_right_lost_on_the_way_never_stands() {
 fn narrowing_is_told_and_losing_ends_the_subscription_before_it_is_told() {
     let authority = authority(Operations::SUBSCRIBE | Operations::PUBLISH);
     let mut state = standing(&authority, false);
-    let mut steps = Vec::new();
-    state.recheck(&authority, &mut steps);
-    assert!(steps.is_empty(), "nothing changed");
+    let mut outputs = Vec::new();
+    state.recheck(&authority, &mut outputs);
+    assert!(outputs.is_empty(), "nothing changed");
 
     authority.set_fixed(access(Operations::SUBSCRIBE, 0), 100, true);
-    state.recheck(&authority, &mut steps);
-    assert_eq!(told(&steps), [r#"changed ["subscribe"] false"#]);
+    state.recheck(&authority, &mut outputs);
+    assert_eq!(told(&outputs), [r#"changed ["subscribe"] false"#]);
     assert!(
         state
             .held(&room(), Operations::PUBLISH, authority.now())
             .is_none()
     );
 
-    steps.clear();
+    outputs.clear();
     authority.set_fixed(access(Operations::PUBLISH, 0), 100, true);
-    state.recheck(&authority, &mut steps);
+    state.recheck(&authority, &mut outputs);
     assert_eq!(
-        told(&steps),
+        told(&outputs),
         ["detach true", "leave 77", r#"changed ["publish"] true"#]
     );
     assert!(!state.stands(&room()));
@@ -193,25 +196,25 @@ fn a_lost_presence_right_takes_the_member_out_and_keeps_the_subscription() {
     let authority = authority(Operations::SUBSCRIBE | Operations::PRESENCE);
     let mut state = standing(&authority, true);
     authority.set_fixed(access(Operations::SUBSCRIBE, 0), 100, true);
-    let mut steps = Vec::new();
-    state.recheck(&authority, &mut steps);
+    let mut outputs = Vec::new();
+    state.recheck(&authority, &mut outputs);
     assert_eq!(
-        told(&steps),
+        told(&outputs),
         ["leave presence 77 ana", r#"changed ["subscribe"] false"#]
     );
     assert!(state.stands(&room()));
 }
 
 /// Ana enters, at address 5.
-fn attend(state: &mut State<u32>, key: &Arc<ChannelKey>, pass: Pass) {
-    let entry = Entry {
+fn enter_presence(state: &mut State<u32>, key: &Arc<ChannelKey>, pass: Pass) {
+    let entry = NewPresenceEntry {
         key,
         client: &"ana".into(),
         proof: None,
         speaks_for: None,
         pass,
     };
-    state.attend(entry, 5);
+    state.enter_presence(entry, 5);
 }
 
 #[test]
@@ -222,12 +225,12 @@ fn an_attendance_ends_with_its_right_and_is_left_at_the_end() {
     let key = room();
     let ask = ask(&key, Operations::PRESENCE, Operations::NONE);
     let pass = authority.decide(&principal(), None, ask).unwrap();
-    attend(&mut state, &key, pass);
-    assert_eq!(state.attendances(), 1);
+    enter_presence(&mut state, &key, pass);
+    assert_eq!(state.entries(), 1);
     authority.set_fixed(access(Operations::NONE, 0), 100, true);
-    let mut steps = Vec::new();
-    state.recheck(&authority, &mut steps);
-    assert_eq!(told(&steps), ["leave presence 5 ana"]);
+    let mut outputs = Vec::new();
+    state.recheck(&authority, &mut outputs);
+    assert_eq!(told(&outputs), ["leave presence 5 ana"]);
     assert!(state.end().is_empty());
 }
 
@@ -237,16 +240,19 @@ fn a_pass_is_asked_again_when_it_ends() {
     authority.set_fixed(access(Operations::ALL, 500), 100, true);
     let mut state = standing(&authority, false);
     assert_eq!(state.next_expiry(authority.now()), Some(500));
-    let mut steps = Vec::new();
+    let mut outputs = Vec::new();
     // Renewed before it ended.
     authority.set_fixed(access(Operations::ALL, 900), 500, true);
-    assert_eq!(state.expire(&authority, &mut steps), None);
-    assert!(steps.is_empty());
+    assert_eq!(state.expire(&authority, &mut outputs), None);
+    assert!(outputs.is_empty());
     assert_eq!(state.next_expiry(authority.now()), Some(900));
     // Not renewed.
     authority.set_fixed(access(Operations::NONE, 0), 900, true);
-    assert_eq!(state.expire(&authority, &mut steps), None);
-    assert_eq!(told(&steps), ["detach true", "leave 77", "changed [] true"]);
+    assert_eq!(state.expire(&authority, &mut outputs), None);
+    assert_eq!(
+        told(&outputs),
+        ["detach true", "leave 77", "changed [] true"]
+    );
 }
 
 fn revoked(issued_before_ms: u64, revision: u64, applies_ms: u64) -> Cut {
@@ -313,7 +319,7 @@ fn effects_of_another_app_and_of_others_change_nothing() {
     let authority = authority(Operations::ALL);
     let mut state = standing(&authority, false);
     let none = allowing(Operations::NONE, 1);
-    let mut steps = Vec::new();
+    let mut outputs = Vec::new();
     let elsewhere = [
         Effect::Cut {
             app: AppId(2),
@@ -332,15 +338,18 @@ fn effects_of_another_app_and_of_others_change_nothing() {
         Effect::AppChanged(APP),
     ];
     for effect in elsewhere {
-        assert_eq!(state.enforce(&effect, &none, &authority, &mut steps), None);
-        assert!(steps.is_empty(), "{effect:?}");
+        assert_eq!(
+            state.enforce(&effect, &none, &authority, &mut outputs),
+            None
+        );
+        assert!(outputs.is_empty(), "{effect:?}");
     }
     let here = Effect::Recheck {
         app: APP,
         scope: Scope::App,
     };
-    assert_eq!(state.enforce(&here, &none, &authority, &mut steps), None);
-    assert_eq!(told(&steps).len(), 3);
+    assert_eq!(state.enforce(&here, &none, &authority, &mut outputs), None);
+    assert_eq!(told(&outputs).len(), 3);
 }
 
 #[test]
@@ -388,10 +397,10 @@ fn enforced(
         app: APP,
         scope: Scope::App,
     };
-    let mut steps = Vec::new();
-    let cut = state.enforce(&recheck, &allowing(left, revision), authority, &mut steps);
+    let mut outputs = Vec::new();
+    let cut = state.enforce(&recheck, &allowing(left, revision), authority, &mut outputs);
     assert_eq!(cut, None);
-    told(&steps)
+    told(&outputs)
 }
 
 #[test]
@@ -401,10 +410,10 @@ fn what_was_taken_and_given_back_while_the_node_was_away_is_lost() {
     let mut state = standing(&authority, false);
     // Both entries are in the view before the first is carried out.
     at(&authority, 6, false);
-    let mut steps = Vec::new();
+    let mut outputs = Vec::new();
     // Its own timer looks at that view meanwhile: that settles nothing.
-    assert_eq!(state.expire(&authority, &mut steps), None);
-    assert!(steps.is_empty());
+    assert_eq!(state.expire(&authority, &mut outputs), None);
+    assert!(outputs.is_empty());
     let lost = enforced(&mut state, &authority, 5, Operations::NONE);
     assert_eq!(lost, ["detach true", "leave 77", "changed [] true"]);
     let given = enforced(&mut state, &authority, 6, Operations::ALL);
@@ -437,7 +446,7 @@ fn an_attendance_is_judged_in_the_order_of_the_log_too() {
     let key = room();
     let ask = ask(&key, Operations::PRESENCE, Operations::NONE);
     let pass = authority.decide(&principal(), None, ask).unwrap();
-    attend(&mut state, &key, pass);
+    enter_presence(&mut state, &key, pass);
     at(&authority, 6, false);
     let on_its_own = enforced(&mut state, &authority, 4, Operations::NONE);
     assert!(on_its_own.is_empty(), "it was entered on that state");

@@ -35,14 +35,14 @@ pub(super) struct Entry {
     pub(super) mode: DeliveryMode,
     pub(super) echo: bool,
     /// Frames that wait until the session has said that the subscription stands.
-    pub(super) held: Option<Box<Held>>,
+    pub(super) pending: Option<Box<PendingFrames>>,
     /// Index of the membership in the connection's list.
     back: u32,
 }
 
-/// Frames held back, and their size.
+/// Frames that wait, and their size.
 #[derive(Debug, Default)]
-pub(super) struct Held {
+pub(super) struct PendingFrames {
     frames: Vec<Bytes>,
     bytes: usize,
 }
@@ -75,7 +75,7 @@ pub(super) struct LocalChannels {
 }
 
 /// The memberships of every connection, by its slot; owned by the connection table.
-pub(super) trait Lists {
+pub(super) trait MembershipLists {
     /// The list of a connection.
     fn list(&mut self, slot: u32) -> Option<&mut Vec<Membership>>;
 }
@@ -86,7 +86,7 @@ impl LocalChannels {
         &mut self,
         key: &Arc<ChannelKey>,
         mut entry: Entry,
-        lists: &mut impl Lists,
+        lists: &mut impl MembershipLists,
     ) -> bool {
         let slot = self.slot_of(key);
         let (Some(Some(channel)), Some(list)) =
@@ -133,7 +133,7 @@ impl LocalChannels {
         &mut self,
         key: &ChannelKey,
         connection: u32,
-        lists: &mut impl Lists,
+        lists: &mut impl MembershipLists,
     ) -> Option<Source> {
         let slot = *self.by_key.get(key)?;
         let place = lists
@@ -144,7 +144,7 @@ impl LocalChannels {
     }
 
     /// Removes a connection from everything.
-    pub(super) fn detach_all(&mut self, connection: u32, lists: &mut impl Lists) {
+    pub(super) fn detach_all(&mut self, connection: u32, lists: &mut impl MembershipLists) {
         while let Some(last) = lists
             .list(connection)
             .and_then(|list| list.len().checked_sub(1))
@@ -153,7 +153,12 @@ impl LocalChannels {
         }
     }
 
-    fn remove(&mut self, connection: u32, place: usize, lists: &mut impl Lists) -> Option<Source> {
+    fn remove(
+        &mut self,
+        connection: u32,
+        place: usize,
+        lists: &mut impl MembershipLists,
+    ) -> Option<Source> {
         let list = lists.list(connection)?;
         if place >= list.len() {
             return None;
@@ -197,21 +202,21 @@ impl LocalChannels {
             .get_mut(membership.at as usize)
     }
 
-    /// Lets held frames of one entry go, in order, and everything after them.
+    /// Lets the pending frames of one entry go, in order, and everything after them.
     pub(super) fn release(
         &mut self,
         key: &ChannelKey,
         connection: u32,
-        lists: &mut impl Lists,
+        lists: &mut impl MembershipLists,
     ) -> Option<Pushed> {
         let slot = *self.by_key.get(key)?;
         let list = lists.list(connection)?;
         let membership = *list.iter().find(|one| one.channel == slot)?;
         let source = self.source(key)?;
         let entry = self.entry(membership)?;
-        let held = entry.held.take()?;
+        let pending = entry.pending.take()?;
         let mut first = None;
-        for frame in held.frames {
+        for frame in pending.frames {
             match entry.outbox.push(source, frame) {
                 Pushed::Over => return Some(Pushed::Over),
                 pushed @ (Pushed::First | Pushed::Queued | Pushed::Closed) => {
@@ -292,7 +297,7 @@ impl LocalChannels {
 
 impl Entry {
     /// One that waits to be released.
-    pub(super) fn held(
+    pub(super) fn attaching(
         outbox: Rc<Outbox>,
         connection: ConnectionId,
         slot: u32,
@@ -307,7 +312,7 @@ impl Entry {
             encoding,
             mode,
             echo,
-            held: Some(Box::default()),
+            pending: Some(Box::default()),
             back: 0,
         }
     }
@@ -318,13 +323,13 @@ impl Entry {
     }
 
     fn push(&mut self, source: Source, bytes: &Bytes, outcome: &mut Outcome) {
-        if let Some(held) = &mut self.held {
-            held.bytes = held.bytes.saturating_add(bytes.len());
-            if held.bytes > self.outbox.budget() {
+        if let Some(pending) = &mut self.pending {
+            pending.bytes = pending.bytes.saturating_add(bytes.len());
+            if pending.bytes > self.outbox.budget() {
                 outcome.over.push(self.slot);
                 return;
             }
-            held.frames.push(bytes.clone());
+            pending.frames.push(bytes.clone());
             return;
         }
         match self.outbox.push(source, bytes.clone()) {

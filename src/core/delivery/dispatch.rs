@@ -8,9 +8,9 @@
 //! every message, an eighth of all that a message costs. **Why a channel does not send:** outboxes are sent by a task
 //! of their own, behind whatever is ready now, so that a burst becomes one write per connection.
 
-use super::local::Local;
 use super::messages::{Attach, Deliver, Detach, Interrupt};
-use super::parking::{Parking, Verdict};
+use super::stale_buffer::{StaleBuffer, Verdict};
+use super::worker_state::WorkerState;
 use crate::core::authority::{Authority, EffectBatch};
 use futures_util::future::LocalBoxFuture;
 use std::cell::{Cell, RefCell};
@@ -21,69 +21,70 @@ use std::task::{Poll, Waker};
 /// One thread's way into its outboxes.
 #[derive(Debug)]
 pub(in crate::core) struct Dispatch {
-    local: Rc<Local>,
+    state: Rc<WorkerState>,
     authority: Arc<Authority>,
-    parking: RefCell<Parking>,
+    stale_buffer: RefCell<StaleBuffer>,
     sending: Sending,
 }
 
 /// Whether outboxes wait to be sent, and the task that does it.
 #[derive(Debug, Default)]
 struct Sending {
-    owed: Cell<bool>,
+    pending: Cell<bool>,
     task: RefCell<Option<Waker>>,
 }
 
 impl Dispatch {
     /// Of these tables. [`Self::send`] has to run on the same thread.
-    pub(super) fn new(local: Rc<Local>, authority: Arc<Authority>) -> Self {
+    pub(super) fn new(state: Rc<WorkerState>, authority: Arc<Authority>) -> Self {
         let grace_ms = u64::try_from(authority.lease().as_millis()).unwrap_or(u64::MAX);
         Self {
-            local,
+            state,
             authority,
-            parking: RefCell::new(Parking::new(grace_ms)),
+            stale_buffer: RefCell::new(StaleBuffer::new(grace_ms)),
             sending: Sending::default(),
         }
     }
 
     /// See [`Attach`].
     pub(in crate::core) fn attach(&self, message: Attach) {
-        self.local.attach(message);
+        self.state.attach(message);
     }
 
     /// See [`Detach`].
     pub(in crate::core) fn detach(&self, message: &Detach) {
-        self.local.detach_id(message.connection, &message.channel);
+        self.state.detach_id(message.connection, &message.channel);
     }
 
-    /// See [`Interrupt`]. What is parked was in order before the gap, and is judged anew when they come back.
+    /// See [`Interrupt`]. What waits in the stale buffer was in order before the gap, and is
+    /// judged anew when they come back.
     pub(in crate::core) fn interrupt(&self, message: &Interrupt) {
-        self.local.interrupt(&message.channel);
+        self.state.interrupt(&message.channel);
     }
 
-    /// Into the outboxes, or into the parking while the lease is over.
+    /// Into the outboxes, or into the stale buffer while the lease is over.
     pub(in crate::core) fn deliver(&self, message: Deliver) {
         let serving = self.authority.serving();
         if !serving && self.authority.flows_while_stale(&message.channel) {
             return self.push(&message, true);
         }
         let now = || self.authority.now().mono_ms;
-        let admitted = self.parking.borrow_mut().admit(message, serving, now);
+        let admitted = self.stale_buffer.borrow_mut().admit(message, serving, now);
         match admitted {
             Some(message) => self.push(&message, false),
-            None => self.local.hasten(),
+            None => self.state.reschedule(),
         }
     }
 
     /// Looks at the lease again.
     pub(super) fn tick(&self, now_mono_ms: u64) {
         let serving = self.authority.serving();
-        self.local.withhold(!serving);
-        let verdict = self.parking.borrow_mut().tick(serving, now_mono_ms);
+        self.state.withhold(!serving);
+        let verdict = self.stale_buffer.borrow_mut().tick(serving, now_mono_ms);
         match verdict {
             Verdict::Wait => {}
-            Verdict::Release(parked) => {
-                for message in parked {
+            Verdict::Release(buffered) => {
+                for message in buffered {
                     self.push(&message, false);
                 }
             }
@@ -93,7 +94,7 @@ impl Dispatch {
 
     /// Ends the connections that may not be served by a view like this one; they are to come back.
     fn send_away(&self) {
-        self.local.end_stale(
+        self.state.end_stale(
             |app| self.authority.stays_while_stale(app),
             |key| self.authority.flows_while_stale(key),
         );
@@ -106,12 +107,12 @@ impl Dispatch {
         if batch.skipped && !self.authority.serving() {
             self.send_away();
         }
-        self.local.enforce(batch)
+        self.state.enforce(batch)
     }
 
     fn push(&self, message: &Deliver, flowing: bool) {
-        if self.local.deliver(message, flowing)
-            && !self.sending.owed.replace(true)
+        if self.state.deliver(message, flowing)
+            && !self.sending.pending.replace(true)
             && let Some(task) = &*self.sending.task.borrow()
         {
             task.wake_by_ref();
@@ -126,8 +127,8 @@ impl Dispatch {
                 *task = Some(cx.waker().clone());
             }
             drop(task);
-            if self.sending.owed.take() {
-                self.local.send_dirty();
+            if self.sending.pending.take() {
+                self.state.send_dirty();
             }
             Poll::<()>::Pending
         })

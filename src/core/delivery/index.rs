@@ -2,7 +2,7 @@
 //!
 //! **Must never know:** connections, effects' meaning. Pure.
 
-use super::speaks::Speaks;
+use super::speaks_for::SpeaksForChange;
 use crate::core::authority::{AppId, Effect, Principal, Scope, Subject, Target, Text};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -53,7 +53,7 @@ impl Index {
     }
 
     /// A slot begins or ceases to speak for somebody on one more channel.
-    pub(super) fn speaks(&mut self, slot: u32, one: Speaks) {
+    pub(super) fn speaks_for_changed(&mut self, slot: u32, one: SpeaksForChange) {
         let key = (one.app, one.user);
         if one.begins {
             let times = self.spoken.entry(key).or_default().entry(slot).or_default();

@@ -81,7 +81,7 @@ pub struct TakeOver(pub ConnectionId);
 /// Ends the socket of a connection as if it had broken; answered with whether it was here.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "bool")]
-pub struct Sever(pub ConnectionId);
+pub struct AbortConnection(pub ConnectionId);
 
 /// The connections of this worker, as listings show them.
 #[derive(Clone, Debug, Message)]

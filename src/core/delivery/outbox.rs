@@ -46,7 +46,7 @@ impl Source {
 pub enum Pushed {
     /// Queued, and nobody has been asked to send it yet: the caller must see to it.
     First,
-    /// Queued; sending is already owed.
+    /// Queued; whoever sends has been asked already.
     Queued,
     /// The budget is spent: nothing was queued and nothing ever will be. Told once.
     Over,
@@ -62,7 +62,7 @@ pub trait Sink {
     /// `WouldBlock` without room; anything else says that the socket takes nothing any more.
     fn write(&self, slices: &[IoSlice<'_>]) -> Result<usize, Error>;
     /// Ends the socket in both directions, at once: the last resort against a peer that takes nothing.
-    fn sever(&self);
+    fn abort(&self);
 }
 
 /// How far the way out has got.
@@ -79,16 +79,16 @@ pub enum Sent {
 }
 
 /// A queue above this many slots is given back when it runs empty.
-const KEEP_SLOTS: usize = 16;
+const MAX_IDLE_SLOTS: usize = 16;
 /// Most frames in one write.
-const GATHER: usize = 32;
+const MAX_FRAMES_PER_WRITE: usize = 32;
 
 /// Bytes waiting for one socket. Single-threaded; shared by `Rc`.
 pub struct Outbox {
     queue: RefCell<VecDeque<(Source, Bytes)>>,
     /// The rest of a frame whose beginning is out: it has to follow, whatever is taken back.
     begun: RefCell<Bytes>,
-    /// `None` once severed: whatever else holds the outbox, the socket is let go.
+    /// `None` once aborted: whatever else holds the outbox, the socket is let go.
     sink: RefCell<Option<Rc<dyn Sink>>>,
     waker: RefCell<Option<Waker>>,
     queued: Cell<usize>,
@@ -223,7 +223,7 @@ impl Outbox {
         let goes = |(source, _): &&(Source, Bytes)| !withheld || !source.may_be_withheld();
         let rest = Some(&*begun).filter(|rest| !rest.is_empty());
         let frames = queue.iter().take_while(goes).map(|(_, frame)| frame);
-        let mut slices = [IoSlice::new(&[]); GATHER];
+        let mut slices = [IoSlice::new(&[]); MAX_FRAMES_PER_WRITE];
         let mut count = 0;
         for (slice, frame) in slices.iter_mut().zip(rest.into_iter().chain(frames)) {
             *slice = IoSlice::new(frame);
@@ -275,7 +275,7 @@ impl Outbox {
             // A shared frame must not be kept alive by its last subscriber.
             *begun = Bytes::new();
         }
-        if queue.is_empty() && queue.capacity() > KEEP_SLOTS {
+        if queue.is_empty() && queue.capacity() > MAX_IDLE_SLOTS {
             *queue = VecDeque::new();
         }
     }
@@ -311,11 +311,11 @@ impl Outbox {
     }
 
     /// Ends the socket at once, whatever is queued.
-    pub fn sever(&self) {
+    pub fn abort(&self) {
         self.drop_queued();
         let sink = self.sink.take();
         if let Some(sink) = sink {
-            sink.sever();
+            sink.abort();
         }
         self.close();
     }

@@ -5,12 +5,12 @@
 //! **Must never know:** any dialect, or another thread's connections.
 
 use super::dispatch::Dispatch;
-use super::local::Local;
 use super::messages::{
-    Attach, Deliver, Detach, EndAll, Enforce, Interrupt, ListConnections, Sever, TakeOver,
+    AbortConnection, Attach, Deliver, Detach, EndAll, Enforce, Interrupt, ListConnections, TakeOver,
 };
 use super::port::HandOver;
 use super::ticker::Ticker;
+use super::worker_state::WorkerState;
 use crate::core::authority::{Authority, State};
 use crate::core::ids::NodeId;
 use actix::prelude::*;
@@ -20,12 +20,12 @@ use std::sync::Arc;
 use tokio::task::JoinHandle;
 
 /// Messages that may wait in the mailbox before senders that respect it are held up.
-const MAILBOX: usize = 4096;
+const MAILBOX_CAPACITY: usize = 4096;
 
 /// The actor. Messages from one channel arrive in the order sent.
 #[derive(Debug)]
 pub struct Relay {
-    local: Rc<Local>,
+    state: Rc<WorkerState>,
     authority: Arc<Authority>,
     node: NodeId,
     dispatch: Rc<Dispatch>,
@@ -46,10 +46,10 @@ impl Default for Relay {
 impl Relay {
     /// The relay of these tables. Starts on the thread they belong to.
     #[must_use]
-    pub fn new(local: Rc<Local>, authority: Arc<Authority>, node: NodeId) -> Self {
-        let dispatch = Rc::new(Dispatch::new(local.clone(), authority.clone()));
+    pub fn new(state: Rc<WorkerState>, authority: Arc<Authority>, node: NodeId) -> Self {
+        let dispatch = Rc::new(Dispatch::new(state.clone(), authority.clone()));
         Self {
-            local,
+            state,
             authority,
             node,
             dispatch,
@@ -73,9 +73,9 @@ impl Actor for Relay {
     type Context = Context<Self>;
 
     fn started(&mut self, cx: &mut Context<Self>) {
-        cx.set_mailbox_capacity(MAILBOX);
-        let (local, authority) = (self.local.clone(), self.authority.clone());
-        let ticker = Ticker::new(local, authority, self.dispatch.clone());
+        cx.set_mailbox_capacity(MAILBOX_CAPACITY);
+        let (state, authority) = (self.state.clone(), self.authority.clone());
+        let ticker = Ticker::new(state, authority, self.dispatch.clone());
         let sending = self.dispatch.clone().send();
         self.tasks = vec![actix::spawn(ticker.run()), actix::spawn(sending)];
     }
@@ -129,28 +129,28 @@ impl Handler<Enforce> for Relay {
 impl Handler<TakeOver> for Relay {
     type Result = ResponseFuture<Option<HandOver>>;
     fn handle(&mut self, message: TakeOver, _cx: &mut Context<Self>) -> Self::Result {
-        let answer = self.local.take_over(message.0);
+        let answer = self.state.take_over(message.0);
         Box::pin(async move { answer?.await })
     }
 }
 
-impl Handler<Sever> for Relay {
+impl Handler<AbortConnection> for Relay {
     type Result = bool;
-    fn handle(&mut self, message: Sever, _cx: &mut Context<Self>) -> bool {
-        self.local.sever(message.0)
+    fn handle(&mut self, message: AbortConnection, _cx: &mut Context<Self>) -> bool {
+        self.state.abort(message.0)
     }
 }
 
 impl Handler<ListConnections> for Relay {
     type Result = MessageResult<ListConnections>;
     fn handle(&mut self, message: ListConnections, _cx: &mut Context<Self>) -> Self::Result {
-        MessageResult(self.local.list(self.node, &message.0))
+        MessageResult(self.state.list(self.node, &message.0))
     }
 }
 
 impl Handler<EndAll> for Relay {
     type Result = ();
     fn handle(&mut self, message: EndAll, _cx: &mut Context<Self>) {
-        self.local.end_all(message.0);
+        self.state.end_all(message.0);
     }
 }

@@ -6,7 +6,7 @@
 //! costs more than all the looking. It sleeps until the first deadline or the end of the lease, whatever is earlier.
 
 use super::dispatch::Dispatch;
-use super::local::Local;
+use super::worker_state::WorkerState;
 use crate::core::authority::{Authority, Freshness};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -14,15 +14,15 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
 /// At most one look in this long. What is due fires at most this late.
-const GATHER: Duration = Duration::from_millis(50);
+const MIN_INTERVAL: Duration = Duration::from_millis(50);
 /// At least one look in this long: a jump of the cluster's time announces itself to nobody.
-const LOOK: Duration = Duration::from_millis(250);
+const MAX_INTERVAL: Duration = Duration::from_millis(250);
 /// A step of the cluster's time against this machine's that is more than two clocks' difference in speed.
-const JUMP_MS: i128 = 100;
+const MAX_CLOCK_SKEW_MS: i128 = 100;
 
 /// What is looked at.
 pub(super) struct Ticker {
-    local: Rc<Local>,
+    state: Rc<WorkerState>,
     authority: Arc<Authority>,
     dispatch: Rc<Dispatch>,
     /// Cluster time minus this machine's monotonic time, as the connections' deadlines know it.
@@ -31,9 +31,13 @@ pub(super) struct Ticker {
 
 impl Ticker {
     /// Of these tables.
-    pub(super) fn new(local: Rc<Local>, authority: Arc<Authority>, dispatch: Rc<Dispatch>) -> Self {
+    pub(super) fn new(
+        state: Rc<WorkerState>,
+        authority: Arc<Authority>,
+        dispatch: Rc<Dispatch>,
+    ) -> Self {
         Self {
-            local,
+            state,
             authority,
             dispatch,
             offset_ms: None,
@@ -52,27 +56,29 @@ impl Ticker {
     /// Sleeps until the next look. False when somebody else wants it earlier meanwhile.
     async fn slept(&self, looked: Instant) -> bool {
         let (next, at_mono_ms) = self.next(looked);
-        let sooner = self.local.sooner(at_mono_ms);
+        let reschedule = self.state.rescheduled(at_mono_ms);
         tokio::select! {
             () = sleep_until(next) => true,
-            () = sooner => false,
+            () = reschedule => false,
         }
     }
 
     /// When to look next; the same in mono ms.
     fn next(&self, looked: Instant) -> (Instant, u64) {
         let now = self.authority.now().mono_ms;
-        let due = self.local.next_deadline();
-        let due = due.map_or(LOOK, |at| Duration::from_millis(at.saturating_sub(now)));
+        let due = self.state.next_deadline();
+        let due = due.map_or(MAX_INTERVAL, |at| {
+            Duration::from_millis(at.saturating_sub(now))
+        });
         let serves = match self.authority.freshness() {
             // One more, so that it is over by then.
             Freshness::Fresh(age) => {
                 self.authority.lease().saturating_sub(age) + Duration::from_millis(1)
             }
-            Freshness::Stale(_) | Freshness::Never => GATHER,
+            Freshness::Stale(_) | Freshness::Never => MIN_INTERVAL,
         };
         let at = Instant::now() + due.min(serves);
-        let next = at.clamp(looked + GATHER, looked + LOOK);
+        let next = at.clamp(looked + MIN_INTERVAL, looked + MAX_INTERVAL);
         let wait = next.saturating_duration_since(Instant::now());
         let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
         (next, now.saturating_add(wait_ms))
@@ -81,7 +87,7 @@ impl Ticker {
     fn look(&mut self) {
         self.follow_time();
         let now = self.authority.now().mono_ms;
-        self.local.fire(now);
+        self.state.fire(now);
         self.dispatch.tick(now);
     }
 
@@ -90,9 +96,9 @@ impl Ticker {
         let now = self.authority.now();
         let offset_ms = i128::from(now.cluster_ms) - i128::from(now.mono_ms);
         let before = *self.offset_ms.get_or_insert(offset_ms);
-        if offset_ms > before + JUMP_MS {
+        if offset_ms > before + MAX_CLOCK_SKEW_MS {
             self.offset_ms = Some(offset_ms);
-            self.local.look_again();
+            self.state.recheck_deadlines();
         }
     }
 }

@@ -9,10 +9,10 @@
 //! join and leave all its channels for each message. Here the relay pushes into the poller's queue and wakes
 //! the request: one hop from the channel, and what comes between two requests waits.
 
-mod board;
+mod poll_worker;
 mod poller;
 mod queue;
 
-pub use board::{Board, Polls};
-pub use poller::{Claim, Poller, Want};
+pub use poll_worker::{PollWorker, Pollers};
+pub use poller::{Poller, Requirement, Subscription};
 pub use queue::{Ended, Item, stamp};

@@ -29,9 +29,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-/// A name that was judged, and what for. A channel stays attached while all claims on it hold.
+/// A name that was judged, and what for. A channel stays attached while all its requirements are met.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Claim {
+pub struct Requirement {
     /// What kind of thing was judged: a channel, or the group it is read through.
     pub resource: Resource,
     /// Which.
@@ -40,7 +40,7 @@ pub struct Claim {
     pub needs: Operations,
 }
 
-impl Claim {
+impl Requirement {
     /// The question behind it.
     #[must_use]
     pub fn ask(&self) -> Ask<'_> {
@@ -56,11 +56,11 @@ impl Claim {
 
 /// A channel to be attached to.
 #[derive(Clone, Debug)]
-pub struct Want {
+pub struct Subscription {
     /// Which.
     pub channel: Arc<ChannelKey>,
     /// The names that were judged for it.
-    pub claims: Vec<Claim>,
+    pub requirements: Vec<Requirement>,
     /// What all of them allow.
     pub pass: Pass,
     /// Where it begins.
@@ -69,7 +69,7 @@ pub struct Want {
 
 #[derive(Debug)]
 struct Stream {
-    claims: Vec<Claim>,
+    requirements: Vec<Requirement>,
     /// What all of them allow.
     pass: Pass,
     joining: bool,
@@ -95,20 +95,20 @@ impl Inner {
     }
 }
 
-/// To the board of its worker: that poller is let go.
+/// To the poll worker of its thread: that poller is let go.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
 pub(super) struct Close(pub(super) u64);
 
 /// Its place on the worker that owns it.
 #[derive(Clone, Debug)]
-pub(super) struct Post {
+pub(super) struct WorkerAddr {
     pub(super) relay: Addr<Relay>,
     pub(super) worker: u16,
     /// Where refused joins are told.
     pub(super) tell: Recipient<Tell>,
     /// Who forgets it when it is let go.
-    pub(super) board: Recipient<Close>,
+    pub(super) poll_worker: Recipient<Close>,
 }
 
 /// A polling session. Shared by its worker's tables and its request.
@@ -118,20 +118,20 @@ pub struct Poller {
     tag: u64,
     principal: Principal,
     broker: Broker,
-    post: Post,
+    addr: WorkerAddr,
     /// It subscribes to groups, though perhaps to empty ones.
     grouped: AtomicBool,
     inner: Mutex<Inner>,
 }
 
 impl Poller {
-    pub(super) fn new(tag: u64, principal: Principal, broker: Broker, post: Post) -> Self {
+    pub(super) fn new(tag: u64, principal: Principal, broker: Broker, addr: WorkerAddr) -> Self {
         Self {
             id: ConnectionId::random(),
             tag,
             principal,
             broker,
-            post,
+            addr,
             grouped: AtomicBool::new(false),
             inner: Mutex::default(),
         }
@@ -154,9 +154,9 @@ impl Poller {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes its channels exactly these: joins what is new, leaves what is not wanted, and notes the claims.
+    /// Makes its channels exactly these: joins what is new, leaves what is not wanted, and notes the requirements.
     /// `grouped` = some come from groups, so that it ends when groups may have changed.
-    pub fn attach(&self, wants: Vec<Want>, grouped: bool) {
+    pub fn attach(&self, subscriptions: Vec<Subscription>, grouped: bool) {
         self.grouped.store(grouped, Ordering::Relaxed);
         let mut joins = Vec::new();
         let mut inner = self.lock();
@@ -166,26 +166,26 @@ impl Poller {
         let gone: Vec<Arc<ChannelKey>> = inner
             .streams
             .keys()
-            .filter(|key| !wants.iter().any(|want| want.channel == **key))
+            .filter(|key| !subscriptions.iter().any(|one| one.channel == **key))
             .cloned()
             .collect();
         for key in &gone {
             inner.streams.remove(key);
             inner.queue.clear(|of| *of == **key);
         }
-        for want in wants {
-            if let Some(stream) = inner.streams.get_mut(&want.channel) {
-                stream.claims = want.claims;
-                stream.pass = want.pass;
+        for one in subscriptions {
+            if let Some(stream) = inner.streams.get_mut(&one.channel) {
+                stream.requirements = one.requirements;
+                stream.pass = one.pass;
                 continue;
             }
             let stream = Stream {
-                claims: want.claims,
-                pass: want.pass.clone(),
+                requirements: one.requirements,
+                pass: one.pass.clone(),
                 joining: true,
             };
-            inner.streams.insert(want.channel.clone(), stream);
-            joins.push((want.channel, want.pass, want.start));
+            inner.streams.insert(one.channel.clone(), stream);
+            joins.push((one.channel, one.pass, one.start));
         }
         inner.note_end();
         drop(inner);
@@ -211,9 +211,9 @@ impl Poller {
         };
         let subscriber = Subscriber {
             connection: self.id,
-            tell: self.post.tell.clone(),
-            relay: self.post.relay.clone(),
-            worker: self.post.worker,
+            tell: self.addr.tell.clone(),
+            relay: self.addr.relay.clone(),
+            worker: self.addr.worker,
             encoding: EncodingId(0),
         };
         self.broker.channels.get(channel).do_send(Join {
@@ -261,22 +261,22 @@ impl Poller {
 
     /// Lays aside what was taken, to be shown later. `false` once no more should be.
     #[must_use]
-    pub fn hold(&self, items: Vec<Item>) -> bool {
+    pub fn set_aside(&self, items: Vec<Item>) -> bool {
         let now_ms = self.broker.authority.now().mono_ms;
         let mut inner = self.lock();
-        inner.ended.is_some() || inner.queue.hold(items, now_ms)
+        inner.ended.is_some() || inner.queue.set_aside(items, now_ms)
     }
 
     /// Since when something has been laid aside, monotonic ms.
     #[must_use]
-    pub fn held_since_ms(&self) -> Option<u64> {
-        self.lock().queue.held_since_ms()
+    pub fn set_aside_since_ms(&self) -> Option<u64> {
+        self.lock().queue.set_aside_since_ms()
     }
 
     /// All that was laid aside.
     #[must_use]
-    pub fn take_held(&self) -> Vec<Item> {
-        self.lock().queue.take_held()
+    pub fn take_set_aside(&self) -> Vec<Item> {
+        self.lock().queue.take_set_aside()
     }
 
     /// When its rights have to be judged again, cluster time.
@@ -309,7 +309,7 @@ impl Poller {
     /// Ends it and gives its place back.
     pub fn close(&self) {
         self.finish(Ended::Closed);
-        self.post.board.do_send(Close(self.tag));
+        self.addr.poll_worker.do_send(Close(self.tag));
     }
 
     /// What its place's owner does when it gives the place back.
@@ -351,10 +351,10 @@ impl Poller {
         }
     }
 
-    /// Judges every claim on the present view. One that is gone ends the poller, with all that waits in it.
+    /// Judges every requirement on the present view. One that is gone ends the poller, with all that waits in it.
     fn judge(&self) -> bool {
         let view = self.broker.authority.view();
-        let held = self.holds(&view, |_| true, |old, new| new.as_of(old.revision()));
+        let held = self.renew_passes(&view, |_| true, |old, new| new.as_of(old.revision()));
         if !held {
             self.finish(Ended::Denied);
         }
@@ -365,15 +365,15 @@ impl Poller {
     /// view does not show what was taken and given back. Then its client asks again, and goes on where it stands.
     fn judge_on(&self, after: &Access) -> bool {
         let older = |pass: &Pass| pass.revision() < after.revision;
-        let held = self.holds(after, older, |_, new| new);
+        let held = self.renew_passes(after, older, |_, new| new);
         if !held && self.judge() {
             self.finish(Ended::Sent);
         }
         held
     }
 
-    /// Whether all claims stand there whose pass this concerns; they get a new one.
-    fn holds(
+    /// Whether all requirements stand there whose pass this concerns; they get a new one.
+    fn renew_passes(
         &self,
         access: &Access,
         concerns: impl Fn(&Pass) -> bool,
@@ -382,7 +382,7 @@ impl Poller {
         let mut inner = self.lock();
         for stream in inner.streams.values_mut().filter(|one| concerns(&one.pass)) {
             let authority = &self.broker.authority;
-            let asked = stream.claims.iter().map(Claim::ask);
+            let asked = stream.requirements.iter().map(Requirement::ask);
             let passes = asked.map(|ask| authority.decide_on(access, &self.principal, None, ask));
             match passes.reduce(|one, other| Ok(one?.and(&other?))) {
                 Some(Ok(pass)) => stream.pass = renewed(&stream.pass, pass),

@@ -1,12 +1,12 @@
-//! In whose order a poller's claims are judged.
+//! In whose order a poller's requirements are judged.
 #![allow(clippy::unwrap_used)]
 
-use super::super::board::Polls;
+use super::super::poll_worker::Pollers;
 use super::*;
 use crate::core::authority::fixture::{allowing, judge};
 use crate::core::authority::{AppId, Authority};
 use crate::core::channel::registry::Channels;
-use crate::core::delivery::local::Local;
+use crate::core::delivery::worker_state::WorkerState;
 use actix::Actor as _;
 use std::rc::Rc;
 
@@ -21,16 +21,16 @@ fn batch(state: Access) -> EffectBatch {
     }
 }
 
-fn want(broker: &Broker, principal: &Principal, channel: &str) -> Want {
-    let claim = Claim {
+fn want(broker: &Broker, principal: &Principal, channel: &str) -> Subscription {
+    let requirement = Requirement {
         resource: Resource::Channel,
         name: channel.into(),
         needs: Operations::SUBSCRIBE,
     };
-    let pass = broker.authority.decide(principal, None, claim.ask());
-    Want {
+    let pass = broker.authority.decide(principal, None, requirement.ask());
+    Subscription {
         channel: ChannelKey::channel(APP, channel),
-        claims: vec![claim],
+        requirements: vec![requirement],
         pass: pass.unwrap(),
         start: Start::Now,
     }
@@ -41,9 +41,9 @@ fn reading(revision: u64) -> (Broker, Arc<Poller>) {
     let state = allowing(Operations::ALL, revision);
     let authority = Arc::new(Authority::fixed_by(state, 100, judge));
     let broker = Broker::new(authority, Channels::new(Arc::default(), &[]));
-    let polls = Polls::start(
+    let polls = Pollers::start(
         &broker,
-        &Rc::<Local>::default(),
+        &Rc::<WorkerState>::default(),
         &Relay::default().start(),
         0,
     );

@@ -11,9 +11,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// Most broadcasts that wait.
-const ITEMS: usize = 1_000;
+const MAX_ITEMS: usize = 1_000;
 /// Most payload bytes that wait.
-const BYTES: usize = 1 << 20;
+const MAX_BYTES: usize = 1 << 20;
 
 /// A broadcast and its channel.
 #[derive(Clone, Debug)]
@@ -67,8 +67,8 @@ pub(super) struct Queue {
     items: VecDeque<Item>,
     bytes: usize,
     /// Taken, and laid aside to be shown later.
-    held: Vec<Item>,
-    held_since_ms: Option<u64>,
+    set_aside: Vec<Item>,
+    set_aside_since_ms: Option<u64>,
 }
 
 impl Queue {
@@ -76,7 +76,7 @@ impl Queue {
     #[must_use]
     pub(super) fn push(&mut self, item: Item) -> bool {
         self.bytes = self.bytes.saturating_add(weight(&item.broadcast));
-        let room = self.items.len() < ITEMS && self.bytes <= BYTES;
+        let room = self.items.len() < MAX_ITEMS && self.bytes <= MAX_BYTES;
         if room {
             self.items.push_back(item);
         }
@@ -106,31 +106,31 @@ impl Queue {
 
     /// Lays aside what was taken. `false` once no more should be.
     #[must_use]
-    pub(super) fn hold(&mut self, items: Vec<Item>, now_ms: u64) -> bool {
+    pub(super) fn set_aside(&mut self, items: Vec<Item>, now_ms: u64) -> bool {
         if !items.is_empty() {
-            self.held_since_ms.get_or_insert(now_ms);
-            self.held.extend(items);
+            self.set_aside_since_ms.get_or_insert(now_ms);
+            self.set_aside.extend(items);
         }
-        self.held.len() < ITEMS
+        self.set_aside.len() < MAX_ITEMS
     }
 
     /// Since when something has been laid aside, monotonic ms.
-    pub(super) fn held_since_ms(&self) -> Option<u64> {
-        self.held_since_ms
+    pub(super) fn set_aside_since_ms(&self) -> Option<u64> {
+        self.set_aside_since_ms
     }
 
     /// All that was laid aside.
-    pub(super) fn take_held(&mut self) -> Vec<Item> {
-        self.held_since_ms = None;
-        std::mem::take(&mut self.held)
+    pub(super) fn take_set_aside(&mut self) -> Vec<Item> {
+        self.set_aside_since_ms = None;
+        std::mem::take(&mut self.set_aside)
     }
 
     /// Forgets everything, or one channel's.
     pub(super) fn clear(&mut self, of: impl Fn(&ChannelKey) -> bool) {
         self.items.retain(|item| !of(&item.channel));
-        self.held.retain(|item| !of(&item.channel));
-        if self.held.is_empty() {
-            self.held_since_ms = None;
+        self.set_aside.retain(|item| !of(&item.channel));
+        if self.set_aside.is_empty() {
+            self.set_aside_since_ms = None;
         }
         let left = self.items.iter();
         self.bytes = left.map(|item| weight(&item.broadcast)).sum();
@@ -189,30 +189,33 @@ mod tests {
     #[test]
     fn what_is_laid_aside_waits_apart_and_goes_with_its_channel() {
         let mut queue = Queue::default();
-        assert!(queue.hold(Vec::new(), 5));
-        assert_eq!(queue.held_since_ms(), None);
-        assert!(queue.hold(vec![item("a", 1, 1)], 7));
-        assert!(queue.hold(vec![item("b", 2, 1)], 9));
-        assert_eq!(queue.held_since_ms(), Some(7));
+        assert!(queue.set_aside(Vec::new(), 5));
+        assert_eq!(queue.set_aside_since_ms(), None);
+        assert!(queue.set_aside(vec![item("a", 1, 1)], 7));
+        assert!(queue.set_aside(vec![item("b", 2, 1)], 9));
+        assert_eq!(queue.set_aside_since_ms(), Some(7));
         assert!(queue.is_empty(), "nothing wakes its reader for it");
         queue.clear(|key| &*key.name == "a");
-        assert_eq!(queue.held_since_ms(), Some(7));
-        assert_eq!(queue.take_held().len(), 1);
-        assert_eq!((queue.held_since_ms(), queue.take_held().len()), (None, 0));
-        assert!(queue.hold(vec![item("b", 2, 1)], 9));
+        assert_eq!(queue.set_aside_since_ms(), Some(7));
+        assert_eq!(queue.take_set_aside().len(), 1);
+        assert_eq!(
+            (queue.set_aside_since_ms(), queue.take_set_aside().len()),
+            (None, 0)
+        );
+        assert!(queue.set_aside(vec![item("b", 2, 1)], 9));
         queue.clear(|_| true);
-        assert_eq!(queue.held_since_ms(), None);
-        let full = (0..ITEMS as u64).map(|at| item("a", at, 1)).collect();
-        assert!(!queue.hold(full, 1));
+        assert_eq!(queue.set_aside_since_ms(), None);
+        let full = (0..MAX_ITEMS as u64).map(|at| item("a", at, 1)).collect();
+        assert!(!queue.set_aside(full, 1));
     }
 
     #[test]
     fn it_is_bounded_in_number_and_bytes() {
         let mut queue = Queue::default();
-        assert!(queue.push(item("a", 1, BYTES)));
+        assert!(queue.push(item("a", 1, MAX_BYTES)));
         assert!(!queue.push(item("a", 2, 1)));
         let mut queue = Queue::default();
-        assert!((0..ITEMS as u64).all(|at| queue.push(item("a", at, 1))));
+        assert!((0..MAX_ITEMS as u64).all(|at| queue.push(item("a", at, 1))));
         assert!(!queue.push(item("a", 0, 1)));
         queue.clear(|key| &*key.name == "a");
         assert!(queue.is_empty() && queue.bytes == 0);

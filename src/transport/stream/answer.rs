@@ -5,7 +5,7 @@
 use super::Streams;
 use super::reader::Reader;
 use crate::core::close::Close;
-use crate::core::connection::seat::{Inbound, Wire};
+use crate::core::connection::accepted::{Framing, Inbound};
 use crate::core::session::Frame;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{
@@ -71,12 +71,12 @@ pub(super) fn streaming(request: &HttpRequest, body: Reader) -> HttpResponse {
 }
 
 /// Somebody reads that stream already.
-pub(super) fn taken(request: &HttpRequest, wire: &Wire) -> HttpResponse {
+pub(super) fn taken(request: &HttpRequest, framing: &Framing) -> HttpResponse {
     let close = Close {
         code: 2010,
         reason: "Another connection still open".into(),
     };
-    allowed(StatusCode::OK, request).body((wire.closing)(&close))
+    allowed(StatusCode::OK, request).body((framing.close)(&close))
 }
 
 /// An answer that any page may read: who connects is said in the stream, never by a cookie.

@@ -14,9 +14,9 @@ pub use answer::{Asked, preflight, say};
 
 use super::Worker;
 use super::ws::Opening;
+use crate::core::connection::accepted::{AcceptedConnection, Framing, Inbound, ReadGate};
 use crate::core::connection::actor::Connection;
-use crate::core::connection::messages::Gone;
-use crate::core::connection::seat::{Gate, Inbound, Seat, Wire};
+use crate::core::connection::messages::SocketClosed;
 use crate::core::delivery::outbox::{Outbox, Source};
 use crate::core::ids::{ConnectionId, Text};
 use crate::core::session::Session;
@@ -50,7 +50,7 @@ const SILENCE: Duration = Duration::from_secs(25);
 #[derive(Clone, Copy, Debug)]
 pub struct Speech {
     /// Frames and the close, as whole lines.
-    pub wire: Wire,
+    pub framing: Framing,
     /// The first line, unless the session says it itself.
     pub greeting: &'static [u8],
     /// What means nothing.
@@ -123,7 +123,7 @@ pub fn open(
     let (spool, heard) = match streams.open().entry(name.clone()) {
         Entry::Occupied(open) => match open.get().spool.attach() {
             true => (open.get().spool.clone(), None),
-            false => return Ok(answer::taken(request, &speech.wire)),
+            false => return Ok(answer::taken(request, &speech.framing)),
         },
         Entry::Vacant(free) => {
             let (say, heard) = mpsc::channel(WAITING);
@@ -159,29 +159,29 @@ fn begin(
     speech: &Speech,
     (opening, session): Accept,
 ) {
-    let desk = worker.desk();
+    let context = worker.context();
     let peer = request.peer_addr();
-    let seat = Seat {
+    let accepted = AcceptedConnection {
         id: opening.resumes.unwrap_or_else(ConnectionId::random),
         dialect: opening.dialect,
         remote: peer.map_or_else(|| "".into(), |addr| addr.to_string().into()),
         encoding: opening.encoding,
-        wire: speech.wire,
+        framing: speech.framing,
         session,
         hand_over: opening.hand_over,
     };
     let sink = Rc::new(life.spool.clone());
-    let withheld = desk.local.withheld();
+    let withheld = context.state.withheld();
     let outbox = Rc::new(Outbox::new(opening.max_outbox_bytes, withheld, sink));
     if !speech.greeting.is_empty() {
         outbox.open_with(Bytes::from_static(speech.greeting));
     }
-    let gate = Rc::new(Gate::default());
+    let gate = Rc::new(ReadGate::default());
     let incoming = Incoming {
         heard,
         gate: gate.clone(),
     };
-    let connection = Connection::start(seat, desk, outbox.clone(), gate, incoming);
+    let connection = Connection::start(accepted, context, outbox.clone(), gate, incoming);
     actix_web::rt::spawn(carry(life, outbox, connection, speech.heartbeat));
 }
 
@@ -204,7 +204,7 @@ struct Farewell(Addr<Connection>);
 
 impl Drop for Farewell {
     fn drop(&mut self) {
-        self.0.do_send(Gone);
+        self.0.do_send(SocketClosed);
     }
 }
 
@@ -242,7 +242,7 @@ async fn carry(
 /// What the client's requests say, while the connection reads.
 struct Incoming {
     heard: mpsc::Receiver<Inbound>,
-    gate: Rc<Gate>,
+    gate: Rc<ReadGate>,
 }
 
 impl Stream for Incoming {

@@ -166,7 +166,7 @@ impl Sink for Arc<Spool> {
         Ok(taken)
     }
 
-    fn sever(&self) {
+    fn abort(&self) {
         let mut lines = self.lines();
         lines.bytes.clear();
         lines.broken = true;
@@ -249,7 +249,7 @@ mod tests {
         let cut = Arc::new(Spool::default());
         let outbox = self::outbox(&cut);
         say(&outbox, b"lost\n");
-        outbox.sever();
+        outbox.abort();
         assert_eq!(taken(&cut), Poll::Ready(None));
         assert_eq!(over(&cut, &outbox), Poll::Ready(()));
     }

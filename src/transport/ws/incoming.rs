@@ -9,7 +9,7 @@ use super::decode::{self, Said};
 use super::frame::pong;
 use super::{frame, hixie};
 use crate::core::close::Abuse;
-use crate::core::connection::seat::{Gate, Inbound};
+use crate::core::connection::accepted::{Inbound, ReadGate};
 use crate::transport::line::Line;
 use bytes::{Bytes, BytesMut};
 use futures_util::Stream;
@@ -58,7 +58,7 @@ pub(super) struct Incoming {
     /// What was read and is not decoded yet.
     rest: Bytes,
     decoder: Decoder,
-    gate: Rc<Gate>,
+    gate: Rc<ReadGate>,
 }
 
 impl Incoming {
@@ -68,7 +68,7 @@ impl Incoming {
         first: &[u8],
         buffer: Buffer,
         decoder: Decoder,
-        gate: Rc<Gate>,
+        gate: Rc<ReadGate>,
     ) -> Self {
         Self {
             line,

@@ -16,8 +16,8 @@ pub(super) use incoming::Buffer;
 use super::Worker;
 use super::line::{Line, carry};
 use super::wire::Socket;
+use crate::core::connection::accepted::{AcceptedConnection, Framing, ReadGate};
 use crate::core::connection::actor::Connection;
-use crate::core::connection::seat::{Gate, Seat, Wire};
 use crate::core::delivery::encoding::EncodingId;
 use crate::core::delivery::outbox::Outbox;
 use crate::core::delivery::port::HandOver;
@@ -59,7 +59,7 @@ pub struct Opening {
 
 /// A connection that waits for its socket; in the extensions of the response that accepts it.
 pub(super) struct Accepted {
-    seat: Seat,
+    accepted: AcceptedConnection,
     worker: web::Data<Worker>,
     max_frame_bytes: usize,
     max_outbox_bytes: usize,
@@ -110,8 +110,11 @@ pub fn open(
     response.insert_header((UPGRADE, "websocket"));
     let mut response = response.finish();
     response.head_mut().set_camel_case_headers(true);
-    let wire = Wire { framing, closing };
-    accept(request, response, (opening, wire, None), session)
+    let framing = Framing {
+        message: framing,
+        close: closing,
+    };
+    accept(request, response, (opening, framing, None), session)
 }
 
 /// As [`open`], for a client of a draft: its answer is written on the socket.
@@ -125,36 +128,36 @@ pub fn open_hixie(
     session: impl FnOnce(ConnectionId) -> Box<dyn Session>,
 ) -> Result<HttpResponse, actix_web::Error> {
     let response = HttpResponse::SwitchingProtocols().finish();
-    let wire = Wire {
-        framing: hixie::framing,
-        closing: hixie::closing,
+    let framing = Framing {
+        message: hixie::framing,
+        close: hixie::closing,
     };
-    accept(request, response, (opening, wire, Some(hixie)), session)
+    accept(request, response, (opening, framing, Some(hixie)), session)
 }
 
 fn accept(
     request: &HttpRequest,
     mut response: HttpResponse,
-    (opening, wire, hixie): (Opening, Wire, Option<Hixie>),
+    (opening, framing, hixie): (Opening, Framing, Option<Hixie>),
     session: impl FnOnce(ConnectionId) -> Box<dyn Session>,
 ) -> Result<HttpResponse, actix_web::Error> {
     let worker = request
         .app_data::<web::Data<Worker>>()
         .ok_or_else(|| ErrorInternalServerError("no worker on this thread"))?;
     let id = opening.resumes.unwrap_or_else(ConnectionId::random);
-    let seat = Seat {
+    let accepted = AcceptedConnection {
         id,
         dialect: opening.dialect,
         remote: request
             .peer_addr()
             .map_or_else(|| "".into(), |addr| addr.to_string().into()),
         encoding: opening.encoding,
-        wire,
+        framing,
         session: session(id),
         hand_over: opening.hand_over,
     };
     response.extensions_mut().insert(Accepted {
-        seat,
+        accepted,
         worker: worker.clone(),
         max_frame_bytes: opening.max_frame_bytes,
         max_outbox_bytes: opening.max_outbox_bytes,
@@ -199,17 +202,17 @@ impl Accepted {
             Some(_) => Decoder::Hixie(hixie::Decoder::new(self.max_frame_bytes)),
             None => Decoder::Rfc6455(decode::Decoder::new(self.max_frame_bytes)),
         };
-        let desk = self.worker.desk();
+        let context = self.worker.context();
         let line = Line::new(socket);
-        let withheld = desk.local.withheld();
+        let withheld = context.state.withheld();
         let outbox = Rc::new(Outbox::new(self.max_outbox_bytes, withheld, line.clone()));
         if !answer.is_empty() {
             outbox.open_with(answer);
         }
-        let gate = Rc::new(Gate::default());
+        let gate = Rc::new(ReadGate::default());
         let buffer = self.worker.buffer();
         let incoming = Incoming::new(line.clone(), &first, buffer, decoder, gate.clone());
-        let connection = Connection::start(self.seat, desk, outbox.clone(), gate, incoming);
+        let connection = Connection::start(self.accepted, context, outbox.clone(), gate, incoming);
         Some(Begun {
             line,
             outbox,

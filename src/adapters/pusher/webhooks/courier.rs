@@ -10,7 +10,7 @@ use super::{Counts, hook::Hook, log::Log};
 use crate::adapters::pusher::limits;
 use crate::core::authority::{ApiKey, AppId, Authority};
 use crate::core::ids::Text;
-use crate::core::lifecycle::{Delivery, DeliveryState};
+use crate::core::lifecycle::{WebhookDelivery, WebhookDeliveryState};
 use bytes::Bytes;
 use hmac::{Hmac, KeyInit, Mac};
 use reqwest::header::{CONTENT_TYPE, HeaderName, HeaderValue};
@@ -124,8 +124,8 @@ impl Courier {
         let bounds = self.bounds(parcel.app);
         let room = self.reserve(&bounds, parcel.body.len());
         let state = match room {
-            Some(_) => DeliveryState::Pending,
-            None => DeliveryState::Dropped,
+            Some(_) => WebhookDeliveryState::Pending,
+            None => WebhookDeliveryState::Dropped,
         };
         let id = self.log.enter(parcel.app, line(&parcel, state));
         match room {
@@ -173,7 +173,7 @@ impl Courier {
             let now_ms = self.authority.now().cluster_ms;
             let verdict = judge(tried, attempts, (parcel.at_ms, now_ms));
             let (state, pause_ms) = (verdict.state, verdict.pause_ms);
-            if state == DeliveryState::GivenUp {
+            if state == WebhookDeliveryState::GivenUp {
                 given_up(&parcel, attempts, verdict.status, verdict.error.as_deref());
             }
             self.log.change(app, id, |line| {
@@ -183,7 +183,7 @@ impl Courier {
             });
             let Some(pause_ms) = pause_ms else {
                 let counts = &self.counts;
-                match state == DeliveryState::Delivered {
+                match state == WebhookDeliveryState::Delivered {
                     true => counts.delivered.inc(),
                     false => counts.failed.inc(),
                 };
@@ -262,9 +262,9 @@ fn given_up(parcel: &Parcel, attempts: u32, status: Option<u16>, why: Option<&st
     );
 }
 
-fn line(parcel: &Parcel, state: DeliveryState) -> Delivery {
+fn line(parcel: &Parcel, state: WebhookDeliveryState) -> WebhookDelivery {
     let target = parcel.hook.url.split(['?', '#']).next().unwrap_or_default();
-    Delivery {
+    WebhookDelivery {
         id: 0,
         node: crate::core::ids::NodeId(0),
         target: target.into(),
@@ -372,7 +372,7 @@ mod tests {
             .iter()
             .map(|one| one.state)
             .collect();
-        use DeliveryState::{Dropped, Pending};
+        use WebhookDeliveryState::{Dropped, Pending};
         assert_eq!(states, [Dropped, Pending, Dropped]);
         assert_eq!(courier.counts.failed.get(), 2);
         // Nobody takes it, and it is over all the same.

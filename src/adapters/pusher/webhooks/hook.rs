@@ -4,7 +4,7 @@
 //! **Why checked when it is written:** a misspelt event type that is silently kept looks like a server that sends
 //! nothing.
 
-use crate::core::nearest::advice;
+use crate::core::suggest::did_you_mean;
 use reqwest::Url;
 use reqwest::header::{HeaderName, HeaderValue};
 use serde::{Deserialize, Serialize};
@@ -98,8 +98,8 @@ impl Hook {
         }
         for event in &self.event_types {
             if !EVENT_TYPES.contains(&event.as_str()) {
-                let advice = advice(event, EVENT_TYPES);
-                return Err(format!("event_types: there is no `{event}`{advice}"));
+                let hint = did_you_mean(event, EVENT_TYPES);
+                return Err(format!("event_types: there is no `{event}`{hint}"));
             }
         }
         let Filter {

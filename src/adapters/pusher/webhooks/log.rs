@@ -4,7 +4,7 @@
 
 use crate::core::authority::AppId;
 use crate::core::ids::NodeId;
-use crate::core::lifecycle::Delivery;
+use crate::core::lifecycle::WebhookDelivery;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -13,7 +13,7 @@ const PER_APP: usize = 200;
 /// Apps kept; the one with the oldest news goes first.
 const APPS: usize = 1_000;
 
-type Apps = BTreeMap<AppId, VecDeque<Delivery>>;
+type Apps = BTreeMap<AppId, VecDeque<WebhookDelivery>>;
 
 /// The log of this node.
 #[derive(Debug)]
@@ -33,7 +33,7 @@ impl Log {
     }
 
     /// Enters a delivery and gives it its number.
-    pub(super) fn enter(&self, app: AppId, mut delivery: Delivery) -> u64 {
+    pub(super) fn enter(&self, app: AppId, mut delivery: WebhookDelivery) -> u64 {
         let (next, apps) = &mut *self.lock();
         *next += 1;
         (delivery.id, delivery.node) = (*next, self.node);
@@ -43,7 +43,7 @@ impl Log {
         }
         of_app.push_back(delivery);
         if apps.len() > APPS {
-            let age = |list: &VecDeque<Delivery>| list.back().map_or(0, |one| one.id);
+            let age = |list: &VecDeque<WebhookDelivery>| list.back().map_or(0, |one| one.id);
             let oldest = apps.iter().min_by_key(|(_, list)| age(list));
             if let Some(oldest) = oldest.map(|(app, _)| *app) {
                 apps.remove(&oldest);
@@ -53,7 +53,7 @@ impl Log {
     }
 
     /// Changes a delivery that is still in the log.
-    pub(super) fn change(&self, app: AppId, id: u64, change: impl FnOnce(&mut Delivery)) {
+    pub(super) fn change(&self, app: AppId, id: u64, change: impl FnOnce(&mut WebhookDelivery)) {
         let mut locked = self.lock();
         let of_app = locked.1.get_mut(&app).into_iter().flatten();
         if let Some(one) = of_app.rev().find(|one| one.id == id) {
@@ -62,7 +62,7 @@ impl Log {
     }
 
     /// The newest first.
-    pub(super) fn newest(&self, app: AppId, limit: usize) -> Vec<Delivery> {
+    pub(super) fn newest(&self, app: AppId, limit: usize) -> Vec<WebhookDelivery> {
         let locked = self.lock();
         let of_app = locked.1.get(&app).into_iter().flatten();
         of_app.rev().take(limit).cloned().collect()

@@ -19,7 +19,7 @@ mod target;
 
 use crate::core::authority::{AppId, Authority, SettingValue};
 use crate::core::ids::NodeId;
-use crate::core::lifecycle::{Delivery, LifecycleEvent, Listener};
+use crate::core::lifecycle::{LifecycleEvent, Listener, WebhookDelivery};
 use courier::Courier;
 use desk::{Desk, Mail};
 use prometheus_client::metrics::counter::Counter;
@@ -121,7 +121,7 @@ impl Listener for Webhooks {
         }
     }
 
-    fn deliveries(&self, app: AppId, limit: usize) -> Vec<Delivery> {
+    fn deliveries(&self, app: AppId, limit: usize) -> Vec<WebhookDelivery> {
         self.log.newest(app, limit)
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! **Must never know:** requests, clocks. Pure: a test plays the five minutes in no time.
 
-use crate::core::lifecycle::DeliveryState;
+use crate::core::lifecycle::WebhookDeliveryState;
 
 /// How long a delivery is tried, ms. Libraries refuse a body whose time is further off.
 const WINDOW_MS: u64 = 300_000;
@@ -25,7 +25,7 @@ pub(super) enum Tried {
 /// What is done about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Verdict {
-    pub(super) state: DeliveryState,
+    pub(super) state: WebhookDeliveryState,
     pub(super) status: Option<u16>,
     pub(super) error: Option<String>,
     /// The pause before the next attempt; none when it is over.
@@ -37,20 +37,20 @@ pub(super) fn judge(tried: Tried, attempts: u32, (at_ms, now_ms): (u64, u64)) ->
     let pause_ms = pause_ms(attempts);
     let late = now_ms.saturating_add(pause_ms) > at_ms.saturating_add(WINDOW_MS);
     let waits = match late {
-        true => DeliveryState::GivenUp,
-        false => DeliveryState::Pending,
+        true => WebhookDeliveryState::GivenUp,
+        false => WebhookDeliveryState::Pending,
     };
     let (state, status, error) = match tried {
-        Tried::Answered(status @ 200..300) => (DeliveryState::Delivered, Some(status), None),
+        Tried::Answered(status @ 200..300) => (WebhookDeliveryState::Delivered, Some(status), None),
         Tried::Answered(status) => (waits, Some(status), None),
         Tried::Again(error) => (waits, None, Some(error)),
-        Tried::Never(error) => (DeliveryState::GivenUp, None, Some(error)),
+        Tried::Never(error) => (WebhookDeliveryState::GivenUp, None, Some(error)),
     };
     Verdict {
         state,
         status,
         error,
-        pause_ms: (state == DeliveryState::Pending).then_some(pause_ms),
+        pause_ms: (state == WebhookDeliveryState::Pending).then_some(pause_ms),
     }
 }
 
@@ -73,7 +73,7 @@ mod tests {
     }
 
     /// Plays a receiver that always does the same and takes its time; when each attempt was made, and the end.
-    fn played(tried: &Tried, takes_ms: u64) -> (Vec<u64>, DeliveryState) {
+    fn played(tried: &Tried, takes_ms: u64) -> (Vec<u64>, WebhookDeliveryState) {
         let (at_ms, mut now_ms, mut attempts) = (1_000_000, 1_000_000, Vec::new());
         loop {
             attempts.push(now_ms - at_ms);
@@ -98,11 +98,14 @@ mod tests {
             let wanted = [
                 0, 1_000, 3_000, 7_000, 15_000, 31_000, 63_000, 123_000, 183_000, 243_000,
             ];
-            assert_eq!((attempts, end), (wanted.to_vec(), DeliveryState::GivenUp));
+            assert_eq!(
+                (attempts, end),
+                (wanted.to_vec(), WebhookDeliveryState::GivenUp)
+            );
         }
         // One that takes long to fail is asked less often, and never after its time.
         let (attempts, end) = played(&Tried::Again("timed out".into()), 10_000);
-        assert_eq!(end, DeliveryState::GivenUp);
+        assert_eq!(end, WebhookDeliveryState::GivenUp);
         assert_eq!(attempts.len(), 9);
         assert!(attempts.iter().all(|at| *at <= WINDOW_MS), "{attempts:?}");
     }
@@ -111,9 +114,9 @@ mod tests {
     fn what_is_taken_or_hopeless_is_tried_once() {
         for status in [200, 204, 299] {
             let (attempts, end) = played(&Tried::Answered(status), 1);
-            assert_eq!((attempts.len(), end), (1, DeliveryState::Delivered));
+            assert_eq!((attempts.len(), end), (1, WebhookDeliveryState::Delivered));
         }
         let (attempts, end) = played(&Tried::Never("gone".into()), 1);
-        assert_eq!((attempts.len(), end), (1, DeliveryState::GivenUp));
+        assert_eq!((attempts.len(), end), (1, WebhookDeliveryState::GivenUp));
     }
 }

@@ -12,7 +12,7 @@ use std::rc::Rc;
 pub(crate) struct Basin {
     pub(crate) room: Cell<usize>,
     pub(crate) writes: RefCell<Vec<Vec<u8>>>,
-    pub(crate) severed: Cell<bool>,
+    pub(crate) aborted: Cell<bool>,
 }
 
 impl Basin {
@@ -21,7 +21,7 @@ impl Basin {
         Rc::new(Self {
             room: Cell::new(room),
             writes: RefCell::default(),
-            severed: Cell::new(false),
+            aborted: Cell::new(false),
         })
     }
 
@@ -33,7 +33,7 @@ impl Basin {
 
 impl Sink for Basin {
     fn write(&self, slices: &[IoSlice<'_>]) -> Result<usize, Error> {
-        if self.severed.get() {
+        if self.aborted.get() {
             return Err(ErrorKind::BrokenPipe.into());
         }
         let mut bytes = slices.iter().fold(Vec::new(), |mut all, slice| {
@@ -50,7 +50,7 @@ impl Sink for Basin {
         Ok(taken)
     }
 
-    fn sever(&self) {
-        self.severed.set(true);
+    fn abort(&self) {
+        self.aborted.set(true);
     }
 }

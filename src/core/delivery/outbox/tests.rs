@@ -119,7 +119,7 @@ fn a_socket_that_is_gone_ends_the_way_out() {
     let (outbox, _basin) = outbox_of(100, 0);
     let _ = outbox.push(Source(1), bytes("abcd"));
     let count = waiting(&outbox);
-    outbox.sever();
+    outbox.abort();
     assert_eq!((woken(&count), outbox.queued()), (1, 0));
     outbox.push_last(bytes("bye"));
     assert_eq!(outbox.flush(), Sent::Broken);

@@ -5,9 +5,9 @@
     clippy::indexing_slicing
 )]
 use super::super::dispatch::Dispatch;
-use super::super::here;
 use super::super::messages::Detach;
 use super::super::relay::Relay;
+use super::super::thread_relay;
 use super::super::ticker::Ticker;
 use super::*;
 use crate::core::authority::{AppId, Authority, Cut, Effect, State, Target};
@@ -61,17 +61,17 @@ struct One {
 }
 
 impl One {
-    fn enter(local: &Local, number: u64) -> Self {
+    fn enter(state: &WorkerState, number: u64) -> Self {
         let id = ConnectionId(number, 0);
-        let about = About {
+        let meta = ConnectionMeta {
             id,
             dialect: "test",
             remote: "".into(),
             since_ms: 0,
         };
         let (basin, told) = (Basin::of(10_000), Port::default());
-        let outbox = Rc::new(Outbox::new(100, local.withheld(), basin.clone()));
-        let slot = local.register(about, outbox.clone(), Box::new(told.clone()));
+        let outbox = Rc::new(Outbox::new(100, state.withheld(), basin.clone()));
+        let slot = state.register(meta, outbox.clone(), Box::new(told.clone()));
         Self {
             id,
             slot,
@@ -81,8 +81,8 @@ impl One {
         }
     }
 
-    fn attach(&self, local: &Local, channel: &str, mode: DeliveryMode, echo: bool) {
-        local.attach(Attach {
+    fn attach(&self, state: &WorkerState, channel: &str, mode: DeliveryMode, echo: bool) {
+        state.attach(Attach {
             channel: key(channel),
             connection: self.id,
             mode,
@@ -101,9 +101,9 @@ impl One {
         });
     }
 
-    fn join(&self, local: &Local, channel: &str) {
-        self.attach(local, channel, DeliveryMode::Shared, true);
-        local.release(self.slot, &key(channel));
+    fn join(&self, state: &WorkerState, channel: &str) {
+        self.attach(state, channel, DeliveryMode::Shared, true);
+        state.release(self.slot, &key(channel));
     }
 
     /// Everything that was sent and can be, as text.
@@ -131,65 +131,65 @@ fn message(channel: &str, text: &str) -> Deliver {
 
 #[test]
 fn nothing_is_delivered_before_the_session_has_spoken_and_nothing_is_lost() {
-    let local = Local::default();
-    let one = One::enter(&local, 1);
-    one.attach(&local, "room", DeliveryMode::Shared, true);
-    local.deliver(&message("room", "a"), false);
-    local.deliver(&message("room", "b"), false);
+    let state = WorkerState::default();
+    let one = One::enter(&state, 1);
+    one.attach(&state, "room", DeliveryMode::Shared, true);
+    state.deliver(&message("room", "a"), false);
+    state.deliver(&message("room", "b"), false);
     assert_eq!(one.read(), "");
     assert_eq!(*one.told.0.borrow(), ["attached room"]);
     let _ = one.outbox.push(Source::SESSION, "subscribed:".into());
-    local.release(one.slot, &key("room"));
-    local.deliver(&message("room", "c"), false);
+    state.release(one.slot, &key("room"));
+    state.deliver(&message("room", "c"), false);
     assert_eq!(one.read(), "subscribed:abc");
 }
 
 #[test]
 fn except_and_echo_leave_out_exactly_one() {
-    let local = Local::default();
-    let (one, two) = (One::enter(&local, 1), One::enter(&local, 2));
-    one.join(&local, "room");
-    two.attach(&local, "room", DeliveryMode::Shared, false);
-    local.release(two.slot, &key("room"));
+    let state = WorkerState::default();
+    let (one, two) = (One::enter(&state, 1), One::enter(&state, 2));
+    one.join(&state, "room");
+    two.attach(&state, "room", DeliveryMode::Shared, false);
+    state.release(two.slot, &key("room"));
     let mut from_two = message("room", "a");
     from_two.publisher = Some(two.id);
-    local.deliver(&from_two, false);
+    state.deliver(&from_two, false);
     let mut not_one = message("room", "b");
     not_one.except = Some(one.id);
-    local.deliver(&not_one, false);
+    state.deliver(&not_one, false);
     let mut from_one = message("room", "c");
     from_one.publisher = Some(one.id);
-    local.deliver(&from_one, false);
+    state.deliver(&from_one, false);
     assert_eq!((one.read(), two.read()), ("ac".to_owned(), "bc".to_owned()));
 }
 
 #[test]
 fn a_session_that_frames_itself_gets_the_broadcast() {
-    let local = Local::default();
-    let one = One::enter(&local, 1);
-    one.attach(&local, "room", DeliveryMode::Session, true);
-    local.deliver(&message("room", "a"), false);
+    let state = WorkerState::default();
+    let one = One::enter(&state, 1);
+    one.attach(&state, "room", DeliveryMode::Session, true);
+    state.deliver(&message("room", "a"), false);
     assert_eq!(*one.told.0.borrow(), ["attached room", "room Count(1)"]);
     assert_eq!(one.read(), "");
 }
 
 #[test]
 fn behind_a_gap_nothing_is_delivered_and_who_has_the_channel_is_sent_to_come_back() {
-    let local = Local::default();
-    let ones: Vec<One> = (0..3).map(|n| One::enter(&local, n)).collect();
+    let state = WorkerState::default();
+    let ones: Vec<One> = (0..3).map(|n| One::enter(&state, n)).collect();
     for (one, mode) in ones
         .iter()
         .zip([DeliveryMode::Shared, DeliveryMode::Session])
     {
-        one.attach(&local, "a", mode, true);
-        local.release(one.slot, &key("a"));
-        one.attach(&local, "b", DeliveryMode::Shared, true);
-        local.release(one.slot, &key("b"));
+        one.attach(&state, "a", mode, true);
+        state.release(one.slot, &key("a"));
+        one.attach(&state, "b", DeliveryMode::Shared, true);
+        state.release(one.slot, &key("b"));
     }
-    ones[2].join(&local, "b");
-    local.deliver(&message("a", "before"), false);
-    local.interrupt(&key("a"));
-    local.deliver(&message("a", "behind"), false);
+    ones[2].join(&state, "b");
+    state.deliver(&message("a", "before"), false);
+    state.interrupt(&key("a"));
+    state.deliver(&message("a", "behind"), false);
     let ended = |one: &One| one.told.0.borrow().contains(&"end Missed".to_owned());
     assert_eq!(
         ones.iter().map(ended).collect::<Vec<_>>(),
@@ -199,21 +199,21 @@ fn behind_a_gap_nothing_is_delivered_and_who_has_the_channel_is_sent_to_come_bac
     let told = ones[1].told.0.borrow().clone();
     let framed = told.iter().filter(|one| one.starts_with("a "));
     assert_eq!(framed.count(), 1, "{told:?}");
-    local.interrupt(&key("nobody"));
+    state.interrupt(&key("nobody"));
 }
 
 #[test]
 fn an_unknown_encoding_gets_nothing_and_a_full_outbox_is_ended_once() {
-    let local = Local::default();
-    let (one, two) = (One::enter(&local, 1), One::enter(&local, 2));
-    one.join(&local, "room");
-    two.join(&local, "room");
+    let state = WorkerState::default();
+    let (one, two) = (One::enter(&state, 1), One::enter(&state, 2));
+    one.join(&state, "room");
+    two.join(&state, "room");
     let mut foreign = message("room", "x");
     foreign.frames = [(EncodingId(9), "x".into())].into_iter().collect();
-    local.deliver(&foreign, false);
+    state.deliver(&foreign, false);
     assert_eq!(one.read(), "");
     for _ in 0..30 {
-        local.deliver(&message("room", "0123456789"), false);
+        state.deliver(&message("room", "0123456789"), false);
         two.read();
     }
     assert_eq!(*one.told.0.borrow(), ["attached room", "end Slow"]);
@@ -222,41 +222,41 @@ fn an_unknown_encoding_gets_nothing_and_a_full_outbox_is_ended_once() {
 
 #[test]
 fn what_is_held_counts_as_well() {
-    let local = Local::default();
-    let one = One::enter(&local, 1);
-    one.attach(&local, "room", DeliveryMode::Shared, true);
+    let state = WorkerState::default();
+    let one = One::enter(&state, 1);
+    one.attach(&state, "room", DeliveryMode::Shared, true);
     for _ in 0..11 {
-        local.deliver(&message("room", "0123456789"), false);
+        state.deliver(&message("room", "0123456789"), false);
     }
     assert_eq!(*one.told.0.borrow(), ["attached room", "end Slow"]);
 }
 
 #[test]
 fn a_connection_that_has_ended_is_forgotten_everywhere() {
-    let local = Local::default();
-    let one = One::enter(&local, 1);
+    let state = WorkerState::default();
+    let one = One::enter(&state, 1);
     let mut principal = Principal::anonymous(AppId(1), None, 1);
     principal.user = Some("ana".into());
-    local.identify(one.slot, &principal);
-    one.join(&local, "room");
-    assert_eq!((local.counts(), local.of_app(AppId(1))), ((1, 1), 1));
-    local.unregister(one.slot);
-    assert_eq!((local.counts(), local.of_app(AppId(1))), ((0, 0), 0));
+    state.identify(one.slot, &principal);
+    one.join(&state, "room");
+    assert_eq!((state.counts(), state.of_app(AppId(1))), ((1, 1), 1));
+    state.unregister(one.slot);
+    assert_eq!((state.counts(), state.of_app(AppId(1))), ((0, 0), 0));
     // Late word from a channel is for nobody.
-    one.attach(&local, "room", DeliveryMode::Shared, true);
-    local.detach_id(one.id, &key("room"));
-    assert_eq!(local.counts(), (0, 0));
+    one.attach(&state, "room", DeliveryMode::Shared, true);
+    state.detach_id(one.id, &key("room"));
+    assert_eq!(state.counts(), (0, 0));
 }
 
 #[test]
 fn deadlines_reach_the_connection() {
-    let local = Local::default();
-    let one = One::enter(&local, 1);
-    local.schedule(one.slot, Some(100));
-    local.fire(99);
+    let state = WorkerState::default();
+    let one = One::enter(&state, 1);
+    state.schedule(one.slot, Some(100));
+    state.fire(99);
     assert!(one.told.0.borrow().is_empty());
-    local.fire(100);
-    local.fire(200);
+    state.fire(100);
+    state.fire(200);
     assert_eq!(*one.told.0.borrow(), ["due"]);
 }
 
@@ -264,79 +264,79 @@ proptest! {
     /// Any order of joining and leaving: everyone gets exactly what they are subscribed to, once.
     #[test]
     fn the_lists_stay_true(steps in proptest::collection::vec((0u8..6, 0u8..4, any::<bool>()), 0..120)) {
-        let local = Local::default();
-        let all: Vec<_> = (0..6).map(|number| One::enter(&local, number)).collect();
+        let state = WorkerState::default();
+        let all: Vec<_> = (0..6).map(|number| One::enter(&state, number)).collect();
         let mut model = BTreeSet::new();
         for (who, channel, join) in steps {
             let one = &all[usize::from(who)];
             if join {
-                one.join(&local, &channel.to_string());
+                one.join(&state, &channel.to_string());
                 model.insert((who, channel));
             } else {
-                let known = local.detach(one.slot, &key(&channel.to_string())).is_some();
+                let known = state.detach(one.slot, &key(&channel.to_string())).is_some();
                 prop_assert_eq!(known, model.remove(&(who, channel)));
             }
         }
         for channel in 0..4u8 {
             let name = channel.to_string();
-            local.deliver(&message(&name, &name), false);
+            state.deliver(&message(&name, &name), false);
         }
         for (who, one) in (0u8..).zip(&all) {
             let wanted: String = (0..4u8).filter(|channel| model.contains(&(who, *channel))).map(|c| c.to_string()).collect();
             prop_assert_eq!(one.read(), wanted);
         }
         let channels: BTreeSet<_> = model.iter().map(|(_, channel)| channel).collect();
-        prop_assert_eq!(local.counts(), (6, channels.len()));
+        prop_assert_eq!(state.counts(), (6, channels.len()));
     }
 }
 
 #[test]
 fn while_the_lease_is_over_only_what_flows_goes_out_and_only_its_readers_stay() {
-    let local = Local::default();
+    let state = WorkerState::default();
     let (open, both, nobody) = (
-        One::enter(&local, 1),
-        One::enter(&local, 2),
-        One::enter(&local, 3),
+        One::enter(&state, 1),
+        One::enter(&state, 2),
+        One::enter(&state, 3),
     );
     let anyone = Principal::anonymous(AppId(1), None, 1);
-    local.identify(open.slot, &anyone);
-    local.identify(both.slot, &anyone);
-    open.join(&local, "open");
-    both.join(&local, "open");
-    both.join(&local, "closed");
-    local.deliver(&message("closed", "1"), false);
-    local.withhold(true);
-    local.deliver(&message("open", "2"), true);
-    local.deliver(&message("closed", "3"), false);
+    state.identify(open.slot, &anyone);
+    state.identify(both.slot, &anyone);
+    open.join(&state, "open");
+    both.join(&state, "open");
+    both.join(&state, "closed");
+    state.deliver(&message("closed", "1"), false);
+    state.withhold(true);
+    state.deliver(&message("open", "2"), true);
+    state.deliver(&message("closed", "3"), false);
     assert_eq!(
         (open.read().as_str(), both.read().as_str()),
         ("2", "2"),
         "passes what waits"
     );
-    local.end_stale(|app| app == AppId(1), |key| &*key.name == "open");
+    state.end_stale(|app| app == AppId(1), |key| &*key.name == "open");
     assert!(!open.told.0.borrow().contains(&"end Stale".to_owned()));
     assert!(both.told.0.borrow().contains(&"end Stale".to_owned()));
     assert!(nobody.told.0.borrow().contains(&"end Stale".to_owned()));
-    local.withhold(false);
+    state.withhold(false);
     assert_eq!(both.read(), "13");
     // Taken back together, whether it may flow or not.
-    local.deliver(&message("open", "4"), true);
-    let source = local.detach(open.slot, &key("open")).unwrap();
+    state.deliver(&message("open", "4"), true);
+    let source = state.detach(open.slot, &key("open")).unwrap();
     open.outbox.drop_source(source);
     assert_eq!(open.read(), "");
-    let all_end = One::enter(&local, 4);
-    local.identify(all_end.slot, &anyone);
-    local.end_stale(|_| false, |_| true);
+    let all_end = One::enter(&state, 4);
+    state.identify(all_end.slot, &anyone);
+    state.end_stale(|_| false, |_| true);
     assert!(all_end.told.0.borrow().contains(&"end Stale".to_owned()));
 }
 
 #[test]
 fn after_a_snapshot_a_node_that_was_away_sends_its_connections_away() {
     for (skipped, serving) in [(true, false), (true, true), (false, false)] {
-        let local = Rc::<Local>::default();
-        let one = One::enter(&local, 1);
-        local.identify(one.slot, &Principal::anonymous(AppId(1), None, 1));
-        one.join(&local, "room");
+        let state = Rc::<WorkerState>::default();
+        let one = One::enter(&state, 1);
+        state.identify(one.slot, &Principal::anonymous(AppId(1), None, 1));
+        one.join(&state, "room");
         let authority = Arc::new(Authority::fixed(State::default(), 0));
         authority.set_fixed(State::default(), 0, serving);
         let batch = EffectBatch {
@@ -345,7 +345,7 @@ fn after_a_snapshot_a_node_that_was_away_sends_its_connections_away() {
             state: Arc::default(),
             skipped,
         };
-        Dispatch::new(local.clone(), authority).enforce(&batch);
+        Dispatch::new(state.clone(), authority).enforce(&batch);
         let sent = one.told.0.borrow().contains(&"end Stale".to_owned());
         assert_eq!(sent, skipped && !serving, "{skipped} {serving}");
     }
@@ -353,21 +353,21 @@ fn after_a_snapshot_a_node_that_was_away_sends_its_connections_away() {
 
 #[test]
 fn everybody_looks_again_when_time_has_moved() {
-    let local = Local::default();
-    let one = One::enter(&local, 1);
-    local.look_again();
+    let state = WorkerState::default();
+    let one = One::enter(&state, 1);
+    state.recheck_deadlines();
     assert_eq!(*one.told.0.borrow(), ["due"]);
 }
 
 #[actix::test]
 async fn what_its_own_threads_channels_say_goes_out_in_one_write() {
-    let local = Rc::new(Local::default());
+    let state = Rc::new(WorkerState::default());
     let authority = Arc::new(Authority::fixed(State::default(), 0));
-    let relay = here::start(Relay::new(local.clone(), authority, NodeId(1)));
-    let one = One::enter(&local, 1);
-    one.join(&local, "room");
-    assert!(here::find(&Relay::default().start()).is_none());
-    let here = here::find(&relay).expect("this thread's");
+    let relay = thread_relay::start(Relay::new(state.clone(), authority, NodeId(1)));
+    let one = One::enter(&state, 1);
+    one.join(&state, "room");
+    assert!(thread_relay::find(&Relay::default().start()).is_none());
+    let here = thread_relay::find(&relay).expect("this thread's");
     // The task that sends has had its first turn.
     tokio::task::yield_now().await;
     here.deliver(message("room", "a"));
@@ -387,31 +387,31 @@ async fn what_its_own_threads_channels_say_goes_out_in_one_write() {
 }
 
 /// Lets a ticker run while the test plays; time is the test's.
-async fn ticked(local: &Rc<Local>, serves: bool, play: impl Future<Output = ()>) {
+async fn ticked(state: &Rc<WorkerState>, serves: bool, play: impl Future<Output = ()>) {
     let authority = Arc::new(Authority::fixed(State::default(), 0));
     authority.set_fixed(State::default(), 0, serves);
-    let dispatch = Rc::new(Dispatch::new(local.clone(), authority.clone()));
+    let dispatch = Rc::new(Dispatch::new(state.clone(), authority.clone()));
     tokio::select! {
-        () = Ticker::new(local.clone(), authority, dispatch).run() => {}
+        () = Ticker::new(state.clone(), authority, dispatch).run() => {}
         () = play => {}
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_deadline_wakes_a_sleeping_thread_and_is_50_ms_late_at_most() {
-    let local = Rc::new(Local::default());
-    let one = One::enter(&local, 1);
+    let state = Rc::new(WorkerState::default());
+    let one = One::enter(&state, 1);
     let began = Instant::now();
     let at = |ms| sleep_until(began + Duration::from_millis(ms));
-    ticked(&local, true, async {
+    ticked(&state, true, async {
         // It has looked at 0 and would at 250.
         at(100).await;
-        local.schedule(one.slot, Some(120));
+        state.schedule(one.slot, Some(120));
         at(119).await;
         assert_eq!(one.told.0.borrow().len(), 0);
         at(171).await;
         assert_eq!(*one.told.0.borrow(), ["due"], "set after it fell asleep");
-        local.schedule(one.slot, Some(10_000));
+        state.schedule(one.slot, Some(10_000));
         at(9_999).await;
         assert_eq!(one.told.0.borrow().len(), 1);
         at(10_051).await;
@@ -422,22 +422,22 @@ async fn a_deadline_wakes_a_sleeping_thread_and_is_50_ms_late_at_most() {
 
 #[tokio::test(start_paused = true)]
 async fn without_a_lease_nothing_of_a_channel_goes_out() {
-    let local = Rc::new(Local::default());
-    ticked(&local, false, async {
+    let state = Rc::new(WorkerState::default());
+    ticked(&state, false, async {
         tokio::time::sleep(Duration::from_millis(1)).await;
-        assert!(local.withheld().get());
+        assert!(state.withheld().get());
     })
     .await;
 }
 
 #[test]
 fn whoever_speaks_for_somebody_is_found_by_her_name() {
-    let local = Local::default();
-    let [one, two] = [1, 2].map(|number| One::enter(&local, number));
+    let state = WorkerState::default();
+    let [one, two] = [1, 2].map(|number| One::enter(&state, number));
     let app = AppId(1);
     let speaks = |one: &One, user: &str, begins| {
         let user = user.into();
-        local.speaks(one.slot, Speaks { app, user, begins });
+        state.speaks_for_changed(one.slot, SpeaksForChange { app, user, begins });
     };
     let asked = |app, user: &str| {
         let effect = Effect::Cut {
@@ -451,7 +451,7 @@ fn whoever_speaks_for_somebody_is_found_by_her_name() {
             state: Arc::new(State::default()),
             skipped: false,
         };
-        local.enforce(&batch);
+        state.enforce(&batch);
         [&one, &two].map(|one| std::mem::take(&mut *one.told.0.borrow_mut()).len())
     };
     speaks(&one, "carl", true);
@@ -465,7 +465,7 @@ fn whoever_speaks_for_somebody_is_found_by_her_name() {
     speaks(&two, "carl", false);
     assert_eq!(asked(app, "carl"), [0, 0]);
     assert!(
-        local.tables.borrow().index.is_empty(),
+        state.tables.borrow().index.is_empty(),
         "nothing is left behind"
     );
 }

@@ -5,7 +5,7 @@
 //! **Why they leave when they are dropped:** between two sockets nobody else knows of them, and a next socket that
 //! does not come must not leave members behind that nobody ends.
 
-use super::attendance::Attendance;
+use super::presence_entry::PresenceEntry;
 use crate::core::channel::actor::Channel;
 use crate::core::channel::messages::Leave;
 use crate::core::delivery::port::HandOver;
@@ -14,33 +14,33 @@ use actix::Addr;
 
 /// The entries of one connection.
 #[derive(Debug)]
-pub(super) struct Inheritance {
+pub(super) struct HandedOverEntries {
     connection: ConnectionId,
-    attendances: Vec<Attendance<Addr<Channel>>>,
+    entries: Vec<PresenceEntry<Addr<Channel>>>,
 }
 
-impl Inheritance {
-    /// Those that a connection leaves, for [`Inheritance::take`] on its next socket.
+impl HandedOverEntries {
+    /// Those that a connection leaves, for [`HandedOverEntries::take`] on its next socket.
     pub(super) fn leave(
         connection: ConnectionId,
-        attendances: Vec<Attendance<Addr<Channel>>>,
+        entries: Vec<PresenceEntry<Addr<Channel>>>,
     ) -> HandOver {
         HandOver::new(Self {
             connection,
-            attendances,
+            entries,
         })
     }
 
     /// The entries that a former socket left.
-    pub(super) fn take(hand_over: HandOver) -> Vec<Attendance<Addr<Channel>>> {
-        let inheritance = hand_over.take::<Self>();
-        inheritance.map_or_else(Vec::new, |mut own| std::mem::take(&mut own.attendances))
+    pub(super) fn take(hand_over: HandOver) -> Vec<PresenceEntry<Addr<Channel>>> {
+        let entries = hand_over.take::<Self>();
+        entries.map_or_else(Vec::new, |mut own| std::mem::take(&mut own.entries))
     }
 }
 
-impl Drop for Inheritance {
+impl Drop for HandedOverEntries {
     fn drop(&mut self) {
-        for one in self.attendances.drain(..) {
+        for one in self.entries.drain(..) {
             one.channel.do_send(Leave {
                 connection: self.connection,
                 gone: true,

@@ -1,4 +1,4 @@
-//! A connection's seat: everything the transport hands over so that the core can run a session on it.
+//! An accepted connection: everything the transport hands over so that the core can run a session on it.
 //!
 //! **Must never know:** HTTP, how frames are read.
 
@@ -24,17 +24,17 @@ pub enum Inbound {
     Abuse(Abuse),
 }
 
-/// How the transport writes.
+/// How the transport frames what is sent: WebSocket frames, or the lines of a fallback over plain HTTP.
 #[derive(Clone, Copy, Debug)]
-pub struct Wire {
-    /// A message as complete bytes.
-    pub framing: fn(Frame) -> Bytes,
-    /// A close frame as complete bytes.
-    pub closing: fn(&Close) -> Bytes,
+pub struct Framing {
+    /// Gives the complete bytes of a message.
+    pub message: fn(Frame) -> Bytes,
+    /// Gives the complete bytes of a close frame.
+    pub close: fn(&Close) -> Bytes,
 }
 
 /// One accepted connection.
-pub struct Seat {
+pub struct AcceptedConnection {
     /// Its name.
     pub id: ConnectionId,
     /// The adapter's word for the dialect.
@@ -43,8 +43,8 @@ pub struct Seat {
     pub remote: crate::core::ids::Text,
     /// How broadcasts are encoded for it.
     pub encoding: EncodingId,
-    /// How the transport writes.
-    pub wire: Wire,
+    /// How what is sent to it is framed.
+    pub framing: Framing,
     /// The dialect.
     pub session: Box<dyn Session>,
     /// What a former socket of the same connection left.
@@ -54,12 +54,12 @@ pub struct Seat {
 /// Holds back reading while a request waits for an answer that later requests must not overtake. What is not
 /// read stays in the socket, so the client is held back by TCP and nothing piles up here.
 #[derive(Debug, Default)]
-pub struct Gate {
+pub struct ReadGate {
     shut: Cell<bool>,
     waker: RefCell<Option<Waker>>,
 }
 
-impl Gate {
+impl ReadGate {
     /// No reading from now on.
     pub fn shut(&self) {
         self.shut.set(true);

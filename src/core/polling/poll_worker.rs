@@ -4,13 +4,13 @@
 //! **Why one actor for all:** a refused join must reach its poller, and a poller that is let go on another thread
 //! must leave this one's tables; neither is worth an actor per poller.
 
-use super::poller::{Close, Poller, Port, Post};
+use super::poller::{Close, Poller, Port, WorkerAddr};
 use crate::core::authority::Principal;
 use crate::core::broker::Broker;
 use crate::core::channel::messages::Tell;
-use crate::core::delivery::local::{About, Local, Slot};
 use crate::core::delivery::outbox::{Outbox, Sink};
 use crate::core::delivery::relay::Relay;
+use crate::core::delivery::worker_state::{ConnectionMeta, Slot, WorkerState};
 use crate::core::ids::Text;
 use crate::core::session::Event;
 use actix::prelude::*;
@@ -23,24 +23,24 @@ use std::time::Duration;
 
 /// How long a poller waits for its client's next request, ms.
 const LINGER_MS: u64 = 20_000;
-const SWEEP: Duration = Duration::from_secs(1);
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
 type Table = Rc<RefCell<HashMap<u64, (Slot, Arc<Poller>)>>>;
 
 /// The pollers' place on one worker thread.
 #[derive(Clone, Debug)]
-pub struct Polls {
+pub struct Pollers {
     broker: Broker,
-    local: Rc<Local>,
-    post: Post,
+    state: Rc<WorkerState>,
+    addr: WorkerAddr,
     table: Table,
 }
 
 /// The actor behind it.
 #[derive(Debug)]
-pub struct Board {
+pub struct PollWorker {
     broker: Broker,
-    local: Rc<Local>,
+    state: Rc<WorkerState>,
     table: Table,
 }
 
@@ -53,30 +53,35 @@ impl Sink for NoSocket {
         Err(ErrorKind::WouldBlock.into())
     }
 
-    fn sever(&self) {}
+    fn abort(&self) {}
 }
 
-impl Polls {
-    /// Starts the board of this thread.
+impl Pollers {
+    /// Starts the poll worker of this thread.
     #[must_use]
-    pub fn start(broker: &Broker, local: &Rc<Local>, relay: &Addr<Relay>, worker: u16) -> Self {
+    pub fn start(
+        broker: &Broker,
+        state: &Rc<WorkerState>,
+        relay: &Addr<Relay>,
+        worker: u16,
+    ) -> Self {
         let table = Table::default();
-        let board = Board {
+        let poll_worker = PollWorker {
             broker: broker.clone(),
-            local: local.clone(),
+            state: state.clone(),
             table: table.clone(),
         };
-        let board = board.start();
-        let post = Post {
+        let poll_worker = poll_worker.start();
+        let addr = WorkerAddr {
             relay: relay.clone(),
             worker,
-            tell: board.clone().recipient(),
-            board: board.recipient(),
+            tell: poll_worker.clone().recipient(),
+            poll_worker: poll_worker.recipient(),
         };
         Self {
             broker: broker.clone(),
-            local: local.clone(),
-            post,
+            state: state.clone(),
+            addr,
             table,
         }
     }
@@ -94,29 +99,29 @@ impl Polls {
             return None;
         }
         let tag = rand::random();
-        let post = self.post.clone();
-        let poller = Arc::new(Poller::new(tag, principal, self.broker.clone(), post));
-        let about = About {
+        let addr = self.addr.clone();
+        let poller = Arc::new(Poller::new(tag, principal, self.broker.clone(), addr));
+        let meta = ConnectionMeta {
             id: poller.id(),
             dialect,
             remote,
             since_ms: self.broker.authority.now().cluster_ms,
         };
-        let outbox = Rc::new(Outbox::new(0, self.local.withheld(), Rc::new(NoSocket)));
+        let outbox = Rc::new(Outbox::new(0, self.state.withheld(), Rc::new(NoSocket)));
         let port = Box::new(Port(poller.clone()));
-        let slot = self.local.register(about, outbox, port);
-        self.local.identify(slot, poller.principal());
+        let slot = self.state.register(meta, outbox, port);
+        self.state.identify(slot, poller.principal());
         let mut table = self.table.borrow_mut();
         table.insert(tag, (slot, poller.clone()));
         Some(poller)
     }
 }
 
-impl Board {
+impl PollWorker {
     fn remove(&self, tag: u64) {
         let gone = self.table.borrow_mut().remove(&tag);
         if let Some((slot, poller)) = gone {
-            self.local.unregister(slot);
+            self.state.unregister(slot);
             poller.let_go();
         }
     }
@@ -137,22 +142,22 @@ impl Board {
     }
 }
 
-impl Actor for Board {
+impl Actor for PollWorker {
     type Context = Context<Self>;
 
     fn started(&mut self, cx: &mut Context<Self>) {
-        cx.run_interval(SWEEP, |board, _| board.sweep());
+        cx.run_interval(SWEEP_INTERVAL, |poll_worker, _| poll_worker.sweep());
     }
 }
 
-impl Handler<Close> for Board {
+impl Handler<Close> for PollWorker {
     type Result = ();
     fn handle(&mut self, message: Close, _cx: &mut Context<Self>) {
         self.remove(message.0);
     }
 }
 
-impl Handler<Tell> for Board {
+impl Handler<Tell> for PollWorker {
     type Result = ();
     fn handle(&mut self, message: Tell, _cx: &mut Context<Self>) {
         let Event::SubscribeRefused { refusal, tag, .. } = message.0 else {

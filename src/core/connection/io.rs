@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 /// What the actor has to do about a subscription, in order.
 #[derive(Clone, Debug)]
-pub enum Step<A> {
+pub enum Output<A> {
     /// Tell the session.
     Tell(Event),
     /// Stop its deliveries on this thread; with `drop`, take back what of it is still queued.
@@ -29,7 +29,7 @@ pub enum Step<A> {
 
 /// What a subscription is worth when the channel says that it stands.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Standing {
+pub enum SubscribeOutcome {
     /// Tell the session and let deliveries through; with `leave`, end it right after.
     Stands {
         /// The client has asked to leave meanwhile.

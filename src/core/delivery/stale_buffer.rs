@@ -13,10 +13,10 @@ const MAX_BYTES: usize = 4 << 20;
 
 /// Broadcasts that may not be delivered now.
 #[derive(Debug)]
-pub(super) struct Parking {
+pub(super) struct StaleBuffer {
     /// How long the lease may be over before connections are sent away.
     grace_ms: u64,
-    parked: VecDeque<Deliver>,
+    buffered: VecDeque<Deliver>,
     bytes: usize,
     /// Since when the lease has been over, monotonic ms.
     since: Option<u64>,
@@ -34,12 +34,12 @@ pub(super) enum Verdict {
     GiveUp,
 }
 
-impl Parking {
+impl StaleBuffer {
     /// An empty one. With a grace as long as the lease, nobody is held by a node that was cut off for two.
     pub(super) fn new(grace_ms: u64) -> Self {
         Self {
             grace_ms,
-            parked: VecDeque::new(),
+            buffered: VecDeque::new(),
             bytes: 0,
             since: None,
             gave_up: false,
@@ -53,14 +53,14 @@ impl Parking {
         serving: bool,
         now: impl FnOnce() -> u64,
     ) -> Option<Deliver> {
-        if serving && self.parked.is_empty() {
+        if serving && self.buffered.is_empty() {
             self.since = None;
             return Some(message);
         }
         self.since.get_or_insert_with(now);
         self.bytes = self.bytes.saturating_add(size(&message));
         if self.bytes <= MAX_BYTES {
-            self.parked.push_back(message);
+            self.buffered.push_back(message);
         }
         None
     }
@@ -72,11 +72,11 @@ impl Parking {
             self.since = None;
             self.gave_up = false;
             self.bytes = 0;
-            let parked = std::mem::take(&mut self.parked);
-            return if parked.is_empty() {
+            let buffered = std::mem::take(&mut self.buffered);
+            return if buffered.is_empty() {
                 Verdict::Wait
             } else {
-                Verdict::Release(parked)
+                Verdict::Release(buffered)
             };
         }
         let since = *self.since.get_or_insert(now);
@@ -84,7 +84,7 @@ impl Parking {
             return Verdict::Wait;
         }
         // Something was lost, or nobody knows how long this takes: let them go where the view is fresh.
-        self.parked.clear();
+        self.buffered.clear();
         self.bytes = 0;
         self.since = None;
         self.gave_up = !serving;
@@ -120,33 +120,37 @@ mod tests {
 
     #[test]
     fn everything_waits_and_comes_back_in_order() {
-        let mut parking = Parking::new(3_000);
-        assert!(parking.admit(message(0, 1), true, || 0).is_some());
-        assert!(parking.admit(message(1, 1), false, || 10).is_none());
+        let mut stale_buffer = StaleBuffer::new(3_000);
+        assert!(stale_buffer.admit(message(0, 1), true, || 0).is_some());
+        assert!(stale_buffer.admit(message(1, 1), false, || 10).is_none());
         // The lease is back, but the first one has not gone out yet: order before speed.
-        assert!(parking.admit(message(2, 1), true, || 20).is_none());
-        let Verdict::Release(parked) = parking.tick(true, 50) else {
+        assert!(stale_buffer.admit(message(2, 1), true, || 20).is_none());
+        let Verdict::Release(buffered) = stale_buffer.tick(true, 50) else {
             panic!("the lease is back");
         };
-        let numbers: Vec<_> = parked.iter().map(|one| one.broadcast.clone()).collect();
+        let numbers: Vec<_> = buffered.iter().map(|one| one.broadcast.clone()).collect();
         assert_eq!(numbers, [Broadcast::Count(1), Broadcast::Count(2)]);
-        assert!(parking.admit(message(3, 1), true, || 60).is_some());
+        assert!(stale_buffer.admit(message(3, 1), true, || 60).is_some());
     }
 
     #[test]
     fn a_lost_lease_sends_connections_away_once() {
-        let mut parking = Parking::new(3_000);
-        assert!(matches!(parking.tick(false, 0), Verdict::Wait));
-        assert!(matches!(parking.tick(false, 2_999), Verdict::Wait));
-        assert!(matches!(parking.tick(false, 3_000), Verdict::GiveUp));
-        assert!(matches!(parking.tick(false, 9_000), Verdict::Wait));
+        let mut stale_buffer = StaleBuffer::new(3_000);
+        assert!(matches!(stale_buffer.tick(false, 0), Verdict::Wait));
+        assert!(matches!(stale_buffer.tick(false, 2_999), Verdict::Wait));
+        assert!(matches!(stale_buffer.tick(false, 3_000), Verdict::GiveUp));
+        assert!(matches!(stale_buffer.tick(false, 9_000), Verdict::Wait));
     }
 
     #[test]
     fn what_cannot_wait_is_never_passed_over_in_silence() {
-        let mut parking = Parking::new(3_000);
-        assert!(parking.admit(message(0, MAX_BYTES), false, || 0).is_none());
-        assert!(matches!(parking.tick(true, 1), Verdict::GiveUp));
-        assert!(parking.admit(message(1, 1), true, || 2).is_some());
+        let mut stale_buffer = StaleBuffer::new(3_000);
+        assert!(
+            stale_buffer
+                .admit(message(0, MAX_BYTES), false, || 0)
+                .is_none()
+        );
+        assert!(matches!(stale_buffer.tick(true, 1), Verdict::GiveUp));
+        assert!(stale_buffer.admit(message(1, 1), true, || 2).is_some());
     }
 }

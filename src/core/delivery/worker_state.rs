@@ -5,12 +5,12 @@
 //! mailbox hop each, and a connection that loses a right must be out of the list before it answers. Both run on
 //! one thread, so a `RefCell` is all it takes; nothing is borrowed while anyone else's code runs.
 
-use super::channels::{Entry, Lists, LocalChannels, Membership, Outcome};
+use super::channels::{Entry, LocalChannels, Membership, MembershipLists, Outcome};
 use super::index::Index;
 use super::messages::{Attach, Deliver};
 use super::outbox::{Outbox, Pushed, Source};
 use super::port::{ConnectionPort, HandOver};
-use super::speaks::Speaks;
+use super::speaks_for::SpeaksForChange;
 use super::timers::{Deadline, Timers};
 use crate::core::authority::{EffectBatch, Principal};
 use crate::core::close::End;
@@ -29,7 +29,7 @@ pub struct Slot(pub(super) u32);
 
 /// What listings show of a connection that does not change.
 #[derive(Clone, Debug)]
-pub struct About {
+pub struct ConnectionMeta {
     /// The connection.
     pub id: ConnectionId,
     /// The dialect's word.
@@ -41,7 +41,7 @@ pub struct About {
 }
 
 struct Connection {
-    about: About,
+    meta: ConnectionMeta,
     outbox: Rc<Outbox>,
     port: Box<dyn ConnectionPort>,
     principal: Option<Box<Principal>>,
@@ -66,7 +66,7 @@ impl Table {
     }
 }
 
-impl Lists for Table {
+impl MembershipLists for Table {
     fn list(&mut self, slot: u32) -> Option<&mut Vec<Membership>> {
         self.get_mut(slot).map(|one| &mut one.memberships)
     }
@@ -82,27 +82,27 @@ struct Tables {
 
 /// The tables of one worker thread.
 #[derive(Default)]
-pub struct Local {
+pub struct WorkerState {
     tables: RefCell<Tables>,
     dirty: RefCell<Vec<Rc<Outbox>>>,
     withheld: Rc<Cell<bool>>,
     /// When somebody looks at deadlines next, mono ms.
-    looks_at: Cell<u64>,
+    next_look: Cell<u64>,
     /// Somebody wants it earlier.
-    sooner: Notify,
+    reschedule: Notify,
 }
 
-impl std::fmt::Debug for Local {
+impl std::fmt::Debug for WorkerState {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Local(…)")
+        f.write_str("WorkerState(…)")
     }
 }
 
-impl Local {
+impl WorkerState {
     /// Enters a connection.
     pub fn register(
         &self,
-        about: About,
+        meta: ConnectionMeta,
         outbox: Rc<Outbox>,
         port: Box<dyn ConnectionPort>,
     ) -> Slot {
@@ -111,9 +111,9 @@ impl Local {
             table.slots.push(None);
             u32::try_from(table.slots.len() - 1).unwrap_or(u32::MAX)
         });
-        table.by_id.insert(about.id, slot);
+        table.by_id.insert(meta.id, slot);
         let connection = Connection {
-            about,
+            meta,
             outbox,
             port,
             principal: None,
@@ -137,8 +137,8 @@ impl Local {
         if let Some(principal) = &gone.principal {
             tables.index.leave(slot.0, principal);
         }
-        if tables.connections.by_id.get(&gone.about.id) == Some(&slot.0) {
-            tables.connections.by_id.remove(&gone.about.id);
+        if tables.connections.by_id.get(&gone.meta.id) == Some(&slot.0) {
+            tables.connections.by_id.remove(&gone.meta.id);
         }
         tables.connections.free.push(slot.0);
     }
@@ -156,8 +156,11 @@ impl Local {
     }
 
     /// The connection begins or ceases to speak for somebody beside its principal.
-    pub fn speaks(&self, slot: Slot, one: Speaks) {
-        self.tables.borrow_mut().index.speaks(slot.0, one);
+    pub fn speaks_for_changed(&self, slot: Slot, one: SpeaksForChange) {
+        self.tables
+            .borrow_mut()
+            .index
+            .speaks_for_changed(slot.0, one);
     }
 
     /// Number of connections of an app on this thread.
@@ -175,7 +178,7 @@ impl Local {
         let Some(connection) = tables.connections.get(slot) else {
             return;
         };
-        let entry = Entry::held(
+        let entry = Entry::attaching(
             connection.outbox.clone(),
             message.connection,
             slot,
@@ -270,9 +273,9 @@ impl Local {
                 one.port.end(End::Slow);
             }
         }
-        let owed = !outcome.dirty.is_empty();
+        let to_send = !outcome.dirty.is_empty();
         *self.dirty.borrow_mut() = outcome.dirty;
-        owed
+        to_send
     }
 
     /// Sends every outbox that was pushed into since the last time.
@@ -308,8 +311,8 @@ impl Local {
         let tables = &mut *self.tables.borrow_mut();
         if let Some(connection) = tables.connections.get_mut(slot.0) {
             tables.timers.set(slot.0, &mut connection.deadline, at);
-            if at.is_some_and(|at| at < self.looks_at.get()) {
-                self.sooner.notify_one();
+            if at.is_some_and(|at| at < self.next_look.get()) {
+                self.reschedule.notify_one();
             }
         }
     }
@@ -320,14 +323,14 @@ impl Local {
     }
 
     /// To be awaited by whoever looks at that time, monotonic ms: ends when somebody wants it earlier.
-    pub(super) fn sooner(&self, looks_at_mono_ms: u64) -> impl Future<Output = ()> + '_ {
-        self.looks_at.set(looks_at_mono_ms);
-        self.sooner.notified()
+    pub(super) fn rescheduled(&self, next_look_mono_ms: u64) -> impl Future<Output = ()> + '_ {
+        self.next_look.set(next_look_mono_ms);
+        self.reschedule.notified()
     }
 
     /// Has whoever looks at deadlines look soon.
-    pub(super) fn hasten(&self) {
-        self.sooner.notify_one();
+    pub(super) fn reschedule(&self) {
+        self.reschedule.notify_one();
     }
 
     /// Tells every connection whose deadline has come.
@@ -359,7 +362,7 @@ impl Local {
     }
 
     /// Ends the socket of that connection, if it is here, as if it had broken; whether it was.
-    pub fn sever(&self, id: ConnectionId) -> bool {
+    pub fn abort(&self, id: ConnectionId) -> bool {
         let tables = self.tables.borrow();
         let slot = tables.connections.by_id.get(&id).copied();
         let found = slot.and_then(|slot| tables.connections.get(slot));
@@ -385,7 +388,7 @@ impl Local {
 
     /// Has every connection look at its deadlines again: the cluster's time has moved otherwise than this
     /// machine's.
-    pub fn look_again(&self) {
+    pub fn recheck_deadlines(&self) {
         for connection in self.tables.borrow().connections.slots.iter().flatten() {
             connection.port.due();
         }
@@ -414,14 +417,14 @@ impl Local {
             let wanted = filter.app.is_none_or(|app| app == principal.app)
                 && (filter.user.is_none() || filter.user == principal.user);
             wanted.then(|| ConnectionInfo {
-                id: one.about.id,
+                id: one.meta.id,
                 node,
                 app: principal.app,
                 user: principal.user.clone(),
                 key: principal.key().cloned(),
-                dialect: one.about.dialect.into(),
-                remote: one.about.remote.clone(),
-                since_ms: one.about.since_ms,
+                dialect: one.meta.dialect.into(),
+                remote: one.meta.remote.clone(),
+                since_ms: one.meta.since_ms,
                 subscriptions: u32::try_from(one.memberships.len()).unwrap_or(u32::MAX),
                 queued_bytes: one.outbox.queued() as u64,
             })
@@ -438,5 +441,5 @@ impl Local {
 }
 
 #[cfg(test)]
-#[path = "local_tests.rs"]
+#[path = "worker_state_tests.rs"]
 mod tests;

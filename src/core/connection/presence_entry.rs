@@ -4,14 +4,14 @@
 //! **Why an entry can be somebody else's:** a trusted client enters many, each under her own name. What is taken from
 //! one of them takes her entry, and leaves the connection to the others.
 
-use super::step::{Step, ask};
+use super::io::{Output, ask};
 use crate::core::authority::{Ask, Operations, Pass, Proof, SpokenFor, Target, Text};
 use crate::core::ids::ChannelKey;
 use std::sync::Arc;
 
 /// A presence set entered apart from a subscription.
 #[derive(Debug)]
-pub(super) struct Attendance<A> {
+pub(super) struct PresenceEntry<A> {
     pub(super) key: Arc<ChannelKey>,
     pub(super) channel: A,
     pub(super) client: Text,
@@ -23,7 +23,7 @@ pub(super) struct Attendance<A> {
 
 /// What an entry is made with.
 #[derive(Debug)]
-pub struct Entry<'a> {
+pub struct NewPresenceEntry<'a> {
     /// Where.
     pub key: &'a Arc<ChannelKey>,
     /// Who.
@@ -36,7 +36,7 @@ pub struct Entry<'a> {
     pub pass: Pass,
 }
 
-impl<A: Clone> Attendance<A> {
+impl<A: Clone> PresenceEntry<A> {
     pub(super) fn ask(&self) -> Ask<'_> {
         Ask {
             speaks_for: self.speaks_for.as_deref(),
@@ -44,8 +44,8 @@ impl<A: Clone> Attendance<A> {
         }
     }
 
-    pub(super) fn leaving(&self) -> Step<A> {
-        Step::LeavePresence(
+    pub(super) fn leaving(&self) -> Output<A> {
+        Output::LeavePresence(
             self.key.clone(),
             self.channel.clone(),
             self.pass.clone(),

@@ -1,14 +1,11 @@
-//! What is taken from a connection: rights, by access effects, and its presence entries, by its next socket.
+//! Access effects carried out on one connection: rights that it loses, and the end of its protocol in its app.
 //!
 //! **Must never know:** dialects; why rights changed.
-//! **Why entries are handed over and not entered anew:** nobody who watches the set may see the member leave.
 
 use super::actor::Connection;
-use super::inheritance::Inheritance;
-use super::messages::{Carry, TakeOver};
+use super::messages::EnforceEffects;
 use crate::core::authority::{AppId, Cut, Effect, State};
 use crate::core::close::End;
-use crate::core::delivery::port::HandOver;
 use actix::prelude::*;
 
 impl Connection {
@@ -31,26 +28,10 @@ impl Connection {
     }
 }
 
-impl Handler<TakeOver> for Connection {
-    type Result = Option<HandOver>;
-    fn handle(&mut self, _message: TakeOver, cx: &mut Context<Self>) -> Option<HandOver> {
-        let attendances = self.state.bequeath();
-        let connection = self.id;
-        self.succeeded = true;
-        if self.lingering.is_some() {
-            self.leave_all();
-            cx.stop();
-        } else {
-            self.finish(Some(End::Gone), None, cx);
-        }
-        Some(Inheritance::leave(connection, attendances))
-    }
-}
-
-impl Handler<Carry> for Connection {
+impl Handler<EnforceEffects> for Connection {
     type Result = bool;
-    fn handle(&mut self, message: Carry, cx: &mut Context<Self>) -> bool {
-        let mut steps = Vec::new();
+    fn handle(&mut self, message: EnforceEffects, cx: &mut Context<Self>) -> bool {
+        let mut outputs = Vec::new();
         let authority = self.authority().clone();
         let effects = message.0.effects.iter();
         let cut = effects
@@ -58,7 +39,7 @@ impl Handler<Carry> for Connection {
                 let after = &message.0.state;
                 let closed = self.cut_by(effect, after);
                 self.state
-                    .enforce(effect, after, &authority, &mut steps)
+                    .enforce(effect, after, &authority, &mut outputs)
                     .or(closed)
             })
             .last();
@@ -68,7 +49,7 @@ impl Handler<Carry> for Connection {
             match (self.lingering, cut) {
                 (Some(_), Some(_)) => cx.stop(),
                 // The entries that wait for its return are let go of as they would be with a socket.
-                (Some(_), None) => self.steps(steps, cx),
+                (Some(_), None) => self.apply(outputs, cx),
                 (None, _) => {}
             }
             return false;
@@ -79,7 +60,7 @@ impl Handler<Carry> for Connection {
                 true
             }
             None => {
-                self.steps(steps, cx);
+                self.apply(outputs, cx);
                 false
             }
         }

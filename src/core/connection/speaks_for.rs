@@ -5,18 +5,18 @@
 //! which can reach the index. The actor hands it on within the turn, so that no effect comes in between.
 
 use crate::core::authority::SpokenFor;
-use crate::core::delivery::speaks::Speaks;
+use crate::core::delivery::speaks_for::SpeaksForChange;
 use crate::core::ids::ChannelKey;
 
 /// Notes it, if it is for anybody.
-pub(super) fn note(
-    spoken: &mut Vec<Speaks>,
+pub(super) fn record(
+    spoken: &mut Vec<SpeaksForChange>,
     key: &ChannelKey,
     other: &Option<Box<SpokenFor>>,
     begins: bool,
 ) {
     if let Some(other) = other {
-        spoken.push(Speaks {
+        spoken.push(SpeaksForChange {
             app: key.app,
             user: other.user.clone(),
             begins,
@@ -25,5 +25,5 @@ pub(super) fn note(
 }
 
 #[cfg(test)]
-#[path = "speaks_tests.rs"]
+#[path = "speaks_for_tests.rs"]
 mod tests;

@@ -1,14 +1,14 @@
-//! Which known name was meant: the one advice every "unknown name" error gives.
+//! Which known name was meant: the one suggestion that every "unknown name" error makes.
 //!
 //! **Must never know:** what the names stand for.
 
 /// Largest distance at which a name still counts as a slip of another.
-const NEAR: usize = 3;
+const MAX_DISTANCE: usize = 3;
 
 /// The known name closest to `given`, when one is close enough to be meant.
 #[must_use]
-pub fn nearest<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let allowed = NEAR.min(given.chars().count().div_ceil(2));
+pub fn suggest<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let allowed = MAX_DISTANCE.min(given.chars().count().div_ceil(2));
     known
         .into_iter()
         .map(|name| (distance(given, name), name))
@@ -19,8 +19,8 @@ pub fn nearest<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Opt
 
 /// "; did you mean `x`?", or nothing when no known name is close.
 #[must_use]
-pub fn advice<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> String {
-    nearest(given, known).map_or_else(String::new, |name| format!("; did you mean `{name}`?"))
+pub fn did_you_mean<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+    suggest(given, known).map_or_else(String::new, |name| format!("; did you mean `{name}`?"))
 }
 
 /// Edits (insert, delete, replace) from one text to the other; texts over 64 characters are never near.
@@ -49,12 +49,12 @@ mod tests {
     #[test]
     fn a_slip_is_recognised_and_a_stranger_is_not() {
         let known = ["admin_token", "cluster", "cluster_secret", "node"];
-        assert_eq!(nearest("admin_tokn", known), Some("admin_token"));
-        assert_eq!(nearest("clustr", known), Some("cluster"));
-        assert_eq!(nearest("nod", known), Some("node"));
-        assert_eq!(nearest("bananas", known), None);
-        assert_eq!(nearest(&"x".repeat(1000), known), None);
-        assert_eq!(advice("nodes", known), "; did you mean `node`?");
+        assert_eq!(suggest("admin_tokn", known), Some("admin_token"));
+        assert_eq!(suggest("clustr", known), Some("cluster"));
+        assert_eq!(suggest("nod", known), Some("node"));
+        assert_eq!(suggest("bananas", known), None);
+        assert_eq!(suggest(&"x".repeat(1000), known), None);
+        assert_eq!(did_you_mean("nodes", known), "; did you mean `node`?");
         assert_eq!(distance("kitten", "sitting"), 3);
     }
 }

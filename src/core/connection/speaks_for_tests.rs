@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
-use super::super::attendance::Entry;
+use super::super::io::{Output, ask};
+use super::super::presence_entry::NewPresenceEntry;
 use super::super::state::State;
-use super::super::step::{Step, ask};
 use super::*;
 use crate::core::authority::fixture::state_after;
 use crate::core::authority::{
@@ -147,14 +147,14 @@ fn of_many(authority: &Authority) -> State<u32> {
     let mut state = State::default();
     known(&mut state, authority);
     for user in ["carl", "dora"] {
-        let entry = Entry {
+        let entry = NewPresenceEntry {
             key: &room(),
             client: &user.into(),
             proof: Some(Box::new(signed())),
             speaks_for: other(user),
             pass: decided(authority, user).unwrap(),
         };
-        state.attend(entry, 5);
+        state.enter_presence(entry, 5);
     }
     state
 }
@@ -167,11 +167,11 @@ fn enforced(state: &mut State<u32>, cut: Cut, access: &Access) -> (Option<Cut>, 
         target: Target::User("carl".into()),
         cut,
     };
-    let mut steps = Vec::new();
-    let cut = state.enforce(&effect, access, &authority, &mut steps);
-    let out = steps.into_iter().filter_map(|step| match step {
-        Step::LeavePresence(_, _, _, client) => Some(client.to_string()),
-        Step::Tell(_) | Step::Detach { .. } | Step::Leave(_) => None,
+    let mut outputs = Vec::new();
+    let cut = state.enforce(&effect, access, &authority, &mut outputs);
+    let out = outputs.into_iter().filter_map(|output| match output {
+        Output::LeavePresence(_, _, _, client) => Some(client.to_string()),
+        Output::Tell(_) | Output::Detach { .. } | Output::Leave(_) => None,
     });
     (cut, out.collect())
 }
@@ -243,8 +243,8 @@ fn an_app_may_take_them_for_different_names() {
     }
     // Switched on again, it holds for subscriptions from before as well.
     let on = after(&[switched(false), blocked("carl"), switched(true)]);
-    let mut steps = Vec::new();
-    state.recheck_on(&on, &Authority::fixed(on.clone(), 100), &mut steps);
+    let mut outputs = Vec::new();
+    state.recheck_on(&on, &Authority::fixed(on.clone(), 100), &mut outputs);
     assert_eq!(
         state.subscriptions(),
         1,
@@ -283,14 +283,14 @@ fn of_many_only_the_one_who_is_named_is_taken_out() {
     ] {
         let mut state = of_many(&authority);
         assert_eq!(enforced(&mut state, cut, &access), carl, "{cut:?}");
-        assert_eq!(state.attendances(), 1);
+        assert_eq!(state.entries(), 1);
     }
 }
 
 #[test]
 fn the_index_is_told_of_each_name_as_often_as_it_comes_and_goes() {
     let authority = Authority::fixed(after(&[]), 100);
-    let count = |spoken: &mut Vec<Speaks>, begins| {
+    let count = |spoken: &mut Vec<SpeaksForChange>, begins| {
         let (some, rest): (Vec<_>, Vec<_>) = spoken.drain(..).partition(|one| one.begins == begins);
         assert!(rest.is_empty());
         some.len()
@@ -307,7 +307,7 @@ fn the_index_is_told_of_each_name_as_often_as_it_comes_and_goes() {
             state.refused(&room());
         },
         |state| {
-            state.bequeath();
+            state.hand_over_entries();
             state.refused(&room());
         },
         |state| {
@@ -324,12 +324,12 @@ fn the_index_is_told_of_each_name_as_often_as_it_comes_and_goes() {
     for (at, end) in ends.into_iter().enumerate() {
         for make in [carls, of_many] {
             let mut state = make(&authority);
-            let begun = count(&mut state.spoken, true);
+            let begun = count(&mut state.spoken_for, true);
             end(&mut state);
             // A refusal of the room's subscription is none of the entries' business.
             let entries_stay = at == 1 && begun == 2;
             let left = if entries_stay { 0 } else { begun };
-            assert_eq!(count(&mut state.spoken, false), left, "ending {at}");
+            assert_eq!(count(&mut state.spoken_for, false), left, "ending {at}");
         }
     }
 }

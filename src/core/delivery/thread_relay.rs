@@ -13,7 +13,7 @@ use std::rc::Rc;
 
 thread_local! {
     /// The relay of this thread and what it stands for.
-    static HERE: RefCell<Option<(Addr<Relay>, Rc<Dispatch>)>> = const { RefCell::new(None) };
+    static THREAD_RELAY: RefCell<Option<(Addr<Relay>, Rc<Dispatch>)>> = const { RefCell::new(None) };
 }
 
 /// What that relay stands for, if it is this thread's.
@@ -24,28 +24,28 @@ pub(in crate::core) fn find(relay: &Addr<Relay>) -> Option<Rc<Dispatch>> {
         Some(dispatch.clone())
     };
     // A thread that ends has none: the mailbox of one that is gone takes the message.
-    HERE.try_with(found).ok().flatten()
+    THREAD_RELAY.try_with(found).ok().flatten()
 }
 
 /// Starts a relay on this thread, whose channels need no mailbox to reach it.
 #[must_use]
 pub fn start(mut relay: Relay) -> Addr<Relay> {
     let dispatch = relay.dispatch().clone();
-    relay.keep(Box::new(Place(dispatch.clone())));
+    relay.keep(Box::new(Registration(dispatch.clone())));
     let relay = relay.start();
-    HERE.set(Some((relay.clone(), dispatch)));
+    THREAD_RELAY.set(Some((relay.clone(), dispatch)));
     relay
 }
 
 /// The relay's place on this thread, until it ends: then nobody finds it here any more.
 #[derive(Debug)]
-struct Place(Rc<Dispatch>);
+struct Registration(Rc<Dispatch>);
 
-impl Drop for Place {
+impl Drop for Registration {
     fn drop(&mut self) {
         let its = |here: &mut (Addr<Relay>, Rc<Dispatch>)| Rc::ptr_eq(&here.1, &self.0);
         // Dropped outside: what hangs on an address may look here again.
-        let left = HERE.try_with(|here| here.try_borrow_mut().ok()?.take_if(its));
+        let left = THREAD_RELAY.try_with(|here| here.try_borrow_mut().ok()?.take_if(its));
         drop(left);
     }
 }

@@ -6,7 +6,7 @@ use crate::core::ids::{AppId, Text};
 
 /// A connection begins or ceases to speak for somebody on one channel.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Speaks {
+pub struct SpeaksForChange {
     /// Her app.
     pub app: AppId,
     /// Her user / client id.
