@@ -3,9 +3,13 @@
 //! **Must never know:** how it is carried out.
 
 mod cluster;
+mod key;
 
 pub use cluster::{BackupCommand, ClusterCommand, Recover};
+pub use key::KeyCommand;
 
+use super::duration::millis;
+use super::manual::VERSION;
 use crate::adapters::ALL;
 use crate::config::Flags;
 use clap::builder::PossibleValuesParser;
@@ -14,7 +18,7 @@ use std::path::PathBuf;
 
 /// A self-hosted realtime messaging broker whose access control is a replicated truth.
 #[derive(Parser)]
-#[command(name = "gatecast", version, propagate_version = true)]
+#[command(name = "gatecast", version = VERSION, propagate_version = true)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -27,7 +31,7 @@ pub struct Cli {
 /// Which node is asked, and how its answer is shown.
 #[derive(Args, Clone)]
 pub struct Remote {
-    /// Base URL of a node's internal port
+    /// Base URL of a node's internal port; of several, parted by commas, the first that answers is asked
     #[arg(
         long,
         global = true,
@@ -56,6 +60,9 @@ pub struct Remote {
         default_value = "table"
     )]
     pub output: Output,
+    /// Does not ask before something is destroyed
+    #[arg(short = 'y', long, global = true)]
+    pub yes: bool,
     /// Makes a repeated write happen once; made up when left out
     #[arg(long, global = true)]
     pub idempotency_key: Option<String>,
@@ -73,6 +80,7 @@ impl Remote {
             token,
             token_file: None,
             output: Output::Json,
+            yes: true,
             idempotency_key: None,
             timeout: 30,
         }
@@ -101,6 +109,9 @@ pub enum Command {
     /// Apps and their keys
     #[command(subcommand)]
     App(AppCommand),
+    /// An app's keys
+    #[command(subcommand)]
+    Key(KeyCommand),
     /// Stored grants
     #[command(subcommand)]
     Grant(GrantCommand),
@@ -121,6 +132,18 @@ pub enum Command {
     /// Channels
     #[command(subcommand)]
     Channel(ChannelCommand),
+    /// Prints what was built
+    Version,
+    /// Prints the completions of a shell: gatecast completion bash > /etc/bash_completion.d/gatecast
+    Completion {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Writes a manual page for every command
+    Man {
+        /// The folder, which is made
+        folder: PathBuf,
+    },
 }
 
 /// A node for developing.
@@ -237,9 +260,9 @@ pub enum AppCommand {
         app: u64,
         /// Key id
         key: String,
-        /// How long both keys work, milliseconds
-        #[arg(long, default_value_t = 0)]
-        overlap_ms: u64,
+        /// How long both keys work: 1h, 30d
+        #[arg(long, alias = "overlap-ms", value_parser = millis, default_value = "0")]
+        overlap: u64,
     },
     /// Removes an app and everything in it
     Delete {
@@ -282,9 +305,9 @@ pub enum GrantCommand {
         /// Operations, comma separated; * = all
         #[arg(long, value_delimiter = ',', required = true)]
         can: Vec<String>,
-        /// How long, milliseconds; left out = until deleted
-        #[arg(long)]
-        ttl_ms: Option<u64>,
+        /// How long: 1h, 30d; left out = until deleted
+        #[arg(long, alias = "ttl-ms", value_parser = millis)]
+        ttl: Option<u64>,
         /// The subject has exactly these grants afterwards
         #[arg(long)]
         replace: bool,
@@ -360,9 +383,9 @@ pub struct RevokeCommand {
     /// Only credentials issued before this, cluster milliseconds
     #[arg(long)]
     pub issued_before_ms: Option<u64>,
-    /// How long clients may still use it while they renew, milliseconds
-    #[arg(long, default_value_t = 0)]
-    pub margin_ms: u64,
+    /// How long clients may still use it while they renew: 30s
+    #[arg(long, alias = "margin-ms", value_parser = millis, default_value = "0")]
+    pub margin: u64,
     /// How far to wait
     #[arg(long, default_value = "all")]
     pub wait: WaitArg,
@@ -402,8 +425,8 @@ pub enum UserCommand {
         app: u64,
         /// User id
         user: String,
-        /// How long, milliseconds; left out = until unblocked
-        #[arg(long)]
+        /// How long: 1h, 30d; left out = until unblocked
+        #[arg(long = "for", alias = "for-ms", value_parser = millis)]
         for_ms: Option<u64>,
         /// Why, for people
         #[arg(long, default_value = "")]
@@ -411,6 +434,13 @@ pub enum UserCommand {
         /// How far to wait
         #[arg(long, default_value = "all")]
         wait: WaitArg,
+    },
+    /// Shows whether a user is kept out, until when and why
+    Show {
+        /// App id
+        app: u64,
+        /// User id
+        user: String,
     },
     /// Lets a user back in
     Unblock {
@@ -440,6 +470,24 @@ pub enum ConnCommand {
 /// What can be done with channels.
 #[derive(Subcommand)]
 pub enum ChannelCommand {
+    /// Shows one channel: subscribers, clients, members
+    Show {
+        /// App id
+        app: u64,
+        /// Channel name
+        channel: String,
+    },
+    /// Publishes a message
+    Publish {
+        /// App id
+        app: u64,
+        /// Channel name
+        channel: String,
+        /// Event name
+        event: String,
+        /// What: JSON, or a text
+        data: String,
+    },
     /// Lists an app's occupied channels
     List {
         /// App id

@@ -8,7 +8,8 @@ use super::arguments::{Output, Remote};
 use super::request::Request;
 use super::{Exit, Failure, output};
 use rand::Rng as _;
-use serde_json::Value;
+use serde_json::{Value, json};
+use std::io::{IsTerminal as _, Write as _};
 use std::time::Duration;
 
 /// Asks, shows the answer, or says why not.
@@ -16,6 +17,9 @@ use std::time::Duration;
 /// # Errors
 /// With the exit code that names the kind of failure.
 pub fn ask(remote: &Remote, request: Request) -> Result<(), Failure> {
+    if let Some(what) = &request.destroys {
+        confirmed(remote, what)?;
+    }
     let token = token(remote)?;
     let failed = |error: std::io::Error| Failure::new(Exit::Failed, error.to_string());
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -76,7 +80,11 @@ pub fn fetch(
         .build()
         .map_err(failed)?;
     runtime.block_on(async {
-        let url = format!("{}{path}", remote.server.trim_end_matches('/'));
+        let server = servers(&remote.server)?
+            .first()
+            .copied()
+            .unwrap_or_default();
+        let url = format!("{server}{path}");
         let client = reqwest::Client::builder()
             .connect_timeout(Duration::from_secs(remote.timeout.max(1)))
             .read_timeout(Duration::from_secs(remote.timeout.max(1)))
@@ -84,56 +92,136 @@ pub fn fetch(
             .build()
             .map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
         let call = client.get(&url).bearer_auth(&token).send();
-        let mut response = call.await.map_err(|error| lost(&error, false))?;
+        let mut response = call.await.map_err(|error| lost(&error, None))?;
         let status = response.status().as_u16();
         if status != 200 {
-            let bytes = response
-                .bytes()
-                .await
-                .map_err(|error| lost(&error, false))?;
+            let bytes = response.bytes().await.map_err(|error| lost(&error, None))?;
             let answer = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
             return Err(refused(status, &answer));
         }
-        while let Some(piece) = response
-            .chunk()
-            .await
-            .map_err(|error| lost(&error, false))?
-        {
+        while let Some(piece) = response.chunk().await.map_err(|error| lost(&error, None))? {
             take(&piece)?;
         }
         Ok(())
     })
 }
 
+/// Asks whoever sits at the terminal. A script is not asked: nobody would answer.
+fn confirmed(remote: &Remote, what: &str) -> Result<(), Failure> {
+    if remote.yes || !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
+        return Ok(());
+    }
+    let mut said = String::new();
+    let mut terminal = std::io::stderr().lock();
+    let asked = write!(terminal, "{what}.\nGo on? [y/N] ").and_then(|()| terminal.flush());
+    asked
+        .and_then(|()| std::io::stdin().read_line(&mut said))
+        .map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
+    match matches!(said.trim(), "y" | "Y" | "yes") {
+        true => Ok(()),
+        false => Err(Failure::new(Exit::Failed, "nothing was done")),
+    }
+}
+
+/// The base URLs of `--server`, in the order in which they are asked.
+///
+/// # Errors
+/// A usage failure for what is no base URL.
+fn servers(given: &str) -> Result<Vec<&str>, Failure> {
+    let all = given
+        .split(',')
+        .map(str::trim)
+        .filter(|one| !one.is_empty());
+    let all: Vec<&str> = all.map(|one| one.trim_end_matches('/')).collect();
+    let usable = |one: &&str| one.starts_with("http://") || one.starts_with("https://");
+    match all.iter().find(|one| !usable(one)) {
+        None if !all.is_empty() => Ok(all),
+        wrong => {
+            let wrong = wrong.copied().unwrap_or(given);
+            let message = format!(
+                "--server {wrong}: that is no base URL; write it like http://127.0.0.1:9601"
+            );
+            Err(Failure::new(Exit::Usage, message))
+        }
+    }
+}
+
 async fn send(remote: &Remote, token: &str, request: &Request) -> Result<(u16, Value), Failure> {
-    let url = format!("{}{}", remote.server.trim_end_matches('/'), request.path);
+    let key = idempotency_key(remote);
+    let mut last = Failure::new(Exit::Failed, "no server is named");
+    for server in servers(&remote.server)? {
+        match send_to(server, remote, token, request, &key).await {
+            // Nobody was there to hear it, so the next may be asked.
+            Err(Lost {
+                heard: false,
+                failure,
+            }) => last = failure,
+            Err(Lost {
+                heard: true,
+                failure,
+            }) => return Err(failure),
+            Ok(answer) => return Ok(answer),
+        }
+    }
+    Err(last)
+}
+
+async fn send_to(
+    server: &str,
+    remote: &Remote,
+    token: &str,
+    request: &Request,
+    key: &str,
+) -> Result<(u16, Value), Lost> {
+    let url = format!("{server}{}", request.path);
+    let unsendable = |text: String| Lost {
+        heard: true,
+        failure: Failure::new(Exit::Failed, text),
+    };
     let client = reqwest::Client::builder()
         .timeout(Duration::from_secs(remote.timeout.max(1)))
         .no_proxy()
         .build()
-        .map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
+        .map_err(|error| unsendable(error.to_string()))?;
     let method = reqwest::Method::from_bytes(request.method.as_bytes())
-        .map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
+        .map_err(|error| unsendable(error.to_string()))?;
     let mut call = client.request(method, &url);
     if !token.is_empty() {
         call = call.bearer_auth(token);
     }
-    let writes = request.method != "GET";
-    if writes {
-        call = call.header("Idempotency-Key", idempotency_key(remote));
+    let writes = (request.method != "GET").then_some(key);
+    if let Some(key) = writes {
+        call = call.header("Idempotency-Key", key);
     }
     if let Some(body) = &request.body {
         call = call.json(body);
     }
-    let response = call.send().await.map_err(|error| lost(&error, writes))?;
+    let no_answer = |error: reqwest::Error| Lost {
+        heard: !(error.is_builder() || error.is_connect()),
+        failure: lost(&error, writes),
+    };
+    let response = call.send().await.map_err(no_answer)?;
     let status = response.status().as_u16();
-    let bytes = response
-        .bytes()
-        .await
-        .map_err(|error| lost(&error, writes))?;
+    let bytes = response.bytes().await.map_err(no_answer)?;
     let answer = serde_json::from_slice(&bytes)
         .unwrap_or_else(|_plain| String::from_utf8_lossy(&bytes).into_owned().into());
-    Ok((status, answer))
+    Ok((status, with_key(answer, writes)))
+}
+
+/// No whole answer came.
+struct Lost {
+    /// Somebody may have heard the question.
+    heard: bool,
+    failure: Failure,
+}
+
+/// A refusal says with which key the same request can be repeated; one that was made up here is known to nobody else.
+fn with_key(mut answer: Value, key: Option<&str>) -> Value {
+    let error = answer.get_mut("error").and_then(Value::as_object_mut);
+    if let (Some(error), Some(key)) = (error, key) {
+        error.insert("idempotency_key".into(), key.into());
+    }
+    answer
 }
 
 fn idempotency_key(remote: &Remote) -> String {
@@ -142,10 +230,11 @@ fn idempotency_key(remote: &Remote) -> String {
 }
 
 /// No whole answer came. Before the connection stood, nothing can have happened.
-fn lost(error: &reqwest::Error, writes: bool) -> Failure {
-    let exit = match error.is_builder() || error.is_connect() || !writes {
-        true => Exit::Failed,
-        false => Exit::OutcomeUnknown,
+fn lost(error: &reqwest::Error, writes: Option<&str>) -> Failure {
+    let unknown = writes.filter(|_| !(error.is_builder() || error.is_connect()));
+    let exit = match unknown {
+        None => Exit::Failed,
+        Some(_) => Exit::OutcomeUnknown,
     };
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(error);
@@ -153,7 +242,15 @@ fn lost(error: &reqwest::Error, writes: bool) -> Failure {
         text += &format!(": {deeper}");
         cause = deeper.source();
     }
-    Failure::new(exit, text)
+    if let Some(key) = unknown {
+        text += &format!(
+            "\n  it may have happened: repeat it with --idempotency-key {key}, which does it at most once"
+        );
+    }
+    Failure {
+        details: unknown.map(|key| json!({ "idempotency_key": key })),
+        ..Failure::new(exit, text)
+    }
 }
 
 /// What a refusal means, by its code first and its status otherwise.
@@ -174,16 +271,59 @@ pub fn refused(status: u16, answer: &Value) -> Failure {
         (_, _) => Exit::Failed,
     };
     let message = match (field("code"), field("message"), field("hint")) {
-        (Some(code), Some(message), Some(hint)) => format!("{message} ({code})\n  {hint}"),
+        (Some(code), Some(message), Some(hint)) => {
+            let mut text = format!("{message} ({code})\n  {hint}");
+            if exit == Exit::OutcomeUnknown {
+                for (name, what) in [
+                    ("operation", "operation"),
+                    ("idempotency_key", "Idempotency-Key"),
+                ] {
+                    text += &field(name).map_or_else(String::new, |is| format!("\n  {what}: {is}"));
+                }
+            }
+            text
+        }
         _no_table => format!("the server answered {status}: {answer}"),
     };
-    Failure::new(exit, message)
+    Failure {
+        details: error.cloned(),
+        ..Failure::new(exit, message)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn an_outcome_that_is_unknown_names_what_is_needed_to_know_it() {
+        let answer = json!({"error": {"code": "outcome_unknown", "message": "m", "hint": "h", "operation": "0f"}});
+        let failure = refused(504, &with_key(answer, Some("cli-1")));
+        assert!(
+            failure.message.contains("operation: 0f"),
+            "{}",
+            failure.message
+        );
+        assert!(
+            failure.message.contains("Idempotency-Key: cli-1"),
+            "{}",
+            failure.message
+        );
+    }
+
+    #[test]
+    fn servers_are_base_urls() {
+        let two = servers("http://a:1/, https://b:2").ok();
+        assert_eq!(two, Some(vec!["http://a:1", "https://b:2"]));
+        for wrong in ["nonsense", "", "http://a:1,b:2"] {
+            let failure = servers(wrong).err();
+            assert!(
+                failure.is_some_and(|failure| failure.exit == Exit::Usage),
+                "{wrong}"
+            );
+        }
+    }
 
     #[test]
     fn the_exit_code_names_the_kind_of_failure() {

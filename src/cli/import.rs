@@ -161,6 +161,7 @@ pub fn app(
         path: "/v1/apps".into(),
         body: Some(body.into()),
         table: None,
+        destroys: None,
     };
     Ok((request, left_over(variables)))
 }

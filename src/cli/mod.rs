@@ -8,7 +8,9 @@ pub mod arguments;
 pub mod backup;
 pub mod client;
 pub mod dev;
+pub mod duration;
 pub mod import;
+pub mod manual;
 pub mod output;
 pub mod request;
 
@@ -16,6 +18,7 @@ use crate::config;
 use crate::server;
 use arguments::{AppCommand, Cli, ClusterCommand, Command, ConfigCommand};
 use clap::Parser as _;
+use serde_json::Value;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
@@ -50,6 +53,8 @@ pub struct Failure {
     pub exit: Exit,
     /// For people, on stderr.
     pub message: String,
+    /// The server's own words for it, and what else a program may need.
+    pub details: Option<Value>,
 }
 
 impl Failure {
@@ -59,6 +64,7 @@ impl Failure {
         Self {
             exit,
             message: message.into(),
+            details: None,
         }
     }
 }
@@ -80,10 +86,11 @@ fn attempt(arguments: impl IntoIterator<Item = OsString>) -> Exit {
             return if wrong { Exit::Usage } else { Exit::Ok };
         }
     };
+    let shown = cli.remote.output;
     match carry_out(cli) {
         Ok(()) => Exit::Ok,
         Err(failure) => {
-            output::complain(&failure.message);
+            output::failed(&failure, shown);
             failure.exit
         }
     }
@@ -124,6 +131,7 @@ fn carry_out(cli: Cli) -> Result<(), Failure> {
             client::ask(&cli.remote, request)
         }
         Command::App(command) => client::ask(&cli.remote, request::app(command)?),
+        Command::Key(command) => client::ask(&cli.remote, request::key(command)?),
         Command::Grant(command) => client::ask(&cli.remote, request::grant(command)?),
         Command::Revoke(command) => client::ask(&cli.remote, request::revoke(command)?),
         Command::User(command) => client::ask(&cli.remote, request::user(command)),
@@ -132,6 +140,15 @@ fn carry_out(cli: Cli) -> Result<(), Failure> {
         Command::Backup(command) => backup::carry_out(&cli.remote, command),
         Command::Conn(command) => client::ask(&cli.remote, request::conn(command)),
         Command::Channel(command) => client::ask(&cli.remote, request::channel(command)),
+        Command::Version => {
+            output::print(&format!("gatecast {}\n", manual::VERSION));
+            Ok(())
+        }
+        Command::Completion { shell } => {
+            output::print(&manual::completion(shell));
+            Ok(())
+        }
+        Command::Man { folder } => manual::pages(&folder),
     }
 }
 

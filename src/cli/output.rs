@@ -2,7 +2,9 @@
 //!
 //! **Must never know:** where an answer came from.
 
-use serde_json::Value;
+use super::Failure;
+use super::arguments::Output;
+use serde_json::{Value, json};
 use std::io::Write as _;
 
 /// Prints as it came, indented.
@@ -25,6 +27,28 @@ pub fn print(text: &str) {
 pub fn complain(text: &str) {
     let mut out = std::io::stderr().lock();
     let _ = writeln!(out, "gatecast: {text}");
+}
+
+/// Prints to stderr why a command failed, in the form that was asked for.
+pub fn failed(failure: &Failure, shown: Output) {
+    match shown {
+        Output::Table => complain(&failure.message),
+        Output::Json => {
+            let mut out = std::io::stderr().lock();
+            let _ = writeln!(out, "{:#}", as_json(failure));
+        }
+    }
+}
+
+fn as_json(failure: &Failure) -> Value {
+    let mut error = failure.details.clone().unwrap_or_else(|| json!({}));
+    if let Some(fields) = error.as_object_mut() {
+        fields
+            .entry("message")
+            .or_insert_with(|| failure.message.clone().into());
+        fields.insert("exit".into(), (failure.exit as u8).into());
+    }
+    json!({ "error": error })
 }
 
 fn rendered(answer: &Value, list: Option<(&str, &[&str])>) -> String {
@@ -121,6 +145,19 @@ mod tests {
             text,
             "ID  NAME  PROTOCOLS\n7   demo  pusher,ably\n10  -\nrevision  9\n"
         );
+    }
+
+    #[test]
+    fn a_failure_is_json_where_json_was_asked_for() {
+        let own = Failure::new(super::super::Exit::Usage, "write name=value");
+        let expected = json!({"error": {"message": "write name=value", "exit": 2}});
+        assert_eq!(as_json(&own), expected);
+        let theirs = Failure {
+            details: Some(json!({"code": "taken", "message": "m", "hint": "h"})),
+            ..Failure::new(super::super::Exit::Conflict, "m (taken)\n  h")
+        };
+        let expected = json!({"error": {"code": "taken", "message": "m", "hint": "h", "exit": 8}});
+        assert_eq!(as_json(&theirs), expected);
     }
 
     #[test]

@@ -3,8 +3,8 @@
 //! **Must never know:** how requests travel.
 
 use super::arguments::{
-    AppCommand, ChannelCommand, ClusterCommand, ConnCommand, GrantCommand, RevokeCommand,
-    SubjectArgs, TargetKind, UserCommand,
+    AppCommand, ChannelCommand, ClusterCommand, ConnCommand, GrantCommand, KeyCommand,
+    RevokeCommand, SubjectArgs, TargetKind, UserCommand,
 };
 use super::{Exit, Failure};
 use serde_json::{Map, Value, json};
@@ -20,6 +20,8 @@ pub struct Request {
     pub body: Option<Value>,
     /// The field of the answer that is a list, and the columns of its table.
     pub table: Option<(&'static str, &'static [&'static str])>,
+    /// What is destroyed by it and cannot be had back; whoever sits at a terminal is asked first.
+    pub destroys: Option<String>,
 }
 
 impl Request {
@@ -29,11 +31,17 @@ impl Request {
             path: path.into(),
             body: None,
             table: None,
+            destroys: None,
         }
     }
 
     pub(super) fn body(mut self, body: Value) -> Self {
         self.body = Some(body);
+        self
+    }
+
+    fn destroys(mut self, what: String) -> Self {
+        self.destroys = Some(what);
         self
     }
 
@@ -100,16 +108,75 @@ pub fn app(command: AppCommand) -> Result<Request, Failure> {
             body.insert("settings".into(), pairs(&settings)?);
             Request::new("PATCH", format!("/v1/apps/{app}")).body(body.into())
         }
-        AppCommand::RotateKey {
+        AppCommand::RotateKey { app, key, overlap } => rotate(app, &key, overlap),
+        AppCommand::Delete { app } => {
+            let what = format!(
+                "app {app} with its keys, grants and settings goes for good, and its clients are closed"
+            );
+            Request::new("DELETE", format!("/v1/apps/{app}")).destroys(what)
+        }
+    })
+}
+
+/// `key …`
+///
+/// # Errors
+/// A usage failure when a right is malformed.
+pub fn key(command: KeyCommand) -> Result<Request, Failure> {
+    let keys = |app: u64| format!("/v1/apps/{app}/keys");
+    let one = |app: u64, key: &str| format!("/v1/apps/{app}/keys/{}", encoded(key));
+    Ok(match command {
+        KeyCommand::Create {
+            app,
+            name,
+            id,
+            capability,
+        } => {
+            let mut body = Map::new();
+            set(&mut body, "name", name);
+            set(&mut body, "id", id);
+            if !capability.is_empty() {
+                body.insert("capability".into(), rights("can", &capability)?);
+            }
+            Request::new("POST", keys(app)).body(body.into())
+        }
+        KeyCommand::List { app } => Request::new("GET", keys(app)).table(
+            "keys",
+            &["id", "name", "enabled", "revocable_tokens", "expires_ms"],
+        ),
+        KeyCommand::Update {
             app,
             key,
-            overlap_ms,
+            name,
+            enabled,
+            capability,
         } => {
-            let path = format!("/v1/apps/{app}/keys/{}/rotate", encoded(&key));
-            Request::new("POST", path).body(json!({ "overlap_ms": overlap_ms }))
+            let mut body = Map::new();
+            set(&mut body, "name", name);
+            set(&mut body, "enabled", enabled);
+            if !capability.is_empty() {
+                body.insert("capability".into(), rights("can", &capability)?);
+            }
+            Request::new("PATCH", one(app, &key)).body(body.into())
         }
-        AppCommand::Delete { app } => Request::new("DELETE", format!("/v1/apps/{app}")),
+        KeyCommand::Rotate { app, key, overlap } => rotate(app, &key, overlap),
+        KeyCommand::Delete { app, key } => {
+            let what =
+                format!("key {key} goes for good, and everything that was done under it ends");
+            Request::new("DELETE", one(app, &key)).destroys(what)
+        }
     })
+}
+
+fn rotate(app: u64, key: &str, overlap_ms: u64) -> Request {
+    let path = format!("/v1/apps/{app}/keys/{}/rotate", encoded(key));
+    let request = Request::new("POST", path).body(json!({ "overlap_ms": overlap_ms }));
+    match overlap_ms {
+        0 => request.destroys(format!(
+            "key {key} stops working at once, for everybody who still has it (--overlap 1h lets both work meanwhile)"
+        )),
+        _some => request,
+    }
 }
 
 /// `grant …`
@@ -123,14 +190,14 @@ pub fn grant(command: GrantCommand) -> Result<Request, Failure> {
             subject,
             pattern,
             can,
-            ttl_ms,
+            ttl,
             replace,
         } => {
             let line = |pattern: String| {
                 let mut line = Map::new();
                 set(&mut line, "pattern", Some(pattern));
                 set(&mut line, "operations", Some(can.clone()));
-                set(&mut line, "ttl_ms", ttl_ms);
+                set(&mut line, "ttl_ms", ttl);
                 Value::from(line)
             };
             let lines: Vec<Value> = pattern.into_iter().map(line).collect();
@@ -185,7 +252,7 @@ pub fn revoke(command: RevokeCommand) -> Result<Request, Failure> {
     let mut body = Map::new();
     body.insert("target".into(), json!({ kind: command.name }));
     set(&mut body, "issued_before_ms", command.issued_before_ms);
-    set(&mut body, "margin_ms", Some(command.margin_ms));
+    set(&mut body, "margin_ms", Some(command.margin));
     set(&mut body, "wait", Some(command.wait.word()));
     let path = format!("/v1/apps/{}/revoke", command.app);
     Ok(Request::new("POST", path).body(body.into()))
@@ -214,6 +281,7 @@ pub fn user(command: UserCommand) -> Request {
             set(&mut body, "wait", Some(wait.word()));
             Request::new("POST", path(app, &user, "block")).body(body.into())
         }
+        UserCommand::Show { app, user } => Request::new("GET", path(app, &user, "block")),
         UserCommand::Unblock { app, user } => Request::new("DELETE", path(app, &user, "block")),
     }
 }
@@ -303,6 +371,20 @@ pub fn conn(command: ConnCommand) -> Request {
 #[must_use]
 pub fn channel(command: ChannelCommand) -> Request {
     match command {
+        ChannelCommand::Show { app, channel } => Request::new(
+            "GET",
+            format!("/v1/apps/{app}/channels/{}", encoded(&channel)),
+        ),
+        ChannelCommand::Publish {
+            app,
+            channel,
+            event,
+            data,
+        } => {
+            let data = serde_json::from_str(&data).unwrap_or(Value::String(data));
+            Request::new("POST", format!("/v1/apps/{app}/publish"))
+                .body(json!({ "channel": channel, "name": event, "data": data }))
+        }
         ChannelCommand::List { app, prefix, limit } => {
             let prefix = encoded(&prefix);
             let path = format!("/v1/apps/{app}/channels?limit={limit}&prefix={prefix}");
@@ -338,15 +420,19 @@ fn subject_json(subject: &SubjectArgs) -> Value {
     }
 }
 
-/// `pattern=operation,…`; the last `=` parts them, since patterns may contain one.
 fn open_rules(rules: &[String]) -> Result<Value, Failure> {
+    rights("open", rules)
+}
+
+/// `pattern=operation,…`; the last `=` parts them, since patterns may contain one.
+fn rights(flag: &str, rules: &[String]) -> Result<Value, Failure> {
     let rule = |text: &String| match text.rsplit_once('=') {
         Some((pattern, operations)) => {
             let operations: Vec<&str> = operations.split(',').collect();
             Ok(json!({ "pattern": pattern, "operations": operations }))
         }
         None => {
-            let message = format!("--open {text}: write pattern=operation,…");
+            let message = format!("--{flag} {text}: write pattern=operation,…");
             Err(Failure::new(Exit::Usage, message))
         }
     };
@@ -403,10 +489,48 @@ mod tests {
             Command::Cluster(command) => cluster(command).unwrap(),
             Command::Conn(command) => conn(command),
             Command::Channel(command) => channel(command),
-            Command::Dev(_) | Command::Serve(_) | Command::Config(_) | Command::Backup(_) => {
+            Command::Key(command) => key(command).unwrap(),
+            Command::Dev(_)
+            | Command::Serve(_)
+            | Command::Config(_)
+            | Command::Backup(_)
+            | Command::Version
+            | Command::Completion { .. }
+            | Command::Man { .. } => {
                 unreachable!("not a request")
             }
         }
+    }
+
+    #[test]
+    fn what_is_destroyed_for_good_is_said_first() {
+        let asks = |line: &str| typed(line).destroys.is_some();
+        assert!(asks("app delete 7") && asks("key delete 7 k") && asks("key rotate 7 k"));
+        assert!(!asks("key rotate 7 k --overlap 1h") && !asks("app rotate-key 7 k --overlap-ms 5"));
+        assert!(!asks("user block 7 ana --for 1h") && !asks("key list 7"));
+    }
+
+    #[test]
+    fn keys_are_a_noun_of_their_own() {
+        let create = typed("key create 7 --name billing --can invoices-*=publish");
+        assert_eq!((create.method, &*create.path), ("POST", "/v1/apps/7/keys"));
+        let expected = json!({
+            "name": "billing", "capability": [{"pattern": "invoices-*", "operations": ["publish"]}],
+        });
+        assert_eq!(create.body, Some(expected));
+        let whole = typed("key create 7").body;
+        assert_eq!(whole, Some(json!({})), "everything");
+        let update = typed("key update 7 a/b --enabled false");
+        assert_eq!(
+            (update.method, &*update.path),
+            ("PATCH", "/v1/apps/7/keys/a%2Fb")
+        );
+        assert_eq!(update.body, Some(json!({"enabled": false})));
+        let rotate = typed("key rotate 7 k --overlap 1h");
+        assert_eq!(rotate.body, Some(json!({"overlap_ms": 3_600_000})));
+        let publish = typed("channel publish 7 room greeting {\"a\":1}");
+        let expected = json!({"channel": "room", "name": "greeting", "data": {"a": 1}});
+        assert_eq!(publish.body, Some(expected));
     }
 
     #[test]
