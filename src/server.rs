@@ -151,7 +151,7 @@ pub async fn serve(config: Config, flood: Flood) -> Result<(), ServeError> {
         rooms.life.drain();
         // Before the clients go: they find the channels' new homes and a leader at once.
         if end.is_none() {
-            cluster.retire().await;
+            cluster.prepare_shutdown().await;
         }
         leave(&rooms, &plane).await;
         tokio::select! {

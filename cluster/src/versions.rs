@@ -36,9 +36,9 @@ impl Versions {
     /// Why a node of this build may not take part where `agreed` is spoken; 0 = nothing is agreed on.
     pub(crate) fn refuses(self, agreed: u16) -> Option<&'static str> {
         if agreed > self.highest {
-            Some(Misfit::TooOld.text())
+            Some(VersionMismatch::TooOld.text())
         } else if agreed != 0 && agreed < self.lowest {
-            Some(Misfit::TooNew.text())
+            Some(VersionMismatch::TooNew.text())
         } else {
             None
         }
@@ -53,14 +53,14 @@ impl Default for Versions {
 
 /// How somebody else's range does not fit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Misfit {
+pub(crate) enum VersionMismatch {
     /// It ends below what is spoken.
     TooOld,
     /// It begins above.
     TooNew,
 }
 
-impl Misfit {
+impl VersionMismatch {
     /// For the people whose node it is.
     pub(crate) fn text(self) -> &'static str {
         match self {
@@ -76,13 +76,13 @@ impl Misfit {
 
 /// This node's range, and what its cluster has agreed on.
 #[derive(Debug)]
-pub(crate) struct Spoken {
+pub(crate) struct NegotiatedVersion {
     ours: Versions,
     /// The highest heard of; 0 = nothing.
     agreed: AtomicU16,
 }
 
-impl Spoken {
+impl NegotiatedVersion {
     /// Nothing agreed yet.
     pub(crate) fn new(ours: Versions) -> Self {
         Self {
@@ -112,17 +112,17 @@ impl Spoken {
     }
 
     /// Whether a node that speaks `theirs` can be talked to.
-    pub(crate) fn admits(&self, theirs: Versions) -> Result<(), Misfit> {
+    pub(crate) fn admits(&self, theirs: Versions) -> Result<(), VersionMismatch> {
         let (low, high) = match self.agreed() {
             // Everybody writes its lowest then, so all must begin with the same.
-            0 if theirs.lowest < self.ours.lowest => return Err(Misfit::TooOld),
+            0 if theirs.lowest < self.ours.lowest => return Err(VersionMismatch::TooOld),
             0 => (self.ours.lowest, self.ours.lowest),
             agreed => (agreed, agreed),
         };
         if theirs.highest < low {
-            Err(Misfit::TooOld)
+            Err(VersionMismatch::TooOld)
         } else if theirs.lowest > high {
-            Err(Misfit::TooNew)
+            Err(VersionMismatch::TooNew)
         } else {
             Ok(())
         }
@@ -149,16 +149,16 @@ mod tests {
 
     #[test]
     fn who_does_not_speak_what_is_agreed_stays_out() {
-        let spoken = Spoken::new(range(2, 4));
+        let spoken = NegotiatedVersion::new(range(2, 4));
         assert_eq!(spoken.admits(range(2, 2)), Ok(()));
         assert_eq!(
             spoken.admits(range(1, 4)),
-            Err(Misfit::TooOld),
+            Err(VersionMismatch::TooOld),
             "would write 1"
         );
         assert_eq!(
             spoken.admits(range(3, 4)),
-            Err(Misfit::TooNew),
+            Err(VersionMismatch::TooNew),
             "would write 3"
         );
         assert_eq!(spoken.written(), 2);
@@ -166,8 +166,8 @@ mod tests {
         spoken.agree(2);
         assert_eq!((spoken.agreed(), spoken.written()), (3, 3), "never falls");
         assert_eq!(spoken.admits(range(1, 3)), Ok(()));
-        assert_eq!(spoken.admits(range(1, 2)), Err(Misfit::TooOld));
-        assert_eq!(spoken.admits(range(4, 5)), Err(Misfit::TooNew));
+        assert_eq!(spoken.admits(range(1, 2)), Err(VersionMismatch::TooOld));
+        assert_eq!(spoken.admits(range(4, 5)), Err(VersionMismatch::TooNew));
     }
 
     #[test]

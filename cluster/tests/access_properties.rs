@@ -154,7 +154,7 @@ proptest! {
         let now_ms = state.time_ms;
         for (key, grant) in &state.grants {
             let Issuer::Key(id) = &grant.issuer else { continue };
-            let parent = state.keys.get(state.heirs.get(id).unwrap_or(id));
+            let parent = state.keys.get(state.key_successors.get(id).unwrap_or(id));
             let parent = parent.filter(|parent| parent.is_live(now_ms) && parent.app == key.app);
             for name in NAMES.into_iter().filter(|name| key.pattern.matches(name)) {
                 let may = parent.map_or(Operations::NONE, |parent| {

@@ -297,7 +297,7 @@ async fn a_rolling_restart_and_a_replacement_under_load_lose_nothing_acknowledge
             (acknowledged.lock().unwrap().len() > before + 60).then_some(())
         })
         .await;
-        nodes.up[&node].retire().await;
+        nodes.up[&node].prepare_shutdown().await;
         handles.lock().unwrap().remove(&node);
         nodes.stop(node).await;
         nodes.start(node);

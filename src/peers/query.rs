@@ -18,7 +18,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 /// How long a node has to answer.
-pub const ANSWER: Duration = Duration::from_secs(2);
+pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A listing on its way.
 pub type Listing = Pin<Box<dyn Future<Output = Result<Vec<ConnectionInfo>, Refusal>> + Send>>;
@@ -76,7 +76,7 @@ impl Questions {
         }
         let questions = self.clone();
         Box::pin(async move {
-            let answer = tokio::time::timeout(ANSWER, answer).await;
+            let answer = tokio::time::timeout(ANSWER_TIMEOUT, answer).await;
             questions.lock().1.remove(&id);
             let found = answer.ok().and_then(Result::ok).flatten();
             found.ok_or(Refusal::Unavailable("a node did not answer"))

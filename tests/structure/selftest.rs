@@ -321,7 +321,7 @@ fn every_edge_of_the_law_is_held() {
 #[test]
 fn good_sources_pass() {
     clean(
-        "src/core/authority/door.rs",
+        "src/core/authority/facade.rs",
         "pub use gatecast_cluster::access::State;\n",
     );
     clean(

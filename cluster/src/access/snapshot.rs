@@ -38,7 +38,7 @@ enum Section {
     Apps = 2,
     Aliases = 3,
     Keys = 4,
-    Heirs = 5,
+    KeySuccessors = 5,
     Grants = 6,
     Tokens = 7,
     Revocations = 8,
@@ -59,7 +59,7 @@ impl Section {
         Self::Apps,
         Self::Aliases,
         Self::Keys,
-        Self::Heirs,
+        Self::KeySuccessors,
         Self::Grants,
         Self::Tokens,
         Self::Revocations,
@@ -85,7 +85,7 @@ impl Section {
             Self::Apps | Self::Keys | Self::Tokens | Self::Groups => 16,
             Self::Grants => 4096,
             Self::Aliases
-            | Self::Heirs
+            | Self::KeySuccessors
             | Self::Revocations
             | Self::Blocks
             | Self::Nonces
@@ -141,7 +141,7 @@ pub(super) fn frames(state: &State, out: &mut dyn FnMut(&[u8])) -> u64 {
     records += chunks(Section::Apps, state.apps.iter(), out);
     records += chunks(Section::Aliases, state.aliases.iter(), out);
     records += chunks(Section::Keys, state.keys.iter(), out);
-    records += chunks(Section::Heirs, state.heirs.iter(), out);
+    records += chunks(Section::KeySuccessors, state.key_successors.iter(), out);
     records += chunks(Section::Grants, state.grants.iter(), out);
     records += chunks(Section::Tokens, state.tokens.iter(), out);
     records += chunks(Section::Revocations, state.revocations.iter(), out);
@@ -262,7 +262,7 @@ fn read(state: &mut State, section: Section, record: &[u8]) -> Result<u64, Snaps
         Section::Apps => insert(&mut state.apps, record),
         Section::Aliases => insert(&mut state.aliases, record),
         Section::Keys => insert(&mut state.keys, record),
-        Section::Heirs => insert(&mut state.heirs, record),
+        Section::KeySuccessors => insert(&mut state.key_successors, record),
         Section::Grants => read_grants(state, record),
         Section::Tokens => insert(&mut state.tokens, record),
         Section::Revocations => insert(&mut state.revocations, record),
@@ -334,9 +334,9 @@ fn finish(mut state: State) -> Result<State, SnapshotError> {
     let whole = state.keys.values().all(|key| known(&key.app))
         && state.aliases.values().all(known)
         && state
-            .heirs
+            .key_successors
             .values()
-            .all(|heir| state.keys.contains_key(heir))
+            .all(|successor| state.keys.contains_key(successor))
         && state.tokens.keys().all(|(app, _)| known(app))
         && state.blocks.keys().all(|(app, _)| known(app))
         && state.nonces.keys().all(|(app, ..)| known(app))

@@ -31,7 +31,7 @@ pub struct State {
     /// Keys by id.
     pub keys: OrdMap<Text, ApiKey>,
     /// Rotated keys and the key that now answers for what they granted.
-    pub heirs: OrdMap<Text, Text>,
+    pub key_successors: OrdMap<Text, Text>,
     /// Stored rights.
     pub grants: OrdMap<GrantKey, Grant>,
     /// Issued tokens.
@@ -177,8 +177,8 @@ impl State {
         let ceiling = match &grant.issuer {
             Issuer::Operator => Operations::ALL,
             Issuer::Key(issuer) => {
-                let heir = self.heirs.get(issuer).unwrap_or(issuer);
-                match self.key_of(key.app, heir) {
+                let successor = self.key_successors.get(issuer).unwrap_or(issuer);
+                match self.key_of(key.app, successor) {
                     Some(issuer) if issuer.is_live(now_ms) => {
                         issuer.capability.operations_on(key.resource, name)
                     }

@@ -230,7 +230,7 @@ impl Cluster {
         if self.core().failure.borrow().is_some() {
             return Err(ProposeError::Stopping);
         }
-        if self.core().vitals.space() != DiskSpace::Enough {
+        if self.core().health.space() != DiskSpace::Enough {
             return Err(ProposeError::DiskFull);
         }
         self.core().proposer.propose(request, command).await
@@ -399,9 +399,11 @@ impl Cluster {
 
     /// Before an orderly end: Draining in the member list, and leading handed to another. Best effort, in
     /// bounded time.
-    pub async fn retire(&self) {
+    pub async fn prepare_shutdown(&self) {
         let core = Arc::clone(self.core());
-        let _ = self.there(async move { raft::retire(&core).await }).await;
+        let _ = self
+            .there(async move { raft::prepare_shutdown(&core).await })
+            .await;
     }
 
     /// Flushes, leaves the consensus group's threads and releases the store: after it the data directory may

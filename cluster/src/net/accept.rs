@@ -7,7 +7,7 @@ use super::frame::{self, Frame, Kind};
 use super::hello::{self, Identity, Plane, Refusal};
 use super::message_link::MessageLink;
 use super::transport::Listener;
-use super::{Local, Stream};
+use super::{LocalNode, Stream};
 use crate::access::NodeId;
 use crate::seldom::Seldom;
 use crate::task;
@@ -20,13 +20,13 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc};
 
 /// Connections whose hello is not finished.
-const STRANGERS: usize = 64;
+const MAX_HANDSHAKES: usize = 64;
 /// Connections in all.
-const CONNECTIONS: usize = 1024;
+const MAX_CONNECTIONS: usize = 1024;
 /// Requests of one connection that are being answered.
-const REQUESTS: usize = 256;
+const MAX_REQUESTS: usize = 256;
 /// A control connection without a request for this long is closed; its dialler makes a new one.
-const IDLE: Duration = Duration::from_secs(120);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Who answers.
 pub(crate) trait Service: Send + Sync + 'static {
@@ -39,7 +39,7 @@ pub(crate) trait Service: Send + Sync + 'static {
 /// What incoming connections go to.
 pub(crate) struct Acceptor<S> {
     /// Who we are.
-    pub(crate) local: Local,
+    pub(crate) local: LocalNode,
     /// Control connections.
     pub(crate) service: Arc<S>,
     /// Message-plane connections.
@@ -49,9 +49,9 @@ pub(crate) struct Acceptor<S> {
 /// Takes connections for ever.
 pub(crate) async fn serve<S: Service>(mut listener: impl Listener, acceptor: Acceptor<S>) {
     let acceptor = Arc::new(acceptor);
-    let strangers = Arc::new(Semaphore::new(STRANGERS));
+    let strangers = Arc::new(Semaphore::new(MAX_HANDSHAKES));
     let complaints = Arc::new(Complaints::default());
-    let connections = Arc::new(Semaphore::new(CONNECTIONS));
+    let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
         let Ok(stranger) = Arc::clone(&strangers).acquire_owned().await else {
             return;
@@ -134,13 +134,13 @@ fn hand_over(messages: &mpsc::Sender<MessageLink>, peer: Identity, stream: Strea
 async fn converse<S: Service>(stream: Stream, from: Identity, service: &Arc<S>) -> io::Result<()> {
     let (reader, writer) = tokio::io::split(stream);
     let mut reader = tokio::io::BufReader::with_capacity(32 * 1024, reader);
-    let (answers, queue) = mpsc::channel(REQUESTS);
+    let (answers, queue) = mpsc::channel(MAX_REQUESTS);
     let writing = frame::write_all(writer, queue);
-    let working = Arc::new(Semaphore::new(REQUESTS));
+    let working = Arc::new(Semaphore::new(MAX_REQUESTS));
     let close = Arc::new(tokio::sync::Notify::new());
     let reading = async {
         loop {
-            let request = tokio::time::timeout(IDLE, frame::read(&mut reader))
+            let request = tokio::time::timeout(IDLE_TIMEOUT, frame::read(&mut reader))
                 .await
                 .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?;
             if request.kind != Kind::Request {

@@ -9,11 +9,11 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::mpsc;
 
 const VERSION: u8 = 1;
-const HEAD: usize = 10;
+const HEADER_BYTES: usize = 10;
 /// Largest body of one frame, bytes.
 pub(crate) const MAX_BODY: usize = 4 * 1024 * 1024;
 /// Bytes gathered into one write.
-const GATHER: usize = 64 * 1024;
+const WRITE_BYTES: usize = 64 * 1024;
 
 /// Which way a frame goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +35,10 @@ pub(super) struct Frame {
 /// Reads one frame; the connection is useless after an error.
 pub(super) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Frame> {
     let length = stream.read_u32().await? as usize;
-    let Some(size) = length.checked_sub(HEAD).filter(|size| *size <= MAX_BODY) else {
+    let Some(size) = length
+        .checked_sub(HEADER_BYTES)
+        .filter(|size| *size <= MAX_BODY)
+    else {
         return Err(io::Error::new(
             io::ErrorKind::InvalidData,
             "frame length out of bounds",
@@ -70,7 +73,7 @@ pub(super) async fn write_all(
     let mut buffer = Vec::with_capacity(4096);
     while let Some(frame) = frames.recv().await {
         put(&mut buffer, &frame);
-        while buffer.len() < GATHER {
+        while buffer.len() < WRITE_BYTES {
             match frames.try_recv() {
                 Ok(frame) => put(&mut buffer, &frame),
                 Err(_) => break,
@@ -78,14 +81,14 @@ pub(super) async fn write_all(
         }
         stream.write_all(&buffer).await?;
         buffer.clear();
-        buffer.shrink_to(GATHER * 4);
+        buffer.shrink_to(WRITE_BYTES * 4);
     }
     stream.shutdown().await
 }
 
 fn put(buffer: &mut Vec<u8>, frame: &Frame) {
     // A body beyond the bound is refused by the sender before it gets here.
-    let length = u32::try_from(HEAD + frame.body.len()).unwrap_or(u32::MAX);
+    let length = u32::try_from(HEADER_BYTES + frame.body.len()).unwrap_or(u32::MAX);
     buffer.extend_from_slice(&length.to_be_bytes());
     buffer.push(VERSION);
     buffer.push(match frame.kind {
@@ -124,7 +127,7 @@ mod tests {
                 (Kind::Answer, id, 100)
             );
         }
-        for length in [u32::MAX, 3, (MAX_BODY + HEAD + 1) as u32] {
+        for length in [u32::MAX, 3, (MAX_BODY + HEADER_BYTES + 1) as u32] {
             let (mut near, mut far) = tokio::io::duplex(64);
             near.write_u32(length).await.unwrap();
             assert_eq!(

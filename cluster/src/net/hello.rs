@@ -15,9 +15,9 @@
 //!
 //! **Must never know:** what the connection is for beyond its plane.
 
-use super::{Local, Stream};
+use super::{LocalNode, Stream};
 use crate::PeerSecret;
-use crate::versions::{Misfit, Versions};
+use crate::versions::{VersionMismatch, Versions};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 use std::io;
@@ -27,10 +27,10 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 const MAGIC: [u8; 4] = *b"GTCT";
 /// Version of the hello and of the frames' outer form; what is in them has the version that is agreed on.
 const VERSION: u8 = 2;
-const HELLO: usize = 4 + 1 + 1 + 8 + 8 + 16 + 16 + 2 + 2 + 2 + 32;
-const PROOF: usize = 32;
+const HELLO_BYTES: usize = 4 + 1 + 1 + 8 + 8 + 16 + 16 + 2 + 2 + 2 + 32;
+const PROOF_BYTES: usize = 32;
 /// Time for the whole exchange.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(5);
+pub(crate) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What a connection serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,11 +73,11 @@ pub(crate) enum Refusal {
     TooNew,
 }
 
-impl From<Misfit> for Refusal {
-    fn from(misfit: Misfit) -> Self {
-        match misfit {
-            Misfit::TooOld => Self::TooOld,
-            Misfit::TooNew => Self::TooNew,
+impl From<VersionMismatch> for Refusal {
+    fn from(mismatch: VersionMismatch) -> Self {
+        match mismatch {
+            VersionMismatch::TooOld => Self::TooOld,
+            VersionMismatch::TooNew => Self::TooNew,
         }
     }
 }
@@ -110,8 +110,8 @@ impl Refusal {
             Self::NotMe => "another node answers at the peer's address",
             Self::Removed => "this node was removed from the cluster; its id is never used again",
             Self::Full => "the peer has too many connections",
-            Self::TooOld => Misfit::TooOld.text(),
-            Self::TooNew => Misfit::TooNew.text(),
+            Self::TooOld => VersionMismatch::TooOld.text(),
+            Self::TooNew => VersionMismatch::TooNew.text(),
         }
     }
 
@@ -191,18 +191,18 @@ struct Hello {
 }
 
 impl Hello {
-    fn new(local: &Local, plane: Plane, to: u64) -> Self {
+    fn new(local: &LocalNode, plane: Plane, to: u64) -> Self {
         Self {
             plane,
             from: **local.identity.load(),
             to,
-            agreed: local.spoken.agreed(),
+            agreed: local.version.agreed(),
             nonce: rand::random(),
         }
     }
 
     fn encode(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(HELLO);
+        let mut bytes = Vec::with_capacity(HELLO_BYTES);
         bytes.extend_from_slice(&MAGIC);
         bytes.push(VERSION);
         bytes.push(match self.plane {
@@ -220,7 +220,7 @@ impl Hello {
         bytes
     }
 
-    fn decode(bytes: &[u8; HELLO]) -> io::Result<Self> {
+    fn decode(bytes: &[u8; HELLO_BYTES]) -> io::Result<Self> {
         fn take<const N: usize>(rest: &mut &[u8]) -> io::Result<[u8; N]> {
             let (head, tail) = rest
                 .split_first_chunk::<N>()
@@ -269,7 +269,7 @@ impl Hello {
 
 /// Connects to `addr` and proves who we are. `to` is the expected node, 0 for whoever answers.
 pub(crate) async fn dial(
-    local: &Local,
+    local: &LocalNode,
     addr: &str,
     to: u64,
     plane: Plane,
@@ -278,12 +278,12 @@ pub(crate) async fn dial(
         let mut stream = local.transport.connect(addr.to_owned()).await?;
         let mine = Hello::new(local, plane, to).encode();
         stream.write_all(&mine).await?;
-        let theirs = read::<HELLO>(&mut stream).await.map_err(silent)?;
+        let theirs = read::<HELLO_BYTES>(&mut stream).await.map_err(silent)?;
         let hello = Hello::decode(&theirs)?;
         let by = hello.from.node;
         let dialled = mac(&local.secret, b"dial", &[&mine, &theirs])?;
         stream.write_all(&dialled.finalize().into_bytes()).await?;
-        let answer = read::<{ PROOF + 1 }>(&mut stream).await;
+        let answer = read::<{ PROOF_BYTES + 1 }>(&mut stream).await;
         let answer = answer.map_err(|error| unproven(by, error))?;
         let (verdict, proof) = answer.split_first().ok_or_else(|| bad("short proof"))?;
         mac(&local.secret, b"accept", &[&mine, &theirs, &[*verdict]])?
@@ -301,7 +301,7 @@ pub(crate) async fn dial(
             }
             None => {}
         }
-        local.spoken.agree(hello.agreed);
+        local.version.agree(hello.agreed);
         Ok((hello.from, stream))
     };
     timed(exchange).await
@@ -310,19 +310,19 @@ pub(crate) async fn dial(
 /// Takes the hello of a connection; `admit` judges the peer once it has proved that it knows the secret. `claims` is
 /// the number that it says it has, as soon as it is known.
 pub(super) async fn accept(
-    local: &Local,
+    local: &LocalNode,
     mut stream: Stream,
     admit: impl FnOnce(Identity) -> Result<(), Refusal>,
     claims: &mut Option<u64>,
 ) -> io::Result<(Identity, Plane, Stream)> {
     let exchange = async {
-        let theirs = read::<HELLO>(&mut stream).await?;
+        let theirs = read::<HELLO_BYTES>(&mut stream).await?;
         let hello = Hello::decode(&theirs)?;
         *claims = Some(hello.from.node);
         let own = Hello::new(local, hello.plane, hello.from.node);
         let mine = own.encode();
         stream.write_all(&mine).await?;
-        let proof = read::<PROOF>(&mut stream).await?;
+        let proof = read::<PROOF_BYTES>(&mut stream).await?;
         mac(&local.secret, b"dial", &[&theirs, &mine])?
             .verify_slice(&proof)
             .map_err(|_| bad("it does not know this node's cluster secret"))?;
@@ -344,7 +344,7 @@ pub(super) async fn accept(
 }
 
 fn judge(
-    local: &Local,
+    local: &LocalNode,
     own: &Identity,
     hello: &Hello,
     admit: impl FnOnce(Identity) -> Result<(), Refusal>,
@@ -355,15 +355,15 @@ fn judge(
     if own.cluster != 0 && hello.from.cluster != 0 && own.cluster != hello.from.cluster {
         return Err(Refusal::OtherCluster);
     }
-    local.spoken.agree(hello.agreed);
+    local.version.agree(hello.agreed);
     admit(hello.from)
 }
 
 async fn timed<T>(exchange: impl Future<Output = io::Result<T>>) -> io::Result<T> {
-    tokio::time::timeout(DEADLINE, exchange)
+    tokio::time::timeout(HANDSHAKE_TIMEOUT, exchange)
         .await
         .unwrap_or_else(|_| {
-            let text = format!("no answer within {} s", DEADLINE.as_secs());
+            let text = format!("no answer within {} s", HANDSHAKE_TIMEOUT.as_secs());
             Err(io::Error::new(io::ErrorKind::TimedOut, text))
         })
 }
@@ -423,8 +423,8 @@ mod tests {
     use super::*;
     use std::sync::Arc;
 
-    fn local(net: &Memory, node: u64, secret: &str) -> Local {
-        Local {
+    fn local(net: &Memory, node: u64, secret: &str) -> LocalNode {
+        LocalNode {
             transport: Arc::new(net.clone()),
             secret: PeerSecret(secret.into()),
             identity: Arc::new(arc_swap::ArcSwap::from_pointee(Identity {
@@ -433,7 +433,7 @@ mod tests {
                 cluster: 0,
                 speaks: Versions::OURS,
             })),
-            spoken: Arc::new(crate::versions::Spoken::new(Versions::OURS)),
+            version: Arc::new(crate::versions::NegotiatedVersion::new(Versions::OURS)),
         }
     }
 
@@ -530,7 +530,7 @@ mod tests {
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         let mut noisy = net.connect("b".into()).await.unwrap();
         let stream = listener.accept().await.unwrap();
-        noisy.write_all(&[b'x'; HELLO]).await.unwrap();
+        noisy.write_all(&[b'x'; HELLO_BYTES]).await.unwrap();
         let error = accept(&b, stream, |_| Ok(()), &mut None).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidData);
     }

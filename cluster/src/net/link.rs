@@ -5,7 +5,7 @@
 
 use super::frame::{self, Frame, Kind};
 use super::hello::{self, Plane, Refusal, Refused};
-use super::{Identity, Local, Stream};
+use super::{Identity, LocalNode, Stream};
 use crate::task;
 use bytes::Bytes;
 use std::collections::{BTreeMap, HashMap};
@@ -17,13 +17,13 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 /// Requests queued to one connection.
-const QUEUE: usize = 256;
+const QUEUE_CAPACITY: usize = 256;
 const BACKOFF_MIN: Duration = Duration::from_millis(20);
 const BACKOFF_MAX: Duration = Duration::from_millis(300);
 /// Longest wait for a bulk connection.
-const CONNECT_BULK: Duration = Duration::from_millis(500);
+const BULK_CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 /// A connection that answers nothing for this long while requests time out is given up.
-const DEAD: Duration = Duration::from_secs(2);
+const SILENCE_LIMIT: Duration = Duration::from_secs(2);
 
 /// Which of the two connections to a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -96,7 +96,7 @@ impl Drop for Link {
 
 /// Every link of this node.
 pub(crate) struct Links {
-    local: Local,
+    local: LocalNode,
     admit: Box<dyn Fn(Identity) -> Result<(), Refusal> + Send + Sync>,
     links: Mutex<BTreeMap<(u64, Lane), Arc<Link>>>,
     next: AtomicU64,
@@ -105,7 +105,7 @@ pub(crate) struct Links {
 impl Links {
     /// No links yet. `admit` judges whoever answers where we dialled, as it does those who dial us.
     pub(crate) fn new(
-        local: Local,
+        local: LocalNode,
         admit: impl Fn(Identity) -> Result<(), Refusal> + Send + Sync + 'static,
     ) -> Arc<Self> {
         Arc::new(Self {
@@ -188,7 +188,7 @@ impl Links {
             Ok(Err(_)) => Err(AskError::Lost),
             Err(_) => {
                 lock(&connection.pending).remove(&id);
-                if lock(&connection.last_answer).elapsed() > DEAD {
+                if lock(&connection.last_answer).elapsed() > SILENCE_LIMIT {
                     connection.give_up.notify_one();
                 }
                 Err(AskError::TimedOut)
@@ -223,7 +223,7 @@ impl Links {
 /// The link's connection. The bulk lane is made on first use and may be waited for; on the fast lane a
 /// missing connection is an answer.
 async fn connection(link: &Link, lane: Lane) -> Option<Connection> {
-    let deadline = Instant::now() + CONNECT_BULK;
+    let deadline = Instant::now() + BULK_CONNECT_TIMEOUT;
     loop {
         let connection = lock(&link.state).1.clone();
         if connection.is_some() || lane == Lane::Fast || Instant::now() > deadline {
@@ -241,7 +241,7 @@ async fn keep_connected(links: Arc<Links>, node: u64, addr: String, link: std::s
         match dialled {
             Ok((_, stream)) => {
                 backoff = BACKOFF_MIN;
-                let (requests, queue) = mpsc::channel(QUEUE);
+                let (requests, queue) = mpsc::channel(QUEUE_CAPACITY);
                 let connection = Connection {
                     requests,
                     pending: Pending::default(),

@@ -24,7 +24,7 @@ pub(crate) use transport::{Listener, Stream, Tcp, Transport};
 
 /// What every connection needs: how to connect, who we are, what proves it.
 #[derive(Clone)]
-pub(crate) struct Local {
+pub(crate) struct LocalNode {
     /// Makes and takes connections.
     pub(crate) transport: std::sync::Arc<dyn Transport>,
     /// The cluster's secret.
@@ -32,5 +32,5 @@ pub(crate) struct Local {
     /// This node's identity; the cluster's id may become known later.
     pub(crate) identity: std::sync::Arc<arc_swap::ArcSwap<Identity>>,
     /// Which versions are spoken.
-    pub(crate) spoken: std::sync::Arc<crate::versions::Spoken>,
+    pub(crate) version: std::sync::Arc<crate::versions::NegotiatedVersion>,
 }

@@ -21,7 +21,7 @@
 
 use super::core::Core;
 use super::fence;
-use super::rpc::{Answer, Ask};
+use super::rpc::{PeerRequest, PeerResponse};
 use crate::access::{MemberState, NodeId, Revision};
 use crate::contract::{BarrierMode, BarrierReport};
 use futures_util::future::join_all;
@@ -30,9 +30,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// One question waits at most this long at the other end, so that a lost connection is noticed.
-const ASK: Duration = Duration::from_millis(500);
+const QUESTION_TIMEOUT: Duration = Duration::from_millis(500);
 /// Pause after a question that could not be asked.
-const RETRY: Duration = Duration::from_millis(20);
+const RETRY_DELAY: Duration = Duration::from_millis(20);
 
 /// How one member is waited for.
 enum Wait {
@@ -100,7 +100,7 @@ async fn wait_for(
     wait: Wait,
     mode: BarrierMode,
 ) -> Option<u64> {
-    let sooner = async {
+    let fenced = async {
         match mode {
             BarrierMode::All => fence::passed(core, node, revision).await,
             BarrierMode::Strict | BarrierMode::None => std::future::pending().await,
@@ -109,7 +109,7 @@ async fn wait_for(
     tokio::select! {
         biased;
         closed = hear(core, node, revision, wait) => closed,
-        () = sooner => None,
+        () = fenced => None,
     }
 }
 
@@ -127,15 +127,18 @@ async fn hear(core: &Core, node: NodeId, revision: Revision, wait: Wait) -> Opti
             .ok()
             .map(|()| core.view.closed(revision));
     }
-    let ask = Ask::AwaitEnforced {
+    let ask = PeerRequest::AwaitEnforced {
         revision,
-        wait_ms: u64::try_from(ASK.as_millis()).unwrap_or(0),
+        wait_ms: u64::try_from(QUESTION_TIMEOUT.as_millis()).unwrap_or(0),
     };
     loop {
-        let asked = tokio::time::timeout_at(end, core.ask(node.0, &ask, ASK * 2)).await;
+        let asked =
+            tokio::time::timeout_at(end, core.ask(node.0, &ask, QUESTION_TIMEOUT * 2)).await;
         match asked {
-            Ok(Ok(Answer::Enforced(Some(closed)))) => return Some(closed),
-            Ok(Ok(_) | Err(_)) => tokio::time::sleep_until(end.min(Instant::now() + RETRY)).await,
+            Ok(Ok(PeerResponse::Enforced(Some(closed)))) => return Some(closed),
+            Ok(Ok(_) | Err(_)) => {
+                tokio::time::sleep_until(end.min(Instant::now() + RETRY_DELAY)).await
+            }
             Err(_) => return None,
         }
         if Instant::now() >= end {

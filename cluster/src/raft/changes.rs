@@ -13,7 +13,7 @@
 
 use super::core::Core;
 use super::engine::Peer;
-use super::rpc::{Answer, Ask, ChangeError, NotLeader};
+use super::rpc::{ChangeError, NotLeader, PeerRequest, PeerResponse};
 use crate::access::{Command, Limits, MemberCommand, NodeId, Text};
 use crate::contract::{JoinError, NodeChange, ProposeError, RequestId};
 use crate::net::{AskError, Plane};
@@ -25,17 +25,17 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// A learner becomes a voter when it is at most this many entries behind.
-const CLOSE: u64 = 64;
+const MAX_PROMOTION_LAG: u64 = 64;
 /// Longest time for a learner to catch up.
-const CATCH_UP: Duration = Duration::from_secs(60);
+const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(60);
 /// Longest time for one change.
-const CHANGE: Duration = Duration::from_secs(10);
+const CHANGE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest time for a node that is added to be reached.
-const REACH: Duration = Duration::from_secs(10);
+const REACH_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a voter may take to answer, and how often it is asked.
-const ANSWER: Duration = Duration::from_secs(1);
-const ASKED: usize = 3;
-const RETRY: Duration = Duration::from_millis(100);
+const VOTER_TIMEOUT: Duration = Duration::from_secs(1);
+const VOTER_ATTEMPTS: usize = 3;
+const RETRY_DELAY: Duration = Duration::from_millis(100);
 
 const NO_LEADER: &str = "no leader is known here: a majority of the voters has to be up. Nothing was changed; try again when `cluster status` names a leader";
 const UNFINISHED: &str = "an earlier change of the nodes is not finished, because a majority of the voters has not confirmed it. Start the voters that are down, then try again";
@@ -112,7 +112,7 @@ async fn follow(core: &Core, node: u64, addr: Text, disk: u128) -> Result<(), Ch
 
 /// The disk of a node that is to be added, learned by connecting to it.
 async fn reach(core: &Core, node: u64, addr: &str) -> Result<u128, ChangeError> {
-    let end = Instant::now() + REACH;
+    let end = Instant::now() + REACH_TIMEOUT;
     loop {
         match core.links.dial(addr, node, Plane::Control).await {
             Ok((identity, _)) => return Ok(identity.disk),
@@ -121,7 +121,7 @@ async fn reach(core: &Core, node: u64, addr: &str) -> Result<u128, ChangeError> 
                     "node {node} cannot be reached at {addr} ({error}): start it there with `--join`, then add it"
                 )));
             }
-            Err(_) => tokio::time::sleep(RETRY * 2).await,
+            Err(_) => tokio::time::sleep(RETRY_DELAY * 2).await,
         }
     }
 }
@@ -140,7 +140,7 @@ async fn promote(core: &Core, node: u64, force: bool) -> Result<(), ChangeError>
         }
         can_agree(core, &voters).await?;
     }
-    let end = Instant::now() + CATCH_UP;
+    let end = Instant::now() + CATCH_UP_TIMEOUT;
     while !is_close(core, node) {
         if !core.leads() {
             return Err(not_leader(core));
@@ -150,7 +150,7 @@ async fn promote(core: &Core, node: u64, force: bool) -> Result<(), ChangeError>
                 "node {node} did not catch up in time. Nothing was changed; look at its log, then try again"
             )));
         }
-        tokio::time::sleep(RETRY / 4).await;
+        tokio::time::sleep(RETRY_DELAY / 4).await;
     }
     if !force {
         // Catching up may have taken a while.
@@ -270,12 +270,14 @@ async fn silent(core: &Core, nodes: &BTreeSet<u64>) -> BTreeSet<u64> {
 }
 
 async fn answers(core: &Core, node: u64) -> bool {
-    for _ in 0..ASKED {
-        if let Ok(Answer::Vitals { .. }) = core.ask(node, &Ask::Vitals, ANSWER).await {
+    for _ in 0..VOTER_ATTEMPTS {
+        if let Ok(PeerResponse::Vitals { .. }) =
+            core.ask(node, &PeerRequest::Vitals, VOTER_TIMEOUT).await
+        {
             return true;
         }
         // The connection to one that has just come may still be on its way.
-        tokio::time::sleep(RETRY * 3).await;
+        tokio::time::sleep(RETRY_DELAY * 3).await;
     }
     false
 }
@@ -286,7 +288,7 @@ fn is_close(core: &Core, node: u64) -> bool {
         .replication
         .as_ref()
         .and_then(|all| all.get(&node).copied().flatten());
-    matched.is_some_and(|at| at.index + CLOSE >= metrics.last_log_index.unwrap_or(0))
+    matched.is_some_and(|at| at.index + MAX_PROMOTION_LAG >= metrics.last_log_index.unwrap_or(0))
 }
 
 /// Has the engine agree on a change.
@@ -295,7 +297,8 @@ pub(super) async fn change(
     change: ChangeMembers<u64, Peer>,
     retain: bool,
 ) -> Result<(), ChangeError> {
-    let changed = tokio::time::timeout(CHANGE, core.raft.change_membership(change, retain)).await;
+    let changed =
+        tokio::time::timeout(CHANGE_TIMEOUT, core.raft.change_membership(change, retain)).await;
     match changed {
         Ok(Ok(_)) => Ok(()),
         Ok(Err(RaftError::APIError(ClientWriteError::ForwardToLeader(to)))) => {
@@ -359,10 +362,10 @@ pub(crate) async fn change_nodes(
 
 async fn through_leader(core: &Core, wanted: NodeChange, force: bool) -> Result<(), JoinError> {
     let patience = match wanted {
-        NodeChange::Add { .. } | NodeChange::Promote { .. } => CATCH_UP,
-        NodeChange::Demote { .. } | NodeChange::Remove { .. } => CHANGE * 2,
+        NodeChange::Add { .. } | NodeChange::Promote { .. } => CATCH_UP_TIMEOUT,
+        NodeChange::Demote { .. } | NodeChange::Remove { .. } => CHANGE_TIMEOUT * 2,
     };
-    let ask = Ask::ChangeNodes {
+    let ask = PeerRequest::ChangeNodes {
         change: wanted.clone(),
         force,
     };
@@ -385,7 +388,7 @@ async fn through_leader(core: &Core, wanted: NodeChange, force: bool) -> Result<
             Err(ChangeError::Unknown(_)) => begun = true,
             Err(ChangeError::NotLeader(_)) => {}
         }
-        tokio::time::sleep(RETRY).await;
+        tokio::time::sleep(RETRY_DELAY).await;
     }
     Err(match begun {
         true => JoinError::Unknown(UNKNOWN.into()),
@@ -394,9 +397,9 @@ async fn through_leader(core: &Core, wanted: NodeChange, force: bool) -> Result<
 }
 
 /// What a leader that was asked has said.
-pub(super) fn told(asked: Result<Answer, AskError>) -> Result<(), ChangeError> {
+pub(super) fn told(asked: Result<PeerResponse, AskError>) -> Result<(), ChangeError> {
     match asked {
-        Ok(Answer::Changed(changed)) => changed,
+        Ok(PeerResponse::Changed(changed)) => changed,
         Ok(_) => Err(ChangeError::NoQuorum(
             "the leader could not answer. Nothing was changed; its log says why".into(),
         )),

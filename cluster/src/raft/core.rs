@@ -4,21 +4,21 @@
 //! calling itself one; whoever needs the truth asks for a read index.
 
 use super::applier::{Applied, Register};
-use super::beat::Beat;
 use super::engine::{Peer, Raft};
-use super::fence::Witness;
-use super::gate::Gate;
+use super::fence::QuorumContacts;
 use super::lease::Lease;
 use super::lock;
+use super::node_health::NodeHealth;
+use super::pre_vote::PreVote;
 use super::propose::Proposer;
 use super::reach::JoinAttempts;
 use super::read::Reader;
-use super::rpc::{self, Answer, Ask};
+use super::rpc::{self, PeerRequest, PeerResponse};
+use super::tick_aligner::TickAligner;
 use super::view::View;
-use super::vitals::Vitals;
 use crate::ClusterConfig;
 use crate::net::{AskError, Lane, Links};
-use crate::versions::Spoken;
+use crate::versions::NegotiatedVersion;
 use openraft::RaftMetrics;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -32,9 +32,9 @@ pub(crate) const DRIFT: f64 = 0.0005;
 
 /// When each peer last gave a sign of life.
 #[derive(Debug, Default)]
-pub(crate) struct Heard(Mutex<BTreeMap<u64, Instant>>);
+pub(crate) struct LastContact(Mutex<BTreeMap<u64, Instant>>);
 
-impl Heard {
+impl LastContact {
     /// A sign of life of `node`.
     pub(crate) fn note(&self, node: u64) {
         lock(&self.0).insert(node, Instant::now());
@@ -57,18 +57,18 @@ pub(crate) struct Core {
     pub(crate) view: Arc<View>,
     pub(crate) applied: Arc<Applied>,
     pub(crate) links: Arc<Links>,
-    pub(crate) spoken: Arc<Spoken>,
-    pub(crate) heard: Arc<Heard>,
+    pub(crate) version: Arc<NegotiatedVersion>,
+    pub(crate) last_contact: Arc<LastContact>,
     pub(crate) lease: Arc<Lease>,
-    pub(crate) gate: Gate,
-    /// When its loops look.
-    pub(super) beat: Beat,
-    /// What this node helped to prove.
-    pub(crate) witness: Witness,
+    pub(crate) pre_vote: PreVote,
+    /// Common moments for everything that is done again and again.
+    pub(super) ticks: TickAligner,
+    /// When leaders asked for this node's help, and members for a proof.
+    pub(crate) contacts: QuorumContacts,
     pub(crate) proposer: Proposer,
     pub(crate) reader: Reader,
     /// Clocks, room on the disk, who could lead.
-    pub(crate) vitals: Vitals,
+    pub(crate) health: NodeHealth,
     /// What came of asking to be let in.
     pub(super) join_attempts: JoinAttempts,
     /// The process is stopping it in order.
@@ -130,18 +130,18 @@ impl Core {
     pub(super) async fn ask(
         &self,
         node: u64,
-        ask: &Ask,
+        ask: &PeerRequest,
         timeout: Duration,
-    ) -> Result<Answer, AskError> {
+    ) -> Result<PeerResponse, AskError> {
         let addr = self.peers().get(&node).map(|peer| peer.addr.to_string());
         let addr = addr.ok_or(AskError::NotSent)?;
-        let body = rpc::encode(&self.spoken, ask).map_err(|_| AskError::NotSent)?;
+        let body = rpc::encode(&self.version, ask).map_err(|_| AskError::NotSent)?;
         let answer = self
             .links
             .ask(node, &addr, Lane::Fast, body, timeout)
             .await?;
-        self.heard.note(node);
-        rpc::decode(self.spoken.ours(), &answer).map_err(|_| AskError::Lost)
+        self.last_contact.note(node);
+        rpc::decode(self.version.ours(), &answer).map_err(|_| AskError::Lost)
     }
 
     /// How long after which a silent node's lease has certainly ended: the lease, the clock drift
@@ -158,7 +158,7 @@ impl Core {
 
     /// Whether the process is on its way out, or this node was asked to leave.
     pub(super) fn is_leaving(&self) -> bool {
-        self.stopping.load(Ordering::Acquire) || self.vitals.is_leaving()
+        self.stopping.load(Ordering::Acquire) || self.health.is_leaving()
     }
 
     /// Takes this node out of service for good.

@@ -96,7 +96,7 @@ pub(crate) fn config(config: &ClusterConfig) -> Result<Arc<Config>, openraft::Co
         snapshot_policy: SnapshotPolicy::Never,
         max_in_snapshot_log_to_keep: keep,
         purge_batch_size: (keep / 4).max(1),
-        // Opened by the election gate.
+        // Permitted by the pre-vote.
         enable_elect: false,
         ..Config::default()
     };

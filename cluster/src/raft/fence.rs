@@ -27,8 +27,8 @@
 use super::core::{Core, DRIFT};
 use super::engine::{LeaderId, Peer};
 use super::lock;
-use super::proofs::{self, Helped};
-use super::rpc::{Answer, Ask};
+use super::proofs::{self, LeaderContacts};
+use super::rpc::{PeerRequest, PeerResponse};
 use crate::access::{NodeId, Revision};
 use futures_util::future::join_all;
 use openraft::RaftMetrics;
@@ -38,35 +38,35 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// How long a member may take to enforce before anybody asks after its proofs, and pause between questions.
-const PATIENCE: Duration = Duration::from_millis(100);
+const QUESTION_INTERVAL: Duration = Duration::from_millis(100);
 /// How long a voter is waited for.
-const VOTER: Duration = Duration::from_millis(250);
+const VOTER_TIMEOUT: Duration = Duration::from_millis(250);
 /// How long the leader is.
-const LEADER: Duration = Duration::from_millis(500);
+const LEADER_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// What this node has helped to prove, and heard of the others.
 #[derive(Debug)]
-pub(crate) struct Witness {
+pub(crate) struct QuorumContacts {
     began: Instant,
-    helped: Mutex<Helped>,
+    helped: Mutex<LeaderContacts>,
     /// When each node last asked this one for an index.
     asked: Mutex<BTreeMap<u64, Instant>>,
     /// As which leader this node was elected by which voters.
     electors: Mutex<(LeaderId, BTreeSet<u64>)>,
     /// As which leader this node asked the voters, and the instants they named: final for that leader.
-    told: Mutex<(LeaderId, BTreeMap<u64, Instant>)>,
+    voter_reports: Mutex<(LeaderId, BTreeMap<u64, Instant>)>,
 }
 
-impl Witness {
+impl QuorumContacts {
     /// Of a process that has just started, and of which nobody has been asked or told yet.
     pub(crate) fn new() -> Self {
         let began = Instant::now();
         Self {
             began,
-            helped: Mutex::new(Helped::new(began)),
+            helped: Mutex::new(LeaderContacts::new(began)),
             asked: Mutex::default(),
             electors: Mutex::default(),
-            told: Mutex::default(),
+            voter_reports: Mutex::default(),
         }
     }
 
@@ -91,7 +91,7 @@ impl Witness {
 /// Ends when `node`'s lease has provably ended unless it has enforced `revision`. Perhaps never.
 pub(super) async fn passed(core: &Core, node: NodeId, revision: Revision) {
     loop {
-        tokio::time::sleep(PATIENCE).await;
+        tokio::time::sleep(QUESTION_INTERVAL).await;
         if let Some(latest) = ask_leader(core, node.0, revision).await {
             tokio::time::sleep_until(latest + core.fence_window()).await;
             return;
@@ -104,9 +104,9 @@ async fn ask_leader(core: &Core, node: u64, revision: Revision) -> Option<Instan
     if leader == core.me {
         return latest_proof(core, node, revision).await;
     }
-    let ask = Ask::LatestProof { node, revision };
-    match core.ask(leader, &ask, LEADER).await {
-        Ok(Answer::LatestProof(Some(age_us))) => ago(age_us),
+    let ask = PeerRequest::LatestProof { node, revision };
+    match core.ask(leader, &ask, LEADER_TIMEOUT).await {
+        Ok(PeerResponse::LatestProof(Some(age_us))) => ago(age_us),
         Ok(_) | Err(_) => None,
     }
 }
@@ -125,13 +125,16 @@ pub(super) async fn latest_proof(core: &Core, node: u64, revision: Revision) -> 
         return None;
     }
     // From here on every question of its begins a round that covers the revision.
-    let asked = core.witness.asked(node);
+    let asked = core.contacts.asked(node);
     join_all(voters.iter().map(|voter| learn(core, leader, *voter))).await;
-    let told = lock(&core.witness.told);
-    if told.0 != leader {
+    let voter_reports = lock(&core.contacts.voter_reports);
+    if voter_reports.0 != leader {
         return None;
     }
-    let helped = told.1.iter().filter(|(voter, _)| voters.contains(voter));
+    let helped = voter_reports
+        .1
+        .iter()
+        .filter(|(voter, _)| voters.contains(voter));
     let latest = proofs::latest(helped.map(|(_, at)| *at).collect(), voters.len());
     latest.map(|latest| latest.max(asked))
 }
@@ -145,7 +148,7 @@ fn electors(core: &Core, metrics: &RaftMetrics<u64, Peer>) -> Option<BTreeSet<u6
         return None;
     };
     let untouched = group.log_id().is_none_or(|at| at.leader_id < leader);
-    let noted = || *lock(&core.witness.electors) == (leader, voters.clone());
+    let noted = || *lock(&core.contacts.electors) == (leader, voters.clone());
     (untouched || noted()).then(|| voters.clone())
 }
 
@@ -153,39 +156,39 @@ fn electors(core: &Core, metrics: &RaftMetrics<u64, Peer>) -> Option<BTreeSet<u6
 pub(super) fn note_electors(core: &Core, metrics: &RaftMetrics<u64, Peer>) {
     let leader = metrics.vote.leader_id;
     if leader.node_id == core.me
-        && lock(&core.witness.electors).0 < leader
+        && lock(&core.contacts.electors).0 < leader
         && let Some(voters) = electors(core, metrics)
     {
-        *lock(&core.witness.electors) = (leader, voters);
+        *lock(&core.contacts.electors) = (leader, voters);
     }
 }
 
 /// Asks a voter, unless it has answered this leader before.
 async fn learn(core: &Core, leader: LeaderId, voter: u64) {
     {
-        let told = lock(&core.witness.told);
-        if told.0 == leader && told.1.contains_key(&voter) {
+        let voter_reports = lock(&core.contacts.voter_reports);
+        if voter_reports.0 == leader && voter_reports.1.contains_key(&voter) {
             return;
         }
     }
     let at = if voter == core.me {
-        Some(lock(&core.witness.helped).before(leader))
+        Some(lock(&core.contacts.helped).before(leader))
     } else {
-        let ask = Ask::HelpedBefore {
+        let ask = PeerRequest::HelpedBefore {
             term: leader.term,
             node: leader.node_id,
         };
-        match core.ask(voter, &ask, VOTER).await {
-            Ok(Answer::HelpedBefore(Some(age_us))) => ago(age_us),
+        match core.ask(voter, &ask, VOTER_TIMEOUT).await {
+            Ok(PeerResponse::HelpedBefore(Some(age_us))) => ago(age_us),
             Ok(_) | Err(_) => None,
         }
     };
-    let mut told = lock(&core.witness.told);
-    if told.0 < leader {
-        *told = (leader, BTreeMap::new());
+    let mut voter_reports = lock(&core.contacts.voter_reports);
+    if voter_reports.0 < leader {
+        *voter_reports = (leader, BTreeMap::new());
     }
-    if let Some(at) = at.filter(|_| told.0 == leader) {
-        told.1.insert(voter, at);
+    if let Some(at) = at.filter(|_| voter_reports.0 == leader) {
+        voter_reports.1.insert(voter, at);
     }
 }
 
@@ -194,7 +197,7 @@ async fn learn(core: &Core, leader: LeaderId, voter: u64) {
 pub(super) fn helped_before(core: &Core, leader: LeaderId) -> Option<u64> {
     // The vote first: a request that arrives later is refused, one that arrived earlier has been noted.
     let bound = core.metrics().vote.leader_id >= leader;
-    bound.then(|| age_us(lock(&core.witness.helped).before(leader)))
+    bound.then(|| age_us(lock(&core.contacts.helped).before(leader)))
 }
 
 /// Rounded down: too young is safe.

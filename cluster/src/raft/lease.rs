@@ -19,7 +19,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 /// Pause after a round that failed.
-const RETRY: Duration = Duration::from_millis(50);
+const RETRY_DELAY: Duration = Duration::from_millis(50);
 
 /// How fresh this node's view provably is. Read from any thread, without a lock.
 #[derive(Debug)]
@@ -104,15 +104,15 @@ pub(super) async fn run(core: Arc<Core>) {
         match tokio::time::timeout(core.config.lease, round(&core)).await {
             Ok(true) => {
                 core.lease.renew(t0);
-                core.beat.next(core.config.lease_renewal).await;
+                core.ticks.next(core.config.lease_renewal).await;
             }
-            Ok(false) | Err(_) => tokio::time::sleep(RETRY).await,
+            Ok(false) | Err(_) => tokio::time::sleep(RETRY_DELAY).await,
         }
     }
 }
 
 async fn round(core: &Core) -> bool {
-    if core.vitals.clock_is_wrong() {
+    if core.health.clock_is_wrong() {
         return false;
     }
     let Some(index) = core.reader.index().await else {

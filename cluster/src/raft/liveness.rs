@@ -18,11 +18,11 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// How often is looked.
-const PERIOD: Duration = Duration::from_millis(100);
+const INTERVAL: Duration = Duration::from_millis(100);
 /// How long nobody must have listened.
-const GONE: Duration = Duration::from_secs(1);
+const REFUSED_TOLERANCE: Duration = Duration::from_secs(1);
 /// At most one tick of the machine's time in this long.
-const TICK: Duration = Duration::from_secs(1);
+const TIME_ENTRY_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Keeps this node Up in the member list.
 pub(super) async fn announce(core: Arc<Core>) {
@@ -33,7 +33,7 @@ pub(super) async fn announce(core: Arc<Core>) {
         {
             come_up(&core).await;
         }
-        core.beat.next(PERIOD).await;
+        core.ticks.next(INTERVAL).await;
     }
 }
 
@@ -66,7 +66,7 @@ pub(super) async fn watch(core: Arc<Core>) {
     let mut ticked = Instant::now();
     let mut raised = Instant::now();
     loop {
-        core.beat.next(PERIOD).await;
+        core.ticks.next(INTERVAL).await;
         core.view.forget_departed(core.fence_window() * 2);
         follow_version(&core);
         let metrics = core.metrics();
@@ -100,7 +100,7 @@ fn follow_version(core: &Core) {
 
 /// Proposes what every member of the group has said that it reads.
 async fn raise_version(core: &Core, raised: &mut Instant) {
-    if raised.elapsed() < TICK {
+    if raised.elapsed() < TIME_ENTRY_INTERVAL {
         return;
     }
     *raised = Instant::now();
@@ -155,12 +155,13 @@ async fn judge(core: &Core, led_since: Instant) {
 }
 
 fn is_silent(core: &Core, node: u64, led_since: Instant) -> bool {
-    let heard = core.heard.last(node);
+    let heard = core.last_contact.last(node);
     // A fresh leader may have had no contact so far: it gives everyone a lease.
     let silent = heard.unwrap_or(led_since).max(led_since).elapsed();
-    let unheard = heard.is_none_or(|heard| heard.elapsed() > GONE);
+    let unheard = heard.is_none_or(|heard| heard.elapsed() > REFUSED_TOLERANCE);
     let refused = core.links.state(node).refused_since;
-    silent > core.config.lease || (unheard && refused.is_some_and(|since| since.elapsed() > GONE))
+    silent > core.config.lease
+        || (unheard && refused.is_some_and(|since| since.elapsed() > REFUSED_TOLERANCE))
 }
 
 async fn tick(core: &Core, ticked: &mut Instant) {
@@ -170,7 +171,7 @@ async fn tick(core: &Core, ticked: &mut Instant) {
         .state()
         .next_expiry()
         .is_some_and(|due| due <= now_ms);
-    if ticked.elapsed() >= TICK && (due || core.is_behind_the_clocks()) {
+    if ticked.elapsed() >= TIME_ENTRY_INTERVAL && (due || core.is_behind_the_clocks()) {
         *ticked = Instant::now();
         let _ = core
             .proposer

@@ -14,7 +14,7 @@ use super::changes;
 use super::core::Core;
 use super::engine::Peer;
 use super::lock;
-use super::rpc::{Answer, Ask, ChangeError};
+use super::rpc::{ChangeError, PeerRequest, PeerResponse};
 use crate::access::{NodeId, Text};
 use crate::contract::FirstStart;
 use crate::net::{Identity, Plane, Refusal, refusal};
@@ -25,10 +25,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// Longest wait for the answer of a peer that was asked to let this node in.
-const JOIN: Duration = Duration::from_secs(20);
-const RETRY: Duration = Duration::from_millis(100);
+const JOIN_TIMEOUT: Duration = Duration::from_secs(20);
+const RETRY_DELAY: Duration = Duration::from_millis(100);
 /// How long others leave formation to the node with the lowest id.
-const DEFER: Duration = Duration::from_secs(3);
+const SELF_ADD_DELAY: Duration = Duration::from_secs(3);
 
 /// First start: forms or joins, and returns when this node is in the group.
 pub(super) async fn begin(core: Arc<Core>) {
@@ -70,18 +70,21 @@ async fn form(core: &Core, list: &[(NodeId, Text)]) {
             .filter(|node| core.links.state(**node).connected)
             .count();
         let majority = (reached + 1) * 2 > members.len();
-        if core.failure.borrow().is_none() && majority && (first || began.elapsed() > DEFER) {
+        if core.failure.borrow().is_none()
+            && majority
+            && (first || began.elapsed() > SELF_ADD_DELAY)
+        {
             match core.raft.initialize(members.clone()).await {
                 Ok(()) => tracing::info!(members = members.len(), "the cluster is formed"),
                 Err(error) => tracing::debug!(%error, "forming was not needed"),
             }
         }
-        tokio::time::sleep(RETRY).await;
+        tokio::time::sleep(RETRY_DELAY).await;
     }
 }
 
 async fn join(core: &Core, peers: &[Text]) {
-    let ask = Ask::AddNode {
+    let ask = PeerRequest::AddNode {
         node: core.me,
         addr: core.config.peer_addr.clone(),
         disk: core.disk,
@@ -97,14 +100,14 @@ async fn join(core: &Core, peers: &[Text]) {
                 Ok((peer, _)) => {
                     core.join_attempts.note(addr, None);
                     asked.insert(peer.node);
-                    match core.ask_at(peer.node, addr, &ask, JOIN).await {
-                        Some(Answer::Changed(Ok(()))) => {
+                    match core.ask_at(peer.node, addr, &ask, JOIN_TIMEOUT).await {
+                        Some(PeerResponse::Changed(Ok(()))) => {
                             tracing::info!(
                                 "this node follows the cluster; it votes once it is promoted"
                             );
                             return;
                         }
-                        Some(Answer::Changed(Err(ChangeError::Refused(why)))) => {
+                        Some(PeerResponse::Changed(Err(ChangeError::Refused(why)))) => {
                             core.fail(format!("joining was refused: {why}"));
                             return;
                         }
@@ -120,17 +123,23 @@ async fn join(core: &Core, peers: &[Text]) {
                 }
             }
         }
-        tokio::time::sleep(RETRY * 5).await;
+        tokio::time::sleep(RETRY_DELAY * 5).await;
     }
 }
 
 impl Core {
-    async fn ask_at(&self, node: u64, addr: &str, ask: &Ask, timeout: Duration) -> Option<Answer> {
-        let body = super::rpc::encode(&self.spoken, ask).ok()?;
+    async fn ask_at(
+        &self,
+        node: u64,
+        addr: &str,
+        ask: &PeerRequest,
+        timeout: Duration,
+    ) -> Option<PeerResponse> {
+        let body = super::rpc::encode(&self.version, ask).ok()?;
         // The bulk lane: it waits for the connection to be made.
         let lane = crate::net::Lane::Bulk;
         let answer = self.links.ask(node, addr, lane, body, timeout).await.ok()?;
-        super::rpc::decode(self.spoken.ours(), &answer).ok()
+        super::rpc::decode(self.version.ours(), &answer).ok()
     }
 }
 
@@ -172,7 +181,7 @@ pub(super) async fn follow(core: Arc<Core>) {
         if core.leads() && peers.values().any(|peer| peer.disk == 0) {
             learn_disks(&core, &peers).await;
         }
-        core.beat.next(RETRY).await;
+        core.ticks.next(RETRY_DELAY).await;
     }
 }
 

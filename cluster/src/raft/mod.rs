@@ -9,9 +9,9 @@
 //! | `rpc`, `network`, `service` | requests between nodes, asked and answered |
 //! | `core` | one node's parts together, its leader's whereabouts |
 //! | `propose`, `read` | group commit; coalesced read index |
-//! | `lease`, `liveness`, `gate` | freshness; Up and Down; who may start an election |
+//! | `lease`, `liveness`, `pre_vote` | freshness; Up and Down; who may start an election |
 //! | `reach` | what an operator is told of peers that are away |
-//! | `vitals`, `clock` | what members tell each other; which time it is; who could lead |
+//! | `node_health`, `clock`, `tick_aligner` | what members tell each other; which time it is; who could lead; when the loops look |
 //! | `barrier` | waiting for everyone |
 //! | `membership`, `changes`, `folder` | forming and joining; who follows and who votes; whose data it is |
 //! | `backup`, `restore`, `recover` | a state in one file; a new cluster that begins with it, or with a data folder |
@@ -25,20 +25,20 @@
 mod applier;
 mod backup;
 mod barrier;
-mod beat;
 mod changes;
 mod clock;
 mod core;
 mod engine;
 mod fence;
 mod folder;
-mod gate;
 mod lease;
 mod liveness;
 mod log;
 mod machine;
 mod membership;
 mod network;
+mod node_health;
+mod pre_vote;
 mod proofs;
 mod propose;
 mod reach;
@@ -49,14 +49,15 @@ mod rpc;
 mod service;
 mod start;
 mod status;
+mod tick_aligner;
 mod view;
-mod vitals;
 
 pub(crate) use self::core::Core;
 pub(crate) use backup::write as write_backup;
 pub use backup::{BackupError, BackupInfo, verify_backup};
 pub(crate) use barrier::barrier;
 pub(crate) use changes::{change_nodes, drain};
+pub(crate) use node_health::prepare_shutdown;
 pub(crate) use read::catch_up;
 pub use recover::{FolderInfo, RecoverError, RecoverTarget, examine_folder, recover_folder};
 pub use restore::{RestoreTarget, restore_backup};
@@ -64,7 +65,6 @@ pub use restore::{RestoreTarget, restore_backup};
 pub(crate) use start::start_over;
 pub(crate) use start::{Started, start};
 pub(crate) use status::{status, survey};
-pub(crate) use vitals::retire;
 
 #[cfg(test)]
 mod tests;

@@ -3,11 +3,11 @@
 //! **Must never know:** how a link is made. Snapshot chunks take the bulk lane so that heartbeats never wait
 //! behind them.
 
-use super::core::Heard;
+use super::core::LastContact;
 use super::engine::{Engine, Peer};
-use super::rpc::{self, Answer, Ask};
+use super::rpc::{self, PeerRequest, PeerResponse};
 use crate::net::{AskError, Lane, Links};
-use crate::versions::Spoken;
+use crate::versions::NegotiatedVersion;
 use openraft::error::{
     InstallSnapshotError, NetworkError, RPCError, RaftError, RemoteError, Unreachable,
 };
@@ -21,23 +21,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Pause before asking an unreachable peer again.
-const RETRY: Duration = Duration::from_millis(50);
+const RETRY_DELAY: Duration = Duration::from_millis(50);
 
 /// Makes one client per peer.
 pub(crate) struct Network {
     /// The links.
     pub(crate) links: Arc<Links>,
     /// Where signs of life are noted.
-    pub(crate) heard: Arc<Heard>,
+    pub(crate) last_contact: Arc<LastContact>,
     /// Which versions are spoken.
-    pub(crate) spoken: Arc<Spoken>,
+    pub(crate) version: Arc<NegotiatedVersion>,
 }
 
 /// Asks one peer.
 pub(crate) struct Client {
     links: Arc<Links>,
-    heard: Arc<Heard>,
-    spoken: Arc<Spoken>,
+    last_contact: Arc<LastContact>,
+    version: Arc<NegotiatedVersion>,
     target: u64,
     addr: String,
 }
@@ -48,8 +48,8 @@ impl RaftNetworkFactory<Engine> for Network {
     async fn new_client(&mut self, target: u64, node: &Peer) -> Client {
         Client {
             links: Arc::clone(&self.links),
-            heard: Arc::clone(&self.heard),
-            spoken: Arc::clone(&self.spoken),
+            last_contact: Arc::clone(&self.last_contact),
+            version: Arc::clone(&self.version),
             target,
             addr: node.addr.to_string(),
         }
@@ -62,10 +62,10 @@ impl Client {
     async fn ask<E: std::error::Error>(
         &self,
         lane: Lane,
-        ask: &Ask,
+        ask: &PeerRequest,
         timeout: Duration,
-    ) -> Result<Answer, Failure<E>> {
-        let body = rpc::encode(&self.spoken, ask).map_err(|error| unreachable(&error))?;
+    ) -> Result<PeerResponse, Failure<E>> {
+        let body = rpc::encode(&self.version, ask).map_err(|error| unreachable(&error))?;
         let answer = self
             .links
             .ask(self.target, &self.addr, lane, body, timeout)
@@ -74,9 +74,9 @@ impl Client {
                 AskError::NotSent => unreachable(&error),
                 AskError::Lost | AskError::TimedOut => network(&error),
             })?;
-        self.heard.note(self.target);
-        let answer = rpc::decode(self.spoken.ours(), &answer).map_err(|error| network(&error))?;
-        if let Answer::Failed(text) = answer {
+        self.last_contact.note(self.target);
+        let answer = rpc::decode(self.version.ours(), &answer).map_err(|error| network(&error))?;
+        if let PeerResponse::Failed(text) = answer {
             return Err(unreachable(&io::Error::other(text)));
         }
         Ok(answer)
@@ -102,9 +102,9 @@ impl RaftNetwork<Engine> for Client {
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<u64>, Failure> {
         let answer = self
-            .ask(Lane::Fast, &Ask::Append(rpc), option.hard_ttl())
+            .ask(Lane::Fast, &PeerRequest::Append(rpc), option.hard_ttl())
             .await?;
-        let Answer::Append(answer) = answer else {
+        let PeerResponse::Append(answer) = answer else {
             return Err(unexpected());
         };
         Ok(answer)
@@ -116,9 +116,9 @@ impl RaftNetwork<Engine> for Client {
         option: RPCOption,
     ) -> Result<InstallSnapshotResponse<u64>, Failure<InstallSnapshotError>> {
         let answer = self
-            .ask(Lane::Bulk, &Ask::Snapshot(rpc), option.hard_ttl())
+            .ask(Lane::Bulk, &PeerRequest::Snapshot(rpc), option.hard_ttl())
             .await?;
-        let Answer::Snapshot(answer) = answer else {
+        let PeerResponse::Snapshot(answer) = answer else {
             return Err(unexpected());
         };
         answer.map_err(|error| {
@@ -132,15 +132,15 @@ impl RaftNetwork<Engine> for Client {
         option: RPCOption,
     ) -> Result<VoteResponse<u64>, Failure> {
         let answer = self
-            .ask(Lane::Fast, &Ask::Vote(rpc), option.hard_ttl())
+            .ask(Lane::Fast, &PeerRequest::Vote(rpc), option.hard_ttl())
             .await?;
-        let Answer::Vote(answer) = answer else {
+        let PeerResponse::Vote(answer) = answer else {
             return Err(unexpected());
         };
         Ok(answer)
     }
 
     fn backoff(&self) -> Backoff {
-        Backoff::new(std::iter::repeat(RETRY))
+        Backoff::new(std::iter::repeat(RETRY_DELAY))
     }
 }

@@ -21,7 +21,7 @@ use tokio::time::Instant;
 
 /// When leaders last asked this node for its help. One that has just started may have helped until then.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Helped {
+pub(super) struct LeaderContacts {
     leader: LeaderId,
     /// For `leader`, the latest one seen.
     last: Instant,
@@ -29,7 +29,7 @@ pub(super) struct Helped {
     before: Instant,
 }
 
-impl Helped {
+impl LeaderContacts {
     /// Of a process that starts at `start`: nothing it did earlier is remembered.
     pub(super) fn new(start: Instant) -> Self {
         Self {
@@ -94,7 +94,7 @@ mod tests {
     #[test]
     fn a_later_leader_moves_nothing_that_an_earlier_one_left() {
         let base = Instant::now();
-        let mut helped = Helped::new(base);
+        let mut helped = LeaderContacts::new(base);
         let leader = |term| LeaderId::new(term, 1);
         helped.note(leader(1), at(base, 10));
         helped.note(leader(2), at(base, 20));
@@ -103,14 +103,18 @@ mod tests {
         assert_eq!(helped.before(leader(3)), at(base, 30));
         helped.note(leader(1), at(base, 40));
         assert_eq!(helped.before(leader(2)), at(base, 40), "out of order");
-        assert_eq!(Helped::new(base).before(leader(9)), base, "from the start");
+        assert_eq!(
+            LeaderContacts::new(base).before(leader(9)),
+            base,
+            "from the start"
+        );
     }
 
     /// One voter of the model: what it has promised, when it helped, what it says of that.
     #[derive(Clone)]
     struct Voter {
         vote: LeaderId,
-        helped: Helped,
+        helped: LeaderContacts,
     }
 
     proptest! {
@@ -145,13 +149,13 @@ mod tests {
                 }
             }
             events.sort_unstable();
-            let new = Voter { vote: LeaderId::default(), helped: Helped::new(base) };
+            let new = Voter { vote: LeaderId::default(), helped: LeaderContacts::new(base) };
             let mut all = vec![new; voters];
             let mut helpers = vec![0; rounds.len()];
             for (now, voter, round, restarts) in events {
                 let it = &mut all[voter];
                 match round {
-                    None if restarts => it.helped = Helped::new(at(base, now)),
+                    None if restarts => it.helped = LeaderContacts::new(at(base, now)),
                     None => it.vote = it.vote.max(last),
                     Some(round) => {
                         let leader = LeaderId::new(rounds[round].0, 0);

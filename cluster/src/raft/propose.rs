@@ -10,7 +10,7 @@
 use super::core::Core;
 use super::engine::{Answers, Payload};
 use super::machine::{self, MAX_OP};
-use super::rpc::{Answer, Ask, Fate};
+use super::rpc::{PeerRequest, PeerResponse, ProposalOutcome};
 use crate::access::{Batch, Command, Millis, Op, Reply};
 use crate::codec;
 use crate::contract::{Committed, ProposeError, RequestId};
@@ -31,9 +31,9 @@ const BATCH_BYTES: usize = 48 * 1024;
 /// Entries being proposed at once: one syncing here, one on its way to a majority.
 const IN_FLIGHT: usize = 2;
 /// Operations that wait.
-const QUEUE: usize = 16 * 1024;
+const QUEUE_CAPACITY: usize = 16 * 1024;
 /// Pause before trying again without a leader.
-const RETRY: Duration = Duration::from_millis(25);
+const RETRY_DELAY: Duration = Duration::from_millis(25);
 
 /// One waiting operation.
 pub(super) struct Waiting {
@@ -44,7 +44,7 @@ pub(super) struct Waiting {
     tried: bool,
     /// Came from a peer: not forwarded again.
     forwarded: bool,
-    reply: oneshot::Sender<Fate>,
+    reply: oneshot::Sender<ProposalOutcome>,
 }
 
 /// Where operations are put.
@@ -66,8 +66,8 @@ pub(super) struct Queues {
 impl Proposer {
     /// The two ends.
     pub(super) fn new(timeout: Duration) -> (Self, Queues) {
-        let (urgent, urgent_queue) = mpsc::channel(QUEUE);
-        let (normal, normal_queue) = mpsc::channel(QUEUE);
+        let (urgent, urgent_queue) = mpsc::channel(QUEUE_CAPACITY);
+        let (normal, normal_queue) = mpsc::channel(QUEUE_CAPACITY);
         let queues = Queues {
             urgent: urgent_queue,
             normal: normal_queue,
@@ -93,13 +93,13 @@ impl Proposer {
             request: request.0,
             command,
         };
-        let fate = self.put(op, self.timeout, false)?.await;
-        match fate {
-            Ok(Fate::Committed {
+        let outcome = self.put(op, self.timeout, false)?.await;
+        match outcome {
+            Ok(ProposalOutcome::Committed {
                 reply: Reply::Rejected(why),
                 ..
             }) => Err(ProposeError::Rejected(why)),
-            Ok(Fate::Committed {
+            Ok(ProposalOutcome::Committed {
                 revision,
                 time_ms,
                 reply,
@@ -108,10 +108,10 @@ impl Proposer {
                 time_ms,
                 reply,
             }),
-            Ok(Fate::NotProposed) => {
+            Ok(ProposalOutcome::NotProposed) => {
                 Err(ProposeError::NoQuorum("no leader was found in time".into()))
             }
-            Ok(Fate::Unknown) => Err(ProposeError::OutcomeUnknown),
+            Ok(ProposalOutcome::Unknown) => Err(ProposeError::OutcomeUnknown),
             Err(_) => Err(ProposeError::Stopping),
         }
     }
@@ -122,7 +122,7 @@ impl Proposer {
         op: Op,
         wait: Duration,
         forwarded: bool,
-    ) -> Result<oneshot::Receiver<Fate>, ProposeError> {
+    ) -> Result<oneshot::Receiver<ProposalOutcome>, ProposeError> {
         let bytes = codec::size(&op)
             .filter(|bytes| *bytes <= MAX_OP)
             .ok_or(ProposeError::TooLarge { limit: MAX_OP })?;
@@ -130,7 +130,7 @@ impl Proposer {
             true => &self.urgent,
             false => &self.normal,
         };
-        let (reply, fate) = oneshot::channel();
+        let (reply, outcome) = oneshot::channel();
         let waiting = Waiting {
             op,
             bytes,
@@ -143,7 +143,7 @@ impl Proposer {
             mpsc::error::TrySendError::Full(_) => ProposeError::Busy,
             mpsc::error::TrySendError::Closed(_) => ProposeError::Stopping,
         })?;
-        Ok(fate)
+        Ok(outcome)
     }
 }
 
@@ -205,7 +205,7 @@ async fn drive(core: &Core, stamp: &AtomicU64, mut batch: Vec<Waiting>) {
         let leader = core.leader();
         batch = match leader {
             // Led because nobody else can; what is written must not be what fills the disk.
-            Some(leader) if leader == core.me && core.vitals.room() == DiskSpace::Full => {
+            Some(leader) if leader == core.me && core.health.room() == DiskSpace::Full => {
                 give_back(batch)
             }
             Some(leader) if leader == core.me => match core.begin_writing() {
@@ -218,7 +218,7 @@ async fn drive(core: &Core, stamp: &AtomicU64, mut batch: Vec<Waiting>) {
         if batch.is_empty() {
             return;
         }
-        tokio::time::sleep(RETRY).await;
+        tokio::time::sleep(RETRY_DELAY).await;
     }
 }
 
@@ -229,11 +229,11 @@ fn expire(batch: Vec<Waiting>) -> Vec<Waiting> {
         .into_iter()
         .partition(|waiting| waiting.deadline <= now);
     for waiting in late {
-        let fate = match waiting.tried {
-            true => Fate::Unknown,
-            false => Fate::NotProposed,
+        let outcome = match waiting.tried {
+            true => ProposalOutcome::Unknown,
+            false => ProposalOutcome::NotProposed,
         };
-        let _ = waiting.reply.send(fate);
+        let _ = waiting.reply.send(outcome);
     }
     batch
 }
@@ -242,11 +242,11 @@ fn expire(batch: Vec<Waiting>) -> Vec<Waiting> {
 fn give_back(batch: Vec<Waiting>) -> Vec<Waiting> {
     let (foreign, own): (Vec<_>, Vec<_>) = batch.into_iter().partition(|waiting| waiting.forwarded);
     for waiting in foreign {
-        let fate = match waiting.tried {
-            true => Fate::Unknown,
-            false => Fate::NotProposed,
+        let outcome = match waiting.tried {
+            true => ProposalOutcome::Unknown,
+            false => ProposalOutcome::NotProposed,
         };
-        let _ = waiting.reply.send(fate);
+        let _ = waiting.reply.send(outcome);
     }
     own
 }
@@ -293,7 +293,7 @@ async fn write(core: &Core, stamp: &AtomicU64, mut batch: Vec<Waiting>) -> Vec<W
 
 fn answer(batch: Vec<Waiting>, answers: Answers) -> Vec<Waiting> {
     for (waiting, (revision, reply)) in batch.into_iter().zip(answers.outcomes) {
-        let _ = waiting.reply.send(Fate::Committed {
+        let _ = waiting.reply.send(ProposalOutcome::Committed {
             revision,
             time_ms: answers.time_ms,
             reply,
@@ -308,7 +308,7 @@ async fn forward(core: &Core, leader: u64, mut batch: Vec<Waiting>) -> Vec<Waiti
         return batch;
     }
     let wait = left(&batch);
-    let ask = Ask::Propose {
+    let ask = PeerRequest::Propose {
         ops: batch.iter().map(|waiting| waiting.op.clone()).collect(),
         wait_ms: u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
     };
@@ -317,15 +317,15 @@ async fn forward(core: &Core, leader: u64, mut batch: Vec<Waiting>) -> Vec<Waiti
         () = core.leader_changes(leader) => Err(AskError::Lost),
     };
     match asked {
-        Ok(Answer::Proposed(Ok(fates))) if fates.len() == batch.len() => {
+        Ok(PeerResponse::Proposed(Ok(fates))) if fates.len() == batch.len() => {
             let mut again = Vec::new();
-            for (mut waiting, fate) in batch.into_iter().zip(fates) {
-                match fate {
-                    Fate::Committed { .. } => {
-                        let _ = waiting.reply.send(fate);
+            for (mut waiting, outcome) in batch.into_iter().zip(fates) {
+                match outcome {
+                    ProposalOutcome::Committed { .. } => {
+                        let _ = waiting.reply.send(outcome);
                     }
-                    Fate::NotProposed => again.push(waiting),
-                    Fate::Unknown => {
+                    ProposalOutcome::NotProposed => again.push(waiting),
+                    ProposalOutcome::Unknown => {
                         waiting.tried = true;
                         again.push(waiting);
                     }
@@ -333,7 +333,7 @@ async fn forward(core: &Core, leader: u64, mut batch: Vec<Waiting>) -> Vec<Waiti
             }
             again
         }
-        Ok(Answer::Proposed(Err(_))) | Err(AskError::NotSent) => batch,
+        Ok(PeerResponse::Proposed(Err(_))) | Err(AskError::NotSent) => batch,
         Ok(_) | Err(AskError::Lost | AskError::TimedOut) => {
             batch.iter_mut().for_each(|waiting| waiting.tried = true);
             batch

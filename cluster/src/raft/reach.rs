@@ -18,13 +18,13 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// How often is looked.
-const PERIOD: Duration = Duration::from_millis(500);
+const INTERVAL: Duration = Duration::from_millis(500);
 /// How long a peer may be away before it is worth a line: nodes start and stop one after another.
-const GRACE: Duration = Duration::from_secs(3);
+const WARN_AFTER: Duration = Duration::from_secs(3);
 
 /// What is to be said about one peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Word {
+enum Report {
     /// It has been away for this long; the first word about it, or one of the later ones.
     Away { first: bool, lasted: Duration },
     /// It is back after this long.
@@ -41,15 +41,15 @@ struct Away {
 
 /// Which peers are away, by their names. Pure.
 #[derive(Debug)]
-pub(super) struct Reach<K>(BTreeMap<K, Away>);
+pub(super) struct PeerReachability<K>(BTreeMap<K, Away>);
 
-impl<K> Default for Reach<K> {
+impl<K> Default for PeerReachability<K> {
     fn default() -> Self {
         Self(BTreeMap::new())
     }
 }
 
-impl<K: Ord + Clone> Reach<K> {
+impl<K: Ord + Clone> PeerReachability<K> {
     /// Takes what is known now (since when it is away, or that it is not); what is to be said, and whether its going
     /// was expected.
     fn look(
@@ -58,7 +58,7 @@ impl<K: Ord + Clone> Reach<K> {
         failing: Option<Instant>,
         leaving: bool,
         now: Instant,
-    ) -> (Option<Word>, bool) {
+    ) -> (Option<Report>, bool) {
         let Some(since) = failing else {
             let back = self.0.remove(peer);
             let said = back.as_ref().is_some_and(|away| away.said.is_some());
@@ -66,7 +66,7 @@ impl<K: Ord + Clone> Reach<K> {
                 .as_ref()
                 .map(|away| now.saturating_duration_since(away.since));
             let expected = back.is_some_and(|away| away.expected);
-            return (lasted.filter(|_| said).map(Word::Back), expected);
+            return (lasted.filter(|_| said).map(Report::Back), expected);
         };
         let away = self.0.entry(peer.clone()).or_insert(Away {
             since,
@@ -76,14 +76,14 @@ impl<K: Ord + Clone> Reach<K> {
         away.expected |= leaving;
         let lasted = now.saturating_duration_since(away.since);
         let due = match away.said {
-            None => lasted >= GRACE,
+            None => lasted >= WARN_AFTER,
             Some(said) => now.saturating_duration_since(said) >= PAUSE,
         };
         let first = away.said.is_none();
         if due {
             away.said = Some(now);
         }
-        (due.then_some(Word::Away { first, lasted }), away.expected)
+        (due.then_some(Report::Away { first, lasted }), away.expected)
     }
 
     /// Forgets who is asked about no more.
@@ -94,7 +94,7 @@ impl<K: Ord + Clone> Reach<K> {
 
 /// What came of asking addresses to be let in.
 #[derive(Debug, Default)]
-pub(super) struct JoinAttempts(Mutex<Reach<String>>);
+pub(super) struct JoinAttempts(Mutex<PeerReachability<String>>);
 
 impl JoinAttempts {
     /// Nobody at this address lets this node in, or somebody has.
@@ -103,8 +103,8 @@ impl JoinAttempts {
         let mut attempts = lock(&self.0);
         // Kept from the first failure on: each call brings the newest one.
         let since = attempts.0.get(addr).map_or(now, |away| away.since);
-        let (word, _) = attempts.look(&addr.to_owned(), error.map(|_| since), false, now);
-        if let (Some(Word::Away { lasted, .. }), Some(error)) = (word, error) {
+        let (report, _) = attempts.look(&addr.to_owned(), error.map(|_| since), false, now);
+        if let (Some(Report::Away { lasted, .. }), Some(error)) = (report, error) {
             tracing::warn!(
                 addr,
                 %error,
@@ -117,19 +117,19 @@ impl JoinAttempts {
 
 /// Looks and says, for ever.
 pub(super) async fn watch(core: Arc<Core>) {
-    let mut reach = Reach::default();
+    let mut reach = PeerReachability::default();
     let mut serving = Serving::default();
     loop {
-        core.beat.next(PERIOD).await;
+        core.ticks.next(INTERVAL).await;
         let now = Instant::now();
         let links = core.links.all();
         reach.keep(|node| links.contains_key(node));
         for (node, (addr, state)) in links {
             let leaving = state_of(&core, node) == Some(MemberState::Draining);
             let since = state.failing.as_ref().map(|failing| failing.since);
-            let (word, expected) = reach.look(&node, since, leaving, now);
-            if let Some(word) = word {
-                say(node, &addr, word, state.failing.as_ref(), expected);
+            let (report, expected) = reach.look(&node, since, leaving, now);
+            if let Some(report) = report {
+                say(node, &addr, report, state.failing.as_ref(), expected);
             }
         }
         if !core.is_leaving() {
@@ -143,10 +143,10 @@ fn state_of(core: &Core, node: u64) -> Option<MemberState> {
     state.members.get(&NodeId(node)).map(|member| member.state)
 }
 
-fn say(node: u64, addr: &str, word: Word, failing: Option<&Failing>, expected: bool) {
+fn say(node: u64, addr: &str, report: Report, failing: Option<&Failing>, expected: bool) {
     let why = failing.map_or("", |failing| &*failing.why);
-    match word {
-        Word::Away { first, lasted } => {
+    match report {
+        Report::Away { first, lasted } => {
             let seconds = lasted.as_secs();
             let what = if first { "is" } else { "is still" };
             match expected {
@@ -160,7 +160,7 @@ fn say(node: u64, addr: &str, word: Word, failing: Option<&Failing>, expected: b
                 false => tracing::warn!(node, addr, seconds, why, "a node {what} unreachable"),
             }
         }
-        Word::Back(after) => {
+        Report::Back(after) => {
             tracing::info!(
                 node,
                 addr,
@@ -216,15 +216,15 @@ mod tests {
     fn a_peer_that_is_away_is_told_when_it_begins_once_a_minute_and_when_it_ends() {
         let began = Instant::now();
         let at = |seconds: u64| began + Duration::from_secs(seconds);
-        let mut reach = Reach::default();
+        let mut reach = PeerReachability::default();
         let mut told = Vec::new();
         for second in 0..200 {
             let away = (10..190).contains(&second).then_some(at(10));
-            let (word, expected) = reach.look(&2, away, false, at(second));
+            let (report, expected) = reach.look(&2, away, false, at(second));
             assert!(!expected);
-            told.extend(word.map(|word| (second, word)));
+            told.extend(report.map(|report| (second, report)));
         }
-        let away = |first, seconds| Word::Away {
+        let away = |first, seconds| Report::Away {
             first,
             lasted: Duration::from_secs(seconds),
         };
@@ -232,7 +232,7 @@ mod tests {
             (13, away(true, 3)),
             (73, away(false, 63)),
             (133, away(false, 123)),
-            (190, Word::Back(Duration::from_secs(180))),
+            (190, Report::Back(Duration::from_secs(180))),
         ];
         assert_eq!(told, wanted);
         // Shorter than the patience: no word, neither of its going nor of its coming.
@@ -240,7 +240,7 @@ mod tests {
         assert_eq!(reach.look(&2, None, false, at(203)).0, None);
         // It had said that it was going.
         reach.look(&2, Some(at(210)), true, at(210));
-        let (word, expected) = reach.look(&2, Some(at(210)), false, at(214));
-        assert!(word.is_some() && expected);
+        let (report, expected) = reach.look(&2, Some(at(210)), false, at(214));
+        assert!(report.is_some() && expected);
     }
 }

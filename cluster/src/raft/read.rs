@@ -6,19 +6,19 @@
 //! **Must never know:** what the index is wanted for.
 
 use super::core::Core;
-use super::rpc::{Answer, Ask};
+use super::rpc::{PeerRequest, PeerResponse};
 use crate::access::Revision;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 /// Questions that wait for the next round.
-const QUEUE: usize = 4096;
+const QUEUE_CAPACITY: usize = 4096;
 /// Longest round.
-const ROUND: Duration = Duration::from_millis(1000);
+const ROUND_TIMEOUT: Duration = Duration::from_millis(1000);
 
 /// Pause after a round without an answer.
-const RETRY: Duration = Duration::from_millis(25);
+const RETRY_DELAY: Duration = Duration::from_millis(25);
 
 /// One that waits.
 pub(super) struct Question {
@@ -40,7 +40,7 @@ pub(crate) struct Reader {
 impl Reader {
     /// The two ends.
     pub(super) fn new() -> (Self, Questions) {
-        let (questions, queue) = mpsc::channel(QUEUE);
+        let (questions, queue) = mpsc::channel(QUEUE_CAPACITY);
         (Self { questions }, queue)
     }
 
@@ -64,10 +64,10 @@ impl Reader {
 /// Answers questions until the node stops.
 pub(super) async fn run(core: Arc<Core>, mut queue: Questions) {
     let mut waiting = Vec::new();
-    while queue.recv_many(&mut waiting, QUEUE).await > 0 {
+    while queue.recv_many(&mut waiting, QUEUE_CAPACITY).await > 0 {
         let leader = core.leader();
         let index = match leader {
-            Some(leader) => tokio::time::timeout(ROUND, round(&core, leader)).await,
+            Some(leader) => tokio::time::timeout(ROUND_TIMEOUT, round(&core, leader)).await,
             None => Ok(None),
         };
         let index = index.ok().flatten();
@@ -83,14 +83,14 @@ pub(super) async fn run(core: Arc<Core>, mut queue: Questions) {
 async fn round(core: &Core, leader: u64) -> Option<Revision> {
     if leader == core.me {
         // A round would be heard as a sign of leading.
-        return match core.yields() {
+        return match core.defers_leadership() {
             true => None,
             false => local(core).await,
         };
     }
     tokio::select! {
-        answer = core.ask(leader, &Ask::ReadIndex, ROUND) => match answer {
-            Ok(Answer::ReadIndex(Ok(index))) => Some(index),
+        answer = core.ask(leader, &PeerRequest::ReadIndex, ROUND_TIMEOUT) => match answer {
+            Ok(PeerResponse::ReadIndex(Ok(index))) => Some(index),
             Ok(_) | Err(_) => None,
         },
         () = core.leader_changes(leader) => None,
@@ -100,7 +100,7 @@ async fn round(core: &Core, leader: u64) -> Option<Revision> {
 /// As the leader. A deposed one finds no majority and says so.
 async fn local(core: &Core) -> Option<Revision> {
     // A leader is in every majority that confirms it. Metrics are never ahead of the engine: too low a vote is safe.
-    core.witness.help(core.metrics().vote.leader_id);
+    core.contacts.help(core.metrics().vote.leader_id);
     match core.raft.get_read_log_id().await {
         Ok((read, _)) => read.map(|id| id.index),
         Err(error) => {
@@ -117,6 +117,6 @@ pub(crate) async fn catch_up(core: &Core) -> Revision {
             core.view.wait_applied(index).await;
             return core.view.applied();
         }
-        tokio::time::sleep(RETRY).await;
+        tokio::time::sleep(RETRY_DELAY).await;
     }
 }

@@ -9,7 +9,7 @@ use crate::access::Op;
 use crate::access::{Millis, Reply, Revision, Text};
 use crate::codec::{self, CodecError};
 use crate::contract::NodeChange;
-use crate::versions::Spoken;
+use crate::versions::NegotiatedVersion;
 use openraft::error::InstallSnapshotError;
 use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, InstallSnapshotRequest, InstallSnapshotResponse,
@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 
 /// A request. The sender's id comes from the connection, never from the request.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) enum Ask {
+pub(super) enum PeerRequest {
     /// Replication and heartbeat.
     Append(AppendEntriesRequest<Engine>),
     /// A vote.
@@ -54,7 +54,7 @@ pub(super) enum Ask {
         /// Its disk; 0 = find out by connecting.
         disk: u128,
     },
-    /// Remove a node from the group. [`Ask::ChangeNodes`] says it since.
+    /// Remove a node from the group. [`PeerRequest::ChangeNodes`] says it since.
     RemoveNode {
         /// Its id.
         node: u64,
@@ -96,7 +96,7 @@ pub(super) struct NotLeader {
 
 /// Fate of one forwarded operation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Fate {
+pub(super) enum ProposalOutcome {
     /// Applied.
     Committed {
         revision: Revision,
@@ -124,13 +124,13 @@ pub(super) enum ChangeError {
     Unknown(String),
 }
 
-/// Answers, variant by variant as in [`Ask`].
+/// Answers, variant by variant as in [`PeerRequest`].
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) enum Answer {
+pub(super) enum PeerResponse {
     Append(AppendEntriesResponse<u64>),
     Vote(VoteResponse<u64>),
     Snapshot(Result<InstallSnapshotResponse<u64>, InstallSnapshotError>),
-    Proposed(Result<Vec<Fate>, NotLeader>),
+    Proposed(Result<Vec<ProposalOutcome>, NotLeader>),
     ReadIndex(Result<Revision, NotLeader>),
     /// Enforced, and how many connections were closed here for it; or not in time.
     Enforced(Option<u64>),
@@ -141,7 +141,7 @@ pub(super) enum Answer {
     Failed(String),
     Vitals {
         wall_ms: Millis,
-        able: bool,
+        can_lead: bool,
     },
     /// Whether the node stands for election.
     TakingOver(bool),
@@ -154,8 +154,11 @@ pub(super) enum Answer {
 }
 
 /// In the version that is agreed on.
-pub(super) fn encode<T: Serialize>(spoken: &Spoken, message: &T) -> Result<Vec<u8>, CodecError> {
-    let version = u8::try_from(spoken.written()).unwrap_or(u8::MAX);
+pub(super) fn encode<T: Serialize>(
+    version: &NegotiatedVersion,
+    message: &T,
+) -> Result<Vec<u8>, CodecError> {
+    let version = u8::try_from(version.written()).unwrap_or(u8::MAX);
     codec::encode(version, message, crate::net::MAX_BODY as u64)
 }
 

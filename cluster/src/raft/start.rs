@@ -4,28 +4,30 @@
 //! hears of us, and peers are answered before the engine needs them.
 
 use super::applier::{Applied, Applier};
-use super::beat::Beat;
-use super::core::{Core, Heard};
+use super::core::{Core, LastContact};
 use super::engine;
-use super::fence::Witness;
+use super::fence::QuorumContacts;
 use super::folder::Known;
-use super::gate::{self, Gate};
 use super::lease::{self, Lease};
 use super::liveness;
 use super::log::LogStore;
 use super::membership;
 use super::network::Network;
+use super::node_health::{self, NodeHealth};
+use super::pre_vote::{self, PreVote};
 use super::propose::{self, Proposer};
 use super::reach::{self, JoinAttempts};
 use super::read::{self, Reader};
 use super::service::Answering;
+use super::tick_aligner::TickAligner;
 use super::view::View;
-use super::vitals::{self, Vitals};
 use crate::net::MessageLink;
-use crate::net::{self, Acceptor, Identity, Links, Listener, Local, Service as _, Tcp, Transport};
+use crate::net::{
+    self, Acceptor, Identity, Links, Listener, LocalNode, Service as _, Tcp, Transport,
+};
 use crate::store::{DiskSpace, Store, StoreError};
 use crate::task;
-use crate::versions::Spoken;
+use crate::versions::NegotiatedVersion;
 use crate::{ClusterConfig, StartError, Versions, codec};
 use arc_swap::ArcSwap;
 use openraft::Raft;
@@ -83,26 +85,26 @@ async fn assemble(
         applied,
         applier,
         log,
-        spoken,
+        version,
     } = opened;
-    let local = Local {
+    let local = LocalNode {
         transport,
         secret: config.secret.clone(),
         identity: Arc::new(ArcSwap::from_pointee(identity)),
-        spoken: Arc::clone(&spoken),
+        version: Arc::clone(&version),
     };
     let service = Arc::new(Answering {
         applied: Arc::clone(&applied),
-        spoken: Arc::clone(&spoken),
+        version: Arc::clone(&version),
         core: OnceLock::new(),
     });
     let judge = Arc::clone(&service);
     let links = Links::new(local.clone(), move |peer| judge.admit(peer));
-    let heard = Arc::new(Heard::default());
+    let last_contact = Arc::new(LastContact::default());
     let network = Network {
         links: Arc::clone(&links),
-        heard: Arc::clone(&heard),
-        spoken: Arc::clone(&spoken),
+        last_contact: Arc::clone(&last_contact),
+        version: Arc::clone(&version),
     };
     let raft_config =
         engine::config(&config).map_err(|error| StartError::Config(error.to_string()))?;
@@ -119,15 +121,15 @@ async fn assemble(
         view,
         applied,
         links,
-        spoken,
-        heard,
+        version,
+        last_contact,
         lease: Arc::new(Lease::new(config.lease)),
-        gate: Gate::default(),
-        beat: Beat::new(),
-        witness: Witness::new(),
+        pre_vote: PreVote::default(),
+        ticks: TickAligner::new(),
+        contacts: QuorumContacts::new(),
         proposer,
         reader,
-        vitals: Vitals::new(store.space()),
+        health: NodeHealth::new(store.space()),
         join_attempts: JoinAttempts::default(),
         stopping: AtomicBool::new(false),
         failure: watch::Sender::new(None),
@@ -143,7 +145,7 @@ async fn assemble(
 
 /// Answers peers from here on; returns where their message links come out.
 fn accept(
-    local: Local,
+    local: LocalNode,
     service: Arc<Answering>,
     listener: impl Listener,
 ) -> mpsc::Receiver<MessageLink> {
@@ -172,7 +174,7 @@ struct Opened {
     applier: Applier,
     log: LogStore,
     /// What was agreed on when the node stopped.
-    spoken: Arc<Spoken>,
+    version: Arc<NegotiatedVersion>,
 }
 
 fn refuse(error: StoreError) -> StartError {
@@ -200,8 +202,8 @@ fn open(config: &ClusterConfig, mut store: Store) -> Result<Opened, StartError> 
     if let Some(why) = config.speaks.refuses(agreed) {
         return Err(StartError::Store(why.into()));
     }
-    let spoken = Arc::new(Spoken::new(config.speaks));
-    spoken.agree(agreed);
+    let version = Arc::new(NegotiatedVersion::new(config.speaks));
+    version.agree(agreed);
     let log = LogStore::new(Arc::clone(&store));
     log.check(applier.last_index()).map_err(refuse)?;
     Ok(Opened {
@@ -211,7 +213,7 @@ fn open(config: &ClusterConfig, mut store: Store) -> Result<Opened, StartError> 
         applied,
         applier,
         log,
-        spoken,
+        version,
     })
 }
 
@@ -221,13 +223,13 @@ fn spawn_tasks(core: &Arc<Core>, proposals: propose::Queues, questions: read::Qu
     task::spawn(read::run(Arc::clone(core), questions));
     task::spawn(membership::begin(Arc::clone(core)));
     task::spawn(membership::follow(Arc::clone(core)));
-    task::spawn(gate::run(Arc::clone(core)));
+    task::spawn(pre_vote::run(Arc::clone(core)));
     task::spawn(lease::run(Arc::clone(core)));
     task::spawn(liveness::announce(Arc::clone(core)));
     task::spawn(liveness::watch(Arc::clone(core)));
     task::spawn(reach::watch(Arc::clone(core)));
-    task::spawn(vitals::run(Arc::clone(core)));
-    task::spawn(vitals::stand_back(Arc::clone(core)));
+    task::spawn(node_health::run(Arc::clone(core)));
+    task::spawn(node_health::leadership_transfer(Arc::clone(core)));
     task::spawn(snapshots(Arc::clone(core)));
 }
 
@@ -325,7 +327,7 @@ fn agreed(store: &Store) -> Result<u16, StoreError> {
 async fn snapshots(core: Arc<Core>) {
     loop {
         core.applied.snapshot_due.notified().await;
-        if core.vitals.room() == DiskSpace::Full {
+        if core.health.room() == DiskSpace::Full {
             continue;
         }
         if let Err(error) = core.raft.trigger().snapshot().await {
@@ -335,13 +337,13 @@ async fn snapshots(core: Arc<Core>) {
 }
 
 /// Remembers the cluster's id and version once they are known, and notices when the engine stops.
-async fn settle(core: Arc<Core>, store: Arc<Store>, local: Local) {
+async fn settle(core: Arc<Core>, store: Arc<Store>, local: LocalNode) {
     let store = Arc::downgrade(&store);
     let mut metrics = core.raft.metrics();
     let mut kept = 0;
     loop {
-        core.spoken.agree(core.view.state().version);
-        let agreed = core.spoken.agreed();
+        core.version.agree(core.view.state().version);
+        let agreed = core.version.agreed();
         if agreed != kept {
             let body = codec::encode(VERSION, &agreed, MAX_IDENTITY).unwrap_or_default();
             let written = store

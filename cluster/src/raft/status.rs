@@ -3,14 +3,14 @@
 //! **Must never know:** how it is shown. Nothing in it is authority.
 
 use super::core::Core;
-use super::rpc::{Answer, Ask, NotLeader};
+use super::rpc::{NotLeader, PeerRequest, PeerResponse};
 use crate::access::{NodeId, Revision};
 use crate::contract::{ClusterStatus, Freshness, NodeStatus};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// How long the leader may take to say how far everybody has got.
-const ANSWER: Duration = Duration::from_secs(1);
+const PEER_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A snapshot of this node's figures.
 pub(crate) fn status(core: &Core) -> ClusterStatus {
@@ -50,9 +50,9 @@ pub(crate) fn status(core: &Core) -> ClusterStatus {
         enforced: core.view.enforced(),
         freshness: core.lease.freshness(),
         nodes: nodes.collect(),
-        clock_off_ms: core.vitals.off_ms(),
-        clock_is_wrong: core.vitals.clock_is_wrong(),
-        disk: core.vitals.space(),
+        clock_off_ms: core.health.off_ms(),
+        clock_is_wrong: core.health.clock_is_wrong(),
+        disk: core.health.space(),
         failure: core.failure.borrow().clone(),
     }
 }
@@ -66,8 +66,8 @@ pub(crate) async fn survey(core: &Core) -> ClusterStatus {
     };
     let told = match leader == core.me {
         true => progress(core),
-        false => match core.ask(leader, &Ask::Progress, ANSWER).await {
-            Ok(Answer::Progress(told)) => told,
+        false => match core.ask(leader, &PeerRequest::Progress, PEER_TIMEOUT).await {
+            Ok(PeerResponse::Progress(told)) => told,
             Ok(_) | Err(_) => Err(NotLeader { leader: None }),
         },
     };

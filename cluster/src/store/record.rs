@@ -8,11 +8,11 @@ use super::StoreError;
 /// Version of the envelope.
 const VERSION: u8 = 1;
 /// Bytes in front of the body.
-const HEAD: usize = 5;
+const HEADER_BYTES: usize = 5;
 
 /// Wraps `body` for storage under `key`.
 pub(super) fn seal(key: &[u8], body: &[u8]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(HEAD + body.len());
+    let mut bytes = Vec::with_capacity(HEADER_BYTES + body.len());
     bytes.push(VERSION);
     bytes.extend_from_slice(&checksum(key, body).to_le_bytes());
     bytes.extend_from_slice(body);

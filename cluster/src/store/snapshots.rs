@@ -9,7 +9,7 @@ use super::{Store, StoreError, record};
 const CHUNK: usize = 64 * 1024;
 const CURRENT: &[u8] = b"cur";
 /// Generation, chunks, bytes: what `cur` says before the caller's own description.
-const HEAD: usize = 24;
+const HEADER_BYTES: usize = 24;
 
 /// The caller's description of a snapshot, and the snapshot.
 type AboutAndBytes = (Vec<u8>, Vec<u8>);
@@ -34,7 +34,7 @@ impl Store {
             chunks += 1;
         }
         self.durable()?;
-        let mut body = Vec::with_capacity(HEAD + about.len());
+        let mut body = Vec::with_capacity(HEADER_BYTES + about.len());
         for number in [generation, chunks, bytes.len() as u64] {
             body.extend_from_slice(&number.to_be_bytes());
         }
@@ -77,7 +77,7 @@ impl Store {
         let body = record::open("snap", CURRENT, &stored)?;
         let mut numbers = [0u64; 3];
         let (head, about) = body
-            .split_at_checked(HEAD)
+            .split_at_checked(HEADER_BYTES)
             .ok_or_else(|| StoreError::damaged("snap", CURRENT, "it is cut short"))?;
         for (number, bytes) in numbers.iter_mut().zip(head.as_chunks::<8>().0) {
             *number = u64::from_be_bytes(*bytes);

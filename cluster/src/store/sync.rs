@@ -12,7 +12,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// How long after a sync the rest is tidied up.
-const SETTLE: Duration = Duration::from_millis(100);
+const SETTLE_TIME: Duration = Duration::from_millis(100);
 
 /// What to call when everything written before is on the disk, or will never be.
 pub(crate) type Done = Box<dyn FnOnce(io::Result<()>) + Send>;
@@ -107,8 +107,8 @@ fn next(
     unsettled: &mut Option<Instant>,
 ) -> Option<Done> {
     while let Some(since) = *unsettled {
-        match waiting.recv_timeout(SETTLE.saturating_sub(since.elapsed())) {
-            Ok(done) if since.elapsed() < SETTLE => return Some(done),
+        match waiting.recv_timeout(SETTLE_TIME.saturating_sub(since.elapsed())) {
+            Ok(done) if since.elapsed() < SETTLE_TIME => return Some(done),
             Err(RecvTimeoutError::Disconnected) => return None,
             late @ (Ok(_) | Err(RecvTimeoutError::Timeout)) => {
                 *unsettled = None;

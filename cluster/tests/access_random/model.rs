@@ -70,7 +70,7 @@ fn held(state: &State, key: &GrantKey, grant: &Grant, name: &str, now_ms: Millis
     match &grant.issuer {
         Issuer::Operator => grant.operations,
         Issuer::Key(id) => {
-            let heir = state.heirs.get(id).unwrap_or(id);
+            let heir = state.key_successors.get(id).unwrap_or(id);
             match state.keys.get(heir) {
                 Some(by) if by.enabled && by.expires_ms.is_none_or(|end| end > now_ms) => grant
                     .operations

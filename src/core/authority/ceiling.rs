@@ -4,7 +4,7 @@
 //! **Why asked apart from the decision:** a right to a group of channels is used on channels that nobody has judged; what
 //! is put into one has to lie within the key that answers for the right to change it.
 
-use super::door::Authority;
+use super::facade::Authority;
 use super::pass::Ask;
 use crate::core::access::{
     Decision, GrantKey, Issuer, Operations, Principal, Resource, Rule, State, Text,
@@ -57,6 +57,6 @@ fn writer(state: &State, place: &GrantKey) -> Option<Issuer> {
     let grant = state.grants.get(place)?;
     Some(match &grant.issuer {
         Issuer::Operator => Issuer::Operator,
-        Issuer::Key(key) => Issuer::Key(state.heirs.get(key).unwrap_or(key).clone()),
+        Issuer::Key(key) => Issuer::Key(state.key_successors.get(key).unwrap_or(key).clone()),
     })
 }

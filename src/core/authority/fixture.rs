@@ -1,7 +1,7 @@
 //! States for tests of everything above: made by the real machine, so that its indexes are in step.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use super::door::{Authority, Source};
+use super::facade::{Authority, Source};
 use crate::core::access::{
     BarrierMode, BarrierReport, Command, Committed, Decision, NodeId, Operations, Pattern,
     ProposeError, Question, Reason, Rejection, Reply, Revision, Rule, State, Subject,

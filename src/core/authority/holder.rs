@@ -112,7 +112,7 @@ impl Signer {
         let Issuer::Key(issuer) = &grant.issuer else {
             return None;
         };
-        let key = state.heirs.get(issuer).unwrap_or(issuer).clone();
+        let key = state.key_successors.get(issuer).unwrap_or(issuer).clone();
         Some(Self {
             app: place.app,
             key,

@@ -5,7 +5,7 @@
 //! credential made then would be void from the start. One that said the next millisecond would stand, and slip past
 //! a revocation that is made in what is left of this one.
 
-use super::door::Authority;
+use super::facade::Authority;
 use crate::core::access::{Millis, Principal, Reason};
 use crate::core::error::Refusal;
 use std::time::Duration;

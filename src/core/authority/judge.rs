@@ -7,7 +7,7 @@
 use crate::core::limits::{PRESENCE_IS_USER, Setting};
 use std::time::Duration;
 
-use super::door::Authority;
+use super::facade::Authority;
 use super::newer::UNCONFIRMED;
 use super::pass::{Ask, Pass, earliest};
 use crate::core::access::{

@@ -7,7 +7,7 @@
 
 mod catchup;
 mod ceiling;
-mod door;
+mod facade;
 #[cfg(test)]
 pub(crate) mod fixture;
 pub(crate) mod holder;
@@ -24,7 +24,7 @@ mod tests;
 mod write;
 
 pub use crate::core::access::*;
-pub use door::{Authority, Judge};
+pub use facade::{Authority, Judge};
 pub use holder::{Holder, Signer, house_proof};
 pub use judge::AHEAD_MS;
 pub use newer::UNCONFIRMED;

@@ -5,7 +5,7 @@
 //! **Why one function and not `catch_up` in each dialect:** whoever called it could drop its error, and then told a
 //! client for good that a key did not exist when in truth nobody had confirmed it. Clients give up over that.
 
-use super::door::Authority;
+use super::facade::Authority;
 use crate::core::access::State;
 use crate::core::error::Refusal;
 

@@ -7,7 +7,7 @@
 //! **Why a fresh request id for every call:** a retry under the same id is answered with the first one's success,
 //! and that is exactly what a replay must not be.
 
-use super::door::Authority;
+use super::facade::Authority;
 use super::holder::Holder;
 use crate::core::access::{ApiKey, Command, Millis, ProposeError, Rejection, RequestId, Text};
 use sha2::{Digest as _, Sha256};

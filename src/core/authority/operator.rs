@@ -3,7 +3,7 @@
 //! **Must never know:** who the operator is or how the question arrived.
 //! **Why not in the door itself:** sessions never need any of this; a smaller door is easier to trust.
 
-use super::door::{Authority, Source};
+use super::facade::{Authority, Source};
 use super::pass::{Ask, Pass};
 use crate::core::access::{
     ClusterStatus, Decision, Freshness, NodeId, Operations, Principal, Proof, Question, ReadError,

@@ -3,7 +3,7 @@
 //! **Must never know:** who receives. **Why only what an app rule opens:** a right that somebody was given can be
 //! taken from her, and a node that cannot hear of it must not act on it; what is open to anyone concerns nobody.
 
-use super::door::Authority;
+use super::facade::Authority;
 use crate::core::access::{AppId, Decision, Operations, Principal, Question, Rule};
 use crate::core::ids::{ChannelKey, Space};
 use crate::core::limits::OPEN_WHILE_STALE;

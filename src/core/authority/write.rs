@@ -5,7 +5,7 @@
 //! else. A caller that looked at its own view before it asked would miss what was given through another node a
 //! moment ago; a caller that had to remember the fence would forget it in one of many places.
 
-use super::door::{Authority, Source};
+use super::facade::{Authority, Source};
 use crate::core::access::{
     BarrierMode, BarrierReport, Command, Committed, NodeId, ProposeError, Rejection, Reply,
     RequestId, Revision, Subject,

@@ -139,14 +139,14 @@ pub(super) fn delete(state: &mut State, id: AppId, effects: &mut Vec<Effect>) ->
     for key in &keys {
         state.drop_key(key);
     }
-    let heirs: Vec<_> = state
-        .heirs
+    let key_successors: Vec<_> = state
+        .key_successors
         .iter()
-        .filter(|(_, heir)| keys.contains(heir))
+        .filter(|(_, successor)| keys.contains(successor))
         .map(|(old, _)| old.clone())
         .collect();
-    for old in &heirs {
-        state.heirs.remove(old);
+    for old in &key_successors {
+        state.key_successors.remove(old);
     }
     touched += clear_rest(state, id) + flags::clear(state, id);
     state.apps.remove(&id);

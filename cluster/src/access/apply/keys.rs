@@ -1,6 +1,6 @@
 //! API keys: create, change, rotate, delete.
 //!
-//! **Must never know:** how a secret signs. **Why a rotated key has an heir:** what it granted must neither
+//! **Must never know:** how a secret signs. **Why a rotated key has a successor:** what it granted must neither
 //! vanish with it nor outlive all control; the successor answers for it.
 
 use super::super::limits::{self, Limits};
@@ -17,7 +17,7 @@ pub(super) fn check(state: &State, spec: &KeySpec) -> Result<()> {
     limits::label("name", &spec.name)?;
     limits::name("secret", &spec.secret.0, Limits::MAX_TEXT)?;
     limits::capability(&spec.capability)?;
-    if state.keys.contains_key(&spec.id) || state.heirs.contains_key(&spec.id) {
+    if state.keys.contains_key(&spec.id) || state.key_successors.contains_key(&spec.id) {
         return Err(Rejection::Taken(spec.id.clone()));
     }
     Ok(())
@@ -125,9 +125,9 @@ pub(super) fn rotate(
 
     put(state, new, old.capability.clone());
     for former in with_heir(state, id) {
-        state.heirs.insert(former, new.id.clone());
+        state.key_successors.insert(former, new.id.clone());
     }
-    state.heirs.insert(id.clone(), new.id.clone());
+    state.key_successors.insert(id.clone(), new.id.clone());
     let app = old.app;
     let enabled = overlap_ms > 0;
     state.put_key(ApiKey {
@@ -151,7 +151,7 @@ pub(super) fn delete(state: &mut State, id: &Text, effects: &mut Vec<Effect>) ->
     // Issuers whose grants end with this key: itself unless a successor answers for it, and those it
     // answers for.
     let mut issuers: BTreeSet<Text> = formers.iter().cloned().collect();
-    if !state.heirs.contains_key(id) {
+    if !state.key_successors.contains_key(id) {
         issuers.insert(id.clone());
     }
     let grants: Vec<GrantKey> = state
@@ -175,7 +175,7 @@ pub(super) fn delete(state: &mut State, id: &Text, effects: &mut Vec<Effect>) ->
         state.drop_token(app, token);
     }
     for former in &formers {
-        state.heirs.remove(former);
+        state.key_successors.remove(former);
     }
     state.drop_block(app, &Subject::Key(id.clone()));
     state.drop_key(id);
@@ -189,9 +189,9 @@ pub(super) fn delete(state: &mut State, id: &Text, effects: &mut Vec<Effect>) ->
 /// The rotated keys that this key answers for.
 fn with_heir(state: &State, id: &Text) -> Vec<Text> {
     state
-        .heirs
+        .key_successors
         .iter()
-        .filter(|(_, heir)| *heir == id)
+        .filter(|(_, successor)| *successor == id)
         .map(|(former, _)| former.clone())
         .collect()
 }

@@ -243,6 +243,6 @@ fn margin(state: &State, key: &GrantKey, grant: &Grant, now_ms: Millis) -> Optio
 }
 
 fn answering(state: &State, app: AppId, issuer: &Text) -> Option<Millis> {
-    let heir = state.heirs.get(issuer).unwrap_or(issuer);
-    state.key_of(app, heir).and_then(|key| key.expires_ms)
+    let successor = state.key_successors.get(issuer).unwrap_or(issuer);
+    state.key_of(app, successor).and_then(|key| key.expires_ms)
 }

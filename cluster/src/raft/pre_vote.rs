@@ -1,34 +1,34 @@
-//! The election gate: a pre-vote for an engine that has none.
+//! The pre-vote, for an engine that has none.
 //!
 //! A node that comes back from isolation with an expired timer would depose a healthy leader. So a node may
 //! start an election only while it hears its leader (then it will not), or while a majority of voters,
-//! itself included, has said for a whole shortest election time-out that it hears none either. The gate can
+//! itself included, has said for a whole shortest election time-out that it hears none either. It can
 //! cost time, never safety.
 //!
 //! **Must never know:** the log.
 
 use super::core::Core;
 use super::lock;
-use super::rpc::{Answer, Ask};
+use super::rpc::{PeerRequest, PeerResponse};
 use futures_util::future::join_all;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::time::Instant;
 
 /// How often is looked while no leader is heard; half as often while one is.
-const PERIOD: Duration = Duration::from_millis(50);
-/// How long a shut gate is normal.
-const ALARM: Duration = Duration::from_secs(10);
+const INTERVAL: Duration = Duration::from_millis(50);
+/// How long it is normal that this node may not stand for election.
+const WARN_AFTER: Duration = Duration::from_secs(10);
 /// How often it is said that it still is shut.
-const AGAIN: Duration = crate::seldom::PAUSE;
+const WARN_INTERVAL: Duration = crate::seldom::PAUSE;
 
 /// When this node last heard a leader.
 #[derive(Debug, Default)]
-pub(crate) struct Gate {
+pub(crate) struct PreVote {
     heard: Mutex<Option<Instant>>,
 }
 
-impl Gate {
+impl PreVote {
     /// A leader has replicated to this node.
     pub(super) fn hear_leader(&self) {
         *lock(&self.heard) = Some(Instant::now());
@@ -49,11 +49,11 @@ impl Core {
             && metrics
                 .millis_since_quorum_ack
                 .is_some_and(|ms| Duration::from_millis(ms) < patience);
-        !confirmed && !self.gate.heard_within(patience)
+        !confirmed && !self.pre_vote.heard_within(patience)
     }
 }
 
-/// Opens and shuts the gate for ever.
+/// Permits and forbids elections of this node, for ever.
 pub(super) async fn run(core: Arc<Core>) {
     let mut willing_since: Option<Instant> = None;
     let mut shut_since: Option<Instant> = None;
@@ -71,15 +71,15 @@ pub(super) async fn run(core: Arc<Core>) {
             false
         };
         // Whoever stands back neither holds on to leading nor asks for it, as long as somebody else can.
-        let yields = core.yields();
-        core.raft.runtime_config().elect(open && !yields);
-        core.raft.runtime_config().heartbeat(!yields);
+        let defers_leadership = core.defers_leadership();
+        core.raft.runtime_config().elect(open && !defers_leadership);
+        core.raft.runtime_config().heartbeat(!defers_leadership);
         match open {
             true => shut_since = None,
             false => {
                 let since = *shut_since.get_or_insert_with(Instant::now);
-                let due = alarmed.is_none_or(|at| at.elapsed() > AGAIN);
-                if since.elapsed() > ALARM && due {
+                let due = alarmed.is_none_or(|at| at.elapsed() > WARN_INTERVAL);
+                if since.elapsed() > WARN_AFTER && due {
                     alarmed = Some(Instant::now());
                     tracing::warn!(
                         "no leader is heard, and no majority that would elect one is reachable"
@@ -87,7 +87,9 @@ pub(super) async fn run(core: Arc<Core>) {
                 }
             }
         }
-        core.beat.next(if led { PERIOD * 2 } else { PERIOD }).await;
+        core.ticks
+            .next(if led { INTERVAL * 2 } else { INTERVAL })
+            .await;
     }
 }
 
@@ -97,11 +99,13 @@ async fn is_majority_willing(core: &Core) -> bool {
         return false;
     }
     let others = voters.iter().filter(|node| **node != core.me);
-    let asked =
-        join_all(others.map(|node| core.ask(*node, &Ask::MayElect, core.config.election.0))).await;
+    let asked = join_all(
+        others.map(|node| core.ask(*node, &PeerRequest::MayElect, core.config.election.0)),
+    )
+    .await;
     let willing = asked
         .iter()
-        .filter(|answer| matches!(answer, Ok(Answer::MayElect(true))))
+        .filter(|answer| matches!(answer, Ok(PeerResponse::MayElect(true))))
         .count();
     (willing + 1) * 2 > voters.len()
 }

@@ -1,4 +1,4 @@
-//! The beat: what a node looks at again and again, it looks at in common moments.
+//! Aligned ticks: what a node does again and again, its loops do at common moments.
 //!
 //! **Must never know:** what is looked at.
 //!
@@ -10,11 +10,11 @@ use tokio::time::Instant;
 
 /// The moments of one node.
 #[derive(Debug)]
-pub(crate) struct Beat {
+pub(crate) struct TickAligner {
     base: Instant,
 }
 
-impl Beat {
+impl TickAligner {
     /// Begins now.
     pub(super) fn new() -> Self {
         Self {
@@ -35,7 +35,7 @@ impl Beat {
 
 #[cfg(test)]
 mod tests {
-    use super::Beat;
+    use super::TickAligner;
     use std::time::Duration;
     use tokio::time::Instant;
 
@@ -43,11 +43,11 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn whoever_waits_meets_the_others() {
-        let beat = Beat::new();
+        let ticks = TickAligner::new();
         let began = Instant::now();
         tokio::time::sleep(MS * 130).await;
         let met = |ms: u32| {
-            let next = beat.next(MS * ms);
+            let next = ticks.next(MS * ms);
             async move {
                 next.await;
                 began.elapsed()
@@ -56,7 +56,7 @@ mod tests {
         let all = tokio::join!(met(100), met(50), met(200));
         assert_eq!(all, (MS * 200, MS * 150, MS * 200));
         // In a moment, the one after it is waited for.
-        beat.next(MS * 100).await;
+        ticks.next(MS * 100).await;
         assert_eq!(began.elapsed(), MS * 300);
     }
 }

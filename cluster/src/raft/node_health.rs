@@ -6,7 +6,7 @@
 use super::clock;
 use super::core::Core;
 use super::lock;
-use super::rpc::{Answer, Ask};
+use super::rpc::{PeerRequest, PeerResponse};
 use crate::access::{MemberState, Millis, NodeId};
 use crate::contract::Freshness;
 use crate::store::{DiskSpace, Space};
@@ -18,23 +18,23 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// How often is asked.
-const PERIOD: Duration = Duration::from_millis(500);
+const INTERVAL: Duration = Duration::from_millis(500);
 /// An answer that took longer says too little about a clock.
-const ROUND_TRIP: Duration = Duration::from_millis(500);
+const MAX_ROUND_TRIP: Duration = Duration::from_millis(500);
 /// How long an answer counts.
-const KEPT: Duration = Duration::from_secs(10);
+const READING_MAX_AGE: Duration = Duration::from_secs(10);
 /// How long it counts for handing over to its sender.
-const ABLE: Duration = Duration::from_secs(2);
+const CAN_LEAD_MAX_AGE: Duration = Duration::from_secs(2);
 /// How often a clock that is off is complained about.
-const COMPLAIN: Duration = Duration::from_secs(60);
+const WARN_INTERVAL: Duration = Duration::from_secs(60);
 /// How long the first stamp ever waits for other clocks.
-const FIRST: Duration = Duration::from_secs(2);
+const FIRST_STAMP_WAIT: Duration = Duration::from_secs(2);
 
 /// What one peer said last.
 #[derive(Clone, Copy, Debug)]
 struct Reading {
     wall_ms: Millis,
-    able: bool,
+    can_lead: bool,
     at: Instant,
     /// Whether it came fast enough to judge a clock by it.
     timely: bool,
@@ -42,7 +42,7 @@ struct Reading {
 
 /// What is known of the others, and of this node itself.
 #[derive(Debug, Default)]
-pub(crate) struct Vitals {
+pub(crate) struct NodeHealth {
     readings: Mutex<BTreeMap<u64, Reading>>,
     /// The process is on its way out, or the member list says Draining.
     leaving: AtomicBool,
@@ -63,7 +63,7 @@ impl Drop for Writing<'_> {
     }
 }
 
-impl Vitals {
+impl NodeHealth {
     /// From now on this node leads only if nobody else can.
     pub(super) fn leave(&self) {
         self.leaving.store(true, Ordering::Release);
@@ -103,7 +103,7 @@ impl Vitals {
     }
 
     /// Whether this node could lead as well as any other.
-    pub(super) fn able(&self) -> bool {
+    pub(super) fn can_lead(&self) -> bool {
         !self.is_leaving() && self.space() == DiskSpace::Enough
     }
 
@@ -112,7 +112,7 @@ impl Vitals {
         let readings = lock(&self.readings);
         let known = readings
             .iter()
-            .filter(|(node, one)| of(**node) && one.timely && one.at.elapsed() < KEPT);
+            .filter(|(node, one)| of(**node) && one.timely && one.at.elapsed() < READING_MAX_AGE);
         known
             .map(|(_, one)| {
                 let since = u64::try_from(one.at.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -121,11 +121,11 @@ impl Vitals {
             .collect()
     }
 
-    fn others_able(&self, of: impl Fn(u64) -> bool) -> Vec<u64> {
+    fn others_that_can_lead(&self, of: impl Fn(u64) -> bool) -> Vec<u64> {
         let readings = lock(&self.readings);
-        let able = readings
-            .iter()
-            .filter(|(node, one)| of(**node) && one.able && one.at.elapsed() < ABLE);
+        let able = readings.iter().filter(|(node, one)| {
+            of(**node) && one.can_lead && one.at.elapsed() < CAN_LEAD_MAX_AGE
+        });
         able.map(|(node, _)| *node).collect()
     }
 }
@@ -135,13 +135,13 @@ impl Core {
     pub(super) fn successors(&self) -> Vec<u64> {
         let voters = self.voters();
         let me = self.me;
-        self.vitals
-            .others_able(|node| node != me && voters.contains(&node))
+        self.health
+            .others_that_can_lead(|node| node != me && voters.contains(&node))
     }
 
     /// Whether this node leaves leading to others: it stands back, and somebody else can.
-    pub(super) fn yields(&self) -> bool {
-        !self.vitals.able() && !self.successors().is_empty()
+    pub(super) fn defers_leadership(&self) -> bool {
+        !self.health.can_lead() && !self.successors().is_empty()
     }
 
     /// Whether the member list says that this very start of this node is to leave.
@@ -154,9 +154,9 @@ impl Core {
     /// Counts an entry until what is returned is dropped; none while leading is left to others. A successor is
     /// asked only when none is on its way: it would lack that entry, and this node could not vote for it.
     pub(super) fn begin_writing(&self) -> Option<Writing<'_>> {
-        self.vitals.writing.fetch_add(1, Ordering::AcqRel);
-        let writing = Writing(&self.vitals.writing);
-        (!self.yields()).then_some(writing)
+        self.health.writing.fetch_add(1, Ordering::AcqRel);
+        let writing = Writing(&self.health.writing);
+        (!self.defers_leadership()).then_some(writing)
     }
 
     /// The leader's time for the next entry.
@@ -169,10 +169,10 @@ impl Core {
             if !first {
                 return clock::stamp(self.view.now_ms(), reached, last_ms);
             }
-            if began.elapsed() > FIRST {
+            if began.elapsed() > FIRST_STAMP_WAIT {
                 return clock::stamp(self.view.now_ms(), Some(self.wall_ms()), last_ms);
             }
-            tokio::time::sleep(PERIOD / 25).await;
+            tokio::time::sleep(INTERVAL / 25).await;
         }
     }
 
@@ -185,7 +185,7 @@ impl Core {
 
     fn reached(&self) -> Option<Millis> {
         let voters = self.voters();
-        let mut walls = self.vitals.walls(|node| voters.contains(&node));
+        let mut walls = self.health.walls(|node| voters.contains(&node));
         if voters.contains(&self.me) {
             walls.push(self.wall_ms());
         }
@@ -198,10 +198,10 @@ impl Core {
 }
 
 /// What this node answers.
-pub(super) fn answer(core: &Core) -> Answer {
-    Answer::Vitals {
+pub(super) fn answer(core: &Core) -> PeerResponse {
+    PeerResponse::Vitals {
         wall_ms: core.wall_ms(),
-        able: core.vitals.able(),
+        can_lead: core.health.can_lead(),
     }
 }
 
@@ -216,53 +216,59 @@ pub(super) async fn run(core: Arc<Core>) {
             .collect();
         join_all(others.iter().map(|node| ask(&core, *node))).await;
         look_at_clock(&core, &mut complained);
-        let space = Arc::clone(&core.vitals.space);
+        let space = Arc::clone(&core.health.space);
         let _ = crate::task::blocking(move || space.tend()).await;
         // Faster until the first clocks are known: somebody may be waiting for the first stamp.
         let pause = match core.reached() {
-            Some(_) => PERIOD,
-            None => PERIOD / 10,
+            Some(_) => INTERVAL,
+            None => INTERVAL / 10,
         };
-        core.beat.next(pause).await;
+        core.ticks.next(pause).await;
     }
 }
 
-/// Sees to it that a node which stands back does not lead, for ever.
-pub(super) async fn stand_back(core: Arc<Core>) {
+/// Hands leadership over as long as this node defers it, for ever.
+pub(super) async fn leadership_transfer(core: Arc<Core>) {
     loop {
-        core.vitals
+        core.health
             .drained
             .store(core.is_drained(), Ordering::Release);
-        let yields = core.yields();
-        if core.leads() && yields {
+        let defers_leadership = core.defers_leadership();
+        if core.leads() && defers_leadership {
             hand_over(&core).await;
         }
-        core.beat
-            .next(if yields { PERIOD / 10 } else { PERIOD / 5 })
+        core.ticks
+            .next(if defers_leadership {
+                INTERVAL / 10
+            } else {
+                INTERVAL / 5
+            })
             .await;
     }
 }
 
 async fn ask(core: &Core, node: u64) {
     let began = Instant::now();
-    let Ok(Answer::Vitals { wall_ms, able }) = core.ask(node, &Ask::Vitals, PERIOD).await else {
+    let Ok(PeerResponse::Vitals { wall_ms, can_lead }) =
+        core.ask(node, &PeerRequest::Vitals, INTERVAL).await
+    else {
         return;
     };
     let took = began.elapsed();
     let reading = Reading {
         wall_ms,
-        able,
+        can_lead,
         // It was read somewhere between the question and the answer.
         at: began + took / 2,
-        timely: took < ROUND_TRIP,
+        timely: took < MAX_ROUND_TRIP,
     };
-    lock(&core.vitals.readings).insert(node, reading);
+    lock(&core.health.readings).insert(node, reading);
 }
 
 fn look_at_clock(core: &Core, complained: &mut Option<Instant>) {
     // Those by whom cluster time goes: whoever merely follows can drive nobody out of service.
     let voters = core.voters();
-    let others = core.vitals.walls(|node| voters.contains(&node));
+    let others = core.health.walls(|node| voters.contains(&node));
     if core.view.state().time_ms == 0 {
         return;
     }
@@ -273,11 +279,11 @@ fn look_at_clock(core: &Core, complained: &mut Option<Instant>) {
     let Some(off_ms) = clock::deviation(core.wall_ms(), &others, cluster_ms) else {
         return;
     };
-    core.vitals.off_ms.store(off_ms, Ordering::Release);
-    let due = complained.is_none_or(|at| at.elapsed() > COMPLAIN);
+    core.health.off_ms.store(off_ms, Ordering::Release);
+    let due = complained.is_none_or(|at| at.elapsed() > WARN_INTERVAL);
     if off_ms.unsigned_abs() > clock::ALARM_MS && due {
         *complained = Some(Instant::now());
-        let leaves = core.vitals.clock_is_wrong();
+        let leaves = core.health.clock_is_wrong();
         tracing::warn!(
             off_ms,
             leaves_service = leaves,
@@ -289,7 +295,7 @@ fn look_at_clock(core: &Core, complained: &mut Option<Instant>) {
 /// Has a caught-up voter stand for election. This node has stopped writing and sending heartbeats by then, and
 /// votes for it, so that it costs one round of votes instead of a silence.
 async fn hand_over(core: &Core) {
-    if core.vitals.writing.load(Ordering::Acquire) > 0 {
+    if core.health.writing.load(Ordering::Acquire) > 0 {
         return;
     }
     let metrics = core.metrics();
@@ -308,7 +314,7 @@ async fn hand_over(core: &Core) {
         return;
     };
     tracing::info!(successor, "leading is handed over");
-    if let Err(error) = core.ask(successor, &Ask::TakeOver, PERIOD).await {
+    if let Err(error) = core.ask(successor, &PeerRequest::TakeOver, INTERVAL).await {
         tracing::debug!(successor, %error, "a successor could not be asked");
         return;
     }
@@ -318,17 +324,17 @@ async fn hand_over(core: &Core) {
 }
 
 /// The process ends soon: Draining in the member list, and somebody else leads. Best effort, in bounded time.
-pub(crate) async fn retire(core: &Core) {
-    core.vitals.leave();
+pub(crate) async fn prepare_shutdown(core: &Core) {
+    core.health.leave();
     let wait = core.config.election.1 * 3;
     let drain = super::changes::drain(core, NodeId(core.me));
     if let Err(error) = tokio::time::timeout(wait, drain).await.unwrap_or(Ok(())) {
         tracing::info!(%error, "this node could not be marked draining");
     }
-    // The node stands back by now; see `stand_back`.
+    // The node leaves leading to others by now; see `leadership_transfer`.
     let led_by_other = async {
         while core.leads() && !core.successors().is_empty() {
-            tokio::time::sleep(PERIOD / 25).await;
+            tokio::time::sleep(INTERVAL / 25).await;
         }
     };
     let _ = tokio::time::timeout(wait, led_by_other).await;
