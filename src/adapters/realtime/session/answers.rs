@@ -90,7 +90,7 @@ impl RealtimeSession {
         }
         self.update_presence(turn);
         if buffered {
-            self.begin_place(name, subscribed.position, turn);
+            self.keep_place(name, turn);
         }
         for publication in &subscribed.backlog {
             if encoder::is_kept(publication, turn.cx.now.cluster_ms) {

@@ -6,13 +6,15 @@
 //!
 //! **Must never know:** how history is kept.
 //! **Why not a queue per subscriber:** it would hold every message once more for each of them; a place is a number.
+//! **Why whoever has no place begins with the oldest that is kept:** who is new cannot be told from whose place was lost
+//! with its home and backup, and beginning now would lose to the latter, unsaid, what she had not acknowledged.
 
 use super::announce::OWN;
 use super::subscribe::plain;
 use super::{RealtimeSession, Turn};
 use crate::adapters::realtime::{auth, command, encoder, limits};
 use crate::core::authority::{Operations, Resource};
-use crate::core::ids::{ChannelKey, Position, Text};
+use crate::core::ids::{ChannelKey, Text};
 use crate::core::message::Publication;
 use crate::core::session::{Intent, Publish, Start, Subscribe, Subscribed};
 use sha2::{Digest as _, Sha256};
@@ -31,11 +33,8 @@ const SKEW_MS: u64 = 10_000;
 pub(super) struct Buffer {
     /// Where it is kept.
     pub(super) place: Arc<ChannelKey>,
-    /// Everything up to this timetoken is acknowledged.
+    /// Everything up to this timetoken is acknowledged. As the channel's home stamps it: its clock is not ours.
     done: u64,
-    /// Where it began: nothing up to there is for this subscriber. Not a time, because the channel's home stamps its
-    /// messages by a clock that may be behind ours: the first message would look older than the place.
-    begun: Option<Position>,
     /// The last that was sent.
     last: u64,
     /// Sent and not acknowledged: message ids by timetoken.
@@ -54,7 +53,6 @@ impl Buffer {
         Self {
             place: ChannelKey::user(channel.app, &name),
             done: 0,
-            begun: None,
             last: 0,
             outstanding: BTreeMap::new(),
         }
@@ -63,10 +61,7 @@ impl Buffer {
     /// A message is sent now: its sequence, or `None` if it has been acknowledged already.
     pub(super) fn sent(&mut self, publication: &Publication, text: &[u8]) -> Option<u64> {
         let at = publication.timetoken;
-        let before = |begun: Position| {
-            publication.position.epoch == begun.epoch && publication.position.seq <= begun.seq
-        };
-        if at <= self.done || self.begun.is_some_and(before) {
+        if at <= self.done {
             return None;
         }
         self.last = self.last.max(at);
@@ -95,18 +90,14 @@ impl Buffer {
 
     /// What is kept of it.
     fn text(&self) -> String {
-        let begun = self.begun.unwrap_or_default();
-        format!("{} {} {}", self.done, begun.epoch, begun.seq)
+        self.done.to_string()
     }
 
-    /// Takes up what was kept; `None` when it is not what [`Buffer::text`] writes.
-    fn take_up(&mut self, text: &str) -> Option<()> {
-        let mut numbers = text.split(' ').map(|number| number.parse::<u64>().ok());
-        let done = numbers.next()??;
-        let (epoch, seq) = (numbers.next()??, numbers.next()??);
-        self.done = done;
-        self.begun = Some(Position { epoch, seq });
-        Some(())
+    /// Takes up what was kept; what is not what [`Buffer::text`] writes is as good as nothing.
+    fn take_up(&mut self, text: &[u8]) {
+        let kept = std::str::from_utf8(text).ok();
+        self.done = kept.and_then(|text| text.parse().ok()).unwrap_or(0);
+        self.last = self.done;
     }
 }
 
@@ -124,7 +115,7 @@ impl RealtimeSession {
         turn.ask(Intent::Subscribe(Box::new(subscribe)));
     }
 
-    /// The place is known: begin behind it, or with the next message if there is none.
+    /// The place is known: begin behind it, or with the oldest that is kept if there is none.
     pub(super) fn place_read(&mut self, subscribed: &Subscribed, turn: &mut Turn<'_>) {
         turn.ask(Intent::Unsubscribe {
             channel: subscribed.channel.clone(),
@@ -137,35 +128,16 @@ impl RealtimeSession {
         let Some((name, buffer)) = found.next() else {
             return;
         };
-        let kept = subscribed.backlog.last().and_then(|publication| {
-            buffer.take_up(std::str::from_utf8(&publication.draft.data).ok()?)
-        });
-        let start = match kept {
-            None => Start::Now,
-            Some(()) => {
-                let now_ms = turn.cx.now.cluster_ms;
-                let ago_ms = now_ms.saturating_sub(buffer.done / encoder::TICKS_PER_MS);
-                // A little more; what was acknowledged is not sent again.
-                Start::Since {
-                    ago_ms: ago_ms.saturating_add(SKEW_MS),
-                }
-            }
+        if let Some(publication) = subscribed.backlog.last() {
+            buffer.take_up(&publication.draft.data);
+        }
+        let now_ms = turn.cx.now.cluster_ms;
+        let ago_ms = now_ms.saturating_sub(buffer.done / encoder::TICKS_PER_MS);
+        // A little more; what was acknowledged is not sent again.
+        let start = Start::Since {
+            ago_ms: ago_ms.saturating_add(SKEW_MS),
         };
         self.join(&name, start, turn);
-    }
-
-    /// The subscription stands: from now on it has a place, even if nothing is ever acknowledged.
-    pub(super) fn begin_place(&mut self, channel: &str, at: Position, turn: &mut Turn<'_>) {
-        let from_ms = turn.cx.now.cluster_ms.saturating_sub(SKEW_MS);
-        let Some(buffer) = self.buffer(channel) else {
-            return;
-        };
-        if buffer.begun.is_none() {
-            buffer.begun = Some(at);
-            buffer.done = from_ms.saturating_mul(encoder::TICKS_PER_MS);
-            buffer.last = buffer.done;
-        }
-        self.keep_place(channel, turn);
     }
 
     /// A client has taken a message.
@@ -188,7 +160,8 @@ impl RealtimeSession {
         self.subscriptions.get_mut(channel)?.buffer.as_mut()
     }
 
-    fn keep_place(&mut self, channel: &str, turn: &mut Turn<'_>) {
+    /// The subscription stands, or its place has moved: kept from now on, even if nothing is ever acknowledged.
+    pub(super) fn keep_place(&mut self, channel: &str, turn: &mut Turn<'_>) {
         let Some(buffer) = self.buffer(channel) else {
             return;
         };
