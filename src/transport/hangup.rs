@@ -1,4 +1,5 @@
-//! A socket that remembers that its client has hung up, for requests that wait, and whose requests are readable.
+//! A socket that remembers that its client has hung up, for requests that wait, and that can be hung up on; and whose
+//! requests are readable.
 //!
 //! **Must never know:** what is read and written; [`super::head`] says what a head may look like.
 //!
@@ -18,12 +19,33 @@ use std::task::{Context, Poll, ready};
 
 /// Whether the client of a connection has stopped sending; among the connection data of its requests.
 #[derive(Clone, Debug, Default)]
-pub(super) struct HungUp(Rc<Cell<bool>>);
+pub(super) struct HungUp(Rc<Ended>);
+
+#[derive(Debug, Default)]
+struct Ended {
+    /// The client sends nothing any more.
+    by_client: Cell<bool>,
+    /// It gets nothing any more.
+    by_us: Cell<bool>,
+}
 
 impl HungUp {
     /// It has.
     pub(super) fn is_true(&self) -> bool {
-        self.0.get()
+        self.0.by_client.get()
+    }
+
+    /// Ends the connection: whatever is answered on it from now on, nothing of it is sent.
+    pub(super) fn hang_up(&self) {
+        self.0.by_us.set(true);
+    }
+
+    /// An error once nothing is to be sent any more.
+    fn may_send(&self) -> io::Result<()> {
+        match self.0.by_us.get() {
+            true => Err(io::ErrorKind::ConnectionAborted.into()),
+            false => Ok(()),
+        }
     }
 }
 
@@ -77,7 +99,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Noticing<T> {
         if this.rest.is_empty() {
             ready!(Pin::new(&mut this.io).poll_read(cx, buffer))?;
             if buffer.filled().len() == before && buffer.remaining() > 0 {
-                this.hung_up.0.set(true);
+                this.hung_up.0.by_client.set(true);
             }
             let mut rest = Vec::new();
             let read = buffer.filled_mut().get_mut(before..).unwrap_or_default();
@@ -102,6 +124,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Noticing<T> {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        self.hung_up.may_send()?;
         Pin::new(&mut self.io).poll_write(cx, bytes)
     }
 
@@ -118,6 +141,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Noticing<T> {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.hung_up.may_send()?;
         Pin::new(&mut self.io).poll_write_vectored(cx, slices)
     }
 

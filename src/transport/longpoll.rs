@@ -46,6 +46,13 @@ pub fn open(
     worker.pollers().open(principal, dialect, remote, max)
 }
 
+/// Ends the request's connection without an answer.
+pub fn hang_up(request: &HttpRequest) {
+    if let Some(connection) = request.conn_data::<HungUp>() {
+        connection.hang_up();
+    }
+}
+
 impl Hold {
     /// Holds it; `park` is called when the request ends in any way but [`Self::close`].
     #[must_use]

@@ -122,6 +122,11 @@ impl Fault {
         Self::new(503, &body)
     }
 
+    /// Whether it is that.
+    pub(super) fn is_unavailable(&self) -> bool {
+        self.status == 503
+    }
+
     /// Grants are missing for these.
     pub(super) fn forbidden(denied: &[Denied]) -> Self {
         let of = |resource, before: &str| {

@@ -11,6 +11,7 @@ use super::query::Query;
 use super::subscribe::{self, Version};
 use super::{PubNub, body, grant, groups, history, pam, presence, query};
 use crate::core::broker::Broker;
+use crate::transport::longpoll;
 use actix_web::http::Method;
 use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
@@ -134,7 +135,8 @@ async fn time(broker: web::Data<Broker>) -> HttpResponse {
     answer(200, format!("[{now}]"))
 }
 
-/// Every other call.
+/// Every other call. A subscribe that cannot be served now is left without an answer: that is what all SDKs come back
+/// from, with the cursor they have. At any status but 200 the older JavaScript SDKs stop for good.
 async fn any(
     http: HttpRequest,
     payload: web::Payload,
@@ -147,6 +149,21 @@ async fn any(
     let method = http.method().as_str();
     let path = http.uri().path().to_owned();
     let (subscribe_key, call) = call(method, &path).ok_or_else(Fault::unknown)?;
+    let waits = matches!(call, Call::Subscribe(..));
+    let answer = answer_to(&http, payload, (node, broker), (&path, subscribe_key, call)).await;
+    if waits && answer.as_ref().is_err_and(Fault::is_unavailable) {
+        longpoll::hang_up(&http);
+    }
+    answer
+}
+
+async fn answer_to(
+    http: &HttpRequest,
+    payload: web::Payload,
+    (node, broker): (web::Data<PubNub>, web::Data<Broker>),
+    (path, subscribe_key, call): (&str, &str, Call<'_>),
+) -> Result<HttpResponse, Fault> {
+    let method = http.method().as_str();
     let query = Query::parse(http.query_string()).ok_or_else(|| Fault::bad("Invalid query"))?;
     let body = match method {
         "POST" => {
@@ -162,7 +179,7 @@ async fn any(
     };
     let ctx = Ctx {
         method,
-        path: &path,
+        path,
         query: &query,
         body,
     };
@@ -175,7 +192,7 @@ async fn any(
     // A subscribe waits for minutes: what it keeps meanwhile is what it needs then, not what any call may need.
     if let Call::Subscribe(channels, version) = call {
         let what = (channels, version);
-        let begun = subscribe::begin(&http, node, broker, caller, &ctx, what);
+        let begun = subscribe::begin(http, node, broker, caller, &ctx, what);
         let begun = Box::pin(begun).await?;
         return Box::pin(begun.answer()).await;
     }
