@@ -626,10 +626,7 @@ mod places {
             moved(&ack("b", 1_002, 1)),
             Some((1_000 * MS - 1).to_string())
         );
-        assert_eq!(
-            moved(&ack("a", 1_000, 1)),
-            Some((1_002 * MS).to_string())
-        );
+        assert_eq!(moved(&ack("a", 1_000, 1)), Some((1_002 * MS).to_string()));
         assert_eq!(moved(&ack("a", 1_000, 1)), None);
     }
 }

@@ -34,6 +34,17 @@ impl Replica {
         self.ask_for_takeover(from, out);
     }
 
+    /// Who has the channel if this node does not know who was home before it: a node that returns goes by the list of its own
+    /// disk, and whoever has taken over since may have restarted since that, or have been no member then. None where there
+    /// is a copy here.
+    pub(super) fn home_without_us(&self) -> Option<NodeId> {
+        let others = self.local.members.without(self.local.id);
+        let place = others
+            .place(&self.local.key)
+            .filter(|_| self.copy.is_none());
+        place.map(|place| place.home)
+    }
+
     fn ask_for_takeover(&self, to: NodeId, out: &mut Vec<Effect>) {
         let revision = self.local.members.revision;
         let message = PeerMessage::Takeover { revision };
@@ -152,8 +163,14 @@ impl Replica {
         now: Now,
         out: &mut Vec<Effect>,
     ) {
-        if matches!(&self.role, Role::Claiming(claim) if claim.from == from) {
-            self.begin(now, out);
+        let other = self.home_without_us().filter(|node| *node != from);
+        match (&mut self.role, other) {
+            (Role::Claiming(claim), Some(other)) if claim.from == from => {
+                claim.from = other;
+                self.ask_for_takeover(other, out);
+            }
+            (Role::Claiming(claim), None) if claim.from == from => self.begin(now, out),
+            (Role::Claiming(_) | Role::Follower(_) | Role::Home(_), _) => {}
         }
     }
 
@@ -264,7 +281,8 @@ impl Replica {
                 }
             }
             (Role::Follower(_), true) => {
-                let asked = before.filter(|node| !restarted(*node));
+                let asked = before.filter(|node| members.has(*node) && !restarted(*node));
+                let asked = asked.or_else(|| self.home_without_us());
                 self.take_over(asked, now, out);
             }
             (Role::Follower(_), false) => {

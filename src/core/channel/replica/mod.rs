@@ -101,8 +101,14 @@ impl Replica {
             was_idle: false,
         };
         if replica.local.home() == Some(replica.local.id) {
-            let former = before.and_then(|list| list.place(&replica.local.key));
-            replica.take_over(former.map(|place| place.home), now, out);
+            let members = &replica.local.members;
+            let former = before.and_then(|list| {
+                let place = list.place(&replica.local.key);
+                let there = place.map(|place| place.home);
+                let there = there.filter(|node| members.has(*node));
+                there.or_else(|| replica.home_without_us())
+            });
+            replica.take_over(former, now, out);
         }
         replica
     }

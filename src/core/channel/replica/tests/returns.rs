@@ -199,3 +199,55 @@ fn what_was_taken_out_through_another_node_is_announced_to_no_home_any_more() {
         );
     }
 }
+
+/// The list of its own disk may be from before the others' last starts, and the next one it hears of is the present one:
+/// by the two of them whoever has taken over seems to have restarted, or to be new.
+#[test]
+fn a_node_that_returns_asks_whoever_has_the_channel_now() {
+    for (knew, first) in [(true, true), (true, false), (false, true), (false, false)] {
+        let mut sim = Sim::new(&[1, 2, 3]);
+        let (home, backup) = (sim.home(), sim.backup());
+        let edge = 6 - home - backup;
+        sim.join(edge, false);
+        sim.settle();
+        sim.publish(edge);
+        sim.settle();
+        let mut of_its_disk = Members::clone(&sim.lists[&home]);
+        of_its_disk
+            .live
+            .retain(|(one, _)| one.0 != home && (knew || one.0 != backup));
+        for (_, epoch) in &mut of_its_disk.live {
+            *epoch += 70;
+        }
+        let (_, up) = lists(&sim, home);
+        sim.kill(home);
+        sim.lists.insert(home, Arc::new(of_its_disk));
+        for other in [backup, edge] {
+            sim.rehome(other, &up);
+        }
+        if first {
+            // Somebody asks the returned node for the channel before it knows that it is there.
+            for other in [backup, edge] {
+                sim.cut.insert(pair(home, other));
+                sim.mend(home, other);
+            }
+            while sim.step(0) {}
+        }
+        sim.rehome(home, &up);
+        if !first {
+            for other in [backup, edge] {
+                sim.cut.insert(pair(home, other));
+                sim.mend(home, other);
+            }
+        }
+        sim.settle();
+        sim.publish(edge);
+        sim.settle();
+        sim.check();
+        let Role::Home(own) = &sim.states[&home].role else {
+            panic!("the returned node is no home")
+        };
+        let seq = own.stream.position().seq;
+        assert_eq!(seq, 2, "knew {knew}, first {first}");
+    }
+}
