@@ -20,6 +20,9 @@ NODES = (1, 2, 3)
 CANARIES = {name: f"canary-{name}-{secrets.token_hex(12)}" for name in ("cluster", "admin")}
 
 
+BACKUP = b"gatecast backup 1\n"
+
+
 class Skip(Exception):
     """The kernel or the machine does not allow what a test needs; the text says what."""
 
@@ -136,6 +139,15 @@ class Lab:
         except (OSError, asyncio.TimeoutError, asyncio.IncompleteReadError, ValueError):
             return 0, {}
 
+    async def state(self, node):
+        """The bytes of what the node knows of apps, keys and rights; none if it does not tell."""
+        try:
+            file = await asyncio.wait_for(backup(addr(node)), 5)
+        except (OSError, asyncio.TimeoutError, asyncio.IncompleteReadError, ValueError):
+            return None
+        head = int.from_bytes(file[len(BACKUP) : len(BACKUP) + 4], "big")
+        return file[len(BACKUP) + 4 + head :]
+
     async def ready(self, node):
         return (await self.ask(node, "GET", "/ready", timeout=2))[0] == 200
 
@@ -164,6 +176,20 @@ class Lab:
             found += [f"node {node} panicked: {line}" for line in text.splitlines() if "panicked at" in line][:3]
             found += [f"node {node} logged the secret {name}" for name, value in secret_texts.items() if value in text]
         return found
+
+
+async def backup(host, port=9601):
+    """A node's own state, as a backup is made of it; what stands in front of it says when and where that was."""
+    reader, writer = await asyncio.open_connection(host, port)
+    try:
+        writer.write((f"GET /v1/cluster/backup HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {CANARIES['admin']}\r\n"
+                      "Connection: close\r\n\r\n").encode())  # fmt: skip
+        _, found, file = (await reader.read()).partition(b"\r\n\r\n")
+        if not file.startswith(BACKUP):
+            raise ValueError("no backup")
+        return file
+    finally:
+        writer.close()
 
 
 async def http(host, method, path, body, key, port=9601):

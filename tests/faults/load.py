@@ -8,6 +8,8 @@ stay subscribed to the user's channel. Every publication has an id of its own:
              was answered later is the next grant's, even if it was asked for before: a message may be late.)
   light ids  published while the right stood: they show that the oracle can see at all
 
+All of both have to come to the witnesses (`witness`), who are revoked nothing.
+
 Grants, revokes and answers to subscriptions are a history for the linearizability checker.
 """
 
@@ -20,6 +22,7 @@ import time
 
 from lab import NODES, addr
 from pusher import Client, Closed
+from witness import Witnesses
 
 
 class Load:
@@ -27,7 +30,6 @@ class Load:
         self.lab, self.app = lab, app
         self.users = [f"user-{n}" for n in range(users)]
         self.moments = itertools.count(1)
-        self.ids = itertools.count(1)
         self.revokes = itertools.count(1)
         self.history = {user: [] for user in self.users}
         self.dark, self.light, self.seen = {}, set(), {}
@@ -40,6 +42,7 @@ class Load:
         self.idle = {user: asyncio.Event() for user in self.users}
         self.shut = False
         self.gone = set()
+        self.witnesses = Witnesses(lab, app, [f"private-{user}" for user in self.users])
 
     def note(self, user, began, ended, what):
         if user in self.gone:
@@ -116,13 +119,14 @@ class Load:
         await asyncio.sleep(random.uniform(0, 0.4))
 
     async def publish(self, user, count, into):
-        async def one():
-            ident = f"m{next(self.ids)}"
-            body = {"channel": f"private-{user}", "name": "news", "data": {"id": ident}}
+        async def one(slot):
+            made = self.witnesses.publication(f"private-{user}", slot)
+            body = {"channel": f"private-{user}", "name": "news", "data": {"id": made.ident}}
             status, _ = await self.lab.ask(random.choice(NODES), "POST", f"/v1/apps/{self.app['id']}/publish", body, timeout=2)
-            return ident, status
+            made.acknowledged = status == 200
+            return made.ident, status
 
-        sent = await asyncio.gather(*(one() for _ in range(count)))
+        sent = await asyncio.gather(*(one(slot) for slot in range(count)))
         if into is not None:
             into.update(ident for ident, status in sent if status == 200)
         self.counts["dark" if into is None else "light"] += sum(status == 200 for _, status in sent)
@@ -196,6 +200,7 @@ class Load:
                 self.seen.setdefault(ident, []).append((since, next(self.moments), node))
 
     def run(self):
+        self.tasks += self.witnesses.run()
         for user in self.users:
             self.tasks.append(asyncio.create_task(self.writer(user)))
             for node in NODES:

@@ -3,6 +3,7 @@ network and mount namespaces of its own."""
 
 import argparse
 import asyncio
+import hashlib
 import os
 import random
 import subprocess
@@ -31,12 +32,24 @@ async def make_app(lab):
 
 
 async def whole(lab):
-    """Ready everywhere, and the same state."""
+    """Ready everywhere."""
     took = await lab.all_ready(HEALED)
     if took is None:
         said = [(n, await lab.ask(n, "GET", "/ready")) for n in NODES]
         raise AssertionError(f"not whole again within {HEALED} s: {said}")
     return took
+
+
+async def same_state(lab):
+    """Every node has the same apps, keys and rights, byte for byte. Only when nobody writes any more; the time of the
+    cluster is written as well, so they are asked until they are asked between two of those."""
+    for _ in range(100):
+        states = await asyncio.gather(*(lab.state(node) for node in NODES))
+        if None not in states and len(set(states)) == 1:
+            return len(states[0])
+        await asyncio.sleep(0.1)
+    said = [(node, state and (len(state), hashlib.sha256(state).hexdigest()[:12])) for node, state in zip(NODES, states)]
+    raise AssertionError(f"the nodes do not come to the same state: {said}")
 
 
 async def acknowledged(lab, load):
@@ -78,7 +91,10 @@ async def play(lab, names, folder):
             said += f"; whole after {await whole(lab):.1f} s"
             await asyncio.sleep(0.5)
             await load.settle()
+            said += f"; the same {await same_state(lab)} bytes of state everywhere"
             await acknowledged(lab, load)
+            wrong = await load.witnesses.judge(HEALED)
+            assert not wrong, "; ".join(wrong[:4])
             load.writing.set()
         except Skip as skip:
             verdict, said = "skipped", str(skip)
@@ -111,6 +127,8 @@ def judge(lab, load, folder, rows):
     bad = load.violations()
     if not load.light & load.seen.keys():
         bad.append("no publication was ever received: the oracle was blind")
+    if not load.witnesses.counts.get("expected") or not load.dark.keys() & load.witnesses.heard():
+        bad.append("the witnesses received nothing, or nothing that was kept from others: they were blind")
     path = folder / "history.txt"
     load.write_history(path)
     checker = os.environ["GATECAST_LINEARIZE"]
@@ -139,6 +157,8 @@ def table(rows, load):
         at = lambda p: times[min(len(times) - 1, int(len(times) * p))]
         print(f"\nrevokes: {len(times)}, p50 {at(0.5):.0f} ms, p99 {at(0.99):.0f} ms, max {times[-1]:.0f} ms (faults included)")
     print(f"light messages {load.counts['light']}, received {len(load.light & load.seen.keys())}; dark {load.counts['dark']}, received 0 or named above")
+    counts = load.witnesses.counts
+    print(f"witnesses: receipts expected {counts.get('expected', 0)}, received {counts.get('receipts', 0)}, lost 0 or named above")
     print(f"closes by code: {dict(sorted(load.codes.items()))}")
 
 
