@@ -21,6 +21,8 @@ const MAX_DEFERRED: usize = 10_000;
 pub(super) struct Claim {
     /// The former home.
     pub(super) from: NodeId,
+    /// Who may have the channel if that one has nothing.
+    then: Option<NodeId>,
     /// When to begin without an answer, mono ms.
     pub(super) until: u64,
     /// Until then this node asks and receives like any other.
@@ -29,9 +31,16 @@ pub(super) struct Claim {
 }
 
 impl Claim {
-    pub(super) fn of(from: NodeId, follower: Follower, lease_ms: u64, now: Now) -> Self {
+    /// A claim on what `from` has, or `then` if that has nothing.
+    pub(super) fn of(
+        (from, then): (NodeId, Option<NodeId>),
+        follower: Follower,
+        lease_ms: u64,
+        now: Now,
+    ) -> Self {
         Self {
             from,
+            then,
             until: now.mono_ms + lease_ms + CLAIM_TIMEOUT_MS,
             follower,
             deferred: Vec::new(),
@@ -41,6 +50,13 @@ impl Claim {
     pub(super) fn wake_at(&self) -> Option<u64> {
         let own = Some(self.until);
         [own, self.follower.wake_at()].into_iter().flatten().min()
+    }
+
+    /// From the first nothing comes any more: the other is to be asked, if it is `there`.
+    pub(super) fn next(&mut self, there: impl Fn(NodeId) -> bool) -> Option<NodeId> {
+        let next = self.then.take().filter(|node| there(*node))?;
+        self.from = next;
+        Some(next)
     }
 
     /// Keeps what only a home can do something with.

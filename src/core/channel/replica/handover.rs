@@ -22,27 +22,39 @@ use crate::core::nodes::Members;
 use std::sync::Arc;
 
 impl Replica {
-    /// The list says that this node is home now.
-    pub(super) fn take_over(&mut self, former: Option<NodeId>, now: Now, out: &mut Vec<Effect>) {
-        let asked = former.filter(|node| *node != self.local.id && self.local.members.has(*node));
-        let Some(from) = asked else {
+    /// The list says that this node is home now: it asks those who may have the channel, the first that has something.
+    pub(super) fn take_over(
+        &mut self,
+        former: [Option<NodeId>; 2],
+        now: Now,
+        out: &mut Vec<Effect>,
+    ) {
+        let (own, members) = (self.local.id, &self.local.members);
+        let there = |node: &NodeId| *node != own && members.has(*node);
+        let mut asked = former.into_iter().flatten().filter(there);
+        let Some(from) = asked.next() else {
             return self.begin(now, out);
         };
+        let then = asked.find(|node| *node != from);
         let follower = std::mem::take(&mut self.role).into_follower();
-        let claim = Claim::of(from, follower, self.local.lease_ms, now);
+        let claim = Claim::of((from, then), follower, self.local.lease_ms, now);
         self.role = Role::Claiming(claim);
         self.ask_for_takeover(from, out);
     }
 
-    /// Who has the channel if this node does not know who was home before it: a node that returns goes by the list of its own
-    /// disk, and whoever has taken over since may have restarted since that, or have been no member then. None where there
-    /// is a copy here.
-    pub(super) fn home_without_us(&self) -> Option<NodeId> {
-        let others = self.local.members.without(self.local.id);
-        let place = others
-            .place(&self.local.key)
-            .filter(|_| self.copy.is_none());
-        place.map(|place| place.home)
+    /// Who may have the channel, by the list before and the present one. A node that returns goes by the list of its own
+    /// disk: whoever was home or backup by that may have been overtaken since, so first comes whoever is home by the
+    /// present list without it.
+    pub(super) fn former_homes(&self, before: &Members) -> [Option<NodeId>; 2] {
+        let (key, own, members) = (&self.local.key, self.local.id, &self.local.members);
+        let by = |list: &Members| list.place(key).map(|place| place.home);
+        let present = by(&members.without(own));
+        let listed = by(before).filter(|node| *node != own);
+        match before.epoch(own) == members.epoch(own) {
+            // It was here all the time: it is home because the one before is gone, and has a copy if there is one.
+            true => [listed, present.filter(|_| self.copy.is_none())],
+            false => [present, listed],
+        }
     }
 
     fn ask_for_takeover(&self, to: NodeId, out: &mut Vec<Effect>) {
@@ -163,14 +175,21 @@ impl Replica {
         now: Now,
         out: &mut Vec<Effect>,
     ) {
-        let other = self.home_without_us().filter(|node| *node != from);
-        match (&mut self.role, other) {
-            (Role::Claiming(claim), Some(other)) if claim.from == from => {
-                claim.from = other;
-                self.ask_for_takeover(other, out);
-            }
-            (Role::Claiming(claim), None) if claim.from == from => self.begin(now, out),
-            (Role::Claiming(_) | Role::Follower(_) | Role::Home(_), _) => {}
+        if matches!(&self.role, Role::Claiming(claim) if claim.from == from) {
+            self.ask_the_next(now, out);
+        }
+    }
+
+    /// Of the one that was asked nothing comes any more.
+    fn ask_the_next(&mut self, now: Now, out: &mut Vec<Effect>) {
+        let members = &self.local.members;
+        let next = match &mut self.role {
+            Role::Claiming(claim) => claim.next(|node| members.has(node)),
+            Role::Follower(_) | Role::Home(_) => return,
+        };
+        match next {
+            Some(node) => self.ask_for_takeover(node, out),
+            None => self.begin(now, out),
         }
     }
 
@@ -255,7 +274,7 @@ impl Replica {
             return;
         }
         let former = std::mem::replace(&mut self.local.members, members.clone());
-        let mut before = self.local.home();
+        let before = self.local.home();
         self.local.place = members.place(&self.local.key);
         let home = self.local.home();
         let restarted = |node: NodeId| {
@@ -263,8 +282,6 @@ impl Replica {
         };
         if home == Some(self.local.id) && restarted(self.local.id) {
             // The others had counted this node out, and the list that said so never got here: one of them was home.
-            let meanwhile = members.without(self.local.id).place(&self.local.key);
-            before = meanwhile.map(|place| place.home);
             self.stop_ordering(now, out);
             self.give_claim_up(now, out);
         }
@@ -281,8 +298,7 @@ impl Replica {
                 }
             }
             (Role::Follower(_), true) => {
-                let asked = before.filter(|node| members.has(*node) && !restarted(*node));
-                let asked = asked.or_else(|| self.home_without_us());
+                let asked = self.former_homes(&former);
                 self.take_over(asked, now, out);
             }
             (Role::Follower(_), false) => {
@@ -297,7 +313,7 @@ impl Replica {
             }
             (Role::Claiming(claim), true) => {
                 if !members.has(claim.from) {
-                    self.begin(now, out);
+                    self.ask_the_next(now, out);
                 }
             }
             (Role::Claiming(_), false) => self.give_claim_up(now, out),

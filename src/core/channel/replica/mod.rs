@@ -101,14 +101,8 @@ impl Replica {
             was_idle: false,
         };
         if replica.local.home() == Some(replica.local.id) {
-            let members = &replica.local.members;
-            let former = before.and_then(|list| {
-                let place = list.place(&replica.local.key);
-                let there = place.map(|place| place.home);
-                let there = there.filter(|node| members.has(*node));
-                there.or_else(|| replica.home_without_us())
-            });
-            replica.take_over(former, now, out);
+            let former = before.map(|list| replica.former_homes(&list));
+            replica.take_over(former.unwrap_or_default(), now, out);
         }
         replica
     }

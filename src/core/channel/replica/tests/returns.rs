@@ -251,3 +251,61 @@ fn a_node_that_returns_asks_whoever_has_the_channel_now() {
         assert_eq!(seq, 2, "knew {knew}, first {first}");
     }
 }
+
+/// The list of its own disk may be from when another node was its backup, which has an old copy still.
+#[test]
+fn a_node_that_returns_is_not_given_what_an_earlier_backup_had() {
+    for first in [true, false] {
+        let mut sim = Sim::new(&[1, 2, 3]);
+        let (home, backup) = (sim.home(), sim.backup());
+        let edge = 6 - home - backup;
+        sim.join(edge, false);
+        let alone = list(&[home, edge], &[], 2);
+        for node in [home, edge] {
+            sim.rehome(node, &alone);
+        }
+        sim.settle();
+        sim.publish(edge);
+        sim.settle();
+        let whole = list(&sim.ids(), &[], 3);
+        for node in sim.ids() {
+            sim.rehome(node, &whole);
+        }
+        sim.settle();
+        sim.publish(edge);
+        sim.settle();
+        sim.kill(home);
+        sim.lists.insert(home, list(&[edge], &[], 2));
+        let mut up = Members::clone(&whole);
+        for (id, epoch) in &mut up.live {
+            *epoch += u64::from(id.0 == home);
+        }
+        up.revision = 4;
+        let up = Arc::new(up);
+        for other in [backup, edge] {
+            sim.rehome(other, &up);
+        }
+        let link = |sim: &mut Sim| {
+            for other in [backup, edge] {
+                sim.cut.insert(pair(home, other));
+                sim.mend(home, other);
+            }
+        };
+        if first {
+            link(&mut sim);
+            while sim.step(0) {}
+        }
+        sim.rehome(home, &up);
+        if !first {
+            link(&mut sim);
+        }
+        sim.settle();
+        sim.publish(edge);
+        sim.settle();
+        sim.check();
+        let Role::Home(own) = &sim.states[&home].role else {
+            panic!("the returned node is no home")
+        };
+        assert_eq!(own.stream.position().seq, 3, "first {first}");
+    }
+}
