@@ -16,7 +16,7 @@ pub mod process;
 pub mod recover;
 mod tables;
 
-use crate::adapters::native::{self, Gate, Native, meter::Meter};
+use crate::adapters::native::{self, AuthMode, Native, meter::Meter};
 use crate::adapters::{self, dialect::Dialects};
 use crate::config::Config;
 use crate::console::{self, metrics::Metrics, readiness::Life};
@@ -46,13 +46,13 @@ use std::time::Duration;
 const DIALECTS: Dialects = adapters::ALL;
 
 /// How often a leaving node looks for clients that slipped in.
-const TURN_AWAY: Duration = Duration::from_millis(200);
+const TURN_AWAY_INTERVAL: Duration = Duration::from_millis(200);
 
 /// How long a leaving node tries to deliver webhooks.
 const WEBHOOKS: Duration = Duration::from_secs(5);
 
 /// How long a client may leave an HTTP answer unread.
-const STALLED: Duration = Duration::from_secs(30);
+const STALLED_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Why the server did not start or did not stop in order.
 #[derive(Debug, thiserror::Error)]
@@ -212,7 +212,7 @@ async fn leave(rooms: &Rooms, plane: &Plane) {
 /// Tells those who slipped in while the port was closing, for as long as it is polled.
 async fn turn_away(plane: &Plane) {
     loop {
-        actix_web::rt::time::sleep(TURN_AWAY).await;
+        actix_web::rt::time::sleep(TURN_AWAY_INTERVAL).await;
         plane.drain().await;
     }
 }
@@ -228,9 +228,9 @@ struct Rooms {
 }
 
 impl Rooms {
-    fn native(&self, gate: Gate) -> web::Data<Native> {
+    fn native(&self, auth_mode: AuthMode) -> web::Data<Native> {
         web::Data::new(Native {
-            gate,
+            auth_mode,
             catalog: self.catalog.clone(),
             meter: self.meter.clone(),
             cluster_secret: self.cluster_secret.clone(),
@@ -246,7 +246,7 @@ fn public_server(
 ) -> Result<ServerHandle, ServeError> {
     let (broker, native) = (
         web::Data::new(rooms.broker.clone()),
-        rooms.native(Gate::Keys),
+        rooms.native(AuthMode::Keys),
     );
     let services = plane.workers();
     let (life, paths) = (rooms.life.clone(), services.paths());
@@ -277,7 +277,7 @@ fn public_server(
         keep_alive: config.keep_alive,
         request_timeout: config.request_timeout,
         disconnect_timeout: Duration::from_secs(2),
-        stalled: STALLED,
+        stalled: STALLED_TIMEOUT,
         max_connections: process::connections(workers, config.max_connections),
         shutdown_timeout: config
             .drain
@@ -358,7 +358,7 @@ fn internal_server(
     port: Reserved,
 ) -> Result<ServerHandle, ServeError> {
     let token = config.admin_token.clone();
-    let native = rooms.native(Gate::Operators { token });
+    let native = rooms.native(AuthMode::Operators { token });
     let broker = web::Data::new(rooms.broker.clone());
     let life = web::Data::new(rooms.life.clone());
     let meter = rooms.meter.clone();

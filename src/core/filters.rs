@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 /// Answers that a shared filter remembers: more than a subscriber takes at once, so that the next one finds them all.
-const REMEMBERED: usize = 128;
+const MAX_REMEMBERED: usize = 128;
 /// Filters known before those that nobody uses any more are looked for.
 const SWEEP_FROM: usize = 64;
 
@@ -89,7 +89,7 @@ impl<F> Shared<F> {
         if Arc::strong_count(self) == 1 {
             return ask(&self.filter);
         }
-        let at = usize::try_from(message.position.seq).unwrap_or_default() % REMEMBERED;
+        let at = usize::try_from(message.position.seq).unwrap_or_default() % MAX_REMEMBERED;
         let slot = locked(&self.answers).get(at).cloned().flatten();
         if let Some((of, answer)) = slot
             && std::ptr::eq(of.as_ptr(), Arc::as_ptr(message))
@@ -99,7 +99,7 @@ impl<F> Shared<F> {
         let answer = ask(&self.filter);
         let mut answers = locked(&self.answers);
         if answers.is_empty() {
-            answers.resize_with(REMEMBERED, || None);
+            answers.resize_with(MAX_REMEMBERED, || None);
         }
         if let Some(slot) = answers.get_mut(at) {
             // The weak hold keeps the address from being another message's.

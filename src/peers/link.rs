@@ -16,13 +16,13 @@ use tokio::sync::Notify;
 use tokio::time::timeout;
 
 /// Bytes that may wait for one peer before the link is reset.
-pub const BUDGET: usize = 64 << 20;
+pub const BUDGET_BYTES: usize = 64 << 20;
 /// Above this, what may be large and can wait (copies of streams) is refused: its sender tries again.
-pub const BULK_BUDGET: usize = 24 << 20;
+pub const BULK_BUDGET_BYTES: usize = 24 << 20;
 /// A link says something at least this often.
-const ALIVE: Duration = Duration::from_secs(1);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(1);
 /// A link that has said nothing for so long is dead.
-const SILENT: Duration = Duration::from_secs(5);
+const SILENCE_LIMIT: Duration = Duration::from_secs(5);
 const READ_BUFFER: usize = 64 << 10;
 
 /// The sending side: any thread puts frames in, one task writes all of them at once.
@@ -63,10 +63,10 @@ impl Outbound {
     pub fn push(&self, frame: &[u8], bulk: bool) -> bool {
         let mut waiting = self.lock();
         let after = waiting.bytes.len() + waiting.writing + frame.len();
-        if waiting.closed || (bulk && after > BULK_BUDGET) {
+        if waiting.closed || (bulk && after > BULK_BUDGET_BYTES) {
             return false;
         }
-        if after > BUDGET {
+        if after > BUDGET_BYTES {
             drop(waiting);
             tracing::warn!(node = self.node.0, "a peer does not keep up: link reset");
             self.close();
@@ -99,7 +99,10 @@ impl Outbound {
     async fn write(&self, mut socket: impl AsyncWrite + Unpin) -> io::Result<()> {
         let alive = frame::encode(&Frame::Alive).unwrap_or_default();
         loop {
-            if timeout(ALIVE, self.filled.notified()).await.is_err() {
+            if timeout(KEEPALIVE_INTERVAL, self.filled.notified())
+                .await
+                .is_err()
+            {
                 let _full = self.push(&alive, false);
             }
             loop {
@@ -153,7 +156,7 @@ where
             taken(frame).await;
         }
         buffer.reserve(READ_BUFFER);
-        let read = timeout(SILENT, socket.read_buf(&mut buffer)).await??;
+        let read = timeout(SILENCE_LIMIT, socket.read_buf(&mut buffer)).await??;
         if read == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }

@@ -28,7 +28,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 /// First and longest pause before a broken link is dialled again.
-const BACK_OFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
+const BACKOFF_BOUNDS: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
 
 /// Opens a link to a node.
 pub type Dial = Arc<
@@ -226,7 +226,7 @@ async fn accept(node: NodeId, mut links: mpsc::Receiver<MessageLink>, router: Ar
 }
 
 async fn keep_linked(node: NodeId, dial: Dial, router: Arc<Router>) {
-    let (first, longest) = BACK_OFF;
+    let (first, longest) = BACKOFF_BOUNDS;
     let mut pause = first;
     loop {
         match dial(node).await {

@@ -256,7 +256,7 @@ async fn a_peer_that_does_not_read_loses_its_link_and_never_more_than_the_budget
     let mut taken = 0usize;
     while link.push(&block, false) {
         taken += 1;
-        assert!(taken <= (link::BUDGET >> 20) + 32, "without bound");
+        assert!(taken <= (link::BUDGET_BYTES >> 20) + 32, "without bound");
         tokio::task::yield_now().await;
     }
     assert!(link.is_closed());
@@ -267,7 +267,7 @@ async fn a_peer_that_does_not_read_loses_its_link_and_never_more_than_the_budget
 #[actix::test]
 async fn what_is_large_and_can_wait_is_refused_first() {
     let link = Outbound::new(NodeId(2));
-    let block = vec![0u8; link::BULK_BUDGET];
+    let block = vec![0u8; link::BULK_BUDGET_BYTES];
     assert!(link.push(&block, true));
     assert!(!link.push(&block, true));
     assert!(!link.is_closed());

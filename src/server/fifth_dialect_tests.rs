@@ -10,7 +10,7 @@ use super::tables;
 use crate::adapters::dialect::{
     Alias, Dialect, Node, Running, SettingSpec, Settings, Shape, Start,
 };
-use crate::adapters::native::{self, Gate, Native, meter::Meter};
+use crate::adapters::native::{self, AuthMode, Native, meter::Meter};
 use crate::adapters::{ALL, dialect::Dialects};
 use crate::core::authority::{App as Tenant, AppId, KeySpec, OpenRule, Operations, Pattern, State};
 use crate::core::broker::Broker;
@@ -125,7 +125,7 @@ async fn asked(dialects: Dialects, requests: Vec<TestRequest>) -> Vec<(u16, Stri
     let workers = Workers::alone(dialects, State::default());
     workers.broker().authority.take_writes(&[]);
     let native = Native {
-        gate: Gate::Operators {
+        auth_mode: AuthMode::Operators {
             token: "token".into(),
         },
         catalog: Arc::new(tables::catalog(dialects)),

@@ -57,14 +57,17 @@ mod tests {
     use crate::adapters::ALL;
     use crate::adapters::dialect::Settings;
     use crate::adapters::native::app::{AppIn, env};
-    use crate::adapters::native::mint::Mint;
+    use crate::adapters::native::id_source::IdSource;
     use crate::core::authority::{App, AppChange, AppId, Capability, Resource, SettingValue, Text};
     use serde_json::{Value, json};
 
     /// The protocols of an app that is asked for so, and the names in the environment that its maker gets.
     fn made(body: Value) -> (Vec<String>, Vec<String>) {
         let asked: AppIn = serde_json::from_value(body).unwrap();
-        let spec = asked.spec(&catalog(ALL), &mut Mint::random()).ok().unwrap();
+        let spec = asked
+            .spec(&catalog(ALL), &mut IdSource::random())
+            .ok()
+            .unwrap();
         let app = App {
             id: spec.id,
             name: spec.name,

@@ -6,8 +6,8 @@
 //! app. Both run the same app, built once per thread, so that a dialect's handler judges a handshake like any
 //! other request and only says in its response that it accepts.
 
-use super::hangup::Noticing;
-use super::wire::{self, Socket};
+use super::half_close::HalfCloseStream;
+use super::socket::{self, Socket};
 use super::ws;
 use actix_codec::Framed;
 use actix_codec::{AsyncRead, AsyncWrite};
@@ -146,7 +146,7 @@ macro_rules! http {
             .h1(fn_factory(move || shared.clone().service()));
         apply_fn_factory(
             http,
-            |(io, peer): (Noticing<_>, Option<SocketAddr>), http| {
+            |(io, peer): (HalfCloseStream<_>, Option<SocketAddr>), http| {
                 let serving = http.call((io, peer));
                 async move { serving.await.map_err(|error| unread(error, peer)) }
             },
@@ -155,15 +155,15 @@ macro_rules! http {
 }
 
 /// Notes on a new connection what its requests may ask about. HTTP itself never ends a response that is not read.
-fn note<T: 'static>(socket: &Noticing<T>, stalled: Duration, data: &mut Extensions) {
-    data.insert(socket.hung_up());
+fn note<T: 'static>(socket: &HalfCloseStream<T>, stalled: Duration, data: &mut Extensions) {
+    data.insert(socket.half_closed());
     let socket: &dyn Any = socket.socket();
     if let Some(tls) = socket.downcast_ref::<TlsStream<TcpStream>>() {
         data.insert(Encrypted);
-        wire::tune(tls.get_ref().0, stalled);
+        socket::tune(tls.get_ref().0, stalled);
     }
     if let Some(tcp) = socket.downcast_ref::<TcpStream>() {
-        wire::tune(tcp, stalled);
+        socket::tune(tcp, stalled);
     }
 }
 
@@ -199,7 +199,7 @@ where
             None => builder.listen("public", listener, move || {
                 let noticing = |io: TcpStream| {
                     let peer = io.peer_addr().ok();
-                    ready(Ok::<_, DispatchError>((Noticing::new(io), peer)))
+                    ready(Ok::<_, DispatchError>((HalfCloseStream::new(io), peer)))
                 };
                 fn_service(noticing).and_then(http!(app, how, addr, stopping))
             })?,
@@ -207,7 +207,7 @@ where
             Some(tls) => builder.listen("public with TLS", listener, move || {
                 let noticing = |io: TlsStream<TcpStream>| {
                     let peer = io.get_ref().0.peer_addr().ok();
-                    (Noticing::new(io), peer)
+                    (HalfCloseStream::new(io), peer)
                 };
                 Acceptor::new(tls.clone())
                     .map_init_err(|_| ())
@@ -223,7 +223,7 @@ where
 /// A request that wants the connection for something else: answered by the app, then taken over or closed.
 async fn upgrade<B: MessageBody + 'static, T>(
     answer: impl Future<Output = Result<ServiceResponse<B>, Error>>,
-    framed: Framed<Noticing<T>, Codec>,
+    framed: Framed<HalfCloseStream<T>, Codec>,
 ) -> Result<(), Error>
 where
     T: AsyncRead + AsyncWrite + Unpin + Into<Socket>,
@@ -274,7 +274,7 @@ mod tests {
         let _client = TcpStream::connect(addr).await.unwrap();
         let (accepted, _) = listener.accept().await.unwrap();
         assert!(!accepted.nodelay().unwrap(), "it would be on anyway");
-        let socket = Noticing::new(accepted);
+        let socket = HalfCloseStream::new(accepted);
         note(&socket, Duration::from_secs(30), &mut Extensions::new());
         assert!(socket.socket().nodelay().unwrap());
     }

@@ -1,12 +1,12 @@
 //! Long pollers: a request that waits for one batch, or for its deadline.
 //!
-//! The request holds its poller through a [`Hold`]; whatever ends the request (an answer, a client that hangs up) parks
+//! The request holds its poller through a [`PollGuard`]; whatever ends the request (an answer, a client that hangs up) parks
 //! the poller for the next one.
 //!
 //! **Must never know:** what the broadcasts mean, cursors, dialects.
 
 use super::Worker;
-use super::hangup::HungUp;
+use super::half_close::HalfClosed;
 use crate::core::authority::{Millis, Principal};
 use crate::core::polling::Poller;
 use actix_web::{HttpRequest, web};
@@ -19,15 +19,15 @@ use std::time::Duration;
 type Park = Box<dyn FnOnce(Arc<Poller>)>;
 
 /// A poller in the hands of one request.
-pub struct Hold {
+pub struct PollGuard {
     poller: Arc<Poller>,
     park: Option<Park>,
-    hung_up: Option<HungUp>,
+    half_closed: Option<HalfClosed>,
 }
 
-impl std::fmt::Debug for Hold {
+impl std::fmt::Debug for PollGuard {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Hold({:?})", self.poller.id())
+        write!(f, "PollGuard({:?})", self.poller.id())
     }
 }
 
@@ -48,12 +48,12 @@ pub fn open(
 
 /// Ends the request's connection without an answer.
 pub fn hang_up(request: &HttpRequest) {
-    if let Some(connection) = request.conn_data::<HungUp>() {
+    if let Some(connection) = request.conn_data::<HalfClosed>() {
         connection.hang_up();
     }
 }
 
-impl Hold {
+impl PollGuard {
     /// Holds it; `park` is called when the request ends in any way but [`Self::close`].
     #[must_use]
     pub fn new(
@@ -64,7 +64,7 @@ impl Hold {
         Self {
             poller,
             park: Some(Box::new(park)),
-            hung_up: request.conn_data::<HungUp>().cloned(),
+            half_closed: request.conn_data::<HalfClosed>().cloned(),
         }
     }
 
@@ -76,8 +76,8 @@ impl Hold {
 
     /// Whether the client has hung up: what it was to get is better kept for its next request.
     #[must_use]
-    pub fn hung_up(&self) -> bool {
-        self.hung_up.as_ref().is_some_and(HungUp::is_true)
+    pub fn half_closed(&self) -> bool {
+        self.half_closed.as_ref().is_some_and(HalfClosed::is_true)
     }
 
     /// Parks it another way.
@@ -98,7 +98,7 @@ impl Hold {
         let rights = self.poller.until_ms();
         let rights = rights.map(|end| Duration::from_millis(end.saturating_sub(now_ms).max(1)));
         let longest = rights.map_or(longest, |rights| rights.min(longest));
-        let ready = poll_fn(|cx| match self.hung_up() {
+        let ready = poll_fn(|cx| match self.half_closed() {
             true => Poll::Ready(()),
             false => self.poller.poll_ready(cx, empty_too),
         });
@@ -107,7 +107,7 @@ impl Hold {
     }
 }
 
-impl Drop for Hold {
+impl Drop for PollGuard {
     fn drop(&mut self) {
         if let Some(park) = self.park.take() {
             park(self.poller.clone());

@@ -2,14 +2,14 @@
 //!
 //! **Must never know:** what the bytes mean.
 
-mod hangup;
+mod client_socket;
+mod half_close;
 mod head;
-mod line;
 mod listen;
 pub mod longpoll;
+mod socket;
 pub mod stream;
 pub mod tls;
-mod wire;
 mod worker;
 pub mod ws;
 

@@ -14,7 +14,7 @@
 mod client;
 mod delivery;
 mod framing;
-mod hangup;
+mod half_close;
 mod heads;
 mod rights;
 mod server;

@@ -3,7 +3,7 @@
 use crate::client::{Client, Got};
 use crate::server::{APP, Node};
 use gatecast::core::authority::{
-    Ask, Cut, Effect, Operations, Principal, Resource, Scope, State, Subject, Target,
+    AccessQuery, Cut, Effect, Operations, Principal, Resource, Scope, State, Subject, Target,
 };
 use gatecast::core::ids::ChannelKey;
 
@@ -91,7 +91,7 @@ fn nothing_is_delivered_past_the_lease_and_nothing_is_lost_when_it_is_back() {
     assert!(matches!(client.next(), Got::Text(text) if text.contains("Unavailable")));
     client.expect("echo x");
     let key = ChannelKey::channel(APP, "room");
-    let ask = Ask {
+    let ask = AccessQuery {
         resource: Resource::Channel,
         name: "room",
         needs: Operations::PUBLISH,

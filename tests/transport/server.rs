@@ -263,7 +263,7 @@ impl Node {
                         .app_data(end.clone())
                         .route("/ws", web::get().to(accept))
                         .route("/flood", web::get().to(flood))
-                        .configure(super::hangup::routes)
+                        .configure(super::half_close::routes)
                         .configure(super::heads::routes)
                 };
                 let patience = std::time::Duration::from_secs(5);

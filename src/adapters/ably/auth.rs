@@ -9,7 +9,7 @@ use super::key_name::key_of;
 use super::token::{self, Claims};
 use super::{DIALECT, jwt, limits};
 use crate::core::authority::{
-    AHEAD_MS, ApiKey, AppId, Holder, Issued, Millis, Presented, Principal, Signer, State,
+    ApiKey, AppId, Holder, Issued, MAX_AHEAD_MS, Millis, Presented, Principal, Signer, State,
 };
 use crate::core::ids::Text;
 use base64::Engine as _;
@@ -349,7 +349,7 @@ fn by_jwt(text: &str, state: &State, now: Millis) -> Result<(Identity, Rule), Fa
         return Err(codes::expired());
     }
     // What is ahead by less is waited for: the access plane honours nothing before its time of issue.
-    if claims.issued.max(claims.not_before) > now + AHEAD_MS {
+    if claims.issued.max(claims.not_before) > now + MAX_AHEAD_MS {
         return Err(bad("The JWT is issued in the future"));
     }
     if claims.expires.saturating_sub(claims.issued) > longest_ttl(key) {

@@ -110,7 +110,7 @@ fn a_jwt_counts_from_its_nbf_and_asks_for_no_extension() {
     assert_eq!(begins(json!(s - 5)), Ok(NOW - 5_000));
     assert_eq!(begins(Value::Null), Ok(0));
     // What is near is waited for; what is not, is refused.
-    assert_eq!(begins(json!(s + 5)), Ok(NOW + AHEAD_MS));
+    assert_eq!(begins(json!(s + 5)), Ok(NOW + MAX_AHEAD_MS));
     assert_eq!(begins(json!(s as f64 + 5.001)), Err(40144));
     for bad in [json!("soon"), json!(-1), json!(1e300)] {
         assert_eq!(begins(bad.clone()), Err(40144), "{bad}");
@@ -211,11 +211,11 @@ fn a_jwt_says_the_same_time_of_issue_whenever_it_is_shown() {
     let s = NOW / 1000;
     let claims = json!({"iat": s, "exp": s + 60});
     let shown = Credential::Token(jwt(NAME, SECRET, &claims));
-    for now in [NOW - AHEAD_MS, NOW - 1, NOW, NOW + 1, NOW + 59_999] {
+    for now in [NOW - MAX_AHEAD_MS, NOW - 1, NOW, NOW + 1, NOW + 59_999] {
         let identity = check(&shown, None, &fixture::state(), now).unwrap();
         assert_eq!(identity.principal.issued, Issued::At(NOW), "{now}");
     }
-    let far = check(&shown, None, &fixture::state(), NOW - AHEAD_MS - 1);
+    let far = check(&shown, None, &fixture::state(), NOW - MAX_AHEAD_MS - 1);
     assert_eq!(far.unwrap_err().code, 40144);
 }
 
@@ -318,7 +318,7 @@ fn narrow() -> State {
 
 #[test]
 fn a_client_id_is_worth_no_more_than_the_key_that_names_it() {
-    use crate::core::authority::{Ask, Authority, Operations, Reason, Resource};
+    use crate::core::authority::{AccessQuery, Authority, Operations, Reason, Resource};
     let state = narrow();
     let s = NOW / 1000;
     let claims = json!({"iat": s, "exp": s + 60, "x-ably-clientId": "ana"});
@@ -329,7 +329,7 @@ fn a_client_id_is_worth_no_more_than_the_key_that_names_it() {
         let identity = check(&credential, Some("ana"), &state, NOW).unwrap();
         let authority = Authority::fixed(state.clone(), NOW);
         let may = |name, needs| {
-            let ask = Ask {
+            let ask = AccessQuery {
                 resource: Resource::Channel,
                 name,
                 needs,

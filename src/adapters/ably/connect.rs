@@ -7,7 +7,7 @@ use super::auth::{self, Credential, Identity};
 use super::codes::Fault;
 use super::format::Format;
 use super::query::{self, Query};
-use super::resume::{self, Endings, NoResume};
+use super::resume::{self, ClosedConnections, NoResume};
 use super::session::{AblySession, Hello};
 use super::{DIALECT, Encodings, limits};
 use crate::core::authority::{Authority, Reason, State};
@@ -26,7 +26,7 @@ pub(super) async fn connect(
     payload: web::Payload,
     broker: web::Data<Broker>,
     encodings: web::Data<Encodings>,
-    endings: web::Data<Endings>,
+    closed_connections: web::Data<ClosedConnections>,
 ) -> Result<HttpResponse, actix_web::Error> {
     if !ws::is_asked_for(&request) {
         return Ok(ws::not_asked_for());
@@ -39,7 +39,7 @@ pub(super) async fn connect(
     let authority = &broker.authority;
     let identity = identify(&query, authority).await;
     let (resumes, not_resumed) = match &identity {
-        Ok(identity) => carried_on(&query, identity, authority, &endings),
+        Ok(identity) => carried_on(&query, identity, authority, &closed_connections),
         Err(_) => (None, None),
     };
     let app = identity.as_ref().ok().map(|one| one.principal.app);
@@ -79,9 +79,9 @@ pub(super) async fn connect(
         heartbeat_ms: heartbeat(&query),
         present_ms: present(&query),
     };
-    let endings = Endings::clone(&endings);
+    let closed_connections = ClosedConnections::clone(&closed_connections);
     ws::open(&request, payload, opening, move |_| {
-        Box::new(AblySession::new(hello, endings))
+        Box::new(AblySession::new(hello, closed_connections))
     })
 }
 
@@ -164,7 +164,7 @@ fn carried_on(
     query: &Query,
     identity: &Identity,
     authority: &Authority,
-    endings: &Endings,
+    closed_connections: &ClosedConnections,
 ) -> (Option<ConnectionId>, Option<Fault>) {
     let Some(text) = query.get("resume").or_else(|| query.get("recover")) else {
         return (None, None);
@@ -174,7 +174,7 @@ fn carried_on(
     let key = key.and_then(|key| view.keys.get(key));
     let now = authority.now().cluster_ms;
     let found = key.map_or(Err(NoResume::Unknown), |key| {
-        resume::resumable(text, identity, key, (endings, now))
+        resume::resumable(text, identity, key, (closed_connections, now))
     });
     match found {
         Ok(id) => (Some(id), None),

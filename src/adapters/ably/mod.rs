@@ -31,7 +31,7 @@ use crate::transport::ws;
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 use format::Format;
-use resume::Endings;
+use resume::ClosedConnections;
 use std::sync::Arc;
 
 /// The dialect's name: among an app's protocols, in listings and metrics.
@@ -93,7 +93,7 @@ impl Dialect for Protocol {
         Box::new(move |_node| {
             Arc::new(Service {
                 encodings,
-                endings: Endings::default(),
+                closed_connections: ClosedConnections::default(),
             })
         })
     }
@@ -104,14 +104,14 @@ impl Dialect for Protocol {
 struct Service {
     encodings: Encodings,
     /// Of all threads: a connection may come back to another.
-    endings: Endings,
+    closed_connections: ClosedConnections,
 }
 
 impl Running for Service {
     fn configure(&self, worker: &mut web::ServiceConfig) {
         worker
             .app_data(web::Data::new(self.encodings))
-            .app_data(web::Data::new(self.endings.clone()));
+            .app_data(web::Data::new(self.closed_connections.clone()));
         routes(worker);
     }
 }
@@ -140,7 +140,7 @@ impl Encodings {
     }
 }
 
-/// Routes of the public port. Needs `web::Data` of the broker, [`Encodings`] and [`Endings`].
+/// Routes of the public port. Needs `web::Data` of the broker, [`Encodings`] and [`ClosedConnections`].
 fn routes(cfg: &mut web::ServiceConfig) {
     cfg.route("/", web::get().to(connect::connect));
     rest::routes(cfg);

@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Endings remembered at most, of 24 bytes each and as much again for their order; what came before them is answered
 /// as another node would answer it.
-const REMEMBERED: usize = 200_000;
+const MAX_REMEMBERED: usize = 200_000;
 
 /// Why a connection cannot go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,10 +70,10 @@ pub(super) fn resumable(
     text: &str,
     identity: &Identity,
     key: &ApiKey,
-    (endings, now): (&Endings, Millis),
+    (closed_connections, now): (&ClosedConnections, Millis),
 ) -> Result<ConnectionId, NoResume> {
     let id = verify(text, key, identity.client.as_deref()).ok_or(NoResume::Unknown)?;
-    match endings.allow(id, now) {
+    match closed_connections.allow(id, now) {
         true => Ok(id),
         false => Err(NoResume::Expired),
     }
@@ -81,7 +81,7 @@ pub(super) fn resumable(
 
 /// When connections of this node lost their sockets. Clones share it; locked when a connection ends or resumes.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Endings(Arc<Mutex<Ring>>);
+pub(super) struct ClosedConnections(Arc<Mutex<Ring>>);
 
 /// The newest endings. Whoever can end connections cannot make it grow, nor make one ending cost more than another.
 #[derive(Debug, Default)]
@@ -117,10 +117,10 @@ impl Ring {
     }
 }
 
-impl Endings {
+impl ClosedConnections {
     /// It may be carried on until then (0 = it was closed).
     pub(super) fn ended(&self, id: ConnectionId, until: Millis) {
-        self.ring().put(id, until, REMEMBERED);
+        self.ring().put(id, until, MAX_REMEMBERED);
     }
 
     fn allow(&self, id: ConnectionId, now: Millis) -> bool {
@@ -158,14 +158,14 @@ mod tests {
 
     #[test]
     fn two_minutes_and_not_after_a_close() {
-        let endings = Endings::default();
+        let closed_connections = ClosedConnections::default();
         let id = ConnectionId(1, 1);
-        endings.ended(id, until(1_000));
-        assert!(endings.allow(id, 1_000 + STATE_MS - 1));
-        endings.ended(id, until(1_000));
-        assert!(!endings.allow(id, 1_000 + STATE_MS));
-        endings.ended(id, 0);
-        assert!(!endings.allow(id, 1));
+        closed_connections.ended(id, until(1_000));
+        assert!(closed_connections.allow(id, 1_000 + STATE_MS - 1));
+        closed_connections.ended(id, until(1_000));
+        assert!(!closed_connections.allow(id, 1_000 + STATE_MS));
+        closed_connections.ended(id, 0);
+        assert!(!closed_connections.allow(id, 1));
     }
 
     #[test]

@@ -5,12 +5,12 @@
 use super::auth::{Call, Caller};
 use super::catalog::{Catalog, settings_json};
 use super::codes::{ApiError, Code};
+use super::id_source::IdSource;
 use super::input::{AppIdText, Body, Params, Wait};
 use super::key::{self, KeyIn};
-use super::mint::Mint;
 use super::resource;
 use super::text::{OpenText, label, open, open_text};
-use super::write::{APPLY_WAIT, Write, answer};
+use super::write::{APPLY_TIMEOUT, Write, answer};
 use crate::adapters::dialect::{Dialects, Settings};
 use crate::core::authority::{
     Administered, App, AppChange, AppId, AppSpec, Command, KeySpec, Operations, Text,
@@ -59,9 +59,9 @@ impl AppIn {
     ///
     /// # Errors
     /// When a name, pattern, protocol, setting or key is unusable.
-    pub fn spec(&self, catalog: &Catalog, mint: &mut Mint) -> Result<AppSpec, ApiError> {
+    pub fn spec(&self, catalog: &Catalog, ids: &mut IdSource) -> Result<AppSpec, ApiError> {
         let id = self.id.map(AppIdText::read).transpose()?;
-        let id = id.unwrap_or_else(|| mint.app_id());
+        let id = id.unwrap_or_else(|| ids.app_id());
         let name = label("name", self.name.as_deref().unwrap_or(""))?;
         let settings = catalog.flattened(&self.settings, &self.namespaces)?;
         let settings = catalog.settings(&settings)?;
@@ -75,7 +75,7 @@ impl AppIn {
         } else {
             &self.keys[..]
         };
-        let keys = keys.iter().map(|key| key.spec(id, mint));
+        let keys = keys.iter().map(|key| key.spec(id, ids));
         let protocols = match &self.protocols {
             Some(names) => catalog.protocols(names, &settings),
             None => catalog.protocols(&catalog.names(), &settings),
@@ -87,7 +87,7 @@ impl AppIn {
             open: open(&self.open)?,
             settings,
             keys: keys.collect::<Result<_, _>>()?,
-            aliases: mint.aliases(catalog.dialects),
+            aliases: ids.aliases(catalog.dialects),
         })
     }
 }
@@ -95,7 +95,9 @@ impl AppIn {
 async fn create(call: Call, body: Body<AppIn>) -> Result<HttpResponse, ApiError> {
     call.caller.operator()?;
     let write = Write::of(&call, &body.raw)?;
-    let spec = body.value.spec(&call.native.catalog, &mut write.mint())?;
+    let spec = body
+        .value
+        .spec(&call.native.catalog, &mut write.id_source())?;
     let made = write
         .make(Command::CreateApp(spec.clone()), Wait::All)
         .await?;
@@ -124,7 +126,7 @@ async fn list(call: Call) -> Result<HttpResponse, ApiError> {
     let after = params.number("after")?.unwrap_or(0);
     params.finish()?;
     let view = call.broker.authority.view();
-    let seen = |app: &App| call.caller.inside(app.id).is_ok();
+    let seen = |app: &App| call.caller.require_app(app.id).is_ok();
     let mut page: Vec<&App> = view
         .apps
         .range(AppId(after.saturating_add(1))..)
@@ -244,7 +246,7 @@ async fn update(
     body: Body<AppPatch>,
 ) -> Result<HttpResponse, ApiError> {
     let app = call.app(&path).await?.id;
-    call.caller.whole(app, Operations::ADMIN)?;
+    call.caller.require_app_wide(app, Operations::ADMIN)?;
     // What a setting opens is seen by what holds now; the rest is judged where the change is carried out.
     call.broker.authority.catch_up().await?;
     let before = call.app(&path).await?;
@@ -263,7 +265,7 @@ async fn update(
 /// The app as it is after `revision`; nothing when this node is not there yet.
 async fn applied(call: &Call, app: AppId, revision: u64) -> Option<Value> {
     let authority = &call.broker.authority;
-    authority.at_least(revision, APPLY_WAIT).await.ok()?;
+    authority.at_least(revision, APPLY_TIMEOUT).await.ok()?;
     authority.app(app).as_ref().map(app_json)
 }
 
@@ -280,7 +282,7 @@ async fn delete(call: Call, path: web::Path<String>) -> Result<HttpResponse, Api
 
 /// Whether the caller may see how the app is set up: open rules, settings (webhooks among them), all keys.
 fn may_look(call: &Call, app: AppId) -> bool {
-    let may = |needs| call.caller.whole(app, needs).is_ok();
+    let may = |needs| call.caller.require_app_wide(app, needs).is_ok();
     may(Operations::ADMIN) || may(Operations::INSPECT)
 }
 

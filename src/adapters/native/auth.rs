@@ -6,7 +6,7 @@
 //! every leak of it into an incident of the whole cluster.
 
 use super::codes::{ApiError, Code, reason_text};
-use super::{Gate, Native, input};
+use super::{AuthMode, Native, input};
 use crate::core::authority::{
     Administered, Administration, App, AppId, Capability, Command, Holder, Issuer, Operations,
     Pattern, Resource, State,
@@ -25,7 +25,7 @@ use std::time::Duration;
 use subtle::ConstantTimeEq as _;
 
 /// Longest wait for a read to be as fresh as asked.
-const FRESH_WAIT: Duration = Duration::from_secs(5);
+const FRESHNESS_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Who calls.
 #[derive(Clone, Debug)]
@@ -64,7 +64,7 @@ impl Caller {
     ///
     /// # Errors
     /// `wrong_app`.
-    pub fn inside(&self, app: AppId) -> Result<(), ApiError> {
+    pub fn require_app(&self, app: AppId) -> Result<(), ApiError> {
         match self {
             Self::Key(key) if key.app != app => Err(ApiError::new(
                 Code::WrongApp,
@@ -78,7 +78,7 @@ impl Caller {
     ///
     /// # Errors
     /// `wrong_app` or `not_allowed`.
-    pub fn whole(&self, app: AppId, needs: Operations) -> Result<(), ApiError> {
+    pub fn require_app_wide(&self, app: AppId, needs: Operations) -> Result<(), ApiError> {
         self.having(app, needs, |capability| {
             capability.operations_over(Resource::Channel, &Pattern::All)
         })
@@ -87,7 +87,7 @@ impl Caller {
     /// Whether the caller may do everything in the app: to it nothing of the app is a secret of others.
     #[must_use]
     pub fn is_full(&self, app: AppId) -> bool {
-        self.whole(app, Operations::ALL).is_ok()
+        self.require_app_wide(app, Operations::ALL).is_ok()
     }
 
     /// Whether the caller has an operation on every name that this pattern matches: may it see a right stored on it?
@@ -117,7 +117,7 @@ impl Caller {
     ///
     /// # Errors
     /// `wrong_app` or `not_allowed`.
-    pub fn somewhere(&self, app: AppId, needs: Operations) -> Result<(), ApiError> {
+    pub fn require_any(&self, app: AppId, needs: Operations) -> Result<(), ApiError> {
         self.having(app, needs, |capability| {
             operations_where(capability, |_, _| true)
         })
@@ -158,7 +158,7 @@ impl Caller {
         needs: Operations,
         has: impl FnOnce(&Capability) -> Operations,
     ) -> Result<(), ApiError> {
-        self.inside(app)?;
+        self.require_app(app)?;
         let Self::Key(key) = self else { return Ok(()) };
         if has(&key.capability).contains(needs) {
             return Ok(());
@@ -211,7 +211,7 @@ impl Call {
     /// `wrong_app`, `no_such_app`, or `behind` on a node that cannot say so.
     pub async fn app(&self, text: &str) -> Result<App, ApiError> {
         let id = input::app_id(text)?;
-        self.caller.inside(id)?;
+        self.caller.require_app(id)?;
         let authority = &self.broker.authority;
         let missing = || ApiError::new(Code::NoSuchApp, format!("there is no app {id}"));
         // A moment ago it may have been made through another node: nobody is told for good that there is none.
@@ -277,20 +277,27 @@ async fn admit(request: &HttpRequest) -> Result<Caller, ApiError> {
     let (native, broker) = wired(request)?;
     let header = request.headers().get(header::AUTHORIZATION);
     let header = header.and_then(|value| value.to_str().ok()).unwrap_or("");
-    let outcome = authenticate(&native.gate, &broker, header).await;
+    let outcome = authenticate(&native.auth_mode, &broker, header).await;
     let refused = outcome.as_ref().err().map(|error| error.code.row().0);
     native.meter.authenticated(refused);
     let caller = outcome?;
     if let Some(revision) = input::at_least(request)? {
-        broker.authority.at_least(revision, FRESH_WAIT).await?;
+        broker
+            .authority
+            .at_least(revision, FRESHNESS_TIMEOUT)
+            .await?;
     }
     Ok(caller)
 }
 
-async fn authenticate(gate: &Gate, broker: &Broker, header: &str) -> Result<Caller, ApiError> {
-    match gate {
-        Gate::Operators { token } => operator(token, header),
-        Gate::Keys => {
+async fn authenticate(
+    auth_mode: &AuthMode,
+    broker: &Broker,
+    header: &str,
+) -> Result<Caller, ApiError> {
+    match auth_mode {
+        AuthMode::Operators { token } => operator(token, header),
+        AuthMode::Keys => {
             let (id, secret) = credentials(header)?;
             key(broker, &id, &secret).await
         }

@@ -29,7 +29,7 @@ async fn list(call: Call, path: web::Path<String>) -> Result<HttpResponse, ApiEr
     let limit = params.limit(100, 10_000)?;
     params.finish()?;
     let app = call.app(&path).await?.id;
-    call.caller.whole(app, Operations::INSPECT)?;
+    call.caller.require_app_wide(app, Operations::INSPECT)?;
     let filter = ConnectionFilter {
         app: Some(app),
         user,

@@ -23,7 +23,7 @@ async fn list(call: Call, path: web::Path<String>) -> Result<HttpResponse, ApiEr
     let limit = params.limit(100, 1_000)?;
     params.finish()?;
     let app = call.app(&path).await?.id;
-    call.caller.whole(app, Operations::INSPECT)?;
+    call.caller.require_app_wide(app, Operations::INSPECT)?;
     let found = call.broker.deliveries(app, limit).await?;
     let deliveries: Vec<Value> = found.iter().map(delivery_json).collect();
     let revision = call.broker.authority.view().revision;

@@ -14,8 +14,8 @@ use super::text::{ResourceText, SubjectText, TargetText, name, operation_names, 
 use super::token::{self, Known};
 use super::write::answer;
 use crate::core::authority::{
-    ApiKey, AppId, Ask, Decision, Issued, Millis, Operations, Principal, Proof, Reason, Revision,
-    Rule, State, Token, Voucher,
+    AccessQuery, ApiKey, AppId, Decision, Issued, Millis, Operations, Principal, Proof, Reason,
+    Revision, Rule, State, Token, Voucher,
 };
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
@@ -153,7 +153,7 @@ async fn explain(
 ) -> Result<HttpResponse, ApiError> {
     Params::none(&call)?;
     let app = call.app(&path).await?.id;
-    call.caller.whole(app, Operations::INSPECT)?;
+    call.caller.require_app_wide(app, Operations::INSPECT)?;
     let channel = name("channel", &body.value.channel)?;
     let needs = operations(&body.value.operations)?;
     if needs.is_empty() {
@@ -168,7 +168,7 @@ async fn explain(
     let view = authority.view();
     let now_ms = authority.now().cluster_ms;
     let principals = body.value.principals(&view, app, now_ms, shown.as_ref())?;
-    let ask = Ask {
+    let ask = AccessQuery {
         resource: body.value.resource.into(),
         name: &channel,
         needs,

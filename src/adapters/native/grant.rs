@@ -117,7 +117,7 @@ async fn set(
 ) -> Result<HttpResponse, ApiError> {
     let record = call.app(path).await?;
     let app = record.id;
-    call.caller.somewhere(app, Operations::GRANT)?;
+    call.caller.require_any(app, Operations::GRANT)?;
     let entries = body.value.entries()?;
     let subject = token::subject(call, app, &body.value.subject).await?;
     if entries.is_empty() && mode == GrantMode::Merge {
@@ -141,7 +141,7 @@ async fn list(call: Call, path: web::Path<String>) -> Result<HttpResponse, ApiEr
     let limit = params.limit(1000, 10_000)?;
     params.finish()?;
     let app = call.app(&path).await?.id;
-    call.caller.somewhere(app, Operations::GRANT)?;
+    call.caller.require_any(app, Operations::GRANT)?;
     let subject = match &named {
         Some(named) => Some(token::subject(&call, app, named).await?),
         None => None,
@@ -268,7 +268,7 @@ async fn delete(
     let record = call.app(&path).await?;
     let app = record.id;
     // Who may only take something away may take this as well; of which patterns, the access machine says.
-    let may = |needs| call.caller.somewhere(app, needs);
+    let may = |needs| call.caller.require_any(app, needs);
     may(Operations::GRANT).or_else(|_| may(Operations::REVOKE))?;
     let resource: Resource = body.value.resource.into();
     let patterns = body.value.patterns.iter();

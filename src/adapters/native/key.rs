@@ -4,11 +4,11 @@
 
 use super::auth::Call;
 use super::codes::{ApiError, Code};
+use super::id_source::IdSource;
 use super::input::{Body, Params, Wait};
-use super::mint::Mint;
 use super::resource;
 use super::text::{RightText, capability, capability_text, label};
-use super::write::{APPLY_WAIT, Write, answer};
+use super::write::{APPLY_TIMEOUT, Write, answer};
 use crate::core::authority::{
     Administered, ApiKey, AppId, Capability, KeyChange, KeySpec, Operations, Secret, State, Text,
 };
@@ -50,7 +50,7 @@ impl KeyIn {
     ///
     /// # Errors
     /// When a name, id, secret or pattern is unusable.
-    pub fn spec(&self, app: AppId, mint: &mut Mint) -> Result<KeySpec, ApiError> {
+    pub fn spec(&self, app: AppId, ids: &mut IdSource) -> Result<KeySpec, ApiError> {
         let id = self.id.as_ref().map(|id| word("id", id, 1, b"-_"));
         let secret = self
             .secret
@@ -58,10 +58,10 @@ impl KeyIn {
             // Shorter and wider than ours, so that credentials of other brokers can be kept.
             .map(|text| word("secret", text, 8, b"-_"));
         Ok(KeySpec {
-            id: id.transpose()?.unwrap_or_else(|| mint.key_id()),
+            id: id.transpose()?.unwrap_or_else(|| ids.key_id()),
             app,
             name: label("name", self.name.as_deref().unwrap_or("default"))?,
-            secret: secret.transpose()?.map_or_else(|| mint.secret(), Secret),
+            secret: secret.transpose()?.map_or_else(|| ids.secret(), Secret),
             capability: match &self.capability {
                 None => Capability::full(),
                 Some(lines) => capability(lines)?,
@@ -99,9 +99,9 @@ async fn create(
     body: Body<KeyIn>,
 ) -> Result<HttpResponse, ApiError> {
     let app = call.app(&path).await?.id;
-    call.caller.whole(app, Operations::ADMIN)?;
+    call.caller.require_app_wide(app, Operations::ADMIN)?;
     let write = Write::of(&call, &body.raw)?;
-    let spec = body.value.spec(app, &mut write.mint())?;
+    let spec = body.value.spec(app, &mut write.id_source())?;
     let change = Administered::NewKey(spec.clone());
     let command = call.administer(app, Capability::default(), change);
     let made = write.make(command, Wait::All).await?;
@@ -117,7 +117,7 @@ async fn list(call: Call, path: web::Path<String>) -> Result<HttpResponse, ApiEr
         call.caller.operator()?;
     }
     let app = call.app(&path).await?.id;
-    call.caller.whole(app, Operations::ADMIN)?;
+    call.caller.require_app_wide(app, Operations::ADMIN)?;
     let view = call.broker.authority.view();
     let keys = keys_of(&view, app);
     let keys: Vec<Value> = keys.iter().map(|key| key_json(key, secrets)).collect();
@@ -186,7 +186,7 @@ async fn update(
 
 async fn applied(call: &Call, key: &str, revision: u64) -> Option<Value> {
     let authority = &call.broker.authority;
-    authority.at_least(revision, APPLY_WAIT).await.ok()?;
+    authority.at_least(revision, APPLY_TIMEOUT).await.ok()?;
     authority.key(key).as_ref().map(|key| key_json(key, false))
 }
 
@@ -207,12 +207,12 @@ async fn rotate(
 ) -> Result<HttpResponse, ApiError> {
     let old = own_key(&call, &path).await?;
     let write = Write::of(&call, &body.raw)?;
-    let mut mint = write.mint();
+    let mut ids = write.id_source();
     let new = KeySpec {
-        id: mint.key_id(),
+        id: ids.key_id(),
         app: old.app,
         name: old.name.clone(),
-        secret: mint.secret(),
+        secret: ids.secret(),
         capability: old.capability.clone(),
         revocable_tokens: old.revocable_tokens,
     };
@@ -242,7 +242,7 @@ async fn delete(call: Call, path: web::Path<(String, String)>) -> Result<HttpRes
 /// The key of the path, if the caller may change keys there. It may have been made a moment ago through another node.
 async fn own_key(call: &Call, path: &(String, String)) -> Result<ApiKey, ApiError> {
     let app = call.app(&path.0).await?.id;
-    call.caller.whole(app, Operations::ADMIN)?;
+    call.caller.require_app_wide(app, Operations::ADMIN)?;
     let authority = &call.broker.authority;
     let find = || authority.key(&path.1).filter(|key| key.app == app);
     if let Some(key) = find() {
@@ -290,7 +290,7 @@ mod tests {
 
     #[test]
     fn a_key_has_an_id_and_secret_that_fit_every_dialect() {
-        let spec = |key: KeyIn| key.spec(AppId(7), &mut Mint::random());
+        let spec = |key: KeyIn| key.spec(AppId(7), &mut IdSource::random());
         let fresh = spec(KeyIn::default()).unwrap();
         assert_eq!((fresh.app, &*fresh.name), (AppId(7), "default"));
         assert_eq!(fresh.capability, Capability::full());

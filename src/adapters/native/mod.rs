@@ -18,10 +18,10 @@ pub mod delivery;
 pub mod explain;
 pub mod grant;
 pub mod hint;
+pub mod id_source;
 pub mod input;
 pub mod key;
 pub mod meter;
-pub mod mint;
 pub mod operation;
 pub mod publish;
 pub mod revoke;
@@ -44,7 +44,7 @@ use std::sync::Arc;
 
 /// Whom a port lets in.
 #[derive(Clone)]
-pub enum Gate {
+pub enum AuthMode {
     /// App servers, with a key (public port).
     Keys,
     /// Operators, with the admin token (internal port).
@@ -54,7 +54,7 @@ pub enum Gate {
     },
 }
 
-impl std::fmt::Debug for Gate {
+impl std::fmt::Debug for AuthMode {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Keys => "Keys",
@@ -67,7 +67,7 @@ impl std::fmt::Debug for Gate {
 #[derive(Clone, Debug)]
 pub struct Native {
     /// Whom this port lets in.
-    pub gate: Gate,
+    pub auth_mode: AuthMode,
     /// What apps can be given.
     pub catalog: Arc<Catalog>,
     /// What is counted.

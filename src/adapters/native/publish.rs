@@ -10,7 +10,7 @@ use super::input::{Body, Params};
 use super::resource;
 use super::text::{issuer_text, name};
 use super::write::{answer, idempotency_key};
-use crate::core::authority::{AppId, Ask, Operations, Pass, Resource};
+use crate::core::authority::{AccessQuery, AppId, Operations, Pass, Resource};
 use crate::core::ids::{ChannelKey, ConnectionId, Text};
 use crate::core::message::{ContentKind, Draft};
 use actix_web::http::StatusCode;
@@ -110,7 +110,7 @@ async fn pass(call: &Call, app: AppId, channel: &str) -> Result<Pass, ApiError> 
     };
     debug_assert_eq!(key.app, app, "`Call::app` lets no key out of its app");
     let principal = key.principal(authority.view().revision);
-    let ask = Ask {
+    let ask = AccessQuery {
         resource: Resource::Channel,
         name: channel,
         needs: Operations::PUBLISH,

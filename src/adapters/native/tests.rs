@@ -4,7 +4,7 @@
 use super::app::{AppIn, AppPatch};
 use super::catalog::Catalog;
 use super::meter::Meter;
-use super::{Gate, Native, routes};
+use super::{AuthMode, Native, routes};
 use crate::adapters::dialect::{Dialect, HandsOn, SettingKind, SettingSpec, Settings, Start};
 use crate::core::authority::Holder;
 use crate::core::authority::fixture::state_after;
@@ -189,19 +189,24 @@ fn signed_by_hand(app: AppId, text: &str) -> Presented {
 }
 
 /// Status, `Gatecast-Revision` and body of one request.
-async fn ask(gate: Gate, request: TestRequest) -> (u16, Option<String>, Value) {
-    ask_of(Arc::new(Authority::fixed(state(), 1000)), gate, request).await
+async fn ask(auth_mode: AuthMode, request: TestRequest) -> (u16, Option<String>, Value) {
+    ask_of(
+        Arc::new(Authority::fixed(state(), 1000)),
+        auth_mode,
+        request,
+    )
+    .await
 }
 
 async fn ask_of(
     authority: Arc<Authority>,
-    gate: Gate,
+    auth_mode: AuthMode,
     request: TestRequest,
 ) -> (u16, Option<String>, Value) {
     let channels = Channels::new(Arc::new(Encodings::default()), &[]);
     let broker = Broker::new(authority, channels);
     let native = Native {
-        gate,
+        auth_mode,
         catalog: Arc::new(Catalog {
             dialects: &[&Signing],
             settings: [
@@ -244,7 +249,11 @@ async fn key(auth: &str, method: &str, uri: &str, body: Value) -> (u16, String, 
         .method(method)
         .uri(uri)
         .set_json(body);
-    let (status, _, body) = ask(Gate::Keys, request.insert_header(("Authorization", auth))).await;
+    let (status, _, body) = ask(
+        AuthMode::Keys,
+        request.insert_header(("Authorization", auth)),
+    )
+    .await;
     (
         status,
         body["error"]["code"].as_str().unwrap_or("").to_owned(),
@@ -259,10 +268,10 @@ async fn operator(method: &str, uri: &str, body: Value) -> (u16, String, Value) 
         .uri(uri)
         .set_json(body);
     let request = request.insert_header(("Authorization", OPERATOR));
-    let gate = Gate::Operators {
+    let auth_mode = AuthMode::Operators {
         token: "operators-only".into(),
     };
-    let (status, _, body) = ask(gate, request).await;
+    let (status, _, body) = ask(auth_mode, request).await;
     (
         status,
         body["error"]["code"].as_str().unwrap_or("").to_owned(),
@@ -282,16 +291,18 @@ async fn nobody_enters_without_a_credential_of_the_port() {
     );
     assert_eq!(get("Bearer off:0123456789abcdef").await.1, "bad_credential");
     assert_eq!(get(OPERATOR).await.1, "unauthenticated");
-    let gate = || Gate::Operators {
+    let auth_mode = || AuthMode::Operators {
         token: "operators-only".into(),
     };
     let with_key = TestRequest::get()
         .uri("/v1/apps")
         .insert_header(("Authorization", OWNER));
-    assert_eq!(ask(gate(), with_key).await.0, 401);
+    assert_eq!(ask(auth_mode(), with_key).await.0, 401);
     // Unknown paths are guarded as well: they tell nothing to strangers.
     assert_eq!(
-        ask(gate(), TestRequest::get().uri("/v1/nothing")).await.0,
+        ask(auth_mode(), TestRequest::get().uri("/v1/nothing"))
+            .await
+            .0,
         401
     );
     assert_eq!(
@@ -311,7 +322,7 @@ async fn an_unknown_key_costs_what_a_wrong_secret_costs() {
         let before = looks();
         let request = TestRequest::get().uri("/v1/apps/7");
         let request = request.insert_header(("Authorization", auth));
-        let (status, _, body) = ask_of(authority.clone(), Gate::Keys, request).await;
+        let (status, _, body) = ask_of(authority.clone(), AuthMode::Keys, request).await;
         (authority.rounds(), looks() - before, status, body)
     };
     let unknown = cost("Bearer nobody:0123456789abcdef").await;
@@ -491,7 +502,7 @@ async fn a_right_on_groups_is_no_right_to_the_app() {
     let holder = Holder::by_secret(&spec, b"0123456789abcdef").unwrap();
     let caller = super::auth::Caller::Key(Arc::new(holder));
     let app = AppId(7);
-    assert!(caller.whole(app, Operations::ADMIN).is_err());
+    assert!(caller.require_app_wide(app, Operations::ADMIN).is_err());
     assert!(caller.user(app, "ana", Operations::REVOKE).is_err());
     assert!(caller.covers(Resource::Group, &Pattern::All, Operations::GRANT));
 }
@@ -501,7 +512,7 @@ async fn answers_carry_their_revision() {
     let get = TestRequest::get()
         .uri("/v1/apps/7")
         .insert_header(("Authorization", OWNER));
-    assert_eq!(ask(Gate::Keys, get).await.1.as_deref(), Some("42"));
+    assert_eq!(ask(AuthMode::Keys, get).await.1.as_deref(), Some("42"));
     let bad = key(OWNER, "GET", "/v1/apps/7?at_least=x", json!({})).await;
     assert_eq!(bad.1, "bad_value");
 }
@@ -619,7 +630,7 @@ async fn written(pending: &[u64], method: &str, uri: &str, body: Value) -> (u16,
         .uri(uri)
         .set_json(body)
         .insert_header(("Authorization", OWNER));
-    let (status, _, body) = ask_of(authority.clone(), Gate::Keys, request).await;
+    let (status, _, body) = ask_of(authority.clone(), AuthMode::Keys, request).await;
     (status, body, authority.fences())
 }
 
@@ -726,7 +737,7 @@ async fn patched(authority: &Arc<Authority>, auth: &str, path: &str, body: Value
         .uri(&format!("/v1/apps/7{path}"))
         .set_json(body)
         .insert_header(("Authorization", auth));
-    let (status, _, body) = ask_of(authority.clone(), Gate::Keys, request).await;
+    let (status, _, body) = ask_of(authority.clone(), AuthMode::Keys, request).await;
     let code = body["error"]["code"].as_str().unwrap_or_default();
     (status, code.to_owned())
 }
@@ -779,7 +790,7 @@ async fn where_a_token_may_do_less_the_exception_is_named() {
             .uri("/v1/apps/7/grants")
             .set_json(body)
             .insert_header(("Authorization", OWNER));
-        let (status, _, body) = ask_of(authority.clone(), Gate::Keys, request).await;
+        let (status, _, body) = ask_of(authority.clone(), AuthMode::Keys, request).await;
         assert_eq!(status, 200, "{body}");
         body["exception"].as_str().map(str::to_owned)
     };
@@ -803,7 +814,7 @@ async fn a_token_is_understood_or_refused_wherever_one_is_named() {
             .uri(&format!("/v1/apps/7/{path}"))
             .set_json(body)
             .insert_header(("Authorization", OWNER));
-        ask_of(authority.clone(), Gate::Keys, request).await
+        ask_of(authority.clone(), AuthMode::Keys, request).await
     };
     let grants = json!([{"pattern": "room", "operations": ["subscribe"]}]);
     for token in ["signed:8:t1", "{\"token\":\"signed:7:t1\"}", "Bearer t1"] {

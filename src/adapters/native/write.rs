@@ -5,9 +5,9 @@
 
 use super::auth::{Call, Caller};
 use super::codes::{ApiError, Code};
+use super::id_source::IdSource;
 use super::input::Wait;
-use super::mint::Mint;
-use super::{Gate, Native};
+use super::{AuthMode, Native};
 use crate::core::authority::{
     App, Command, NodeId, Reply, RequestId, Revision, Subject, WriteError, Written,
 };
@@ -18,7 +18,7 @@ use sha2::{Digest as _, Sha256};
 use std::time::{Duration, Instant};
 
 /// Longest wait for this node to have applied what was just committed.
-pub(super) const APPLY_WAIT: Duration = Duration::from_secs(2);
+pub(super) const APPLY_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A write about to be made.
 #[derive(Debug)]
@@ -50,19 +50,19 @@ impl<'a> Write<'a> {
 
     /// Where this write's fresh ids and secrets come from: the same again for a repeated request.
     #[must_use]
-    pub fn mint(&self) -> Mint {
+    pub fn id_source(&self) -> IdSource {
         if !self.repeatable {
-            return Mint::random();
+            return IdSource::random();
         }
         let cluster = self.call.native.cluster_secret.as_bytes();
-        match (&self.call.caller, &self.call.native.gate) {
+        match (&self.call.caller, &self.call.native.auth_mode) {
             (Caller::Key(key), _) => {
-                Mint::derived(cluster, key.secret.0.as_bytes(), self.request.0)
+                IdSource::derived(cluster, key.secret.0.as_bytes(), self.request.0)
             }
-            (Caller::Operator, Gate::Operators { token }) => {
-                Mint::derived(cluster, token.as_bytes(), self.request.0)
+            (Caller::Operator, AuthMode::Operators { token }) => {
+                IdSource::derived(cluster, token.as_bytes(), self.request.0)
             }
-            (Caller::Operator, Gate::Keys) => Mint::random(),
+            (Caller::Operator, AuthMode::Keys) => IdSource::random(),
         }
     }
 
@@ -242,7 +242,7 @@ impl Native {
     /// Whether this port is the operators'.
     #[must_use]
     pub fn for_operators(&self) -> bool {
-        matches!(self.gate, Gate::Operators { .. })
+        matches!(self.auth_mode, AuthMode::Operators { .. })
     }
 }
 

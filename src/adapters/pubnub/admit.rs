@@ -3,15 +3,15 @@
 //! **Must never know:** what is asked for.
 //! **Why the client's `uuid` is no identity:** anyone may write any. Only a token that names its user proves one.
 
-use super::attendance::{Guest, Owner};
 use super::codes::{Denied, Fault, no_keyset};
+use super::presence_leases::{Guest, Owner};
 use super::query::Query;
 use super::signature::{self, Signed};
 use super::token::{self, Known};
 use super::{DIALECT, PUBLISH_KEY, SUBSCRIBE_KEY, limits};
 use crate::core::authority::{
-    ApiKey, App, Ask, Authority, Holder, Issuer, Operations, Pass, Principal, Reason, Resource,
-    State, Text,
+    AccessQuery, ApiKey, App, Authority, Holder, Issuer, Operations, Pass, Principal, Reason,
+    Resource, State, Text,
 };
 use crate::core::error::Refusal;
 use crate::core::polling::Requirement;
@@ -303,7 +303,7 @@ pub(super) async fn allow(
     requirements: &[Requirement],
     wants: Operations,
 ) -> Result<Vec<Pass>, Fault> {
-    let mut asks: Vec<Ask<'_>> = requirements.iter().map(Requirement::ask).collect();
+    let mut asks: Vec<AccessQuery<'_>> = requirements.iter().map(Requirement::ask).collect();
     for ask in &mut asks {
         ask.wants = wants;
     }

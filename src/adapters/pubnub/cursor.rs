@@ -9,7 +9,7 @@ use serde_json::Value;
 
 /// How far a client is taken back whose place nobody kept, where its cursor spans several channels: nodes' clocks differ a
 /// little, so what another channel stamped earlier may have been on its way still. Ticks.
-const TAKEN_BACK: Timetoken = 200 * 10_000;
+const OVERLAP_TICKS: Timetoken = 200 * 10_000;
 
 /// A place in the stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +41,7 @@ impl Cursor {
     /// Where to begin for a client whose place was not kept.
     pub(super) fn begin(self, several: bool) -> Timetoken {
         match several {
-            true => self.timetoken.saturating_sub(TAKEN_BACK),
+            true => self.timetoken.saturating_sub(OVERLAP_TICKS),
             false => self.timetoken,
         }
     }

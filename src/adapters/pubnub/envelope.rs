@@ -4,7 +4,7 @@
 //! **Why what only PubNub has rides in the draft's tag:** a publisher's uuid is unproven, so it must not become the
 //! client that other dialects show as verified.
 
-use super::attendance::is_ours;
+use super::presence_leases::is_ours;
 use crate::core::ids::Text;
 use crate::core::message::{
     Broadcast, ContentKind, Draft, PresenceAction, PresenceChange, Publication,

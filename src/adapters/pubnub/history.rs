@@ -16,11 +16,11 @@ use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
 /// Most messages of one channel.
-const ONE: u64 = 100;
+const MAX_OF_ONE: u64 = 100;
 /// Most messages of each of several.
-const EACH: u64 = 25;
+const MAX_OF_EACH: u64 = 25;
 /// Most that are counted.
-const COUNTED: u32 = 10_000;
+const MAX_COUNT: u32 = 10_000;
 
 /// A call: its tools and its caller.
 pub(super) struct Call<'a> {
@@ -94,7 +94,11 @@ impl Call<'_> {
     pub(super) async fn fetch(&self, channels: &str) -> Result<HttpResponse, Fault> {
         let channels = self.channels(channels)?;
         self.allowed(&channels).await?;
-        let most = if channels.len() == 1 { ONE } else { EACH };
+        let most = if channels.len() == 1 {
+            MAX_OF_ONE
+        } else {
+            MAX_OF_EACH
+        };
         let asked = self.ctx.query.number("max").unwrap_or(most);
         let reverse = self.ctx.query.flag("reverse");
         let mut shown = Map::new();
@@ -143,7 +147,12 @@ impl Call<'_> {
     pub(super) async fn fetch_old(&self, channel: &str) -> Result<HttpResponse, Fault> {
         let channel = query::decode(channel).ok_or_else(Fault::arguments)?;
         self.allowed(&[channel.as_str().into()]).await?;
-        let count = self.ctx.query.number("count").unwrap_or(ONE).clamp(1, ONE);
+        let count = self
+            .ctx
+            .query
+            .number("count")
+            .unwrap_or(MAX_OF_ONE)
+            .clamp(1, MAX_OF_ONE);
         let reverse = self.ctx.query.flag("reverse");
         let page = self.page(&channel, count, reverse).await?;
         let text = self.ctx.query.flag("string_message_token");
@@ -196,7 +205,7 @@ impl Call<'_> {
             let page = HistoryPage {
                 after,
                 until: u64::MAX,
-                limit: COUNTED,
+                limit: MAX_COUNT,
                 backwards: false,
             };
             let found = self.broker.history(&self.key(channel), page).await?;

@@ -2,17 +2,15 @@
 //!
 //! In reading order: `rest` (which call it is), `query`, `body`, `signature`, `admit` (who asks), `rights`, `grant`
 //! and `pam` (what is granted), `token` on `cbor`, `publish` on `rates`, `subscribe` on `cursor`, `selection`, `wildcard`, `sessions`, `shown`, `digest` and `envelope`, `presence` on
-//! `attendance`, `groups`, `history`, `filter`, `codes`.
+//! `presence_leases`, `groups`, `history`, `filter`, `codes`.
 //!
 //! **Must never know:** other dialects, the cluster crate, peers, channel internals.
 
 mod admit;
-mod attendance;
 mod body;
 mod cbor;
 mod codes;
 mod cursor;
-mod digest;
 mod envelope;
 mod filter;
 #[cfg(test)]
@@ -22,8 +20,11 @@ mod groups;
 mod history;
 pub mod limits;
 mod names;
+mod outgoing;
 mod pam;
 mod presence;
+mod presence_interval;
+mod presence_leases;
 mod publish;
 mod query;
 mod rates;
@@ -33,7 +34,6 @@ mod right_tests;
 mod rights;
 mod selection;
 mod sessions;
-mod shown;
 mod signature;
 mod subscribe;
 mod token;
@@ -174,13 +174,13 @@ impl Running for Service {
 }
 
 /// How often silent clients are looked for.
-const SWEEP: Duration = Duration::from_secs(1);
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What this adapter keeps on a node, beside the broker. App data of its routes, shared by all threads.
 #[derive(Debug, Default)]
 struct PubNub {
     sessions: sessions::Sessions,
-    attendance: attendance::Attendance,
+    leases: presence_leases::PresenceLeases,
     tokens: token::Known,
     rates: rates::Rates,
     filters: Filters<filter::Filter>,
@@ -194,8 +194,8 @@ impl PubNub {
         let (sweeping, broker) = (node.clone(), broker.clone());
         actix_web::rt::spawn(async move {
             loop {
-                actix_web::rt::time::sleep(SWEEP).await;
-                sweeping.attendance.sweep(&broker);
+                actix_web::rt::time::sleep(SWEEP_INTERVAL).await;
+                sweeping.leases.sweep(&broker);
                 sweeping.rates.sweep(broker.authority.now().mono_ms);
             }
         });

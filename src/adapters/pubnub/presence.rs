@@ -3,9 +3,9 @@
 //! **Must never know:** who is told of it.
 
 use super::admit::{Caller, Ctx, requirement};
-use super::attendance::{self, Guest, Owner, Sign};
 use super::codes::{Fault, ok};
 use super::names::{self, distinct, split};
+use super::presence_leases::{self, Guest, Heartbeat, Owner};
 use super::subscribe::{heartbeat, states};
 use super::{PubNub, envelope, groups, query};
 use crate::core::authority::{Operations, Pass, Resource};
@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Most clients listed of one channel.
-const LISTED: usize = 1_000;
+const MAX_LISTED: usize = 1_000;
 /// How long a heartbeat leaves it to a subscribe to enter its client first.
 const ENTER_AFTER: Duration = Duration::from_secs(1);
 /// Most channels looked at for one client or the whole keyset.
@@ -115,27 +115,27 @@ impl Call<'_> {
             if guest.uuid.is_empty() || !pass.operations().contains(Operations::PRESENCE) {
                 continue;
             }
-            let sign = Sign {
+            let heartbeat = Heartbeat {
                 guest: guest.clone(),
                 state: states.get(&*channel.name).cloned(),
                 arrives: true,
                 channel,
                 until_ms,
             };
-            match self.node.attendance.knows(&sign.guest, &sign.channel) {
-                true => self.node.attendance.touch(self.broker, sign, pass).await,
-                false => self.enter_later(sign, pass),
+            match self.node.leases.knows(&heartbeat.guest, &heartbeat.channel) {
+                true => self.node.leases.touch(self.broker, heartbeat, pass).await,
+                false => self.enter_later(heartbeat, pass),
             }
         }
         Ok(done(json!({})))
     }
 
     /// Clients send their first heartbeat beside their first subscribe, and are to hear of their own join.
-    fn enter_later(&self, sign: Sign, pass: Pass) {
+    fn enter_later(&self, heartbeat: Heartbeat, pass: Pass) {
         let (node, broker) = (self.node.clone(), self.broker.clone());
         actix_web::rt::spawn(async move {
             actix_web::rt::time::sleep(ENTER_AFTER).await;
-            node.attendance.touch(&broker, sign, pass).await;
+            node.leases.touch(&broker, heartbeat, pass).await;
         });
     }
 
@@ -144,9 +144,9 @@ impl Call<'_> {
         let named = self.channels(channels)?;
         self.caller.may_speak_for(&self.caller.uuid)?;
         let guest = self.caller.guest();
-        let attendance = &self.node.attendance;
+        let leases = &self.node.leases;
         let held =
-            |name: &Text| guest.owner != Owner::Nobody && attendance.knows(&guest, &self.key(name));
+            |name: &Text| guest.owner != Owner::Nobody && leases.knows(&guest, &self.key(name));
         let (own, asked): (Vec<Text>, Vec<Text>) = named.0.into_iter().partition(held);
         let asked = (asked, named.1);
         let allowed = self
@@ -154,7 +154,7 @@ impl Call<'_> {
             .await?;
         let allowed = allowed.into_iter().map(|(key, _)| key);
         for key in allowed.chain(own.iter().map(|name| self.key(name))) {
-            attendance.leave(self.broker, &guest, &key).await;
+            leases.leave(self.broker, &guest, &key).await;
         }
         Ok(done(json!({ "action": "leave" })))
     }
@@ -214,13 +214,13 @@ impl Call<'_> {
         let mut shown = Map::new();
         shown.insert("occupancy".into(), clients.len().into());
         if !self.ctx.query.flag("disable_uuids") {
-            let limit = self.ctx.query.number("limit").unwrap_or(LISTED as u64);
+            let limit = self.ctx.query.number("limit").unwrap_or(MAX_LISTED as u64);
             let offset = self.ctx.query.number("offset").unwrap_or(0);
             let count = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
             let page = clients
                 .iter()
                 .skip(count(offset))
-                .take(count(limit).min(LISTED));
+                .take(count(limit).min(MAX_LISTED));
             let with_state = self.ctx.query.flag("state");
             let uuids = page.map(|(uuid, data)| match with_state {
                 false => Value::from(&***uuid),
@@ -257,7 +257,7 @@ impl Call<'_> {
             let members = members.as_ref().map(|all| &all[..]).unwrap_or_default();
             let mut entries = members.iter().filter(|member| *member.client == *uuid);
             let any = seen.contains(&key.name);
-            entries.any(|entry| any || attendance::is_ours(entry.connection))
+            entries.any(|entry| any || presence_leases::is_ours(entry.connection))
         });
         let channels: Vec<&str> = there.map(|(key, _)| &*key.name).collect();
         Ok(done(json!({ "payload": { "channels": channels } })))
@@ -313,14 +313,14 @@ impl Call<'_> {
             if !pass.operations().contains(Operations::PRESENCE) {
                 continue;
             }
-            let sign = Sign {
+            let heartbeat = Heartbeat {
                 guest: guest.clone(),
                 state: Some(Bytes::from(state.to_string())),
                 arrives: true,
                 channel,
                 until_ms,
             };
-            self.node.attendance.touch(self.broker, sign, pass).await;
+            self.node.leases.touch(self.broker, heartbeat, pass).await;
         }
         Ok(done(json!({ "payload": state })))
     }
@@ -332,7 +332,8 @@ fn clients(members: &[Member]) -> BTreeMap<&Text, &Bytes> {
     let mut said: BTreeMap<&Text, &Member> = BTreeMap::new();
     for member in members {
         let known = said.entry(&member.client).or_insert(member);
-        let proven = |one: &Member| attendance::is_proven(one.connection) && !one.data.is_empty();
+        let proven =
+            |one: &Member| presence_leases::is_proven(one.connection) && !one.data.is_empty();
         let later = member.since >= known.since && !member.data.is_empty();
         let better = match (proven(known), proven(member)) {
             (true, false) => false,

@@ -6,7 +6,7 @@ use super::admit::{Caller, requirement};
 use super::envelope;
 use super::groups;
 use super::names::{self, split};
-use super::shown::{Shown, What};
+use super::outgoing::{Outgoing, What};
 use crate::core::authority::{Operations, Pass, Resource};
 use crate::core::broker::Broker;
 use crate::core::channel::wildcard;
@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 /// One way a channel's broadcasts reach the subscriber.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Way {
+pub(super) struct Route {
     /// The subscription, as the client spelt it.
     pub(super) matched: Text,
     /// Its presence events, not its messages.
@@ -30,7 +30,7 @@ pub(super) struct Way {
 #[derive(Debug, Default)]
 pub(super) struct Selection {
     /// By channel.
-    pub(super) ways: HashMap<Arc<ChannelKey>, Vec<Way>>,
+    pub(super) routes: HashMap<Arc<ChannelKey>, Vec<Route>>,
     /// Names to be judged; those of one channel stand in `of`.
     pub(super) requirements: Vec<Requirement>,
     pub(super) of: HashMap<Arc<ChannelKey>, Vec<usize>>,
@@ -73,10 +73,10 @@ impl Selection {
     }
 
     pub(super) fn add(&mut self, key: Arc<ChannelKey>, matched: &Text, presence: bool, at: usize) {
-        let ways = self.ways.entry(key.clone()).or_default();
-        if !ways.iter().any(|way| way.presence == presence) {
+        let routes = self.routes.entry(key.clone()).or_default();
+        if !routes.iter().any(|route| route.presence == presence) {
             let matched = matched.clone();
-            ways.push(Way { matched, presence });
+            routes.push(Route { matched, presence });
         }
         self.of.entry(key).or_default().push(at);
     }
@@ -98,7 +98,7 @@ impl Selection {
     }
 
     /// What of a broadcast is shown, if anything.
-    pub(super) fn shown(&self, item: &Item) -> Option<Shown> {
+    pub(super) fn shown(&self, item: &Item) -> Option<Outgoing> {
         let wild = item.channel.space == Space::Wildcard;
         let repeated = match &item.broadcast {
             Broadcast::Message(one) if wild => Some(wildcard::repeats(one)?),
@@ -114,15 +114,15 @@ impl Selection {
             Broadcast::Presence(one) if envelope::is_told(one) => true,
             Broadcast::Presence(_) | Broadcast::Count(_) => return None,
         };
-        let way = self.way(&item.channel, presence)?;
+        let route = self.route(&item.channel, presence)?;
         if below && self.has_nearer(&item.channel, &channel, presence) {
             return None;
         }
         // A wildcard that is subscribed to itself is named for its presence too.
-        let plain = self.way(&item.channel, false).filter(|_| wild);
-        let matched = plain.unwrap_or(way).matched.clone();
+        let plain = self.route(&item.channel, false).filter(|_| wild);
+        let matched = plain.unwrap_or(route).matched.clone();
         let what = What::Broadcast(broadcast);
-        Some(Shown {
+        Some(Outgoing {
             channel,
             matched,
             below,
@@ -132,33 +132,33 @@ impl Selection {
 
     /// Whether one cursor spans what several homes stamp.
     pub(super) fn is_several(&self) -> bool {
-        self.ways.len() > 1 || self.has_wildcard()
+        self.routes.len() > 1 || self.has_wildcard()
     }
 
     /// Whether a wildcard is among the names.
     pub(super) fn has_wildcard(&self) -> bool {
-        self.ways.keys().any(|key| key.space == Space::Wildcard)
+        self.routes.keys().any(|key| key.space == Space::Wildcard)
     }
 
-    fn way(&self, key: &ChannelKey, presence: bool) -> Option<&Way> {
-        let ways = self.ways.get(key)?;
-        ways.iter().find(|way| way.presence == presence)
+    fn route(&self, key: &ChannelKey, presence: bool) -> Option<&Route> {
+        let routes = self.routes.get(key)?;
+        routes.iter().find(|route| route.presence == presence)
     }
 
     /// Whether what a wildcard repeats of a channel comes by itself too, or through a longer wildcard.
     fn has_nearer(&self, through: &ChannelKey, channel: &str, presence: bool) -> bool {
         let key = ChannelKey::channel(through.app, channel);
         let mut longer = wildcard::parent_wildcards(&key).into_iter();
-        self.way(&key, presence).is_some()
+        self.route(&key, presence).is_some()
             || longer.any(|one| {
-                one.name.len() > through.name.len() && self.way(&one, presence).is_some()
+                one.name.len() > through.name.len() && self.route(&one, presence).is_some()
             })
     }
 
     /// The channels whose presence the subscriber is part of.
     pub(super) fn attended(&self) -> Vec<Arc<ChannelKey>> {
-        let ways = self.ways.iter();
-        let messages = ways.filter(|(_, ways)| ways.iter().any(|way| !way.presence));
+        let routes = self.routes.iter();
+        let messages = routes.filter(|(_, routes)| routes.iter().any(|route| !route.presence));
         messages.map(|(key, _)| key.clone()).collect()
     }
 }

@@ -4,15 +4,15 @@
 //! **Why the first answer is empty and early:** it carries the cursor, and the client's own join must come after it.
 
 use super::admit::{self, Caller, Ctx, is_open, requirement};
-use super::attendance::{Guest, Sign};
 use super::codes::{Fault, answer};
 use super::cursor::Cursor;
 use super::envelope::Place;
 use super::filter::Filter;
 use super::names::{self, distinct, split};
+use super::outgoing::{self, Outgoing, What};
+use super::presence_leases::{Guest, Heartbeat};
 use super::selection::Selection;
-use super::shown::{self, Shown, What};
-use super::{DIALECT, PubNub, digest, limits, query, sessions, wildcard};
+use super::{DIALECT, PubNub, limits, presence_interval, query, sessions, wildcard};
 use crate::core::authority::{AppId, Millis, Operations, Pass, Principal, Resource};
 use crate::core::broker::Broker;
 use crate::core::filters::Shared;
@@ -20,7 +20,7 @@ use crate::core::ids::{ChannelKey, Text, Timetoken};
 use crate::core::message::Broadcast;
 use crate::core::polling::{Ended, Item, stamp};
 use crate::core::session::Start;
-use crate::transport::longpoll::{self, Hold};
+use crate::transport::longpoll::{self, PollGuard};
 use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
 use serde_json::Value;
@@ -29,9 +29,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Longest wait for channels to answer a join.
-const JOIN_WITHIN: Duration = Duration::from_secs(10);
+const JOIN_TIMEOUT: Duration = Duration::from_secs(10);
 /// How far the first cursor lies back: homes' clocks may be behind this node's, ticks.
-const FIRST_BACK: Timetoken = 50 * 10_000;
+const FIRST_OVERLAP_TICKS: Timetoken = 50 * 10_000;
 /// Seconds of silence after which a client counts as gone.
 const HEARTBEAT_S: u64 = 300;
 
@@ -64,14 +64,14 @@ struct Wait {
 /// A subscribe that only has to be waited for.
 pub(super) struct Begun {
     wait: Wait,
-    hold: Hold,
-    signs: Vec<(Sign, Pass)>,
+    guard: PollGuard,
+    heartbeats: Vec<(Heartbeat, Pass)>,
 }
 
 impl Begun {
     /// Waits, and answers.
     pub(super) async fn answer(self) -> Result<HttpResponse, Fault> {
-        self.wait.run(self.hold, self.signs).await
+        self.wait.run(self.guard, self.heartbeats).await
     }
 }
 
@@ -122,9 +122,13 @@ pub(super) async fn begin(
         version,
         key,
     };
-    let hold = wait.open(http, caller, cursor, &passes)?;
-    let signs = wait.signs(&states, &passes);
-    Ok(Begun { wait, hold, signs })
+    let guard = wait.open(http, caller, cursor, &passes)?;
+    let heartbeats = wait.heartbeats(&states, &passes);
+    Ok(Begun {
+        wait,
+        guard,
+        heartbeats,
+    })
 }
 
 fn check(caller: &Caller, channels: &[Text], groups: &[Text]) -> Result<(), Fault> {
@@ -186,7 +190,7 @@ impl Wait {
         caller: Caller,
         cursor: Cursor,
         passes: &[Pass],
-    ) -> Result<Hold, Fault> {
+    ) -> Result<PollGuard, Fault> {
         let mut start = match cursor.timetoken {
             0 => Start::Now,
             _ => Start::AfterTime(cursor.begin(self.selection.is_several())),
@@ -220,125 +224,133 @@ impl Wait {
         let (node, place) = (self.node.clone(), self.place(self.cursor));
         let (attended, guest) = (self.selection.attended(), self.guest.clone());
         let (broker, heartbeat_s) = (self.broker.clone(), self.heartbeat_s);
-        Ok(Hold::new(http, poller, move |poller| {
+        Ok(PollGuard::new(http, poller, move |poller| {
             let until = broker.authority.now().mono_ms + heartbeat_s * 1_000;
-            node.attendance.extend(&guest, &attended, until);
+            node.leases.extend(&guest, &attended, until);
             node.sessions.park(place, poller);
         }))
     }
 
-    fn signs(&self, states: &HashMap<String, Bytes>, passes: &[Pass]) -> Vec<(Sign, Pass)> {
+    fn heartbeats(
+        &self,
+        states: &HashMap<String, Bytes>,
+        passes: &[Pass],
+    ) -> Vec<(Heartbeat, Pass)> {
         if self.guest.uuid.is_empty() {
             return Vec::new();
         }
         let now_ms = self.broker.authority.now().mono_ms;
         let until_ms = now_ms + self.hold_ms + self.heartbeat_s * 1_000;
-        let sign = |channel: Arc<ChannelKey>| {
+        let heartbeat = |channel: Arc<ChannelKey>| {
             let at = self.selection.of.get(&channel)?.first()?;
             let pass = passes.get(*at)?.clone();
-            let sign = Sign {
+            let heartbeat = Heartbeat {
                 guest: self.guest.clone(),
                 state: states.get(&*channel.name).cloned(),
                 arrives: self.cursor == 0,
                 channel,
                 until_ms,
             };
-            Some((sign, pass))
+            Some((heartbeat, pass))
         };
         self.selection
             .attended()
             .into_iter()
-            .filter_map(sign)
+            .filter_map(heartbeat)
             .collect()
     }
 
     /// Tells the homes that the client is there, without making it wait.
-    fn attend(&self, signs: Vec<(Sign, Pass)>) {
+    fn attend(&self, heartbeats: Vec<(Heartbeat, Pass)>) {
         let (node, broker) = (self.node.clone(), self.broker.clone());
-        let mut signs = signs;
-        signs.retain(|(_, pass)| pass.operations().contains(Operations::PRESENCE));
-        if signs.is_empty() {
+        let mut heartbeats = heartbeats;
+        heartbeats.retain(|(_, pass)| pass.operations().contains(Operations::PRESENCE));
+        if heartbeats.is_empty() {
             return;
         }
         actix_web::rt::spawn(async move {
-            for (sign, pass) in signs {
-                node.attendance.touch(&broker, sign, pass).await;
+            for (heartbeat, pass) in heartbeats {
+                node.leases.touch(&broker, heartbeat, pass).await;
             }
         });
     }
 
     async fn run(
         mut self,
-        mut hold: Hold,
-        signs: Vec<(Sign, Pass)>,
+        mut guard: PollGuard,
+        heartbeats: Vec<(Heartbeat, Pass)>,
     ) -> Result<HttpResponse, Fault> {
         if self.cursor == 0 {
             let now_ms = self.broker.authority.now().cluster_ms;
-            hold.wait(JOIN_WITHIN, now_ms, true).await;
-            if let Err(ended) = hold.poller().take(0) {
-                return self.over(hold, ended).await;
+            guard.wait(JOIN_TIMEOUT, now_ms, true).await;
+            if let Err(ended) = guard.poller().take(0) {
+                return self.over(guard, ended).await;
             }
             let now_ms = self.broker.authority.now().cluster_ms;
-            self.cursor = now_ms.saturating_mul(10_000).saturating_sub(FIRST_BACK);
-            self.attend(signs);
-            return Ok(self.reply(hold, &[]));
+            self.cursor = now_ms
+                .saturating_mul(10_000)
+                .saturating_sub(FIRST_OVERLAP_TICKS);
+            self.attend(heartbeats);
+            return Ok(self.reply(guard, &[]));
         }
-        self.attend(signs);
+        self.attend(heartbeats);
         let until = Instant::now() + Duration::from_millis(self.hold_ms);
         loop {
             let left = until.saturating_duration_since(Instant::now());
-            let longest = self.held_left(&hold).map_or(left, |held| held.min(left));
+            let longest = self.held_left(&guard).map_or(left, |held| held.min(left));
             let now_ms = self.broker.authority.now().cluster_ms;
-            hold.wait(longest, now_ms, false).await;
-            if hold.hung_up() {
-                return Ok(self.reply(hold, &[]));
+            guard.wait(longest, now_ms, false).await;
+            if guard.half_closed() {
+                return Ok(self.reply(guard, &[]));
             }
             if !self.broker.authority.serving() {
                 return Err(Fault::unavailable());
             }
-            let items = match hold.poller().take(limits::MESSAGES_PER_POLL) {
+            let items = match guard.poller().take(limits::MESSAGES_PER_POLL) {
                 Ok(items) => items,
-                Err(ended) => return self.over(hold, ended).await,
+                Err(ended) => return self.over(guard, ended).await,
             };
             if let Some(last) = items.iter().map(|item| stamp(&item.broadcast)).max() {
                 self.cursor = self.cursor.max(last);
-                self.repark(&mut hold);
+                self.repark(&mut guard);
             }
-            let shown = self.sort_out(&hold, items);
+            let shown = self.sort_out(&guard, items);
             if !shown.is_empty() || left.is_zero() || Instant::now() >= until {
-                return Ok(self.reply(hold, &shown));
+                return Ok(self.reply(guard, &shown));
             }
         }
     }
 
     /// What is shown now. Comings and goings in crowded channels are laid aside until it is time to tell them.
-    fn sort_out(&self, hold: &Hold, items: Vec<Item>) -> Vec<Shown> {
-        let principal = hold.poller().principal();
+    fn sort_out(&self, guard: &PollGuard, items: Vec<Item>) -> Vec<Outgoing> {
+        let principal = guard.poller().principal();
         let (mut now, mut later) = (Vec::new(), Vec::new());
         for item in items {
             match self.show(principal, &item) {
-                Some(shown) if digest::is_crowded(&shown, self.announce_max) => later.push(item),
+                Some(shown) if presence_interval::is_crowded(&shown, self.announce_max) => {
+                    later.push(item)
+                }
                 Some(shown) => now.push(shown),
                 None => {}
             }
         }
-        let room = hold.poller().set_aside(later);
-        if !room || self.held_left(hold).is_some_and(|left| left.is_zero()) {
-            let held = hold.poller().take_set_aside();
+        let room = guard.poller().set_aside(later);
+        if !room || self.held_left(guard).is_some_and(|left| left.is_zero()) {
+            let held = guard.poller().take_set_aside();
             let held = held.iter().filter_map(|item| self.show(principal, item));
-            now.extend(digest::together(held));
+            now.extend(presence_interval::together(held));
         }
         now
     }
 
     /// How long what is laid aside still waits.
-    fn held_left(&self, hold: &Hold) -> Option<Duration> {
-        let due = hold.poller().set_aside_since_ms()? + self.interval_ms;
+    fn held_left(&self, guard: &PollGuard) -> Option<Duration> {
+        let due = guard.poller().set_aside_since_ms()? + self.interval_ms;
         let now_ms = self.broker.authority.now().mono_ms;
         Some(Duration::from_millis(due.saturating_sub(now_ms)))
     }
 
-    fn show(&self, principal: &Principal, item: &Item) -> Option<Shown> {
+    fn show(&self, principal: &Principal, item: &Item) -> Option<Outgoing> {
         let shown = self.selection.shown(item)?;
         if self
             .filter
@@ -357,39 +369,39 @@ impl Wait {
     }
 
     /// The next request of this client will name another cursor.
-    fn repark(&self, hold: &mut Hold) {
+    fn repark(&self, guard: &mut PollGuard) {
         let (node, place) = (self.node.clone(), self.place(self.cursor));
         let (attended, guest) = (self.selection.attended(), self.guest.clone());
         let (broker, heartbeat_s) = (self.broker.clone(), self.heartbeat_s);
-        hold.park_with(move |poller| {
+        guard.park_with(move |poller| {
             let until = broker.authority.now().mono_ms + heartbeat_s * 1_000;
-            node.attendance.extend(&guest, &attended, until);
+            node.leases.extend(&guest, &attended, until);
             node.sessions.park(place, poller);
         });
     }
 
-    fn reply(&self, mut hold: Hold, shown: &[Shown]) -> HttpResponse {
-        self.repark(&mut hold);
-        drop(hold);
+    fn reply(&self, mut guard: PollGuard, shown: &[Outgoing]) -> HttpResponse {
+        self.repark(&mut guard);
+        drop(guard);
         answer(200, self.body(shown))
     }
 
-    fn body(&self, shown: &[Shown]) -> String {
+    fn body(&self, shown: &[Outgoing]) -> String {
         let single = self.selection.single.is_some();
         let place = Place {
             region: self.node.region(&self.broker),
             subscribe_key: &self.key,
         };
         match self.version {
-            Version::Two => shown::envelopes(shown, self.cursor, single, place),
-            Version::One(_) => shown::bare(shown, self.cursor, single),
+            Version::Two => outgoing::envelopes(shown, self.cursor, single, place),
+            Version::One(_) => outgoing::bare(shown, self.cursor, single),
         }
     }
 
     /// The poller has ended: what the client is told, so that it does the right thing next.
-    async fn over(&self, hold: Hold, ended: Ended) -> Result<HttpResponse, Fault> {
-        let principal = hold.poller().principal().clone();
-        hold.close();
+    async fn over(&self, guard: PollGuard, ended: Ended) -> Result<HttpResponse, Fault> {
+        let principal = guard.poller().principal().clone();
+        guard.close();
         match ended {
             Ended::Denied => {
                 let authority = &self.broker.authority;
@@ -406,7 +418,7 @@ impl Wait {
 }
 
 /// Whether a filter lets this through. What came says what is shown: through a wildcard it carries message and channel.
-fn wanted(filter: &Arc<Shared<Filter>>, item: &Item, shown: &Shown) -> bool {
+fn wanted(filter: &Arc<Shared<Filter>>, item: &Item, shown: &Outgoing) -> bool {
     let (What::Broadcast(Broadcast::Message(one)), Broadcast::Message(came)) =
         (&shown.what, &item.broadcast)
     else {

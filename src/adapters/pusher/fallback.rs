@@ -11,7 +11,7 @@ use crate::core::close::Close;
 use crate::core::connection::accepted::Framing;
 use crate::core::ids::Text;
 use crate::core::session::Frame;
-use crate::transport::stream::{self, Asked, Speech, Streams};
+use crate::transport::stream::{self, Asked, LineProtocol, Streams};
 use actix_web::{HttpRequest, HttpResponse, web};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -21,9 +21,9 @@ use bytes::Bytes;
 const PLACE: &str = "/pusher/app/{key}/{server}/{session}";
 
 /// Frames in one request, at most.
-const FRAMES: usize = 64;
+const MAX_FRAMES: usize = 64;
 
-const SPEECH: Speech = Speech {
+const LINE_PROTOCOL: LineProtocol = LineProtocol {
     framing: Framing {
         message: line,
         close: closing,
@@ -99,7 +99,7 @@ async fn open(
         connect::catch_up(broker, &mut hello).await;
     }
     let state = broker.authority.view();
-    stream::open(request, (streams, name), asked, &SPEECH, || {
+    stream::open(request, (streams, name), asked, &LINE_PROTOCOL, || {
         let opening = connect::opening(&state, &hello, encoding.stream);
         (opening, Box::new(PusherSession::new(hello)))
     })
@@ -124,7 +124,7 @@ async fn send(
 /// The frames in a body: an array of texts. An empty one is a sign of life.
 fn frames(body: &str, most: usize) -> Option<Vec<Frame>> {
     let texts: Vec<String> = serde_json::from_str(body).ok()?;
-    let fits = texts.len() <= FRAMES && texts.iter().all(|text| text.len() <= most);
+    let fits = texts.len() <= MAX_FRAMES && texts.iter().all(|text| text.len() <= most);
     let frame = |text: String| Frame::Text(text.into());
     fits.then(|| texts.into_iter().map(frame).collect())
 }
@@ -159,7 +159,7 @@ mod tests {
             assert_eq!(texts(bad), None, "{bad}");
         }
         assert_eq!(
-            frames(&format!("[{}\"\"]", "\"\",".repeat(FRAMES)), 5),
+            frames(&format!("[{}\"\"]", "\"\",".repeat(MAX_FRAMES)), 5),
             None
         );
     }

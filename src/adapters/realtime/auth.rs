@@ -219,7 +219,7 @@ fn hash(state: &State, app: AppId, parts: &[&str], operations: Operations) -> St
 
 /// The app's own right to one thing, for what this server does in its name (announcements, a subscriber's
 /// place, presence entries).
-pub(super) fn house_proof(
+pub(super) fn server_proof(
     state: &State,
     app: AppId,
     (resource, name): (Resource, &str),
@@ -227,7 +227,7 @@ pub(super) fn house_proof(
     now_ms: u64,
 ) -> Option<Box<Proof>> {
     let right = right((resource, name), operations);
-    authority::house_proof(state, app, right, now_ms).map(Box::new)
+    authority::server_proof(state, app, right, now_ms).map(Box::new)
 }
 
 /// What a private key allows on one thing.

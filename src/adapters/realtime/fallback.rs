@@ -11,7 +11,7 @@ use crate::core::connection::accepted::Framing;
 use crate::core::ids::Text;
 use crate::core::limits::{HISTORY_BYTES, OUTBOX_BYTES, outbox_with_history};
 use crate::core::session::Frame;
-use crate::transport::stream::{self, Asked, Speech, Streams};
+use crate::transport::stream::{self, Asked, LineProtocol, Streams};
 use crate::transport::ws::Opening;
 use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
@@ -19,7 +19,7 @@ use bytes::Bytes;
 /// Where both are asked for; any prefix, as for WebSockets.
 const PLACE: &str = "/{prefix:.*}broadcast/{server}/{connection}";
 
-const SPEECH: Speech = Speech {
+const LINE_PROTOCOL: LineProtocol = LineProtocol {
     framing: Framing {
         message: line,
         close: closing,
@@ -86,19 +86,25 @@ fn open(
     streams: &Streams,
     asked: Asked,
 ) -> Result<HttpResponse, actix_web::Error> {
-    stream::open(request, (streams, name(request)), asked, &SPEECH, || {
-        let opening = Opening {
-            dialect: DIALECT,
-            app: None,
-            encoding: encoding.stream,
-            max_frame_bytes: limits::FRAME_BYTES,
-            max_outbox_bytes: outbox_with_history(OUTBOX_BYTES.default, HISTORY_BYTES.default),
-            subprotocol: None,
-            resumes: None,
-            hand_over: None,
-        };
-        (opening, Box::new(RealtimeSession::new(filters.clone())))
-    })
+    stream::open(
+        request,
+        (streams, name(request)),
+        asked,
+        &LINE_PROTOCOL,
+        || {
+            let opening = Opening {
+                dialect: DIALECT,
+                app: None,
+                encoding: encoding.stream,
+                max_frame_bytes: limits::FRAME_BYTES,
+                max_outbox_bytes: outbox_with_history(OUTBOX_BYTES.default, HISTORY_BYTES.default),
+                subprotocol: None,
+                resumes: None,
+                hand_over: None,
+            };
+            (opening, Box::new(RealtimeSession::new(filters.clone())))
+        },
+    )
 }
 
 async fn send(

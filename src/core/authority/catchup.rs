@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use crate::core::access::{ReadError, Revision};
 
 /// Shortest time between the starts of two rounds: what unknown credentials can cost a cluster.
-const SPACING: Duration = Duration::from_millis(50);
+const MIN_ROUND_INTERVAL: Duration = Duration::from_millis(50);
 
 #[derive(Debug, Default)]
 pub(super) struct CatchUp {
@@ -46,7 +46,7 @@ impl CatchUp {
             if done.number >= wanted {
                 return done.result.clone();
             }
-            tokio::time::sleep_until(done.at + SPACING).await;
+            tokio::time::sleep_until(done.at + MIN_ROUND_INTERVAL).await;
         }
         let number = self.started.fetch_add(1, Ordering::SeqCst) + 1;
         let at = Instant::now();

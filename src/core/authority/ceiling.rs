@@ -5,7 +5,7 @@
 //! is put into one has to lie within the key that answers for the right to change it.
 
 use super::facade::Authority;
-use super::pass::Ask;
+use super::pass::AccessQuery;
 use crate::core::access::{
     Decision, GrantKey, Issuer, Operations, Principal, Resource, Rule, State, Text,
 };
@@ -17,7 +17,7 @@ impl Authority {
     pub fn behind_it_may(
         &self,
         principal: &Principal,
-        ask: Ask<'_>,
+        ask: AccessQuery<'_>,
         (channel, operations): (&str, Operations),
     ) -> bool {
         let view = self.view();

@@ -162,7 +162,7 @@ impl Signer {
 
 /// What the broker itself does in an app's name, without anybody having asked: under the app's oldest live key that may.
 #[must_use]
-pub fn house_proof(state: &State, app: AppId, right: Right, now_ms: Millis) -> Option<Proof> {
+pub fn server_proof(state: &State, app: AppId, right: Right, now_ms: Millis) -> Option<Proof> {
     let Pattern::Exact(name) = &right.pattern else {
         return None;
     };

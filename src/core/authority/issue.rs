@@ -11,7 +11,7 @@ use crate::core::error::Refusal;
 use std::time::Duration;
 
 /// Tries, a millisecond apart: many more than a revocation of this millisecond can cost.
-const TRIES: u32 = 20;
+const MAX_TRIES: u32 = 20;
 
 impl Authority {
     /// What `make` makes for a time of issue, with whom it speaks for: made now, or as soon as no revocation that
@@ -23,7 +23,7 @@ impl Authority {
         &self,
         mut make: impl FnMut(Millis) -> Result<(T, Principal), E>,
     ) -> Result<T, E> {
-        for _ in 0..TRIES {
+        for _ in 0..MAX_TRIES {
             let (made, principal) = make(self.now().cluster_ms)?;
             match self.objection(&principal) {
                 Some(Reason::Revoked { .. }) => {

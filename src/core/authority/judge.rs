@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::facade::Authority;
 use super::newer::UNCONFIRMED;
-use super::pass::{Ask, Pass, earliest};
+use super::pass::{AccessQuery, Pass, earliest};
 use crate::core::access::{
     AppId, Decision, Millis, Operations, Principal, Proof, Question, Reason, Resource, Rule,
     SpokenFor, State, Text,
@@ -33,9 +33,9 @@ fn may_change(reason: &Reason) -> bool {
 
 /// How far ahead of the cluster's clock a credential's time of issue may lie: it is waited for, because app servers'
 /// clocks are not exact. What is further ahead is refused.
-pub const AHEAD_MS: Millis = 5_000;
+pub const MAX_AHEAD_MS: Millis = 5_000;
 /// How often what is waited for is waited for again, because cluster time was put back.
-const STRAYS: u32 = 8;
+const MAX_WAITS: u32 = 8;
 
 /// What is told when the lease is over.
 const NOT_SERVING: Refusal = Refusal::Unavailable("this node may not serve now");
@@ -58,7 +58,7 @@ impl Authority {
         &self,
         principal: &Principal,
         proof: Option<&Proof>,
-        ask: Ask<'_>,
+        ask: AccessQuery<'_>,
     ) -> Result<Pass, Reason> {
         self.decide_on(&self.view(), principal, proof, ask)
     }
@@ -72,7 +72,7 @@ impl Authority {
         state: &State,
         principal: &Principal,
         proof: Option<&Proof>,
-        ask: Ask<'_>,
+        ask: AccessQuery<'_>,
     ) -> Result<Pass, Reason> {
         let now_ms = self.now().cluster_ms;
         let standing = standing_until(state, principal, proof, now_ms);
@@ -129,7 +129,7 @@ impl Authority {
         &self,
         principal: &Principal,
         proof: Option<&Proof>,
-        ask: Ask<'_>,
+        ask: AccessQuery<'_>,
     ) -> Result<Pass, Refusal> {
         let answers = self.authorize_all(principal, proof, &[ask]).await?;
         let answer = answers.into_iter().next().ok_or(UNCONFIRMED)?;
@@ -144,9 +144,10 @@ impl Authority {
         &self,
         principal: &Principal,
         proof: Option<&Proof>,
-        asks: &[Ask<'_>],
+        asks: &[AccessQuery<'_>],
     ) -> Result<Vec<Result<Pass, Reason>>, Refusal> {
-        let decide = |view: &State, ask: &Ask<'_>| self.decide_on(view, principal, proof, *ask);
+        let decide =
+            |view: &State, ask: &AccessQuery<'_>| self.decide_on(view, principal, proof, *ask);
         self.finally(asks, decide).await
     }
 
@@ -205,7 +206,7 @@ impl Authority {
         names: Vec<Text>,
     ) -> Result<Vec<Text>, Refusal> {
         let decide = |name: &Text| {
-            let ask = Ask {
+            let ask = AccessQuery {
                 resource,
                 name,
                 needs,
@@ -233,14 +234,14 @@ impl Authority {
         let Reason::NotYet { at_ms } = reason else {
             return None;
         };
-        let latest = self.now().cluster_ms.saturating_add(AHEAD_MS);
+        let latest = self.now().cluster_ms.saturating_add(MAX_AHEAD_MS);
         (*at_ms <= latest).then_some(*at_ms)
     }
 
     /// Waits until cluster time has reached this. It may be put back a little meanwhile, as this node hears of the
     /// others' clocks, so that one wait of the whole difference can end a moment too early.
     pub async fn reach(&self, at_ms: Millis) {
-        for _ in 0..=STRAYS {
+        for _ in 0..=MAX_WAITS {
             let left = at_ms.saturating_sub(self.now().cluster_ms);
             if left == 0 {
                 return;

@@ -25,11 +25,11 @@ mod write;
 
 pub use crate::core::access::*;
 pub use facade::{Authority, Judge};
-pub use holder::{Holder, Signer, house_proof};
-pub use judge::AHEAD_MS;
+pub use holder::{Holder, Signer, server_proof};
+pub use judge::MAX_AHEAD_MS;
 pub use newer::UNCONFIRMED;
 pub use nonce::{NonceRefused, Signed};
 pub use operator::{DiskSpace, JoinError, Member, NodeChange, NodeStatus};
-pub use pass::{Ask, Pass};
+pub use pass::{AccessQuery, Pass};
 pub use presented::{Presented, ReadToken};
 pub use write::{WriteError, Written};

@@ -4,7 +4,7 @@
 //! **Why not in the door itself:** sessions never need any of this; a smaller door is easier to trust.
 
 use super::facade::{Authority, Source};
-use super::pass::{Ask, Pass};
+use super::pass::{AccessQuery, Pass};
 use crate::core::access::{
     ClusterStatus, Decision, Freshness, NodeId, Operations, Principal, Proof, Question, ReadError,
 };
@@ -84,7 +84,12 @@ impl Authority {
 
     /// As [`Authority::decide`] for nobody else, with the rule that allowed it.
     #[must_use]
-    pub fn explain(&self, principal: &Principal, proof: Option<&Proof>, ask: Ask<'_>) -> Decision {
+    pub fn explain(
+        &self,
+        principal: &Principal,
+        proof: Option<&Proof>,
+        ask: AccessQuery<'_>,
+    ) -> Decision {
         let question = Question {
             principal,
             proof,

@@ -71,7 +71,7 @@ impl Pass {
 
 /// What a decision is asked for, beside the principal.
 #[derive(Clone, Copy, Debug)]
-pub struct Ask<'a> {
+pub struct AccessQuery<'a> {
     /// On what kind of thing.
     pub resource: Resource,
     /// Which.

@@ -6,8 +6,8 @@ use crate::core::error::Refusal;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-fn ask(needs: Operations, wants: Operations) -> Ask<'static> {
-    Ask {
+fn ask(needs: Operations, wants: Operations) -> AccessQuery<'static> {
+    AccessQuery {
         resource: Resource::Channel,
         name: "room",
         needs,
@@ -182,7 +182,7 @@ fn what_two_passes_allow_together_ends_with_the_first_and_is_as_old_as_the_older
 #[actix::test]
 async fn many_names_that_are_refused_cost_one_round() {
     let authority = Authority::fixed_by(State::default(), 100, some);
-    let asks: Vec<Ask<'_>> = (0..1_000)
+    let asks: Vec<AccessQuery<'_>> = (0..1_000)
         .map(|at| match at % 2 {
             0 => ask(Operations::PRESENCE, Operations::NONE),
             _ => ask(Operations::SUBSCRIBE, Operations::NONE),
@@ -322,8 +322,8 @@ async fn a_credential_of_a_clock_ahead_is_waited_for_and_none_further_ahead_is_t
     };
     let (answer, ()) = futures_util::future::join(waiting, moving).await;
     assert_eq!(answer, Ok(()));
-    let far = stated(10_041 + AHEAD_MS);
-    let at_ms = 10_041 + AHEAD_MS;
+    let far = stated(10_041 + MAX_AHEAD_MS);
+    let at_ms = 10_041 + MAX_AHEAD_MS;
     let refused = Err(Refusal::Denied(Reason::NotYet { at_ms }));
     assert_eq!(authority.admits(&far), Some(refused.clone()));
     assert_eq!(authority.admit(&far).await, refused);

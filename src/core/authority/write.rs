@@ -16,9 +16,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// Longest wait until this node has applied what it was told.
-const APPLY_WAIT: Duration = Duration::from_secs(2);
+const APPLY_TIMEOUT: Duration = Duration::from_secs(2);
 /// Changes of one call that are on their way at once; they share log entries.
-const AT_ONCE: usize = 64;
+const MAX_CONCURRENT: usize = 64;
 
 /// A change that is true, here and (if it took something away) everywhere.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,7 +92,10 @@ impl Authority {
         let changes = writes
             .into_iter()
             .map(|(request, command)| self.change(request, command));
-        let outcomes: Vec<_> = stream::iter(changes).buffered(AT_ONCE).collect().await;
+        let outcomes: Vec<_> = stream::iter(changes)
+            .buffered(MAX_CONCURRENT)
+            .collect()
+            .await;
         let mut refused = None;
         let mut made = Vec::with_capacity(outcomes.len());
         for outcome in outcomes {
@@ -119,7 +122,7 @@ impl Authority {
         let narrowing = made.iter().filter(narrows).map(|one| one.revision).max();
         if let Some(newest) = newest {
             // Every other node follows by itself; this one shows what it was told.
-            let _ = self.at_least(newest, APPLY_WAIT).await;
+            let _ = self.at_least(newest, APPLY_TIMEOUT).await;
         }
         let began = Instant::now();
         let report = match narrowing {

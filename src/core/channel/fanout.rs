@@ -11,7 +11,7 @@ use crate::core::ids::ConnectionId;
 use crate::core::session::DeliveryMode;
 
 #[derive(Debug)]
-struct Seat {
+struct Attachment {
     worker: u16,
     encoding: EncodingId,
     mode: DeliveryMode,
@@ -23,13 +23,13 @@ struct Seat {
 struct Worker<R> {
     index: u16,
     relay: R,
-    seats: usize,
+    attachments: usize,
 }
 
 /// The attached connections.
 #[derive(Debug)]
 pub(super) struct Fanout<R> {
-    seats: Map<ConnectionId, Seat>,
+    attachments: Map<ConnectionId, Attachment>,
     workers: Vec<Worker<R>>,
     encodings: Vec<(EncodingId, usize)>,
     sessions: usize,
@@ -38,7 +38,7 @@ pub(super) struct Fanout<R> {
 impl<R: Clone> Fanout<R> {
     pub(super) fn new() -> Self {
         Self {
-            seats: Map::default(),
+            attachments: Map::default(),
             workers: Vec::new(),
             encodings: Vec::new(),
             sessions: 0,
@@ -53,19 +53,19 @@ impl<R: Clone> Fanout<R> {
         (encoding, mode, echo): (EncodingId, DeliveryMode, bool),
     ) {
         self.detach(connection);
-        let seat = Seat {
+        let attachment = Attachment {
             worker: index,
             encoding,
             mode,
             echo,
         };
-        self.seats.insert(connection, seat);
+        self.attachments.insert(connection, attachment);
         match self.workers.iter_mut().find(|one| one.index == index) {
-            Some(worker) => worker.seats += 1,
+            Some(worker) => worker.attachments += 1,
             None => self.workers.push(Worker {
                 index,
                 relay,
-                seats: 1,
+                attachments: 1,
             }),
         }
         match mode {
@@ -81,12 +81,12 @@ impl<R: Clone> Fanout<R> {
 
     /// Detaches a connection; the relay to tell, if it was attached.
     pub(super) fn detach(&mut self, connection: ConnectionId) -> Option<R> {
-        let seat = self.seats.remove(&connection)?;
-        match seat.mode {
+        let attachment = self.attachments.remove(&connection)?;
+        match attachment.mode {
             DeliveryMode::Session => self.sessions -= 1,
             DeliveryMode::Shared => {
                 for (id, count) in &mut self.encodings {
-                    if *id == seat.encoding {
+                    if *id == attachment.encoding {
                         *count -= 1;
                     }
                 }
@@ -96,10 +96,10 @@ impl<R: Clone> Fanout<R> {
         let worker = self
             .workers
             .iter_mut()
-            .find(|one| one.index == seat.worker)?;
-        worker.seats -= 1;
+            .find(|one| one.index == attachment.worker)?;
+        worker.attachments -= 1;
         let relay = worker.relay.clone();
-        self.workers.retain(|one| one.seats > 0);
+        self.workers.retain(|one| one.attachments > 0);
         Some(relay)
     }
 
@@ -110,14 +110,17 @@ impl<R: Clone> Fanout<R> {
         except: Option<ConnectionId>,
         publisher: Option<ConnectionId>,
     ) -> impl Iterator<Item = &R> {
-        let seat = |id: Option<ConnectionId>| self.seats.get(&id?);
+        let attachment = |id: Option<ConnectionId>| self.attachments.get(&id?);
         let skipped = move |worker: u16| {
-            let of = |seat: Option<&Seat>| seat.is_some_and(|seat| seat.worker == worker);
-            of(seat(except)) || of(seat(publisher).filter(|seat| !seat.echo))
+            let of = |attachment: Option<&Attachment>| {
+                attachment.is_some_and(|attachment| attachment.worker == worker)
+            };
+            of(attachment(except))
+                || of(attachment(publisher).filter(|attachment| !attachment.echo))
         };
         self.workers
             .iter()
-            .filter(move |one| one.seats > 1 || !skipped(one.index))
+            .filter(move |one| one.attachments > 1 || !skipped(one.index))
             .map(|worker| &worker.relay)
     }
 
@@ -132,7 +135,7 @@ impl<R: Clone> Fanout<R> {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.seats.is_empty()
+        self.attachments.is_empty()
     }
 }
 
@@ -168,9 +171,9 @@ mod tests {
     fn a_worker_with_nobody_to_tell_is_left_alone() {
         let mut fan = Fanout::new();
         let (a, b, c) = (ConnectionId(1, 1), ConnectionId(1, 2), ConnectionId(1, 3));
-        let seat = |echo| (EncodingId(0), DeliveryMode::Shared, echo);
-        fan.attach(a, (0, "w0"), seat(false));
-        fan.attach(b, (1, "w1"), seat(true));
+        let attachment = |echo| (EncodingId(0), DeliveryMode::Shared, echo);
+        fan.attach(a, (0, "w0"), attachment(false));
+        fan.attach(b, (1, "w1"), attachment(true));
         let told = |fan: &Fanout<_>, except, publisher| -> Vec<&'static str> {
             fan.relays(except, publisher).copied().collect()
         };
@@ -178,7 +181,7 @@ mod tests {
         assert_eq!(told(&fan, None, Some(b)), ["w0", "w1"], "it wants its echo");
         assert_eq!(told(&fan, Some(b), None), ["w0"]);
         assert_eq!(told(&fan, Some(c), Some(c)), ["w0", "w1"]);
-        fan.attach(c, (0, "w0"), seat(true));
+        fan.attach(c, (0, "w0"), attachment(true));
         assert_eq!(told(&fan, Some(a), Some(a)), ["w0", "w1"]);
     }
 }

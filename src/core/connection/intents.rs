@@ -9,7 +9,7 @@ use super::actor::Connection;
 use super::io;
 use super::presence_entry::NewPresenceEntry;
 use crate::core::authority::{
-    Ask, Operations, Pass, Principal, Proof, Reason, SpokenFor, UNCONFIRMED,
+    AccessQuery, Operations, Pass, Principal, Proof, Reason, SpokenFor, UNCONFIRMED,
 };
 use crate::core::channel::actor::Channel;
 use crate::core::channel::messages::{Join, PresenceTo, PublishTo, Read, ReplyTo, Tell};
@@ -40,8 +40,8 @@ pub(super) struct Right {
 }
 
 impl Right {
-    fn ask(&self) -> Ask<'_> {
-        Ask {
+    fn ask(&self) -> AccessQuery<'_> {
+        AccessQuery {
             speaks_for: self.speaks_for.as_deref(),
             ..io::ask(&self.key, self.needs, self.wants)
         }

@@ -3,7 +3,7 @@
 //! **Must never know:** actix, sockets, dialects; why anything was decided.
 //! **Why apart from the state:** entries of presence sets ask and end by themselves, and the state stands on them.
 
-use crate::core::authority::{Ask, Operations, Pass, Resource};
+use crate::core::authority::{AccessQuery, Operations, Pass, Resource};
 use crate::core::error::Refusal;
 use crate::core::ids::{ChannelKey, Space, Text};
 use crate::core::session::Event;
@@ -52,8 +52,8 @@ fn resource(key: &ChannelKey) -> Resource {
 
 /// The question to ask about a channel.
 #[must_use]
-pub(super) fn ask(key: &ChannelKey, needs: Operations, wants: Operations) -> Ask<'_> {
-    Ask {
+pub(super) fn ask(key: &ChannelKey, needs: Operations, wants: Operations) -> AccessQuery<'_> {
+    AccessQuery {
         resource: resource(key),
         name: &key.name,
         needs,

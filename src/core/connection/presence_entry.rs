@@ -5,7 +5,7 @@
 //! one of them takes her entry, and leaves the connection to the others.
 
 use super::io::{Output, ask};
-use crate::core::authority::{Ask, Operations, Pass, Proof, SpokenFor, Target, Text};
+use crate::core::authority::{AccessQuery, Operations, Pass, Proof, SpokenFor, Target, Text};
 use crate::core::ids::ChannelKey;
 use std::sync::Arc;
 
@@ -37,8 +37,8 @@ pub struct NewPresenceEntry<'a> {
 }
 
 impl<A: Clone> PresenceEntry<A> {
-    pub(super) fn ask(&self) -> Ask<'_> {
-        Ask {
+    pub(super) fn ask(&self) -> AccessQuery<'_> {
+        AccessQuery {
             speaks_for: self.speaks_for.as_deref(),
             ..ask(&self.key, Operations::PRESENCE, Operations::NONE)
         }

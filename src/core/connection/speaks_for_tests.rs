@@ -5,8 +5,8 @@ use super::super::state::State;
 use super::*;
 use crate::core::authority::fixture::state_after;
 use crate::core::authority::{
-    AppChange, AppSpec, Ask, Authority, Capability, Command, Cut, Effect, Issued, Issuer, KeySpec,
-    Millis, Operations, Pass, Pattern, Principal, Proof, Reason, Resource, Right, Secret,
+    AccessQuery, AppChange, AppSpec, Authority, Capability, Command, Cut, Effect, Issued, Issuer,
+    KeySpec, Millis, Operations, Pass, Pattern, Principal, Proof, Reason, Resource, Right, Secret,
     SettingValue, State as Access, Subject, Target,
 };
 use crate::core::ids::AppId;
@@ -107,7 +107,7 @@ fn principal() -> Principal {
 
 fn decided(authority: &Authority, user: &str) -> Result<Pass, Reason> {
     let (key, other) = (room(), other(user));
-    let ask = Ask {
+    let ask = AccessQuery {
         speaks_for: other.as_deref(),
         ..ask(&key, Operations::PRESENCE, Operations::NONE)
     };

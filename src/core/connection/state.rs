@@ -9,7 +9,7 @@ use super::io::{Output, SubscribeOutcome, ask};
 use super::presence_entry::{NewPresenceEntry, PresenceEntry};
 use super::speaks_for;
 use crate::core::authority::{
-    Ask, Authority, Cut, Millis, Operations, Pass, Principal, Proof, Reason, SpokenFor,
+    AccessQuery, Authority, Cut, Millis, Operations, Pass, Principal, Proof, Reason, SpokenFor,
     State as Access, Target,
 };
 use crate::core::clock::Now;
@@ -60,7 +60,7 @@ struct Judge<'a> {
 }
 
 impl Judge<'_> {
-    fn decide(&self, proof: Option<&Proof>, ask: Ask<'_>) -> Result<Pass, Reason> {
+    fn decide(&self, proof: Option<&Proof>, ask: AccessQuery<'_>) -> Result<Pass, Reason> {
         self.authority
             .decide_on(self.access, self.principal, proof, ask)
     }
@@ -431,8 +431,8 @@ impl<A: Clone> State<A> {
 }
 
 impl<A: Clone> Subscription<A> {
-    fn ask<'a>(&'a self, key: &'a ChannelKey, needs: Operations) -> Ask<'a> {
-        Ask {
+    fn ask<'a>(&'a self, key: &'a ChannelKey, needs: Operations) -> AccessQuery<'a> {
+        AccessQuery {
             speaks_for: self.speaks_for.as_deref(),
             ..ask(key, needs, self.wants)
         }

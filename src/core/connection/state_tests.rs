@@ -73,7 +73,7 @@ fn joining(authority: &Authority, member: bool) -> State<u32> {
     state
 }
 
-fn ask_for(request: &Subscribe) -> Ask<'_> {
+fn ask_for(request: &Subscribe) -> AccessQuery<'_> {
     ask(&request.channel, request.needs, request.wants)
 }
 

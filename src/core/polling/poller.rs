@@ -6,7 +6,7 @@
 
 use super::queue::{Ended, Item, Queue};
 use crate::core::authority::{
-    Ask, Cut, Effect, EffectBatch, Millis, Operations, Pass, Principal, Resource, Scope,
+    AccessQuery, Cut, Effect, EffectBatch, Millis, Operations, Pass, Principal, Resource, Scope,
     State as Access, Text,
 };
 use crate::core::broker::Broker;
@@ -43,8 +43,8 @@ pub struct Requirement {
 impl Requirement {
     /// The question behind it.
     #[must_use]
-    pub fn ask(&self) -> Ask<'_> {
-        Ask {
+    pub fn ask(&self) -> AccessQuery<'_> {
+        AccessQuery {
             resource: self.resource,
             name: &self.name,
             needs: self.needs,

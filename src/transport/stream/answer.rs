@@ -16,7 +16,7 @@ use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
 use std::time::Duration;
 
 /// Longest wait for a body, and for room at the connection.
-const PATIENCE: Duration = Duration::from_secs(15);
+const BODY_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Which kind of response was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +35,7 @@ pub async fn say(
     max_bytes: usize,
     parse: impl FnOnce(&str) -> Option<Vec<Frame>>,
 ) -> HttpResponse {
-    let read = tokio::time::timeout(PATIENCE, payload.to_bytes_limited(max_bytes));
+    let read = tokio::time::timeout(BODY_TIMEOUT, payload.to_bytes_limited(max_bytes));
     let Ok(Ok(Ok(body))) = read.await else {
         return allowed(StatusCode::PAYLOAD_TOO_LARGE, request).finish();
     };
@@ -46,7 +46,7 @@ pub async fn say(
         return allowed(StatusCode::NOT_FOUND, request).finish();
     };
     for frame in frames {
-        let said = listener.send_timeout(Inbound::Frame(frame), PATIENCE);
+        let said = listener.send_timeout(Inbound::Frame(frame), BODY_TIMEOUT);
         if said.await.is_err() {
             return allowed(StatusCode::SERVICE_UNAVAILABLE, request).finish();
         }

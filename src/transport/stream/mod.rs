@@ -38,17 +38,17 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 /// Messages of a client that may wait for its connection.
-const WAITING: usize = 64;
+const MAX_WAITING: usize = 64;
 /// How long a client may be without a response to read from.
-const ABSENT: Duration = Duration::from_secs(5);
+const ABSENCE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often that is looked at.
-const LOOK: Duration = Duration::from_secs(1);
+const ABSENCE_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 /// After this much silence a line of no meaning is sent, for proxies' sake.
-const SILENCE: Duration = Duration::from_secs(25);
+const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(25);
 
 /// How a dialect speaks over responses.
 #[derive(Clone, Copy, Debug)]
-pub struct Speech {
+pub struct LineProtocol {
     /// Frames and the close, as whole lines.
     pub framing: Framing,
     /// The first line, unless the session says it itself.
@@ -114,7 +114,7 @@ pub fn open(
     request: &HttpRequest,
     (streams, name): (&Streams, Text),
     asked: Asked,
-    speech: &Speech,
+    protocol: &LineProtocol,
     accept: impl FnOnce() -> Accept,
 ) -> Result<HttpResponse, actix_web::Error> {
     let worker = request
@@ -123,10 +123,10 @@ pub fn open(
     let (spool, heard) = match streams.open().entry(name.clone()) {
         Entry::Occupied(open) => match open.get().spool.attach() {
             true => (open.get().spool.clone(), None),
-            false => return Ok(answer::taken(request, &speech.framing)),
+            false => return Ok(answer::taken(request, &protocol.framing)),
         },
         Entry::Vacant(free) => {
-            let (say, heard) = mpsc::channel(WAITING);
+            let (say, heard) = mpsc::channel(MAX_WAITING);
             let spool = Arc::new(Spool::default());
             let open = Open {
                 spool: spool.clone(),
@@ -142,11 +142,11 @@ pub fn open(
             streams: streams.clone(),
             name,
         };
-        begin(worker, request, life, heard, speech, accept());
+        begin(worker, request, life, heard, protocol, accept());
     }
     Ok(answer::streaming(
         request,
-        Reader::new(spool, asked, speech, request),
+        Reader::new(spool, asked, protocol, request),
     ))
 }
 
@@ -156,7 +156,7 @@ fn begin(
     request: &HttpRequest,
     life: Life,
     heard: mpsc::Receiver<Inbound>,
-    speech: &Speech,
+    protocol: &LineProtocol,
     (opening, session): Accept,
 ) {
     let context = worker.context();
@@ -166,15 +166,15 @@ fn begin(
         dialect: opening.dialect,
         remote: peer.map_or_else(|| "".into(), |addr| addr.to_string().into()),
         encoding: opening.encoding,
-        framing: speech.framing,
+        framing: protocol.framing,
         session,
         hand_over: opening.hand_over,
     };
     let sink = Rc::new(life.spool.clone());
     let withheld = context.state.withheld();
     let outbox = Rc::new(Outbox::new(opening.max_outbox_bytes, withheld, sink));
-    if !speech.greeting.is_empty() {
-        outbox.open_with(Bytes::from_static(speech.greeting));
+    if !protocol.greeting.is_empty() {
+        outbox.open_with(Bytes::from_static(protocol.greeting));
     }
     let gate = Rc::new(ReadGate::default());
     let incoming = Incoming {
@@ -182,7 +182,7 @@ fn begin(
         gate: gate.clone(),
     };
     let connection = Connection::start(accepted, context, outbox.clone(), gate, incoming);
-    actix_web::rt::spawn(carry(life, outbox, connection, speech.heartbeat));
+    actix_web::rt::spawn(carry(life, outbox, connection, protocol.heartbeat));
 }
 
 /// What ends with the stream.
@@ -200,9 +200,9 @@ impl Drop for Life {
 }
 
 /// Tells the connection that its client is gone, also when the thread does not wait for it.
-struct Farewell(Addr<Connection>);
+struct SocketClosedGuard(Addr<Connection>);
 
-impl Drop for Farewell {
+impl Drop for SocketClosedGuard {
     fn drop(&mut self) {
         self.0.do_send(SocketClosed);
     }
@@ -215,23 +215,23 @@ async fn carry(
     connection: Addr<Connection>,
     heartbeat: &'static [u8],
 ) {
-    let _told = Farewell(connection);
+    let _told = SocketClosedGuard(connection);
     let mut silent = Duration::ZERO;
     let mut taken = 0;
     loop {
         let over = poll_fn(|cx| life.spool.poll_over(&outbox, cx));
-        match tokio::time::timeout(LOOK, over).await {
+        match tokio::time::timeout(ABSENCE_CHECK_INTERVAL, over).await {
             Ok(()) => return,
-            Err(_elapsed) if life.spool.is_absent(ABSENT) => return,
+            Err(_elapsed) if life.spool.is_absent(ABSENCE_TIMEOUT) => return,
             Err(_elapsed) => {}
         }
         let now_taken = life.spool.taken();
         silent = match now_taken == taken {
-            true => silent + LOOK,
+            true => silent + ABSENCE_CHECK_INTERVAL,
             false => Duration::ZERO,
         };
         taken = now_taken;
-        if silent >= SILENCE {
+        if silent >= HEARTBEAT_INTERVAL {
             silent = Duration::ZERO;
             let _ = outbox.push(Source::SESSION, Bytes::from_static(heartbeat));
             outbox.wake();

@@ -4,8 +4,8 @@
 
 use super::answer::Asked;
 use super::spool::Spool;
-use super::{ABSENT, Speech};
-use crate::transport::hangup::HungUp;
+use super::{ABSENCE_TIMEOUT, LineProtocol};
+use crate::transport::half_close::HalfClosed;
 use actix_web::HttpRequest;
 use actix_web::body::{BodySize, MessageBody};
 use bytes::Bytes;
@@ -32,7 +32,7 @@ pub(super) struct Reader {
     breaks_off: bool,
     done: bool,
     /// HTTP polls it once more when the client stops sending, and would wait for it for ever.
-    hung_up: HungUp,
+    half_closed: HalfClosed,
     /// Since it has brought enough: how long the client may take to break off.
     leaving: Option<Pin<Box<Sleep>>>,
 }
@@ -42,10 +42,10 @@ impl Reader {
     pub(super) fn new(
         spool: Arc<Spool>,
         asked: Asked,
-        speech: &Speech,
+        protocol: &LineProtocol,
         request: &HttpRequest,
     ) -> Self {
-        let (preamble, left) = match (asked, speech.breaks_off) {
+        let (preamble, left) = match (asked, protocol.breaks_off) {
             (Asked::Poll, _) => (0, 1),
             (Asked::Stream, false) => (PREAMBLE, RESPONSE),
             (Asked::Stream, true) => (PREAMBLE, BROKEN_OFF),
@@ -59,9 +59,9 @@ impl Reader {
             spool,
             preamble,
             left,
-            breaks_off: speech.breaks_off && asked == Asked::Stream,
+            breaks_off: protocol.breaks_off && asked == Asked::Stream,
             done: false,
-            hung_up: request.conn_data().cloned().unwrap_or_default(),
+            half_closed: request.conn_data().cloned().unwrap_or_default(),
             leaving: None,
         }
     }
@@ -95,7 +95,7 @@ impl MessageBody for Reader {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Bytes, Infallible>>> {
         let this = &mut *self;
-        if this.hung_up.is_true() {
+        if this.half_closed.is_true() {
             return Poll::Ready(None);
         }
         if let Some(preamble) = this.preamble.take() {
@@ -116,7 +116,9 @@ impl MessageBody for Reader {
         if this.bring(&lines) {
             this.done = true;
             this.spool.detach();
-            this.leaving = this.breaks_off.then(|| Box::pin(sleep(2 * ABSENT)));
+            this.leaving = this
+                .breaks_off
+                .then(|| Box::pin(sleep(2 * ABSENCE_TIMEOUT)));
         }
         Poll::Ready(Some(Ok(lines)))
     }

@@ -12,7 +12,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 /// With so many bytes waiting for their reader no more lines are taken.
-const ROOM: usize = 16 << 10;
+const MAX_SPOOLED_BYTES: usize = 16 << 10;
 
 /// The lines. Only ever whole ones: a response may end after any of them.
 pub(super) struct Spool(Mutex<Lines>);
@@ -151,12 +151,12 @@ impl Sink for Arc<Spool> {
         if lines.broken {
             return Err(ErrorKind::BrokenPipe.into());
         }
-        if lines.absent.is_some() || lines.bytes.len() >= ROOM {
+        if lines.absent.is_some() || lines.bytes.len() >= MAX_SPOOLED_BYTES {
             return Err(ErrorKind::WouldBlock.into());
         }
         let mut taken = 0;
         for slice in slices {
-            if lines.bytes.len() >= ROOM {
+            if lines.bytes.len() >= MAX_SPOOLED_BYTES {
                 break;
             }
             lines.bytes.extend_from_slice(slice);

@@ -10,7 +10,7 @@ use super::frame::pong;
 use super::{frame, hixie};
 use crate::core::close::Abuse;
 use crate::core::connection::accepted::{Inbound, ReadGate};
-use crate::transport::line::Line;
+use crate::transport::client_socket::ClientSocket;
 use bytes::{Bytes, BytesMut};
 use futures_util::Stream;
 use std::cell::RefCell;
@@ -19,7 +19,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 /// Bytes read at once, at most.
-const READ: usize = 16 << 10;
+const READ_BYTES: usize = 16 << 10;
 
 /// The read buffer of a thread. Clones share it.
 #[derive(Clone, Debug, Default)]
@@ -52,7 +52,7 @@ impl Decoder {
 /// What the client says, decoded while the gate is open. Ends after its close frame, after abuse, or with the
 /// socket.
 pub(super) struct Incoming {
-    line: Rc<Line>,
+    client: Rc<ClientSocket>,
     ended: bool,
     buffer: Buffer,
     /// What was read and is not decoded yet.
@@ -64,14 +64,14 @@ pub(super) struct Incoming {
 impl Incoming {
     /// Reads this socket; `first` came before.
     pub(super) fn new(
-        line: Rc<Line>,
+        client: Rc<ClientSocket>,
         first: &[u8],
         buffer: Buffer,
         decoder: Decoder,
         gate: Rc<ReadGate>,
     ) -> Self {
         Self {
-            line,
+            client,
             ended: false,
             buffer,
             // A copy: it stands in the buffer of the handshake, which is many times as large and would be kept with it.
@@ -91,8 +91,8 @@ impl Incoming {
         }
         let buffer = &mut *self.buffer.0.borrow_mut();
         buffer.clear();
-        buffer.reserve(READ);
-        match ready!(self.line.poll_read(buffer, cx)) {
+        buffer.reserve(READ_BYTES);
+        match ready!(self.client.poll_read(buffer, cx)) {
             Ok(1..) => {
                 let mut rest = &**buffer;
                 let said = self.decoder.next(&mut rest);
@@ -107,7 +107,7 @@ impl Incoming {
 
     fn end(&mut self) {
         if !std::mem::replace(&mut self.ended, true) {
-            self.line.read_out();
+            self.client.read_out();
         }
     }
 }
@@ -171,7 +171,7 @@ mod tests {
         handshake.extend_from_slice(first);
         let decoder = Decoder::Rfc6455(decode::Decoder::new(1_024));
         let incoming = Incoming::new(
-            Line::new(accepted.into()),
+            ClientSocket::new(accepted.into()),
             &handshake.freeze(),
             Buffer::default(),
             decoder,

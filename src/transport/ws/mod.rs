@@ -14,8 +14,8 @@ pub use frame::{closing, framing};
 pub(super) use incoming::Buffer;
 
 use super::Worker;
-use super::line::{Line, carry};
-use super::wire::Socket;
+use super::client_socket::{ClientSocket, carry};
+use super::socket::Socket;
 use crate::core::connection::accepted::{AcceptedConnection, Framing, ReadGate};
 use crate::core::connection::actor::Connection;
 use crate::core::delivery::encoding::EncodingId;
@@ -34,7 +34,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 /// How long a client may take over what belongs to its handshake.
-const HANDSHAKE: Duration = Duration::from_secs(10);
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What an adapter says about a WebSocket it accepts.
 #[derive(Debug)]
@@ -168,7 +168,7 @@ fn accept(
 
 /// A connection that has its socket, and is carried by whoever has this.
 pub(super) struct Begun {
-    line: Rc<Line>,
+    client: Rc<ClientSocket>,
     outbox: Rc<Outbox>,
     connection: actix::Addr<Connection>,
 }
@@ -176,7 +176,7 @@ pub(super) struct Begun {
 impl Begun {
     /// To be polled for as long as the connection lasts.
     pub(super) async fn carried(self) {
-        carry(self.line, self.outbox, self.connection).await;
+        carry(self.client, self.outbox, self.connection).await;
     }
 }
 
@@ -193,7 +193,9 @@ impl Accepted {
         let answer = match &self.hixie {
             Some(hixie) => {
                 let enough = challenged(&socket, first, hixie.challenge());
-                first = tokio::time::timeout(HANDSHAKE, enough).await.ok()??;
+                first = tokio::time::timeout(HANDSHAKE_TIMEOUT, enough)
+                    .await
+                    .ok()??;
                 hixie.answer(&first.split_to(hixie.challenge()))
             }
             None => Bytes::new(),
@@ -203,18 +205,18 @@ impl Accepted {
             None => Decoder::Rfc6455(decode::Decoder::new(self.max_frame_bytes)),
         };
         let context = self.worker.context();
-        let line = Line::new(socket);
+        let client = ClientSocket::new(socket);
         let withheld = context.state.withheld();
-        let outbox = Rc::new(Outbox::new(self.max_outbox_bytes, withheld, line.clone()));
+        let outbox = Rc::new(Outbox::new(self.max_outbox_bytes, withheld, client.clone()));
         if !answer.is_empty() {
             outbox.open_with(answer);
         }
         let gate = Rc::new(ReadGate::default());
         let buffer = self.worker.buffer();
-        let incoming = Incoming::new(line.clone(), &first, buffer, decoder, gate.clone());
+        let incoming = Incoming::new(client.clone(), &first, buffer, decoder, gate.clone());
         let connection = Connection::start(self.accepted, context, outbox.clone(), gate, incoming);
         Some(Begun {
-            line,
+            client,
             outbox,
             connection,
         })

@@ -8,7 +8,7 @@ use crate::adapters::ably::format::Format;
 use crate::adapters::ably::frame::ChannelName;
 use crate::adapters::ably::query::{self, Query};
 use crate::adapters::ably::{connect, limits};
-use crate::core::authority::{Ask, Operations, Pass, Resource, State};
+use crate::core::authority::{AccessQuery, Operations, Pass, Resource, State};
 use crate::core::broker::Broker;
 use crate::core::ids::{ChannelKey, Text};
 use actix_web::http::StatusCode;
@@ -149,8 +149,8 @@ pub(super) struct Allowed {
     pub(super) pass: Pass,
 }
 
-fn ask(channel: &ChannelKey, needs: Operations) -> Ask<'_> {
-    Ask {
+fn ask(channel: &ChannelKey, needs: Operations) -> AccessQuery<'_> {
+    AccessQuery {
         resource: Resource::Channel,
         name: &channel.name,
         needs,

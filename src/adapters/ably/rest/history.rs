@@ -17,9 +17,9 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use std::sync::Arc;
 
 /// Most pages read to fill one that is answered.
-const READS: usize = 32;
+const MAX_PAGES_READ: usize = 32;
 /// Messages of one that looks for what lies before an attachment.
-const STEP: u32 = 1_000;
+const PAGE_MESSAGES: u32 = 1_000;
 
 /// What is asked for.
 #[derive(Clone, Debug)]
@@ -204,7 +204,7 @@ async fn page(
     let (channel, wanted) = asked(request, name, broker).await?;
     let limit = wanted.limit + 1;
     // What came after an attachment is read over: in large steps.
-    let step = wanted.until.map_or(limit, |_| limit.max(STEP));
+    let step = wanted.until.map_or(limit, |_| limit.max(PAGE_MESSAGES));
     let before = |one: &Publication| {
         let place = one.position;
         wanted
@@ -228,7 +228,7 @@ async fn gather<T>(
     let limit = wanted.limit as usize + 1;
     let mut found = Vec::new();
     let mut cursor = wanted.cursor;
-    for _ in 0..READS {
+    for _ in 0..MAX_PAGES_READ {
         let page = read(wanted.page(step, cursor)).await?;
         let whole = page.len() >= step as usize;
         cursor = page.last().map(|one| at(one));

@@ -7,7 +7,7 @@ use super::{AblySession, Turn};
 use crate::adapters::ably::codes::{self, Fault};
 use crate::adapters::ably::frame::{ChannelName, ProtocolMessage, action, flag};
 use crate::adapters::ably::position;
-use crate::core::authority::{Ask, Operations, Resource};
+use crate::core::authority::{AccessQuery, Operations, Resource};
 use crate::core::ids::{ChannelKey, Text};
 use crate::core::session::{DeliveryMode, Intent, Start, Subscribe};
 use serde_json::Value;
@@ -42,7 +42,7 @@ pub(super) struct Attachment {
     /// As the client names it.
     pub(super) wire: String,
     pub(super) key: Arc<ChannelKey>,
-    pub(super) wish: Wish,
+    pub(super) wanted: AttachParams,
     pub(super) stage: Stage,
     pub(super) delivery: DeliveryMode,
     pub(super) operations: Operations,
@@ -54,7 +54,7 @@ pub(super) struct Attachment {
 
 /// What a client wants of a channel.
 #[derive(Clone, Debug)]
-pub(super) struct Wish {
+pub(super) struct AttachParams {
     pub(super) modes: u64,
     pub(super) params: BTreeMap<String, String>,
     pub(super) echo: bool,
@@ -95,7 +95,7 @@ fn rewind(text: &str, limit: Option<&String>) -> Result<Start, Fault> {
     Ok(Start::Since { ago_ms })
 }
 
-impl Wish {
+impl AttachParams {
     fn read(name: &ChannelName, frame: &ProtocolMessage, echo: bool) -> Result<Self, Fault> {
         let params = params(name, frame);
         let flags = frame.flags.unwrap_or_default();
@@ -130,8 +130,8 @@ impl AblySession {
             Ok(name) => name,
             Err(fault) => return turn.fail(&wire, fault),
         };
-        let wish = match Wish::read(&name, &frame, self.hello.echo) {
-            Ok(wish) => wish,
+        let wanted = match AttachParams::read(&name, &frame, self.hello.echo) {
+            Ok(wanted) => wanted,
             Err(fault) => return turn.fail(&wire, fault),
         };
         let Some(app) = self.identity.as_ref().map(|one| one.principal.app) else {
@@ -139,7 +139,7 @@ impl AblySession {
         };
         let Some(held) = self.channels.get_mut(&*name.name) else {
             let key = ChannelKey::channel(app, &name.name);
-            return self.begin(wire, key, wish, turn);
+            return self.begin(wire, key, wanted, turn);
         };
         if held.wire != wire {
             return turn.fail(&wire, codes::channel_name());
@@ -147,9 +147,9 @@ impl AblySession {
         match held.stage {
             // One at a time: the answer to the first comes first.
             Stage::Attaching | Stage::Detaching => held.next = Some(Box::new(frame)),
-            Stage::Attached if held.fits(&wish) => {
-                let start = held.wish.start;
-                held.wish = Wish { start, ..wish };
+            Stage::Attached if held.fits(&wanted) => {
+                let start = held.wanted.start;
+                held.wanted = AttachParams { start, ..wanted };
                 let reply = held.again();
                 turn.send(&reply);
             }
@@ -163,11 +163,17 @@ impl AblySession {
     }
 
     /// Asks the core for a channel.
-    fn begin(&mut self, wire: String, key: Arc<ChannelKey>, wish: Wish, turn: &mut Turn<'_>) {
+    fn begin(
+        &mut self,
+        wire: String,
+        key: Arc<ChannelKey>,
+        wanted: AttachParams,
+        turn: &mut Turn<'_>,
+    ) {
         let attachment = Attachment {
             wire,
             key: key.clone(),
-            wish,
+            wanted,
             stage: Stage::Attaching,
             delivery: DeliveryMode::Session,
             operations: Operations::NONE,
@@ -181,13 +187,13 @@ impl AblySession {
         }
     }
 
-    /// Subscribes on the best footing that the rights known now allow. `false` = there is none.
+    /// Subscribes on the best rights that the rights known now allow. `false` = there is none.
     pub(super) fn ask_for(&mut self, name: &Text, turn: &mut Turn<'_>) -> bool {
         let (Some(identity), Some(held)) = (&self.identity, self.channels.get(name)) else {
             return false;
         };
         let allowed = |needs: &Operations| {
-            let ask = Ask {
+            let ask = AccessQuery {
                 resource: Resource::Channel,
                 name,
                 needs: *needs,
@@ -199,18 +205,18 @@ impl AblySession {
                 .decide(&identity.principal, None, ask)
                 .is_ok()
         };
-        let footing = modes::footings(held.wish.modes).find(allowed);
-        match footing {
+        let rights = modes::candidate_rights(held.wanted.modes).find(allowed);
+        match rights {
             Some(needs) => self.subscribe_on(name, needs, turn),
             None => return false,
         }
         true
     }
 
-    /// Subscribes on the best footing whatever this node's view says: the core refuses on a fresh one.
+    /// Subscribes on the best rights whatever this node's view says: the core refuses on a fresh one.
     fn ask_anyway(&mut self, name: &Text, turn: &mut Turn<'_>) {
         let held = self.channels.get(name);
-        let needs = held.and_then(|held| modes::footings(held.wish.modes).last());
+        let needs = held.and_then(|held| modes::candidate_rights(held.wanted.modes).last());
         match needs {
             Some(needs) => self.subscribe_on(name, needs, turn),
             None => self.drop_channel(name, codes::no_capability(), turn),
@@ -223,7 +229,7 @@ impl AblySession {
             return;
         };
         let everything = modes::SUBSCRIBE | modes::PRESENCE_SUBSCRIBE;
-        let plain = *held.wire == **name && held.wish.modes & everything == everything;
+        let plain = *held.wire == **name && held.wanted.modes & everything == everything;
         let shared = plain && needs.contains(Operations::SUBSCRIBE | Operations::PRESENCE_READ);
         held.delivery = match shared {
             true => DeliveryMode::Shared,
@@ -236,12 +242,12 @@ impl AblySession {
             needs,
             wants: WANTS,
             proof: None,
-            start: held.wish.start,
+            start: held.wanted.start,
             member: None,
             speaks_for: None,
-            with_members: held.wish.modes & modes::PRESENCE_SUBSCRIBE != 0,
+            with_members: held.wanted.modes & modes::PRESENCE_SUBSCRIBE != 0,
             delivery: held.delivery,
-            echo: held.wish.echo,
+            echo: held.wanted.echo,
             tag,
         })));
     }

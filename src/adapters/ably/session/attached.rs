@@ -2,7 +2,7 @@
 //!
 //! **Must never know:** who published what where.
 
-use super::attach::{Attachment, Stage, Wish};
+use super::attach::{AttachParams, Attachment, Stage};
 use super::modes;
 use super::{AblySession, Turn};
 use crate::adapters::ably::codes::{Fault, Goodbye};
@@ -23,28 +23,28 @@ const SYNC: usize = 100;
 
 impl Attachment {
     pub(super) fn modes(&self) -> u64 {
-        modes::granted(self.wish.modes, self.operations)
+        modes::granted(self.wanted.modes, self.operations)
     }
 
     fn may(&self, mode: u64) -> bool {
         self.modes() & mode != 0
     }
 
-    /// Whether what is subscribed serves this wish as well.
-    pub(super) fn fits(&self, wish: &Wish) -> bool {
+    /// Whether what is subscribed serves these parameters as well.
+    pub(super) fn fits(&self, wanted: &AttachParams) -> bool {
         let both = modes::SUBSCRIBE | modes::PRESENCE_SUBSCRIBE;
-        let news = wish.modes & !self.wish.modes & modes::PRESENCE_SUBSCRIBE;
+        let news = wanted.modes & !self.wanted.modes & modes::PRESENCE_SUBSCRIBE;
         let kind = match self.delivery {
-            DeliveryMode::Shared => wish.modes & both == both,
+            DeliveryMode::Shared => wanted.modes & both == both,
             DeliveryMode::Session => true,
         };
-        kind && news == 0 && wish.echo == self.wish.echo && self.operations != Operations::NONE
+        kind && news == 0 && wanted.echo == self.wanted.echo && self.operations != Operations::NONE
     }
 
     fn frame(&self, flags: u64) -> ProtocolMessage {
         let mut frame = ProtocolMessage::about(action::ATTACHED, &self.wire);
         frame.flags = Some(self.modes() | flags);
-        let params = &self.wish.params;
+        let params = &self.wanted.params;
         let echoed = params
             .iter()
             .map(|(name, value)| (name.clone(), value.as_str().into()));
@@ -55,18 +55,23 @@ impl Attachment {
     /// The answer to a request that changed nothing about what is delivered.
     pub(super) fn again(&self) -> ProtocolMessage {
         let mut frame = self.frame(flag::RESUMED);
-        frame.channel_serial.clone_from(&self.wish.serial);
+        frame.channel_serial.clone_from(&self.wanted.serial);
         frame
     }
 }
 
 /// The serial that an attachment starts from, and behind which `shown` comes.
-fn starts(wish: &Wish, shown: &[Arc<Publication>], continued: bool, head: Position) -> String {
+fn starts(
+    wanted: &AttachParams,
+    shown: &[Arc<Publication>],
+    continued: bool,
+    head: Position,
+) -> String {
     let before = |first: &Arc<Publication>| Position {
         seq: first.position.seq.saturating_sub(1),
         ..first.position
     };
-    match (&wish.serial, shown.first()) {
+    match (&wanted.serial, shown.first()) {
         (Some(serial), Some(_)) if continued => serial.clone(),
         (_, Some(first)) => position::channel_serial(before(first)),
         (_, None) => position::channel_serial(head),
@@ -107,10 +112,10 @@ impl AblySession {
         }
         held.stage = Stage::Attached;
         held.operations = subscribed.granted;
-        let asked_to_continue = held.wish.serial.is_some();
+        let asked_to_continue = held.wanted.serial.is_some();
         let hears = held.may(modes::SUBSCRIBE);
         let own = |one: &&Arc<Publication>| {
-            let mine = one.draft.connection == Some(turn.cx.id) && !held.wish.echo;
+            let mine = one.draft.connection == Some(turn.cx.id) && !held.wanted.echo;
             !mine && one.draft.except != Some(turn.cx.id)
         };
         let backlog: Vec<_> = subscribed.backlog.iter().filter(own).cloned().collect();
@@ -125,7 +130,7 @@ impl AblySession {
         let continued = asked_to_continue
             && subscribed.continuous
             && whole
-            && matches!(held.wish.start, Start::After(_));
+            && matches!(held.wanted.start, Start::After(_));
         let members = subscribed.members.clone().unwrap_or_default();
         let members = match held.may(modes::PRESENCE_SUBSCRIBE) {
             true => members,
@@ -135,7 +140,7 @@ impl AblySession {
             | (u64::from(!frames.is_empty()) * flag::HAS_BACKLOG)
             | (u64::from(continued) * flag::RESUMED);
         let mut frame = held.frame(flags);
-        frame.channel_serial = Some(starts(&held.wish, shown, continued, subscribed.position));
+        frame.channel_serial = Some(starts(&held.wanted, shown, continued, subscribed.position));
         if asked_to_continue && !continued {
             let text = "Messages may have been lost since the given position";
             frame.error = Some(Fault::new(90003, 404, text));
@@ -144,8 +149,8 @@ impl AblySession {
         frames.into_iter().for_each(|one| turn.raw(one));
         let (wire, tag) = (held.wire.clone(), held.tag);
         // A later attachment of the same connection begins where this one stands, not where it began.
-        held.wish.start = Start::Now;
-        held.wish.serial = None;
+        held.wanted.start = Start::Now;
+        held.wanted.serial = None;
         let next = held.next.take();
         tell_members(&wire, tag, &members, turn);
         if let Some(next) = next {

@@ -4,7 +4,7 @@
 //! the core with every intent.
 //!
 //! **Must never know:** sockets, actors, a clock, other connections. The one thing it shares is the list of
-//! [`Endings`], which says how long a lost connection may still be carried on.
+//! [`ClosedConnections`], which says how long a lost connection may still be carried on.
 
 mod attach;
 mod attached;
@@ -23,7 +23,7 @@ use super::codes::{self, Fault, Goodbye};
 use super::format::Format;
 use super::frame::{Auth, ProtocolMessage, action};
 use super::limits;
-use super::resume::{self, Endings};
+use super::resume::{self, ClosedConnections};
 use crate::core::authority::App;
 use crate::core::close::End;
 use crate::core::ids::Text;
@@ -67,7 +67,7 @@ pub(super) struct AblySession {
     timers: Timers,
     /// Members stay for a while when the socket goes.
     comes_back: bool,
-    endings: Endings,
+    closed_connections: ClosedConnections,
 }
 
 /// One input's surroundings: what may be read, and where the answers go.
@@ -125,7 +125,7 @@ impl Session for AblySession {
 
 impl AblySession {
     /// A session for a connection that asked for this.
-    pub(super) fn new(hello: Hello, endings: Endings) -> Self {
+    pub(super) fn new(hello: Hello, closed_connections: ClosedConnections) -> Self {
         Self {
             format: hello.format,
             timers: Timers::new(hello.heartbeat_ms),
@@ -139,7 +139,7 @@ impl AblySession {
             last_tag: 0,
             inbound: TokenBucket::default(),
             comes_back: true,
-            endings,
+            closed_connections,
         }
     }
 
@@ -247,7 +247,7 @@ impl AblySession {
     /// `CLOSE`: everything goes at once.
     fn close(&mut self, turn: &mut Turn<'_>) {
         self.comes_back = false;
-        self.endings.ended(turn.cx.id, 0);
+        self.closed_connections.ended(turn.cx.id, 0);
         turn.send(&ProtocolMessage::new(action::CLOSED));
         turn.out.push(Action::Close(codes::close()));
         self.phase = Phase::Closed;
@@ -263,7 +263,7 @@ impl AblySession {
         } else {
             0
         };
-        self.endings.ended(turn.cx.id, until);
+        self.closed_connections.ended(turn.cx.id, until);
         let greeting = self.phase == Phase::Greeting;
         // On an open connection a token error is a reason to come back with another token.
         let fails = goodbye.fails && (greeting || !goodbye.fault.wants_token());
@@ -283,7 +283,8 @@ impl AblySession {
             Some(goodbye) => self.leave(goodbye, turn),
             None => {
                 let now = turn.cx.now.cluster_ms;
-                self.endings.ended(turn.cx.id, resume::until(now));
+                self.closed_connections
+                    .ended(turn.cx.id, resume::until(now));
                 self.phase = Phase::Closed;
             }
         }

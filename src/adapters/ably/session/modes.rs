@@ -61,7 +61,7 @@ pub(super) fn granted(asked: u64, operations: Operations) -> u64 {
 }
 
 /// Combinations of operations that an attachment may stand on, best first.
-pub(super) fn footings(asked: u64) -> impl Iterator<Item = Operations> {
+pub(super) fn candidate_rights(asked: u64) -> impl Iterator<Item = Operations> {
     let all = [
         (
             SUBSCRIBE | PRESENCE_SUBSCRIBE,

@@ -20,7 +20,7 @@ impl AblySession {
         match requests.and_then(|()| self.requests(&frame, turn)) {
             Ok(requests) => {
                 let parts = requests.len() as u64;
-                let first = self.owe(frame.msg_serial, parts);
+                let first = self.track_ack(frame.msg_serial, parts);
                 for (mut request, tag) in requests.into_iter().zip(first..) {
                     request.tag = tag;
                     turn.ask(Intent::Presence(Box::new(request)));
@@ -42,7 +42,7 @@ impl AblySession {
         let (Some(held), Some(identity)) = (held, &self.identity) else {
             return Err(Fault::new(90001, 404, "The channel is not attached"));
         };
-        if held.wish.modes & modes::PRESENCE == 0 {
+        if held.wanted.modes & modes::PRESENCE == 0 {
             return Err(Fault::new(40165, 401, "Attached without the PRESENCE mode"));
         }
         let items = frame.presence.as_deref().unwrap_or_default();

@@ -35,7 +35,7 @@ impl AblySession {
         let drafts = self.inbound(count, turn);
         match drafts.and_then(|()| self.drafts(&frame, turn)) {
             Ok((channel, drafts)) => {
-                let tag = self.owe(frame.msg_serial, drafts.len() as u64);
+                let tag = self.track_ack(frame.msg_serial, drafts.len() as u64);
                 turn.ask(intent(channel, drafts, tag));
             }
             Err(fault) => self.refuse(frame.msg_serial, fault, turn),
@@ -59,7 +59,7 @@ impl AblySession {
         }
         if let Some(held) = self.channels.get(&*name)
             && held.stage == Stage::Attached
-            && held.wish.modes & modes::PUBLISH == 0
+            && held.wanted.modes & modes::PUBLISH == 0
         {
             return Err(Fault::new(40165, 401, "Attached without the PUBLISH mode"));
         }
@@ -78,7 +78,7 @@ impl AblySession {
     }
 
     /// Writes down a frame of so many parts; with the tag of the first.
-    pub(super) fn owe(&mut self, msg_serial: Option<u64>, parts: u64) -> u64 {
+    pub(super) fn track_ack(&mut self, msg_serial: Option<u64>, parts: u64) -> u64 {
         let first_tag = self.last_tag + 1;
         self.last_tag += parts;
         self.unacknowledged.push_back(Unacknowledged {
@@ -94,7 +94,7 @@ impl AblySession {
 
     /// Refuses a frame, in its place among the acknowledgements.
     pub(super) fn refuse(&mut self, msg_serial: Option<u64>, fault: Fault, turn: &mut Turn<'_>) {
-        self.owe(msg_serial, 0);
+        self.track_ack(msg_serial, 0);
         if let Some(last) = self.unacknowledged.back_mut() {
             last.fault = Some(fault);
         }
@@ -111,7 +111,7 @@ impl AblySession {
             Ok(receipt) => self.part_done(tag, Ok(Some(position::of_receipt(receipt))), turn),
             Err(refusal) => {
                 // Of all the frame's messages, whatever their number.
-                if let Some(one) = self.owed(tag) {
+                if let Some(one) = self.pending_ack(tag) {
                     one.fault = Some(refusal.into());
                     one.done = one.parts;
                 }
@@ -121,7 +121,7 @@ impl AblySession {
     }
 
     /// The frame that a tag is a part of.
-    fn owed(&mut self, tag: u64) -> Option<&mut Unacknowledged> {
+    fn pending_ack(&mut self, tag: u64) -> Option<&mut Unacknowledged> {
         let mut all = self.unacknowledged.iter_mut();
         all.find(|one| (one.first_tag..one.first_tag + one.parts).contains(&tag))
     }
@@ -133,7 +133,9 @@ impl AblySession {
         answer: Result<Option<String>, Fault>,
         turn: &mut Turn<'_>,
     ) {
-        let Some(one) = self.owed(tag) else { return };
+        let Some(one) = self.pending_ack(tag) else {
+            return;
+        };
         one.done += 1;
         match answer {
             Ok(serial) => one.serials.extend(serial),

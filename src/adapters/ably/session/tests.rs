@@ -40,7 +40,7 @@ impl Client {
             present_ms: 7_000,
         };
         Self {
-            session: AblySession::new(hello, Endings::default()),
+            session: AblySession::new(hello, ClosedConnections::default()),
             authority: Authority::fixed(state, NOW),
             mono_ms: 0,
             cluster_ms: NOW,

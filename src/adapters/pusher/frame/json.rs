@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use std::borrow::Cow;
 
 /// Bytes looked at together.
-const LOOK: usize = 16;
+const CHUNK_BYTES: usize = 16;
 
 /// A JSON string, borrowed when nothing in it was escaped.
 #[derive(Deserialize)]
@@ -104,21 +104,21 @@ fn push_escaped(out: &mut String, special: char) {
 
 /// Whether a byte is among these.
 fn any(bytes: &[u8], is: impl Fn(u8) -> bool) -> bool {
-    let (chunks, rest) = bytes.as_chunks::<LOOK>();
+    let (chunks, rest) = bytes.as_chunks::<CHUNK_BYTES>();
     chunks.iter().any(|chunk| has(chunk, &is)) || rest.iter().any(|byte| is(*byte))
 }
 
 /// Where the first such byte is.
 fn position(bytes: &[u8], is: impl Fn(u8) -> bool) -> Option<usize> {
-    let (chunks, rest) = bytes.as_chunks::<LOOK>();
+    let (chunks, rest) = bytes.as_chunks::<CHUNK_BYTES>();
     let clean = chunks.iter().take_while(|chunk| !has(chunk, &is)).count();
     let near = chunks.get(clean).map_or(rest, |chunk| chunk);
     let at = near.iter().position(|byte| is(*byte))?;
-    Some(clean * LOOK + at)
+    Some(clean * CHUNK_BYTES + at)
 }
 
 /// Without an early way out, so that it is done for all bytes at once.
-fn has(chunk: &[u8; LOOK], is: impl Fn(u8) -> bool) -> bool {
+fn has(chunk: &[u8; CHUNK_BYTES], is: impl Fn(u8) -> bool) -> bool {
     chunk.iter().fold(false, |found, byte| found | is(*byte))
 }
 

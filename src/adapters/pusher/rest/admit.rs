@@ -6,7 +6,8 @@ use super::fault::Fault;
 use super::signature::{self, Signed};
 use crate::adapters::pusher::{DIALECT, Prefix, auth, limits, query};
 use crate::core::authority::{
-    ApiKey, App, AppId, Ask, Authority, Holder, Operations, Pass, Principal, Resource, State,
+    AccessQuery, ApiKey, App, AppId, Authority, Holder, Operations, Pass, Principal, Resource,
+    State,
 };
 use crate::core::broker::Broker;
 use crate::core::ids::{ChannelKey, Space};
@@ -110,12 +111,12 @@ impl Call {
     }
 }
 
-fn ask(channel: &ChannelKey, needs: Operations) -> Ask<'_> {
+fn ask(channel: &ChannelKey, needs: Operations) -> AccessQuery<'_> {
     let resource = match channel.space {
         Space::Channel | Space::Wildcard => Resource::Channel,
         Space::User | Space::Status => Resource::User,
     };
-    Ask {
+    AccessQuery {
         resource,
         name: &channel.name,
         needs,

@@ -8,11 +8,11 @@
 
 mod alive;
 mod answers;
-mod claim;
 mod client_event;
 mod hello;
 mod sign_in;
 mod subscribe;
+mod subscribe_auth;
 #[cfg(test)]
 mod tests;
 mod unsure;

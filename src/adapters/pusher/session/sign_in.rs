@@ -3,7 +3,7 @@
 //! **Must never know:** whether the user may: blocks and revocations are the core's answer.
 
 use super::unsure::NoKey;
-use super::{PusherSession, SigningIn, Turn, User, claim};
+use super::{PusherSession, SigningIn, Turn, User, subscribe_auth};
 use crate::adapters::pusher::codes::{self, Goodbye};
 use crate::adapters::pusher::frame::{client, json};
 use crate::adapters::pusher::{auth, limits};
@@ -102,7 +102,7 @@ fn user(data: &str, turn: &Turn<'_>) -> Result<(User, Vec<Text>), String> {
         .and_then(json::string)
         .filter(|id| !id.is_empty())
         .ok_or("Invalid user_data: `id` must be a non-empty string")?;
-    let user = claim::user(&id, data.user_info, turn).map_err(|error| error.text)?;
+    let user = subscribe_auth::user(&id, data.user_info, turn).map_err(|error| error.text)?;
     let watchlist: Option<Vec<String>> = match data.watchlist {
         Some(list) if list.get() != "null" => serde_json::from_str(list.get()).ok(),
         Some(_) | None => Some(Vec::new()),

@@ -2,7 +2,7 @@
 //!
 //! **Must never know:** whether it is allowed: names, duplicates and signatures are checked here, rights in the core.
 
-use super::claim::{self, Claim, Unclaimed};
+use super::subscribe_auth::{self, SubscribeAuth, Unclaimed};
 use super::unsure::NoKey;
 use super::{PusherSession, Subscription, Turn};
 use crate::adapters::pusher::channel_name::{self, Class};
@@ -35,8 +35,8 @@ impl PusherSession {
             return turn.fail(&codes::existing(name));
         }
         let class = channel_name::class(name);
-        match claim::check(&ask, class, self.user.as_ref(), turn) {
-            Ok(claim) => self.ask_to_subscribe(name, class, claim, turn),
+        match subscribe_auth::check(&ask, class, self.user.as_ref(), turn) {
+            Ok(auth) => self.ask_to_subscribe(name, class, auth, turn),
             Err(Unclaimed::Wrong(error)) => turn.refuse(name, &error),
             Err(Unclaimed::NoKey(error)) => match self.no_key() {
                 NoKey::Later => {}
@@ -46,10 +46,16 @@ impl PusherSession {
         }
     }
 
-    fn ask_to_subscribe(&mut self, name: &str, class: Class, claim: Claim, turn: &mut Turn<'_>) {
+    fn ask_to_subscribe(
+        &mut self,
+        name: &str,
+        class: Class,
+        auth: SubscribeAuth,
+        turn: &mut Turn<'_>,
+    ) {
         let key = ChannelKey::channel(self.app, name);
         let (needs, wants) = operations(class);
-        let member = claim.member.map(|user| NewMember {
+        let member = auth.member.map(|user| NewMember {
             client: user.id,
             data: user.info,
         });
@@ -62,10 +68,10 @@ impl PusherSession {
         let request = Subscribe {
             needs,
             wants,
-            proof: claim.proof,
+            proof: auth.proof,
             start,
             member,
-            speaks_for: claim.speaks_for,
+            speaks_for: auth.speaks_for,
             with_members: class == Class::Presence,
             ..plain(subscription)
         };

@@ -13,7 +13,7 @@ use crate::core::session::{Frame, Intent};
 use std::collections::VecDeque;
 
 /// Most frames that wait.
-const FRAMES: usize = 1_000;
+const MAX_FRAMES: usize = 1_000;
 /// Most bytes that wait.
 const BYTES: usize = 1 << 20;
 
@@ -48,7 +48,7 @@ impl Waiting {
             Frame::Binary(bytes) => bytes.len(),
         };
         self.bytes = self.bytes.saturating_add(bytes);
-        let room = self.frames.len() < FRAMES && self.bytes <= BYTES;
+        let room = self.frames.len() < MAX_FRAMES && self.bytes <= BYTES;
         if room {
             self.frames.push_back(frame);
         }

@@ -4,26 +4,26 @@
 //! What waits is bounded; what is dropped or given up is in the delivery log.
 //!
 //! In reading order: [`hook`] (what an app asks for), `event` (what is said), `target` (where we may connect), `log`,
-//! `retry` (when again), `courier` (one delivery), `desk` (sorting and batching).
+//! `retry` (when again), `sender` (one delivery), `batcher` (sorting and batching).
 //!
 //! **Must never know:** how a home is chosen, or how it learns what happened.
 //! **Why not from each node that notices:** then a webhook comes as often as there are nodes.
 
-mod courier;
-mod desk;
+mod batcher;
 mod event;
 pub mod hook;
 mod log;
 mod retry;
+mod sender;
 mod target;
 
 use crate::core::authority::{AppId, Authority, SettingValue};
 use crate::core::ids::NodeId;
 use crate::core::lifecycle::{LifecycleEvent, Listener, WebhookDelivery};
-use courier::Courier;
-use desk::{Desk, Mail};
+use batcher::{Batcher, Mail};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::registry::Registry;
+use sender::WebhookSender;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -31,7 +31,7 @@ use tokio::sync::{mpsc, oneshot};
 /// The setting that holds an app's hooks, as a JSON document.
 pub const SETTING: &str = "webhooks";
 /// Events that may wait to be sorted.
-const INBOX: usize = 10_000;
+const QUEUE_CAPACITY: usize = 10_000;
 
 /// What is counted.
 #[derive(Clone, Debug, Default)]
@@ -46,24 +46,24 @@ struct Counts {
 pub struct Webhooks {
     authority: Arc<Authority>,
     inbox: mpsc::Sender<Mail>,
-    courier: Courier,
+    sender: WebhookSender,
     log: Arc<log::Log>,
     counts: Counts,
 }
 
 impl Webhooks {
-    /// Starts the desk on this thread's runtime.
+    /// Starts the batcher on this thread's runtime.
     #[must_use]
     pub fn start(authority: Arc<Authority>, node: NodeId) -> Self {
-        let (inbox, events) = mpsc::channel(INBOX);
+        let (inbox, events) = mpsc::channel(QUEUE_CAPACITY);
         let (log, counts) = (Arc::new(log::Log::new(node)), Counts::default());
-        let courier = Courier::new(authority.clone(), log.clone(), counts.clone());
-        let desk = Desk::new(authority.clone(), courier.clone());
-        actix_web::rt::spawn(desk.run(events));
+        let sender = WebhookSender::new(authority.clone(), log.clone(), counts.clone());
+        let batcher = Batcher::new(authority.clone(), sender.clone());
+        actix_web::rt::spawn(batcher.run(events));
         Self {
             authority,
             inbox,
-            courier,
+            sender,
             log,
             counts,
         }
@@ -74,15 +74,15 @@ impl Webhooks {
     pub async fn finish(&self, within: Duration) -> usize {
         let all = async {
             let (done, flushed) = oneshot::channel();
-            // A desk that is gone has nothing left to close.
+            // A batcher that is gone has nothing left to close.
             if self.inbox.send(Mail::Flush(done)).await.is_ok() {
                 let _ = flushed.await;
             }
-            self.courier.hurry().await;
+            self.sender.hurry().await;
         };
         match tokio::time::timeout(within, all).await {
             Ok(()) => 0,
-            Err(_elapsed) => self.courier.waiting(),
+            Err(_elapsed) => self.sender.waiting(),
         }
     }
 

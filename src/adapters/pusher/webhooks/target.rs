@@ -13,9 +13,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Longest attempt.
-const ATTEMPT: Duration = Duration::from_secs(10);
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest wait for a connection.
-const CONNECT: Duration = Duration::from_secs(5);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Whether the address belongs to the public Internet.
 pub(super) fn is_public(addr: IpAddr) -> bool {
@@ -78,8 +78,8 @@ impl Clients {
                 .http1_title_case_headers()
                 .redirect(reqwest::redirect::Policy::none())
                 .no_proxy()
-                .timeout(ATTEMPT)
-                .connect_timeout(CONNECT)
+                .timeout(ATTEMPT_TIMEOUT)
+                .connect_timeout(CONNECT_TIMEOUT)
                 .pool_max_idle_per_host(4)
                 .user_agent(concat!("Gatecast-Webhooks/", env!("CARGO_PKG_VERSION")))
                 .dns_resolver(Arc::new(Judged { private }))

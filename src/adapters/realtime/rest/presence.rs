@@ -8,7 +8,8 @@ use super::form::decode;
 use super::{METADATA_FLAG, PRESENCE_FLAG};
 use crate::adapters::realtime::auth;
 use crate::core::authority::{
-    Ask, BarrierMode, ChannelFlag, Command, Operations, Principal, RequestId, Resource, State, Text,
+    AccessQuery, BarrierMode, ChannelFlag, Command, Operations, Principal, RequestId, Resource,
+    State, Text,
 };
 use crate::core::broker::Broker;
 use crate::core::ids::ChannelKey;
@@ -95,7 +96,7 @@ async fn read(request: &HttpRequest, broker: &Broker) -> Result<String, Fault> {
         token: Some(Text::from(&*token)),
         ..Principal::anonymous(app, None, state.revision)
     };
-    let ask = Ask {
+    let ask = AccessQuery {
         resource: Resource::Channel,
         name: &channel,
         needs: Operations::PRESENCE_READ,

@@ -5,7 +5,7 @@
 use super::call::{Call, form};
 use super::fault::Fault;
 use crate::adapters::realtime::{auth, command, encoder, limits};
-use crate::core::authority::{Ask, Operations, Resource};
+use crate::core::authority::{AccessQuery, Operations, Resource};
 use crate::core::broker::Broker;
 use crate::core::ids::ChannelKey;
 use actix_web::{HttpResponse, web};
@@ -31,7 +31,7 @@ pub(super) async fn post(
     };
     let authority = &broker.authority;
     let state = authority.view();
-    let ask = Ask {
+    let ask = AccessQuery {
         resource: Resource::Channel,
         name: channel,
         needs: Operations::PUBLISH,

@@ -35,7 +35,7 @@ impl RealtimeSession {
         let target = (Resource::Channel, &*name);
         let now_ms = turn.cx.now.cluster_ms;
         let operations = Operations::PUBLISH;
-        let proof = auth::house_proof(turn.state, self.app, target, operations, now_ms);
+        let proof = auth::server_proof(turn.state, self.app, target, operations, now_ms);
         let (Some(proof), Ok(text)) = (proof, serde_json::to_vec(&says)) else {
             return;
         };

@@ -24,7 +24,7 @@ use std::sync::Arc;
 
 /// Most messages of a subscriber that may wait for acknowledgement; the oldest then counts as lost to it until it
 /// subscribes again.
-const OUTSTANDING: usize = 10_000;
+const MAX_OUTSTANDING: usize = 10_000;
 /// How far the clocks of this node and of a channel's home may differ, in milliseconds: far more than nodes that serve do.
 const SKEW_MS: u64 = 10_000;
 
@@ -67,7 +67,7 @@ impl Buffer {
         self.last = self.last.max(at);
         // What has no id is never acknowledged by clients; what was merely sent need not be.
         let part = command::part(text).filter(|_| encoder::is_kept(publication, 0));
-        if let Some(part) = part.filter(|_| self.outstanding.len() < OUTSTANDING) {
+        if let Some(part) = part.filter(|_| self.outstanding.len() < MAX_OUTSTANDING) {
             self.outstanding.insert(at, part.id.into());
         }
         Some(at)
@@ -109,7 +109,7 @@ impl RealtimeSession {
         let operations = Operations::SUBSCRIBE;
         let subscribe = Subscribe {
             start: Start::Last,
-            proof: auth::house_proof(turn.state, self.app, target, operations, now_ms),
+            proof: auth::server_proof(turn.state, self.app, target, operations, now_ms),
             ..plain(place, tag)
         };
         turn.ask(Intent::Subscribe(Box::new(subscribe)));
@@ -172,7 +172,7 @@ impl RealtimeSession {
         let target = (Resource::User, &*place.name);
         let now_ms = turn.cx.now.cluster_ms;
         let operations = Operations::PUBLISH;
-        let proof = auth::house_proof(turn.state, self.app, target, operations, now_ms);
+        let proof = auth::server_proof(turn.state, self.app, target, operations, now_ms);
         let publish = Publish {
             channel: place,
             draft: Box::new(draft),

@@ -37,7 +37,7 @@ impl RealtimeSession {
                 member,
                 client: client.clone(),
                 speaks_for: None,
-                proof: auth::house_proof(turn.state, self.app, target, operations, now_ms),
+                proof: auth::server_proof(turn.state, self.app, target, operations, now_ms),
                 tag: OWN - 1,
             };
             turn.ask(Intent::Presence(Box::new(request)));

@@ -22,17 +22,17 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 /// Longest pause of a node that is leaving.
-const HURRIED: Duration = Duration::from_millis(500);
+const MAX_DRAIN_PAUSE: Duration = Duration::from_millis(500);
 /// Requests of one app under way at once.
-const AT_ONCE: usize = 8;
+const MAX_CONCURRENT: usize = 8;
 /// Bytes of one app that may wait, and of the whole node.
 const BYTES: (u32, usize) = (8 << 20, 64 << 20);
 /// What a waiting delivery costs beside its body.
-const COST: usize = 1_024;
+const OVERHEAD_BYTES: usize = 1_024;
 
 /// What is to be delivered.
 #[derive(Clone, Debug)]
-pub(super) struct Parcel {
+pub(super) struct SealedBatch {
     pub(super) app: AppId,
     pub(super) hook: Arc<Hook>,
     pub(super) body: Bytes,
@@ -44,7 +44,7 @@ pub(super) struct Parcel {
 
 /// Delivers. Clones share the bounds.
 #[derive(Clone, Debug)]
-pub(super) struct Courier {
+pub(super) struct WebhookSender {
     authority: Arc<Authority>,
     log: Arc<Log>,
     counts: Counts,
@@ -79,7 +79,7 @@ pub(super) fn signature(key: &ApiKey, body: &[u8]) -> String {
     hex::encode(mac.finalize().into_bytes())
 }
 
-impl Courier {
+impl WebhookSender {
     pub(super) fn new(authority: Arc<Authority>, log: Arc<Log>, counts: Counts) -> Self {
         Self {
             authority,
@@ -111,7 +111,7 @@ impl Courier {
         let mut waiting = self.waiting.subscribe();
         let hurried = async {
             let _ = waiting.wait_for(|waiting| waiting.hurried).await;
-            tokio::time::sleep(HURRIED).await;
+            tokio::time::sleep(MAX_DRAIN_PAUSE).await;
         };
         tokio::select! {
             () = hurried => {}
@@ -119,25 +119,25 @@ impl Courier {
         }
     }
 
-    /// Takes a parcel on its way, unless too much is waiting.
-    pub(super) fn take(&self, parcel: Parcel) {
-        let bounds = self.bounds(parcel.app);
-        let room = self.reserve(&bounds, parcel.body.len());
+    /// Takes a batch on its way, unless too much is waiting.
+    pub(super) fn take(&self, batch: SealedBatch) {
+        let bounds = self.bounds(batch.app);
+        let room = self.reserve(&bounds, batch.body.len());
         let state = match room {
             Some(_) => WebhookDeliveryState::Pending,
             None => WebhookDeliveryState::Dropped,
         };
-        let id = self.log.enter(parcel.app, line(&parcel, state));
+        let id = self.log.enter(batch.app, line(&batch, state));
         match room {
             None => drop(self.counts.failed.inc()),
             Some(room) => {
                 self.counts.queued.inc();
                 self.waiting.send_modify(|waiting| waiting.count += 1);
-                let courier = self.clone();
+                let sender = self.clone();
                 actix_web::rt::spawn(async move {
-                    courier.carry(parcel, id, &bounds).await;
+                    sender.carry(batch, id, &bounds).await;
                     drop(room);
-                    let waiting = &courier.waiting;
+                    let waiting = &sender.waiting;
                     waiting.send_modify(|waiting| waiting.count = waiting.count.saturating_sub(1));
                 });
             }
@@ -148,7 +148,7 @@ impl Courier {
         let mut apps = self.apps.lock().unwrap_or_else(PoisonError::into_inner);
         let made = || {
             Arc::new(Bounds {
-                at_once: Semaphore::new(AT_ONCE),
+                at_once: Semaphore::new(MAX_CONCURRENT),
                 room: Arc::new(Semaphore::new(BYTES.0 as usize)),
             })
         };
@@ -156,25 +156,25 @@ impl Courier {
     }
 
     fn reserve(&self, bounds: &Bounds, bytes: usize) -> Option<Room> {
-        let cost = u32::try_from(bytes + COST).ok()?;
+        let cost = u32::try_from(bytes + OVERHEAD_BYTES).ok()?;
         let of_app = bounds.room.clone().try_acquire_many_owned(cost).ok()?;
         let of_node = self.room.clone().try_acquire_many_owned(cost).ok()?;
         Some(Room([of_app, of_node]))
     }
 
-    async fn carry(&self, parcel: Parcel, id: u64, bounds: &Bounds) {
-        let (app, mut attempts) = (parcel.app, 0);
+    async fn carry(&self, batch: SealedBatch, id: u64, bounds: &Bounds) {
+        let (app, mut attempts) = (batch.app, 0);
         loop {
             attempts += 1;
             let tried = match bounds.at_once.acquire().await {
-                Ok(_turn) => self.attempt(&parcel).await.unwrap_or_else(|tried| tried),
+                Ok(_turn) => self.attempt(&batch).await.unwrap_or_else(|tried| tried),
                 Err(_) => return,
             };
             let now_ms = self.authority.now().cluster_ms;
-            let verdict = judge(tried, attempts, (parcel.at_ms, now_ms));
+            let verdict = judge(tried, attempts, (batch.at_ms, now_ms));
             let (state, pause_ms) = (verdict.state, verdict.pause_ms);
             if state == WebhookDeliveryState::GivenUp {
-                given_up(&parcel, attempts, verdict.status, verdict.error.as_deref());
+                given_up(&batch, attempts, verdict.status, verdict.error.as_deref());
             }
             self.log.change(app, id, |line| {
                 (line.state, line.attempts, line.status) = (state, attempts, verdict.status);
@@ -194,41 +194,41 @@ impl Courier {
     }
 
     /// One request. Everything about the app is looked up anew: hooks and keys may have changed since.
-    async fn attempt(&self, parcel: &Parcel) -> Result<Tried, Tried> {
+    async fn attempt(&self, batch: &SealedBatch) -> Result<Tried, Tried> {
         if !self.authority.serving() {
             // A node cut off from its cluster may be wrong about who is there.
             return Err(Tried::Again("this node may not serve now".into()));
         }
         let view = self.authority.view();
-        let app = view.apps.get(&parcel.app).filter(|app| app.enabled);
+        let app = view.apps.get(&batch.app).filter(|app| app.enabled);
         let app = app.ok_or_else(|| Tried::Never("the app is gone or disabled".into()))?;
-        if !super::desk::hooks(app).contains(&*parcel.hook) {
+        if !super::batcher::hooks(app).contains(&*batch.hook) {
             return Err(Tried::Never("the hook was taken away".into()));
         }
         let now_ms = self.authority.now().cluster_ms;
         let active = |key: &&ApiKey| key.enabled && key.expires_ms.is_none_or(|end| now_ms < end);
-        let keys = view.keys_of(parcel.app).filter(active);
+        let keys = view.keys_of(batch.app).filter(active);
         let oldest = keys.min_by(|a, b| (a.created_ms, &a.id).cmp(&(b.created_ms, &b.id)));
         let key = oldest.ok_or_else(|| Tried::Never("the app has no active key".into()))?;
         let private = limits::WEBHOOK_PRIVATE_TARGETS.on(app);
-        let url = Url::parse(&parcel.hook.url).map_err(|e| Tried::Never(e.to_string()))?;
+        let url = Url::parse(&batch.hook.url).map_err(|e| Tried::Never(e.to_string()))?;
         let client = self.clients.to(&url, private).map_err(Tried::Never)?;
-        Ok(post(client, url, parcel, key).await)
+        Ok(post(client, url, batch, key).await)
     }
 }
 
-async fn post(client: &Client, url: Url, parcel: &Parcel, key: &ApiKey) -> Tried {
+async fn post(client: &Client, url: Url, batch: &SealedBatch, key: &ApiKey) -> Tried {
     let mut request = client
         .post(url)
         .header(CONTENT_TYPE, HeaderValue::from_static("application/json"))
         .header("X-Pusher-Key", &*key.id)
-        .header("X-Pusher-Signature", signature(key, &parcel.body));
-    for (name, value) in &parcel.hook.headers {
+        .header("X-Pusher-Signature", signature(key, &batch.body));
+    for (name, value) in &batch.hook.headers {
         if let Ok(name) = HeaderName::try_from(name.as_str()) {
             request = request.header(name, value);
         }
     }
-    match request.body(parcel.body.clone()).send().await {
+    match request.body(batch.body.clone()).send().await {
         Ok(answer) => Tried::Answered(answer.status().as_u16()),
         Err(error) => Tried::Again(reason(&error.without_url())),
     }
@@ -247,10 +247,10 @@ fn reason(error: &dyn std::error::Error) -> String {
 }
 
 /// Says so in the log. No path, query or user of the address: they may be secrets.
-fn given_up(parcel: &Parcel, attempts: u32, status: Option<u16>, why: Option<&str>) {
-    let host = Url::parse(&parcel.hook.url).ok();
+fn given_up(batch: &SealedBatch, attempts: u32, status: Option<u16>, why: Option<&str>) {
+    let host = Url::parse(&batch.hook.url).ok();
     let host = host.as_ref().and_then(Url::host_str).unwrap_or_default();
-    let (app, events) = (parcel.app.0, parcel.count);
+    let (app, events) = (batch.app.0, batch.count);
     tracing::warn!(
         app,
         host,
@@ -262,15 +262,15 @@ fn given_up(parcel: &Parcel, attempts: u32, status: Option<u16>, why: Option<&st
     );
 }
 
-fn line(parcel: &Parcel, state: WebhookDeliveryState) -> WebhookDelivery {
-    let target = parcel.hook.url.split(['?', '#']).next().unwrap_or_default();
+fn line(batch: &SealedBatch, state: WebhookDeliveryState) -> WebhookDelivery {
+    let target = batch.hook.url.split(['?', '#']).next().unwrap_or_default();
     WebhookDelivery {
         id: 0,
         node: crate::core::ids::NodeId(0),
         target: target.into(),
-        events: parcel.events.clone(),
-        count: parcel.count,
-        at_ms: parcel.at_ms,
+        events: batch.events.clone(),
+        count: batch.count,
+        at_ms: batch.at_ms,
         state,
         attempts: 0,
         status: None,
@@ -292,27 +292,27 @@ mod tests {
         assert_eq!(signature(&fixture::key(), body), wanted);
     }
 
-    fn courier() -> Courier {
+    fn sender() -> WebhookSender {
         // Another test may have been first.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let authority = Arc::new(Authority::fixed(fixture::state(|_| {}), 1_000));
         let log = Arc::new(Log::new(crate::core::ids::NodeId(1)));
-        Courier::new(authority, log, Counts::default())
+        WebhookSender::new(authority, log, Counts::default())
     }
 
     #[test]
     fn what_waits_is_bounded_per_app_and_per_node_and_room_comes_back() {
-        let courier = courier();
+        let sender = sender();
         let body = 100_000;
         let mut fill = |app: u64| -> Vec<Room> {
-            let bounds = courier.bounds(AppId(app));
-            std::iter::from_fn(|| courier.reserve(&bounds, body)).collect()
+            let bounds = sender.bounds(AppId(app));
+            std::iter::from_fn(|| sender.reserve(&bounds, body)).collect()
         };
-        let per_app = (8 << 20) / (body + COST);
+        let per_app = (8 << 20) / (body + OVERHEAD_BYTES);
         let mut rooms: Vec<Vec<Room>> = (0..8).map(&mut fill).collect();
         assert!(rooms.iter().all(|rooms| rooms.len() == per_app));
         // Eight apps that are full are nearly the node's room: the ninth gets what is left.
-        let rest = ((64 << 20) - 8 * per_app * (body + COST)) / (body + COST);
+        let rest = ((64 << 20) - 8 * per_app * (body + OVERHEAD_BYTES)) / (body + OVERHEAD_BYTES);
         assert_eq!((fill(8).len(), fill(0).len()), (rest, 0));
         rooms.swap_remove(0);
         assert_eq!(fill(0).len(), per_app);
@@ -326,9 +326,9 @@ mod tests {
             .with_writer(writer)
             .with_ansi(false);
         let _here = tracing::subscriber::set_default(lines.finish());
-        let courier = courier();
+        let sender = sender();
         let url = r#"{"url":"https://user:word@hooks.example/path-secret?key=query-secret"}"#;
-        courier.take(Parcel {
+        sender.take(SealedBatch {
             // There is no such app any more: no attempt can help.
             app: AppId(999),
             hook: Arc::new(serde_json::from_str(url).unwrap()),
@@ -337,7 +337,7 @@ mod tests {
             count: 4,
             at_ms: 1,
         });
-        courier.hurry().await;
+        sender.hurry().await;
         let said = std::fs::read_to_string(log.path()).unwrap();
         let given_up = said
             .lines()
@@ -353,9 +353,9 @@ mod tests {
 
     #[actix_web::test]
     async fn what_finds_no_room_is_dropped_and_in_the_log() {
-        let courier = courier();
+        let sender = sender();
         let hook = serde_json::from_str::<Hook>(r#"{"url":"http://x"}"#).unwrap();
-        let parcel = |bytes: usize| Parcel {
+        let batch = |bytes: usize| SealedBatch {
             app: AppId(3),
             hook: Arc::new(hook.clone()),
             body: vec![b'x'; bytes].into(),
@@ -363,10 +363,10 @@ mod tests {
             count: 1,
             at_ms: 1,
         };
-        courier.take(parcel(8 << 20));
-        courier.take(parcel(7 << 20));
-        courier.take(parcel(7 << 20));
-        let states: Vec<_> = courier
+        sender.take(batch(8 << 20));
+        sender.take(batch(7 << 20));
+        sender.take(batch(7 << 20));
+        let states: Vec<_> = sender
             .log
             .newest(AppId(3), 9)
             .iter()
@@ -374,13 +374,13 @@ mod tests {
             .collect();
         use WebhookDeliveryState::{Dropped, Pending};
         assert_eq!(states, [Dropped, Pending, Dropped]);
-        assert_eq!(courier.counts.failed.get(), 2);
+        assert_eq!(sender.counts.failed.get(), 2);
         // Nobody takes it, and it is over all the same.
-        courier.hurry().await;
-        assert_eq!(courier.waiting(), 0);
-        courier.take(parcel(7 << 20));
+        sender.hurry().await;
+        assert_eq!(sender.waiting(), 0);
+        sender.take(batch(7 << 20));
         assert_eq!(
-            courier.log.newest(AppId(3), 1).first().map(|one| one.state),
+            sender.log.newest(AppId(3), 1).first().map(|one| one.state),
             Some(Pending)
         );
     }

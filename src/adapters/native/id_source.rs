@@ -14,9 +14,9 @@ use sha2::Sha256;
 
 /// A source of ids and secrets.
 #[derive(Debug)]
-pub struct Mint(StdRng);
+pub struct IdSource(StdRng);
 
-impl Mint {
+impl IdSource {
     /// From the system's randomness.
     #[must_use]
     pub fn random() -> Self {
@@ -95,13 +95,13 @@ mod tests {
 
     #[test]
     fn shapes_are_what_the_sdks_accept() {
-        let mut mint = Mint::random();
-        assert_eq!(mint.app_id().to_string().len(), 10);
-        let key = mint.key_id();
+        let mut ids = IdSource::random();
+        assert_eq!(ids.app_id().to_string().len(), 10);
+        let key = ids.key_id();
         assert!(key.len() == 20 && key.bytes().all(|b| b.is_ascii_hexdigit()));
-        let secret = mint.secret();
+        let secret = ids.secret();
         assert!(secret.0.len() == 32 && secret.0.bytes().all(|b| b.is_ascii_alphanumeric()));
-        let aliases = mint.aliases(crate::adapters::ALL);
+        let aliases = ids.aliases(crate::adapters::ALL);
         assert!(
             aliases
                 .iter()
@@ -111,8 +111,8 @@ mod tests {
 
     #[test]
     fn a_retry_mints_the_same_and_nobody_else_does() {
-        let secret = |from: &[u8], request| Mint::derived(b"cluster", from, request).secret();
-        let elsewhere = Mint::derived(b"another cluster", b"a", 1).secret();
+        let secret = |from: &[u8], request| IdSource::derived(b"cluster", from, request).secret();
+        let elsewhere = IdSource::derived(b"another cluster", b"a", 1).secret();
         assert_ne!(
             secret(b"a", 1),
             elsewhere,
@@ -121,6 +121,6 @@ mod tests {
         assert_eq!(secret(b"a", 1), secret(b"a", 1));
         assert_ne!(secret(b"a", 1), secret(b"a", 2));
         assert_ne!(secret(b"a", 1), secret(b"b", 1));
-        assert_ne!(Mint::random().secret(), Mint::random().secret());
+        assert_ne!(IdSource::random().secret(), IdSource::random().secret());
     }
 }

@@ -6,7 +6,7 @@
 //! message, the dispatcher's buffers per connection, and when the socket is full the body is not polled any more,
 //! so that ending it closes nothing (all measured).
 
-use super::wire::Socket;
+use super::socket::Socket;
 use crate::core::connection::actor::Connection;
 use crate::core::connection::messages::SocketClosed;
 use crate::core::delivery::outbox::{Outbox, Sent, Sink};
@@ -19,14 +19,14 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 
 /// The socket, shared by whoever reads it and whoever writes it.
-pub(super) struct Line {
+pub(super) struct ClientSocket {
     socket: Socket,
     /// Somebody reads messages still.
     reading: Cell<bool>,
     carrier: RefCell<Option<Waker>>,
 }
 
-impl Line {
+impl ClientSocket {
     /// Over this socket.
     pub(super) fn new(socket: Socket) -> Rc<Self> {
         Rc::new(Self {
@@ -89,7 +89,7 @@ impl Line {
     }
 }
 
-impl Sink for Line {
+impl Sink for ClientSocket {
     fn write(&self, slices: &[IoSlice<'_>]) -> Result<usize, Error> {
         let taken = self.socket.write(slices)?;
         if self.socket.holds()
@@ -107,19 +107,23 @@ impl Sink for Line {
 }
 
 /// Tells the connection that its socket is let go, also when the server does not wait for it.
-struct Farewell(Addr<Connection>);
+struct SocketClosedGuard(Addr<Connection>);
 
-impl Drop for Farewell {
+impl Drop for SocketClosedGuard {
     fn drop(&mut self) {
         self.0.do_send(SocketClosed);
     }
 }
 
 /// Stays with the socket from its first message to its end: sends what has to wait for room, then closes.
-pub(super) async fn carry(line: Rc<Line>, outbox: Rc<Outbox>, connection: Addr<Connection>) {
-    let _told = Farewell(connection);
-    if poll_fn(|cx| line.poll_sent(&outbox, cx)).await {
-        line.socket.end_writing();
-        poll_fn(|cx| line.poll_closed(cx)).await;
+pub(super) async fn carry(
+    client: Rc<ClientSocket>,
+    outbox: Rc<Outbox>,
+    connection: Addr<Connection>,
+) {
+    let _told = SocketClosedGuard(connection);
+    if poll_fn(|cx| client.poll_sent(&outbox, cx)).await {
+        client.socket.end_writing();
+        poll_fn(|cx| client.poll_closed(cx)).await;
     }
 }

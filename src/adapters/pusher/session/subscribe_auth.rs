@@ -17,7 +17,7 @@ const ECHO_BYTES: usize = 2_048;
 
 /// A claim whose signature, if it has one, is right.
 #[derive(Debug, Default)]
-pub(super) struct Claim {
+pub(super) struct SubscribeAuth {
     /// The signature.
     pub(super) proof: Option<Box<Proof>>,
     /// Who enters, on a presence channel.
@@ -47,9 +47,9 @@ pub(super) fn check(
     class: Class,
     user: Option<&User>,
     turn: &Turn<'_>,
-) -> Result<Claim, Unclaimed> {
+) -> Result<SubscribeAuth, Unclaimed> {
     if class == Class::Public {
-        return Ok(Claim::default());
+        return Ok(SubscribeAuth::default());
     }
     let (proof, signed) = match &ask.auth {
         Some(auth) => (Some(signature(auth, ask, turn)?), true),
@@ -72,7 +72,7 @@ pub(super) fn check(
         user: member.id.clone(),
         issued: proof.issued,
     });
-    Ok(Claim {
+    Ok(SubscribeAuth {
         proof: proof.map(Box::new),
         member,
         speaks_for: speaks_for.map(Box::new),

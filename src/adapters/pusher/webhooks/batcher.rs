@@ -1,12 +1,12 @@
 //! Sorts events to hooks, and gathers what may travel together.
 //!
-//! **Must never know:** how a parcel gets to its receiver.
+//! **Must never know:** how a batch gets to its receiver.
 //! **Why a batch is built per hook:** with one batch for all, a hook that asked for one kind of event would be
 //! sent the others as well.
 
-use super::courier::{Courier, Parcel};
 use super::event::{self, Said};
 use super::hook::{self, Hook};
+use super::sender::{SealedBatch, WebhookSender};
 use crate::core::authority::{App, AppId, Authority, Revision, SettingValue};
 use crate::core::ids::Text;
 use crate::core::lifecycle::LifecycleEvent;
@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 /// How long events are gathered for a batch.
-const GATHER: Duration = Duration::from_millis(50);
+const BATCH_WINDOW: Duration = Duration::from_millis(50);
 /// Most events of one batch.
 const BATCH_EVENTS: usize = 100;
 /// A batch that has reached so many bytes is closed.
@@ -27,7 +27,7 @@ const BATCH_BYTES: usize = 128 << 10;
 /// The hooks of an app, and the revision they were read at.
 type Read = (Revision, Vec<Arc<Hook>>);
 
-/// What the desk is sent.
+/// What the batcher is sent.
 #[derive(Debug)]
 pub(super) enum Mail {
     /// It happened.
@@ -36,11 +36,11 @@ pub(super) enum Mail {
     Flush(oneshot::Sender<()>),
 }
 
-/// The desk of this node.
+/// The batcher of this node.
 #[derive(Debug)]
-pub(super) struct Desk {
+pub(super) struct Batcher {
     authority: Arc<Authority>,
-    courier: Courier,
+    sender: WebhookSender,
     hooks: BTreeMap<AppId, Read>,
     batches: BTreeMap<(AppId, usize), Batch>,
 }
@@ -63,11 +63,11 @@ pub(super) fn hooks(app: &App) -> Vec<Hook> {
     }
 }
 
-impl Desk {
-    pub(super) fn new(authority: Arc<Authority>, courier: Courier) -> Self {
+impl Batcher {
+    pub(super) fn new(authority: Arc<Authority>, sender: WebhookSender) -> Self {
         Self {
             authority,
-            courier,
+            sender,
             hooks: BTreeMap::new(),
             batches: BTreeMap::new(),
         }
@@ -147,7 +147,7 @@ impl Desk {
         }
         let batch = self.batches.entry(place).or_insert_with(|| Batch {
             hook,
-            due: Instant::now() + GATHER,
+            due: Instant::now() + BATCH_WINDOW,
             at_ms,
             events: Vec::new(),
             bytes: 0,
@@ -183,7 +183,7 @@ impl Desk {
         let mut names: Vec<Text> = events.iter().map(|one| one.name.into()).collect();
         names.sort_unstable();
         names.dedup();
-        self.courier.take(Parcel {
+        self.sender.take(SealedBatch {
             app,
             hook,
             body: body(events, at_ms),

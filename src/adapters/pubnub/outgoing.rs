@@ -2,16 +2,16 @@
 //!
 //! **Must never know:** how it came, whether it may be shown.
 
-use super::digest::Digest;
 use super::envelope::{self, Place};
 use super::names;
+use super::presence_interval::Digest;
 use crate::core::ids::{Text, Timetoken};
 use crate::core::message::Broadcast;
 use serde_json::json;
 
 /// One thing shown.
 #[derive(Clone, Debug)]
-pub(super) struct Shown {
+pub(super) struct Outgoing {
     /// The channel it was published to, or whose presence it is about.
     pub(super) channel: Text,
     /// The subscription it came through, as the client spelt it.
@@ -31,7 +31,7 @@ pub(super) enum What {
     Digest(Digest),
 }
 
-impl Shown {
+impl Outgoing {
     /// Whether it is about presence.
     pub(super) fn is_presence(&self) -> bool {
         match &self.what {
@@ -66,7 +66,7 @@ impl Shown {
 
 /// An answer of v2. `single` = just one thing is subscribed to: where it is the channel itself, it need not be named.
 pub(super) fn envelopes(
-    shown: &[Shown],
+    shown: &[Outgoing],
     cursor: Timetoken,
     single: bool,
     place: Place<'_>,
@@ -90,7 +90,7 @@ pub(super) fn envelopes(
 }
 
 /// An answer of v1: messages only; where several things are subscribed to, which of them and which channel.
-pub(super) fn bare(shown: &[Shown], cursor: Timetoken, single: bool) -> String {
+pub(super) fn bare(shown: &[Outgoing], cursor: Timetoken, single: bool) -> String {
     let (mut payloads, mut matched, mut real) = (Vec::new(), Vec::new(), Vec::new());
     for one in shown {
         let What::Broadcast(Broadcast::Message(message)) = &one.what else {
@@ -124,8 +124,8 @@ mod tests {
         subscribe_key: "sub",
     };
 
-    fn message(channel: &str, matched: &str) -> Shown {
-        Shown {
+    fn message(channel: &str, matched: &str) -> Outgoing {
+        Outgoing {
             channel: channel.into(),
             matched: matched.into(),
             below: false,
@@ -133,7 +133,7 @@ mod tests {
         }
     }
 
-    fn matches(shown: &[Shown], single: bool) -> Vec<Value> {
+    fn matches(shown: &[Outgoing], single: bool) -> Vec<Value> {
         let answer: Value = serde_json::from_str(&envelopes(shown, 18, single, PLACE)).unwrap();
         assert_eq!(answer.get("t"), Some(&json!({"t": "18", "r": 3})));
         let all = answer.get("m").and_then(Value::as_array).unwrap().iter();
@@ -148,7 +148,7 @@ mod tests {
         assert_eq!(matches(&both, false), [json!("a.b"), json!("a.*")]);
         assert_eq!(matches(&[plain], true), [Value::Null]);
         assert_eq!(matches(&[wild], true), [json!("a.*")]);
-        let count = Shown {
+        let count = Outgoing {
             what: What::Broadcast(Broadcast::Count(1)),
             ..message("a", "a")
         };

@@ -15,16 +15,16 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// How often the channel's home is told again, ms.
-const AGAIN_MS: u64 = 30_000;
+const REFRESH_INTERVAL_MS: u64 = 30_000;
 /// Marks entries of this adapter: no other connection's first half is that large.
-const OURS: u64 = 1 << 40;
+const ADAPTER_BIT: u64 = 1 << 40;
 /// Marks those of them that were made under a token that names the client.
-const PROVEN: u64 = 1 << 41;
+const PROVEN_BIT: u64 = 1 << 41;
 
-type Seats = HashMap<(Guest, Arc<ChannelKey>), Seat>;
+type Leases = HashMap<(Guest, Arc<ChannelKey>), PresenceLease>;
 
 #[derive(Clone, Debug)]
-struct Seat {
+struct PresenceLease {
     until_ms: u64,
     held_ms: u64,
     state: Bytes,
@@ -32,7 +32,7 @@ struct Seat {
 
 /// Those whose presence this node keeps.
 #[derive(Debug, Default)]
-pub(super) struct Attendance(Mutex<Seats>);
+pub(super) struct PresenceLeases(Mutex<Leases>);
 
 /// What vouches for an entry, and so may take it back.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -71,32 +71,32 @@ impl Guest {
         let head = hash.finalize().into_iter().take(8);
         let number = head.fold(0, |number, byte| number << 8 | u64::from(byte));
         let proven = match self.owner {
-            Owner::User => PROVEN,
+            Owner::User => PROVEN_BIT,
             Owner::Nobody | Owner::Credential(_) => 0,
         };
-        ConnectionId(OURS | proven | node.0, number)
+        ConnectionId(ADAPTER_BIT | proven | node.0, number)
     }
 
     /// Whether it may take this entry out: its own, and a proven user every entry under her name.
     fn may_leave(&self, app: AppId, client: &str, entry: ConnectionId) -> bool {
-        let own = || self.connection(NodeId(entry.0 & !(OURS | PROVEN)), app) == entry;
+        let own = || self.connection(NodeId(entry.0 & !(ADAPTER_BIT | PROVEN_BIT)), app) == entry;
         *client == *self.uuid && is_ours(entry) && (self.owner == Owner::User || own())
     }
 }
 
 /// Whether an entry was made by this adapter, on whichever node.
 pub(super) fn is_ours(connection: ConnectionId) -> bool {
-    connection.0 & OURS != 0
+    connection.0 & ADAPTER_BIT != 0
 }
 
 /// Whether it was made by this adapter under a token that names its client.
 pub(super) fn is_proven(connection: ConnectionId) -> bool {
-    is_ours(connection) && connection.0 & PROVEN != 0
+    is_ours(connection) && connection.0 & PROVEN_BIT != 0
 }
 
 /// A sign of life.
 #[derive(Clone, Debug)]
-pub(super) struct Sign {
+pub(super) struct Heartbeat {
     /// Whose.
     pub(super) guest: Guest,
     /// Where.
@@ -110,35 +110,35 @@ pub(super) struct Sign {
     pub(super) until_ms: u64,
 }
 
-impl Attendance {
-    fn lock(&self) -> MutexGuard<'_, Seats> {
+impl PresenceLeases {
+    fn lock(&self) -> MutexGuard<'_, Leases> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Notes a sign of life; what the home has to be told, if anything.
-    fn note(&self, sign: &Sign, now_ms: u64) -> Option<Bytes> {
-        let mut seats = self.lock();
-        let place = (sign.guest.clone(), sign.channel.clone());
-        let seat = seats.entry(place).or_insert_with(|| Seat {
+    fn note(&self, heartbeat: &Heartbeat, now_ms: u64) -> Option<Bytes> {
+        let mut leases = self.lock();
+        let place = (heartbeat.guest.clone(), heartbeat.channel.clone());
+        let lease = leases.entry(place).or_insert_with(|| PresenceLease {
             until_ms: 0,
             held_ms: 0,
             state: Bytes::new(),
         });
-        seat.until_ms = sign.until_ms;
-        let changed = sign
+        lease.until_ms = heartbeat.until_ms;
+        let changed = heartbeat
             .state
             .as_ref()
-            .is_some_and(|state| *state != seat.state);
-        if let Some(state) = &sign.state {
-            seat.state = state.clone();
+            .is_some_and(|state| *state != lease.state);
+        if let Some(state) = &heartbeat.state {
+            lease.state = state.clone();
         }
-        let again = now_ms >= seat.held_ms.saturating_add(AGAIN_MS);
-        let due = sign.arrives || seat.held_ms == 0 || again;
+        let again = now_ms >= lease.held_ms.saturating_add(REFRESH_INTERVAL_MS);
+        let due = heartbeat.arrives || lease.held_ms == 0 || again;
         if !(changed || due) {
             return None;
         }
-        seat.held_ms = now_ms.max(1);
-        Some(seat.state.clone())
+        lease.held_ms = now_ms.max(1);
+        Some(lease.state.clone())
     }
 
     /// Whether this node keeps the client there, as entered by the same credential.
@@ -148,26 +148,26 @@ impl Attendance {
     }
 
     /// Notes a sign of life and tells the channel's home, where it does not know.
-    pub(super) async fn touch(&self, broker: &Broker, sign: Sign, pass: Pass) {
-        let Some(data) = self.note(&sign, broker.authority.now().mono_ms) else {
+    pub(super) async fn touch(&self, broker: &Broker, heartbeat: Heartbeat, pass: Pass) {
+        let Some(data) = self.note(&heartbeat, broker.authority.now().mono_ms) else {
             return;
         };
-        let key = &sign.channel;
-        let by = sign.guest.connection(broker.channels.node(), key.app);
-        let client = sign.guest.uuid.clone();
+        let key = &heartbeat.channel;
+        let by = heartbeat.guest.connection(broker.channels.node(), key.app);
+        let client = heartbeat.guest.uuid.clone();
         let member = NewMember { client, data };
         if broker.hold(key, by, member, pass).await.is_err() {
             // Not in: the next sign of life asks again.
-            self.forget(&sign.guest, key);
+            self.forget(&heartbeat.guest, key);
         }
     }
 
     /// Changes until when signs of life count, where there have been some.
     pub(super) fn extend(&self, guest: &Guest, channels: &[Arc<ChannelKey>], until_ms: u64) {
-        let mut seats = self.lock();
+        let mut leases = self.lock();
         for channel in channels {
-            if let Some(seat) = seats.get_mut(&(guest.clone(), channel.clone())) {
-                seat.until_ms = until_ms;
+            if let Some(lease) = leases.get_mut(&(guest.clone(), channel.clone())) {
+                lease.until_ms = until_ms;
             }
         }
     }
@@ -196,8 +196,8 @@ impl Attendance {
     pub(super) fn sweep(&self, broker: &Broker) {
         let now_ms = broker.authority.now().mono_ms;
         let mut silent = Vec::new();
-        self.lock().retain(|place, seat| {
-            let over = seat.until_ms <= now_ms;
+        self.lock().retain(|place, lease| {
+            let over = lease.until_ms <= now_ms;
             if over {
                 silent.push(place.clone());
             }
@@ -222,8 +222,8 @@ mod tests {
         }
     }
 
-    fn sign(until_ms: u64, state: Option<&'static str>) -> Sign {
-        Sign {
+    fn heartbeat(until_ms: u64, state: Option<&'static str>) -> Heartbeat {
+        Heartbeat {
             guest: guest(Owner::Nobody),
             channel: ChannelKey::channel(AppId(1), "a"),
             state: state.map(|text| Bytes::from_static(text.as_bytes())),
@@ -234,18 +234,18 @@ mod tests {
 
     #[test]
     fn the_home_hears_of_news_and_now_and_then() {
-        let attendance = Attendance::default();
-        assert_eq!(attendance.note(&sign(10, None), 1).unwrap(), "");
-        assert_eq!(attendance.note(&sign(20, None), 2), None);
-        assert_eq!(attendance.note(&sign(20, Some("{}")), 3).unwrap(), "{}");
-        assert_eq!(attendance.note(&sign(20, Some("{}")), 4), None);
-        assert_eq!(attendance.note(&sign(20, None), 30_003).unwrap(), "{}");
+        let leases = PresenceLeases::default();
+        assert_eq!(leases.note(&heartbeat(10, None), 1).unwrap(), "");
+        assert_eq!(leases.note(&heartbeat(20, None), 2), None);
+        assert_eq!(leases.note(&heartbeat(20, Some("{}")), 3).unwrap(), "{}");
+        assert_eq!(leases.note(&heartbeat(20, Some("{}")), 4), None);
+        assert_eq!(leases.note(&heartbeat(20, None), 30_003).unwrap(), "{}");
         // It may have left through another node since.
-        let back = Sign {
+        let back = Heartbeat {
             arrives: true,
-            ..sign(20, None)
+            ..heartbeat(20, None)
         };
-        assert_eq!(attendance.note(&back, 30_004).unwrap(), "{}");
+        assert_eq!(leases.note(&back, 30_004).unwrap(), "{}");
     }
 
     #[test]

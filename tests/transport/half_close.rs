@@ -3,7 +3,7 @@
 use super::server::{APP, Node};
 use actix_web::{HttpRequest, HttpResponse, web};
 use gatecast::core::authority::Principal;
-use gatecast::transport::longpoll::{self, Hold};
+use gatecast::transport::longpoll::{self, PollGuard};
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::rc::Rc;
@@ -37,9 +37,9 @@ pub fn routes(cfg: &mut web::ServiceConfig) {
 async fn poll(request: HttpRequest) -> HttpResponse {
     let principal = Principal::anonymous(APP, Some("key".into()), 0);
     let poller = longpoll::open(&request, principal, "words", 10).unwrap();
-    let hold = Hold::new(&request, poller, |poller| poller.close());
+    let hold = PollGuard::new(&request, poller, |poller| poller.close());
     hold.wait(Duration::from_mins(1), 0, false).await;
-    HttpResponse::Ok().body(format!("hung up: {}", hold.hung_up()))
+    HttpResponse::Ok().body(format!("hung up: {}", hold.half_closed()))
 }
 
 fn ask(addr: SocketAddr, path: &str) -> TcpStream {

@@ -5,7 +5,7 @@
 //! would have to be replayed in order.
 
 use super::envelope::TICKS_PER_SECOND;
-use super::shown::{Shown, What};
+use super::outgoing::{Outgoing, What};
 use crate::core::ids::{Text, Timetoken};
 use crate::core::message::{Broadcast, PresenceAction, PresenceChange};
 use serde_json::{Value, json};
@@ -61,7 +61,7 @@ impl Digest {
 }
 
 /// Whether a change is told together with others where channels of more than `max` occupants are crowded.
-pub(super) fn is_crowded(shown: &Shown, max: u64) -> bool {
+pub(super) fn is_crowded(shown: &Outgoing, max: u64) -> bool {
     match &shown.what {
         What::Broadcast(Broadcast::Presence(one)) => {
             one.clients > max && one.action != PresenceAction::Update
@@ -71,13 +71,13 @@ pub(super) fn is_crowded(shown: &Shown, max: u64) -> bool {
 }
 
 /// One event per channel and subscription of these changes.
-pub(super) fn together(changes: impl Iterator<Item = Shown>) -> Vec<Shown> {
-    let mut all: Vec<Shown> = Vec::new();
+pub(super) fn together(changes: impl Iterator<Item = Outgoing>) -> Vec<Outgoing> {
+    let mut all: Vec<Outgoing> = Vec::new();
     for change in changes {
         let What::Broadcast(Broadcast::Presence(one)) = &change.what else {
             continue;
         };
-        let of = |known: &&mut Shown| {
+        let of = |known: &&mut Outgoing| {
             (&known.channel, &known.matched) == (&change.channel, &change.matched)
         };
         if let Some(known) = all.iter_mut().find(of) {
@@ -89,7 +89,7 @@ pub(super) fn together(changes: impl Iterator<Item = Shown>) -> Vec<Shown> {
         let mut digest = Digest::default();
         digest.add(one);
         let what = What::Digest(digest);
-        all.push(Shown { what, ..change });
+        all.push(Outgoing { what, ..change });
     }
     all
 }
@@ -101,7 +101,7 @@ mod tests {
     use crate::core::ids::{ConnectionId, NodeId, Position};
     use crate::core::message::Member;
 
-    fn change(channel: &str, uuid: &str, action: PresenceAction, clients: u64) -> Shown {
+    fn change(channel: &str, uuid: &str, action: PresenceAction, clients: u64) -> Outgoing {
         let change = PresenceChange {
             action,
             member: Member {
@@ -116,7 +116,7 @@ mod tests {
             position: Position::default(),
             timetoken: 17_953_525_500_000_000 + clients,
         };
-        Shown {
+        Outgoing {
             channel: channel.into(),
             matched: format!("{channel}-pnpres").into(),
             below: false,

@@ -8,7 +8,7 @@
 //! the answer would stop in the middle. So a long poll asks, and nobody else is told.
 
 use super::head::Heads;
-use super::wire::Socket;
+use super::socket::Socket;
 use actix_codec::{AsyncRead, AsyncWrite, ReadBuf};
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -19,7 +19,7 @@ use std::task::{Context, Poll, ready};
 
 /// Whether the client of a connection has stopped sending; among the connection data of its requests.
 #[derive(Clone, Debug, Default)]
-pub(super) struct HungUp(Rc<Ended>);
+pub(super) struct HalfClosed(Rc<Ended>);
 
 #[derive(Debug, Default)]
 struct Ended {
@@ -29,7 +29,7 @@ struct Ended {
     by_us: Cell<bool>,
 }
 
-impl HungUp {
+impl HalfClosed {
     /// It has.
     pub(super) fn is_true(&self) -> bool {
         self.0.by_client.get()
@@ -51,20 +51,20 @@ impl HungUp {
 
 /// A socket, and whether its end has been read.
 #[derive(Debug)]
-pub(super) struct Noticing<T> {
+pub(super) struct HalfCloseStream<T> {
     io: T,
-    hung_up: HungUp,
+    half_closed: HalfClosed,
     heads: Heads,
     /// Read, and not handed on yet: what was escaped needs more room than it came in. At most three times a read.
     rest: VecDeque<u8>,
 }
 
-impl<T> Noticing<T> {
+impl<T> HalfCloseStream<T> {
     /// Of a connection that has just begun.
     pub(super) fn new(io: T) -> Self {
         Self {
             io,
-            hung_up: HungUp::default(),
+            half_closed: HalfClosed::default(),
             heads: Heads::default(),
             rest: VecDeque::new(),
         }
@@ -76,19 +76,19 @@ impl<T> Noticing<T> {
     }
 
     /// What its requests may ask.
-    pub(super) fn hung_up(&self) -> HungUp {
-        self.hung_up.clone()
+    pub(super) fn half_closed(&self) -> HalfClosed {
+        self.half_closed.clone()
     }
 }
 
-impl<T: Into<Socket>> Noticing<T> {
+impl<T: Into<Socket>> HalfCloseStream<T> {
     /// The socket itself, for something else than HTTP, and what has been read from it and not been handed on.
     pub(super) fn taken_over(self) -> (Socket, VecDeque<u8>) {
         (self.io.into(), self.rest)
     }
 }
 
-impl<T: AsyncRead + Unpin> AsyncRead for Noticing<T> {
+impl<T: AsyncRead + Unpin> AsyncRead for HalfCloseStream<T> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -99,7 +99,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Noticing<T> {
         if this.rest.is_empty() {
             ready!(Pin::new(&mut this.io).poll_read(cx, buffer))?;
             if buffer.filled().len() == before && buffer.remaining() > 0 {
-                this.hung_up.0.by_client.set(true);
+                this.half_closed.0.by_client.set(true);
             }
             let mut rest = Vec::new();
             let read = buffer.filled_mut().get_mut(before..).unwrap_or_default();
@@ -118,13 +118,13 @@ impl<T: AsyncRead + Unpin> AsyncRead for Noticing<T> {
     }
 }
 
-impl<T: AsyncWrite + Unpin> AsyncWrite for Noticing<T> {
+impl<T: AsyncWrite + Unpin> AsyncWrite for HalfCloseStream<T> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.hung_up.may_send()?;
+        self.half_closed.may_send()?;
         Pin::new(&mut self.io).poll_write(cx, bytes)
     }
 
@@ -141,7 +141,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Noticing<T> {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.hung_up.may_send()?;
+        self.half_closed.may_send()?;
         Pin::new(&mut self.io).poll_write_vectored(cx, slices)
     }
 
