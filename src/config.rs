@@ -58,7 +58,7 @@ macro_rules! keys {
             pub $name: Option<$type>,
         )* }
 
-        /// Every key.
+        /// Every key that a configuration may hold.
         pub const KEYS: &[Key] = &[$(
             Key { name: stringify!($name), kind: Kind::$kind, doc: $doc },
         )*];

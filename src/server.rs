@@ -63,11 +63,11 @@ pub enum ServeError {
     /// A port could not be had.
     #[error("cannot listen on {addr} ({what}): {error}{}", advice(*.addr, .error))]
     Listen {
-        /// Which port.
+        /// Which port it is.
         what: &'static str,
-        /// Where.
+        /// The address that was tried.
         addr: SocketAddr,
-        /// Why.
+        /// What the system said.
         error: std::io::Error,
     },
     /// The certificate cannot be used.

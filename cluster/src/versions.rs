@@ -15,9 +15,9 @@ use std::sync::atomic::{AtomicU16, Ordering};
 /// A range of versions, both ends included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Versions {
-    /// The oldest.
+    /// The oldest version of the range.
     pub lowest: u16,
-    /// The newest.
+    /// The newest version of the range.
     pub highest: u16,
 }
 

@@ -138,7 +138,7 @@ pub struct Alias {
     pub kind: &'static str,
     /// What it begins with.
     pub prefix: &'static str,
-    /// What follows.
+    /// What the alias looks like.
     pub shape: Shape,
 }
 
@@ -167,7 +167,7 @@ pub enum SettingKind {
     Switch,
     /// A whole number; the name says the unit.
     Number,
-    /// A text.
+    /// A text value.
     Text,
     /// Some JSON of its owner's shape. The owner checks it and gives the text to keep, or says what is wrong.
     Document(fn(&Value) -> Result<String, String>),
@@ -217,13 +217,13 @@ impl SettingSpec {
         }
     }
 
-    /// A number.
+    /// A setting that is a number.
     #[must_use]
     pub fn number(setting: Setting) -> Self {
         Self::new(setting, SettingKind::Number)
     }
 
-    /// A switch.
+    /// A switch that is on or off.
     #[must_use]
     pub fn switch(setting: Setting) -> Self {
         Self::new(setting, SettingKind::Switch)

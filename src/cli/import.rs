@@ -45,7 +45,6 @@ const NUMBERS: [(&str, &str, u64); 12] = [
     ("REVERB_APP_ACTIVITY_TIMEOUT", "activity_timeout_ms", 1_000),
 ];
 
-/// Switches.
 const SWITCHES: [(&str, &str); 2] = [
     ("SOKETI_DEFAULT_APP_ENABLE_CLIENT_MESSAGES", "client_events"),
     ("SOKETI_DEFAULT_APP_USER_AUTHENTICATION", "user_sign_in"),

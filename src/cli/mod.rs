@@ -26,15 +26,15 @@ use std::process::ExitCode;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {
-    /// Done.
+    /// It was done.
     Ok = 0,
-    /// Failed.
+    /// It was not done.
     Failed = 1,
     /// The command line is wrong.
     Usage = 2,
     /// The configuration is wrong.
     Config = 3,
-    /// Not allowed.
+    /// The credential is missing, wrong or not enough.
     Auth = 4,
     /// No such thing.
     NotFound = 5,

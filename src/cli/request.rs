@@ -12,11 +12,11 @@ use serde_json::{Map, Value, json};
 /// One request, and how its answer is shown.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Request {
-    /// HTTP method.
+    /// The HTTP method of the request.
     pub method: &'static str,
     /// Path below the server's base, with its query; parts are encoded.
     pub path: String,
-    /// Body.
+    /// The body of the request, if it has one.
     pub body: Option<Value>,
     /// The field of the answer that is a list, and the columns of its table.
     pub table: Option<(&'static str, &'static [&'static str])>,
@@ -258,7 +258,7 @@ pub fn revoke(command: RevokeCommand) -> Result<Request, Failure> {
     Ok(Request::new("POST", path).body(body.into()))
 }
 
-/// `user …`
+/// The request behind a command `user …`.
 #[must_use]
 pub fn user(command: UserCommand) -> Request {
     let path =
@@ -343,7 +343,7 @@ fn node_path(node: u64, verb: &str, force: bool) -> String {
     format!("/v1/cluster/nodes/{node}{verb}{query}")
 }
 
-/// `conn …`
+/// The request behind a command `conn …`.
 #[must_use]
 pub fn conn(command: ConnCommand) -> Request {
     let ConnCommand::List { app, user, limit } = command;
@@ -367,7 +367,7 @@ pub fn conn(command: ConnCommand) -> Request {
     )
 }
 
-/// `channel …`
+/// The request behind a command `channel …`.
 #[must_use]
 pub fn channel(command: ChannelCommand) -> Request {
     match command {

@@ -31,7 +31,7 @@ pub enum LogFormat {
     Auto,
     /// One JSON object per line.
     Json,
-    /// For people.
+    /// Lines for people to read.
     Pretty,
 }
 
@@ -40,16 +40,16 @@ pub enum LogFormat {
 pub struct Tls {
     /// A port of its own; none = the public one.
     pub port: Option<SocketAddr>,
-    /// Certificate chain.
+    /// The file of the certificate chain.
     pub cert: PathBuf,
-    /// Its key.
+    /// The file of the certificate's key.
     pub key: PathBuf,
 }
 
 /// A configuration that holds together.
 #[derive(Clone)]
 pub struct Config {
-    /// This node.
+    /// The number of this node in the cluster.
     pub node: u64,
     /// Folder of its data.
     pub data: PathBuf,
@@ -77,21 +77,21 @@ pub struct Config {
     pub dev_token: bool,
     /// Threads that serve clients; 0 = one per core but one.
     pub workers: usize,
-    /// Log filter.
+    /// Which lines are logged, as a filter of `tracing`.
     pub log: String,
-    /// Log format.
+    /// How log lines are written.
     pub log_format: LogFormat,
     /// Idle HTTP connections.
     pub keep_alive: Duration,
-    /// Request heads.
+    /// How long a client may take for the head of a request.
     pub request_timeout: Duration,
-    /// Per worker.
+    /// Most connections of one worker thread.
     pub max_connections: usize,
     /// Of the public port.
     pub backlog: u32,
     /// Longest orderly stop.
     pub drain: Duration,
-    /// B.
+    /// The lease: how old a node's proven view may be while it serves.
     pub lease: Duration,
     /// Between read indexes.
     pub lease_renewal: Duration,

@@ -17,7 +17,7 @@ pub enum Refusal {
     Limit {
         /// The limit's name as in the app's settings.
         limit: &'static str,
-        /// Its value.
+        /// The value of the limit.
         max: u64,
     },
     /// Too fast; try again after this many milliseconds.

@@ -39,11 +39,11 @@ pub enum Space {
 /// A channel's full name. Names are compared byte by byte and never normalised.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ChannelKey {
-    /// The app.
+    /// The app it is about.
     pub app: AppId,
     /// The name space.
     pub space: Space,
-    /// The name.
+    /// The name of the channel within its space.
     pub name: Text,
 }
 
@@ -93,7 +93,7 @@ impl ChannelKey {
 /// two epochs cannot be compared, so a lost stream never looks like a resumed one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Position {
-    /// The stream.
+    /// The epoch of the stream that it is in.
     pub epoch: u64,
     /// Counts publications in it, from 1. 0 = before the first.
     pub seq: u64,

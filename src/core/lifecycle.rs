@@ -15,7 +15,7 @@ use std::sync::Arc;
 /// How long the end of something is kept back, because clients that only reconnect come back within it, ms.
 pub const GRACE_MS: u64 = 3_000;
 
-/// What happened.
+/// What happened to a channel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LifecycleKind {
     /// The first subscriber came.
@@ -34,14 +34,14 @@ pub enum LifecycleKind {
     Counted(u64),
 }
 
-/// One event.
+/// An event of one channel's lifecycle.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LifecycleEvent {
     /// Of which channel.
     pub channel: Arc<ChannelKey>,
     /// When, cluster time ms.
     pub at_ms: u64,
-    /// What.
+    /// What happened to the channel.
     pub kind: LifecycleKind,
 }
 

@@ -7,11 +7,11 @@ use super::ids::{AppId, ConnectionId, NodeId, Text};
 /// A connection as listings show it.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct ConnectionInfo {
-    /// The connection.
+    /// The connection it is about.
     pub id: ConnectionId,
     /// Which node holds it.
     pub node: NodeId,
-    /// Its app.
+    /// The app that it is connected to.
     pub app: AppId,
     /// Verified user, if any.
     pub user: Option<Text>,
@@ -19,7 +19,7 @@ pub struct ConnectionInfo {
     pub key: Option<Text>,
     /// The dialect's word.
     pub dialect: Text,
-    /// Peer address.
+    /// The network address of the client.
     pub remote: Text,
     /// Since when, cluster time ms.
     pub since_ms: u64,

@@ -11,11 +11,11 @@ use std::sync::Arc;
 /// What the data bytes are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ContentKind {
-    /// UTF-8 text.
+    /// Text in UTF-8.
     Text,
     /// UTF-8 JSON, already checked to be well-formed.
     Json,
-    /// Anything.
+    /// Bytes of any kind.
     Binary,
 }
 
@@ -24,9 +24,9 @@ pub enum ContentKind {
 pub struct Draft {
     /// For idempotency: the same id within 2 minutes is delivered once. `None` = every call is its own.
     pub id: Option<Text>,
-    /// Event name.
+    /// The name of the event.
     pub name: Text,
-    /// The payload.
+    /// The payload as it was published.
     pub data: Bytes,
     /// What the payload is.
     pub kind: ContentKind,
@@ -49,7 +49,7 @@ pub struct Draft {
 /// A message with its place in the channel. Shared, never changed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Publication {
-    /// The message.
+    /// What is published.
     pub draft: Box<Draft>,
     /// Where it stands.
     pub position: Position,
@@ -60,7 +60,7 @@ pub struct Publication {
 /// Someone in a presence set. One entry per (client, connection).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Member {
-    /// Who.
+    /// The client id of the member.
     pub client: Text,
     /// On which connection.
     pub connection: ConnectionId,
@@ -75,7 +75,7 @@ pub struct Member {
 /// What happened in a presence set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PresenceAction {
-    /// Entered.
+    /// The member entered the set.
     Enter,
     /// Changed its data.
     Update,
@@ -88,7 +88,7 @@ pub enum PresenceAction {
 /// A change of a presence set.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PresenceChange {
-    /// What.
+    /// Whether the member entered, changed or left.
     pub action: PresenceAction,
     /// Who (with the data of this connection's entry).
     pub member: Member,
@@ -98,14 +98,14 @@ pub struct PresenceChange {
     pub clients: u64,
     /// Where it stands among the channel's broadcasts.
     pub position: Position,
-    /// When.
+    /// The time of the change, as a timetoken.
     pub timetoken: Timetoken,
 }
 
 /// Anything a channel sends to its subscribers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Broadcast {
-    /// A message.
+    /// A message that was published.
     Message(Arc<Publication>),
     /// A presence change.
     Presence(Arc<PresenceChange>),
@@ -116,7 +116,7 @@ pub enum Broadcast {
 /// How many there are, in the whole cluster.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Occupancy {
-    /// Subscriptions.
+    /// The number of subscriptions.
     pub subscribers: u64,
     /// Distinct clients in the presence set.
     pub clients: u64,

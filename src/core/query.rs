@@ -40,7 +40,7 @@ pub enum Query {
 pub enum QueryAnswer {
     /// Channels with their cluster-wide counts, sorted by name.
     Occupied(Vec<(Text, Occupancy)>),
-    /// Connections.
+    /// The connections that were found.
     Connections(Vec<ConnectionInfo>),
     /// Deliveries, newest first.
     Deliveries(Vec<WebhookDelivery>),

@@ -19,18 +19,18 @@ use std::sync::Arc;
 /// One whole message on the transport, framing removed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Frame {
-    /// Checked UTF-8.
+    /// Text that is known to be UTF-8.
     Text(ByteString),
-    /// Anything.
+    /// Bytes of any kind.
     Binary(Bytes),
 }
 
 /// What a session may look at beside its own state.
 #[derive(Clone, Copy, Debug)]
 pub struct Context<'a> {
-    /// This connection.
+    /// The id of this connection.
     pub id: ConnectionId,
-    /// When.
+    /// The moment at which the input is handled.
     pub now: Now,
     /// Read-only access view: keys to check signatures with, app settings, decisions.
     pub authority: &'a Authority,
@@ -78,7 +78,7 @@ pub enum Action {
     Close(Close),
     /// Call [`Input::Wake`] at this time (monotonic ms), replacing an earlier request.
     Wake {
-        /// When.
+        /// When it wants to be woken, monotonic ms.
         at_mono_ms: u64,
     },
 }
@@ -95,9 +95,9 @@ pub enum Intent {
     CatchUp,
     /// Start receiving a channel.
     Subscribe(Box<Subscribe>),
-    /// Stop.
+    /// Stop receiving a channel.
     Unsubscribe {
-        /// Which.
+        /// The channel it is about.
         channel: Arc<ChannelKey>,
     },
     /// Send to a channel.
@@ -109,19 +109,19 @@ pub enum Intent {
     Presence(Box<PresenceRequest>),
     /// Read the presence set.
     Members {
-        /// Whose.
+        /// The channel whose presence set is read.
         channel: Arc<ChannelKey>,
         /// Comes back with the answer.
         tag: u64,
     },
-    /// Read history.
+    /// Read a page of history.
     History(Box<HistoryRequest>),
 }
 
 /// A subscription asked for.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Subscribe {
-    /// The channel.
+    /// The channel it is about.
     pub channel: Arc<ChannelKey>,
     /// What must all be allowed.
     pub needs: Operations,
@@ -164,7 +164,7 @@ pub enum Start {
     Last,
     /// With up to this many past publications.
     Rewind {
-        /// How many.
+        /// How many publications at most.
         count: u32,
     },
     /// With what was published in the last so many milliseconds.
@@ -190,7 +190,7 @@ pub struct NewMember {
 /// A publication asked for.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Publish {
-    /// The channel.
+    /// The channel it is about.
     pub channel: Arc<ChannelKey>,
     /// The message; `connection` is filled in by the core.
     pub draft: Box<Draft>,
@@ -207,7 +207,7 @@ pub struct Publish {
 /// Several publications to one channel, asked for together.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PublishBatch {
-    /// The channel.
+    /// The channel it is about.
     pub channel: Arc<ChannelKey>,
     /// The messages; `connection` is filled in by the core.
     pub drafts: Vec<Draft>,
@@ -219,7 +219,7 @@ pub struct PublishBatch {
 /// A presence change asked for.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PresenceRequest {
-    /// The channel.
+    /// The channel it is about.
     pub channel: Arc<ChannelKey>,
     /// Enter or update (`Some`), leave (`None`).
     pub member: Option<NewMember>,
@@ -237,9 +237,9 @@ pub struct PresenceRequest {
 /// A page of history asked for.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HistoryRequest {
-    /// The channel.
+    /// The channel it is about.
     pub channel: Arc<ChannelKey>,
-    /// Which part.
+    /// Which part of the history.
     pub page: HistoryPage,
     /// Comes back with the answer.
     pub tag: u64,
@@ -254,7 +254,7 @@ pub struct HistoryPage {
     pub until: u64,
     /// At most so many.
     pub limit: u32,
-    /// Newest first.
+    /// Whether the newest come first.
     pub backwards: bool,
 }
 
@@ -277,23 +277,23 @@ pub enum Event {
     Subscribed(Box<Subscribed>),
     /// A subscription was refused.
     SubscribeRefused {
-        /// Which.
+        /// The channel it is about.
         channel: Arc<ChannelKey>,
-        /// Why.
+        /// Why it was refused.
         refusal: Refusal,
         /// From the request.
         tag: u64,
     },
     /// A subscription has ended, as asked; `refusal` if there was none.
     Unsubscribed {
-        /// Which.
+        /// The channel it is about.
         channel: Arc<ChannelKey>,
         /// Set when there was nothing to end.
         refusal: Option<Refusal>,
     },
     /// Rights on a subscription changed live. Without [`Operations::SUBSCRIBE`] it has already ended.
     RightsChanged {
-        /// Which.
+        /// The channel it is about.
         channel: Arc<ChannelKey>,
         /// What is left.
         granted: Operations,
@@ -309,16 +309,16 @@ pub enum Event {
     },
     /// A publication was not accepted.
     PublishRefused {
-        /// Which channel.
+        /// The channel it is about.
         channel: Arc<ChannelKey>,
         /// From the request.
         tag: u64,
-        /// Why.
+        /// Why it was refused.
         refusal: Refusal,
     },
     /// A presence request was carried out or refused.
     PresenceDone {
-        /// Which channel.
+        /// The channel it is about.
         channel: Arc<ChannelKey>,
         /// From the request.
         tag: u64,
@@ -341,9 +341,9 @@ pub enum Event {
     },
     /// A broadcast, for subscriptions in [`DeliveryMode::Session`].
     Broadcast {
-        /// Which channel.
+        /// The channel it is about.
         channel: Arc<ChannelKey>,
-        /// What.
+        /// The broadcast itself.
         broadcast: Broadcast,
     },
 }
@@ -351,7 +351,7 @@ pub enum Event {
 /// A subscription that stands.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Subscribed {
-    /// The channel.
+    /// The channel it is about.
     pub channel: Arc<ChannelKey>,
     /// From the request.
     pub tag: u64,

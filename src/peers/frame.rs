@@ -18,21 +18,21 @@ pub const MAX_FRAME: usize = 16 << 20;
 const VERSION: u8 = 2;
 const LENGTH: usize = 4;
 
-/// One frame.
+/// One frame on a link between nodes.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Frame {
     /// For a channel's actor.
     Channel {
-        /// Which.
+        /// The channel it is about.
         key: Arc<ChannelKey>,
-        /// What.
+        /// The message, for the replica on the other node.
         message: PeerMessage,
     },
-    /// A question.
+    /// A question apart from any channel.
     Ask {
         /// Comes back with the answer.
         id: u64,
-        /// What.
+        /// The question itself.
         query: Query,
     },
     /// Its answer; none when it cannot be answered.
@@ -55,7 +55,7 @@ pub enum FrameError {
     /// A kind this version does not know.
     #[error("frame kind {0}")]
     Kind(u8),
-    /// The body.
+    /// The body does not decode.
     #[error(transparent)]
     Body(#[from] CodecError),
 }

@@ -25,7 +25,7 @@ pub type Listing = Pin<Box<dyn Future<Output = Result<Vec<ConnectionInfo>, Refus
 
 /// What a question needs of this node's own connections.
 pub trait LocalConnections: Send + Sync + 'static {
-    /// Lists them.
+    /// Lists the connections of this node.
     fn list(&self, filter: ConnectionFilter) -> Listing;
     /// Ends the socket of one, if it is here.
     fn abort(&self, id: ConnectionId) -> Aborting;

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 pub struct Restore {
     /// Folder of the new node's data.
     pub data: PathBuf,
-    /// Its number.
+    /// The number of the node.
     pub node: u64,
     /// How its peers will reach it.
     pub peer_addr: String,

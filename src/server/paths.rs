@@ -18,7 +18,7 @@ use std::sync::Arc;
 /// Whose a path is.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Owner {
-    /// A dialect's.
+    /// It belongs to this dialect.
     Dialect(&'static dyn Dialect),
     /// Our own API's.
     Native,

@@ -30,7 +30,7 @@ struct Ended {
 }
 
 impl HalfClosed {
-    /// It has.
+    /// Whether the client has stopped sending.
     pub(super) fn is_true(&self) -> bool {
         self.0.by_client.get()
     }

@@ -34,7 +34,7 @@ use std::time::Duration;
 /// How the server treats its clients.
 #[derive(Clone, Copy, Debug)]
 pub struct Listening {
-    /// Threads.
+    /// The number of worker threads.
     pub workers: usize,
     /// How long an idle HTTP connection is kept.
     pub keep_alive: Duration,
@@ -58,7 +58,7 @@ pub struct ListenPort {
 }
 
 impl ListenPort {
-    /// Without TLS.
+    /// A port without TLS.
     #[must_use]
     pub fn plain(listener: TcpListener) -> Self {
         Self {
@@ -67,7 +67,7 @@ impl ListenPort {
         }
     }
 
-    /// With TLS.
+    /// A port with TLS.
     #[must_use]
     pub fn tls(listener: TcpListener, config: rustls::ServerConfig) -> Self {
         Self {

@@ -85,7 +85,7 @@ impl PollGuard {
         self.park = Some(Box::new(park));
     }
 
-    /// Ends it.
+    /// Ends the poller for good.
     pub fn close(mut self) {
         self.park = None;
         self.poller.close();

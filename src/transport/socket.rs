@@ -20,7 +20,7 @@ use tokio::io::Interest;
 /// Plaintext taken at once from TLS, at most.
 const PLAIN: usize = 4 << 10;
 
-/// The socket.
+/// A client's socket, with TLS or without.
 pub(super) enum Socket {
     /// As it is.
     Plain(TcpStream),

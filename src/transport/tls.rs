@@ -21,7 +21,7 @@ pub enum TlsError {
     /// A file could not be read as PEM.
     #[error("{path}: {why}")]
     File {
-        /// Which.
+        /// The file that could not be used.
         path: String,
         /// What is wrong.
         why: String,

@@ -14,11 +14,11 @@ use std::collections::BTreeMap;
 pub struct Operations(pub u64);
 
 impl Operations {
-    /// Nothing.
+    /// No operation at all.
     pub const NONE: Self = Self(0);
-    /// Receive messages.
+    /// Receive the messages of a channel.
     pub const SUBSCRIBE: Self = Self(1);
-    /// Send messages.
+    /// Send messages to a channel.
     pub const PUBLISH: Self = Self(1 << 1);
     /// Be a member of the presence set.
     pub const PRESENCE: Self = Self(1 << 2);
@@ -32,7 +32,7 @@ impl Operations {
     pub const DELETE: Self = Self(1 << 6);
     /// Read a user's or channel's metadata.
     pub const GET: Self = Self(1 << 7);
-    /// Change metadata.
+    /// Change the metadata of a channel or user.
     pub const UPDATE: Self = Self(1 << 8);
     /// Take part in a membership.
     pub const JOIN: Self = Self(1 << 9);
@@ -51,9 +51,9 @@ impl Operations {
     /// See and use others' connections: list, explain.
     pub const INSPECT: Self = Self(1 << 16);
     // Kept word for word for the credentials that name them; nothing that is served asks for one.
-    /// Annotate messages.
+    /// Annotate messages of a channel.
     pub const ANNOTATION_PUBLISH: Self = Self(1 << 17);
-    /// Receive annotations.
+    /// Receive annotations of messages.
     pub const ANNOTATION_SUBSCRIBE: Self = Self(1 << 18);
     /// Delete anyone's message.
     pub const MESSAGE_DELETE_ANY: Self = Self(1 << 19);
@@ -178,7 +178,7 @@ impl std::ops::BitOr for Operations {
 pub struct Right {
     /// Kind of resource.
     pub resource: Resource,
-    /// Which names.
+    /// Which names the right is for.
     pub pattern: Pattern,
     /// What may be done.
     pub operations: Operations,

@@ -22,23 +22,23 @@ pub enum Command {
     CreateApp(AppSpec),
     /// Changes an app.
     UpdateApp {
-        /// Which.
+        /// The app that is changed.
         app: AppId,
-        /// How.
+        /// The change that is asked for.
         change: AppChange,
     },
     /// Removes an app and everything in it.
     DeleteApp {
-        /// Which.
+        /// The app that is changed.
         app: AppId,
     },
     /// A new key.
     CreateKey(KeySpec),
     /// Changes a key.
     UpdateKey {
-        /// Which.
+        /// The id of the key.
         key: Text,
-        /// How.
+        /// The change that is asked for.
         change: KeyChange,
     },
     /// Makes `new` with the old key's capability; the old key works until the overlap ends.
@@ -52,47 +52,47 @@ pub enum Command {
     },
     /// Removes a key; everything done under it ends.
     DeleteKey {
-        /// Which.
+        /// The id of the key.
         key: Text,
     },
     /// Writes grants for one subject.
     SetGrants {
-        /// The app.
+        /// The app it is about.
         app: AppId,
         /// Who asks; may not exceed it.
         issuer: Issuer,
-        /// For whom.
+        /// Who gets the rights.
         subject: Subject,
         /// Beside or instead of what is there.
         mode: GrantMode,
-        /// What.
+        /// The entries that are granted.
         entries: Vec<GrantEntry>,
     },
     /// Deletes grants of one subject; no names = all of them.
     DeleteGrants {
-        /// The app.
+        /// The app it is about.
         app: AppId,
-        /// Who asks.
+        /// In whose name it is asked for; judged by the machine.
         issuer: Issuer,
-        /// Whose.
+        /// Whose grants are deleted.
         subject: Subject,
         /// Which; empty = all.
         names: Vec<(Resource, Pattern)>,
     },
     /// Stores an issued token.
     IssueToken {
-        /// Token id.
+        /// The id of the token.
         id: Text,
         /// The token; `revision` is filled in.
         token: Token,
     },
     /// Voids credentials of a target, deletes the grants stored for it and cuts its connections.
     Revoke {
-        /// The app.
+        /// The app it is about.
         app: AppId,
-        /// Who asks.
+        /// In whose name it is asked for; judged by the machine.
         issuer: Issuer,
-        /// What.
+        /// Whose credentials are revoked.
         target: Target,
         /// Only credentials issued before this; none = before now.
         issued_before_ms: Option<Millis>,
@@ -101,42 +101,42 @@ pub enum Command {
     },
     /// Closes a target's connections without voiding anything: they may come back.
     Disconnect {
-        /// The app.
+        /// The app it is about.
         app: AppId,
-        /// Who asks.
+        /// In whose name it is asked for; judged by the machine.
         issuer: Issuer,
-        /// Whose.
+        /// Whose connections are ended.
         target: Target,
     },
     /// Keeps a subject out.
     Block {
-        /// The app.
+        /// The app it is about.
         app: AppId,
-        /// Who asks.
+        /// In whose name it is asked for; judged by the machine.
         issuer: Issuer,
         /// Whom (not [`Subject::Everyone`]: disable the app for that).
         subject: Subject,
         /// How long; none = until unblocked.
         for_ms: Option<Millis>,
-        /// For people.
+        /// Why, in words for people.
         reason: Text,
     },
     /// Lets a subject back in.
     Unblock {
-        /// The app.
+        /// The app it is about.
         app: AppId,
-        /// Who asks.
+        /// In whose name it is asked for; judged by the machine.
         issuer: Issuer,
-        /// Whom.
+        /// Who is blocked, or given the right.
         subject: Subject,
     },
     /// Uses up a nonce: succeeds once per (app, key, nonce) in the whole cluster.
     UseNonce {
-        /// The app.
+        /// The app it is about.
         app: AppId,
         /// The key the nonce belongs to.
         key: Text,
-        /// The nonce.
+        /// The nonce that is used up.
         nonce: Text,
         /// When it may be forgotten, cluster time.
         expires_ms: Millis,
@@ -152,42 +152,42 @@ pub enum Command {
 /// A change to an app or its keys, and who asks for it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Administration {
-    /// The app.
+    /// The app it is about.
     pub app: AppId,
     /// Who asks; may not exceed it.
     pub issuer: Issuer,
     /// What it hands on to others beside what is seen here: what a setting means is the broker's.
     pub hands_on: Capability,
-    /// What.
+    /// The change that is asked for.
     pub change: Administered,
 }
 
 /// What is changed in an app.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Administered {
-    /// Itself.
+    /// The app itself is changed.
     App(AppChange),
     /// A key is made.
     NewKey(KeySpec),
     /// A key is changed.
     Key {
-        /// Which.
+        /// The id of the key.
         key: Text,
-        /// How.
+        /// The change that is asked for.
         change: KeyChange,
     },
     /// A key is replaced, as by [`Command::RotateKey`].
     Rotated {
         /// The key to replace.
         key: Text,
-        /// Its successor.
+        /// The key that succeeds it.
         new: KeySpec,
         /// How long both work.
         overlap_ms: Millis,
     },
     /// A key goes.
     NoKey {
-        /// Which.
+        /// The id of the key.
         key: Text,
     },
 }
@@ -195,11 +195,11 @@ pub enum Administered {
 /// A flag of a channel to be set.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChannelFlag {
-    /// The app.
+    /// The app it is about.
     pub app: AppId,
-    /// Who asks.
+    /// In whose name it is asked for; judged by the machine.
     pub issuer: Issuer,
-    /// The channel.
+    /// The channel it is about.
     pub channel: Text,
     /// The flag; opaque here.
     pub flag: Text,
@@ -210,11 +210,11 @@ pub struct ChannelFlag {
 /// A channel group to be changed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupChange {
-    /// The app.
+    /// The app it is about.
     pub app: AppId,
     /// Who answers for it.
     pub issuer: Issuer,
-    /// Which.
+    /// The group that is changed.
     pub group: Text,
     /// Channels that come in.
     pub add: Vec<Text>,
@@ -229,7 +229,7 @@ pub struct GroupChange {
 pub enum MemberCommand {
     /// A node has started (again) and may carry channels; its epoch becomes one more than before.
     Up {
-        /// The node.
+        /// The node it is about.
         node: NodeId,
         /// Where its peers reach it.
         peer_addr: Text,
@@ -240,19 +240,19 @@ pub enum MemberCommand {
     },
     /// The leader has not heard from this start of the node for longer than a lease.
     Down {
-        /// The node.
+        /// The node it is about.
         node: NodeId,
         /// The start that went silent; a later one is not touched.
         epoch: u64,
     },
     /// The node asks for no new channels.
     Drain {
-        /// The node.
+        /// The node it is about.
         node: NodeId,
     },
     /// The node has left for good.
     Remove {
-        /// The node.
+        /// The node it is about.
         node: NodeId,
     },
 }
@@ -262,7 +262,7 @@ pub enum MemberCommand {
 pub struct AppSpec {
     /// Its id, unused so far.
     pub id: AppId,
-    /// For people.
+    /// A name for people; nothing is looked up by it.
     pub name: Text,
     /// Dialects it accepts.
     pub protocols: Vec<EnabledProtocol>,
@@ -270,7 +270,7 @@ pub struct AppSpec {
     pub open: Vec<OpenRule>,
     /// Limits and switches.
     pub settings: BTreeMap<Text, SettingValue>,
-    /// Other names.
+    /// Names under which dialects know the app.
     pub aliases: Vec<(Text, Text)>,
     /// Its first keys; `app` must be this app.
     pub keys: Vec<KeySpec>,
@@ -279,7 +279,7 @@ pub struct AppSpec {
 /// A change to an app; what is `None` stays.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AppChange {
-    /// For people.
+    /// A name for people; nothing is looked up by it.
     pub name: Option<Text>,
     /// On or off.
     pub enabled: Option<bool>,
@@ -296,11 +296,11 @@ pub struct AppChange {
 pub struct KeySpec {
     /// Its id, unused so far in the cluster.
     pub id: Text,
-    /// The app.
+    /// The app it is about.
     pub app: AppId,
-    /// For people.
+    /// A name for people; nothing is looked up by it.
     pub name: Text,
-    /// Its secret.
+    /// The secret that signatures and tokens are made with.
     pub secret: Secret,
     /// What it may do.
     pub capability: Capability,
@@ -311,7 +311,7 @@ pub struct KeySpec {
 /// A change to a key; what is `None` stays.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyChange {
-    /// For people.
+    /// A name for people; nothing is looked up by it.
     pub name: Option<Text>,
     /// On or off.
     pub enabled: Option<bool>,
@@ -338,7 +338,7 @@ pub enum GrantMode {
 pub struct GrantEntry {
     /// On what kind of thing.
     pub resource: Resource,
-    /// Which names.
+    /// Which names the right is for.
     pub pattern: Pattern,
     /// What may be done.
     pub operations: Operations,
@@ -349,7 +349,7 @@ pub struct GrantEntry {
 /// What a command came to. The revision is the stamp's index and is not repeated here.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reply {
-    /// Done.
+    /// It was done.
     Done,
     /// Done; this many records were touched.
     Changed(u64),
@@ -403,16 +403,16 @@ pub enum Effect {
     AppChanged(AppId),
     /// Rights in this scope may have changed: ask again for every subscription in it.
     Recheck {
-        /// The app.
+        /// The app it is about.
         app: AppId,
         /// Whom it may concern.
         scope: Scope,
     },
     /// End these connections.
     Cut {
-        /// The app.
+        /// The app it is about.
         app: AppId,
-        /// Which.
+        /// Whose connections are cut.
         target: Target,
         /// Why; decides what the client is told and whether it may return.
         cut: Cut,
@@ -426,7 +426,7 @@ pub enum Effect {
 pub enum Scope {
     /// Everyone in the app (open rules, settings, grants to everyone).
     App,
-    /// One subject.
+    /// One subject and nobody else.
     Subject(Subject),
     /// Whoever has taken a copy of what is stored for this token: more than what is left may be in it.
     Copies(Text),

@@ -11,13 +11,13 @@ use imbl::OrdMap;
 /// A record that has an end.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Expiring {
-    /// A grant.
+    /// A stored grant, by its key.
     Grant(GrantKey),
     /// An issued token.
     Token(AppId, Text),
     /// A revocation that may be forgotten.
     Revocation(AppId, Target),
-    /// A block.
+    /// A block of a subject.
     Block(AppId, Subject),
     /// A nonce that may be forgotten.
     Nonce((AppId, Text, Text)),

@@ -161,7 +161,7 @@ pub(super) fn open(rules: &[OpenRule]) -> Checked {
     rules.iter().try_for_each(|rule| pattern(&rule.pattern))
 }
 
-/// One setting.
+/// Checks one setting of an app.
 pub(super) fn setting(key: &Text, value: Option<&SettingValue>) -> Checked {
     name("setting", key, Limits::ID_TEXT)?;
     match value {

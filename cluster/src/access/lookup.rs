@@ -20,7 +20,7 @@ pub(super) struct Place<'a> {
 /// A pattern by reference: an exact name need not be a shared text yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum PatternRef<'a> {
-    /// [`Pattern::Exact`].
+    /// As [`Pattern::Exact`], without owning the name.
     Exact(&'a str),
     /// Any other kind.
     Wild(&'a Pattern),
@@ -28,7 +28,7 @@ pub(super) enum PatternRef<'a> {
 
 /// What can stand for a [`GrantKey`] in a look-up.
 pub(super) trait GrantLookup {
-    /// Its parts.
+    /// The parts of the key, borrowed.
     fn place(&self) -> Place<'_>;
 }
 

@@ -93,7 +93,7 @@ pub struct Stamp {
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
 pub enum Resource {
-    /// A channel.
+    /// A channel, by its name.
     #[default]
     Channel,
     /// A replicated set of channels.

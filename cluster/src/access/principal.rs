@@ -24,7 +24,7 @@ pub enum Issued {
 pub struct Proof {
     /// The key that signed or issued it.
     pub key: Text,
-    /// When.
+    /// When it was issued, as far as it says.
     pub issued: Issued,
     /// When it ends, cluster time.
     pub expires_ms: Option<Millis>,
@@ -55,7 +55,7 @@ pub enum Voucher {
 }
 
 impl Voucher {
-    /// The key.
+    /// The id of the key that vouches.
     #[must_use]
     pub fn key(&self) -> &Text {
         match self {

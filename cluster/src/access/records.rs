@@ -26,12 +26,12 @@ impl std::fmt::Display for NodeId {
     }
 }
 
-/// A tenant.
+/// A tenant of the broker.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct App {
-    /// Its id.
+    /// The number of the app.
     pub id: AppId,
-    /// For people.
+    /// A name for people; nothing is looked up by it.
     pub name: Text,
     /// A disabled app refuses everything.
     pub enabled: bool,
@@ -43,7 +43,7 @@ pub struct App {
     pub settings: BTreeMap<Text, SettingValue>,
     /// Other names this app answers to, one name space per alias kind (`kind`, `name`); unique per cluster.
     pub aliases: Vec<(Text, Text)>,
-    /// Last change.
+    /// The revision of its last change.
     pub revision: Revision,
 }
 
@@ -73,20 +73,20 @@ pub struct EnabledProtocol {
 /// Channels that anyone connected to the app may use in these ways.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OpenRule {
-    /// Which channels.
+    /// Which channels it is for.
     pub pattern: Pattern,
-    /// For what.
+    /// The operations that are allowed.
     pub operations: Operations,
 }
 
 /// The value of an app setting.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SettingValue {
-    /// A switch.
+    /// A switch that is on or off.
     Bool(bool),
     /// A number; the setting's name says the unit.
     Int(u64),
-    /// A text.
+    /// A text value.
     Text(Text),
 }
 
@@ -97,9 +97,9 @@ pub struct ApiKey {
     pub id: Text,
     /// The app it belongs to.
     pub app: AppId,
-    /// For people.
+    /// A name for people; nothing is looked up by it.
     pub name: Text,
-    /// Its secret.
+    /// The secret that signatures and tokens are made with.
     pub secret: Secret,
     /// What may be done with it, and the ceiling of everything issued under it.
     pub capability: Capability,
@@ -111,7 +111,7 @@ pub struct ApiKey {
     pub revocable_tokens: bool,
     /// When it was made: the oldest active key signs what the broker sends out.
     pub created_ms: Millis,
-    /// Last change.
+    /// The revision of its last change.
     pub revision: Revision,
 }
 
@@ -133,13 +133,13 @@ pub enum Subject {
 /// short range.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct GrantKey {
-    /// The app.
+    /// The app it is about.
     pub app: AppId,
-    /// Whom.
+    /// Who is blocked, or given the right.
     pub subject: Subject,
     /// On what kind of thing.
     pub resource: Resource,
-    /// Which names.
+    /// Which names the right is for.
     pub pattern: Pattern,
 }
 
@@ -169,7 +169,7 @@ pub enum Issuer {
 /// A token that the broker issued and can look up.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Token {
-    /// The app.
+    /// The app it is about.
     pub app: AppId,
     /// Key that issued it.
     pub key: Text,
@@ -179,7 +179,7 @@ pub struct Token {
     pub revocation_key: Option<Text>,
     /// What it carries.
     pub capability: Capability,
-    /// When issued.
+    /// When it was issued, cluster time ms.
     pub issued_ms: Millis,
     /// When it ends.
     pub expires_ms: Option<Millis>,
@@ -225,7 +225,7 @@ pub struct Revocation {
 pub struct Block {
     /// Until when; none = until unblocked.
     pub until_ms: Option<Millis>,
-    /// For people.
+    /// Why, in words for people.
     pub reason: Text,
     /// When it was written.
     pub revision: Revision,
@@ -234,7 +234,7 @@ pub struct Block {
 /// A node as the whole cluster agrees on it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Member {
-    /// The node.
+    /// The node it is about.
     pub node: NodeId,
     /// Counts its starts, so that a returned node is not taken for its former self.
     pub epoch: u64,
@@ -246,7 +246,7 @@ pub struct Member {
     pub public_url: Text,
     /// Highest command version this node can read.
     pub reads_version: u16,
-    /// Last change.
+    /// The revision of its last change.
     pub revision: Revision,
 }
 

@@ -14,7 +14,7 @@ pub struct Answered {
     pub revision: Revision,
     /// Cluster time at which it was applied.
     pub time_ms: Millis,
-    /// Its reply.
+    /// What the command was answered.
     pub reply: Reply,
 }
 

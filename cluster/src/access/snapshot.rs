@@ -26,7 +26,7 @@ pub enum SnapshotError {
     /// Written by a version this one cannot read.
     #[error("snapshot format {0} is not known to this version")]
     Version(u8),
-    /// Damaged.
+    /// The snapshot is damaged; the text says where.
     #[error("snapshot is damaged: {0}")]
     Damaged(String),
 }

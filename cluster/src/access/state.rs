@@ -24,7 +24,7 @@ pub struct State {
     pub time_ms: Millis,
     /// Command versions agreed on.
     pub version: u16,
-    /// Apps.
+    /// The apps by their numbers.
     pub apps: OrdMap<AppId, App>,
     /// Other names of apps: (kind, name).
     pub aliases: OrdMap<(Text, Text), AppId>,
@@ -32,9 +32,9 @@ pub struct State {
     pub keys: OrdMap<Text, ApiKey>,
     /// Rotated keys and the key that now answers for what they granted.
     pub key_successors: OrdMap<Text, Text>,
-    /// Stored rights.
+    /// The stored rights by their keys.
     pub grants: OrdMap<GrantKey, Grant>,
-    /// Issued tokens.
+    /// The tokens that are stored, by app and id.
     pub tokens: OrdMap<(AppId, Text), Token>,
     /// Revocations in force.
     pub revocations: OrdMap<(AppId, Target), Revocation>,

@@ -141,7 +141,7 @@ pub enum Freshness {
 pub struct NodeStatus {
     /// Agreed record, if the node is in the member list.
     pub member: Option<Member>,
-    /// The node.
+    /// The node it is about.
     pub node: NodeId,
     /// Whether it votes.
     pub voter: bool,
@@ -156,11 +156,11 @@ pub struct NodeStatus {
 /// The cluster as this node sees it.
 #[derive(Clone, Debug)]
 pub struct ClusterStatus {
-    /// This node.
+    /// The number of this node in the cluster.
     pub node: NodeId,
     /// Unique id of the cluster.
     pub cluster: Text,
-    /// Raft term.
+    /// The Raft term of this node.
     pub term: u64,
     /// Version that has been agreed on; 0 = none yet.
     pub version: u16,
@@ -174,7 +174,7 @@ pub struct ClusterStatus {
     pub enforced: Revision,
     /// How fresh the view is.
     pub freshness: Freshness,
-    /// Everyone.
+    /// Every member of the cluster.
     pub nodes: Vec<NodeStatus>,
     /// How far this node's wall clock is ahead (behind: negative) of the members', milliseconds.
     pub clock_off_ms: i64,

@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 /// How a node starts.
 #[derive(Clone, Debug)]
 pub struct ClusterConfig {
-    /// This node.
+    /// The number of this node in the cluster.
     pub node: NodeId,
     /// Where its data lives. Created if missing.
     pub data_dir: PathBuf,
@@ -107,7 +107,7 @@ impl WallClock {
 }
 
 impl Default for WallClock {
-    /// The system's.
+    /// The clock of the system.
     fn default() -> Self {
         Self::new(|| {
             SystemTime::now()
@@ -154,9 +154,9 @@ pub enum StartError {
     /// The peer port cannot be opened.
     #[error("cannot listen for peers on {addr}: {error}")]
     Listen {
-        /// Where.
+        /// The address that was tried.
         addr: SocketAddr,
-        /// Why.
+        /// What the system said.
         error: std::io::Error,
     },
     /// The configuration contradicts itself or what is stored.

@@ -4,29 +4,29 @@
 
 use crate::access::{NodeId, Text};
 
-/// One change.
+/// One change of who follows and who votes.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum NodeChange {
     /// The node follows, if it does not yet, and votes once it has caught up.
     Add {
-        /// Its number.
+        /// The number of the node.
         node: NodeId,
         /// Where its peers reach it, `host:port`.
         peer_addr: Text,
     },
     /// A node that follows votes from now on.
     Promote {
-        /// Its number.
+        /// The number of the node.
         node: NodeId,
     },
     /// A node that votes only follows from now on.
     Demote {
-        /// Its number.
+        /// The number of the node.
         node: NodeId,
     },
     /// The node leaves for good.
     Remove {
-        /// Its number.
+        /// The number of the node.
         node: NodeId,
     },
 }

@@ -174,7 +174,7 @@ impl Cluster {
         self.core().config.lease
     }
 
-    /// This node.
+    /// The number of this node in the cluster.
     #[must_use]
     pub fn node(&self) -> NodeId {
         NodeId(self.core().me)

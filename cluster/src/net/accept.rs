@@ -28,7 +28,7 @@ const MAX_REQUESTS: usize = 256;
 /// A control connection without a request for this long is closed; its dialler makes a new one.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// Who answers.
+/// What answers the requests of peers.
 pub(crate) trait Service: Send + Sync + 'static {
     /// Judges a peer that knows the secret.
     fn admit(&self, peer: Identity) -> Result<(), Refusal>;
@@ -40,9 +40,9 @@ pub(crate) trait Service: Send + Sync + 'static {
 pub(crate) struct Acceptor<S> {
     /// Who we are.
     pub(crate) local: LocalNode,
-    /// Control connections.
+    /// What control connections go to.
     pub(crate) service: Arc<S>,
-    /// Message-plane connections.
+    /// Where connections of the message plane go.
     pub(crate) messages: mpsc::Sender<MessageLink>,
 }
 

@@ -24,7 +24,7 @@ pub(super) enum Kind {
     Answer,
 }
 
-/// One frame.
+/// One frame of a control connection.
 #[derive(Debug)]
 pub(super) struct Frame {
     pub(super) kind: Kind,

@@ -44,7 +44,7 @@ pub(crate) enum Plane {
 /// Who a node says it is; the secret proves only that it belongs to the cluster's operator.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Identity {
-    /// Node id.
+    /// The number of the node.
     pub(crate) node: u64,
     /// Random number written to its disk when its data directory was made.
     pub(crate) disk: u128,
@@ -141,7 +141,7 @@ pub(crate) enum Refused {
     Ours {
         /// Who said so.
         by: u64,
-        /// Why.
+        /// The reason, by the other's word or this node's.
         why: Refusal,
     },
     /// This node's of the other end.
@@ -149,7 +149,7 @@ pub(crate) enum Refused {
     Theirs {
         /// Who it says it is.
         node: u64,
-        /// Why.
+        /// The reason, by the other's word or this node's.
         why: Refusal,
     },
     /// Another node than the one that was dialled.
@@ -157,7 +157,7 @@ pub(crate) enum Refused {
         "node {by} answers at that address, not node {meant}: another node answers where `cluster` says this one is"
     )]
     OtherNode {
-        /// Who answers.
+        /// The node that answers there.
         by: u64,
         /// Who was dialled.
         meant: u64,

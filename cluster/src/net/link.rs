@@ -30,7 +30,7 @@ const SILENCE_LIMIT: Duration = Duration::from_secs(2);
 pub(crate) enum Lane {
     /// Small and urgent.
     Fast,
-    /// Snapshot chunks.
+    /// Chunks of snapshots, which may take long.
     Bulk,
 }
 
@@ -51,7 +51,7 @@ pub(crate) enum AskError {
 /// How a link stands.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct LinkState {
-    /// Connected now.
+    /// Whether there is a connection now.
     pub(crate) connected: bool,
     /// Since when every attempt found nobody listening.
     pub(crate) refused_since: Option<Instant>,
@@ -64,7 +64,7 @@ pub(crate) struct LinkState {
 /// A peer that cannot be talked to.
 #[derive(Clone, Debug)]
 pub(crate) struct Failing {
-    /// Since when.
+    /// Since when nothing gets through.
     pub(crate) since: Instant,
     /// What the last attempt said.
     pub(crate) why: Arc<str>,

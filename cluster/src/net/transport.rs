@@ -22,7 +22,7 @@ pub(crate) trait Listener: Send + 'static {
     fn accept(&mut self) -> BoxFuture<'_, io::Result<Stream>>;
 }
 
-/// One connection.
+/// One connection between two nodes.
 #[derive(Debug)]
 pub(crate) enum Stream {
     /// Over the network.

@@ -47,7 +47,7 @@ impl Lease {
         }
     }
 
-    /// See [`Freshness`].
+    /// How current this node's view is.
     pub(crate) fn freshness(&self) -> Freshness {
         let Some(at) = self.fresh_at.load(Ordering::Acquire).checked_sub(1) else {
             return Freshness::Never;

@@ -25,7 +25,7 @@ const RETRY_DELAY: Duration = Duration::from_millis(50);
 
 /// Makes one client per peer.
 pub(crate) struct Network {
-    /// The links.
+    /// The links that requests go over.
     pub(crate) links: Arc<Links>,
     /// Where signs of life are noted.
     pub(crate) last_contact: Arc<LastContact>,

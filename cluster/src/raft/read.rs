@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 
 /// Questions that wait for the next round.
 const QUEUE_CAPACITY: usize = 4096;
-/// Longest round.
+/// How long one round may take.
 const ROUND_TIMEOUT: Duration = Duration::from_millis(1000);
 
 /// Pause after a round without an answer.

@@ -23,13 +23,13 @@ use std::collections::BTreeMap;
 pub(super) enum PeerRequest {
     /// Replication and heartbeat.
     Append(AppendEntriesRequest<Engine>),
-    /// A vote.
+    /// A request for a vote.
     Vote(VoteRequest<u64>),
     /// A chunk of a snapshot.
     Snapshot(InstallSnapshotRequest<Engine>),
     /// Operations for the leader.
     Propose {
-        /// In order.
+        /// The operations, in the order in which they are applied.
         ops: Vec<Op>,
         /// How long the sender goes on waiting.
         wait_ms: u64,
@@ -38,7 +38,7 @@ pub(super) enum PeerRequest {
     ReadIndex,
     /// Answer when this revision is enforced.
     AwaitEnforced {
-        /// Which.
+        /// The revision that is asked about.
         revision: Revision,
         /// How long to wait before saying no.
         wait_ms: u64,
@@ -47,7 +47,7 @@ pub(super) enum PeerRequest {
     MayElect,
     /// Let a node follow, as a learner. It asks itself.
     AddNode {
-        /// Its id.
+        /// The number of the node.
         node: u64,
         /// Its peer address.
         addr: Text,
@@ -56,7 +56,7 @@ pub(super) enum PeerRequest {
     },
     /// Remove a node from the group. [`PeerRequest::ChangeNodes`] says it since.
     RemoveNode {
-        /// Its id.
+        /// The number of the node.
         node: u64,
     },
     /// What the wall clock says there, and whether the node could lead.
@@ -65,21 +65,21 @@ pub(super) enum PeerRequest {
     TakeOver,
     /// From the leader: how long ago one before it last asked for help.
     HelpedBefore {
-        /// Its term.
+        /// The Raft term of the leader.
         term: u64,
-        /// Its id.
+        /// The number of the node.
         node: u64,
     },
     /// How long ago a member's latest proof of freshness that does not cover a revision can have begun.
     LatestProof {
-        /// The member.
+        /// The member whose proofs are asked about.
         node: u64,
-        /// Which.
+        /// The revision that is asked about.
         revision: Revision,
     },
     /// Change who follows and who votes, as an operator wants it.
     ChangeNodes {
-        /// How.
+        /// The change that is asked for.
         change: NodeChange,
         /// Also where no majority of the voters that would be left answers.
         force: bool,
@@ -97,7 +97,7 @@ pub(super) struct NotLeader {
 /// Fate of one forwarded operation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum ProposalOutcome {
-    /// Applied.
+    /// It was committed and applied.
     Committed {
         revision: Revision,
         time_ms: Millis,
@@ -147,7 +147,7 @@ pub(super) enum PeerResponse {
     TakingOver(bool),
     /// Microseconds, rounded down; none if the node cannot say.
     HelpedBefore(Option<u64>),
-    /// The same.
+    /// As [`Self::HelpedBefore`], of a member's latest proof.
     LatestProof(Option<u64>),
     /// Log indexes by node.
     Progress(Result<BTreeMap<u64, Revision>, NotLeader>),

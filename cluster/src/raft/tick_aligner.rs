@@ -15,7 +15,7 @@ pub(crate) struct TickAligner {
 }
 
 impl TickAligner {
-    /// Begins now.
+    /// Ticks that are counted from now.
     pub(super) fn new() -> Self {
         Self {
             base: Instant::now(),

@@ -43,7 +43,7 @@ pub(crate) enum StoreError {
         "the store in {path} does not open: {text}. It was left as it is. Restore this node by adding a fresh one under a new id and removing this one"
     )]
     Open {
-        /// Where.
+        /// The file or folder.
         path: PathBuf,
         /// What the storage engine said.
         text: String,
@@ -59,9 +59,9 @@ pub(crate) enum StoreError {
     /// The operating system refused.
     #[error("{path}: {text}")]
     Io {
-        /// Where.
+        /// The file or folder.
         path: PathBuf,
-        /// Why.
+        /// What is wrong with it.
         text: String,
     },
     /// The database refused a read or write.

@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 /// How much room there is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum DiskSpace {
-    /// Enough.
+    /// There is enough room.
     #[default]
     Enough,
     /// Below the reserve: no changes are taken from clients.

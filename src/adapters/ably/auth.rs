@@ -21,7 +21,7 @@ const HOUR_MS: Millis = 3_600_000;
 /// What was presented.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Credential {
-    /// `appId.keyId:secret`.
+    /// A key as it is written: `appId.keyId:secret`.
     Key(String),
     /// A token of any kind.
     Token(String),
@@ -69,7 +69,7 @@ pub(super) fn client_id(id: &str) -> Result<Text, Fault> {
 pub(super) struct Identity {
     /// As the core knows it.
     pub(super) principal: Box<Principal>,
-    /// `appId.keyId`.
+    /// The key's name as Ably writes it: `appId.keyId`.
     pub(super) key_name: Text,
     /// Its client id; none = unidentified.
     pub(super) client: Option<Text>,

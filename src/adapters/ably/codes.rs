@@ -164,7 +164,7 @@ pub(super) fn channel_name() -> Fault {
 pub(super) struct Goodbye {
     /// `true`: the client gives up (or renews its token) and says so; else it comes back by itself.
     pub(super) fails: bool,
-    /// Why.
+    /// The error that the client is told.
     pub(super) fault: Fault,
 }
 

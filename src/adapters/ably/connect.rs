@@ -17,10 +17,10 @@ use crate::core::limits::Setting;
 use crate::transport::ws::{self, Opening};
 use actix_web::{HttpRequest, HttpResponse, web};
 
-/// Versions understood.
+/// The oldest protocol version that is understood.
 const OLDEST: u32 = 2;
 
-/// `GET /?key=…&format=json&v=6&…`
+/// Answers `GET /?key=…&format=json&v=6&…`.
 pub(super) async fn connect(
     request: HttpRequest,
     payload: web::Payload,

@@ -29,7 +29,7 @@ impl Encoder for AblyEncoder {
     }
 }
 
-/// A publication.
+/// The frame that carries a publication.
 pub(super) fn message(channel: &str, publication: &Publication, format: Format) -> Frame {
     let message = Message::of(publication, format);
     let id = message.id.as_deref().unwrap_or_default();

@@ -91,7 +91,7 @@ pub(super) fn b64(value: &Value) -> String {
     base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(value.to_string())
 }
 
-/// A JWT.
+/// A JWT with these claims.
 pub(super) fn jwt(name: &str, secret: &str, claims: &Value) -> String {
     let header = json!({"typ": "JWT", "alg": "HS256", "kid": name});
     signed(&b64(&header), claims, secret)

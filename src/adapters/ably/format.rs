@@ -16,7 +16,7 @@ const DEPTH: usize = 64;
 pub(super) enum Format {
     /// Text; binary data as base64.
     Json,
-    /// Binary.
+    /// MessagePack in binary frames.
     MsgPack,
 }
 

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-/// Action numbers.
+/// The numbers of actions.
 pub(super) mod action {
     pub(in super::super) const HEARTBEAT: u8 = 0;
     pub(in super::super) const ACK: u8 = 1;
@@ -34,7 +34,7 @@ pub(super) mod action {
     pub(in super::super) const ANNOTATION: u8 = 21;
 }
 
-/// Flag bits.
+/// The bits of flags.
 pub(super) mod flag {
     pub(in super::super) const HAS_PRESENCE: u64 = 1;
     pub(in super::super) const HAS_BACKLOG: u64 = 1 << 1;

@@ -45,7 +45,7 @@ pub(super) struct PresenceMessage {
 pub(super) enum Asked {
     /// Be there with this data.
     Present,
-    /// Be gone.
+    /// The member leaves the set.
     Leave,
 }
 

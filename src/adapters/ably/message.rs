@@ -24,9 +24,9 @@ const CHOSEN: char = '~';
 /// The payload on a wire.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Data {
-    /// A string.
+    /// A JSON string.
     Text(String),
-    /// MessagePack's binary.
+    /// Bytes that MessagePack carries as they are.
     Binary(Vec<u8>),
     /// A JSON value written in place.
     Json(Value),

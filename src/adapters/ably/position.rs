@@ -21,7 +21,7 @@ pub(super) fn parse_connection(text: &str) -> Option<ConnectionId> {
     Some(ConnectionId(half(left)?, half(right)?))
 }
 
-/// A `channelSerial`.
+/// A position as a `channelSerial`.
 pub(super) fn channel_serial(position: Position) -> String {
     format!("{:016x}:{:010}", position.epoch, position.seq)
 }

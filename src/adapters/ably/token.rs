@@ -24,16 +24,16 @@ pub(super) struct Claims {
     /// Id of the issuing key.
     #[serde(rename = "k")]
     pub(super) key: String,
-    /// Cluster time.
+    /// When it was issued, cluster time ms.
     #[serde(rename = "i")]
     pub(super) issued: Millis,
-    /// Cluster time.
+    /// When it ends, cluster time ms.
     #[serde(rename = "e")]
     pub(super) expires: Millis,
-    /// Canonical.
+    /// The capability in its canonical form.
     #[serde(rename = "c")]
     pub(super) capability: String,
-    /// Identity, or `*`.
+    /// The client id, or `*` for any.
     #[serde(rename = "u", default, skip_serializing_if = "Option::is_none")]
     pub(super) client: Option<String>,
 }

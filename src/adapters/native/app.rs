@@ -36,7 +36,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AppIn {
-    /// For people.
+    /// A name for people; nothing is looked up by it.
     pub name: Option<String>,
     /// Its id, if it must be a certain one.
     pub id: Option<AppIdText>,
@@ -181,7 +181,7 @@ async fn show(call: Call, path: web::Path<String>) -> Result<HttpResponse, ApiEr
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AppPatch {
-    /// For people.
+    /// A name for people; nothing is looked up by it.
     pub name: Option<String>,
     /// On or off.
     pub enabled: Option<bool>,

@@ -27,7 +27,7 @@ use subtle::ConstantTimeEq as _;
 /// Longest wait for a read to be as fresh as asked.
 const FRESHNESS_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Who calls.
+/// Who calls, by the credential that was shown.
 #[derive(Clone, Debug)]
 pub enum Caller {
     /// The cluster's operator, on the internal port.
@@ -182,9 +182,9 @@ fn operations_where(
 /// One authenticated call: what every handler starts from.
 #[derive(Clone, Debug)]
 pub struct Call {
-    /// Who.
+    /// Who calls, by the credential that was shown.
     pub caller: Caller,
-    /// The broker.
+    /// The broker that serves the call.
     pub broker: web::Data<Broker>,
     /// This adapter's tables.
     pub native: web::Data<Native>,

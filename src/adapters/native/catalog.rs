@@ -15,18 +15,18 @@ use std::collections::BTreeMap;
 
 /// Between a setting and the namespace it is for.
 const AT: char = '@';
-/// Longest namespace.
+/// Longest name of a namespace.
 const NAMESPACE_BYTES: usize = 64;
 
 /// Settings as JSON.
 type Shown = serde_json::Map<String, Value>;
 
-/// Both tables.
+/// The tables of protocols and settings that apps may have.
 #[derive(Clone, Debug, Default)]
 pub struct Catalog {
     /// The protocols that an app can accept.
     pub dialects: Dialects,
-    /// Settings.
+    /// The settings that an app may have.
     pub settings: Vec<SettingSpec>,
 }
 

@@ -38,7 +38,7 @@ pub struct ExplainIn {
     /// A token or auth key.
     #[serde(default)]
     pub token: Option<String>,
-    /// A key.
+    /// The id of a key, instead of a token.
     #[serde(default)]
     pub key: Option<String>,
     /// Which channel (or group, or user record).

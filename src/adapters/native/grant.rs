@@ -40,20 +40,20 @@ pub fn routes(config: &mut web::ServiceConfig) {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GrantsIn {
-    /// For whom.
+    /// Who gets the rights.
     pub subject: SubjectText,
-    /// What.
+    /// The lines that are granted.
     pub grants: Vec<LineIn>,
     /// How far to wait, when rights are taken away.
     #[serde(default)]
     pub wait: Wait,
 }
 
-/// One line.
+/// One line of a request for grants.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LineIn {
-    /// Which names.
+    /// Which names the right is for.
     pub pattern: String,
     /// The pattern's kind, where its form does not say it.
     #[serde(default)]
@@ -247,7 +247,7 @@ impl PatternIn {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DeleteIn {
-    /// Whose.
+    /// Whose grants are deleted.
     pub subject: SubjectText,
     /// Which, on channels; none = all of the subject's grants.
     #[serde(default)]

@@ -25,9 +25,9 @@ pub const MAX_EXACT: u64 = (1 << 53) - 1;
 /// A request body: the value, and the bytes it was read from (a retry is the same bytes).
 #[derive(Clone, Debug)]
 pub struct Body<T> {
-    /// The value.
+    /// The body as it was read.
     pub value: T,
-    /// As sent.
+    /// The bytes of the body as they were sent.
     pub raw: web::Bytes,
 }
 

@@ -33,7 +33,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct KeyIn {
-    /// For people.
+    /// A name for people; nothing is looked up by it.
     pub name: Option<String>,
     /// Its id, if it must be a certain one.
     pub id: Option<String>,
@@ -132,7 +132,7 @@ async fn list(call: Call, path: web::Path<String>) -> Result<HttpResponse, ApiEr
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct KeyPatch {
-    /// For people.
+    /// A name for people; nothing is looked up by it.
     pub name: Option<String>,
     /// On or off.
     pub enabled: Option<bool>,

@@ -31,9 +31,9 @@ pub fn routes(config: &mut web::ServiceConfig) {
 pub struct PublishIn {
     /// To which channel.
     pub channel: String,
-    /// Event name.
+    /// The name of the event.
     pub name: String,
-    /// Anything.
+    /// Any JSON value.
     pub data: Box<RawValue>,
     /// In whose name.
     #[serde(default)]

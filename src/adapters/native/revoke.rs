@@ -24,7 +24,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RevokeIn {
-    /// What.
+    /// Whose credentials are revoked.
     pub target: TargetText,
     /// Only credentials issued before this (cluster ms); none = before now.
     #[serde(default)]
@@ -38,7 +38,7 @@ pub struct RevokeIn {
 }
 
 impl RevokeIn {
-    /// The command.
+    /// The command that carries it out.
     #[must_use]
     pub fn command(&self, app: AppId, issuer: Issuer, target: Target) -> Command {
         Command::Revoke {

@@ -93,7 +93,7 @@ pub fn operations(names: &[String]) -> Result<Operations, ApiError> {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ResourceText {
-    /// A channel.
+    /// A channel, by its name.
     #[default]
     Channel,
     /// A channel group.
@@ -129,12 +129,12 @@ pub struct RightText {
     /// On what kind of thing.
     #[serde(default)]
     pub resource: ResourceText,
-    /// Which names.
+    /// Which names the right is for.
     pub pattern: String,
     /// The pattern's kind, where its form does not say it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
-    /// What.
+    /// The operations that are allowed.
     pub operations: Vec<String>,
 }
 
@@ -179,12 +179,12 @@ pub fn operation_names(operations: Operations) -> Vec<String> {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OpenText {
-    /// Which channels.
+    /// Which channels it is for.
     pub pattern: String,
     /// The pattern's kind, where its form does not say it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
-    /// For what.
+    /// The operations that are allowed.
     pub operations: Vec<String>,
 }
 

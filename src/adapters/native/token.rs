@@ -79,7 +79,7 @@ fn plain(text: &str) -> Result<Text, ApiError> {
 /// What a call is to end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Named {
-    /// The target.
+    /// Whose credentials it names.
     pub target: Target,
     /// It is a token whose text nobody signs: any text could be one.
     pub plain: bool,

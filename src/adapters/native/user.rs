@@ -35,7 +35,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
 pub struct BlockFor {
     /// Milliseconds; none = until unblocked.
     pub for_ms: Option<Millis>,
-    /// For people.
+    /// Why, in words for people.
     pub reason: String,
 }
 
@@ -45,7 +45,7 @@ pub struct BlockFor {
 pub struct BlockIn {
     /// Milliseconds; none = until unblocked.
     pub for_ms: Option<Millis>,
-    /// For people.
+    /// Why, in words for people.
     pub reason: String,
     /// How far to wait.
     pub wait: Wait,

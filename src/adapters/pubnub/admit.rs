@@ -23,20 +23,20 @@ const AUTH_BYTES: usize = 1_024;
 /// A request, taken apart.
 #[derive(Clone, Debug)]
 pub(super) struct Ctx<'a> {
-    /// In capitals.
+    /// The HTTP method in capitals.
     pub(super) method: &'a str,
-    /// As received.
+    /// The path as it was received, still escaped.
     pub(super) path: &'a str,
-    /// All parameters.
+    /// All parameters of the query.
     pub(super) query: &'a Query<'a>,
     /// Unpacked; empty where none counts.
     pub(super) body: Bytes,
 }
 
-/// Who asks.
+/// Who asks: the app and what was shown.
 #[derive(Clone, Debug)]
 pub(super) struct Caller {
-    /// The app.
+    /// The app it is about.
     pub(super) app: App,
     /// Who signed the request, if anybody did.
     pub(super) key: Option<Holder>,

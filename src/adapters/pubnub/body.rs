@@ -23,7 +23,7 @@ pub(super) enum NoBody {
     Broken,
 }
 
-/// Reads it.
+/// Reads the body of a request within its bounds.
 pub(super) async fn read(payload: web::Payload) -> Result<Bytes, NoBody> {
     let limited = payload.to_bytes_limited(BODY_BYTES);
     let read = tokio::time::timeout(BODY_WITHIN, limited).await;

@@ -9,7 +9,7 @@ use serde_json::Value as Json;
 /// Deepest nesting that is read.
 const DEPTH: u8 = 12;
 
-/// A value.
+/// A value in CBOR.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Value {
     Int(i64),

@@ -29,7 +29,7 @@ const OPEN: [(HeaderName, &str); 6] = [
 const JAVASCRIPT: HeaderValue = HeaderValue::from_static("text/javascript; charset=\"UTF-8\"");
 const CAUSE: HeaderName = HeaderName::from_static("x-pn-cause");
 
-/// An answer.
+/// An answer of this status with this body.
 pub(super) fn answer(status: u16, body: impl Into<String>) -> HttpResponse {
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = HttpResponse::build(status);
@@ -55,7 +55,7 @@ pub(super) fn ok(body: &Value) -> HttpResponse {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{status} {body}")]
 pub(super) struct Fault {
-    /// HTTP status.
+    /// The HTTP status of the answer.
     pub(super) status: u16,
     /// The body, without its line end.
     pub(super) body: String,
@@ -83,7 +83,7 @@ impl Fault {
         Self::new(400, &json!([0, reason, timetoken.to_string()]))
     }
 
-    /// History's form.
+    /// Invalid arguments, in history's own form.
     pub(super) fn arguments() -> Self {
         let body = json!({
             "status": 400, "error": true, "error_message": "Invalid Arguments", "channels": {},

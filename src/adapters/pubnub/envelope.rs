@@ -97,7 +97,7 @@ pub(super) fn is_custom_type(text: &str) -> bool {
 pub(super) struct Place<'a> {
     /// Never 0: clients take that for an error.
     pub(super) region: u64,
-    /// The keyset.
+    /// The subscribe key of the request's path.
     pub(super) subscribe_key: &'a str,
 }
 

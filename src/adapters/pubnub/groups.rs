@@ -39,7 +39,7 @@ async fn current(authority: &Authority) -> Result<(), Fault> {
     caught_up.map(|_| ()).map_err(|_| Fault::unavailable())
 }
 
-/// All groups.
+/// All groups of the keyset.
 pub(super) async fn list(authority: &Authority, caller: &Caller) -> Result<HttpResponse, Fault> {
     current(authority).await?;
     let view = authority.view();

@@ -90,7 +90,7 @@ impl Call<'_> {
         Ok(found)
     }
 
-    /// v3 fetch.
+    /// Fetches the history of channels, version 3.
     pub(super) async fn fetch(&self, channels: &str) -> Result<HttpResponse, Fault> {
         let channels = self.channels(channels)?;
         self.allowed(&channels).await?;
@@ -143,7 +143,7 @@ impl Call<'_> {
         item
     }
 
-    /// v2 fetch.
+    /// Fetches the history of a channel, version 2.
     pub(super) async fn fetch_old(&self, channel: &str) -> Result<HttpResponse, Fault> {
         let channel = query::decode(channel).ok_or_else(Fault::arguments)?;
         self.allowed(&[channel.as_str().into()]).await?;

@@ -18,7 +18,7 @@ pub(super) struct Outgoing {
     pub(super) matched: Text,
     /// It came through a wildcard: its channel is still to be judged.
     pub(super) below: bool,
-    /// What.
+    /// The broadcast itself, as a subscriber is shown it.
     pub(super) what: What,
 }
 

@@ -287,7 +287,7 @@ impl Call<'_> {
         ))
     }
 
-    /// Sets it.
+    /// Sets the state of a client.
     pub(super) async fn set_state(
         &self,
         channels: &str,

@@ -97,9 +97,9 @@ pub(super) fn is_proven(connection: ConnectionId) -> bool {
 /// A sign of life.
 #[derive(Clone, Debug)]
 pub(super) struct Heartbeat {
-    /// Whose.
+    /// The client that is present.
     pub(super) guest: Guest,
-    /// Where.
+    /// The channel on which it is present.
     pub(super) channel: Arc<ChannelKey>,
     /// New state, if any came along.
     pub(super) state: Option<Bytes>,

@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 pub(super) struct Publication<'a> {
     /// The keyset's publish key.
     pub(super) publish_key: &'a str,
-    /// Still escaped.
+    /// The channel's name, still escaped.
     pub(super) channel: &'a str,
     /// In the path and still escaped; a POST has it in its body.
     pub(super) message: Option<&'a str>,

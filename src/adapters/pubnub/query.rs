@@ -4,14 +4,14 @@
 //! **Why not the usual form decoder:** it reads `+` as a space and may split on a second `=`; clients send both
 //! characters bare, in tokens and channel names.
 
-/// One parameter.
+/// One parameter of a query.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Pair<'q> {
-    /// Decoded.
+    /// The name with its escapes undone.
     pub(super) name: String,
-    /// As received.
+    /// The text as it was received, still escaped.
     pub(super) raw: &'q str,
-    /// Decoded.
+    /// The value with its escapes undone.
     pub(super) value: String,
 }
 
@@ -57,7 +57,7 @@ impl<'q> Query<'q> {
         matches!(self.get(name), Some("1" | "true"))
     }
 
-    /// A number.
+    /// The number that a parameter says, if it says one.
     pub(super) fn number(&self, name: &str) -> Option<u64> {
         self.get(name)?.parse().ok()
     }

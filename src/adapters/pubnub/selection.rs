@@ -29,7 +29,7 @@ pub(super) struct Route {
 /// What a request subscribes to.
 #[derive(Debug, Default)]
 pub(super) struct Selection {
-    /// By channel.
+    /// The routes of each channel.
     pub(super) routes: HashMap<Arc<ChannelKey>, Vec<Route>>,
     /// Names to be judged; those of one channel stand in `of`.
     pub(super) requirements: Vec<Requirement>,

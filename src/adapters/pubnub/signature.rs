@@ -20,17 +20,17 @@ const BASE64: GeneralPurpose = URL_SAFE_NO_PAD;
 /// The signed parts of a request.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Signed<'a> {
-    /// In capitals.
+    /// The HTTP method in capitals.
     pub(super) method: &'a str,
     /// As received, still escaped.
     pub(super) path: &'a str,
-    /// All parameters.
+    /// All parameters of the query.
     pub(super) query: &'a Query<'a>,
     /// All of it; empty for methods without one.
     pub(super) body: &'a [u8],
-    /// The keyset.
+    /// The subscribe key of the request's path.
     pub(super) subscribe_key: &'a str,
-    /// The keyset.
+    /// The publish key of the request's path.
     pub(super) publish_key: &'a str,
 }
 

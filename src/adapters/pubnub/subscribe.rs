@@ -38,7 +38,7 @@ const HEARTBEAT_S: u64 = 300;
 /// Which generation of the call it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Version {
-    /// Envelopes.
+    /// Version 2, with envelopes.
     Two,
     /// Bare payloads and a list of channels; the cursor is in the path.
     One(Timetoken),

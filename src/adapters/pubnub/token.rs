@@ -50,7 +50,7 @@ pub(super) const KINDS: [(&str, Option<Resource>); 5] = [
 pub(super) struct Claims {
     /// Cluster time. A token shows its second.
     pub(super) issued_ms: Millis,
-    /// Minutes.
+    /// How long it lasts, minutes.
     pub(super) ttl: u64,
     /// Names and their masks, by kind.
     pub(super) resources: [Vec<(String, u64)>; 5],
@@ -91,7 +91,7 @@ pub(super) enum Read {
     Other,
     /// A token, but of none of these keys.
     Foreign,
-    /// A token.
+    /// A token that was understood.
     Token(Arc<Token>),
 }
 

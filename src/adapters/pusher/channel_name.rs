@@ -23,7 +23,7 @@ pub(super) enum Class {
     Public,
     /// `private-` (encrypted ones included: the server's part is the same).
     Private,
-    /// `presence-`.
+    /// Its name begins with `presence-`.
     Presence,
 }
 

@@ -39,17 +39,17 @@ pub(super) const WATCHLIST_LIMIT: u16 = 4302;
 /// Too many client events. Only ever in `pusher:error`.
 pub(super) const CLIENT_EVENT_RATE: u16 = 4301;
 
-/// Last words.
+/// What a connection is told as it ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Goodbye {
-    /// Close code.
+    /// The close code of the WebSocket.
     pub(super) code: u16,
     /// Text of the error and of the close frame.
     pub(super) text: Cow<'static, str>,
 }
 
 impl Goodbye {
-    /// With these.
+    /// An error with this code or status and this text.
     pub(super) fn new(code: u16, text: impl Into<Cow<'static, str>>) -> Self {
         Self {
             code,
@@ -143,11 +143,11 @@ pub(super) fn unknown_key(key: &str) -> Goodbye {
 /// A refused subscription, as `pusher:subscription_error` says it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct SubscriptionError {
-    /// Its class.
+    /// The class of the error.
     pub(super) kind: &'static str,
     /// Status in HTTP's sense.
     pub(super) status: u16,
-    /// For people.
+    /// What is wrong, in words for people.
     pub(super) text: String,
 }
 

@@ -15,7 +15,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 /// Echoed to clients that offer it (Swift).
 const SUBPROTOCOL: &str = "pusher-channels-protocol-7";
 
-/// `GET /app/{key}?protocol=7&client=…&version=…`
+/// Answers `GET /app/{key}?protocol=7&client=…&version=…`.
 pub(super) async fn connect(
     request: HttpRequest,
     payload: web::Payload,

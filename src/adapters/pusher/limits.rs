@@ -62,15 +62,15 @@ pub const CACHE_MS: Setting = setting("cache_ms", 1_800_000);
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Events {
     as_of: Revision,
-    /// [`CLIENT_EVENTS`]
+    /// As [`CLIENT_EVENTS`] is set.
     pub(super) on: bool,
-    /// [`CLIENT_EVENTS_PER_SECOND`]
+    /// As [`CLIENT_EVENTS_PER_SECOND`] is set.
     pub(super) per_second: u64,
-    /// [`FRAME_BYTES`]
+    /// As [`FRAME_BYTES`] is set.
     pub(super) frame_bytes: u64,
-    /// [`EVENT_NAME_BYTES`]
+    /// As [`EVENT_NAME_BYTES`] is set.
     pub(super) name_bytes: u64,
-    /// [`EVENT_BYTES`]
+    /// As [`EVENT_BYTES`] is set.
     pub(super) data_bytes: u64,
 }
 

@@ -75,7 +75,7 @@ pub(super) enum Command<'a> {
     Beat,
 }
 
-/// Who connects.
+/// The command by which a client says who it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Validate<'a> {
     pub key: &'a str,

@@ -16,7 +16,7 @@ pub(super) const PATH: &str = "/{prefix:.*}broadcast/{server}/{connection}/webso
 /// Echoed to clients that offer it (C).
 const SUBPROTOCOL: &str = "ortc-protocol";
 
-/// `GET /broadcast/{server}/{connection}/websocket`
+/// Answers `GET /broadcast/{server}/{connection}/websocket`.
 #[allow(clippy::unused_async)] // Handlers are async.
 pub(super) async fn connect(
     request: HttpRequest,

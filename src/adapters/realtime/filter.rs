@@ -50,7 +50,7 @@ pub(super) enum Comparison {
 pub(super) enum Operand {
     /// A field of the message, by its path.
     Field(Vec<String>),
-    /// Itself.
+    /// A constant in the text of the filter.
     Constant(Value),
 }
 

@@ -144,7 +144,6 @@ impl Running for Service {
 /// Under which numbers this dialect's encoder is registered; app data of its routes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Encoding {
-    /// For WebSockets.
     socket: EncodingId,
     /// For WebSockets of the drafts.
     hixie: EncodingId,

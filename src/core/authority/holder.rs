@@ -37,7 +37,7 @@ impl Holder {
         is_mac(key.secret.0.as_bytes(), asked, tag).then(|| Self(key.clone()))
     }
 
-    /// The key.
+    /// The key that was shown.
     #[must_use]
     pub fn key(&self) -> &ApiKey {
         &self.0

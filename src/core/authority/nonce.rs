@@ -34,7 +34,7 @@ impl Signed {
         })
     }
 
-    /// Who asks.
+    /// The holder of the key that signed the request.
     #[must_use]
     pub fn holder(&self) -> &Holder {
         &self.holder

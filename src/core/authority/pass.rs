@@ -74,7 +74,7 @@ impl Pass {
 pub struct AccessQuery<'a> {
     /// On what kind of thing.
     pub resource: Resource,
-    /// Which.
+    /// The name of the channel, user or group that is asked about.
     pub name: &'a str,
     /// All of these must be allowed.
     pub needs: Operations,

@@ -26,7 +26,7 @@ pub struct Tell(pub Event);
 /// A local subscriber-to-be.
 #[derive(Clone, Debug)]
 pub struct Subscriber {
-    /// The connection.
+    /// The connection it is about.
     pub connection: ConnectionId,
     /// Where refusals go.
     pub tell: Recipient<Tell>,
@@ -34,7 +34,7 @@ pub struct Subscriber {
     pub relay: Addr<Relay>,
     /// Index of that worker, for counting.
     pub worker: u16,
-    /// Its encoding.
+    /// In which encoding broadcasts go to it.
     pub encoding: EncodingId,
 }
 
@@ -42,7 +42,7 @@ pub struct Subscriber {
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct Join {
-    /// Who.
+    /// The connection that subscribes, and how it is reached.
     pub subscriber: Subscriber,
     /// What it asked for.
     pub request: Box<Subscribe>,
@@ -54,7 +54,7 @@ pub struct Join {
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct Leave {
-    /// Which.
+    /// The connection that leaves.
     pub connection: ConnectionId,
     /// Its connection ended without saying so.
     pub gone: bool,
@@ -67,7 +67,7 @@ pub struct Leave {
 pub enum ReplyTo {
     /// To a connection, with its tag, on success and refusal.
     Connection {
-        /// Who.
+        /// The connection that waits for the answer.
         tell: Arc<Recipient<Tell>>,
         /// From the request.
         tag: u64,
@@ -78,11 +78,11 @@ pub enum ReplyTo {
     Once(oneshot::Sender<Result<Receipt, Refusal>>),
 }
 
-/// Publish.
+/// Publish this, by that right.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct PublishTo {
-    /// The message.
+    /// What is published.
     pub draft: Box<Draft>,
     /// That its publisher may.
     pub pass: Pass,
@@ -94,7 +94,7 @@ pub struct PublishTo {
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct PublishBatchTo {
-    /// The messages.
+    /// What is published, in order.
     pub drafts: Vec<Draft>,
     /// That their publisher may.
     pub pass: Pass,
@@ -111,9 +111,9 @@ pub struct Repeat(pub Draft);
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct PresenceTo {
-    /// Whose connection.
+    /// The connection that enters or leaves.
     pub connection: ConnectionId,
-    /// What.
+    /// The entry that is made, changed or ended.
     pub request: Box<PresenceRequest>,
     /// That it may.
     pub pass: Pass,
@@ -129,7 +129,7 @@ pub struct Mutate {
     pub mutation: Mutation,
     /// That it may; leaving needs none.
     pub pass: Option<Pass>,
-    /// Who waits.
+    /// Where the answer goes.
     pub reply: oneshot::Sender<Result<(), Refusal>>,
 }
 
@@ -148,7 +148,7 @@ pub enum Mutation {
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub enum Read {
-    /// Counts.
+    /// The counts of subscriptions and members.
     Occupancy(oneshot::Sender<Result<Occupancy, Refusal>>),
     /// The presence set, in order of entry.
     Members(oneshot::Sender<Result<Arc<[Member]>, Refusal>>),

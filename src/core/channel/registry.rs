@@ -232,7 +232,7 @@ impl Channels {
         self.context().listener.get().cloned()
     }
 
-    /// This node.
+    /// The number of this node in the cluster.
     #[must_use]
     pub fn node(&self) -> NodeId {
         self.context().node

@@ -35,17 +35,17 @@ pub struct Framing {
 
 /// One accepted connection.
 pub struct AcceptedConnection {
-    /// Its name.
+    /// The id under which it is known in the cluster.
     pub id: ConnectionId,
     /// The adapter's word for the dialect.
     pub dialect: &'static str,
-    /// Peer address.
+    /// The network address of the client.
     pub remote: crate::core::ids::Text,
     /// How broadcasts are encoded for it.
     pub encoding: EncodingId,
     /// How what is sent to it is framed.
     pub framing: Framing,
-    /// The dialect.
+    /// The dialect's session on it.
     pub session: Box<dyn Session>,
     /// What a former socket of the same connection left.
     pub hand_over: Option<HandOver>,

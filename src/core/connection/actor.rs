@@ -45,7 +45,7 @@ pub struct WorkerContext {
     pub number: u16,
 }
 
-/// One connection.
+/// The actor of one connection.
 pub struct Connection {
     pub(super) id: ConnectionId,
     pub(super) worker: WorkerContext,

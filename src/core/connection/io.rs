@@ -16,7 +16,7 @@ pub enum Output<A> {
     Tell(Event),
     /// Stop its deliveries on this thread; with `drop`, take back what of it is still queued.
     Detach {
-        /// The channel.
+        /// The channel it is about.
         channel: Arc<ChannelKey>,
         /// Whether queued bytes go as well: the right is gone, not just the wish.
         drop: bool,

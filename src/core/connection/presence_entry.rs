@@ -24,9 +24,9 @@ pub(super) struct PresenceEntry<A> {
 /// What an entry is made with.
 #[derive(Debug)]
 pub struct NewPresenceEntry<'a> {
-    /// Where.
+    /// The channel whose presence set is entered.
     pub key: &'a Arc<ChannelKey>,
-    /// Who.
+    /// The client id of the member.
     pub client: &'a Text,
     /// A proof for just this channel.
     pub proof: Option<Box<Proof>>,

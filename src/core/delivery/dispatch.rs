@@ -46,12 +46,12 @@ impl Dispatch {
         }
     }
 
-    /// See [`Attach`].
+    /// Carries out an [`Attach`].
     pub(in crate::core) fn attach(&self, message: Attach) {
         self.state.attach(message);
     }
 
-    /// See [`Detach`].
+    /// Carries out a [`Detach`].
     pub(in crate::core) fn detach(&self, message: &Detach) {
         self.state.detach_id(message.connection, &message.channel);
     }

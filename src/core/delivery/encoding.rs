@@ -66,7 +66,7 @@ impl FromIterator<(EncodingId, Bytes)> for Frames {
     }
 }
 
-/// One pair.
+/// A way in which broadcasts are encoded: a dialect's encoder and a transport's framing.
 pub struct Encoding {
     /// The dialect's part.
     pub encoder: Box<dyn Encoder>,

@@ -18,13 +18,13 @@ use std::sync::Arc;
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct Attach {
-    /// The channel.
+    /// The channel it is about.
     pub channel: Arc<ChannelKey>,
     /// The connection, local to this worker.
     pub connection: ConnectionId,
     /// How it receives.
     pub mode: DeliveryMode,
-    /// Its encoding.
+    /// In which encoding broadcasts go to it.
     pub encoding: EncodingId,
     /// Whether it gets its own publications.
     pub echo: bool,
@@ -36,9 +36,9 @@ pub struct Attach {
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct Detach {
-    /// The channel.
+    /// The channel it is about.
     pub channel: Arc<ChannelKey>,
-    /// The connection.
+    /// The connection it is about.
     pub connection: ConnectionId,
 }
 
@@ -47,7 +47,7 @@ pub struct Detach {
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct Interrupt {
-    /// The channel.
+    /// The channel it is about.
     pub channel: Arc<ChannelKey>,
 }
 
@@ -55,7 +55,7 @@ pub struct Interrupt {
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "()")]
 pub struct Deliver {
-    /// The channel.
+    /// The channel it is about.
     pub channel: Arc<ChannelKey>,
     /// The broadcast in every encoding this worker's subscribers of the channel use.
     pub frames: Frames,

@@ -7,7 +7,7 @@ use crate::core::ids::{AppId, Text};
 /// A connection begins or ceases to speak for somebody on one channel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SpeaksForChange {
-    /// Her app.
+    /// The app of the user.
     pub app: AppId,
     /// Her user / client id.
     pub user: Text,

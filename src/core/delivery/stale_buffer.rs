@@ -26,7 +26,7 @@ pub(super) struct StaleBuffer {
 /// What to do at a tick.
 #[derive(Debug)]
 pub(super) enum Verdict {
-    /// Nothing.
+    /// There is nothing to do.
     Wait,
     /// Deliver these now, in this order.
     Release(VecDeque<Deliver>),

@@ -30,11 +30,11 @@ pub struct Slot(pub(super) u32);
 /// What listings show of a connection that does not change.
 #[derive(Clone, Debug)]
 pub struct ConnectionMeta {
-    /// The connection.
+    /// The connection it is about.
     pub id: ConnectionId,
     /// The dialect's word.
     pub dialect: &'static str,
-    /// Peer address.
+    /// The network address of the client.
     pub remote: Text,
     /// Since when, cluster time ms.
     pub since_ms: u64,

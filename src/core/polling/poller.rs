@@ -34,9 +34,9 @@ use std::task::{Context, Poll, Waker};
 pub struct Requirement {
     /// What kind of thing was judged: a channel, or the group it is read through.
     pub resource: Resource,
-    /// Which.
+    /// Its name, as it was judged.
     pub name: Text,
-    /// For what.
+    /// The operations that it was judged for.
     pub needs: Operations,
 }
 
@@ -57,7 +57,7 @@ impl Requirement {
 /// A channel to be attached to.
 #[derive(Clone, Debug)]
 pub struct Subscription {
-    /// Which.
+    /// The channel it is about.
     pub channel: Arc<ChannelKey>,
     /// The names that were judged for it.
     pub requirements: Vec<Requirement>,

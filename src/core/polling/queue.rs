@@ -18,9 +18,9 @@ const MAX_BYTES: usize = 1 << 20;
 /// A broadcast and its channel.
 #[derive(Clone, Debug)]
 pub struct Item {
-    /// The channel.
+    /// The channel it is about.
     pub channel: Arc<ChannelKey>,
-    /// What.
+    /// The broadcast itself.
     pub broadcast: Broadcast,
 }
 
@@ -61,7 +61,7 @@ fn weight(broadcast: &Broadcast) -> usize {
     }
 }
 
-/// The queue.
+/// What waits for one poller.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     items: VecDeque<Item>,

@@ -23,7 +23,7 @@ const RESPONSE: usize = 128 << 10;
 /// After so much a client that breaks off does so, as soon as it has read it all.
 const BROKEN_OFF: usize = (256 << 10) + 1;
 
-/// The body.
+/// The body of one response: the lines of a spool, until it is full or over.
 pub(super) struct Reader {
     spool: Arc<Spool>,
     preamble: Option<Bytes>,

@@ -23,7 +23,7 @@ pub(super) enum Said {
     Message(Frame),
     /// A ping, to be answered with its payload.
     Ping(Bytes),
-    /// A pong.
+    /// The client sent a pong.
     Pong,
     /// A close frame, with its code if it gave one.
     Close(Option<u16>),

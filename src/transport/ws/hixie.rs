@@ -156,7 +156,7 @@ impl Decoder {
         }
     }
 
-    /// As [`super::decode::Decoder::next`].
+    /// The next thing said, as [`super::decode::Decoder::next`] finds it.
     pub(super) fn next(&mut self, input: &mut &[u8]) -> Result<Option<Said>, Abuse> {
         loop {
             match self.state {

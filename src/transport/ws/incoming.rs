@@ -27,7 +27,6 @@ pub(in crate::transport) struct Buffer(Rc<RefCell<BytesMut>>);
 
 /// Which protocol the client's bytes are in.
 pub(super) enum Decoder {
-    /// RFC 6455.
     Rfc6455(decode::Decoder),
     /// A draft before it.
     Hixie(hixie::Decoder),

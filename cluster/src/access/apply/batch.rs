@@ -22,7 +22,7 @@ pub struct Op {
 pub struct Batch {
     /// Leader's time when it was proposed.
     pub time_ms: Millis,
-    /// In order.
+    /// The operations, in the order in which they are applied.
     pub ops: Vec<Op>,
 }
 

@@ -22,7 +22,7 @@ use serde::Serialize;
 /// What is asked.
 #[derive(Clone, Copy, Debug)]
 pub struct Question<'a> {
-    /// Who asks.
+    /// Who asks, and what vouches for her.
     pub principal: &'a Principal,
     /// A proof for just this channel (a channel signature), beside the principal's own.
     pub proof: Option<&'a Proof>,
@@ -30,11 +30,11 @@ pub struct Question<'a> {
     pub speaks_for: Option<&'a SpokenFor>,
     /// On what kind of thing.
     pub resource: Resource,
-    /// Which one.
+    /// The name of the resource.
     pub name: &'a str,
     /// To do what; all of them must be allowed (by one rule or several).
     pub operations: Operations,
-    /// Cluster time.
+    /// The moment it is asked for, cluster time ms.
     pub now_ms: Millis,
 }
 
@@ -59,18 +59,18 @@ pub enum Rule {
     },
     /// A stored grant.
     Grant {
-        /// To whom.
+        /// To whom it was granted.
         subject: Subject,
-        /// On what.
+        /// The names it was granted for.
         pattern: Pattern,
-        /// Written at.
+        /// The revision at which it was written.
         revision: Revision,
-        /// Until.
+        /// Until when it counts, cluster time ms; none = for good.
         expires_ms: Option<Millis>,
     },
 }
 
-/// Why not.
+/// Why something is not allowed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub enum Reason {
     /// No such app.

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 pub enum Pattern {
     /// This name and no other.
     Exact(Text),
-    /// Every name.
+    /// Every name there is.
     All,
     /// Every name that starts with this text (`public-*` is stored as `public-`).
     Prefix(Text),

@@ -26,7 +26,7 @@ const BODY_WITHIN: Duration = Duration::from_secs(15);
 
 /// A verified request.
 pub(super) struct Call {
-    /// Who asks.
+    /// Who asks, by the credential that was shown.
     pub(super) identity: Identity,
     pub(super) query: Query,
     broker: Broker,

@@ -46,7 +46,7 @@ pub(super) async fn wrong_method(
     failed(&fault, Answer::of(&request).0)
 }
 
-/// `POST /keys/{name}/requestToken`
+/// Answers `POST /keys/{name}/requestToken`.
 pub(super) async fn request_token(
     request: HttpRequest,
     payload: web::Payload,
@@ -103,7 +103,7 @@ struct RevokeIn {
     allow_reauth_margin: Option<bool>,
 }
 
-/// `POST /keys/{name}/revokeTokens`
+/// Answers `POST /keys/{name}/revokeTokens`.
 pub(super) async fn revoke(
     request: HttpRequest,
     payload: web::Payload,

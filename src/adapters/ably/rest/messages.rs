@@ -20,9 +20,9 @@ use serde_json::{Value, json};
 #[derive(Deserialize)]
 #[serde(untagged)]
 pub(super) enum OneOrMany<T> {
-    /// Several.
+    /// Several of them in an array.
     Many(Vec<T>),
-    /// One.
+    /// A single one without an array.
     One(T),
 }
 

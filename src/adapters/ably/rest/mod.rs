@@ -36,7 +36,7 @@ const CORS: [(&str, &str); 5] = [
     ("access-control-max-age", "600"),
 ];
 
-/// The paths.
+/// The routes of the dialect's HTTP paths.
 pub(super) fn routes(cfg: &mut web::ServiceConfig) {
     let resource = |path: &str| {
         let preflight = web::method(Method::OPTIONS).to(preflight);

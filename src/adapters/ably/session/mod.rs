@@ -46,7 +46,7 @@ enum Phase {
     Closed,
 }
 
-/// One connection.
+/// The session of one connection.
 #[derive(Debug)]
 pub(super) struct AblySession {
     format: Format,

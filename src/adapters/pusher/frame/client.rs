@@ -12,24 +12,24 @@ use std::borrow::Cow;
 /// A frame that makes sense.
 #[derive(Debug)]
 pub(crate) enum Command<'a> {
-    /// `pusher:subscribe`
+    /// The command `pusher:subscribe`.
     Subscribe(Subscribe),
-    /// `pusher:unsubscribe`
+    /// The command `pusher:unsubscribe`.
     Unsubscribe {
-        /// Which.
+        /// The channel it is about.
         channel: String,
     },
-    /// `pusher:signin`
+    /// The command `pusher:signin`.
     SignIn(SignIn),
-    /// `pusher:ping`
+    /// The command `pusher:ping`.
     Ping,
-    /// `pusher:pong`
+    /// The command `pusher:pong`.
     Pong,
-    /// `client-…`
+    /// An event of the client's own, `client-…`.
     Event(ClientEvent<'a>),
-    /// Anything else.
+    /// A command that this broker does not serve.
     Unsupported {
-        /// Its name.
+        /// Its name, as it is written on the wire.
         event: Cow<'a, str>,
     },
 }
@@ -37,7 +37,7 @@ pub(crate) enum Command<'a> {
 /// The data of `pusher:subscribe`.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Subscribe {
-    /// Which channel.
+    /// The channel it is about.
     pub(crate) channel: String,
     /// `key:signature`; empty and absent are the same.
     pub(crate) auth: Option<String>,
@@ -48,7 +48,7 @@ pub(crate) struct Subscribe {
 /// The data of `pusher:signin`.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct SignIn {
-    /// `key:signature`.
+    /// The key and the signature, `key:signature`.
     pub(crate) auth: String,
     /// Exactly as it was signed.
     pub(crate) user_data: String,
@@ -61,7 +61,7 @@ pub(crate) struct ClientEvent<'a> {
     pub(crate) event: Cow<'a, str>,
     /// To which channel.
     pub(crate) channel: Cow<'a, str>,
-    /// What.
+    /// The data as the client wrote it.
     pub(crate) data: Option<Value<'a>>,
 }
 

@@ -71,7 +71,7 @@ pub(crate) fn subscribed(channel: &str, members: Option<&[Member]>) -> Frame {
     event(name, Some(channel), &data, None)
 }
 
-/// `pusher_internal:member_added`.
+/// The frame `pusher_internal:member_added`.
 pub(crate) fn member_added(channel: &str, member: &Member) -> Frame {
     let mut data = "{\"user_id\":".to_owned();
     push_string(&mut data, &member.client);
@@ -83,7 +83,7 @@ pub(crate) fn member_added(channel: &str, member: &Member) -> Frame {
     event("pusher_internal:member_added", Some(channel), &data, None)
 }
 
-/// `pusher_internal:member_removed`.
+/// The frame `pusher_internal:member_removed`.
 pub(crate) fn member_removed(channel: &str, member: &Member) -> Frame {
     let mut data = "{\"user_id\":".to_owned();
     push_string(&mut data, &member.client);

@@ -29,7 +29,7 @@ struct Shown<'a> {
 #[derive(Serialize)]
 struct Cached<'a> {
     data: Cow<'a, str>,
-    /// Seconds left.
+    /// How long it is kept still, seconds.
     ttl: u64,
 }
 

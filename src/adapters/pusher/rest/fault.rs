@@ -14,14 +14,14 @@ use std::borrow::Cow;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{text}")]
 pub(super) struct Fault {
-    /// HTTP status.
+    /// The HTTP status of the answer.
     pub(super) status: u16,
     /// For people; without a line end.
     pub(super) text: Cow<'static, str>,
 }
 
 impl Fault {
-    /// With these.
+    /// An error with this code or status and this text.
     pub(super) fn new(status: u16, text: impl Into<Cow<'static, str>>) -> Self {
         Self {
             status,

@@ -12,7 +12,7 @@ use serde::Serialize;
 pub(super) struct Info {
     /// Distinct users of a presence channel.
     pub(super) user_count: bool,
-    /// Connections.
+    /// Whether the number of connections is asked for.
     pub(super) subscription_count: bool,
     /// The last event of a cache channel.
     pub(super) cache: bool,

@@ -84,6 +84,6 @@ fn ok(body: &impl Serialize) -> Result<HttpResponse, fault::Fault> {
         .body(body))
 }
 
-/// `{}`
+/// The empty object, `{}`.
 #[derive(Serialize)]
 struct Empty {}

@@ -14,7 +14,7 @@ const WINDOW_S: u64 = 600;
 /// The signed parts of a request.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Signed<'a> {
-    /// In capitals.
+    /// The HTTP method in capitals.
     pub(super) method: &'a str,
     /// As it was received.
     pub(super) path: &'a str,

@@ -16,7 +16,7 @@ use serde_json::value::RawValue;
 /// One event for some channels.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Trigger {
-    /// Event name.
+    /// The name of the event.
     pub(super) name: Text,
     /// Its payload, as subscribers get it.
     pub(super) data: Bytes,

@@ -10,7 +10,7 @@ use crate::core::authority::{ApiKey, State, UNCONFIRMED};
 /// Protocol versions spoken; old ones differ in nothing the server does.
 const PROTOCOLS: [&str; 3] = ["5", "6", "7"];
 
-/// The request.
+/// What the request that opens a connection says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::adapters::pusher) struct Hello {
     /// App key; all of the path when that is none of ours.

@@ -51,7 +51,6 @@ enum Phase {
 /// Who signed in, or who a presence entry is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct User {
-    /// Verified id.
     id: Text,
     /// `user_info` as JSON; empty when absent.
     info: Bytes,
@@ -87,7 +86,7 @@ struct Subscription {
     user: Option<Text>,
 }
 
-/// One connection.
+/// The session of one connection.
 #[derive(Debug)]
 pub(super) struct PusherSession {
     hello: Hello,

@@ -18,7 +18,7 @@ const ECHO_BYTES: usize = 2_048;
 /// A claim whose signature, if it has one, is right.
 #[derive(Debug, Default)]
 pub(super) struct SubscribeAuth {
-    /// The signature.
+    /// What the signature proves.
     pub(super) proof: Option<Box<Proof>>,
     /// Who enters, on a presence channel.
     pub(super) member: Option<User>,

@@ -30,7 +30,7 @@ type Read = (Revision, Vec<Arc<Hook>>);
 /// What the batcher is sent.
 #[derive(Debug)]
 pub(super) enum Mail {
-    /// It happened.
+    /// An event of a channel's lifecycle.
     Event(LifecycleEvent),
     /// Batches are to be closed now; answered when they are.
     Flush(oneshot::Sender<()>),

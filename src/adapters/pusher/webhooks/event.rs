@@ -12,9 +12,9 @@ use serde::Serialize;
 /// One event, ready to stand in a webhook.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Said {
-    /// Its name.
+    /// Its name, as it is written on the wire.
     pub(super) name: &'static str,
-    /// Its JSON.
+    /// The event as JSON.
     pub(super) json: Vec<u8>,
 }
 

@@ -41,19 +41,19 @@ const RESERVED: [&str; 7] = [
     "te",
 ];
 
-/// One hook.
+/// One receiver of webhooks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Hook {
-    /// Where to.
+    /// The address that requests go to.
     pub url: String,
     /// Which events; none = all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub event_types: Vec<String>,
-    /// Which channels.
+    /// Which channels it is for.
     #[serde(default, skip_serializing_if = "Filter::is_empty")]
     pub filter: Filter,
-    /// Sent along.
+    /// Headers that are sent along.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, String>,
     /// Several events in one request.
@@ -68,7 +68,7 @@ pub struct Filter {
     /// The start of the name.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub channel_name_starts_with: String,
-    /// Its end.
+    /// How the channel's name ends.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub channel_name_ends_with: String,
 }

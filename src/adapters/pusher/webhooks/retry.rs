@@ -8,7 +8,7 @@ use crate::core::lifecycle::WebhookDeliveryState;
 const WINDOW_MS: u64 = 300_000;
 /// First pause; it doubles.
 const FIRST_PAUSE_MS: u64 = 1_000;
-/// Longest pause.
+/// Longest pause between two attempts.
 const LONGEST_PAUSE_MS: u64 = 60_000;
 
 /// What came of an attempt.

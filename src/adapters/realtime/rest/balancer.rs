@@ -8,13 +8,13 @@ use actix_web::http::header::HOST;
 use actix_web::http::uri::Authority;
 use actix_web::{HttpRequest, HttpResponse, web};
 
-/// `GET /server/2.1`
+/// Answers `GET /server/2.1`.
 #[allow(clippy::unused_async)] // Handlers are async.
 pub(super) async fn plain(request: HttpRequest, site: web::Data<Site>) -> HttpResponse {
     answer(&url(site.0.as_deref(), host(&request), false))
 }
 
-/// `GET /server/ssl/2.1`
+/// Answers `GET /server/ssl/2.1`.
 #[allow(clippy::unused_async)] // Handlers are async.
 pub(super) async fn secure(request: HttpRequest, site: web::Data<Site>) -> HttpResponse {
     answer(&url(site.0.as_deref(), host(&request), true))

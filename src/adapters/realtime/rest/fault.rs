@@ -14,9 +14,9 @@ use std::borrow::Cow;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{text}")]
 pub(super) struct Fault {
-    /// HTTP status.
+    /// The HTTP status of the answer.
     pub(super) status: u16,
-    /// For people.
+    /// What is wrong, in words for people.
     pub(super) text: Cow<'static, str>,
 }
 

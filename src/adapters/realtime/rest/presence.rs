@@ -20,7 +20,7 @@ use std::fmt::Write as _;
 /// Most distinct metadata of an answer.
 const METADATA: usize = 100;
 
-/// `POST /presence/enable|disable/{key}/{channel}`
+/// Answers `POST /presence/enable|disable/{key}/{channel}`.
 pub(super) async fn switch(
     request: HttpRequest,
     payload: web::Payload,

@@ -40,7 +40,7 @@ enum Phase {
     Silent,
     /// Asked to be let in; the core has not answered.
     Asking(Box<Greeting>),
-    /// Let in.
+    /// The client has been let in.
     Open,
     /// Refused, and left open for the client to read why.
     Refused,
@@ -63,7 +63,7 @@ struct Subscription {
     present: bool,
 }
 
-/// One connection.
+/// The session of one connection.
 #[derive(Debug)]
 pub(super) struct RealtimeSession {
     phase: Phase,

@@ -26,7 +26,7 @@ pub const OVERHEAD: usize = 256;
 /// Bounds of one channel's memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
-    /// Most publications.
+    /// Most publications that are kept.
     pub messages: usize,
     /// Greatest age, ms.
     pub age_ms: u64,
@@ -37,7 +37,7 @@ pub struct Bounds {
 /// The start of a subscription, worked out.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Backlog {
-    /// Oldest first.
+    /// The publications, oldest first.
     pub publications: Vec<Arc<Publication>>,
     /// Nothing between the asked start and now is missing.
     pub continuous: bool,

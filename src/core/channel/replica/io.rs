@@ -30,9 +30,9 @@ pub type Ticket = u64;
 /// What a new replica starts from.
 #[derive(Clone, Debug)]
 pub struct NewReplica {
-    /// The channel.
+    /// The channel it is about.
     pub key: Arc<ChannelKey>,
-    /// This node.
+    /// The number of this node in the cluster.
     pub node: NodeId,
     /// The member list that decides who is home.
     pub members: Arc<Members>,
@@ -58,14 +58,14 @@ pub enum Input {
     },
     /// A connection of this node leaves the channel.
     Leave {
-        /// The connection.
+        /// The connection it is about.
         connection: ConnectionId,
         /// It was lost without saying so.
         gone: bool,
     },
     /// A connection of this node changes its socket: it stops receiving, its members stay.
     Detach {
-        /// The connection.
+        /// The connection it is about.
         connection: ConnectionId,
     },
     /// From the channel's replica on another node.
@@ -124,9 +124,9 @@ pub enum Effect {
     },
     /// Answer a request.
     Respond {
-        /// Whose.
+        /// The request that it answers.
         ticket: Ticket,
-        /// With what.
+        /// The answer, or why there is none.
         response: Result<Response, Refusal>,
     },
     /// Nobody waits for the response to this request any more: its connection has left.

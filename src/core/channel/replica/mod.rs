@@ -54,7 +54,7 @@ enum Role {
     Follower(Follower),
     /// About to order: waits for what the former home hands over.
     Claiming(Claim),
-    /// Orders.
+    /// It orders the channel's messages.
     Home(Box<Home>),
 }
 

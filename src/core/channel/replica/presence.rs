@@ -19,7 +19,7 @@ pub type EntryKey = (ConnectionId, Text);
 pub struct Announced {
     /// On which connection.
     pub connection: ConnectionId,
-    /// Who.
+    /// The client id of the member.
     pub client: Text,
     /// What it says of itself.
     pub data: Bytes,
@@ -31,9 +31,9 @@ pub struct Announced {
 /// What became of the set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
-    /// What.
+    /// Whether the member entered, changed or left.
     pub action: PresenceAction,
-    /// Who.
+    /// The member that entered, changed or left.
     pub member: Member,
     /// First or last entry of the client.
     pub edge: bool,
@@ -41,7 +41,7 @@ pub struct Change {
     pub clients: u64,
 }
 
-/// The set.
+/// The presence set of one channel.
 #[derive(Clone, Debug, Default)]
 pub struct Presence {
     entries: BTreeMap<u64, Member>,

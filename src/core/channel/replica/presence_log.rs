@@ -25,7 +25,7 @@ pub struct PresenceLog {
 }
 
 impl PresenceLog {
-    /// Keeps one.
+    /// Keeps one change, and drops the oldest beyond the bound.
     pub fn push(&mut self, change: &Arc<PresenceChange>) {
         self.bytes += weight(change);
         self.ring.push_back(change.clone());

@@ -22,7 +22,7 @@ use std::sync::Arc;
 /// Something only the home can answer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Request {
-    /// Publish this.
+    /// Publish this message.
     Publish(Box<Draft>),
     /// Count this connection as a subscriber.
     Join(JoinRequest),
@@ -30,7 +30,7 @@ pub enum Request {
     Enter {
         /// On which connection.
         connection: ConnectionId,
-        /// Who enters.
+        /// The client id that enters.
         client: Text,
         /// What it says of itself.
         data: Bytes,
@@ -39,10 +39,10 @@ pub enum Request {
     Leave {
         /// On which connection.
         connection: ConnectionId,
-        /// Who leaves.
+        /// The client id that leaves.
         client: Text,
     },
-    /// The counts.
+    /// The counts of subscriptions and members.
     Occupancy,
     /// The presence set.
     Members,
@@ -61,9 +61,9 @@ pub enum Request {
     },
     /// Forget what was stamped in `after < timetoken <= until`.
     Erase {
-        /// Exclusive.
+        /// The lower bound, exclusive.
         after: Timetoken,
-        /// Inclusive.
+        /// The upper bound, inclusive.
         until: Timetoken,
     },
     /// A page of who came and went.
@@ -72,7 +72,7 @@ pub enum Request {
     PublishBatch(Vec<Draft>),
 }
 
-/// A subscriber-to-be.
+/// What a connection that subscribes is and wants.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct JoinRequest {
     /// The connection that subscribes.
@@ -170,11 +170,11 @@ impl Request {
 pub enum Response {
     /// Published (or known already).
     Receipt(Receipt),
-    /// Joined.
+    /// The connection has joined.
     Joined(Box<Joined>),
-    /// Carried out.
+    /// It was carried out.
     Done,
-    /// The counts.
+    /// The counts of subscriptions and members.
     Occupancy(Occupancy),
     /// The presence set, in order of entry.
     Members(Arc<[Member]>),
@@ -238,7 +238,7 @@ pub struct ForwardedRequest {
 /// A connection with presence entries that has left.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LeftConnection {
-    /// The connection.
+    /// The connection it is about.
     pub connection: ConnectionId,
     /// It was lost without saying so.
     pub gone: bool,
@@ -249,9 +249,9 @@ pub struct LeftConnection {
 /// All there is to know of a node.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Announcement {
-    /// Local subscribers.
+    /// The subscribers on the announcing node.
     pub subscribers: u64,
-    /// Local members.
+    /// The presence members of the announcing node.
     pub members: Vec<Announced>,
     /// The last broadcast received, if any subscriber is waiting for the next.
     pub position: Option<LogPosition>,
@@ -306,7 +306,7 @@ pub enum PeerMessage {
     Count(u64),
     /// To the backup (or, with `handover`, to the new home): everything.
     Snapshot {
-        /// The stream.
+        /// The whole stream at one moment.
         snapshot: Box<StreamSnapshot>,
         /// The sender is not the home any more.
         handover: bool,
@@ -315,7 +315,7 @@ pub enum PeerMessage {
     Replicate {
         /// Of which stream.
         epoch: u64,
-        /// The entry.
+        /// The entry that follows.
         entry: Entry,
     },
     /// From the backup: everything up to here is kept.

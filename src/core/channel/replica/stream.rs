@@ -27,7 +27,7 @@ const JOURNAL_ENTRIES: usize = 65_536;
 pub struct Entry {
     /// Its number, from 1, without gaps within an epoch.
     pub number: u64,
-    /// The broadcast.
+    /// What is broadcast by it.
     pub broadcast: Broadcast,
 }
 
@@ -40,7 +40,7 @@ pub struct LogPosition {
     pub entry: u64,
 }
 
-/// The stream.
+/// What a home orders: history, presence and the log of both.
 #[derive(Clone, Debug)]
 pub struct Stream {
     epoch: u64,
@@ -49,9 +49,9 @@ pub struct Stream {
     seq: u64,
     timetoken: Timetoken,
     entry: u64,
-    /// Past publications.
+    /// What was published, as far as it is kept.
     pub history: History,
-    /// Members.
+    /// The presence set of the channel.
     pub presence: Presence,
     /// Who came and went.
     pub presence_log: PresenceLog,
@@ -370,7 +370,7 @@ fn stamp(entry: &Entry) -> Timetoken {
 enum JournalSnapshot {
     /// The publication at that place of the history.
     Stored { number: u64, at: u32 },
-    /// Anything else.
+    /// Any other entry, as it is.
     Whole(Entry),
 }
 
