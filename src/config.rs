@@ -1,6 +1,6 @@
 //! Configuration: every key in one table; flags over environment over file over defaults; checked once.
 //!
-//! **Must never know:** what the values are used for. Nothing below `server` sees this module.
+//! Nothing below `server` sees this module.
 //! **Why the table is written once, by a macro:** a key that exists as a flag but not in the environment, or is
 //! documented with another default than it has, cannot be written down here.
 

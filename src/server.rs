@@ -3,7 +3,7 @@
 //! Clients are let in only after this node's view has been proven fresh; until then the public port is
 //! reserved but refuses. An orderly stop tells every connection before it closes them.
 //!
-//! **Must never know:** any rule. If something here decides, it is in the wrong room.
+//! If something here decides, it is in the wrong room.
 
 pub mod backup;
 mod examine;

@@ -1,7 +1,7 @@
 //! The one place that names bincode: `[version u8][bincode]`, with a byte limit always on.
 //!
-//! **Must never know:** what it encodes. **Why a version byte in front of everything:** bincode cannot skip
-//! or default a field; a record is therefore a frozen struct per version, and a reader must know which.
+//! **Why a version byte in front of everything:** bincode cannot skip or default a field; a record is therefore a
+//! frozen struct per version, and a reader must know which.
 
 use serde::{Serialize, de::DeserializeOwned};
 

@@ -1,6 +1,6 @@
 //! Saying a thing once and then seldom: what one cause makes happen again and again is one line a minute.
 //!
-//! **Must never know:** what is said. **Why bounded:** the causes may be strangers, and there are many of them.
+//! **Why bounded:** the causes may be strangers, and there are many of them.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};

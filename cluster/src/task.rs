@@ -1,8 +1,7 @@
 //! Starting tasks: one place, so that a simulated node's tasks can be stopped and frozen together.
 //!
-//! **Must never know:** what a task does. **Why not the runtime's own functions everywhere:** in a simulation
-//! several nodes share one thread, and a crash has to end exactly one node's tasks in the middle of whatever
-//! they do.
+//! **Why not the runtime's own functions everywhere:** in a simulation several nodes share one thread, and a crash has
+//! to end exactly one node's tasks in the middle of whatever they do.
 
 #[cfg(test)]
 pub(crate) use crate::sim::life::{Engine as Runtime, blocking, spawn, spawn_on};

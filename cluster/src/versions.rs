@@ -7,8 +7,8 @@
 //! Between raising it and hearing of it, and between nodes that have agreed on nothing yet, versions differ; that
 //! is harmless, because every node reads its whole range.
 //!
-//! **Must never know:** what a version changes. Pure but for one number. **Why the hello carries the agreed version
-//! too:** a node with an empty disk has no log to read it in.
+//! Pure but for one number.
+//! **Why the hello carries the agreed version too:** a node with an empty disk has no log to read it in.
 
 use std::sync::atomic::{AtomicU16, Ordering};
 

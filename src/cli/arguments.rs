@@ -1,6 +1,4 @@
-//! What can be typed.
-//!
-//! **Must never know:** how it is carried out.
+//! The command line: what can be typed, and the help that is printed of it.
 
 mod cluster;
 mod key;

@@ -1,8 +1,7 @@
 //! One request to a node, its answer, and what both mean for the exit code.
 //!
-//! **Must never know:** what the request is about.
-//! **Why a write that got no answer is not "failed":** it may have been committed; a script that treats it as
-//! failed would do it twice.
+//! **Why a write that got no answer is not "failed":** it may have been committed; a script that treats it as failed
+//! would do it twice.
 
 use super::arguments::{Output, Remote};
 use super::request::Request;

@@ -1,6 +1,4 @@
 //! Times as people write them: `90s`, `1h`, `30d`, `1h 30m`. A bare number is milliseconds, as in `/v1`.
-//!
-//! **Must never know:** what the time is for.
 
 /// Reads a time; the result is in milliseconds.
 ///

@@ -1,7 +1,6 @@
 //! `app import-env`: an app as Pusher's, Laravel Reverb's or soketi's variables describe it. Pure, apart from reading
 //! the file.
 //!
-//! **Must never know:** how requests travel; what a setting does.
 //! **Why what is left over is named:** a variable that silently means nothing here looks like one that was kept.
 
 use super::request::Request;

@@ -1,7 +1,6 @@
 //! What packages want beside the binary: completions, manual pages, and what was built.
 //!
-//! **Must never know:** what a command does. **Why made from the command line's own description:** a page that somebody
-//! has to remember is a page that lies.
+//! **Why made from the command line's own description:** a page that somebody has to remember is a page that lies.
 
 use super::arguments::Cli;
 use super::{Exit, Failure};

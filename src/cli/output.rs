@@ -1,6 +1,4 @@
 //! Answers as tables and JSON. Whatever came from others is printed without control characters.
-//!
-//! **Must never know:** where an answer came from.
 
 use super::Failure;
 use super::arguments::Output;

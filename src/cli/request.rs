@@ -1,6 +1,4 @@
 //! From what was typed to one request of `/v1`. Pure.
-//!
-//! **Must never know:** how requests travel.
 
 use super::arguments::{
     AppCommand, ChannelCommand, ClusterCommand, ConnCommand, GrantCommand, KeyCommand,

@@ -1,7 +1,5 @@
 //! From written keys to a configuration that holds together. Refuses what would be unsafe or could never work,
 //! before anything is opened.
-//!
-//! **Must never know:** where a key was set.
 
 use super::Raw;
 use gatecast_cluster::FirstStart;

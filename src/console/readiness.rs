@@ -1,6 +1,4 @@
 //! Whether this node should be sent traffic, and if not, why.
-//!
-//! **Must never know:** who asks.
 
 use crate::core::authority::{Authority, DiskSpace, Freshness, MemberState};
 use std::sync::Arc;

@@ -1,6 +1,4 @@
 //! The broker as HTTP adapters and the operator's console see it: one cheap handle, async methods.
-//!
-//! **Must never know:** HTTP, JSON, dialects.
 
 use super::authority::{Authority, Pass};
 use super::channel::messages::{Leave, Mutate, Mutation, PublishBatchTo, PublishTo, Read, ReplyTo};

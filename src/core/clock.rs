@@ -1,7 +1,6 @@
 //! Time as the core sees it: one value passed in, never read.
 //!
-//! **Must never know:** which clock it came from. Pure code takes [`Now`] as an argument so that a test can
-//! play any hour; shells read it once per message.
+//! Pure code takes [`Now`] as an argument so that a test can play any hour; shells read it once per message.
 
 /// An instant, in the two clocks that matter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,6 +1,4 @@
 //! How connections end: the core's reasons, and the frame an adapter chooses for them.
-//!
-//! **Must never know:** any dialect's close codes.
 
 use super::access::Cut;
 use super::ids::Text;

@@ -1,7 +1,6 @@
 //! Filters that subscribers write: read once, and asked once about a message, however many subscribers have written the
 //! same. Otherwise one message would cost a node its filter's time once per subscriber.
 //!
-//! **Must never know:** what a filter means, or who waits.
 //! **Why the answers stay with the filter:** subscribers come to a message one after the other and know nothing of each
 //! other; what they have in common is the filter. Only one that is shared remembers anything.
 

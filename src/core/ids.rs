@@ -1,6 +1,4 @@
 //! Names of things: connections, channels, positions.
-//!
-//! **Must never know:** how a dialect prints them.
 
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;

@@ -1,6 +1,4 @@
 //! Connections as listings show them, to operators and to other nodes.
-//!
-//! **Must never know:** where a connection lives, how it is found.
 
 use super::ids::{AppId, ConnectionId, NodeId, Text};
 

@@ -1,7 +1,6 @@
 //! What travels through a channel.
 //!
-//! **Must never know:** how a dialect encodes it. Data is opaque bytes with a content kind; transcoding
-//! between JSON and binary wire forms belongs to adapters.
+//! Data is opaque bytes with a content kind; transcoding between JSON and binary wire forms belongs to adapters.
 
 use super::ids::{ConnectionId, NodeId, Position, Text, Timetoken};
 use bytes::Bytes;

@@ -2,8 +2,6 @@
 //!
 //! Placement is a pure function of the agreed member list (rendezvous hashing), so every node computes the
 //! same answer from the same revision and nobody has to be asked.
-//!
-//! **Must never know:** links, sockets, what a channel holds.
 
 use super::access::{MemberState, State};
 use super::ids::{ChannelKey, NodeId, Space};

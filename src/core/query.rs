@@ -1,6 +1,4 @@
 //! What one node asks another apart from any channel, and the way there.
-//!
-//! **Must never know:** links, time-outs; how an answer is found.
 
 use super::error::Refusal;
 use super::ids::{AppId, ConnectionId, NodeId, Text};

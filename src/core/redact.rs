@@ -1,6 +1,5 @@
 //! What may be shown of a secret to those who are not meant to use it.
 //!
-//! **Must never know:** what the secret opens, or who asks.
 //! **Why a part of its hash and not of itself:** a few of its letters would help a guesser; eight digits of a hash are
 //! enough to tell two tokens of an app apart, or to find the one that somebody holds.
 

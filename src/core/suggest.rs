@@ -1,6 +1,4 @@
 //! Which known name was meant: the one suggestion that every "unknown name" error makes.
-//!
-//! **Must never know:** what the names stand for.
 
 /// Largest distance at which a name still counts as a slip of another.
 const MAX_DISTANCE: usize = 3;

@@ -1,6 +1,5 @@
 //! The token bucket behind every limit on messages per second, as a pure value.
 //!
-//! **Must never know:** a clock, who is limited, what a message is; whose setting the rate is.
 //! **Why the rate is handed in each time:** an app's settings change while connections stand, and the new number holds
 //! from the next message on.
 

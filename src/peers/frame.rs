@@ -1,7 +1,5 @@
 //! Frames between nodes: `[u32 length, big endian][kind u8][codec record: version u8, body]`.
 //!
-//! **Must never know:** sockets; what a channel does with what it is sent.
-//!
 //! **Why payloads are copied out of the read buffer:** a 200-byte publication kept in a history ring would pin
 //! the whole buffer it was read from.
 

@@ -1,7 +1,5 @@
 //! One link to one node: a bounded buffer out, frames in.
 //!
-//! **Must never know:** channels, queries, who dials.
-//!
 //! **Why over budget means reset and not drop:** a stream with a hole looks whole to the other side. A broken
 //! link is noticed by both, and both tell each other everything again.
 

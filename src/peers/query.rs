@@ -1,7 +1,5 @@
 //! Questions between nodes and their answers, with a time-out.
 //!
-//! **Must never know:** sockets; what is done with an answer.
-//!
 //! **Why a missing answer is an error and not an empty list:** a listing that silently lacks a node looks
 //! complete.
 

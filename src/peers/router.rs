@@ -1,7 +1,5 @@
 //! Frames to where they belong, and what belongs elsewhere onto links.
 //!
-//! **Must never know:** how a link is dialled; any rule of channels.
-//!
 //! **Why the reader waits for a full channel:** the alternative is a mailbox without bound. A peer whose frames
 //! are not taken runs over its own budget and starts anew.
 

@@ -1,6 +1,4 @@
 //! Backups, offline: checking a file, and beginning a new cluster with it.
-//!
-//! **Must never know:** how the file came here.
 
 use gatecast_cluster::access::NodeId;
 use gatecast_cluster::{

@@ -1,6 +1,4 @@
 //! Looking at a configuration without starting anything: what it names has to be there, too.
-//!
-//! **Must never know:** where a key was set.
 
 use crate::config::Config;
 use crate::transport::tls::Certificate;

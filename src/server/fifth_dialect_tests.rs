@@ -1,7 +1,5 @@
 //! A fifth dialect, echo, of which nothing outside this file knows: apps accept it, are given its settings, names and
 //! credentials, its paths are served beside the others', and what it does not know is refused in its words.
-//!
-//! **Must never know:** the other dialects' wires.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use super::paths::{Owner, answered, of, refused};

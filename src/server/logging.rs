@@ -1,7 +1,7 @@
 //! Logging to stderr: what is left out unless it is asked for, and how much one line may repeat itself.
 //!
-//! **Must never know:** what a line says. **Why a bound for every line and not for known ones:** strangers and dead
-//! peers can make any line repeat itself, and a log that fills the disk stops the node that it should explain.
+//! **Why a bound for every line and not for known ones:** strangers and dead peers can make any line repeat itself, and
+//! a log that fills the disk stops the node that it should explain.
 
 use crate::config::{Config, LogFormat};
 use std::collections::HashMap;

@@ -1,8 +1,7 @@
 //! What this process asks of the system: files that are its owner's alone, and enough of them open.
 //!
-//! **Must never know:** what the files and connections are for.
-//! **Why clients get less than the limit:** sockets, links between nodes, the operators' port and the database share one
-//! limit; where clients can use it up, `/ready` is not answered and the disk cannot be opened any more.
+//! **Why clients get less than the limit:** sockets, links between nodes, the operators' port and the database share
+//! one limit; where clients can use it up, `/ready` is not answered and the disk cannot be opened any more.
 
 use rustix::fs::Mode;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit, umask};

@@ -1,6 +1,4 @@
 //! When a majority was lost for good, offline: looking into a data folder, and beginning a new cluster with it.
-//!
-//! **Must never know:** what happened to the others.
 
 use gatecast_cluster::{
     FolderInfo, RecoverError, RecoverTarget, WallClock, examine_folder, recover_folder,

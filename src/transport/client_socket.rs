@@ -1,7 +1,5 @@
 //! A client's socket, taken over from HTTP: written by whoever delivers, read by the connection, closed here.
 //!
-//! **Must never know:** what runs over it.
-//!
 //! **Why not a response body that the HTTP dispatcher drains:** it costs a task's wake-up and two copies per
 //! message, the dispatcher's buffers per connection, and when the socket is full the body is not polled any more,
 //! so that ending it closes nothing (all measured).

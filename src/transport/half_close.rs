@@ -1,8 +1,6 @@
 //! A socket that remembers that its client has hung up, for requests that wait, and that can be hung up on; and whose
 //! requests are readable.
 //!
-//! **Must never know:** what is read and written; [`super::head`] says what a head may look like.
-//!
 //! **Why not `h1_allow_half_closed(false)`:** it drops whatever request is under way when the client stops sending. One
 //! that half-closes and reads would get no answer, and a publish to several channels by one that does not wait for
 //! the answer would stop in the middle. So a long poll asks, and nobody else is told.

@@ -6,10 +6,9 @@
 //! head with a line that ends without a carriage return is refused, because a proxy in front may see other lines and so
 //! other requests than we do; unless it asks for a WebSocket, behind which no request can come: one old SDK writes such.
 //!
-//! **Must never know:** what is asked for.
-//! **Why nothing can be smuggled through it:** only the target of a request is changed, and only to bytes that end nothing.
-//! Where a request ends it decides as the parser does, and where it would have to guess (a body in chunks, a length it
-//! cannot read, another protocol) it looks at nothing of that connection any more.
+//! **Why nothing can be smuggled through it:** only the target of a request is changed, and only to bytes that end
+//! nothing. Where a request ends it decides as the parser does, and where it would have to guess (a body in chunks, a
+//! length it cannot read, another protocol) it looks at nothing of that connection any more.
 
 /// As much of a line as has to be kept: a length, its name and spaces.
 const LINE: usize = 64;

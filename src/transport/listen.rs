@@ -1,7 +1,5 @@
 //! The public server: HTTP by the app, WebSockets by a takeover of their socket.
 //!
-//! **Must never know:** any path, any dialect.
-//!
 //! **Why not `HttpServer`:** it cannot hand a socket over. This is what it does, with an upgrade service beside the
 //! app. Both run the same app, built once per thread, so that a dialect's handler judges a handshake like any
 //! other request and only says in its response that it accepts.

@@ -2,8 +2,6 @@
 //!
 //! The request holds its poller through a [`PollGuard`]; whatever ends the request (an answer, a client that hangs up) parks
 //! the poller for the next one.
-//!
-//! **Must never know:** what the broadcasts mean, cursors, dialects.
 
 use super::Worker;
 use super::half_close::HalfClosed;

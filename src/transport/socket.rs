@@ -1,7 +1,5 @@
 //! The socket below a taken-over connection: plain, or with TLS.
 //!
-//! **Must never know:** who reads and who writes, what it means.
-//!
 //! **Why TLS is driven by hand here:** whoever delivers writes at once and never waits, which a stream of futures
 //! cannot. What TLS has made of bytes it took but could not send stays with it and goes out first.
 

@@ -1,8 +1,7 @@
 //! TLS of the public port: a certificate that can be changed while connections live.
 //!
-//! **Must never know:** what travels inside; where files come from beyond their paths.
-//! **Why our own resolver:** the server's configuration is copied to each worker when it starts; a certificate
-//! behind one shared place is new for the next handshake everywhere, and no connection is dropped for it.
+//! **Why our own resolver:** the server's configuration is copied to each worker when it starts; a certificate behind
+//! one shared place is new for the next handshake everywhere, and no connection is dropped for it.
 
 use arc_swap::ArcSwap;
 use rustls::ServerConfig;

@@ -1,6 +1,4 @@
 //! What a worker thread has for its connections: made once per thread, in the server's factory.
-//!
-//! **Must never know:** any dialect.
 
 use super::ws::Buffer;
 use crate::core::broker::Broker;

@@ -8,6 +8,12 @@ use crate::source::{Source, closing, line_of};
 const FILE_LINES: usize = 500;
 /// Most files stay under this.
 const MEDIAN_LINES: usize = 150;
+/// Words that a head has at least.
+const HEAD_WORDS: usize = 3;
+/// Words that the doc of an item has at least.
+const DOC_WORDS: usize = 3;
+/// Files (prefixes) whose docs are what a program prints as its help.
+const HELP: &[&str] = &["src/cli/arguments"];
 /// Lines a function may have, its signature included.
 const FUNCTION_LINES: usize = 70;
 /// Names that say nothing about what is inside.
@@ -38,6 +44,7 @@ pub(crate) fn check(source: &Source) -> Vec<Finding> {
         });
     };
     check_head(source, &mut find);
+    check_docs(source, &mut find);
     if source.prod_lines > FILE_LINES {
         let what = format!(
             "{} lines without tests, {FILE_LINES} at most: two ideas?",
@@ -85,7 +92,7 @@ pub(crate) fn check_median(sources: &[Source]) -> Option<Finding> {
     })
 }
 
-/// `//!` before any code, saying what the file must never know.
+/// `//!` before any code, saying in a sentence what the file is; that of a room says what the room must never know.
 fn check_head(source: &Source, find: &mut impl FnMut(usize, String)) {
     let head: Vec<&str> = source
         .text
@@ -93,14 +100,39 @@ fn check_head(source: &Source, find: &mut impl FnMut(usize, String)) {
         .take_while(|line| line.starts_with("//") || line.trim().is_empty())
         .filter(|line| line.starts_with("//!"))
         .collect();
+    let text = head.join(" ");
+    let words = text.split_whitespace().filter(is_word).count();
     if head.is_empty() {
         find(1, "does not open with `//!`: what it is".into());
-    } else if !head.join(" ").to_lowercase().contains("must never know") {
-        find(
-            1,
-            "its head does not say what it **must never know**".into(),
-        );
+    } else if words < HEAD_WORDS {
+        let what = format!("its head has {words} words: say in a sentence what it is");
+        find(1, what);
+    } else if source.path.ends_with("/mod.rs") && !text.contains("**Must never know:**") {
+        let what = "a room, and its head does not say what it **must never know**";
+        find(1, what.into());
     }
+}
+
+/// What stands before an item says something, or is left out: a reader of "Which." knows no more than before.
+fn check_docs(source: &Source, find: &mut impl FnMut(usize, String)) {
+    if HELP.iter().any(|path| source.path.starts_with(path)) {
+        return;
+    }
+    let mut doc: Option<(usize, usize)> = None;
+    for (at, line) in source.text.lines().chain([""]).enumerate() {
+        if let Some(text) = line.trim_start().strip_prefix("///") {
+            let words = text.split_whitespace().filter(is_word).count();
+            let (first, known) = doc.unwrap_or((at + 1, 0));
+            doc = Some((first, known + words));
+        } else if let Some((first, words)) = doc.take().filter(|(_, words)| *words < DOC_WORDS) {
+            let what = format!("a doc of {words} words: say it in a sentence, or leave it out");
+            find(first, what);
+        }
+    }
+}
+
+fn is_word(text: &&str) -> bool {
+    text.contains(char::is_alphanumeric)
 }
 
 fn check_functions(source: &Source, find: &mut impl FnMut(usize, String)) {

@@ -432,10 +432,24 @@ fn form_is_held() {
             .any(|found| found.what.contains("does not open"))
     );
     assert!(
-        bare("//! A file.\nfn f() {}\n")
+        bare("//! Frames.\nfn f() {}\n")
             .iter()
+            .any(|found| found.what.contains("say in a sentence"))
+    );
+    assert!(bare("//! What a session may do.\nfn f() {}\n").is_empty());
+    let room = examine(&parse_all(vec![(
+        "src/core/delivery/mod.rs".into(),
+        "//! What is delivered to whom.\nfn f() {}\n".into(),
+    )]));
+    assert!(
+        room.iter()
             .any(|found| found.what.contains("must never know"))
     );
+    let short = "struct S {\n    /// Which.\n    a: u8,\n}\n";
+    caught("src/core/session.rs", short, 2, "a doc of 1 words");
+    let sentence = "struct S {\n    /// The channel\n    /// it is about.\n    a: u8,\n}\n";
+    clean("src/core/session.rs", sentence);
+    clean("src/cli/arguments.rs", "/// App id\nstruct S;\n");
     let grown = "static X: u8 = 1;\n".repeat(160);
     assert!(
         said("src/core/session.rs", &grown)

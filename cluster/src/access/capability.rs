@@ -1,7 +1,7 @@
 //! Operations and capabilities: what a right says once no vendor's words are left in it.
 //!
-//! **Must never know:** how a dialect spells its rights. Capability JSON, bit masks, `rwp` letters and
-//! channel signatures are parsed into this at the edge and never consulted again.
+//! Capability JSON, bit masks, `rwp` letters and channel signatures are parsed into this at the edge and never
+//! consulted again.
 
 use super::{Pattern, Resource, Text};
 use serde::{Deserialize, Serialize};

@@ -1,7 +1,7 @@
 //! A running sum over byte strings, for fingerprints of the state and for snapshots.
 //!
-//! **Must never know:** what it is added over. **Why not cryptographic:** it finds nodes that have come
-//! apart and damage on a disk; nobody attacks it, and it has to run over a hundred megabytes in a blink.
+//! **Why not cryptographic:** it finds nodes that have come apart and damage on a disk; nobody attacks it, and it has
+//! to run over a hundred megabytes in a blink.
 
 /// A running sum over byte strings; where one string ends and the next begins matters.
 #[derive(Clone, Copy, Debug)]

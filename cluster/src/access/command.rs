@@ -1,6 +1,6 @@
 //! Commands, replies and effects: the machine's whole vocabulary.
 //!
-//! **Must never know:** who proposes a command and how. Variants are only ever appended; they are stored.
+//! Variants are only ever appended; they are stored.
 
 use super::records::{EnabledProtocol, Issuer, OpenRule, Secret, SettingValue, Subject, Target};
 use super::{

@@ -1,6 +1,4 @@
 //! A 64-bit figure of the whole state, to compare nodes by.
-//!
-//! **Must never know:** what it is compared for.
 
 use super::checksum::Sum;
 use super::{State, snapshot};

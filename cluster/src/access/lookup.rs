@@ -1,7 +1,7 @@
 //! Looking up a grant by borrowed parts, so that a check does not build a key (and allocate) first.
 //!
-//! **Must never know:** what a grant allows. **Why a trait object:** ordered maps look up by a borrowed
-//! form of their key; a key of several fields has none but this.
+//! **Why a trait object:** ordered maps look up by a borrowed form of their key; a key of several fields has none but
+//! this.
 
 use super::records::{GrantKey, Subject};
 use super::{AppId, Pattern, Resource};

@@ -1,7 +1,6 @@
 //! Who a connection or request speaks for, and what its credential proves.
 //!
-//! **Must never know:** how a credential looks on a wire or how its signature was checked. By the time a
-//! [`Proof`] exists, its MAC has been verified at the edge.
+//! By the time a [`Proof`] exists, its MAC has been verified at the edge.
 
 use super::{AppId, Capability, Millis, Revision, Text};
 use serde::{Deserialize, Serialize};

@@ -1,6 +1,4 @@
 //! What the machine stores. One struct per kind of record; every one carries the revision that wrote it.
-//!
-//! **Must never know:** how records are encoded or kept; what a dialect calls them.
 
 use super::{AppId, Capability, Millis, Operations, Pattern, Resource, Revision, Text};
 use serde::{Deserialize, Serialize};

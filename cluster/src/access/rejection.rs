@@ -1,6 +1,5 @@
 //! What a rejection is called, wherever a person reads it.
 //!
-//! **Must never know:** who reads it, and in which dialect.
 //! **Why it does not say what goes beyond an issuer:** the reader may be somebody who should not learn of it.
 
 use super::command::Rejection;

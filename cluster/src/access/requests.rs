@@ -1,7 +1,7 @@
 //! Answered requests: a retried proposal applies once and gets its first answer again.
 //!
-//! **Must never know:** who asked or how a request id is made. **Why bounded by count and age:** a retry
-//! comes within seconds; a table that grew with the cluster's life would be its largest.
+//! **Why bounded by count and age:** a retry comes within seconds; a table that grew with the cluster's life would be
+//! its largest.
 
 use super::{Limits, Millis, Reply, Revision};
 use imbl::OrdMap;

@@ -4,7 +4,7 @@
 //! hold is void: every credential that states a time of issue up to now, every issued token, every right stored
 //! for a token. What app servers say about users, keys and apps is as the backup has it.
 //!
-//! **Must never know:** files, what made the backup. Pure.
+//! Pure.
 //! **Why a revocation of the whole app and not a rule of its own:** it is stored, explained and forgotten like any
 //! other, and no decision has to know what a restore is.
 

@@ -1,8 +1,7 @@
 //! What one revocation reaches, and how a second one of the same target joins it.
 //!
-//! **Must never know:** where a credential came from. **Why a margin never gives back:** a revocation with
-//! a renewal margin may follow one that already bites; overwriting would let the old credentials work
-//! again until the margin ends.
+//! **Why a margin never gives back:** a revocation with a renewal margin may follow one that already bites; overwriting
+//! would let the old credentials work again until the margin ends.
 
 use super::records::Revocation;
 use super::{Issued, Limits, Millis, Revision};

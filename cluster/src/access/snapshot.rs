@@ -4,8 +4,8 @@
 //! bounded chunk of (key, value) pairs in key order; the last frame holds the number of records and a sum
 //! over all frames before it. Derived indexes are not written.
 //!
-//! **Must never know:** where the bytes go. **Why chunks:** one encode of a million grants needs a second
-//! copy of all of it; a chunk needs only its own, and a damaged length cannot ask for more than a chunk.
+//! **Why chunks:** one encode of a million grants needs a second copy of all of it; a chunk needs only its own, and a
+//! damaged length cannot ask for more than a chunk.
 
 use super::checksum::Sum;
 use super::{Answered, Issuer, Millis, Requests, Revision, State, expiry};

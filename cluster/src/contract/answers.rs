@@ -1,6 +1,4 @@
-//! What the handle answers.
-//!
-//! **Must never know:** how an answer was obtained.
+//! What the handle of a cluster answers: statuses, reports and errors.
 
 use crate::access::{Effect, Member, Millis, NodeId, Rejection, Reply, Revision, State, Text};
 use crate::store::DiskSpace;

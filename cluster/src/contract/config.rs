@@ -1,6 +1,4 @@
 //! How a node starts, and why it may not.
-//!
-//! **Must never know:** where the values come from.
 
 use crate::Versions;
 use crate::access::{Millis, NodeId, Text};

@@ -1,6 +1,6 @@
 //! What an operator can change about who is in the cluster.
 //!
-//! **Must never know:** how a change is agreed on. It travels between nodes, so variants are only appended.
+//! It travels between nodes, so variants are only appended.
 
 use crate::access::{NodeId, Text};
 

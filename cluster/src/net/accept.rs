@@ -1,7 +1,7 @@
 //! Taking connections: hello, then requests to the service or the socket to the broker.
 //!
-//! **Must never know:** what a request means. Everything is counted: connections that have not proved
-//! themselves, connections in all, requests in work per connection.
+//! Everything is counted: connections that have not proved themselves, connections in all, requests in work per
+//! connection.
 
 use super::frame::{self, Frame, Kind};
 use super::hello::{self, Identity, Plane, Refusal};

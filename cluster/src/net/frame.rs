@@ -1,7 +1,6 @@
 //! Frames on a control connection: `[length u32 BE][version u8][kind u8][id u64 BE][body]`.
 //!
-//! **Must never know:** what a body means. The length counts everything after itself and is checked before
-//! a byte of the body is read.
+//! The length counts everything after itself and is checked before a byte of the body is read.
 
 use bytes::{Bytes, BytesMut};
 use std::io;

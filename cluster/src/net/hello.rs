@@ -12,8 +12,6 @@
 //! whole exchange has five seconds. It authenticates the two ends, not each later byte: a network that
 //! strangers can write to needs TLS below. What the peer says of the version agreed on is believed once it is known
 //! to be of the same cluster, before its own range is judged.
-//!
-//! **Must never know:** what the connection is for beyond its plane.
 
 use super::{LocalNode, Stream};
 use crate::PeerSecret;

@@ -1,7 +1,7 @@
 //! Links to peers: kept connected, requests multiplexed, and an honest word about what became of each.
 //!
-//! **Must never know:** what a request means. **Why "not sent" is its own error:** a proposal that certainly
-//! never left this node may be called *not proposed*; any other failure leaves its outcome open.
+//! **Why "not sent" is its own error:** a proposal that certainly never left this node may be called *not proposed*;
+//! any other failure leaves its outcome open.
 
 use super::frame::{self, Frame, Kind};
 use super::hello::{self, Plane, Refusal, Refused};

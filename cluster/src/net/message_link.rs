@@ -1,8 +1,7 @@
 //! A connection to another node for the broker's own use: authenticated here, and what travels over it is not ours.
 //!
-//! **Must never know:** what is said over it.
-//! **Why the socket stays inside:** what carries the bytes is this crate's to change, and whoever uses a link only reads
-//! and writes.
+//! **Why the socket stays inside:** what carries the bytes is this crate's to change, and whoever uses a link only
+//! reads and writes.
 
 use super::transport::Stream;
 use crate::access::NodeId;

@@ -1,6 +1,4 @@
 //! Where connections come from: TCP, or memory for a simulated cluster.
-//!
-//! **Must never know:** what is said over them.
 
 use futures_util::future::BoxFuture;
 use std::io;

@@ -4,8 +4,8 @@
 //! removed ones included, and from that the cluster's id. Both are the same on every node and ride in
 //! snapshots.
 //!
-//! **Must never know:** peers, proposers. **Why snapshots are counted in operations:** an entry may carry one
-//! operation or 256, and the time to replay is what a snapshot bounds.
+//! **Why snapshots are counted in operations:** an entry may carry one operation or 256, and the time to replay is what
+//! a snapshot bounds.
 
 use super::engine::{Answers, Engine, LogId, Membership, Payload, Peer, StorageError};
 use super::log::fatal;

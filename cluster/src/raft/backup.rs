@@ -3,8 +3,8 @@
 //! `gatecast backup 1\n`, then `[head length u32 BE][head][state]`. The head says whose state it is and of when, and
 //! carries the SHA-256 of the state; it ends with a checksum of itself.
 //!
-//! **Must never know:** how the file travels. **Why not the data directory itself:** a copy of a directory in use is
-//! torn, and one node's promises (its vote, its number) must never come to life twice.
+//! **Why not the data directory itself:** a copy of a directory in use is torn, and one node's promises (its vote, its
+//! number) must never come to life twice.
 
 use crate::access::{self, Millis, NodeId, Revision, State, Text};
 use crate::codec;

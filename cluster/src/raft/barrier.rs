@@ -16,8 +16,6 @@
 //!
 //! The allowance is 500 ppm of the lease plus 50 ms. It covers monotonic clocks that run at different rates,
 //! not a machine whose monotonic clock stands still while it is suspended.
-//!
-//! **Must never know:** what is enforced.
 
 use super::core::Core;
 use super::fence;

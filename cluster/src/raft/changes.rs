@@ -8,8 +8,7 @@
 //! be agreed on any more, not even taking it back. The voters are asked at that moment; what the member list says
 //! of them may be as old as a lease.
 //!
-//! **Must never know:** how a node finds its way in ([`super::membership`]). **Why the engine's own errors are never
-//! shown:** they name what is inside it, and not what to do.
+//! **Why the engine's own errors are never shown:** they name what is inside it, and not what to do.
 
 use super::core::Core;
 use super::engine::Peer;

@@ -4,9 +4,10 @@
 //! as a majority of the voters' wall clocks has got. One wrong clock, the leader's included, can therefore neither
 //! end anything early nor keep anything alive; a clock that is set back moves nothing.
 //!
-//! **Must never know:** how readings are obtained. Pure. **Why not the leader's clock with a speed limit:** after
-//! the whole cluster was down for an hour the time has to move by an hour at once, or everything would live an hour
-//! longer; only agreement tells that from one clock that is an hour fast.
+//! Pure.
+//! **Why not the leader's clock with a speed limit:** after the whole cluster was down for an hour the time has to move
+//! by an hour at once, or everything would live an hour longer; only agreement tells that from one clock that is an
+//! hour fast.
 
 use crate::access::Millis;
 

@@ -1,7 +1,7 @@
 //! One node's running parts, and where its leader is.
 //!
-//! **Must never know:** the store. **Why the leader named here is only a guess:** a deposed leader goes on
-//! calling itself one; whoever needs the truth asks for a read index.
+//! **Why the leader named here is only a guess:** a deposed leader goes on calling itself one; whoever needs the truth
+//! asks for a read index.
 
 use super::applier::{Applied, Register};
 use super::engine::{Peer, Raft};

@@ -1,7 +1,7 @@
 //! openraft's types, instantiated: what an entry carries, what applying it gives, who a peer is.
 //!
-//! **Must never know:** the store, the links. **Why the payload is bytes:** a batch is encoded once by the
-//! leader, and stored, replicated and kept as exactly those bytes; only `apply` reads them.
+//! **Why the payload is bytes:** a batch is encoded once by the leader, and stored, replicated and kept as exactly
+//! those bytes; only `apply` reads them.
 
 use crate::ClusterConfig;
 use crate::access::{Millis, Reply, Revision, Text};

@@ -21,8 +21,6 @@
 //!
 //! Ages travel, not instants: an age is counted back from when the answer arrived, shortened by the drift that
 //! two clocks may have. A message on its way, a pause or a suspended machine makes the bound later, never earlier.
-//!
-//! **Must never know:** what is enforced, and how long a lease is waited for.
 
 use super::core::{Core, DRIFT};
 use super::engine::{LeaderId, Peer};

@@ -11,8 +11,6 @@
 //! * To join, the folder must not be one whose cluster never had another node.
 //!
 //! Another cluster that has the same numbers at the same addresses is found out when the nodes meet.
-//!
-//! **Must never know:** how the configuration was written.
 
 use super::applier::Applier;
 use super::engine::Peer;

@@ -7,7 +7,7 @@
 //! A round counts only while the node finds its own start (its epoch) Up in that view. So once Down is
 //! committed, no round that begins later renews: a Down node's lease ends a lease after its Down.
 //!
-//! **Must never know:** clients. No wall clock is read.
+//! No wall clock is read.
 
 use super::core::Core;
 use crate::access::{MemberState, NodeId};

@@ -4,8 +4,6 @@
 //! (refused or reset for a second) and it has been silent as long. Sooner is safe because Down names an
 //! epoch: a node that lives after all finds itself Down, holds no lease from then on, and comes Up as a new
 //! epoch.
-//!
-//! **Must never know:** what hangs on a member being Up.
 
 use super::core::Core;
 use super::fence;

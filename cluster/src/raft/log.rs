@@ -1,7 +1,7 @@
 //! openraft's log storage over the store.
 //!
-//! **Must never know:** what an entry's payload means. An append answers from the sync thread, after the
-//! `fdatasync` that covers it; a vote and a truncation wait for theirs.
+//! An append answers from the sync thread, after the `fdatasync` that covers it; a vote and a truncation wait for
+//! theirs.
 
 use super::engine::{Engine, LogId, StorageError, Vote};
 use crate::codec;

@@ -1,7 +1,7 @@
 //! A log entry's payload: an encoded batch of operations for the access machine.
 //!
-//! **Must never know:** what a command does. **Why a limit on a batch:** one batch is one log record, and the
-//! store keeps small records much better than large ones.
+//! **Why a limit on a batch:** one batch is one log record, and the store keeps small records much better than large
+//! ones.
 
 use super::engine::Payload;
 use crate::access::{Administered, Batch, Command};

@@ -6,8 +6,6 @@
 //!
 //! At formation the disks are not known yet; the first leader learns them by connecting and writes them into
 //! the group's node records. Until then (about a second) a swapped disk would not be noticed.
-//!
-//! **Must never know:** the access machine beyond the member commands.
 
 use super::applier::Register;
 use super::changes;

@@ -1,7 +1,6 @@
 //! openraft's network over the links.
 //!
-//! **Must never know:** how a link is made. Snapshot chunks take the bulk lane so that heartbeats never wait
-//! behind them.
+//! Snapshot chunks take the bulk lane so that heartbeats never wait behind them.
 
 use super::core::LastContact;
 use super::engine::{Engine, Peer};

@@ -1,7 +1,7 @@
 //! What members tell each other every half second: what their wall clock says, and whether they could lead.
 //!
-//! **Must never know:** what a clock is read for. **Why every node asks everybody and not only the leader:** a
-//! leader must know the others' clocks before its first stamp, and whom it can hand over to before it is asked.
+//! **Why every node asks everybody and not only the leader:** a leader must know the others' clocks before its first
+//! stamp, and whom it can hand over to before it is asked.
 
 use super::clock;
 use super::core::Core;

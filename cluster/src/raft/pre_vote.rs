@@ -4,8 +4,6 @@
 //! start an election only while it hears its leader (then it will not), or while a majority of voters,
 //! itself included, has said for a whole shortest election time-out that it hears none either. It can
 //! cost time, never safety.
-//!
-//! **Must never know:** the log.
 
 use super::core::Core;
 use super::lock;

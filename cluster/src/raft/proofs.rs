@@ -14,7 +14,7 @@
 //! Instants, not acknowledgements: one that is noted too late loses a race against the vote, one that is noted
 //! for a request which is then refused only makes the bound later.
 //!
-//! **Must never know:** how answers are obtained, which node is waited for. Pure.
+//! Pure.
 
 use super::engine::LeaderId;
 use tokio::time::Instant;

@@ -4,8 +4,7 @@
 //! that take rights away are drained first. A follower batches the same way and hands its batches to the
 //! leader, whose own proposer merges them with what else it has.
 //!
-//! **Must never know:** what a command means beyond its urgency. **Why retrying is safe:** every operation
-//! carries its request id, and the machine applies an id once.
+//! **Why retrying is safe:** every operation carries its request id, and the machine applies an id once.
 
 use super::core::Core;
 use super::engine::{Answers, Payload};

@@ -2,8 +2,6 @@
 //!
 //! The leader confirms itself with a majority for it. That costs a round of messages, so questions that
 //! arrive during a round share the next one, on the asking node and again on the leader.
-//!
-//! **Must never know:** what the index is wanted for.
 
 use super::core::Core;
 use super::rpc::{PeerRequest, PeerResponse};

@@ -8,7 +8,7 @@
 //! What it cannot have is what the lost nodes had acknowledged without it. So it counts as a backup of unknown age,
 //! and everything that somebody may hold is void ([`access::restored`]).
 //!
-//! **Must never know:** how the nodes were lost. **Why offline:** as for a restore.
+//! **Why offline:** as for a restore.
 
 use super::applier::{Applied, Applier};
 use super::folder::Known;

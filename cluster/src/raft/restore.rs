@@ -3,8 +3,7 @@
 //! The directory gets a new disk identity and with it the new cluster another id, so that no node of the former
 //! cluster can join it or be joined. Other nodes are added as to any cluster.
 //!
-//! **Must never know:** where the state came from. **Why offline:** a restore into something that runs would have
-//! to undo what that something has promised.
+//! **Why offline:** a restore into something that runs would have to undo what that something has promised.
 
 use super::applier::{self, Register};
 use super::backup::{self, BackupError, BackupInfo};

@@ -1,7 +1,6 @@
 //! What nodes ask of each other, one frozen vocabulary per version.
 //!
-//! **Must never know:** how requests travel. Variants are only appended; a request that does not decode is
-//! answered by closing the connection.
+//! Variants are only appended; a request that does not decode is answered by closing the connection.
 
 use super::engine::Engine;
 use crate::Versions;

@@ -1,7 +1,6 @@
 //! Answering peers.
 //!
-//! **Must never know:** sockets. Everything asked here came from a node that knows the cluster's secret; who
-//! it is comes from its connection.
+//! Everything asked here came from a node that knows the cluster's secret; who it is comes from its connection.
 
 use super::applier::Applied;
 use super::core::Core;

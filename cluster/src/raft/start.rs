@@ -1,7 +1,7 @@
 //! Putting one node together: store, replay, listener, engine, and the tasks around it.
 //!
-//! **Must never know:** what the handle's callers do. The order matters: the store is judged before anybody
-//! hears of us, and peers are answered before the engine needs them.
+//! The order matters: the store is judged before anybody hears of us, and peers are answered before the engine needs
+//! them.
 
 use super::applier::{Applied, Applier};
 use super::core::{Core, LastContact};

@@ -1,6 +1,6 @@
 //! What an operator sees of the cluster from here.
 //!
-//! **Must never know:** how it is shown. Nothing in it is authority.
+//! Nothing in it is authority.
 
 use super::core::Core;
 use super::rpc::{NotLeader, PeerRequest, PeerResponse};

@@ -1,7 +1,5 @@
 //! Aligned ticks: what a node does again and again, its loops do at common moments.
 //!
-//! **Must never know:** what is looked at.
-//!
 //! **Why not a timer for each:** waking a core that sleeps costs more than all that looking, because everything
 //! it needs comes from far away. Seven loops of 50 to 500 ms woke an idle node 66 times a second.
 

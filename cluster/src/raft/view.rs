@@ -1,8 +1,6 @@
 //! What a node shows of the agreed state: the view itself, revisions reached, cluster time, effects.
 //!
 //! Written by the applier alone, read from any thread without a lock.
-//!
-//! **Must never know:** the log, peers, leases.
 
 use super::lock;
 use crate::access::{Effect, Member, MemberState, Millis, NodeId, Revision, State};

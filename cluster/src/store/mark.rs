@@ -5,9 +5,9 @@
 //! therefore writes its number into the database before, and into this file after; a database that holds less than
 //! the file says has lost what this node had promised.
 //!
-//! **Must never know:** what was written. **Why the file is not synced with every write:** that would double the
-//! cost of each. It survives the end of the process at once and a power cut after a tenth of a second; it is
-//! written only after the database is durable, so it never claims too much.
+//! **Why the file is not synced with every write:** that would double the cost of each. It survives the end of the
+//! process at once and a power cut after a tenth of a second; it is written only after the database is durable, so it
+//! never claims too much.
 
 use super::StoreError;
 use std::fs::{File, OpenOptions};

@@ -1,8 +1,8 @@
 //! Opening sled under guard.
 //!
-//! **Must never know:** the layout above the trees. **Why so careful:** a half-written `snap.*.generating`
-//! makes every later open fail, a damaged `snap.*` can be rebuilt from the log, and `open` itself can panic.
-//! What is never done is to wipe: a voter that forgets what it acknowledged can undo committed changes.
+//! **Why so careful:** a half-written `snap.*.generating` makes every later open fail, a damaged `snap.*` can be
+//! rebuilt from the log, and `open` itself can panic. What is never done is to wipe: a voter that forgets what it
+//! acknowledged can undo committed changes.
 
 use super::mark::Mark;
 use super::{Disk, StoreError, private, record};

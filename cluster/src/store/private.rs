@@ -1,7 +1,7 @@
 //! The data folder is its owner's alone: it holds every secret of the cluster in clear.
 //!
-//! **Must never know:** what is in the files. **Why not only the process's umask:** a folder that an older release, a
-//! package or a backup tool made keeps its modes, and a file system that ignores modes has to be seen, not assumed.
+//! **Why not only the process's umask:** a folder that an older release, a package or a backup tool made keeps its
+//! modes, and a file system that ignores modes has to be seen, not assumed.
 
 use super::{StoreError, swap};
 use std::fs::{self, DirBuilder, OpenOptions, Permissions};

@@ -1,7 +1,7 @@
 //! One stored record: `[version u8][crc32 u32 LE][body]`, the checksum taken over key and body.
 //!
-//! **Must never know:** what the body means. **Why the key is part of the checksum:** a record found under
-//! another key than it was written to is as damaged as one with a flipped bit.
+//! **Why the key is part of the checksum:** a record found under another key than it was written to is as damaged as
+//! one with a flipped bit.
 
 use super::StoreError;
 

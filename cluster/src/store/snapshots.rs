@@ -1,7 +1,7 @@
 //! Snapshots: chunks of 64 KiB under a new generation, made valid by one last record.
 //!
-//! **Must never know:** what a snapshot contains. **Why generations:** at any moment of a crash exactly one
-//! snapshot is named by `cur`, whole and checked; half-written ones are swept at the next write or start.
+//! **Why generations:** at any moment of a crash exactly one snapshot is named by `cur`, whole and checked;
+//! half-written ones are swept at the next write or start.
 
 use super::{Store, StoreError, record};
 

@@ -3,8 +3,8 @@
 //! A file of a quarter of the reserve lies beside the database. When less than half of the reserve is free it is
 //! given up, so that the little that must be written even then (votes) still finds room.
 //!
-//! **Must never know:** who stops writing because of it. **Why asked before every write and not now and then:**
-//! a disk can be filled within a second, and after one failed write this node is out.
+//! **Why asked before every write and not now and then:** a disk can be filled within a second, and after one failed
+//! write this node is out.
 
 use fs2::FileExt as _;
 use std::fs::OpenOptions;

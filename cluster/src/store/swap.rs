@@ -4,8 +4,8 @@
 //! the swap: whoever opens the folder from then on first finishes it, and until then nothing has happened to the old
 //! store. The old one is kept in `former-N`.
 //!
-//! **Must never know:** what is in the stores. **Why not two renames of the folder itself:** it is often the root of
-//! a volume, which cannot be renamed, and between the two there would be none.
+//! **Why not two renames of the folder itself:** it is often the root of a volume, which cannot be renamed, and between
+//! the two there would be none.
 
 use super::StoreError;
 use fs2::FileExt as _;

@@ -1,9 +1,9 @@
 //! Making writes durable: one thread that turns everything waiting into one `flush` + `fdatasync`.
 //!
-//! **Must never know:** what was written. **Why not `flush` alone:** sled's flush starts write-back but never
-//! asks the device to empty its cache; acknowledged entries were lost in simulated power cuts.
-//! **Why not retry a failed fsync:** after one failure the kernel may have dropped the dirty pages, and the
-//! next fsync would succeed over a hole. The first failure is final and stops the node.
+//! **Why not `flush` alone:** sled's flush starts write-back but never asks the device to empty its cache; acknowledged
+//! entries were lost in simulated power cuts.
+//! **Why not retry a failed fsync:** after one failure the kernel may have dropped the dirty pages, and the next fsync
+//! would succeed over a hole. The first failure is final and stops the node.
 
 use std::io;
 use std::sync::mpsc;

@@ -1,6 +1,6 @@
 //! One ordered tree of bytes: sled's, or a simulated disk's.
 //!
-//! **Must never know:** what is kept in it. Writes reach memory at once and the disk with the next sync.
+//! Writes reach memory at once and the disk with the next sync.
 
 use super::StoreError;
 use std::ops::RangeInclusive;

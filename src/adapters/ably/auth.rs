@@ -1,7 +1,6 @@
 //! Credentials: from what a client presents to who it speaks for.
 //!
-//! **Must never know:** headers, sockets; what the identity is used for. Whether it *still* stands (revoked,
-//! blocked, expired meanwhile) is asked of the authority whenever it is used.
+//! Whether it *still* stands (revoked, blocked, expired meanwhile) is asked of the authority whenever it is used.
 
 use super::capability::Wanted;
 use super::codes::{self, Fault};

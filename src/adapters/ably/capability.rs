@@ -1,8 +1,8 @@
 //! Capabilities as the protocol writes them: JSON of resources and operations; their intersection and canonical form.
 //!
-//! **Must never know:** who asks; how a decision is made. What is enforced is the core's [`Capability`] made here.
-//! **Why intersect the texts and not the core's rights:** a token says back what it may do in the protocol's own
-//! words. Some of them (push, annotations) the core keeps as bits that nothing asks for.
+//! What is enforced is the core's [`Capability`] made here.
+//! **Why intersect the texts and not the core's rights:** a token says back what it may do in the protocol's own words.
+//! Some of them (push, annotations) the core keeps as bits that nothing asks for.
 
 use super::codes::Fault;
 use crate::core::authority::{Capability, Operations, Pattern, Resource, Right};

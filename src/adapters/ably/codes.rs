@@ -1,6 +1,4 @@
 //! The protocol's error objects, and which of them each refusal and ending of the core is.
-//!
-//! **Must never know:** frames, HTTP; who is told.
 
 use crate::core::authority::{Cut, NonceRefused, ProposeError, Reason, Rejection, WriteError};
 use crate::core::close::{Abuse, Close, End};

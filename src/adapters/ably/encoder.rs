@@ -1,6 +1,4 @@
 //! Broadcasts as frames: written once per node and wire form, shared by every subscriber.
-//!
-//! **Must never know:** who receives them.
 
 use super::format::Format;
 use super::frame::{ProtocolMessage, action};

@@ -1,6 +1,4 @@
 //! The two wire forms of every object: JSON and MessagePack.
-//!
-//! **Must never know:** which objects there are.
 
 use super::codes::Fault;
 use crate::core::session::Frame;

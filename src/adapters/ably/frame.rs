@@ -1,6 +1,6 @@
 //! ProtocolMessages: what stands in a WebSocket message.
 //!
-//! **Must never know:** sessions, the wire form. Absent is absent: a `null` would mean something to clients.
+//! Absent is absent: a `null` would mean something to clients.
 
 use super::codes::Fault;
 use super::limits;

@@ -1,6 +1,5 @@
 //! JWTs signed by a key's secret, and tokens embedded in others.
 //!
-//! **Must never know:** who presents one.
 //! **Why the library gets its one algorithm from here:** it comes with either a C library or an RSA with an open
 //! advisory; keys know HS256 only, and with nothing else to call no token can name another.
 

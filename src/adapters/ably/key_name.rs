@@ -1,6 +1,4 @@
 //! Names of keys, `appId.keyId`, as credentials and paths carry them.
-//!
-//! **Must never know:** what a key is used for.
 
 use crate::core::authority::{ApiKey, AppId, State};
 

@@ -1,6 +1,4 @@
 //! This dialect's limits, as an app can set them.
-//!
-//! **Must never know:** who is limited.
 
 use crate::core::authority::App;
 use crate::core::limits::{HISTORY_BYTES, OUTBOX_BYTES, Setting, outbox_with_history};

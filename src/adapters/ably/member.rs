@@ -1,9 +1,8 @@
 //! Presence members: the protocol's object, and the core's entry behind it.
 //!
-//! **Must never know:** frames, who may enter.
-//! **Why an entry's data is an envelope:** the core keeps one opaque value per member; the protocol needs the id
-//! that orders a member's changes and the encoding beside it. Other dialects' members have none and are shown
-//! with an id of the broker's own.
+//! **Why an entry's data is an envelope:** the core keeps one opaque value per member; the protocol needs the id that
+//! orders a member's changes and the encoding beside it. Other dialects' members have none and are shown with an id of
+//! the broker's own.
 
 use super::codes::Fault;
 use super::format::Format;

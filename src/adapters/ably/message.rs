@@ -1,8 +1,7 @@
 //! Messages: the protocol's object, and the core's draft and publication behind it.
 //!
-//! **Must never know:** frames around a message; who may send it.
-//! **Why the encoding rides in the draft's tag:** `json`, `utf-8` or a cipher are the clients' business and come
-//! back as they went in; only the outermost `base64` belongs to the wire form and is done and undone here.
+//! **Why the encoding rides in the draft's tag:** `json`, `utf-8` or a cipher are the clients' business and come back
+//! as they went in; only the outermost `base64` belongs to the wire form and is done and undone here.
 
 use super::codes::Fault;
 use super::format::Format;

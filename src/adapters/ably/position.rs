@@ -1,6 +1,4 @@
 //! How connections, positions and serials are printed. Opaque to clients; ours to read back.
-//!
-//! **Must never know:** what stands at a position.
 
 use crate::core::ids::{ConnectionId, Position, Timetoken};
 use crate::core::message::Receipt;

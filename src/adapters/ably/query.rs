@@ -1,6 +1,4 @@
 //! Query strings and headers: where a client may put its credential and its wishes.
-//!
-//! **Must never know:** what they are good for.
 
 use super::auth::Credential;
 use super::codes::Fault;

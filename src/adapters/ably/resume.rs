@@ -1,6 +1,5 @@
 //! Resuming: connection keys that any node can check, and which connections ended here and when.
 //!
-//! **Must never know:** sockets, sessions.
 //! **Why a key is signed and not stored:** the node that held the connection may be gone; what is needed to go on
 //! (positions) is with the client, and publications are known by their ids to the channel's home.
 

@@ -1,8 +1,7 @@
 //! Ably tokens as this broker mints them: `appId.payload.mac`, everything inside, signed by the issuing key.
 //!
-//! **Must never know:** who presents a token.
-//! **Why not a stored token:** what a token may do is in it and its key is known everywhere, so every node can
-//! verify it without a look-up or a commit; what ends it early is a revocation, and that is replicated.
+//! **Why not a stored token:** what a token may do is in it and its key is known everywhere, so every node can verify
+//! it without a look-up or a commit; what ends it early is a revocation, and that is replicated.
 
 use super::codes::Fault;
 use crate::core::authority::{ApiKey, AppId, Holder, Millis, Signer, State};

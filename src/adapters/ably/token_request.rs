@@ -1,6 +1,6 @@
 //! TokenRequests: what an app server signs so that its client may fetch a token.
 //!
-//! **Must never know:** HTTP; the nonce table. The order of checks is the order in which errors are told.
+//! The order of checks is the order in which errors are told.
 
 use super::auth::{self, Rule};
 use super::capability::Wanted;

@@ -1,6 +1,4 @@
 //! `/v1/apps`: create, list, show, change, delete; and the credentials of its dialects ready to paste.
-//!
-//! **Must never know:** how a dialect checks its credentials; only how its SDK calls them.
 
 use super::auth::{Call, Caller};
 use super::catalog::{Catalog, settings_json};

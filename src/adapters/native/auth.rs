@@ -1,9 +1,8 @@
 //! Who calls `/v1`, and what they may: app servers with a key on the public port, operators with the admin
 //! token on the internal one. The guard stands before every path of the scope, so no handler can forget it.
 //!
-//! **Must never know:** what the handlers do.
-//! **Why the two ports do not share credentials:** an admin token that worked on the public port would turn
-//! every leak of it into an incident of the whole cluster.
+//! **Why the two ports do not share credentials:** an admin token that worked on the public port would turn every leak
+//! of it into an incident of the whole cluster.
 
 use super::codes::{ApiError, Code, reason_text};
 use super::{AuthMode, Native, input};

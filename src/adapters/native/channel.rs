@@ -1,6 +1,4 @@
 //! `/v1/apps/{app}/channels`: what is occupied, by how many, by whom. Cluster-wide.
-//!
-//! **Must never know:** where a channel lives.
 
 use super::auth::Call;
 use super::codes::ApiError;

@@ -1,7 +1,5 @@
 //! `/v1/cluster`: who is in it and how they are; adding, promoting, demoting, draining, replacing and removing nodes;
 //! a backup. Operators only.
-//!
-//! **Must never know:** consensus; it shows what the authority says of it.
 
 use super::app::missing;
 use super::auth::Call;

@@ -1,8 +1,8 @@
 //! The error table of `/v1`: every code with its status and what to do about it, and the one place where the
 //! core's refusals become codes.
 //!
-//! **Must never know:** which handler failed. **Why one table:** people script against codes; two spellings
-//! of the same failure would both have to be kept for ever.
+//! **Why one table:** people script against codes; two spellings of the same failure would both have to be kept for
+//! ever.
 
 use crate::core::authority::{JoinError, ProposeError, ReadError, Reason, Rejection, RequestId};
 use crate::core::clock::rfc3339;

@@ -1,6 +1,4 @@
 //! `GET /v1/apps/{app}/connections`: who is connected, on every node.
-//!
-//! **Must never know:** the sockets.
 
 use super::auth::Call;
 use super::codes::ApiError;

@@ -1,6 +1,4 @@
 //! `GET /v1/apps/{app}/webhooks/deliveries`: what became of the last webhooks, on every node.
-//!
-//! **Must never know:** what a webhook looks like on the wire.
 
 use super::auth::Call;
 use super::codes::ApiError;

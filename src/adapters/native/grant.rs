@@ -1,8 +1,7 @@
 //! `/v1/apps/{app}/grants`: merge (POST), replace (PUT), list, delete.
 //!
-//! **Must never know:** which dialect will use a grant.
-//! **Why a merge can be a narrowing write:** overwriting a line with less takes rights away as surely as
-//! deleting it does, so it has to be finished everywhere before the answer as well.
+//! **Why a merge can be a narrowing write:** overwriting a line with less takes rights away as surely as deleting it
+//! does, so it has to be finished everywhere before the answer as well.
 
 use super::auth::Call;
 use super::codes::{ApiError, Code};

@@ -1,9 +1,8 @@
 //! `hint`: what a call did not reach, said in words where `closed: 0` alone would be believed.
 //!
-//! **Must never know:** dialects; where connections are.
-//! **Why it looks for members after the write and not before:** what the write has ended must not be found. **Why it looks
-//! at so few channels:** a hint is for whoever tries the call by hand; it may not make each of ten thousand calls
-//! dear, and it promises nothing when it is not there.
+//! **Why it looks for members after the write and not before:** what the write has ended must not be found.
+//! **Why it looks at so few channels:** a hint is for whoever tries the call by hand; it may not make each of ten
+//! thousand calls dear, and it promises nothing when it is not there.
 
 use super::auth::Call;
 use super::token::Named;

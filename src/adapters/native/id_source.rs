@@ -1,9 +1,8 @@
 //! Fresh ids and secrets, made by whoever proposes the command and carried in it.
 //!
-//! **Must never know:** commands. **Why a retry mints the same again:** a repeated "create" must answer with
-//! the ids that its first run stored; they are derived from the cluster's secret, the caller's own and its idempotency
-//! key. The cluster's is in it because a key may be rotated on account of a leak: whoever has the old secret must not be
-//! able to compute the new one.
+//! **Why a retry mints the same again:** a repeated "create" must answer with the ids that its first run stored; they
+//! are derived from the cluster's secret, the caller's own and its idempotency key. The cluster's is in it because a
+//! key may be rotated on account of a leak: whoever has the old secret must not be able to compute the new one.
 
 use crate::adapters::dialect::{Alias, Dialects, Shape};
 use crate::core::authority::{AppId, Secret, Text};

@@ -1,8 +1,8 @@
 //! Strict reading of requests: bodies as exactly one documented JSON object, query parameters by name, ids
 //! in paths. Everything is bounded before it is parsed.
 //!
-//! **Must never know:** what the values are for. **Why not the framework's own extractors:** they answer in
-//! plain text, let unknown query parameters pass and demand a content type that `curl` does not send.
+//! **Why not the framework's own extractors:** they answer in plain text, let unknown query parameters pass and demand
+//! a content type that `curl` does not send.
 
 use super::codes::{ApiError, Code};
 use crate::core::authority::{AppId, BarrierMode, Revision};

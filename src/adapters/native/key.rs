@@ -1,6 +1,4 @@
 //! `/v1/apps/{app}/keys`: make, list, change, rotate, delete.
-//!
-//! **Must never know:** what a key is used for in any dialect.
 
 use super::auth::Call;
 use super::codes::{ApiError, Code};

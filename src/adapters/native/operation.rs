@@ -2,8 +2,8 @@
 //!
 //! The id is the one that an `outcome_unknown` answer names. It cannot be guessed, so whoever knows it may ask.
 //!
-//! **Must never know:** what the write was. **Why it catches up first:** "not applied" may only be said of a view
-//! that covers everything any node had acknowledged when the question came.
+//! **Why it catches up first:** "not applied" may only be said of a view that covers everything any node had
+//! acknowledged when the question came.
 
 use super::auth::Call;
 use super::codes::{ApiError, Code, rejected};

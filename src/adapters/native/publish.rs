@@ -1,8 +1,6 @@
 //! `POST /v1/apps/{app}/publish`.
 //!
 //! A JSON string travels as text (its content), anything else as the JSON that was sent, byte for byte.
-//!
-//! **Must never know:** who is subscribed or in which dialect.
 
 use super::auth::{Call, Caller};
 use super::codes::{ApiError, Code};

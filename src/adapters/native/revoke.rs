@@ -1,7 +1,5 @@
 //! `POST /v1/apps/{app}/revoke`: credentials of a target are void, its connections end, everywhere, before
 //! the answer.
-//!
-//! **Must never know:** how a dialect tells its client.
 
 use super::auth::Call;
 use super::codes::{ApiError, Code};

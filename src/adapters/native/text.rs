@@ -1,7 +1,7 @@
 //! `/v1`'s spelling of patterns, operations, capabilities, subjects and names, both ways.
 //!
-//! **Must never know:** HTTP, the state. **Why names are checked here and not only in the machine:** a control
-//! character is harmless to the machine and harmful to every log, table and frame that shows the name.
+//! **Why names are checked here and not only in the machine:** a control character is harmless to the machine and
+//! harmful to every log, table and frame that shows the name.
 
 use super::codes::{ApiError, Code};
 use crate::core::authority::{

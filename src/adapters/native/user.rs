@@ -1,6 +1,4 @@
 //! `/v1/apps/{app}/users/{user}`: disconnect, block, unblock, show the block.
-//!
-//! **Must never know:** where the user's connections are or what dialect they speak.
 
 use super::app::missing;
 use super::auth::Call;

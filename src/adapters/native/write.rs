@@ -1,7 +1,7 @@
 //! Writes: naming the request, having it made, and the answer that says how far it has come.
 //!
-//! **Must never know:** what is written. **Why the whole request is in its id:** an `Idempotency-Key` reused
-//! for something else must not be answered with the first thing's success.
+//! **Why the whole request is in its id:** an `Idempotency-Key` reused for something else must not be answered with the
+//! first thing's success.
 
 use super::auth::{Call, Caller};
 use super::codes::{ApiError, Code};

@@ -1,6 +1,5 @@
 //! From a request to a caller: which app, under which credential.
 //!
-//! **Must never know:** what is asked for.
 //! **Why the client's `uuid` is no identity:** anyone may write any. Only a token that names its user proves one.
 
 use super::codes::{Denied, Fault, no_keyset};

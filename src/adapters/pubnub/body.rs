@@ -1,6 +1,5 @@
 //! Bodies: bounded while they arrive and again while they are unpacked.
 //!
-//! **Must never know:** what a body says.
 //! **Why the Content-Encoding header is not looked at:** clients label gzip as deflate and zlib as gzip.
 
 use super::limits::BODY_BYTES;

@@ -1,6 +1,5 @@
 //! The little CBOR that tokens are made of: definite lengths, bounded depth.
 //!
-//! **Must never know:** what a token says.
 //! **Why not a library:** a token's keys are byte strings and their order is fixed; written by hand that is a page, and
 //! reading stays bounded in depth and size without trusting anyone's defaults.
 

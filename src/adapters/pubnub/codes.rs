@@ -1,8 +1,7 @@
 //! Answers in PubNub's words: bodies, status codes, headers.
 //!
-//! **Must never know:** how anything was decided.
-//! **Why every answer carries a JavaScript content type:** without one the JavaScript SDK takes a 403 for a bad
-//! request and a 200 for a malformed one.
+//! **Why every answer carries a JavaScript content type:** without one the JavaScript SDK takes a 403 for a bad request
+//! and a 200 for a malformed one.
 
 use crate::core::authority::{ProposeError, Reason, Rejection, Resource, Text, WriteError};
 use crate::core::error::Refusal;

@@ -1,6 +1,4 @@
 //! Where a client's stream goes on, as its requests say it.
-//!
-//! **Must never know:** what comes after it.
 
 use super::admit::Ctx;
 use super::codes::Fault;

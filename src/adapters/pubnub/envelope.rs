@@ -1,6 +1,5 @@
 //! What a subscriber is told: one broadcast as PubNub's envelope.
 //!
-//! **Must never know:** who is told.
 //! **Why what only PubNub has rides in the draft's tag:** a publisher's uuid is unproven, so it must not become the
 //! client that other dialects show as verified.
 

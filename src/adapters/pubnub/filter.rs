@@ -1,6 +1,6 @@
 //! Filter expressions: which messages a subscriber wants, by what their publishers said about them.
 //!
-//! **Must never know:** subscriptions. Compiled once per request, bounded in length and depth.
+//! Compiled once per request, bounded in length and depth.
 //!
 //! `== != < > <= >=`, `LIKE` (`*` for anything, letters' case does not count), `CONTAINS`, `&& || !`, arithmetic,
 //! parentheses. A name is a field of the message's meta (`lang`, `meta.lang`, `meta['lang']`); `uuid` and `channel` are the

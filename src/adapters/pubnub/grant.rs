@@ -1,6 +1,5 @@
 //! Access Manager v2: `grant` and `audit`.
 //!
-//! **Must never know:** how a grant is judged later.
 //! **Why a signature makes a grant once:** a request's id in the log is its signature, so that one that is sent again
 //! within the signature's minute changes nothing, also after a revoke that came between.
 

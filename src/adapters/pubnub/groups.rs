@@ -1,8 +1,7 @@
 //! Channel groups: replicated sets of channels.
 //!
-//! **Must never know:** who is subscribed through them.
-//! **Why a change is proposed in the operator's name:** the right to it is a grant on the group, held by clients that have no
-//! key; it is judged here, by that grant.
+//! **Why a change is proposed in the operator's name:** the right to it is a grant on the group, held by clients that
+//! have no key; it is judged here, by that grant.
 
 use super::admit::{self, Caller, Ctx};
 use super::codes::{Denied, Fault, answer};

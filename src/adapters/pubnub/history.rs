@@ -1,6 +1,4 @@
 //! History: fetch (v2 and v3), counts, delete.
-//!
-//! **Must never know:** how long anything is kept.
 
 use super::admit::{Caller, Ctx, requirement};
 use super::codes::{Fault, ok};

@@ -1,6 +1,4 @@
 //! What an app can set for PubNub clients, with PubNub's own limits as defaults.
-//!
-//! **Must never know:** how an app sets them.
 
 use crate::core::limits::Setting;
 

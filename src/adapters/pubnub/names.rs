@@ -1,6 +1,4 @@
 //! Names: what a channel may be called, and what a subscription's name stands for.
-//!
-//! **Must never know:** who asks.
 
 use crate::core::ids::{AppId, ChannelKey, Text};
 use std::sync::Arc;

@@ -1,6 +1,4 @@
 //! What a subscriber is shown, and the answers that show it.
-//!
-//! **Must never know:** how it came, whether it may be shown.
 
 use super::envelope::{self, Place};
 use super::names;

@@ -1,6 +1,4 @@
 //! Access Manager v3: `grantToken` and `revokeToken`.
-//!
-//! **Must never know:** how a token is judged later.
 
 use super::admit::{Caller, Ctx};
 use super::cbor::Value as Cbor;

@@ -1,6 +1,4 @@
 //! Presence over HTTP: heartbeat, leave, here now, where now, state.
-//!
-//! **Must never know:** who is told of it.
 
 use super::admit::{Caller, Ctx, requirement};
 use super::codes::{Fault, ok};

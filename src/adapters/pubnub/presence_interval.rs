@@ -1,6 +1,5 @@
 //! Interval events: who came and went in a crowded channel, told together.
 //!
-//! **Must never know:** when it is time to tell.
 //! **Why the last change of a client counts:** one that came and went was never missed; a list that names it twice
 //! would have to be replayed in order.
 

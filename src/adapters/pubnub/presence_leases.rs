@@ -1,6 +1,5 @@
 //! Who is present on which channel by subscribing or by heartbeat, and until when.
 //!
-//! **Must never know:** how a presence set is kept; only that it is told to hold and to let go.
 //! **Why apart from the polls:** a poll ends with every message, presence does not; it ends by leaving or by silence.
 //! **Why an entry's name tells its credential:** anyone may write any uuid, so a leave by uuid alone would let every
 //! stranger remove every member. Each node works the name out from the request, and none has to be asked.

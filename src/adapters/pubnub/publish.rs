@@ -1,6 +1,4 @@
 //! `publish`, `signal`, `fire`: judged on every message.
-//!
-//! **Must never know:** who is subscribed.
 
 use super::admit::{Caller, Ctx};
 use super::codes::{Fault, answer};

@@ -1,6 +1,5 @@
 //! Queries and path segments exactly as PubNub's clients write them.
 //!
-//! **Must never know:** what a parameter means.
 //! **Why not the usual form decoder:** it reads `+` as a space and may split on a second `=`; clients send both
 //! characters bare, in tokens and channel names.
 

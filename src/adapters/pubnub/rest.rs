@@ -1,6 +1,5 @@
 //! Which call a request is, and its way to whoever carries it out.
 //!
-//! **Must never know:** what a call does.
 //! **Why the path is taken apart here:** a router hands its parameters over partly decoded, and a `%2F` in a name must
 //! not become a segment.
 

@@ -1,6 +1,5 @@
 //! PubNub's flags and masks, and what they are in the access plane's words.
 //!
-//! **Must never know:** whose rights they are.
 //! **Why read is four operations:** PubNub's one flag opens receiving, being counted, seeing who is there and the past.
 
 use crate::core::authority::{Operations, Pattern, PatternError, PatternText, Resource};

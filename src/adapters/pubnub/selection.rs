@@ -1,6 +1,4 @@
 //! What a request subscribes to: names, the channels behind them, and the rights that are asked for.
-//!
-//! **Must never know:** cursors, how anything is delivered.
 
 use super::admit::{Caller, requirement};
 use super::envelope;

@@ -1,6 +1,5 @@
 //! Pollers between two requests of one client, found again by its uuid and cursor.
 //!
-//! **Must never know:** what they wait for.
 //! **Why by the cursor:** clients name no session. Two tabs of one uuid that stand at the same cursor are the same to
 //! us: either poller serves either.
 

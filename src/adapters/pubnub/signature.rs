@@ -1,8 +1,7 @@
 //! Request signatures: every form that PubNub's clients send.
 //!
-//! **Must never know:** what is asked for, or how it came in.
-//! **Why several forms are tried:** clients disagree about the canonical query and sign a POST publish as if it
-//! were a GET or by the old scheme. Each form is tried with its own MAC, compared in constant time.
+//! **Why several forms are tried:** clients disagree about the canonical query and sign a POST publish as if it were a
+//! GET or by the old scheme. Each form is tried with its own MAC, compared in constant time.
 //! **Why the old scheme is for GET only:** it covers neither method nor body. A captured GET would be good as a DELETE
 //! of the same path, and a captured POST for any body. One SDK still signs each of its GETs so.
 

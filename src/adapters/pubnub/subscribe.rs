@@ -1,6 +1,5 @@
 //! Subscribing: a long poll with a cursor.
 //!
-//! **Must never know:** how broadcasts reach a poller.
 //! **Why the first answer is empty and early:** it carries the cursor, and the client's own join must come after it.
 
 use super::admit::{self, Caller, Ctx, is_open, requirement};

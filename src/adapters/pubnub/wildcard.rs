@@ -1,6 +1,5 @@
 //! Wildcard subscribes: switched on in an app by the first of them.
 //!
-//! **Must never know:** how broadcasts are repeated.
 //! **Why on demand:** repeating costs every publication to a name with dots up to two more; apps whose clients never
 //! subscribe so must not pay for it.
 

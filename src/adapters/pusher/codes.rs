@@ -2,8 +2,6 @@
 //!
 //! Clients do not come back after 4000–4099, come back after a second for 4100–4199 and at once for
 //! 4200–4299; everything here is chosen by what the client ought to do next.
-//!
-//! **Must never know:** frames, sessions.
 
 use crate::core::authority::{Cut, Reason};
 use crate::core::close::{Abuse, Close, End};

@@ -1,6 +1,4 @@
 //! Broadcasts as frames: written once per node, shared by every subscriber.
-//!
-//! **Must never know:** who receives them.
 
 use super::channel_name::{self, Class};
 use super::frame::server;

@@ -1,7 +1,5 @@
 //! The client's fallback over plain HTTP where WebSockets do not get through: responses that bring frames as lines
 //! (`xhr_streaming`, `xhr`), and requests that send.
-//!
-//! **Must never know:** what is said; the session is the WebSocket's.
 
 use super::session::PusherSession;
 use super::{DIALECT, Encoding, Prefix, connect, limits};

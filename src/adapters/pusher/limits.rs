@@ -1,7 +1,6 @@
 //! Pusher's documented limits as settings, with its defaults.
 //!
-//! **Must never know:** who enforces them. They are data, so that an app can have its own numbers and a
-//! refusal can name the one that was reached.
+//! They are data, so that an app can have its own numbers and a refusal can name the one that was reached.
 
 use crate::core::authority::{App, Revision};
 use crate::core::limits::Setting;

@@ -1,6 +1,5 @@
 //! Query strings, the way Pusher signs them: percent-decoded, `+` stays `+`.
 //!
-//! **Must never know:** which parameters mean what.
 //! **Why not the framework's:** it reads forms, in which `+` is a space, and the signatures would differ.
 
 /// Name and value pairs in the order given; `None` when one does not decode to UTF-8.

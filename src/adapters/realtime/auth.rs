@@ -1,10 +1,9 @@
 //! Application keys, private keys and tokens, as the access plane knows them; and the copy of a token's rights
 //! that a connection keeps.
 //!
-//! **Must never know:** frames, HTTP.
-//! **Why a copy and not the live grants alone:** the documented behaviour is that a connection keeps what its
-//! token could do when it connected, also past the token's time. The copy hangs on the key that registered it,
-//! so a disabled key ends it, and the connection still names its token, so a revocation or block ends it too.
+//! **Why a copy and not the live grants alone:** the documented behaviour is that a connection keeps what its token
+//! could do when it connected, also past the token's time. The copy hangs on the key that registered it, so a disabled
+//! key ends it, and the connection still names its token, so a revocation or block ends it too.
 
 use super::{DIALECT, limits};
 use crate::core::authority::{

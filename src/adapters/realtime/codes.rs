@@ -3,8 +3,6 @@
 //! The clients do not come back after an error of `validate`, and come back on their own after any other close.
 //! Two texts make some of them come back without a pause. `Unable to connect` is never sent; `Server is too busy` only
 //! to the one SDK that comes back after it in its own time, and that needs it ([`BUSY`]).
-//!
-//! **Must never know:** frames, sessions.
 
 use crate::core::authority::{Cut, ProposeError, Reason, Rejection};
 use crate::core::close::{Close, End};

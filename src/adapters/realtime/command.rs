@@ -1,6 +1,4 @@
 //! The client's commands: `;`-separated fields, the last of which may hold anything (`realtime.md` §3-§4).
-//!
-//! **Must never know:** whether a command is allowed.
 
 /// `MID_P-T_BODY`: one part of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]

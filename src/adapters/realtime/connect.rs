@@ -1,6 +1,4 @@
 //! How a WebSocket is opened. Whatever stands in the address is accepted: who connects is said on the open socket.
-//!
-//! **Must never know:** who may connect.
 
 use super::session::RealtimeSession;
 use super::{DIALECT, Encoding, Filters, limits};

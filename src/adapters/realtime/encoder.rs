@@ -1,9 +1,8 @@
 //! Messages on their way in and out: the head `MID_P-T_` stays apart from the body, so that other dialects
 //! receive what was said and this one its own bytes.
 //!
-//! **Must never know:** who receives them.
-//! **Why the head rides in the tag:** it says how a client puts parts together again; to everyone else it
-//! would be noise in front of their data.
+//! **Why the head rides in the tag:** it says how a client puts parts together again; to everyone else it would be
+//! noise in front of their data.
 
 use super::{command, frame};
 use crate::core::delivery::encoding::Encoder;

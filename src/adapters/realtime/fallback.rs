@@ -1,7 +1,5 @@
 //! The browser SDK's fallback where WebSockets do not get through: responses that bring frames as lines, and requests
 //! that send.
-//!
-//! **Must never know:** what is said; the session is the WebSocket's.
 
 use super::limits;
 use super::session::RealtimeSession;

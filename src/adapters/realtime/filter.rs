@@ -4,7 +4,6 @@
 //! texts in single or double quotes, numbers, `true`, `false`, `null`; with `=  ==  !=  <>  <  <=  >  >=`, `like`
 //! (`%`, `_`), `in (…)`, `between … and …`, `is [not] null`; joined by `and`, `or`, `not` and brackets.
 //!
-//! **Must never know:** connections, channels.
 //! **Why it is bounded in length and depth:** a client writes it and every message pays for it.
 
 mod like;

@@ -3,7 +3,6 @@
 //! The strictest clients match the raw escaped text with regular expressions: compact JSON, keys in exactly
 //! these orders, no extra keys, one string per `a[…]`, non-ASCII as raw UTF-8 (`realtime.md` §2.2-§2.3).
 //!
-//! **Must never know:** permissions, channels' state.
 //! **Why written by hand and not by a JSON library:** the order and escaping *are* the protocol here.
 
 use super::text;

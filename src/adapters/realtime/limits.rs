@@ -1,7 +1,6 @@
 //! This dialect's limits and switches as settings, with its defaults.
 //!
-//! **Must never know:** who enforces them. Where the old cloud's number is unknown, ours is what its clients
-//! can send (`docs/realtime.md`).
+//! Where the old cloud's number is unknown, ours is what its clients can send (`docs/realtime.md`).
 
 use crate::core::limits::Setting;
 

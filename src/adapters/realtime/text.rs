@@ -4,9 +4,8 @@
 //! escape in one part and its other half in the next. Such halves are kept as the three bytes a
 //! general UTF-8 encoder would write (WTF-8) and written back as the escapes they came as.
 //!
-//! **Must never know:** commands, channels, connections.
-//! **Why not `serde_json` for these strings:** it refuses lone surrogates, as it should; and the strictest
-//! clients match the raw escaped text, byte for byte.
+//! **Why not `serde_json` for these strings:** it refuses lone surrogates, as it should; and the strictest clients
+//! match the raw escaped text, byte for byte.
 
 /// Why a text is no JSON string.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

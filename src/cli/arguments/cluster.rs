@@ -1,6 +1,4 @@
 //! What can be typed about the cluster's nodes and about backups.
-//!
-//! **Must never know:** how it is carried out.
 
 use clap::{Args, Subcommand};
 use std::path::PathBuf;

@@ -1,6 +1,4 @@
 //! What can be typed about an app's keys.
-//!
-//! **Must never know:** how it is carried out.
 
 use super::super::duration::millis;
 use clap::Subcommand;

@@ -1,8 +1,7 @@
 //! One shared catch-up: however many refusals wait for a fresh view, one read index answers all of them.
 //!
-//! **Must never know:** what a read index is, or who waits.
-//! **Why rounds and not a cached result:** a caller needs a round that *began after* its question; the result
-//! of one already under way proves nothing about it.
+//! **Why rounds and not a cached result:** a caller needs a round that *began after* its question; the result of one
+//! already under way proves nothing about it.
 
 use std::future::Future;
 use std::sync::atomic::{AtomicU64, Ordering};

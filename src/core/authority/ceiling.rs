@@ -1,8 +1,7 @@
 //! The keys behind a right: what the rule that allowed something can be worth at most on another name.
 //!
-//! **Must never know:** what the other name is for.
-//! **Why asked apart from the decision:** a right to a group of channels is used on channels that nobody has judged; what
-//! is put into one has to lie within the key that answers for the right to change it.
+//! **Why asked apart from the decision:** a right to a group of channels is used on channels that nobody has judged;
+//! what is put into one has to lie within the key that answers for the right to change it.
 
 use super::facade::Authority;
 use super::pass::AccessQuery;

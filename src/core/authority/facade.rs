@@ -1,7 +1,5 @@
 //! The [`Authority`] itself: what it stands over, its view, its clocks, and how fresh they are.
 //!
-//! **Must never know:** wire formats; who asked over which transport.
-//!
 //! **Why a door and not the cluster handle everywhere:** the rest of the core must run against a fixed state
 //! in tests, and only one place may decide when a view is too old to be used.
 

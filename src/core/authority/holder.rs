@@ -4,7 +4,6 @@
 //! what a credential carries, and whose word an identity is, takes a [`Signer`]. Both are made here only, by looking at
 //! a secret or a MAC, so that "its key's name matches" does not compile where "its key was shown" is meant.
 //!
-//! **Must never know:** how a secret or a MAC looks on a wire.
 //! **Why not one type for both:** whoever holds a token shows a MAC under the key as well, and is not the key.
 
 use crate::core::access::{

@@ -1,9 +1,8 @@
 //! Making a credential that states its time of issue: at a time that no revocation reaches which was there before it.
 //!
-//! **Must never know:** how a credential is written or signed.
 //! **Why wait and not write a later time down:** a revocation reaches what was issued in its own millisecond, so a
-//! credential made then would be void from the start. One that said the next millisecond would stand, and slip past
-//! a revocation that is made in what is left of this one.
+//! credential made then would be void from the start. One that said the next millisecond would stand, and slip past a
+//! revocation that is made in what is left of this one.
 
 use super::facade::Authority;
 use crate::core::access::{Millis, Principal, Reason};

@@ -1,8 +1,7 @@
 //! Judging: one question to the access machine becomes a [`Pass`] with the time it has to be asked again.
 //!
-//! **Must never know:** who asked over which transport, what happens with the answer.
-//! **Why expiry is taken conservatively:** an operation may be allowed by several rules and the machine names
-//! one; the pass ends with the earliest thing that may end it, and is simply asked again then.
+//! **Why expiry is taken conservatively:** an operation may be allowed by several rules and the machine names one; the
+//! pass ends with the earliest thing that may end it, and is simply asked again then.
 
 use crate::core::limits::{PRESENCE_IS_USER, Setting};
 use std::time::Duration;

@@ -1,11 +1,10 @@
 //! Once only: what a key's secret has signed is accepted at most once in the whole cluster.
 //!
-//! **Must never know:** which dialect's request it was, or how that spelled it.
 //! **Why what was signed and not what was sent:** the same signed text can be sent in many spellings (numbers, escapes,
 //! doubled fields), and a table keyed by one of them lets the next one pass. So the only thing that can be used up is a
 //! [`Signed`], and only a MAC that was verified makes one.
-//! **Why a fresh request id for every call:** a retry under the same id is answered with the first one's success,
-//! and that is exactly what a replay must not be.
+//! **Why a fresh request id for every call:** a retry under the same id is answered with the first one's success, and
+//! that is exactly what a replay must not be.
 
 use super::facade::Authority;
 use super::holder::Holder;

@@ -1,6 +1,5 @@
 //! The operator's side of the door: who is in the cluster, how fresh this node is, why a decision fell.
 //!
-//! **Must never know:** who the operator is or how the question arrived.
 //! **Why not in the door itself:** sessions never need any of this; a smaller door is easier to trust.
 
 use super::facade::{Authority, Source};

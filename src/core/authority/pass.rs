@@ -1,7 +1,5 @@
 //! A [`Pass`]: the proof that something was decided, for those who act on it.
 //!
-//! **Must never know:** how it is decided, what it is for.
-//!
 //! **Why channel messages carry one:** "forgot to check" does not compile.
 
 use crate::core::access::{Millis, Operations, Resource, Revision, SpokenFor};

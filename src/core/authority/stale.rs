@@ -1,7 +1,7 @@
 //! What goes on while this node's view is past its lease: nothing, unless an app has asked for its open channels.
 //!
-//! **Must never know:** who receives. **Why only what an app rule opens:** a right that somebody was given can be
-//! taken from her, and a node that cannot hear of it must not act on it; what is open to anyone concerns nobody.
+//! **Why only what an app rule opens:** a right that somebody was given can be taken from her, and a node that cannot
+//! hear of it must not act on it; what is open to anyone concerns nobody.
 
 use super::facade::Authority;
 use crate::core::access::{AppId, Decision, Operations, Principal, Question, Rule};

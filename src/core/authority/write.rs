@@ -1,9 +1,8 @@
 //! The one way to change the access state: proposed, applied here, and fenced where something was taken away.
 //!
-//! **Must never know:** which dialect asked, and what it was that changed.
 //! **Why the fence is not the caller's:** whether a change took something is said by the log's order and by nothing
-//! else. A caller that looked at its own view before it asked would miss what was given through another node a
-//! moment ago; a caller that had to remember the fence would forget it in one of many places.
+//! else. A caller that looked at its own view before it asked would miss what was given through another node a moment
+//! ago; a caller that had to remember the fence would forget it in one of many places.
 
 use super::facade::{Authority, Source};
 use crate::core::access::{

@@ -1,7 +1,5 @@
 //! A channel's mailbox: each message becomes a request or another input of the replica.
 //!
-//! **Must never know:** what is done with it.
-//!
 //! **Why a pass is looked at again here:** it is the proof that somebody decided; a subscriber's pass does not
 //! publish.
 

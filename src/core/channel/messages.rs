@@ -1,7 +1,5 @@
 //! What a channel's actor is told: by connections, by requests that wait, by other nodes and by its registry.
 //!
-//! **Must never know:** what a channel does with what it is told.
-//!
 //! **Why messages carry a pass:** it is the proof that somebody decided, so a channel cannot be told to do something that
 //! nobody has allowed.
 

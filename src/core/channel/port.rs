@@ -1,6 +1,4 @@
 //! What channels need of the links between nodes.
-//!
-//! **Must never know:** links, frames, queues.
 
 use super::replica::protocol::PeerMessage;
 use crate::core::ids::{ChannelKey, NodeId};

@@ -1,7 +1,5 @@
 //! The channels of this node by name: finds or starts their actors, and tells all of them when the world changes.
 //!
-//! **Must never know:** what a channel does with what it is told.
-//!
 //! **Why locks here do not hurt:** the registry is asked when somebody joins, publishes over HTTP or a peer's
 //! frame arrives, in one of 64 parts, and nothing is awaited under a lock. A subscribed connection keeps the
 //! address and never comes here.

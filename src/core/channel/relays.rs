@@ -1,7 +1,5 @@
 //! What a channel tells the relays of its subscribers.
 //!
-//! **Must never know:** what is told, and why.
-//!
 //! **Why in one queue:** `Attach` and `Deliver` must reach a relay in the order they were decided. Once one had to wait
 //! for room in a mailbox, all wait.
 

@@ -1,7 +1,5 @@
 //! What all channels of a node share: clock, limits, encodings, the way to other nodes, and who is told of lifecycles.
 //!
-//! **Must never know:** channel actors; what a channel does.
-//!
 //! **Why apart from the registry:** a channel needs this for every message, and the registry only to find another channel.
 
 use super::budget::{HistoryBudget, Reservation};

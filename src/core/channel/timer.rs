@@ -1,7 +1,5 @@
 //! A channel's one timer: a later deadline leaves it as it is, an earlier one replaces it.
 //!
-//! **Must never know:** what is waited for.
-//!
 //! **Why a task and not the actor's own `run_later`:** an actor asks every future it holds at every turn, so each message
 //! would ask the clock whether it is time; nearly all channels wait half a minute.
 

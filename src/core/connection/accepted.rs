@@ -1,6 +1,4 @@
 //! An accepted connection: everything the transport hands over so that the core can run a session on it.
-//!
-//! **Must never know:** HTTP, how frames are read.
 
 use crate::core::close::{Abuse, Close};
 use crate::core::delivery::encoding::EncodingId;

@@ -1,9 +1,7 @@
 //! The connection actor: mailbox, timers and outbox around a session and the core's connection state.
 //!
-//! **Must never know:** any dialect, any rule of access.
-//! **Why a plain actor beside the socket:** an actor that is polled by the response body freezes with its peer; it
-//! can neither time out nor be ended. This one runs whatever the socket does, and reads only while its gate is
-//! open.
+//! **Why a plain actor beside the socket:** an actor that is polled by the response body freezes with its peer; it can
+//! neither time out nor be ended. This one runs whatever the socket does, and reads only while its gate is open.
 
 use super::accepted::{AcceptedConnection, Framing, Inbound, ReadGate};
 use super::hand_over::HandedOverEntries;

@@ -1,6 +1,5 @@
 //! Several publications in one: judged once, handed to the channel as one message.
 //!
-//! **Must never know:** why they belong together.
 //! **Why not the way of single ones:** that is taken by nearly every message and has no room for a list.
 
 use super::actor::Connection;

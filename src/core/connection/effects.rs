@@ -1,6 +1,4 @@
 //! Access effects on one connection: what is judged again, what is cut, and when a margin is over. Pure.
-//!
-//! **Must never know:** actix, sockets, dialects; how effects arrive.
 
 use super::io::Output;
 use super::state::State;

@@ -1,6 +1,4 @@
 //! Access effects carried out on one connection: rights that it loses, and the end of its protocol in its app.
-//!
-//! **Must never know:** dialects; why rights changed.
 
 use super::actor::Connection;
 use super::messages::EnforceEffects;

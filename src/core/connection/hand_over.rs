@@ -1,7 +1,5 @@
 //! The presence entries of a connection whose socket was lost or replaced, on their way to its next socket.
 //!
-//! **Must never know:** sockets; which thread the next socket is on.
-//!
 //! **Why they leave when they are dropped:** between two sockets nobody else knows of them, and a next socket that
 //! does not come must not leave members behind that nobody ends.
 

@@ -1,9 +1,8 @@
 //! Intents carried out: the question to the authority, then the message to the channel.
 //!
-//! **Must never know:** any dialect; what a channel does with the message.
-//! **Why it is synchronous until it cannot be:** nearly every intent is decided by a held pass or a look-up and
-//! taken by a mailbox with room. Only a refusal that a newer view might lift, or a full mailbox, has to wait;
-//! then later intents queue behind it and reading stops, so that order is kept and nothing piles up.
+//! **Why it is synchronous until it cannot be:** nearly every intent is decided by a held pass or a look-up and taken
+//! by a mailbox with room. Only a refusal that a newer view might lift, or a full mailbox, has to wait; then later
+//! intents queue behind it and reading stops, so that order is kept and nothing piles up.
 
 use super::actor::Connection;
 use super::io;

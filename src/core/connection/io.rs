@@ -1,6 +1,5 @@
 //! What the pure state of a connection asks of the access plane about a channel, and what it has its actor do.
 //!
-//! **Must never know:** actix, sockets, dialects; why anything was decided.
 //! **Why apart from the state:** entries of presence sets ask and end by themselves, and the state stands on them.
 
 use crate::core::authority::{AccessQuery, Operations, Pass, Resource};

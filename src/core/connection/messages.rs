@@ -1,6 +1,4 @@
 //! What a connection actor is told by its thread: by the delivery tables, the timers and its own socket.
-//!
-//! **Must never know:** dialects, how tables are kept.
 
 use crate::core::authority::EffectBatch;
 use crate::core::close::End;

@@ -1,6 +1,4 @@
 //! A connection actor as its thread's delivery tables see it: each call becomes a message to the actor.
-//!
-//! **Must never know:** dialects, how tables are kept.
 
 use super::actor::Connection;
 use super::messages::{

@@ -1,6 +1,5 @@
 //! Presence sets that a connection has entered apart from its subscriptions. Pure.
 //!
-//! **Must never know:** actix, sockets, dialects; how a set is kept.
 //! **Why an entry can be somebody else's:** a trusted client enters many, each under her own name. What is taken from
 //! one of them takes her entry, and leaves the connection to the others.
 

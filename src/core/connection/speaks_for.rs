@@ -1,8 +1,7 @@
 //! For whom a connection speaks beside its principal, as its thread's index is told of it.
 //!
-//! **Must never know:** dialects; what becomes of a connection whose user is blocked.
-//! **Why it is collected and not told at once:** subscriptions and entries end in many places of the pure state, none of
-//! which can reach the index. The actor hands it on within the turn, so that no effect comes in between.
+//! **Why it is collected and not told at once:** subscriptions and entries end in many places of the pure state, none
+//! of which can reach the index. The actor hands it on within the turn, so that no effect comes in between.
 
 use crate::core::authority::SpokenFor;
 use crate::core::delivery::speaks_for::SpeaksForChange;

@@ -1,9 +1,8 @@
 //! What the core knows of one connection: principal, subscriptions, passes. Pure.
 //!
-//! **Must never know:** actix, sockets, dialects. Generic over `A`, the address of a channel, so that nothing
-//! here can send.
-//! **Why subscriptions are kept here and in the relay:** the relay needs to know *where* bytes go, this needs to
-//! know *why* they may; a lost right is found here and carried out there.
+//! Generic over `A`, the address of a channel, so that nothing here can send.
+//! **Why subscriptions are kept here and in the relay:** the relay needs to know *where* bytes go, this needs to know
+//! *why* they may; a lost right is found here and carried out there.
 
 use super::io::{Output, SubscribeOutcome, ask};
 use super::presence_entry::{NewPresenceEntry, PresenceEntry};

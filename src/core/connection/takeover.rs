@@ -1,6 +1,5 @@
 //! A connection whose client has come back on another socket: its presence entries are handed over to that one.
 //!
-//! **Must never know:** dialects; which thread the next socket is on.
 //! **Why entries are handed over and not entered anew:** nobody who watches the set may see the member leave.
 
 use super::actor::Connection;

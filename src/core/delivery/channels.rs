@@ -1,9 +1,9 @@
 //! Which local connections receive which channel: dense lists, walked once per broadcast.
 //!
-//! **Must never know:** actors, sockets, rights. Pure but for pushing into outboxes.
-//! **Why back-pointers:** leaving must not search a list of ten thousand, and delivering must not look anything
-//! up per subscriber. So each entry knows its place in its connection's list, that list knows the entry's place
-//! in the channel's, and a removal swaps the last entry in and corrects the one pointer that moved.
+//! Pure but for pushing into outboxes.
+//! **Why back-pointers:** leaving must not search a list of ten thousand, and delivering must not look anything up per
+//! subscriber. So each entry knows its place in its connection's list, that list knows the entry's place in the
+//! channel's, and a removal swaps the last entry in and corrects the one pointer that moved.
 
 use super::encoding::EncodingId;
 use super::messages::Deliver;

@@ -2,8 +2,6 @@
 //!
 //! Channels of the same thread call it; those of other threads write to the thread's relay, which calls it.
 //!
-//! **Must never know:** any dialect, another thread's connections.
-//!
 //! **Why a channel does not always write to the relay:** on one thread a mailbox between the two is a task's turn for
 //! every message, an eighth of all that a message costs. **Why a channel does not send:** outboxes are sent by a task
 //! of their own, behind whatever is ready now, so that a burst becomes one write per connection.

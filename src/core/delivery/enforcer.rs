@@ -1,8 +1,7 @@
 //! The enforcer: access effects to every worker thread, in log order, acknowledged when they are carried out.
 //!
-//! **Must never know:** what an effect does to a connection; how the acknowledgement travels.
-//! **Why one batch at a time:** "enforced up to R" may only be said when everything up to R is, and a worker
-//! that hangs must hold the acknowledgement back: that is what makes a revoke finished when it returns.
+//! **Why one batch at a time:** "enforced up to R" may only be said when everything up to R is, and a worker that hangs
+//! must hold the acknowledgement back: that is what makes a revoke finished when it returns.
 
 use super::messages::Enforce;
 use super::relays::Relays;

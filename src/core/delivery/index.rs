@@ -1,6 +1,6 @@
 //! Which of this thread's connections speak for whom: so that a grant to one user does not walk them all.
 //!
-//! **Must never know:** connections, effects' meaning. Pure.
+//! Pure.
 
 use super::speaks_for::SpeaksForChange;
 use crate::core::authority::{AppId, Effect, Principal, Scope, Subject, Target, Text};

@@ -1,6 +1,4 @@
 //! What a worker thread's relay is told: by channels, by the enforcer, and by whoever asks all workers.
-//!
-//! **Must never know:** any dialect; what is done with it.
 
 use super::encoding::{EncodingId, Frames};
 use super::port::HandOver;

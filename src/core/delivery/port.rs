@@ -1,6 +1,4 @@
 //! What delivery needs of a connection actor: a way to tell it things, without knowing that it is an actor.
-//!
-//! **Must never know:** dialects, sockets.
 
 use super::outbox::Source;
 use crate::core::authority::EffectBatch;

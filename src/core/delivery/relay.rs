@@ -1,8 +1,6 @@
 //! The relay: one per worker thread; owns which local connections receive which channel.
 //!
 //! What other threads' channels send it, it hands on to `dispatch`; its own thread's do so themselves.
-//!
-//! **Must never know:** any dialect, or another thread's connections.
 
 use super::dispatch::Dispatch;
 use super::messages::{

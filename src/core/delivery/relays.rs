@@ -1,8 +1,7 @@
 //! The relays of this node, one per worker thread, entered as the threads start; and how many connections each
 //! app has over all of them.
 //!
-//! **Must never know:** what a connection is subscribed to; channels. Locked when a connection comes or goes,
-//! never for a message.
+//! Locked when a connection comes or goes, never for a message.
 
 use super::relay::Relay;
 use crate::core::ids::AppId;

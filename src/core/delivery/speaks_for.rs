@@ -1,6 +1,4 @@
 //! For whom a connection speaks beside its principal, as it tells its thread's index.
-//!
-//! **Must never know:** connections, dialects; what becomes of a connection whose user is blocked.
 
 use crate::core::ids::{AppId, Text};
 

@@ -1,9 +1,9 @@
 //! What happens to broadcasts while this node's lease is over: they wait, in order and bounded.
 //!
-//! **Must never know:** connections, what a lease is made of. Pure.
-//! **Why they wait instead of being dropped:** a dropped message is a gap that most dialects cannot see. Either
-//! the lease comes back, and everything goes out in order after what was enforced meanwhile, or the clients are
-//! sent to another node, where they can ask for what they missed.
+//! Pure.
+//! **Why they wait instead of being dropped:** a dropped message is a gap that most dialects cannot see. Either the
+//! lease comes back, and everything goes out in order after what was enforced meanwhile, or the clients are sent to
+//! another node, where they can ask for what they missed.
 
 use super::messages::Deliver;
 use std::collections::VecDeque;

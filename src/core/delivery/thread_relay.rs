@@ -1,7 +1,5 @@
 //! The relay of this thread: whoever is on it reaches its outboxes without a mailbox.
 //!
-//! **Must never know:** what is delivered.
-//!
 //! **Why beside the relay and not in it:** a channel asks here first and falls back on the relay's mailbox; the relay
 //! itself need not know that it can be gone around.
 

@@ -1,7 +1,5 @@
 //! One worker thread's ticks: fires deadlines, and looks at the lease and the clocks.
 //!
-//! **Must never know:** what a deadline means, what a lease is made of.
-//!
 //! **Why not an interval:** a thread with nothing to do is asleep, and waking it twenty times a second to find nothing due
 //! costs more than all the looking. It sleeps until the first deadline or the end of the lease, whatever is earlier.
 

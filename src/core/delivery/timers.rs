@@ -1,8 +1,8 @@
 //! One heap of deadlines per worker thread, instead of a timer per connection.
 //!
-//! **Must never know:** what a deadline means. Pure: time comes in.
-//! **Why postponing costs nothing:** most deadlines are idle limits that move with every frame. An entry that
-//! fires early looks up the true time and goes back in, so the heap holds about one entry per connection.
+//! Pure: time comes in.
+//! **Why postponing costs nothing:** most deadlines are idle limits that move with every frame. An entry that fires
+//! early looks up the true time and goes back in, so the heap holds about one entry per connection.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;

@@ -1,9 +1,8 @@
 //! What one worker thread knows of its connections: shared by its relay and its connection actors.
 //!
-//! **Must never know:** dialects, sockets, other threads.
-//! **Why shared and not asked by message:** a relay that fans out must reach a thousand outboxes without a
-//! mailbox hop each, and a connection that loses a right must be out of the list before it answers. Both run on
-//! one thread, so a `RefCell` is all it takes; nothing is borrowed while anyone else's code runs.
+//! **Why shared and not asked by message:** a relay that fans out must reach a thousand outboxes without a mailbox hop
+//! each, and a connection that loses a right must be out of the list before it answers. Both run on one thread, so a
+//! `RefCell` is all it takes; nothing is borrowed while anyone else's code runs.
 
 use super::channels::{Entry, LocalChannels, Membership, MembershipLists, Outcome};
 use super::index::Index;

@@ -1,8 +1,7 @@
 //! The pollers of one worker thread: made and forgotten here, where that thread's tables are.
 //!
-//! **Must never know:** what a poller's request is.
-//! **Why one actor for all:** a refused join must reach its poller, and a poller that is let go on another thread
-//! must leave this one's tables; neither is worth an actor per poller.
+//! **Why one actor for all:** a refused join must reach its poller, and a poller that is let go on another thread must
+//! leave this one's tables; neither is worth an actor per poller.
 
 use super::poller::{Close, Poller, Port, WorkerAddr};
 use crate::core::authority::Principal;

@@ -1,8 +1,7 @@
 //! One poller: what it is attached to, by which rights, and what has come for it.
 //!
-//! **Must never know:** HTTP, dialects; which thread its request runs on.
-//! **Why a lock and not an actor:** it is held for a push or a swap, by one worker's relay and at most one request;
-//! a mailbox would be a second hop for every message.
+//! **Why a lock and not an actor:** it is held for a push or a swap, by one worker's relay and at most one request; a
+//! mailbox would be a second hop for every message.
 
 use super::queue::{Ended, Item, Queue};
 use crate::core::authority::{

@@ -1,8 +1,7 @@
 //! What waits for the next request of a poller: a bounded queue, and why there will be no more. Pure.
 //!
-//! **Must never know:** threads, clocks, who waits.
-//! **Why running over ends the poller and drops the queue:** the client holds a cursor; it comes back with it and
-//! gets from history what history still has. A queue with a hole in it would hide the loss.
+//! **Why running over ends the poller and drops the queue:** the client holds a cursor; it comes back with it and gets
+//! from history what history still has. A queue with a hole in it would hide the loss.
 
 use crate::core::error::Refusal;
 use crate::core::ids::{ChannelKey, Timetoken};

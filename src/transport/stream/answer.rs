@@ -1,6 +1,4 @@
 //! What a browser has to be told so that it hands the lines to a page of any origin.
-//!
-//! **Must never know:** any dialect.
 
 use super::Streams;
 use super::reader::Reader;

@@ -1,6 +1,4 @@
 //! A response's body: takes lines away until it has brought enough.
-//!
-//! **Must never know:** whose lines.
 
 use super::answer::Asked;
 use super::spool::Spool;

@@ -1,6 +1,5 @@
 //! Lines between a connection and whichever response carries them away: the connection's socket, as it sees it.
 //!
-//! **Must never know:** what a line says, HTTP.
 //! **Why it takes nothing while nobody reads:** what lies here cannot be taken back any more when a right is lost; in
 //! the outbox it can.
 

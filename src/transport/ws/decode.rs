@@ -1,9 +1,9 @@
 //! Client frames to whole messages, in one pass, bounded before anything is kept.
 //!
-//! **Must never know:** sockets, dialects. Pure.
-//! **Why not `actix_http::ws::Codec`:** it waits for a frame's last byte before it looks at the length (a client
-//! could announce a gigabyte and be given the memory), and leaves the bound over fragments to its caller. Here a
-//! length above the limit is refused as soon as its header is read, and nothing is allocated on a promise.
+//! Pure.
+//! **Why not `actix_http::ws::Codec`:** it waits for a frame's last byte before it looks at the length (a client could
+//! announce a gigabyte and be given the memory), and leaves the bound over fragments to its caller. Here a length above
+//! the limit is refused as soon as its header is read, and nothing is allocated on a promise.
 
 use super::frame::{MAX_CONTROL, opcode};
 use crate::core::close::Abuse;

@@ -1,6 +1,4 @@
 //! WebSocket frames as the server writes them: complete, unmasked, built once and shared.
-//!
-//! **Must never know:** what is in them, or who gets them.
 
 use crate::core::close::Close;
 use crate::core::session::Frame;

@@ -1,8 +1,8 @@
 //! The WebSocket drafts before RFC 6455 (hixie-75 and hixie-76), for clients that were never changed.
 //!
-//! **Must never know:** sockets, dialects. Pure.
-//! **Why the answer is written by hand:** such clients look for header names in exactly these letters, some for the lines in
-//! exactly this order; an HTTP library writes neither.
+//! Pure.
+//! **Why the answer is written by hand:** such clients look for header names in exactly these letters, some for the
+//! lines in exactly this order; an HTTP library writes neither.
 
 use super::decode::Said;
 use crate::core::close::{Abuse, Close};

@@ -1,7 +1,5 @@
 //! What a client says, as a stream that the connection reads.
 //!
-//! **Must never know:** any dialect, the connection's state.
-//!
 //! **Why one buffer per thread:** a buffer of its own would be most of what an idle connection costs. What is read is
 //! decoded in it; only what comes behind a message is copied out, until its turn comes.
 

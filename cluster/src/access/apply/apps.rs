@@ -1,7 +1,6 @@
 //! Apps: create, change, delete with everything in them.
 //!
-//! **Must never know:** what a setting or a protocol's name means. **Why deleting is eager:** an app id that is
-//! made again must not find anything of its former self.
+//! **Why deleting is eager:** an app id that is made again must not find anything of its former self.
 
 use super::super::limits::{self, Limits};
 use super::super::{App, AppChange, AppId, AppSpec, Cut, Effect, Rejection, Reply, State, Target};

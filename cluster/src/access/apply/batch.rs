@@ -1,7 +1,7 @@
 //! One log entry: several commands under one index and time, each applied once per request id.
 //!
-//! **Must never know:** how a batch was gathered. **Why the dedupe table is part of the state:** a retry may
-//! reach another leader, after a restart, from another node; only the log knows what was applied.
+//! **Why the dedupe table is part of the state:** a retry may reach another leader, after a restart, from another node;
+//! only the log knows what was applied.
 
 use super::super::requests::Answered;
 use super::super::{Command, Millis, Revision, Stamp, State};

@@ -1,7 +1,7 @@
 //! Blocks: a subject may not use the app until the block ends.
 //!
-//! **Must never know:** what the client is told. **Why a block is no revocation:** a revoked subject may come
-//! back with a new credential; a blocked one may not, whatever it holds.
+//! **Why a block is no revocation:** a revoked subject may come back with a new credential; a blocked one may not,
+//! whatever it holds.
 
 use super::super::limits::{self, Limits};
 use super::super::{

@@ -1,7 +1,6 @@
 //! Flags of channels: named switches whose meaning belongs to the broker.
 //!
-//! **Must never know:** what a flag does. **Why no effect:** a flag takes no right away; whoever goes by one reads it
-//! from the view each time it acts.
+//! **Why no effect:** a flag takes no right away; whoever goes by one reads it from the view each time it acts.
 
 use super::super::limits::{self, Limits};
 use super::super::{AppId, ChannelFlag, Operations, Pattern, Reply, Resource, State, Text};

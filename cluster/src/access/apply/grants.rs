@@ -1,7 +1,7 @@
 //! Stored grants of one subject: merge, replace, delete.
 //!
-//! **Must never know:** whose dialect a grant speaks. **Why a replace needs authority over what it
-//! removes:** else a key limited to `a:*` could empty what an operator gave on `b`.
+//! **Why a replace needs authority over what it removes:** else a key limited to `a:*` could empty what an operator
+//! gave on `b`.
 
 use super::super::limits::{self, Limits};
 use super::super::{

@@ -1,7 +1,7 @@
 //! What the one who asks for a change may change: an operator everything, a key what it covers.
 //!
-//! **Must never know:** the change itself. **Why patterns and not names are compared:** a grant on `a:*` is
-//! a grant on names that do not exist yet; only a right that covers the whole pattern may give it.
+//! **Why patterns and not names are compared:** a grant on `a:*` is a grant on names that do not exist yet; only a
+//! right that covers the whole pattern may give it.
 
 use super::super::{
     ApiKey, AppId, Capability, Issuer, Operations, Pattern, Rejection, Resource, State, Subject,

@@ -1,7 +1,7 @@
 //! API keys: create, change, rotate, delete.
 //!
-//! **Must never know:** how a secret signs. **Why a rotated key has a successor:** what it granted must neither
-//! vanish with it nor outlive all control; the successor answers for it.
+//! **Why a rotated key has a successor:** what it granted must neither vanish with it nor outlive all control; the
+//! successor answers for it.
 
 use super::super::limits::{self, Limits};
 use super::super::{

@@ -1,7 +1,7 @@
 //! The member list, and what every member can read.
 //!
-//! **Must never know:** how silence is noticed. **Why epochs:** news about a node's former start may arrive
-//! after it has come back; only news about the present start counts.
+//! **Why epochs:** news about a node's former start may arrive after it has come back; only news about the present
+//! start counts.
 
 use super::super::limits::{self, Limits};
 use super::super::{Effect, Member, MemberCommand, MemberState, NodeId, Rejection, Reply, State};

@@ -1,7 +1,7 @@
 //! Removing what has ended, a bounded number at a time, oldest end first.
 //!
-//! **Must never know:** how much is left: the next command goes on. **Why this is not what ends a right:** a
-//! decision judges every end by the time it is asked at; sweeping frees the memory and tells the shards.
+//! **Why this is not what ends a right:** a decision judges every end by the time it is asked at; sweeping frees the
+//! memory and tells the shards.
 
 use super::super::expiry::Expiring;
 use super::super::{ApiKey, Effect, State};

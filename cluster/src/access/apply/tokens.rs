@@ -1,7 +1,7 @@
 //! Issued tokens and used nonces.
 //!
-//! **Must never know:** what a token looks like on a wire. **Why a token is checked against its key now and
-//! again at every decision:** now, so that nobody is handed what will not work; later, because keys change.
+//! **Why a token is checked against its key now and again at every decision:** now, so that nobody is handed what will
+//! not work; later, because keys change.
 
 use super::super::limits::{self, Limits};
 use super::super::{AppId, Issuer, Millis, Rejection, Reply, State, Text, Token};

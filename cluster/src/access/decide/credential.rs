@@ -1,7 +1,7 @@
 //! Whether a credential still stands: app, key, block, expiry, revocation, in that order.
 //!
-//! **Must never know:** what the credential is used for. **Why apart from rights:** a revoked credential is
-//! void even where everything is open, and a connection asks this without naming a channel.
+//! **Why apart from rights:** a revoked credential is void even where everything is open, and a connection asks this
+//! without naming a channel.
 
 use super::super::records::{Subject, Target};
 use super::super::{

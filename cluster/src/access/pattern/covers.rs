@@ -1,8 +1,7 @@
 //! Which pattern lies wholly inside which: the ceiling that an issuing key sets.
 //!
-//! **Must never know:** what the ceiling is for. **Why sound but not complete:** a yes lets a right be
-//! granted, so it must never be wrong; a wrong no costs a clearer grant. Two expressions are therefore
-//! compared by text only.
+//! **Why sound but not complete:** a yes lets a right be granted, so it must never be wrong; a wrong no costs a clearer
+//! grant. Two expressions are therefore compared by text only.
 
 use super::{Pattern, segments};
 

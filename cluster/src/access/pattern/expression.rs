@@ -1,8 +1,7 @@
 //! Regular expressions as patterns: the text is what is stored and compared; the program is made from it.
 //!
-//! **Must never know:** who wrote the expression. **Why compiled on first use:** a node that restores a
-//! million stored tokens must not compile a million expressions before it can serve; and what has been
-//! stored was compiled once by [`PatternText::check`] when it was accepted.
+//! **Why compiled on first use:** a node that restores a million stored tokens must not compile a million expressions
+//! before it can serve; and what has been stored was compiled once by [`PatternText::check`] when it was accepted.
 
 use super::super::Text;
 use super::PatternError;

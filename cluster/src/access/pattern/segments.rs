@@ -1,7 +1,7 @@
 //! `:`-separated segments: `*` last = one or more segments, elsewhere exactly one, `foo*` literal.
 //!
-//! **Must never know:** the other kinds. **Why not a regular expression:** a segment walk needs no compiled
-//! program, no escaping, and can be compared with another pattern.
+//! **Why not a regular expression:** a segment walk needs no compiled program, no escaping, and can be compared with
+//! another pattern.
 
 /// Whether `name` matches `pattern`.
 pub(super) fn matches(pattern: &str, name: &str) -> bool {

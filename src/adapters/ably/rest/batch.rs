@@ -1,6 +1,4 @@
 //! `POST /messages` and `GET /presence`: several channels in one request, each with its own outcome.
-//!
-//! **Must never know:** more of a channel than its own file does.
 
 use super::call::{Answer, Call, body, failed, told};
 use super::messages::{self, OneOrMany};

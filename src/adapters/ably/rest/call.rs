@@ -1,6 +1,4 @@
 //! From a request to a caller that is known, and from an outcome to an answer.
-//!
-//! **Must never know:** what is asked for.
 
 use crate::adapters::ably::auth::{self, Credential, Identity};
 use crate::adapters::ably::codes::{self, Fault};

@@ -1,6 +1,4 @@
 //! `GET /channels/{channel}` and `GET /channels`: whether it is active, and how many there are.
-//!
-//! **Must never know:** who they are.
 
 use super::call::{Answer, Call};
 use crate::adapters::ably::codes::Fault;

@@ -1,6 +1,4 @@
 //! `GET /channels/{channel}/messages` and `…/presence/history`: what was said and who came and went, in pages.
-//!
-//! **Must never know:** how history is kept.
 
 use super::call::{Answer, Call, failed};
 use crate::adapters::ably::codes::Fault;

@@ -1,6 +1,4 @@
 //! `/keys/{name}/…`: tokens out, tokens void.
-//!
-//! **Must never know:** how a token is presented later.
 
 use super::call::{Answer, Call, body, failed, told};
 use crate::adapters::ably::auth::{self, Credential};

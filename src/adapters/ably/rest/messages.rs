@@ -1,6 +1,4 @@
-//! `POST /channels/{channel}/messages`.
-//!
-//! **Must never know:** who receives it.
+//! `POST /channels/{channel}/messages`: publishes what the body holds, one message or several.
 
 use super::call::{Allowed, Answer, Call, body, max_body};
 use crate::adapters::ably::codes::Fault;

@@ -1,6 +1,4 @@
-//! `GET /channels/{channel}/presence`.
-//!
-//! **Must never know:** how members are kept.
+//! `GET /channels/{channel}/presence`: who is on a channel, in pages.
 
 use super::call::{Answer, Call, failed};
 use crate::adapters::ably::codes::Fault;

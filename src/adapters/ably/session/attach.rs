@@ -1,6 +1,4 @@
 //! Attaching and detaching: what the client asks.
-//!
-//! **Must never know:** who may attach; what was published.
 
 use super::modes;
 use super::{AblySession, Turn};

@@ -1,6 +1,4 @@
 //! Attachments: what the core says of them, and how the client hears it.
-//!
-//! **Must never know:** who published what where.
 
 use super::attach::{AttachParams, Attachment, Stage};
 use super::modes;

@@ -1,6 +1,4 @@
 //! Channel modes: what an attachment is for, as flag bits, and the core's operations behind them.
-//!
-//! **Must never know:** channels, frames.
 
 use crate::core::authority::Operations;
 

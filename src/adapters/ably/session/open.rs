@@ -1,6 +1,4 @@
 //! The beginning, renewal and time of a connection: hello, `CONNECTED`, `AUTH`, heartbeats, expiry.
-//!
-//! **Must never know:** channels.
 
 use super::{AblySession, Phase, Turn};
 use crate::adapters::ably::auth::{self, Credential, Identity};

@@ -1,6 +1,4 @@
 //! Presence: entering, changing and leaving, one frame, one acknowledgement.
-//!
-//! **Must never know:** who else is there.
 
 use super::attach::Stage;
 use super::modes;

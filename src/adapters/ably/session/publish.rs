@@ -1,8 +1,7 @@
 //! Publishing: one frame, its messages in order, one acknowledgement.
 //!
-//! **Must never know:** who may publish.
-//! **Why a frame of several is one request to the core:** it is accepted or refused as a whole, whatever happens
-//! while it is under way, and nothing of others comes in between.
+//! **Why a frame of several is one request to the core:** it is accepted or refused as a whole, whatever happens while
+//! it is under way, and nothing of others comes in between.
 
 use super::attach::Stage;
 use super::modes;

@@ -1,6 +1,4 @@
-//! What clients send.
-//!
-//! **Must never know:** whether a command is allowed, or how long anything may be (checked before and after).
+//! The frames that clients send, as far as they can be understood without judging anybody.
 
 use super::envelope::Envelope;
 pub(crate) use super::envelope::Value;

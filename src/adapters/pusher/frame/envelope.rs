@@ -1,7 +1,5 @@
 //! A client frame's outermost object: `event`, `channel`, `data`.
 //!
-//! **Must never know:** what events there are.
-//!
 //! **Why two ways to read it:** what the SDKs write (no white space, no other members) is read in one pass that hands
 //! strings on where they stand. Anything else, and everything that is wrong, is left to serde; a test holds that
 //! both ways read the same.

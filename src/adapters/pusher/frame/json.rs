@@ -1,7 +1,5 @@
 //! Small JSON tasks: a string out of a raw value, a raw value into a string.
 //!
-//! **Must never know:** any frame.
-//!
 //! **Why not serde for a string that needs no unescaping, or no escaping:** it looks at such a string byte by byte. These
 //! two look at sixteen at a time, and they are most of what a message costs in this room.
 

@@ -1,6 +1,4 @@
 //! What the server sends. `data` is always there, and always a string, except in `pusher:error`.
-//!
-//! **Must never know:** why something is sent.
 
 use super::json::push_string;
 use crate::core::message::Member;

@@ -1,6 +1,4 @@
 //! From a request to a call that is known to come from the app's server.
-//!
-//! **Must never know:** what is asked for.
 
 use super::fault::Fault;
 use super::signature::{self, Signed};

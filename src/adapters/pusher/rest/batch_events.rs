@@ -1,6 +1,4 @@
 //! `POST /apps/{app}/batch_events`: up to ten events, one channel each.
-//!
-//! **Must never know:** who receives them.
 
 use super::admit::Call;
 use super::events::{self, Send};

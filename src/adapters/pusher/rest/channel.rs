@@ -1,6 +1,4 @@
 //! `GET /apps/{app}/channels/{channel}`: one channel's state.
-//!
-//! **Must never know:** where it is kept.
 
 use super::admit::Call;
 use super::fault::Fault;

@@ -1,6 +1,4 @@
 //! `GET /apps/{app}/channels`: the occupied channels.
-//!
-//! **Must never know:** how they are found.
 
 use super::admit::Call;
 use super::fault::Fault;

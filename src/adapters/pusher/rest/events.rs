@@ -1,6 +1,4 @@
 //! `POST /apps/{app}/events`: one event for up to a hundred channels.
-//!
-//! **Must never know:** who receives it.
 
 use super::admit::Call;
 use super::fault::Fault;

@@ -1,6 +1,4 @@
 //! Failed requests: a status and one line of plain text, which the libraries show as it is.
-//!
-//! **Must never know:** what was asked.
 
 use crate::adapters::pusher::codes;
 use crate::core::authority::{ProposeError, Reason, Rejection, WriteError};

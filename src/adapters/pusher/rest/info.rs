@@ -1,6 +1,4 @@
 //! The `info` parameter: which counts are wanted.
-//!
-//! **Must never know:** where the counts come from.
 
 use super::fault::Fault;
 use crate::adapters::pusher::channel_name::{self, Class};

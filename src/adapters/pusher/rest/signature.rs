@@ -1,6 +1,4 @@
 //! The signature of an HTTP request.
-//!
-//! **Must never know:** what is asked for, or how the request came in.
 
 use super::fault::Fault;
 use crate::adapters::pusher::{auth, query};

@@ -1,6 +1,6 @@
 //! `POST …/users/{user}/terminate_connections`: ends a user's connections on every node.
 //!
-//! **Must never know:** where they are. The answer is given when they are gone, not when they were asked to go.
+//! The answer is given when they are gone, not when they were asked to go.
 
 use super::admit::Call;
 use super::channel::segment;

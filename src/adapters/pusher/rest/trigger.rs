@@ -1,6 +1,4 @@
 //! The bodies of `/events` and `/batch_events`, checked before anything is published.
-//!
-//! **Must never know:** the broker.
 
 use super::fault::Fault;
 use super::info::Info;

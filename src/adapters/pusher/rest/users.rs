@@ -1,6 +1,4 @@
 //! `GET /apps/{app}/channels/{channel}/users`: who is on a presence channel.
-//!
-//! **Must never know:** on how many connections.
 
 use super::admit::Call;
 use super::channel;

@@ -1,7 +1,6 @@
 //! The two clocks of a connection: silence, and the time to authorize.
 //!
-//! **Must never know:** frames. Nothing is armed per message: a wake-up looks back at when something was last
-//! heard and moves itself.
+//! Nothing is armed per message: a wake-up looks back at when something was last heard and moves itself.
 
 /// How long a connection of an app with authorized connections may stay unauthorized.
 const AUTHORIZE_WITHIN_MS: u64 = 30_000;

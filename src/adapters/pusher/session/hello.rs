@@ -1,7 +1,6 @@
 //! What a client asks for in the address it connects to.
 //!
-//! **Must never know:** HTTP beyond path and query texts. Refusals wait until the socket is open, because a
-//! refused handshake leaves clients retrying for ever.
+//! Refusals wait until the socket is open, because a refused handshake leaves clients retrying for ever.
 
 use crate::adapters::pusher::codes::{self, Goodbye};
 use crate::adapters::pusher::{DIALECT, auth, limits, query};

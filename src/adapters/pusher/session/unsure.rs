@@ -1,7 +1,5 @@
 //! Frames that wait until the view is up to date: one was signed with a key that is not known here.
 //!
-//! **Must never know:** what the frames ask for.
-//!
 //! **Why those behind it wait too:** a client may take a request back, or publish where it has just subscribed. In order,
 //! they mean what it meant.
 

@@ -3,7 +3,6 @@
 //! Being online is being in the presence set of one's own status; watching is subscribing to somebody's status.
 //! Both are ordinary channels of the core, so a node that dies takes its users with it and nobody is counted twice.
 //!
-//! **Must never know:** on which nodes the users are.
 //! **Why the first answer waits for all:** clients take the first frame for the state of the whole list.
 
 use super::{PusherSession, Turn};

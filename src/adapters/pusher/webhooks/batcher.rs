@@ -1,8 +1,7 @@
 //! Sorts events to hooks, and gathers what may travel together.
 //!
-//! **Must never know:** how a batch gets to its receiver.
-//! **Why a batch is built per hook:** with one batch for all, a hook that asked for one kind of event would be
-//! sent the others as well.
+//! **Why a batch is built per hook:** with one batch for all, a hook that asked for one kind of event would be sent the
+//! others as well.
 
 use super::event::{self, Said};
 use super::hook::{self, Hook};

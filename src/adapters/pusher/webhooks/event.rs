@@ -1,6 +1,4 @@
 //! Lifecycle events in Pusher's words.
-//!
-//! **Must never know:** who asked for them.
 
 use crate::adapters::pusher::channel_name::{self, Class};
 use crate::adapters::pusher::{auth, frame::server};

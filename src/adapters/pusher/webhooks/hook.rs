@@ -1,6 +1,5 @@
 //! What an app asks for: where to, which events, which channels. Kept as a JSON document among its settings.
 //!
-//! **Must never know:** how a webhook is posted.
 //! **Why checked when it is written:** a misspelt event type that is silently kept looks like a server that sends
 //! nothing.
 

@@ -1,6 +1,6 @@
 //! When a delivery is tried again, and when it is given up.
 //!
-//! **Must never know:** requests, clocks. Pure: a test plays the five minutes in no time.
+//! Pure: a test plays the five minutes in no time.
 
 use crate::core::lifecycle::WebhookDeliveryState;
 

@@ -1,8 +1,7 @@
 //! One request at a time to where it belongs: signed, tried again with growing pauses, given up after five minutes.
 //!
-//! **Must never know:** why the request is made.
-//! **Why each delivery waits for itself:** a receiver that fails on one request would otherwise hold up all that
-//! follow it for five minutes.
+//! **Why each delivery waits for itself:** a receiver that fails on one request would otherwise hold up all that follow
+//! it for five minutes.
 
 use super::retry::{Tried, judge};
 use super::target::Clients;

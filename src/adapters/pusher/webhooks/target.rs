@@ -3,7 +3,6 @@
 //! A name is resolved here, every address is judged, and the connection goes to one of the addresses that were
 //! judged: a name that answers differently the second time gains nothing.
 //!
-//! **Must never know:** what is posted.
 //! **Why redirects are not followed:** whoever may answer could send us to an address of the inside.
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};

@@ -1,8 +1,7 @@
 //! `like`: whether a text has the parts of a pattern in their order, in one walk over the text.
 //!
-//! **Must never know:** where the text comes from.
-//! **Why not a retry at every place, nor regular expressions:** both cost the text times the pattern, and strangers write
-//! both. Here what was found is never looked at again: a part between two `%` is best taken where it first ends.
+//! **Why not a retry at every place, nor regular expressions:** both cost the text times the pattern, and strangers
+//! write both. Here what was found is never looked at again: a part between two `%` is best taken where it first ends.
 
 use std::cell::Cell;
 

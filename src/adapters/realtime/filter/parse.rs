@@ -1,6 +1,4 @@
 //! Filters as text: words, then conditions by recursive descent.
-//!
-//! **Must never know:** how a filter is evaluated.
 
 use super::{Comparison, Filter, Operand, Pattern};
 use serde_json::Value;

@@ -1,7 +1,6 @@
 //! `POST /authenticate`: an app's server says what a token may do. Each call replaces what was said before.
 //!
-//! **Must never know:** who uses the token. What a connection took when it was made is its own; a token's new
-//! rights are for its next connection, at any node.
+//! What a connection took when it was made is its own; a token's new rights are for its next connection, at any node.
 
 use super::call::{Call, form};
 use super::fault::Fault;

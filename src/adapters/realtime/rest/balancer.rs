@@ -1,7 +1,6 @@
 //! Discovery: which server to use. Any node will do, so it is the one that was asked.
 //!
-//! **Must never know:** the other nodes. **Why the body has no line end:** one client takes what stands between
-//! fixed offsets from both ends of it.
+//! **Why the body has no line end:** one client takes what stands between fixed offsets from both ends of it.
 
 use crate::adapters::realtime::Site;
 use actix_web::http::header::HOST;

@@ -1,6 +1,4 @@
 //! What every call needs: the body, the app, and the private key that speaks for it.
-//!
-//! **Must never know:** what is asked for.
 
 use super::fault::Fault;
 use super::form::Form;

@@ -1,6 +1,4 @@
 //! Failed requests: a status and one line of plain text, which some clients show as it is.
-//!
-//! **Must never know:** what was asked.
 
 use crate::adapters::realtime::codes;
 use crate::core::authority::{ProposeError, WriteError};

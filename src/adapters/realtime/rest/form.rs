@@ -1,6 +1,4 @@
 //! Request bodies: a form whatever the content type says, or the one JSON object that a client posts.
-//!
-//! **Must never know:** which fields mean what.
 
 use super::fault::Fault;
 use serde_json::Value;

@@ -1,6 +1,6 @@
 //! Presence: the switch of a channel, and who is there.
 //!
-//! **Must never know:** how the set is kept. The counts are the whole cluster's, whichever node is asked.
+//! The counts are the whole cluster's, whichever node is asked.
 
 use super::call::{Call, form, fresh};
 use super::fault::Fault;

@@ -1,6 +1,4 @@
 //! `POST /send`: an app's server sends a message. Checked is the private key; a token beside it says nothing more.
-//!
-//! **Must never know:** who receives it.
 
 use super::call::{Call, form};
 use super::fault::Fault;

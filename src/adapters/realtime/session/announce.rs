@@ -1,6 +1,6 @@
 //! Announcements: who came, went, subscribed and unsubscribed, on channels only the server publishes to.
 //!
-//! **Must never know:** who listens. A node that dies announces nothing for its connections.
+//! A node that dies announces nothing for its connections.
 
 use super::{RealtimeSession, Turn};
 use crate::adapters::realtime::{auth, encoder, limits};

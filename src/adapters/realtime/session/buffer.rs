@@ -4,7 +4,6 @@
 //! The messages are the channel's own history, on its home and backup; the place is the retained last value of an
 //! inbox named after channel and subscriber, kept the same way. Neither needs this connection or its node.
 //!
-//! **Must never know:** how history is kept.
 //! **Why not a queue per subscriber:** it would hold every message once more for each of them; a place is a number.
 //! **Why whoever has no place begins with the oldest that is kept:** who is new cannot be told from whose place was lost
 //! with its home and backup, and beginning now would lose to the latter, unsaid, what she had not acknowledged.

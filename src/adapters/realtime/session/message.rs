@@ -1,6 +1,4 @@
 //! Sending: as the token may, or as a private key may.
-//!
-//! **Must never know:** who receives it.
 
 use super::{RealtimeSession, Turn};
 use crate::adapters::realtime::{auth, codes, command, encoder, frame, limits};

@@ -1,8 +1,7 @@
 //! Presence: while a channel's switch is on, its subscribers are counted by what they say of themselves.
 //!
-//! **Must never know:** how the set is kept.
-//! **Why the entry is named by the metadata:** the documented answer counts distinct metadata, at most a hundred;
-//! an entry per metadata makes the set's own bound that hundred.
+//! **Why the entry is named by the metadata:** the documented answer counts distinct metadata, at most a hundred; an
+//! entry per metadata makes the set's own bound that hundred.
 
 use super::announce::OWN;
 use super::{RealtimeSession, Turn};

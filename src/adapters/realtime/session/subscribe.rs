@@ -1,6 +1,4 @@
 //! Subscribing, plain, with a filter, or with a place that is kept; and leaving.
-//!
-//! **Must never know:** whether it is allowed.
 
 use super::buffer::Buffer;
 use super::validate::WANTS;

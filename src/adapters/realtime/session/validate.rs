@@ -1,6 +1,5 @@
 //! The handshake: which app, which token, and with what rights.
 //!
-//! **Must never know:** how rights are kept.
 //! **Why the view is brought up to date for every token:** the connection keeps what it finds now. On a view that is
 //! behind, it would keep rights that were replaced before it came.
 

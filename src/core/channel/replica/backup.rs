@@ -1,7 +1,5 @@
 //! The copy of a stream that a node keeps without being home: the backup's, and a former home's until its list is sure
 //! to be the same as everybody's.
-//!
-//! **Must never know:** who is home, when a copy is needed.
 
 use super::io::Limits;
 use super::stream::{Entry, LogPosition, Stream};

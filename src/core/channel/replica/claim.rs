@@ -1,7 +1,5 @@
 //! A node that is about to be home and waits for what the former home hands over.
 //!
-//! **Must never know:** what is handed over, what a home does.
-//!
 //! **Why messages wait and are not refused:** whoever sent them has the newer list already and would come back at once.
 
 use super::follower::Follower;

@@ -1,8 +1,6 @@
 //! A replica that is not the home: passes requests on to it, says how many are interested here, and takes its
 //! broadcasts in order and once.
 //!
-//! **Must never know:** how the home orders, what a backup keeps.
-//!
 //! **Why absolute counts:** a node says how many subscribers it has, not how many came or went, so a lost update is
 //! repaired by the next one.
 

@@ -1,7 +1,5 @@
 //! How the role of a replica changes: takes over, hands over, steps down.
 //!
-//! **Must never know:** what is in the stream it passes on.
-//!
 //! **Why a takeover is asked for and not just a new list:** lists reach nodes at different times. The former home hands
 //! over when it learns of the change or when the new one asks, whichever is first, and orders nothing after that;
 //! so a planned move loses neither order nor epoch nor members. Only when it cannot be asked does the new

@@ -1,7 +1,5 @@
 //! What a channel remembers: a ring of publications, the retained last value, and which message ids it has seen.
 //!
-//! **Must never know:** subscribers, nodes, a clock (time comes in).
-//!
 //! **Why the ring is bounded by count, age and bytes at once:** any one of them alone lets a channel grow
 //! without limit in one of the three ways.
 

@@ -1,7 +1,5 @@
 //! What a home tells the world of the channel's lifecycle, and its backup of what it has told.
 //!
-//! **Must never know:** who listens, how effects are held back (`home` does).
-//!
 //! **Why the backup hears of it first:** should this node end in between, it is told late or not at all, but never twice.
 
 use super::home::Home;

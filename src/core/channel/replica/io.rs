@@ -1,6 +1,4 @@
 //! What goes into a replica and what comes out of it: [`Input`]s, [`Effect`]s, and what a new one starts from.
-//!
-//! **Must never know:** how an input is decided, who carries an effect out.
 
 use super::history::Bounds;
 use super::protocol::{PeerMessage, Request, Response};

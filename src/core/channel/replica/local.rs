@@ -1,7 +1,5 @@
 //! This node's own side of a channel, whatever its role: who it is, which home it sees, and who on it is interested.
 //!
-//! **Must never know:** what the home keeps, how requests travel.
-//!
 //! **Why a node records before it is answered:** what a home has accepted while the answer was lost must be announced
 //! to the next home all the same; what was refused is taken back.
 

@@ -1,7 +1,5 @@
 //! Requests of this node that are not answered yet, by whichever node is the channel's home.
 //!
-//! **Must never know:** what is asked, what a home answers, which role this node has.
-//!
 //! **Why a home keeps its own as well:** what waits there for the backup is not certain to be in the stream that goes on.
 //! Should another node be home before the backup has it, it is asked again there instead of being acknowledged.
 

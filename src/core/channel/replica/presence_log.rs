@@ -1,7 +1,5 @@
 //! Who came and went lately: the presence changes that may be asked for afterwards.
 //!
-//! **Must never know:** who is there now (`presence`), publications, a clock (time comes in).
-//!
 //! **Why apart from the ring of publications:** a room full of people coming and going must not push out what was said.
 
 use super::history::TICKS_PER_MS;

@@ -1,7 +1,7 @@
 //! What the replicas of one channel on different nodes say to each other, and what a channel can be asked.
 //!
-//! **Must never know:** how it is framed or sent. Variants are only appended: the peer frame's version covers
-//! this shape, and two versions of a node must understand each other. `protocol_golden.txt` has the bytes of each.
+//! Variants are only appended: the peer frame's version covers this shape, and two versions of a node must understand
+//! each other. `protocol_golden.txt` has the bytes of each.
 //!
 //! **Why one `Request` for local and remote callers:** a channel's home answers both with the same code, so a
 //! cluster of one is not a special case.

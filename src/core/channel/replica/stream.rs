@@ -1,7 +1,5 @@
 //! A channel's stream: everything its home knows that its backup has a copy of. Stamps, orders, remembers.
 //!
-//! **Must never know:** which node it is on, who subscribes, whether anything was delivered.
-//!
 //! **Why broadcasts are numbered apart from positions:** presence changes are broadcast too but are no
 //! publications; `entry` counts every broadcast, so that a node can say exactly what it has seen and get the
 //! rest after a broken link or a lost home, once and in order.

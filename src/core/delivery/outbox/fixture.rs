@@ -1,6 +1,4 @@
 //! A socket for tests: takes what it has room for and shows it.
-//!
-//! **Must never know:** outboxes.
 
 use super::Sink;
 use std::cell::{Cell, RefCell};

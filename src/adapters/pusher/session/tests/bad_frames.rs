@@ -1,6 +1,4 @@
 //! What makes no sense is told, and the connection goes on.
-//!
-//! **Must never know:** sockets, actors.
 
 use super::*;
 

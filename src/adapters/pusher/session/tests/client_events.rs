@@ -1,6 +1,4 @@
 //! What one subscriber says to the others.
-//!
-//! **Must never know:** sockets, actors.
 
 use super::*;
 

@@ -1,6 +1,4 @@
 //! Pings, silence and the time to authorise.
-//!
-//! **Must never know:** sockets, actors.
 
 use super::*;
 

@@ -1,6 +1,4 @@
 //! How a connection begins, and is refused.
-//!
-//! **Must never know:** sockets, actors.
 
 use super::*;
 

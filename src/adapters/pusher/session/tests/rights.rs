@@ -1,6 +1,4 @@
 //! Rights that change while a connection lives.
-//!
-//! **Must never know:** sockets, actors.
 
 use super::*;
 

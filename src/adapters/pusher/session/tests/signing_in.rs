@@ -1,6 +1,4 @@
 //! Signing in, and what comes with it.
-//!
-//! **Must never know:** sockets, actors.
 
 use super::*;
 use crate::core::authority::UNCONFIRMED;

@@ -1,6 +1,4 @@
 //! Subscriptions: asked for, answered, taken back, presence and caches.
-//!
-//! **Must never know:** sockets, actors.
 
 use super::*;
 

@@ -1,6 +1,4 @@
 //! One story each: what a home, its backup and its successor owe.
-//!
-//! **Must never know:** actors, sockets.
 
 use super::*;
 

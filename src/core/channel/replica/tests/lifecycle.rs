@@ -1,6 +1,4 @@
 //! What is told of a channel's lifecycle, once per cluster.
-//!
-//! **Must never know:** actors, sockets.
 
 use super::*;
 

@@ -1,6 +1,4 @@
 //! Any order of joins, publications, breaks and moves: nothing is lost, repeated or out of order.
-//!
-//! **Must never know:** actors, sockets.
 
 use super::*;
 

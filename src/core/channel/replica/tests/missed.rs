@@ -1,6 +1,4 @@
 //! What a node missed while it could not be reached: it gets all of it, or its subscribers are told.
-//!
-//! **Must never know:** actors, sockets.
 
 use super::*;
 

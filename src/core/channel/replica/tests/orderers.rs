@@ -1,7 +1,5 @@
 //! A home that the others count out while it stands still or is cut off: one node orders at a time.
 //!
-//! **Must never know:** actors, sockets.
-//!
 //! **Why every number of frames in between:** whether the home that returns first meets its own timer, its clients'
 //! next message, its former backup's answer or the new list is decided by how busy its machine is.
 

@@ -1,7 +1,5 @@
 //! A node that was killed comes back with the member list of its own disk, which still names it by its former start.
 //!
-//! **Must never know:** actors, sockets.
-//!
 //! **Why every order of three lists and the first frames:** which of them a node meets first is decided by how busy its
 //! machine is. A quiet one applies its log before a single frame arrives, and hides what the others show.
 
