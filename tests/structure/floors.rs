@@ -39,6 +39,15 @@ const FLOORS: &[&[&str]] = &[
     &["polling/"],
 ];
 
+/// Every place that a floor names.
+pub(crate) fn places() -> impl Iterator<Item = String> {
+    FLOORS
+        .iter()
+        .copied()
+        .flatten()
+        .map(|place| format!("{CORE}{place}"))
+}
+
 /// What breaks the floors in these sources; `named` is what each of them names.
 pub(crate) fn check(sources: &[Source], named: &[Vec<Import>]) -> Vec<Finding> {
     let modules: BTreeMap<String, usize> = sources

@@ -13,7 +13,7 @@ const HEAD_WORDS: usize = 3;
 /// Words that the doc of an item has at least.
 const DOC_WORDS: usize = 3;
 /// Files (prefixes) whose docs are what a program prints as its help.
-const HELP: &[&str] = &["src/cli/arguments"];
+pub(crate) const HELP: &[&str] = &["src/cli/arguments"];
 /// Lines a function may have, its signature included.
 const FUNCTION_LINES: usize = 70;
 /// Names that say nothing about what is inside.

@@ -12,6 +12,7 @@ mod form;
 mod imports;
 mod laws;
 mod pages;
+mod pure;
 mod selftest;
 mod source;
 
@@ -61,6 +62,24 @@ fn the_sources_keep_the_laws() {
         eprintln!("{}:{}: {}", finding.path, finding.line, finding.what);
     }
     assert!(findings.is_empty(), "{} broken laws", findings.len());
+}
+
+#[test]
+fn no_law_names_a_file_that_is_not_there() {
+    let root = std::env::var("CARGO_MANIFEST_DIR").unwrap_or(env!("CARGO_MANIFEST_DIR").into());
+    let sources = read(Path::new(&root), &["src", "cluster/src"]);
+    let places = laws::places().map(String::from).chain(floors::places());
+    let places = places.chain(form::HELP.iter().copied().map(String::from));
+    let gone: Vec<String> = places.filter(|place| !is_there(&sources, place)).collect();
+    assert!(
+        gone.is_empty(),
+        "laws about files that are not there: {gone:?}"
+    );
+}
+
+/// Whether a place is a file, a folder, or the beginning of a file's name.
+fn is_there(sources: &[Source], place: &str) -> bool {
+    sources.iter().any(|source| source.path.starts_with(place))
 }
 
 /// Reads every production source below these folders.

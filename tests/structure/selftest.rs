@@ -457,3 +457,40 @@ fn form_is_held() {
             .any(|found| found.what.contains("median"))
     );
 }
+
+#[test]
+fn who_says_pure_is_held_to_it() {
+    let pure = |path: &str| {
+        examine(&parse_all(vec![(
+            path.into(),
+            "//! A state of two parts. Pure.\n".into(),
+        )]))
+    };
+    let found = pure("src/core/delivery/relays.rs");
+    assert!(
+        found
+            .iter()
+            .any(|found| found.what.contains("says that it is pure"))
+    );
+    assert!(pure("src/core/delivery/timers.rs").is_empty());
+    caught(
+        "src/adapters/pubnub/rates.rs",
+        "use std::time::Instant;\n",
+        1,
+        "states are pure",
+    );
+    caught(
+        "src/core/suggest.rs",
+        "use tokio::time::sleep;\n",
+        1,
+        "states are pure",
+    );
+    clean("cluster/src/raft/proofs.rs", "use tokio::time::Instant;\n");
+}
+
+#[test]
+fn a_law_about_nothing_is_noticed() {
+    let sources = parse_all(vec![("src/core/ids.rs".into(), HEAD.into())]);
+    assert!(crate::is_there(&sources, "src/core/id"));
+    assert!(!crate::is_there(&sources, "src/core/connection/seat"));
+}

@@ -1,6 +1,6 @@
 //! The WebSocket drafts before RFC 6455 (hixie-75 and hixie-76), for clients that were never changed.
 //!
-//! Pure.
+//! Its decoder is pure.
 //! **Why the answer is written by hand:** such clients look for header names in exactly these letters, some for the
 //! lines in exactly this order; an HTTP library writes neither.
 
