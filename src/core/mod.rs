@@ -1,4 +1,4 @@
-//! The broker core: connections, channels, presence, history, delivery, and the two doors to the cluster.
+//! The broker core: connections, channels, presence, history, delivery, and what it sees of the cluster.
 //!
 //! **Must never know:** wire formats, HTTP, JSON, any vendor's words; `config` or the file system. Only
 //! [`access`], [`authority`] and [`nodes`] name the cluster crate; `channel` and `connection` never do.

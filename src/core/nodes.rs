@@ -1,4 +1,4 @@
-//! The door to the member list, and placement: which node a channel lives on.
+//! The member list as the broker sees it, and placement: which node a channel lives on.
 //!
 //! Placement is a pure function of the agreed member list (rendezvous hashing), so every node computes the
 //! same answer from the same revision and nobody has to be asked.

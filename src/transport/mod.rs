@@ -15,3 +15,6 @@ pub mod ws;
 
 pub use listen::{Encrypted, ListenPort, Listening, listen};
 pub use worker::Worker;
+
+#[cfg(test)]
+mod tests;

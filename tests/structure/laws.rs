@@ -319,6 +319,7 @@ pub(crate) fn check(source: &Source, imports: &[Import]) -> Vec<Finding> {
         findings.extend(dialect_by_name(source, import));
     }
     findings.extend(pure::check(source));
+    findings.extend(test_doubles(source));
     findings.extend(claims(source));
     findings.extend(cookies(source));
     findings.extend(debug_text(source));
@@ -338,6 +339,27 @@ fn debug_text(source: &Source) -> Vec<Finding> {
         if at < source.prod_lines && debug && !said.contains("write!(f,") {
             let what = "`{:?}` in a text: give the type words of its own (`Display`)";
             findings.push(finding(source, at + 1, what.into()));
+        }
+    }
+    findings
+}
+
+/// What stands in for something in tests, and is named where `cfg(test)` does not take it out of a release.
+const DOUBLES: &[&str] = &[
+    "fixture::",
+    "Source::Fixed",
+    "Authority::fixed",
+    "mod fixture",
+];
+
+fn test_doubles(source: &Source) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for double in DOUBLES {
+        for (at, _) in source.code.match_indices(double) {
+            let what = format!(
+                "`{double}` outside of `cfg(test)`: a release does not contain what only tests need"
+            );
+            findings.push(finding(source, line_of(&source.code, at), what));
         }
     }
     findings

@@ -492,5 +492,26 @@ fn who_says_pure_is_held_to_it() {
 fn a_law_about_nothing_is_noticed() {
     let sources = parse_all(vec![("src/core/ids.rs".into(), HEAD.into())]);
     assert!(crate::is_there(&sources, "src/core/id"));
-    assert!(!crate::is_there(&sources, "src/core/connection/seat"));
+    assert!(!crate::is_there(&sources, "src/core/connection/gone"));
+}
+
+#[test]
+fn test_doubles_stay_out_of_a_release() {
+    let path = "src/core/authority/facade.rs";
+    caught(
+        path,
+        "fn f() { fixture::state(); }\n",
+        1,
+        "outside of `cfg(test)`",
+    );
+    let arms = "match s {\n    A => 1,\n    Source::Fixed(_) => 2,\n}";
+    caught(
+        path,
+        &format!("fn f() -> u8 {{ {arms} }}\n"),
+        3,
+        "outside of `cfg(test)`",
+    );
+    let arms = "match s {\n    A => 1,\n    #[cfg(test)]\n    Source::Fixed(_) => 2,\n}";
+    clean(path, &format!("fn f() -> u8 {{ {arms} }}\n"));
+    clean(path, "#[cfg(test)]\nmod fixture;\n");
 }

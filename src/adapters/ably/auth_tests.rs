@@ -127,7 +127,7 @@ async fn nobody_is_let_in_before_the_jwts_nbf() {
     use crate::core::authority::Authority;
     let authority = Authority::fixed(fixture::state(), NOW);
     let s = NOW / 1000;
-    // 40 ms ahead: the door waits for as long, and the clock that stands still does not count.
+    // 40 ms ahead: the check waits for as long, and the clock that stands still does not count.
     let ahead = json!({"iat": s, "exp": s + 60, "nbf": (NOW + 40) as f64 / 1000.0});
     let credential = Credential::Token(jwt(NAME, SECRET, &ahead));
     let began = tokio::time::Instant::now();

@@ -1,7 +1,7 @@
-//! The [`Authority`] itself: what it stands over, its view, its clocks, and how fresh they are.
+//! The [`Authority`] itself: the access plane as the rest of the core sees it, its view, its clocks, and how fresh they are.
 //!
-//! **Why a door and not the cluster handle everywhere:** the rest of the core must run against a fixed state
-//! in tests, and only one place may decide when a view is too old to be used.
+//! **Why a facade and not the cluster's handle everywhere:** only one place may decide when a view is too old to be used,
+//! and tests of everything above run against a state that stands still.
 
 use super::catchup::CatchUp;
 use crate::core::access::{
@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// The door. Cheap to share by `Arc`.
+/// The access plane for everything above it. Cheap to share by `Arc`.
 #[derive(Debug)]
 pub struct Authority {
     pub(super) source: Source,
@@ -23,21 +23,13 @@ pub struct Authority {
     catch_up: CatchUp,
 }
 
-/// A test's own decision function.
-pub type Judge = fn(&State, &Question<'_>) -> Decision;
-
 /// What the authority stands over.
 #[derive(Debug)]
 pub(super) enum Source {
     Cluster(Cluster),
-    Fixed {
-        state: arc_swap::ArcSwap<State>,
-        now_ms: std::sync::atomic::AtomicU64,
-        serving: std::sync::atomic::AtomicBool,
-        judge: Option<Judge>,
-        #[cfg(test)]
-        writes: Box<super::fixture::Writes>,
-    },
+    /// A state that stands still, for tests of everything above.
+    #[cfg(test)]
+    Fixed(Box<super::fixture::Fixed>),
 }
 
 impl Authority {
@@ -47,51 +39,11 @@ impl Authority {
         Self::over(Source::Cluster(cluster))
     }
 
-    /// Over a fixed state and a clock that stands still: for tests of everything above.
-    #[must_use]
-    pub fn fixed(state: State, now_ms: Millis) -> Self {
-        Self::still(state, now_ms, None)
-    }
-
-    /// As [`Self::fixed`], deciding by a function of the test; it takes every credential for standing.
-    #[must_use]
-    pub fn fixed_by(state: State, now_ms: Millis, judge: Judge) -> Self {
-        Self::still(state, now_ms, Some(judge))
-    }
-
-    fn still(state: State, now_ms: Millis, judge: Option<Judge>) -> Self {
-        Self::over(Source::Fixed {
-            state: arc_swap::ArcSwap::from_pointee(state),
-            now_ms: now_ms.into(),
-            serving: true.into(),
-            judge,
-            #[cfg(test)]
-            writes: Box::default(),
-        })
-    }
-
-    fn over(source: Source) -> Self {
+    pub(super) fn over(source: Source) -> Self {
         Self {
             source,
             started: Instant::now(),
             catch_up: CatchUp::default(),
-        }
-    }
-
-    /// Gives a fixed authority another state, time and right to serve; nothing on a live one.
-    pub fn set_fixed(&self, new_state: State, new_now_ms: Millis, may_serve: bool) {
-        match &self.source {
-            Source::Cluster(_) => {}
-            Source::Fixed {
-                state,
-                now_ms,
-                serving,
-                ..
-            } => {
-                state.store(Arc::new(new_state));
-                now_ms.store(new_now_ms, std::sync::atomic::Ordering::Relaxed);
-                serving.store(may_serve, std::sync::atomic::Ordering::Relaxed);
-            }
         }
     }
 
@@ -100,7 +52,8 @@ impl Authority {
     pub fn view(&self) -> Arc<State> {
         match &self.source {
             Source::Cluster(cluster) => cluster.view(),
-            Source::Fixed { state, .. } => state.load_full(),
+            #[cfg(test)]
+            Source::Fixed(fixed) => fixed.view(),
         }
     }
 
@@ -112,7 +65,8 @@ impl Authority {
         let mono_ms = u64::try_from(since).unwrap_or(u64::MAX);
         let cluster_ms = match &self.source {
             Source::Cluster(cluster) => cluster.ms_at(at),
-            Source::Fixed { now_ms, .. } => now_ms.load(std::sync::atomic::Ordering::Relaxed),
+            #[cfg(test)]
+            Source::Fixed(fixed) => fixed.now_ms(),
         };
         Now {
             mono_ms,
@@ -137,7 +91,8 @@ impl Authority {
     pub fn serving(&self) -> bool {
         match &self.source {
             Source::Cluster(cluster) => matches!(cluster.freshness(), Freshness::Fresh(_)),
-            Source::Fixed { serving, .. } => serving.load(std::sync::atomic::Ordering::Relaxed),
+            #[cfg(test)]
+            Source::Fixed(fixed) => fixed.serving(),
         }
     }
 
@@ -147,33 +102,32 @@ impl Authority {
         state: &State,
         question: &Question<'_>,
     ) -> (Decision, Option<Millis>) {
-        match &self.source {
-            Source::Cluster(_) | Source::Fixed { judge: None, .. } => decide_until(state, question),
-            Source::Fixed {
-                judge: Some(judge), ..
-            } => (judge(state, question), None),
+        #[cfg(test)]
+        if let Some(judge) = self.own_judge() {
+            return (judge(state, question), None);
         }
+        decide_until(state, question)
     }
 
-    /// B: how long this node may serve by a view that nobody confirms.
+    /// The lease: how long this node may serve by a view that nobody confirms.
     #[must_use]
     pub fn lease(&self) -> Duration {
         match &self.source {
             Source::Cluster(cluster) => cluster.lease(),
-            Source::Fixed { .. } => Duration::from_secs(3),
+            #[cfg(test)]
+            Source::Fixed(_) => Duration::from_secs(3),
         }
     }
 
     /// Why this principal's credential no longer stands on the current view, if it does not.
     #[must_use]
     pub fn objection(&self, principal: &Principal) -> Option<Reason> {
-        match &self.source {
-            Source::Cluster(_) | Source::Fixed { judge: None, .. } => {
-                let now_ms = self.now().cluster_ms;
-                check_revocation(&self.view(), principal, principal.proof.as_ref(), now_ms)
-            }
-            Source::Fixed { judge: Some(_), .. } => None,
+        #[cfg(test)]
+        if self.own_judge().is_some() {
+            return None;
         }
+        let now_ms = self.now().cluster_ms;
+        check_revocation(&self.view(), principal, principal.proof.as_ref(), now_ms)
     }
 
     /// Waits until this node's view is at least as new as `revision`.
@@ -183,7 +137,8 @@ impl Authority {
     pub async fn at_least(&self, revision: Revision, timeout: Duration) -> Result<(), ReadError> {
         match &self.source {
             Source::Cluster(cluster) => cluster.at_least(revision, timeout).await,
-            Source::Fixed { .. } => Ok(()),
+            #[cfg(test)]
+            Source::Fixed(_) => Ok(()),
         }
     }
 
@@ -195,8 +150,9 @@ impl Authority {
     pub async fn catch_up(&self) -> Result<Revision, ReadError> {
         match &self.source {
             Source::Cluster(cluster) => self.catch_up.join(|| cluster.catch_up()).await,
-            Source::Fixed { state, .. } => {
-                let round = || std::future::ready(Ok(state.load().revision));
+            #[cfg(test)]
+            Source::Fixed(fixed) => {
+                let round = || std::future::ready(Ok(fixed.view().revision));
                 self.catch_up.join(round).await
             }
         }
@@ -213,7 +169,8 @@ impl Authority {
     pub fn enforced(&self, revision: Revision, closed: u64) {
         match &self.source {
             Source::Cluster(cluster) => cluster.enforced(revision, closed),
-            Source::Fixed { .. } => {}
+            #[cfg(test)]
+            Source::Fixed(_) => {}
         }
     }
 }

@@ -3,15 +3,40 @@
 
 use super::facade::{Authority, Source};
 use crate::core::access::{
-    BarrierMode, BarrierReport, Command, Committed, Decision, NodeId, Operations, Pattern,
+    BarrierMode, BarrierReport, Command, Committed, Decision, Millis, NodeId, Operations, Pattern,
     ProposeError, Question, Reason, Rejection, Reply, Revision, Rule, State, Subject,
 };
+use arc_swap::ArcSwap;
 pub(crate) use gatecast_cluster::access::{Stamp, apply};
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
-/// How a fixed authority answers writes; it takes none until it is told to.
-#[derive(Debug, Default)]
-pub(super) struct Writes(Mutex<Option<Taken>>);
+/// A test's own decision function.
+pub(crate) type Judge = fn(&State, &Question<'_>) -> Decision;
+
+/// A state that stands still, and how writes to it are answered: none is taken until [`Authority::take_writes`].
+#[derive(Debug)]
+pub(super) struct Fixed {
+    state: ArcSwap<State>,
+    now_ms: AtomicU64,
+    serving: AtomicBool,
+    judge: Option<Judge>,
+    writes: Mutex<Option<Taken>>,
+}
+
+impl Fixed {
+    pub(super) fn view(&self) -> Arc<State> {
+        self.state.load_full()
+    }
+
+    pub(super) fn now_ms(&self) -> Millis {
+        self.now_ms.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn serving(&self) -> bool {
+        self.serving.load(Ordering::Relaxed)
+    }
+}
 
 #[derive(Debug)]
 struct Taken {
@@ -24,6 +49,44 @@ struct Taken {
 }
 
 impl Authority {
+    /// Over a state and a clock that stand still.
+    #[must_use]
+    pub(crate) fn fixed(state: State, now_ms: Millis) -> Self {
+        Self::still(state, now_ms, None)
+    }
+
+    /// As [`Self::fixed`], deciding by a function of the test; it takes every credential for standing.
+    #[must_use]
+    pub(crate) fn fixed_by(state: State, now_ms: Millis, judge: Judge) -> Self {
+        Self::still(state, now_ms, Some(judge))
+    }
+
+    fn still(state: State, now_ms: Millis, judge: Option<Judge>) -> Self {
+        Self::over(Source::Fixed(Box::new(Fixed {
+            state: ArcSwap::from_pointee(state),
+            now_ms: now_ms.into(),
+            serving: true.into(),
+            judge,
+            writes: Mutex::default(),
+        })))
+    }
+
+    /// Gives a fixed authority another state, time and right to serve.
+    pub(crate) fn set_fixed(&self, state: State, now_ms: Millis, may_serve: bool) {
+        let fixed = self.fixture();
+        fixed.state.store(Arc::new(state));
+        fixed.now_ms.store(now_ms, Ordering::Relaxed);
+        fixed.serving.store(may_serve, Ordering::Relaxed);
+    }
+
+    /// The decision function of the test, if it brought one.
+    pub(super) fn own_judge(&self) -> Option<Judge> {
+        match &self.source {
+            Source::Cluster(_) => None,
+            Source::Fixed(fixed) => fixed.judge,
+        }
+    }
+
     /// From here on a fixed authority applies what is written, and these nodes do not confirm it.
     pub(crate) fn take_writes(&self, pending: &[u64]) {
         let taken = Taken {
@@ -31,12 +94,12 @@ impl Authority {
             fences: 0,
             log: State::clone(&self.view()),
         };
-        *self.writes().0.lock().unwrap() = Some(taken);
+        *self.fixture().writes.lock().unwrap() = Some(taken);
     }
 
     /// How often a write waited for the other nodes.
     pub(crate) fn fences(&self) -> usize {
-        let writes = self.writes().0.lock().unwrap();
+        let writes = self.fixture().writes.lock().unwrap();
         writes.as_ref().map_or(0, |taken| taken.fences)
     }
 
@@ -44,22 +107,19 @@ impl Authority {
     pub(crate) fn written_elsewhere(&self, command: &Command) {
         let view = self.view();
         self.change_fixed(command).unwrap();
-        match &self.source {
-            Source::Fixed { state, .. } => state.store(view),
-            Source::Cluster(_) => {}
-        }
+        self.fixture().state.store(view);
     }
 
-    fn writes(&self) -> &Writes {
+    fn fixture(&self) -> &Fixed {
         match &self.source {
-            Source::Fixed { writes, .. } => writes,
+            Source::Fixed(fixed) => fixed,
             Source::Cluster(_) => panic!("over a live cluster"),
         }
     }
 
     pub(super) fn change_fixed(&self, command: &Command) -> Result<Committed, ProposeError> {
-        let mut writes = self.writes().0.lock().unwrap();
-        let (Some(taken), Source::Fixed { state, .. }) = (writes.as_mut(), &self.source) else {
+        let mut writes = self.fixture().writes.lock().unwrap();
+        let Some(taken) = writes.as_mut() else {
             return Err(ProposeError::Stopping);
         };
         let stamp = Stamp {
@@ -70,7 +130,7 @@ impl Authority {
         if let Reply::Rejected(why) = outcome.reply {
             return Err(ProposeError::Rejected(why));
         }
-        state.store(taken.log.clone().into());
+        self.fixture().state.store(taken.log.clone().into());
         Ok(Committed {
             revision: outcome.revision,
             time_ms: stamp.time_ms,
@@ -79,7 +139,7 @@ impl Authority {
     }
 
     pub(super) fn barrier_fixed(&self, mode: BarrierMode) -> BarrierReport {
-        let mut writes = self.writes().0.lock().unwrap();
+        let mut writes = self.fixture().writes.lock().unwrap();
         let Some(taken) = writes.as_mut().filter(|_| mode != BarrierMode::None) else {
             return BarrierReport::default();
         };
@@ -158,7 +218,7 @@ pub(crate) fn allowing(operations: Operations, revision: Revision) -> State {
     state
 }
 
-/// A [`super::Judge`]: what is allowed is written in the state's time, as bits; until when in its version, 0 for
+/// A [`Judge`]: what is allowed is written in the state's time, as bits; until when in its version, 0 for
 /// ever.
 pub(crate) fn judge(state: &State, question: &Question<'_>) -> Decision {
     if !Operations(state.time_ms).contains(question.operations) {

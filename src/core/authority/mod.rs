@@ -1,6 +1,6 @@
-//! The door to the access plane: every decision, every change, every wait for freshness.
+//! The access plane as everything above it sees it: every decision, every change, every wait for freshness.
 //!
-//! In reading order: `pass` (the proof of a decision), `door` (the [`Authority`]), `judge`, `newer`, `ceiling` and `stale` (how it
+//! In reading order: `pass` (the proof of a decision), `facade` (the [`Authority`]), `judge`, `newer`, `ceiling` and `stale` (how it
 //! decides), `write` (how it changes something), `holder`, `issue`, `presented` and `nonce` (who showed what), `operator`.
 //!
 //! **Must never know:** wire formats; who asked over which transport.
@@ -24,7 +24,7 @@ mod tests;
 mod write;
 
 pub use crate::core::access::*;
-pub use facade::{Authority, Judge};
+pub use facade::Authority;
 pub use holder::{Holder, Signer, server_proof};
 pub use judge::MAX_AHEAD_MS;
 pub use newer::UNCONFIRMED;

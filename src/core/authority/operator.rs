@@ -1,6 +1,6 @@
-//! The operator's side of the door: who is in the cluster, how fresh this node is, why a decision fell.
+//! What operators ask of the authority: who is in the cluster, how fresh this node is, why a decision fell.
 //!
-//! **Why not in the door itself:** sessions never need any of this; a smaller door is easier to trust.
+//! **Why not beside the rest:** sessions never need any of this, and a smaller interface is easier to trust.
 
 use super::facade::{Authority, Source};
 use super::pass::{AccessQuery, Pass};
@@ -12,12 +12,13 @@ pub use gatecast_cluster::access::Member;
 pub use gatecast_cluster::{DiskSpace, JoinError, NodeChange, NodeStatus};
 
 impl Authority {
-    /// This node; 0 over a fixed state.
+    /// The number of this node in the cluster.
     #[must_use]
     pub fn node(&self) -> NodeId {
         match &self.source {
             Source::Cluster(cluster) => cluster.node(),
-            Source::Fixed { .. } => NodeId(0),
+            #[cfg(test)]
+            Source::Fixed(_) => NodeId(0),
         }
     }
 
@@ -26,17 +27,20 @@ impl Authority {
     pub fn freshness(&self) -> Freshness {
         match &self.source {
             Source::Cluster(cluster) => cluster.freshness(),
-            Source::Fixed { .. } if !self.serving() => Freshness::Never,
-            Source::Fixed { .. } => Freshness::Fresh(std::time::Duration::ZERO),
+            #[cfg(test)]
+            Source::Fixed(_) if !self.serving() => Freshness::Never,
+            #[cfg(test)]
+            Source::Fixed(_) => Freshness::Fresh(std::time::Duration::ZERO),
         }
     }
 
-    /// The cluster as this node sees it; none over a fixed state.
+    /// The cluster as this node sees it.
     #[must_use]
     pub fn status(&self) -> Option<ClusterStatus> {
         match &self.source {
             Source::Cluster(cluster) => Some(cluster.status()),
-            Source::Fixed { .. } => None,
+            #[cfg(test)]
+            Source::Fixed(_) => None,
         }
     }
 
@@ -44,7 +48,8 @@ impl Authority {
     pub async fn survey(&self) -> Option<ClusterStatus> {
         match &self.source {
             Source::Cluster(cluster) => Some(cluster.survey().await),
-            Source::Fixed { .. } => None,
+            #[cfg(test)]
+            Source::Fixed(_) => None,
         }
     }
 
@@ -55,7 +60,8 @@ impl Authority {
     pub async fn change_nodes(&self, change: NodeChange, force: bool) -> Result<(), JoinError> {
         match &self.source {
             Source::Cluster(cluster) => cluster.change_nodes(change, force).await,
-            Source::Fixed { .. } => Err(JoinError::Refused("a fixed state has no nodes".into())),
+            #[cfg(test)]
+            Source::Fixed(_) => Err(JoinError::Refused("a fixed state has no nodes".into())),
         }
     }
 
@@ -66,7 +72,8 @@ impl Authority {
     pub async fn drain_node(&self, node: NodeId) -> Result<(), JoinError> {
         match &self.source {
             Source::Cluster(cluster) => cluster.drain_node(node).await,
-            Source::Fixed { .. } => Err(JoinError::Refused("a fixed state has no nodes".into())),
+            #[cfg(test)]
+            Source::Fixed(_) => Err(JoinError::Refused("a fixed state has no nodes".into())),
         }
     }
 
@@ -77,7 +84,8 @@ impl Authority {
     pub async fn backup(&self) -> Result<Vec<u8>, ReadError> {
         match &self.source {
             Source::Cluster(cluster) => cluster.backup().await,
-            Source::Fixed { .. } => Err(ReadError::NoQuorum),
+            #[cfg(test)]
+            Source::Fixed(_) => Err(ReadError::NoQuorum),
         }
     }
 

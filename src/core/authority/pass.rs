@@ -15,7 +15,7 @@ pub struct Pass {
 }
 
 impl Pass {
-    /// A pass for anything, without a decision: for tests of what stands behind the door.
+    /// A pass for anything, without a decision: for tests of what takes one.
     #[cfg(test)]
     pub(crate) fn unchecked() -> Self {
         Self {

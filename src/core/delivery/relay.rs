@@ -9,7 +9,7 @@ use super::messages::{
 use super::port::HandOver;
 use super::ticker::Ticker;
 use super::worker_state::WorkerState;
-use crate::core::authority::{Authority, State};
+use crate::core::authority::Authority;
 use crate::core::ids::NodeId;
 use actix::prelude::*;
 use std::any::Any;
@@ -33,10 +33,14 @@ pub struct Relay {
     kept: Option<Box<dyn Any>>,
 }
 
+#[cfg(test)]
 impl Default for Relay {
     /// One without connections, over an empty access state: for tests of what talks to a relay.
     fn default() -> Self {
-        let authority = Arc::new(Authority::fixed(State::default(), 0));
+        let authority = Arc::new(Authority::fixed(
+            crate::core::authority::State::default(),
+            0,
+        ));
         Self::new(Rc::default(), authority, NodeId(0))
     }
 }

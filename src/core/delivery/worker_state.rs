@@ -29,7 +29,7 @@ pub struct Slot(pub(super) u32);
 /// What listings show of a connection that does not change.
 #[derive(Clone, Debug)]
 pub struct ConnectionMeta {
-    /// The connection it is about.
+    /// The id of the connection.
     pub id: ConnectionId,
     /// The dialect's word.
     pub dialect: &'static str,

@@ -1,11 +1,11 @@
 //! Rights taken away: subscriptions end, connections are cut, and the acknowledgement says how many.
 
-use crate::client::{Client, Got};
-use crate::server::{APP, Node};
-use gatecast::core::authority::{
+use super::client::{Client, Got};
+use super::server::{APP, Node};
+use crate::core::authority::{
     AccessQuery, Cut, Effect, Operations, Principal, Resource, Scope, State, Subject, Target,
 };
-use gatecast::core::ids::ChannelKey;
+use crate::core::ids::ChannelKey;
 
 fn user(node: &Node, name: &str) -> Client {
     let mut client = Client::open(node.addr);
@@ -104,7 +104,7 @@ fn nothing_is_delivered_past_the_lease_and_nothing_is_lost_when_it_is_back() {
         .unwrap();
     for number in 0..100 {
         let pass = authority.decide(&principal, None, ask).unwrap();
-        let draft = crate::server::draft(&number.to_string());
+        let draft = super::server::draft(&number.to_string());
         let publish = node.broker.publish(&key, draft, pass);
         runtime.block_on(publish).unwrap();
     }

@@ -1,22 +1,22 @@
 //! A node without a cluster: real server, fixed access state, and a dialect of a few words.
 
-use actix_web::{App, HttpRequest, HttpResponse, web};
-use bytes::Bytes;
-use gatecast::core::authority::{
+use crate::core::authority::{
     AppId, Authority, Decision, EffectBatch, Operations, Pattern, Principal, Question, Reason,
     Rule, State, Voucher,
 };
-use gatecast::core::broker::Broker;
-use gatecast::core::channel::registry::Channels;
-use gatecast::core::close::{Close, End};
-use gatecast::core::delivery::encoding::{Encoder, Encoding, Encodings};
-use gatecast::core::delivery::enforcer;
-use gatecast::core::ids::{ChannelKey, NodeId};
-use gatecast::core::message::{Broadcast, ContentKind, Draft};
-use gatecast::core::session::{
+use crate::core::broker::Broker;
+use crate::core::channel::registry::Channels;
+use crate::core::close::{Close, End};
+use crate::core::delivery::encoding::{Encoder, Encoding, Encodings};
+use crate::core::delivery::enforcer;
+use crate::core::ids::{ChannelKey, NodeId};
+use crate::core::message::{Broadcast, ContentKind, Draft};
+use crate::core::session::{
     Action, Context, DeliveryMode, Event, Frame, Input, Intent, Publish, Session, Start, Subscribe,
 };
-use gatecast::transport::{ListenPort, Listening, Worker, listen, ws};
+use crate::transport::{ListenPort, Listening, Worker, listen, ws};
+use actix_web::{App, HttpRequest, HttpResponse, web};
+use bytes::Bytes;
 use std::net::SocketAddr;
 use std::sync::{Arc, mpsc};
 use tokio::sync::mpsc::UnboundedSender;
@@ -182,7 +182,7 @@ impl Session for Words {
 async fn accept(
     request: HttpRequest,
     payload: web::Payload,
-    encoding: web::Data<gatecast::core::delivery::encoding::EncodingId>,
+    encoding: web::Data<crate::core::delivery::encoding::EncodingId>,
 ) -> Result<HttpResponse, actix_web::Error> {
     let opening = ws::Opening {
         dialect: "words",
@@ -301,7 +301,7 @@ impl Node {
     }
 
     /// Carries out effects and waits for the acknowledgement; the number of connections closed.
-    pub fn enforce(&self, revision: u64, effects: Vec<gatecast::core::authority::Effect>) -> u64 {
+    pub fn enforce(&self, revision: u64, effects: Vec<crate::core::authority::Effect>) -> u64 {
         let mut state = State::clone(&self.broker.authority.view());
         state.revision = revision;
         let batch = EffectBatch {

@@ -1,7 +1,7 @@
 //! What comes in: handshake, frames, limits, abuse, the closing handshake.
 
-use crate::client::{Client, Got, masked};
-use crate::server::{MAX_FRAME, Node};
+use super::client::{Client, Got, masked};
+use super::server::{MAX_FRAME, Node};
 use std::net::Shutdown;
 
 #[test]

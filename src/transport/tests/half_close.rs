@@ -1,9 +1,9 @@
 //! What a client's hanging up does to the request that is under way.
 
 use super::server::{APP, Node};
+use crate::core::authority::Principal;
+use crate::transport::longpoll::{self, PollGuard};
 use actix_web::{HttpRequest, HttpResponse, web};
-use gatecast::core::authority::Principal;
-use gatecast::transport::longpoll::{self, PollGuard};
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::rc::Rc;

@@ -1,9 +1,9 @@
 //! What goes out: fan-out, order, echo, and clients that do not read.
 
-use crate::client::{Client, Got};
-use crate::server::Node;
-use gatecast::core::authority::{Cut, Effect, Target};
-use gatecast::core::listing::{ConnectionFilter, ConnectionInfo};
+use super::client::{Client, Got};
+use super::server::Node;
+use crate::core::authority::{Cut, Effect, Target};
+use crate::core::listing::{ConnectionFilter, ConnectionInfo};
 use std::time::{Duration, Instant};
 
 fn subscribed(node: &Node, word: &str, channel: &str) -> Client {
@@ -144,7 +144,7 @@ fn a_goodbye_that_cannot_be_sent_is_not_waited_for() {
     let node = Node::start(1);
     let mut stuck = Client::open(node.addr);
     // Answers fill both kernels' buffers until nothing more is read from us.
-    let chunk = crate::client::masked(0x82, &vec![7; 32 << 10]);
+    let chunk = super::client::masked(0x82, &vec![7; 32 << 10]);
     stuck
         .socket
         .set_write_timeout(Some(Duration::from_millis(300)))
@@ -156,7 +156,7 @@ fn a_goodbye_that_cannot_be_sent_is_not_waited_for() {
     }
     // The answers ran over, or the cut has to: either way the connection is gone soon.
     let cut = Effect::Cut {
-        app: crate::server::APP,
+        app: super::server::APP,
         target: Target::App,
         cut: Cut::Disconnected,
     };
@@ -182,7 +182,7 @@ fn a_cut_connection_whose_socket_is_full_is_cut_off_in_time() {
         publisher.expect("echo x");
     }
     let cut = Effect::Cut {
-        app: crate::server::APP,
+        app: super::server::APP,
         target: Target::App,
         cut: Cut::Disconnected,
     };
@@ -227,7 +227,7 @@ fn queued(node: &Node) -> u64 {
 
 fn list(node: &Node) -> Vec<ConnectionInfo> {
     let filter = ConnectionFilter {
-        app: Some(crate::server::APP),
+        app: Some(super::server::APP),
         user: None,
         limit: 100,
     };
