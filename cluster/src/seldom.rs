@@ -1,4 +1,4 @@
-//! Saying a thing once and then seldom: what one cause makes happen again and again is one line a minute.
+//! Rate-limited log lines: what one cause makes happen again and again is one line a minute.
 //!
 //! **Why bounded:** the causes may be strangers, and there are many of them.
 

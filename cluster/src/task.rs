@@ -1,4 +1,4 @@
-//! Starting tasks: one place, so that a simulated node's tasks can be stopped and frozen together.
+//! The one place that starts tasks, so that a simulated node's tasks can be stopped and frozen together.
 //!
 //! **Why not the runtime's own functions everywhere:** in a simulation several nodes share one thread, and a crash has
 //! to end exactly one node's tasks in the middle of whatever they do.

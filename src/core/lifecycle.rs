@@ -1,4 +1,4 @@
-//! Lifecycle events: what happens to channels, for whoever wants to be told of it outside of them.
+//! Lifecycle events: what happens to channels, for listeners outside of them.
 //!
 //! Each is told once per cluster, by the channel's home: a home that takes over knows what the one before it has
 //! told (see `channel::replica::lifecycle_log`).

@@ -1,4 +1,4 @@
-//! Frames to where they belong, and what belongs elsewhere onto links.
+//! Routes frames that arrive to channels and queries, and what is for other nodes to their links.
 //!
 //! **Why the reader waits for a full channel:** the alternative is a mailbox without bound. A peer whose frames
 //! are not taken runs over its own budget and starts anew.

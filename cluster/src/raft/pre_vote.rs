@@ -1,4 +1,4 @@
-//! The pre-vote, for an engine that has none.
+//! A pre-vote, for an engine that has none: a node asks a majority before it stands for election.
 //!
 //! A node that comes back from isolation with an expired timer would depose a healthy leader. So a node may
 //! start an election only while it hears its leader (then it will not), or while a majority of voters,
@@ -17,7 +17,7 @@ use tokio::time::Instant;
 const INTERVAL: Duration = Duration::from_millis(50);
 /// How long it is normal that this node may not stand for election.
 const WARN_AFTER: Duration = Duration::from_secs(10);
-/// How often it is said that it still is shut.
+/// How often it is said again that it still may not.
 const WARN_INTERVAL: Duration = crate::seldom::PAUSE;
 
 /// When this node last heard a leader.

@@ -8,7 +8,7 @@
 //! What it cannot have is what the lost nodes had acknowledged without it. So it counts as a backup of unknown age,
 //! and everything that somebody may hold is void ([`access::restored`]).
 //!
-//! **Why offline:** as for a restore.
+//! **Why offline:** as for a restore, it would have to undo what a running node has promised.
 
 use super::applier::{Applied, Applier};
 use super::folder::Known;

@@ -1,4 +1,4 @@
-//! Answering peers.
+//! Answers the requests of peers.
 //!
 //! Everything asked here came from a node that knows the cluster's secret; who it is comes from its connection.
 

@@ -1,6 +1,6 @@
 //! What an operator sees of the cluster from here.
 //!
-//! Nothing in it is authority.
+//! It is for people: nothing is decided by it.
 
 use super::core::Core;
 use super::rpc::{NotLeader, PeerRequest, PeerResponse};

@@ -1,4 +1,4 @@
-//! Aligned ticks: what a node does again and again, its loops do at common moments.
+//! Aligns the ticks of a node's loops, so that a sleeping core is woken once for all of them.
 //!
 //! **Why not a timer for each:** waking a core that sleeps costs more than all that looking, because everything
 //! it needs comes from far away. Seven loops of 50 to 500 ms woke an idle node 66 times a second.

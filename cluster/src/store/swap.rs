@@ -1,11 +1,11 @@
-//! One store in place of another in the same folder, at once or not at all.
+//! Puts one store in place of another in the same folder, at once or not at all.
 //!
 //! The new store is made whole beside the old one, in `recovering-N`. Renaming that to `recovered-N` is the moment of
 //! the swap: whoever opens the folder from then on first finishes it, and until then nothing has happened to the old
 //! store. The old one is kept in `former-N`.
 //!
 //! **Why not two renames of the folder itself:** it is often the root of a volume, which cannot be renamed, and between
-//! the two there would be none.
+//! the two renames there would be no store.
 
 use super::StoreError;
 use fs2::FileExt as _;

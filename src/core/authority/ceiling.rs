@@ -1,4 +1,4 @@
-//! The keys behind a right: what the rule that allowed something can be worth at most on another name.
+//! The keys behind a right: the most that the rule which allowed something may allow on another name.
 //!
 //! **Why asked apart from the decision:** a right to a group of channels is used on channels that nobody has judged;
 //! what is put into one has to lie within the key that answers for the right to change it.

@@ -1,4 +1,4 @@
-//! Making a credential that states its time of issue: at a time that no revocation reaches which was there before it.
+//! Issues credentials that state when they were issued, at a time that no earlier revocation reaches.
 //!
 //! **Why wait and not write a later time down:** a revocation reaches what was issued in its own millisecond, so a
 //! credential made then would be void from the start. One that said the next millisecond would stand, and slip past a

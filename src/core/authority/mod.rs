@@ -1,7 +1,8 @@
 //! The access plane as everything above it sees it: every decision, every change, every wait for freshness.
 //!
-//! In reading order: `pass` (the proof of a decision), `facade` (the [`Authority`]), `judge`, `newer`, `ceiling` and `stale` (how it
-//! decides), `write` (how it changes something), `holder`, `issue`, `presented` and `nonce` (who showed what), `operator`.
+//! In reading order: `pass` (the proof of a decision), `facade` (the [`Authority`]), `judge`, `newer`, `ceiling` and
+//! `stale` (how it decides), `write` (how it changes something), `holder`, `issue`, `presented` and `nonce` (who showed
+//! what), `operator`.
 //!
 //! **Must never know:** wire formats; who asked over which transport.
 

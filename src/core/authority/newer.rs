@@ -1,4 +1,5 @@
-//! Nobody is refused for good on a view that may be old: what is looked up in vain is looked up once more in a newer one.
+//! Looks up once more, in a newer view, what was not found in this one: nobody is refused for good on a view that may be
+//! old.
 //!
 //! **Why one function and not `catch_up` in each dialect:** whoever called it could drop its error, and then told a
 //! client for good that a key did not exist when in truth nobody had confirmed it. Clients give up over that.

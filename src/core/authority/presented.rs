@@ -1,4 +1,4 @@
-//! What a text that somebody gives as a token is to one dialect, and under which name the access plane knows it.
+//! A text that somebody presents as a token: what it is in one dialect, and under which name the access plane knows it.
 //!
 //! **Must never know:** any dialect's encoding: each adapter reads its own.
 //! **Why it is read at all:** a signed token is not stored, so that revoking its text would void nothing, and whoever

@@ -1,7 +1,7 @@
-//! What the histories of all channels of a node may weigh together, and the cap above which the larger ones let go.
+//! The bytes that all histories of a node may hold together, and the cap per channel that follows from it.
 //!
-//! Each channel says what its own weighs; the cap reaches it as a bound like any other, so that the pure states stay
-//! what they are under the same inputs.
+//! Each channel reports the size of its own; the cap reaches it as a bound like any other, so that the pure states stay
+//! deterministic.
 //!
 //! **Why a cap and not an equal share:** channels below it lose nothing, whatever the others keep.
 

@@ -1,7 +1,7 @@
 //! What a channel tells the relays of its subscribers.
 //!
 //! **Why in one queue:** `Attach` and `Deliver` must reach a relay in the order they were decided. Once one had to wait
-//! for room in a mailbox, all wait.
+//! for room in a mailbox, all of them wait.
 
 use crate::core::delivery::dispatch::Dispatch;
 use crate::core::delivery::messages::{Attach, Deliver, Detach, Interrupt};

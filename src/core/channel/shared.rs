@@ -1,6 +1,6 @@
 //! What all channels of a node share: clock, limits, encodings, the way to other nodes, and who is told of lifecycles.
 //!
-//! **Why apart from the registry:** a channel needs this for every message, and the registry only to find another channel.
+//! **Why apart from the registry:** every message needs it; the registry is needed only to find another channel.
 
 use super::budget::{HistoryBudget, Reservation};
 use super::port::PeerPort;

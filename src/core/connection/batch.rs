@@ -1,6 +1,6 @@
 //! Several publications in one: judged once, handed to the channel as one message.
 //!
-//! **Why not the way of single ones:** that is taken by nearly every message and has no room for a list.
+//! **Why apart from single publications:** nearly every message is one, and a list would cost each of them an allocation.
 
 use super::actor::Connection;
 use super::intents::{NOT_SERVING, Right};

@@ -1,6 +1,6 @@
 //! How a connection ends: once, in order, in bounded time.
 //!
-//! **Why leaving comes before the goodbye:** whoever ends a connection counts on it that nothing of a channel reaches
+//! **Why it leaves its channels before it says goodbye:** whoever ends a connection counts on it that nothing of a channel reaches
 //! it any more. Sending the goodbye may take the peer's time; the peer has no say in the rest.
 
 use super::actor::Connection;

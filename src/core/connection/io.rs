@@ -1,6 +1,6 @@
 //! What the pure state of a connection asks of the access plane about a channel, and what it has its actor do.
 //!
-//! **Why apart from the state:** entries of presence sets ask and end by themselves, and the state stands on them.
+//! **Why apart from the state:** presence entries use both as well, and the state is built on them.
 
 use crate::core::authority::{AccessQuery, Operations, Pass, Resource};
 use crate::core::error::Refusal;

@@ -1,4 +1,4 @@
-//! For whom a connection speaks beside its principal, as its thread's index is told of it.
+//! Collects for whom a connection begins or ceases to speak beside its principal, until its thread's index is told.
 //!
 //! **Why it is collected and not told at once:** subscriptions and entries end in many places of the pure state, none
 //! of which can reach the index. The actor hands it on within the turn, so that no effect comes in between.

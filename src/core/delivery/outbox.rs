@@ -1,4 +1,4 @@
-//! The outbox: bytes waiting for one socket. Byte-bounded; running over is a named ending.
+//! The outbox: bytes waiting for one socket. It is bounded in bytes; running over ends the connection.
 //!
 //! **Must never know:** what the bytes mean, what a socket is (it has a [`Sink`] and a waker).
 //! **Why not a channel and a task that writes:** a channel costs its slots up front, and a task costs a wake-up per

@@ -1,4 +1,4 @@
-//! For whom a connection speaks beside its principal, as it tells its thread's index.
+//! That a connection begins or ceases to speak for somebody beside its principal, as its thread's index is told of it.
 
 use crate::core::ids::{AppId, Text};
 

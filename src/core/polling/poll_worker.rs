@@ -1,4 +1,4 @@
-//! The pollers of one worker thread: made and forgotten here, where that thread's tables are.
+//! The pollers of one worker thread: they are opened and removed here, beside that thread's tables.
 //!
 //! **Why one actor for all:** a refused join must reach its poller, and a poller that is let go on another thread must
 //! leave this one's tables; neither is worth an actor per poller.

@@ -1,4 +1,4 @@
-//! What a home has told the world of its channel's lifecycle, so that everything is told once: pure.
+//! What a home has told the world of its channel's lifecycle, so that everything is told once. Pure.
 //!
 //! **Why ends are kept back and beginnings are not:** a client that reconnects is gone for a moment; telling that
 //! it left and came back is worse than telling late that it left. A beginning that follows within the grace takes
