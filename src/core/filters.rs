@@ -121,19 +121,7 @@ mod tests {
     use std::cell::Cell;
 
     fn message(seq: u64) -> Arc<Publication> {
-        let draft = Draft {
-            id: None,
-            name: "".into(),
-            data: "1".into(),
-            kind: ContentKind::Json,
-            meta: None,
-            client: None,
-            connection: None,
-            except: None,
-            store: true,
-            retain_ms: None,
-            tag: None,
-        };
+        let draft = Draft::new("".into(), "1".into(), ContentKind::Json);
         Arc::new(Publication {
             draft: Box::new(draft),
             position: Position { epoch: 1, seq },

@@ -45,6 +45,26 @@ pub struct Draft {
     pub tag: Option<Text>,
 }
 
+impl Draft {
+    /// A message that history keeps, with nothing beside its name and its data.
+    #[must_use]
+    pub fn new(name: Text, data: Bytes, kind: ContentKind) -> Self {
+        Self {
+            id: None,
+            name,
+            data,
+            kind,
+            meta: None,
+            client: None,
+            connection: None,
+            except: None,
+            store: true,
+            retain_ms: None,
+            tag: None,
+        }
+    }
+}
+
 /// A message with its place in the channel. Shared, never changed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Publication {

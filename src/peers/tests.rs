@@ -141,17 +141,12 @@ async fn until(holds: impl Fn() -> bool) {
 
 fn draft(data: &str) -> Draft {
     Draft {
-        id: None,
-        name: "n".into(),
-        data: Bytes::copy_from_slice(data.as_bytes()),
-        kind: ContentKind::Text,
-        meta: None,
-        client: None,
-        connection: None,
-        except: None,
-        store: true,
         retain_ms: Some(60_000),
-        tag: None,
+        ..Draft::new(
+            "n".into(),
+            Bytes::copy_from_slice(data.as_bytes()),
+            ContentKind::Text,
+        )
     }
 }
 

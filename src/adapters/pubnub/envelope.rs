@@ -242,17 +242,8 @@ pub(super) mod tests {
 
     pub(crate) fn draft(data: &'static str, kind: ContentKind) -> Draft {
         Draft {
-            id: None,
-            name: "text-x".into(),
-            data: data.as_bytes().into(),
-            kind,
             meta: Some(r#"{"lang":"en"}"#.as_bytes().into()),
-            client: None,
-            connection: None,
-            except: None,
-            store: true,
-            retain_ms: None,
-            tag: None,
+            ..Draft::new("text-x".into(), data.as_bytes().into(), kind)
         }
     }
 

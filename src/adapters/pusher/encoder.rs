@@ -94,17 +94,8 @@ mod tests {
 
     fn published(name: &str, data: &'static [u8]) -> Broadcast {
         let draft = Draft {
-            id: None,
-            name: name.into(),
-            data: data.into(),
-            kind: ContentKind::Text,
-            meta: None,
             client: Some("u2".into()),
-            connection: None,
-            except: None,
-            store: true,
-            retain_ms: None,
-            tag: None,
+            ..Draft::new(name.into(), data.into(), ContentKind::Text)
         };
         let publication = Publication {
             draft: Box::new(draft),

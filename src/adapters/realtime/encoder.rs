@@ -63,17 +63,8 @@ fn plain(body: &[u8], tag: Option<Text>) -> Draft {
         Err(_) => ContentKind::Binary,
     };
     Draft {
-        id: None,
-        name: "".into(),
-        data: Bytes::copy_from_slice(body),
-        kind,
-        meta: None,
-        client: None,
-        connection: None,
-        except: None,
-        store: true,
-        retain_ms: None,
         tag,
+        ..Draft::new("".into(), Bytes::copy_from_slice(body), kind)
     }
 }
 

@@ -213,19 +213,11 @@ impl Client {
 }
 
 fn draft(data: &str) -> Draft {
-    Draft {
-        id: None,
-        name: "n".into(),
-        data: Bytes::copy_from_slice(data.as_bytes()),
-        kind: ContentKind::Text,
-        meta: None,
-        client: None,
-        connection: None,
-        except: None,
-        store: true,
-        retain_ms: None,
-        tag: None,
-    }
+    Draft::new(
+        "n".into(),
+        Bytes::copy_from_slice(data.as_bytes()),
+        ContentKind::Text,
+    )
 }
 
 async fn publish(at: &Channels, key: &Arc<ChannelKey>, data: &str) -> Result<Receipt, Refusal> {

@@ -147,19 +147,7 @@ mod tests {
     use crate::core::message::{ContentKind, Draft, Publication};
 
     fn item(channel: &str, timetoken: u64, bytes: usize) -> Item {
-        let draft = Draft {
-            id: None,
-            name: "".into(),
-            data: vec![0; bytes].into(),
-            kind: ContentKind::Binary,
-            meta: None,
-            client: None,
-            connection: None,
-            except: None,
-            store: true,
-            retain_ms: None,
-            tag: None,
-        };
+        let draft = Draft::new("".into(), vec![0; bytes].into(), ContentKind::Binary);
         Item {
             channel: ChannelKey::channel(AppId(1), channel),
             broadcast: Broadcast::Message(Arc::new(Publication {

@@ -76,17 +76,12 @@ fn subscribe(name: &str, echo: bool, delivery: DeliveryMode) -> Action {
 
 pub fn draft(data: &str) -> Draft {
     Draft {
-        id: None,
-        name: "message".into(),
-        data: Bytes::copy_from_slice(data.as_bytes()),
-        kind: ContentKind::Text,
-        meta: None,
-        client: None,
-        connection: None,
-        except: None,
         store: false,
-        retain_ms: None,
-        tag: None,
+        ..Draft::new(
+            "message".into(),
+            Bytes::copy_from_slice(data.as_bytes()),
+            ContentKind::Text,
+        )
     }
 }
 

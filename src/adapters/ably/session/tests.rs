@@ -222,16 +222,7 @@ fn publications(count: u64, bytes: usize) -> Vec<Arc<Publication>> {
     let one = |seq| {
         let draft = Draft {
             id: Some(format!("~{seq}").into()),
-            name: "".into(),
-            data: "x".repeat(bytes).into(),
-            kind: ContentKind::Text,
-            meta: None,
-            client: None,
-            connection: None,
-            except: None,
-            store: true,
-            retain_ms: None,
-            tag: None,
+            ..Draft::new("".into(), "x".repeat(bytes).into(), ContentKind::Text)
         };
         Arc::new(Publication {
             draft: Box::new(draft),

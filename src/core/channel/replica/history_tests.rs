@@ -25,16 +25,11 @@ fn at(ms: u64) -> Now {
 fn publication(seq: u64, ms: u64) -> Publication {
     let draft = Draft {
         id: Some(format!("id{seq}").into()),
-        name: "".into(),
-        data: Bytes::from_static(b"0123456789"),
-        kind: ContentKind::Text,
-        meta: None,
-        client: None,
-        connection: None,
-        except: None,
-        store: true,
-        retain_ms: None,
-        tag: None,
+        ..Draft::new(
+            "".into(),
+            Bytes::from_static(b"0123456789"),
+            ContentKind::Text,
+        )
     };
     Publication {
         draft: Box::new(draft),

@@ -41,19 +41,11 @@ fn limits() -> Limits {
 }
 
 fn draft(data: &str) -> Draft {
-    Draft {
-        id: None,
-        name: "n".into(),
-        data: Bytes::copy_from_slice(data.as_bytes()),
-        kind: ContentKind::Text,
-        meta: None,
-        client: None,
-        connection: None,
-        except: None,
-        store: true,
-        retain_ms: None,
-        tag: None,
-    }
+    Draft::new(
+        "n".into(),
+        Bytes::copy_from_slice(data.as_bytes()),
+        ContentKind::Text,
+    )
 }
 
 /// A connection: where, whether it is attached, what it got.

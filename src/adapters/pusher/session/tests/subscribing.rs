@@ -292,17 +292,8 @@ fn cache_channels_replay_their_last_event_or_say_there_is_none() {
 
     let asked = subscription(&client.subscribe("cache-b", None, None));
     let draft = Draft {
-        id: None,
-        name: "e".into(),
-        data: "{}".into(),
-        kind: ContentKind::Json,
-        meta: None,
-        client: None,
-        connection: None,
-        except: None,
-        store: true,
         retain_ms: Some(1),
-        tag: None,
+        ..Draft::new("e".into(), "{}".into(), ContentKind::Json)
     };
     let last = Publication {
         draft: Box::new(draft),

@@ -55,6 +55,22 @@ fn counted_in(sim: &mut Sim, again: &Arc<Members>) {
     sim.uncounted.clear();
 }
 
+/// As many frames arrive, each from another link.
+fn take_steps(sim: &mut Sim, frames: usize) {
+    for pick in 0..frames {
+        sim.step(pick);
+    }
+}
+
+/// The home is counted in again, everything arrives, and what is published then is whole.
+fn goes_on(sim: &mut Sim, home: u64, again: &Arc<Members>) {
+    counted_in(sim, again);
+    sim.settle();
+    sim.publish(home);
+    sim.settle();
+    sim.check();
+}
+
 #[test]
 fn a_home_that_was_counted_out_acknowledges_nothing_that_the_next_one_lacks() {
     let all = (0..12).flat_map(|frames| (0..3).map(move |under_way| (frames, under_way)));
@@ -67,20 +83,14 @@ fn a_home_that_was_counted_out_acknowledges_nothing_that_the_next_one_lacks() {
             }
             // Its clients have waited for it, and it does not know yet that it is home no more.
             sim.publish(home);
-            for pick in 0..frames {
-                sim.step(pick);
-            }
+            take_steps(&mut sim, frames);
             sim.publish(home);
             if told {
                 let (without, _) = lists(&sim, home);
                 sim.rehome(home, &without);
                 sim.step(frames);
             }
-            counted_in(&mut sim, &again);
-            sim.settle();
-            sim.publish(home);
-            sim.settle();
-            sim.check();
+            goes_on(&mut sim, home, &again);
         }
     }
 }
@@ -90,9 +100,7 @@ fn a_batch_that_was_under_way_is_whole_or_asked_for_again() {
     for frames in 0..12 {
         let (mut sim, home, again) = counted_out(0, true);
         sim.publish_batch(home, 4);
-        for pick in 0..frames {
-            sim.step(pick);
-        }
+        take_steps(&mut sim, frames);
         counted_in(&mut sim, &again);
         sim.settle();
         assert!(sim.refused.is_empty(), "{:?}", sim.refused);
@@ -105,14 +113,8 @@ fn who_joins_at_a_home_that_was_counted_out_is_subscribed_at_the_next() {
     for frames in 0..12 {
         let (mut sim, home, again) = counted_out(1, false);
         sim.join(home, true);
-        for pick in 0..frames {
-            sim.step(pick);
-        }
-        counted_in(&mut sim, &again);
-        sim.settle();
-        sim.publish(home);
-        sim.settle();
-        sim.check();
+        take_steps(&mut sim, frames);
+        goes_on(&mut sim, home, &again);
     }
 }
 
