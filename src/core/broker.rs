@@ -115,7 +115,7 @@ impl Broker {
     ///
     /// # Errors
     /// When the home cannot be asked.
-    pub async fn absent(
+    pub async fn leave_presence(
         &self,
         key: &Arc<ChannelKey>,
         connection: ConnectionId,
@@ -126,7 +126,7 @@ impl Broker {
     }
 
     /// The connection of that name is gone without a word: its entries leave the presence set.
-    pub fn lapse(&self, key: &Arc<ChannelKey>, connection: ConnectionId) {
+    pub fn time_out_presence(&self, key: &Arc<ChannelKey>, connection: ConnectionId) {
         if let Some(channel) = self.channels.existing(key) {
             channel.do_send(Leave {
                 connection,

@@ -114,7 +114,7 @@ impl Drop for SocketClosedGuard {
 }
 
 /// Stays with the socket from its first message to its end: sends what has to wait for room, then closes.
-pub(super) async fn carry(
+pub(super) async fn drive(
     client: Rc<ClientSocket>,
     outbox: Rc<Outbox>,
     connection: Addr<Connection>,

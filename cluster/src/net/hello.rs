@@ -324,7 +324,7 @@ pub(super) async fn accept(
         mac(&local.secret, b"dial", &[&theirs, &mine])?
             .verify_slice(&proof)
             .map_err(|_| bad("it does not know this node's cluster secret"))?;
-        let verdict = judge(local, &own.from, &hello, admit);
+        let verdict = verify_peer(local, &own.from, &hello, admit);
         let code = verdict.err().map_or(0, Refusal::code);
         let accepted = mac(&local.secret, b"accept", &[&theirs, &mine, &[code]])?;
         let mut answer = vec![code];
@@ -341,7 +341,7 @@ pub(super) async fn accept(
     timed(exchange).await
 }
 
-fn judge(
+fn verify_peer(
     local: &LocalNode,
     own: &Identity,
     hello: &Hello,

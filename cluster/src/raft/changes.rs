@@ -377,7 +377,7 @@ async fn through_leader(core: &Core, wanted: NodeChange, force: bool) -> Result<
             Some(leader) if leader == core.me => {
                 Box::pin(change_as_leader(core, wanted.clone(), force)).await
             }
-            Some(leader) => told(core.ask(leader, &ask, patience).await),
+            Some(leader) => change_result(core.ask(leader, &ask, patience).await),
         };
         match changed {
             Ok(()) => return Ok(()),
@@ -396,7 +396,7 @@ async fn through_leader(core: &Core, wanted: NodeChange, force: bool) -> Result<
 }
 
 /// What a leader that was asked has said.
-pub(super) fn told(asked: Result<PeerResponse, AskError>) -> Result<(), ChangeError> {
+pub(super) fn change_result(asked: Result<PeerResponse, AskError>) -> Result<(), ChangeError> {
     match asked {
         Ok(PeerResponse::Changed(changed)) => changed,
         Ok(_) => Err(ChangeError::NoQuorum(

@@ -82,7 +82,7 @@ pub(super) async fn watch(core: Arc<Core>) {
         };
         // A leader that is not confirmed by a majority judges nobody.
         if matches!(core.lease.freshness(), Freshness::Fresh(_)) {
-            judge(&core, since).await;
+            mark_silent_down(&core, since).await;
             tick(&core, &mut ticked).await;
             raise_version(&core, &mut raised).await;
         }
@@ -125,7 +125,7 @@ async fn raise_version(core: &Core, raised: &mut Instant) {
     }
 }
 
-async fn judge(core: &Core, led_since: Instant) {
+async fn mark_silent_down(core: &Core, led_since: Instant) {
     let state = core.view.state();
     for member in state.members.values() {
         let node = member.node.0;

@@ -59,7 +59,7 @@ pub(super) struct Queues {
     urgent: mpsc::Receiver<Waiting>,
     normal: mpsc::Receiver<Waiting>,
     /// Did not fit into the last batch.
-    carry: Option<Waiting>,
+    left_over: Option<Waiting>,
 }
 
 impl Proposer {
@@ -70,7 +70,7 @@ impl Proposer {
         let queues = Queues {
             urgent: urgent_queue,
             normal: normal_queue,
-            carry: None,
+            left_over: None,
         };
         (
             Self {
@@ -149,7 +149,7 @@ impl Proposer {
 impl Queues {
     /// The next batch: everything that waits, the urgent first, within the bounds of an entry.
     async fn next(&mut self) -> Option<Vec<Waiting>> {
-        let first = match self.carry.take() {
+        let first = match self.left_over.take() {
             Some(carried) => carried,
             None => tokio::select! {
                 biased;
@@ -166,7 +166,7 @@ impl Queues {
             };
             bytes += waiting.bytes;
             if bytes > BATCH_BYTES {
-                self.carry = Some(waiting);
+                self.left_over = Some(waiting);
                 break;
             }
             batch.push(waiting);

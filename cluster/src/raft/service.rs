@@ -206,5 +206,5 @@ async fn relay(core: &Core, ask: &PeerRequest) -> Result<(), ChangeError> {
     let Some(leader) = core.leader().filter(|leader| *leader != core.me) else {
         return Err(ChangeError::NoQuorum("no leader is known yet".into()));
     };
-    changes::told(core.ask(leader, ask, MAX_WAIT).await)
+    changes::change_result(core.ask(leader, ask, MAX_WAIT).await)
 }

@@ -139,7 +139,7 @@ async fn assemble(
     let _ = service.core.set(Arc::clone(&core));
     let messages = accept(local.clone(), service, listener);
     spawn_tasks(&core, proposals, questions);
-    task::spawn(settle(Arc::clone(&core), store, local));
+    task::spawn(watch_engine(Arc::clone(&core), store, local));
     Ok(Started { core, messages })
 }
 
@@ -337,7 +337,7 @@ async fn snapshots(core: Arc<Core>) {
 }
 
 /// Remembers the cluster's id and version once they are known, and notices when the engine stops.
-async fn settle(core: Arc<Core>, store: Arc<Store>, local: LocalNode) {
+async fn watch_engine(core: Arc<Core>, store: Arc<Store>, local: LocalNode) {
     let store = Arc::downgrade(&store);
     let mut metrics = core.raft.metrics();
     let mut kept = 0;

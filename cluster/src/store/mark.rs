@@ -74,7 +74,7 @@ impl Mark {
     }
 
     /// Makes the file itself survive a power cut.
-    pub(super) fn settle(&self) -> io::Result<()> {
+    pub(super) fn sync(&self) -> io::Result<()> {
         self.file.sync_data()
     }
 

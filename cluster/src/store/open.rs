@@ -42,8 +42,8 @@ impl Disk for SledDisk {
         self.mark.write(self.syncs.get())
     }
 
-    fn settle(&self) -> io::Result<()> {
-        self.mark.settle()
+    fn persist_mark(&self) -> io::Result<()> {
+        self.mark.sync()
     }
 }
 

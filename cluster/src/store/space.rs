@@ -78,7 +78,7 @@ impl Space {
         }
         let before = self.seen();
         let (now, free) = match fs2::available_space(&self.path) {
-            Ok(free) => (judge(free, self.reserve, before), free),
+            Ok(free) => (classify(free, self.reserve, before), free),
             Err(error) => {
                 tracing::warn!(%error, "the free space of the disk is not known");
                 (DiskSpace::Enough, 0)
@@ -128,7 +128,7 @@ impl Space {
 }
 
 /// Coming back takes a quarter more than leaving, so that it does not flutter.
-fn judge(free: u64, reserve: u64, before: DiskSpace) -> DiskSpace {
+fn classify(free: u64, reserve: u64, before: DiskSpace) -> DiskSpace {
     let back = match before {
         DiskSpace::Enough => reserve,
         DiskSpace::Short | DiskSpace::Full => reserve.saturating_add(reserve / 4),
@@ -149,12 +149,12 @@ mod tests {
 
     #[test]
     fn short_before_full_and_back_only_with_a_margin() {
-        let judge = |free, before| judge(free, 100, before);
-        assert_eq!(judge(100, DiskSpace::Enough), DiskSpace::Enough);
-        assert_eq!(judge(99, DiskSpace::Enough), DiskSpace::Short);
-        assert_eq!(judge(49, DiskSpace::Short), DiskSpace::Full);
-        assert_eq!(judge(110, DiskSpace::Full), DiskSpace::Short);
-        assert_eq!(judge(125, DiskSpace::Short), DiskSpace::Enough);
+        let classify = |free, before| classify(free, 100, before);
+        assert_eq!(classify(100, DiskSpace::Enough), DiskSpace::Enough);
+        assert_eq!(classify(99, DiskSpace::Enough), DiskSpace::Short);
+        assert_eq!(classify(49, DiskSpace::Short), DiskSpace::Full);
+        assert_eq!(classify(110, DiskSpace::Full), DiskSpace::Short);
+        assert_eq!(classify(125, DiskSpace::Short), DiskSpace::Enough);
     }
 
     #[test]

@@ -24,7 +24,7 @@ pub(crate) trait Disk: Send + 'static {
     /// Makes everything handed over survive a power cut.
     fn fdatasync(&self) -> io::Result<()>;
     /// Tidies up what no acknowledgement waits for; called when there is time, soon after a sync.
-    fn settle(&self) -> io::Result<()> {
+    fn persist_mark(&self) -> io::Result<()> {
         Ok(())
     }
 }
@@ -97,7 +97,7 @@ fn run(disk: impl Disk, waiting: &mpsc::Receiver<Done>) {
         return;
     }
     let _ = disk.flush().and_then(|()| disk.fdatasync());
-    let _ = disk.settle();
+    let _ = disk.persist_mark();
 }
 
 /// The next that waits; settles the disk meanwhile when that is due. None: the store is closed.
@@ -112,7 +112,7 @@ fn next(
             Err(RecvTimeoutError::Disconnected) => return None,
             late @ (Ok(_) | Err(RecvTimeoutError::Timeout)) => {
                 *unsettled = None;
-                if let Err(error) = disk.settle() {
+                if let Err(error) = disk.persist_mark() {
                     tracing::warn!(%error, "the mark of what was acknowledged could not be synced");
                 }
                 if let Ok(done) = late {

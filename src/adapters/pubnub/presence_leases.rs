@@ -185,7 +185,7 @@ impl PresenceLeases {
             if guest.may_leave(channel.app, &member.client, member.connection) {
                 // A home that cannot be asked lets it time out.
                 let _ = broker
-                    .absent(channel, member.connection, guest.uuid.clone())
+                    .leave_presence(channel, member.connection, guest.uuid.clone())
                     .await;
             }
         }
@@ -204,7 +204,7 @@ impl PresenceLeases {
         });
         for (guest, channel) in silent {
             let by = guest.connection(broker.channels.node(), channel.app);
-            broker.lapse(&channel, by);
+            broker.time_out_presence(&channel, by);
         }
     }
 }

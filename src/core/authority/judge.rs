@@ -252,7 +252,7 @@ impl Authority {
     /// The answer that needs no waiting: a yes, a no that nothing can change, or that this node may not serve.
     /// `None` = [`Self::authorize`] has to wait first.
     #[must_use]
-    pub fn settle<T>(&self, decision: Result<T, Reason>) -> Option<Result<T, Refusal>> {
+    pub fn final_answer<T>(&self, decision: Result<T, Reason>) -> Option<Result<T, Refusal>> {
         if !self.serving() {
             return Some(Err(NOT_SERVING));
         }
@@ -266,7 +266,7 @@ impl Authority {
     /// Whether the principal may be taken on now, without waiting; `None` as with [`Self::settle`].
     #[must_use]
     pub fn admits(&self, principal: &Principal) -> Option<Result<(), Refusal>> {
-        self.settle(self.objection(principal).map_or(Ok(()), Err))
+        self.final_answer(self.objection(principal).map_or(Ok(()), Err))
     }
 
     /// As [`Self::admits`], waiting before a refusal that a newer view or a moment could change.

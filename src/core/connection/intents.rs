@@ -377,7 +377,7 @@ impl Connection {
         }
         let authority = self.authority();
         let decision = authority.decide(principal, right.proof.as_deref(), right.ask());
-        if let Some(answer) = authority.settle(decision) {
+        if let Some(answer) = authority.final_answer(decision) {
             return then(self, answer, cx);
         }
         let (authority, principal) = (authority.clone(), principal.clone());

@@ -182,7 +182,7 @@ fn begin(
         gate: gate.clone(),
     };
     let connection = Connection::start(accepted, context, outbox.clone(), gate, incoming);
-    actix_web::rt::spawn(carry(life, outbox, connection, protocol.heartbeat));
+    actix_web::rt::spawn(drive(life, outbox, connection, protocol.heartbeat));
 }
 
 /// What ends with the stream.
@@ -209,7 +209,7 @@ impl Drop for SocketClosedGuard {
 }
 
 /// Stays with the stream to its end: hands lines from the outbox to the spool as its readers make room.
-async fn carry(
+async fn drive(
     life: Life,
     outbox: Rc<Outbox>,
     connection: Addr<Connection>,

@@ -14,7 +14,7 @@ pub use frame::{closing, framing};
 pub(super) use incoming::Buffer;
 
 use super::Worker;
-use super::client_socket::{ClientSocket, carry};
+use super::client_socket::{ClientSocket, drive};
 use super::socket::Socket;
 use crate::core::connection::accepted::{AcceptedConnection, Framing, ReadGate};
 use crate::core::connection::actor::Connection;
@@ -176,7 +176,7 @@ pub(super) struct Begun {
 impl Begun {
     /// To be polled for as long as the connection lasts.
     pub(super) async fn carried(self) {
-        carry(self.client, self.outbox, self.connection).await;
+        drive(self.client, self.outbox, self.connection).await;
     }
 }
 

@@ -17,7 +17,7 @@ pub(super) fn administer(
     asked: &Administration,
     effects: &mut Vec<Effect>,
 ) -> Result {
-    judge(state, asked)?;
+    check_hands_on(state, asked)?;
     match &asked.change {
         Administered::App(change) => apps::update(state, asked.app, change, effects),
         Administered::NewKey(spec) => keys::create(state, spec, effects),
@@ -31,7 +31,7 @@ pub(super) fn administer(
     }
 }
 
-fn judge(state: &State, asked: &Administration) -> Result<()> {
+fn check_hands_on(state: &State, asked: &Administration) -> Result<()> {
     let issuer = authority(state, asked.app, &asked.issuer)?;
     issuer.may_do(Resource::Channel, &Pattern::All, Operations::ADMIN)?;
     issuer.may_hand_on(&asked.hands_on)?;

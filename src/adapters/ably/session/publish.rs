@@ -97,7 +97,7 @@ impl AblySession {
         if let Some(last) = self.unacknowledged.back_mut() {
             last.fault = Some(fault);
         }
-        self.settle(turn);
+        self.send_acks(turn);
     }
 
     pub(super) fn published(
@@ -114,7 +114,7 @@ impl AblySession {
                     one.fault = Some(refusal.into());
                     one.done = one.parts;
                 }
-                self.settle(turn);
+                self.send_acks(turn);
             }
         }
     }
@@ -142,11 +142,11 @@ impl AblySession {
                 one.fault.get_or_insert(fault);
             }
         }
-        self.settle(turn);
+        self.send_acks(turn);
     }
 
     /// Acknowledges what is through, in the order of the frames.
-    fn settle(&mut self, turn: &mut Turn<'_>) {
+    fn send_acks(&mut self, turn: &mut Turn<'_>) {
         while self
             .unacknowledged
             .front()

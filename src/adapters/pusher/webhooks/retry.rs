@@ -33,7 +33,7 @@ pub(super) struct Verdict {
 }
 
 /// The verdict over attempt number `attempts` (from 1) of what happened at `at_ms`.
-pub(super) fn judge(tried: Tried, attempts: u32, (at_ms, now_ms): (u64, u64)) -> Verdict {
+pub(super) fn next_attempt(tried: Tried, attempts: u32, (at_ms, now_ms): (u64, u64)) -> Verdict {
     let pause_ms = pause_ms(attempts);
     let late = now_ms.saturating_add(pause_ms) > at_ms.saturating_add(WINDOW_MS);
     let waits = match late {
@@ -79,7 +79,7 @@ mod tests {
             attempts.push(now_ms - at_ms);
             now_ms += takes_ms;
             let count = u32::try_from(attempts.len()).unwrap_or(u32::MAX);
-            let verdict = judge(tried.clone(), count, (at_ms, now_ms));
+            let verdict = next_attempt(tried.clone(), count, (at_ms, now_ms));
             match verdict.pause_ms {
                 Some(pause_ms) => now_ms += pause_ms,
                 None => return (attempts, verdict.state),

@@ -3,7 +3,7 @@
 //! **Why each delivery waits for itself:** a receiver that fails on one request would otherwise hold up all that follow
 //! it for five minutes.
 
-use super::retry::{Tried, judge};
+use super::retry::{Tried, next_attempt};
 use super::target::Clients;
 use super::{Counts, hook::Hook, log::Log};
 use crate::adapters::pusher::limits;
@@ -134,7 +134,7 @@ impl WebhookSender {
                 self.waiting.send_modify(|waiting| waiting.count += 1);
                 let sender = self.clone();
                 actix_web::rt::spawn(async move {
-                    sender.carry(batch, id, &bounds).await;
+                    sender.deliver(batch, id, &bounds).await;
                     drop(room);
                     let waiting = &sender.waiting;
                     waiting.send_modify(|waiting| waiting.count = waiting.count.saturating_sub(1));
@@ -161,7 +161,7 @@ impl WebhookSender {
         Some(Room([of_app, of_node]))
     }
 
-    async fn carry(&self, batch: SealedBatch, id: u64, bounds: &Bounds) {
+    async fn deliver(&self, batch: SealedBatch, id: u64, bounds: &Bounds) {
         let (app, mut attempts) = (batch.app, 0);
         loop {
             attempts += 1;
@@ -170,7 +170,7 @@ impl WebhookSender {
                 Err(_) => return,
             };
             let now_ms = self.authority.now().cluster_ms;
-            let verdict = judge(tried, attempts, (batch.at_ms, now_ms));
+            let verdict = next_attempt(tried, attempts, (batch.at_ms, now_ms));
             let (state, pause_ms) = (verdict.state, verdict.pause_ms);
             if state == WebhookDeliveryState::GivenUp {
                 given_up(&batch, attempts, verdict.status, verdict.error.as_deref());

@@ -16,7 +16,7 @@ impl RealtimeSession {
         match event {
             Event::Identified => self.identified(cx, out),
             Event::IdentifyRefused(refusal) => self.not_identified(&refusal, cx, out),
-            Event::CaughtUp(fresh) => self.judge(fresh, cx, out),
+            Event::CaughtUp(fresh) => self.finish_validation(fresh, cx, out),
             event @ (Event::Subscribed(_)
             | Event::SubscribeRefused { .. }
             | Event::Unsubscribed { .. }

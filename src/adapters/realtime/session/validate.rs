@@ -59,13 +59,13 @@ impl RealtimeSession {
         let state = cx.authority.view();
         let app = auth::app(&state, &self.who.application);
         match app {
-            Some(app) if !limits::AUTHENTICATION.on(app) => self.judge(Ok(()), cx, out),
+            Some(app) if !limits::AUTHENTICATION.on(app) => self.finish_validation(Ok(()), cx, out),
             Some(_) | None => out.push(Action::Do(Intent::CatchUp)),
         }
     }
 
     /// On a view that is as fresh as could be had.
-    pub(super) fn judge(
+    pub(super) fn finish_validation(
         &mut self,
         fresh: Result<(), Refusal>,
         cx: Context<'_>,

@@ -219,7 +219,7 @@ impl Follower {
             self.position = Some(joined.log_position);
         }
         if let Some(pending) = self.pending.remove(ticket) {
-            local.settle(&pending.request, response.is_ok());
+            local.record_outcome(&pending.request, response.is_ok());
         }
         if response.is_err() && local.announced {
             // An announcement in between has counted what was refused.

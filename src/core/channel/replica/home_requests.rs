@@ -51,7 +51,7 @@ impl Home {
             let entering = request.enters().then(|| request.clone());
             let accepted = self.serve(origin, request, again, local, now, out);
             if let Some(request) = entering {
-                local.settle(&request, accepted);
+                local.record_outcome(&request, accepted);
             }
             return;
         }
@@ -64,7 +64,7 @@ impl Home {
         let new = entry.is_some_and(|key| !local.is_confirmed(&key));
         let request = pending.request.clone();
         let accepted = self.serve(origin, request, again, local, now, out);
-        local.settle(&pending.request, accepted);
+        local.record_outcome(&pending.request, accepted);
         if accepted && self.waits() {
             pending.sent = true;
             pending.let_in = new;

@@ -154,7 +154,7 @@ impl LocalNode {
     }
 
     /// The home has decided: what [`Self::record`] wrote down holds, or is taken back.
-    pub(super) fn settle(&mut self, request: &Request, accepted: bool) {
+    pub(super) fn record_outcome(&mut self, request: &Request, accepted: bool) {
         if !accepted {
             return self.roll_back(request);
         }
