@@ -85,7 +85,7 @@ pub(super) fn play(world: &mut World, target: &Target, shape: &Shape) -> Result<
 impl Fanout<'_> {
     /// Publishes for `seconds`, then waits until all has arrived.
     fn stretch(&mut self, seconds: f64) -> Result<(), Failure> {
-        self.tally.begin();
+        self.tally.begin(self.due(), self.world.now());
         self.published = 0;
         let end = self.world.now() + (seconds * 1e9) as u64;
         let mut pace =

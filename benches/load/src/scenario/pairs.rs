@@ -67,7 +67,7 @@ fn name(pair: usize) -> String {
 
 impl Pairs<'_> {
     fn stretch(&mut self, seconds: f64) -> Result<(), Failure> {
-        self.tally.begin();
+        self.tally.begin(self.sent, self.world.now());
         self.sent = 0;
         let begin = self.world.now();
         let end = begin + (seconds * 1e9) as u64;

@@ -184,7 +184,7 @@ impl Polls<'_> {
 
     /// Publishes for `seconds`, then waits until all has arrived.
     fn stretch(&mut self, seconds: f64) -> Result<(), Failure> {
-        self.tally.begin();
+        self.tally.begin(self.due, self.world.now());
         self.due = 0;
         let end = self.world.now() + (seconds * 1e9) as u64;
         let mut pace = Pace::new(self.world.now(), self.shape.rate);

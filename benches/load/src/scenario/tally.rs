@@ -10,8 +10,9 @@ use crate::stamp::Stamp;
 use serde_json::json;
 use std::time::{Duration, Instant};
 
-/// How long after the last delivery the rest is given up as lost.
-const QUIET: Duration = Duration::from_secs(2);
+/// How long after the last delivery the rest is given up as lost. A machine with other work may stand still for seconds,
+/// and what comes after that is late and not lost.
+const QUIET: Duration = Duration::from_secs(15);
 
 /// Deliveries to the subscribers whose connection ids begin at `first`.
 pub(super) struct Tally {
@@ -19,6 +20,10 @@ pub(super) struct Tally {
     receipts: Vec<Receipts>,
     latency: Histogram,
     delivered: u64,
+    /// When the stretch began, in the world's time.
+    began: u64,
+    /// Deliveries that the stretches before still have to come: they end none of this one's waiting.
+    owed: u64,
     last: Instant,
 }
 
@@ -30,6 +35,8 @@ impl Tally {
             receipts,
             latency,
             delivered: 0,
+            began: 0,
+            owed: 0,
             last: Instant::now(),
         }
     }
@@ -43,9 +50,13 @@ impl Tally {
             return;
         };
         receipts.arrived(stamp);
+        self.last = Instant::now();
+        if stamp.due < self.began {
+            self.owed = self.owed.saturating_sub(1);
+            return;
+        }
         self.latency.record(now.saturating_sub(stamp.due));
         self.delivered += 1;
-        self.last = Instant::now();
     }
 
     pub(super) fn delivered(&self) -> u64 {
@@ -54,11 +65,14 @@ impl Tally {
 
     /// Whether waiting for more is over: all is there, or nothing has come for long.
     pub(super) fn settled(&self, due: u64) -> bool {
-        self.delivered >= due || self.last.elapsed() > QUIET
+        (self.delivered >= due && self.owed == 0) || self.last.elapsed() > QUIET
     }
 
-    /// Begins a stretch: counts from zero, but remembers who has received what.
-    pub(super) fn begin(&mut self) {
+    /// Begins a stretch at `now`: counts from zero, but remembers who has received what, and what of the one before, in
+    /// which `due` were to come, is still to come.
+    pub(super) fn begin(&mut self, due: u64, now: u64) {
+        self.owed += due.saturating_sub(self.delivered);
+        self.began = now;
         self.latency = Histogram::default();
         self.delivered = 0;
         self.last = Instant::now();
@@ -99,4 +113,37 @@ pub(super) fn latencies(histogram: &Histogram) -> Figures {
         ("p999_ms".to_owned(), ms(histogram.quantile(0.999))),
         ("max_ms".to_owned(), ms(histogram.largest())),
     ])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stamp(due: u64, number: u32) -> Stamp {
+        Stamp {
+            due,
+            lane: 0,
+            number,
+        }
+    }
+
+    #[test]
+    fn what_comes_late_of_one_stretch_ends_no_waiting_of_the_next() {
+        let mut tally = Tally::new(0, vec![Receipts::new(0, 1)]);
+        tally.begin(0, 0);
+        tally.arrived(0, stamp(1, 0), 5);
+        // Of three that were due one has come when the next stretch begins, with two of its own.
+        tally.begin(3, 10);
+        for number in [1, 2] {
+            tally.arrived(0, stamp(2, number), 12);
+        }
+        assert!(!tally.settled(2), "both of its own are still to come");
+        for number in [3, 4] {
+            tally.arrived(0, stamp(11, number), 13);
+        }
+        assert!(tally.settled(2));
+        assert_eq!(tally.delivered(), 2);
+        let settled = tally.receipts.iter().map(|one| one.settle(|_| 5));
+        assert!(settled.eq([Faults::default()]));
+    }
 }
