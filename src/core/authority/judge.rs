@@ -263,7 +263,7 @@ impl Authority {
         }
     }
 
-    /// Whether the principal may be taken on now, without waiting; `None` as with [`Self::settle`].
+    /// Whether the principal may be taken on now, without waiting; `None` as with [`Self::final_answer`].
     #[must_use]
     pub fn admits(&self, principal: &Principal) -> Option<Result<(), Refusal>> {
         self.final_answer(self.objection(principal).map_or(Ok(()), Err))
