@@ -2,7 +2,8 @@
 //!
 //! `/health` says that the process answers. `/ready` says that this node's view is proven fresh and that it is
 //! a member that carries channels; anything else is 503 with the reasons, so that a balancer can act on it and a
-//! person can read it. `/up`, on the public port too, is `/ready` without its reasons. The operator's API is `adapters::native`, served beside this.
+//! person can read it. `/up`, on the public port too, is `/ready` without its reasons. The operator's API is
+//! `adapters::native`, served beside this.
 //!
 //! **Must never know:** dialects, connections' contents.
 //! **Why not on the public port:** what a node knows about itself is a map for whoever attacks it.

@@ -28,7 +28,7 @@ pub struct ClusterConfig {
     pub heartbeat: Duration,
     /// Shortest and longest election time-out. Default 500 to 1000 ms.
     pub election: (Duration, Duration),
-    /// B: how old a node's proven view may be while it still serves protected data. Default 3 s.
+    /// The lease: how old a node's proven view may be while it still serves protected data. Default 3 s.
     pub lease: Duration,
     /// How often a node renews its lease by a read index. Default 200 ms.
     pub lease_renewal: Duration,

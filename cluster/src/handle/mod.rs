@@ -168,7 +168,7 @@ impl Cluster {
         }
     }
 
-    /// B: how old a proven view may be while its node serves protected data.
+    /// The lease: how old a proven view may be while its node serves protected data.
     #[must_use]
     pub fn lease(&self) -> Duration {
         self.core().config.lease

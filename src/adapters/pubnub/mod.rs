@@ -1,8 +1,9 @@
 //! PubNub: Access Manager v2 and v3, publish, subscribe, presence, history.
 //!
 //! In reading order: `rest` (which call it is), `query`, `body`, `signature`, `admit` (who asks), `rights`, `grant`
-//! and `pam` (what is granted), `token` on `cbor`, `publish` on `rates`, `subscribe` on `cursor`, `selection`, `wildcard`, `sessions`, `shown`, `digest` and `envelope`, `presence` on
-//! `presence_leases`, `groups`, `history`, `filter`, `codes`.
+//! and `pam` (what is granted), `token` on `cbor`, `publish` on `rates`, `subscribe` on `cursor`, `selection`,
+//! `wildcard`, `sessions`, `outgoing`, `presence_interval` and `envelope`, `presence` on `presence_leases`, `groups`,
+//! `history`, `filter`, `codes`.
 //!
 //! **Must never know:** other dialects, the cluster crate, peers, channel internals.
 

@@ -1,4 +1,5 @@
-//! The [`Authority`] itself: the access plane as the rest of the core sees it, its view, its clocks, and how fresh they are.
+//! The [`Authority`] itself: the access plane as the rest of the core sees it, its view, its clocks, and how fresh they
+//! are.
 //!
 //! **Why a facade and not the cluster's handle everywhere:** only one place may decide when a view is too old to be used,
 //! and tests of everything above run against a state that stands still.

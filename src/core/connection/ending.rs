@@ -1,7 +1,7 @@
 //! How a connection ends: once, in order, in bounded time.
 //!
-//! **Why it leaves its channels before it says goodbye:** whoever ends a connection counts on it that nothing of a channel reaches
-//! it any more. Sending the goodbye may take the peer's time; the peer has no say in the rest.
+//! **Why it leaves its channels before it says goodbye:** whoever ends a connection counts on it that nothing of a channel
+//! reaches it any more. Sending the goodbye may take the peer's time; the peer has no say in the rest.
 
 use super::actor::Connection;
 use crate::core::authority::Cut;
