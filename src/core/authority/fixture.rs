@@ -231,3 +231,21 @@ pub(crate) fn judge(state: &State, question: &Question<'_>) -> Decision {
         expires_ms: (state.version != 0).then_some(u64::from(state.version)),
     })
 }
+
+/// For a world of several nodes: each part of what a fixed authority stands over by itself.
+impl Authority {
+    /// The view is another.
+    pub(crate) fn set_view(&self, view: Arc<State>) {
+        self.fixture().state.store(view);
+    }
+
+    /// Cluster time has gone on.
+    pub(crate) fn set_now(&self, at_ms: Millis) {
+        self.fixture().now_ms.store(at_ms, Ordering::Relaxed);
+    }
+
+    /// The lease is there or over.
+    pub(crate) fn set_serving(&self, may_serve: bool) {
+        self.fixture().serving.store(may_serve, Ordering::Relaxed);
+    }
+}

@@ -7,7 +7,7 @@
 //! of their own, behind whatever is ready now, so that a burst becomes one write per connection.
 
 use super::messages::{Attach, Deliver, Detach, Interrupt};
-use super::stale_buffer::{StaleBuffer, Verdict};
+use super::stale_buffer::{Buffered, StaleBuffer, Verdict};
 use super::worker_state::WorkerState;
 use crate::core::authority::{Authority, EffectBatch};
 use futures_util::future::LocalBoxFuture;
@@ -18,7 +18,7 @@ use std::task::{Poll, Waker};
 
 /// One thread's way into its outboxes.
 #[derive(Debug)]
-pub(in crate::core) struct Dispatch {
+pub(crate) struct Dispatch {
     state: Rc<WorkerState>,
     authority: Arc<Authority>,
     stale_buffer: RefCell<StaleBuffer>,
@@ -34,7 +34,7 @@ struct Sending {
 
 impl Dispatch {
     /// Of these tables. [`Self::send`] has to run on the same thread.
-    pub(super) fn new(state: Rc<WorkerState>, authority: Arc<Authority>) -> Self {
+    pub(crate) fn new(state: Rc<WorkerState>, authority: Arc<Authority>) -> Self {
         let grace_ms = u64::try_from(authority.lease().as_millis()).unwrap_or(u64::MAX);
         Self {
             state,
@@ -44,24 +44,36 @@ impl Dispatch {
         }
     }
 
-    /// Carries out an [`Attach`].
-    pub(in crate::core) fn attach(&self, message: Attach) {
-        self.state.attach(message);
+    /// Carries out an [`Attach`], behind what waits for the lease: its subscriber has got that already.
+    pub(crate) fn attach(&self, message: Attach) {
+        if self.authority.flows_while_stale(&message.channel) {
+            return self.state.attach(message);
+        }
+        let admitted = self.stale_buffer.borrow_mut().admit_subscriber(message);
+        if let Some(message) = admitted {
+            self.state.attach(message);
+        }
     }
 
     /// Carries out a [`Detach`].
-    pub(in crate::core) fn detach(&self, message: &Detach) {
+    pub(crate) fn detach(&self, message: &Detach) {
+        let mut stale_buffer = self.stale_buffer.borrow_mut();
+        stale_buffer.take_subscribers(&message.channel, Some(message.connection));
         self.state.detach_id(message.connection, &message.channel);
     }
 
     /// See [`Interrupt`]. What waits in the stale buffer was in order before the gap, and is
     /// judged anew when they come back.
-    pub(in crate::core) fn interrupt(&self, message: &Interrupt) {
+    pub(crate) fn interrupt(&self, message: &Interrupt) {
+        let mut stale_buffer = self.stale_buffer.borrow_mut();
+        let joining = stale_buffer.take_subscribers(&message.channel, None);
+        drop(stale_buffer);
+        joining.into_iter().for_each(|one| self.state.attach(one));
         self.state.interrupt(&message.channel);
     }
 
     /// Into the outboxes, or into the stale buffer while the lease is over.
-    pub(in crate::core) fn deliver(&self, message: Deliver) {
+    pub(crate) fn deliver(&self, message: Deliver) {
         let serving = self.authority.serving();
         if !serving && self.authority.flows_while_stale(&message.channel) {
             return self.push(&message, true);
@@ -75,18 +87,24 @@ impl Dispatch {
     }
 
     /// Looks at the lease again.
-    pub(super) fn tick(&self, now_mono_ms: u64) {
+    pub(crate) fn tick(&self, now_mono_ms: u64) {
         let serving = self.authority.serving();
         self.state.withhold(!serving);
         let verdict = self.stale_buffer.borrow_mut().tick(serving, now_mono_ms);
         match verdict {
             Verdict::Wait => {}
             Verdict::Release(buffered) => {
-                for message in buffered {
-                    self.push(&message, false);
+                for one in buffered {
+                    match one {
+                        Buffered::Deliver(message) => self.push(&message, false),
+                        Buffered::Attach(message) => self.state.attach(message),
+                    }
                 }
             }
-            Verdict::GiveUp => self.send_away(),
+            Verdict::GiveUp(joining) => {
+                joining.into_iter().for_each(|one| self.state.attach(one));
+                self.send_away();
+            }
         }
     }
 
@@ -99,7 +117,7 @@ impl Dispatch {
     }
 
     /// Has every connection that a batch may concern carry it out.
-    pub(super) fn enforce(&self, batch: &EffectBatch) -> Vec<LocalBoxFuture<'static, bool>> {
+    pub(crate) fn enforce(&self, batch: &EffectBatch) -> Vec<LocalBoxFuture<'static, bool>> {
         // Somebody may have lost a right and got it back while this node was away, and what was published in
         // between waits here. A node that serves has not been away.
         if batch.skipped && !self.authority.serving() {

@@ -8,7 +8,7 @@
 //! **Why not a mailbox message per subscriber:** measured: it costs more than the write itself.
 
 mod channels;
-pub(in crate::core) mod dispatch;
+pub(crate) mod dispatch;
 pub mod encoding;
 pub mod enforcer;
 mod index;

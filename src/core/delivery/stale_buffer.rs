@@ -4,19 +4,31 @@
 //! **Why they wait instead of being dropped:** a dropped message is a gap that most dialects cannot see. Either the
 //! lease comes back, and everything goes out in order after what was enforced meanwhile, or the clients are sent to
 //! another node, where they can ask for what they missed.
+//! **Why whoever joins waits in the same line:** what waits before the joining is in what the subscriber gets first;
+//! released to it as well, it would come twice.
 
-use super::messages::Deliver;
+use super::messages::{Attach, Deliver};
+use crate::core::ids::{ChannelKey, ConnectionId};
 use std::collections::VecDeque;
 
 /// Most bytes that wait on one worker.
 const MAX_BYTES: usize = 4 << 20;
+
+/// What waits, in the order in which it was decided.
+#[derive(Debug)]
+pub(super) enum Buffered {
+    /// A broadcast.
+    Deliver(Deliver),
+    /// A subscriber that joined behind it.
+    Attach(Attach),
+}
 
 /// Broadcasts that may not be delivered now.
 #[derive(Debug)]
 pub(super) struct StaleBuffer {
     /// How long the lease may be over before connections are sent away.
     grace_ms: u64,
-    buffered: VecDeque<Deliver>,
+    buffered: VecDeque<Buffered>,
     bytes: usize,
     /// Since when the lease has been over, monotonic ms.
     since: Option<u64>,
@@ -28,10 +40,10 @@ pub(super) struct StaleBuffer {
 pub(super) enum Verdict {
     /// There is nothing to do.
     Wait,
-    /// Deliver these now, in this order.
-    Release(VecDeque<Deliver>),
-    /// Send the connections away.
-    GiveUp,
+    /// Do this now, in this order.
+    Release(VecDeque<Buffered>),
+    /// Send the connections away, and first of all attach those: they are to be sent away as well.
+    GiveUp(Vec<Attach>),
 }
 
 impl StaleBuffer {
@@ -60,9 +72,43 @@ impl StaleBuffer {
         self.since.get_or_insert_with(now);
         self.bytes = self.bytes.saturating_add(size(&message));
         if self.bytes <= MAX_BYTES {
-            self.buffered.push_back(message);
+            self.buffered.push_back(Buffered::Deliver(message));
         }
         None
+    }
+
+    /// Gives the message back when nothing waits that it would overtake.
+    pub(super) fn admit_subscriber(&mut self, message: Attach) -> Option<Attach> {
+        if self.buffered.is_empty() {
+            return Some(message);
+        }
+        self.buffered.push_back(Buffered::Attach(message));
+        None
+    }
+
+    /// Takes out the subscribers of a channel that wait: this one, or all.
+    pub(super) fn take_subscribers(
+        &mut self,
+        channel: &ChannelKey,
+        only: Option<ConnectionId>,
+    ) -> Vec<Attach> {
+        let its = |one: &Attach| {
+            *one.channel == *channel && only.is_none_or(|only| only == one.connection)
+        };
+        self.take_attaches(its)
+    }
+
+    fn take_attaches(&mut self, which: impl Fn(&Attach) -> bool) -> Vec<Attach> {
+        let mut taken = Vec::new();
+        for one in std::mem::take(&mut self.buffered) {
+            match one {
+                Buffered::Attach(one) if which(&one) => taken.push(one),
+                other @ (Buffered::Attach(_) | Buffered::Deliver(_)) => {
+                    self.buffered.push_back(other);
+                }
+            }
+        }
+        taken
     }
 
     /// Looks at the lease again.
@@ -84,11 +130,12 @@ impl StaleBuffer {
             return Verdict::Wait;
         }
         // Something was lost, or nobody knows how long this takes: let them go where the view is fresh.
+        let joining = self.take_attaches(|_| true);
         self.buffered.clear();
         self.bytes = 0;
         self.since = None;
         self.gave_up = !serving;
-        Verdict::GiveUp
+        Verdict::GiveUp(joining)
     }
 }
 
@@ -128,7 +175,11 @@ mod tests {
         let Verdict::Release(buffered) = stale_buffer.tick(true, 50) else {
             panic!("the lease is back");
         };
-        let numbers: Vec<_> = buffered.iter().map(|one| one.broadcast.clone()).collect();
+        let number = |one: &Buffered| match one {
+            Buffered::Deliver(one) => one.broadcast.clone(),
+            Buffered::Attach(_) => panic!("nobody has joined"),
+        };
+        let numbers: Vec<_> = buffered.iter().map(number).collect();
         assert_eq!(numbers, [Broadcast::Count(1), Broadcast::Count(2)]);
         assert!(stale_buffer.admit(message(3, 1), true, || 60).is_some());
     }
@@ -138,7 +189,10 @@ mod tests {
         let mut stale_buffer = StaleBuffer::new(3_000);
         assert!(matches!(stale_buffer.tick(false, 0), Verdict::Wait));
         assert!(matches!(stale_buffer.tick(false, 2_999), Verdict::Wait));
-        assert!(matches!(stale_buffer.tick(false, 3_000), Verdict::GiveUp));
+        assert!(matches!(
+            stale_buffer.tick(false, 3_000),
+            Verdict::GiveUp(_)
+        ));
         assert!(matches!(stale_buffer.tick(false, 9_000), Verdict::Wait));
     }
 
@@ -150,7 +204,7 @@ mod tests {
                 .admit(message(0, MAX_BYTES), false, || 0)
                 .is_none()
         );
-        assert!(matches!(stale_buffer.tick(true, 1), Verdict::GiveUp));
+        assert!(matches!(stale_buffer.tick(true, 1), Verdict::GiveUp(_)));
         assert!(stale_buffer.admit(message(1, 1), true, || 2).is_some());
     }
 }

@@ -5,7 +5,7 @@
     clippy::indexing_slicing
 )]
 use super::super::dispatch::Dispatch;
-use super::super::messages::Detach;
+use super::super::messages::{Detach, Interrupt};
 use super::super::relay::Relay;
 use super::super::thread_relay;
 use super::super::ticker::Ticker;
@@ -82,7 +82,11 @@ impl One {
     }
 
     fn attach(&self, state: &WorkerState, channel: &str, mode: DeliveryMode, echo: bool) {
-        state.attach(Attach {
+        state.attach(self.request(channel, mode, echo));
+    }
+
+    fn request(&self, channel: &str, mode: DeliveryMode, echo: bool) -> Attach {
+        Attach {
             channel: key(channel),
             connection: self.id,
             mode,
@@ -98,7 +102,7 @@ impl One {
                 members: None,
                 occupancy: Occupancy::default(),
             }),
-        });
+        }
     }
 
     fn join(&self, state: &WorkerState, channel: &str) {
@@ -348,6 +352,60 @@ fn after_a_snapshot_a_node_that_was_away_sends_its_connections_away() {
         Dispatch::new(state.clone(), authority).enforce(&batch);
         let sent = one.told.0.borrow().contains(&"end Stale".to_owned());
         assert_eq!(sent, skipped && !serving, "{skipped} {serving}");
+    }
+}
+
+#[test]
+fn who_joins_while_the_lease_is_over_gets_nothing_twice() {
+    let state = Rc::<WorkerState>::default();
+    let authority = Arc::new(Authority::fixed(State::default(), 0));
+    let dispatch = Dispatch::new(state.clone(), authority.clone());
+    let (before, behind) = (One::enter(&state, 1), One::enter(&state, 2));
+    before.join(&state, "room");
+    authority.set_serving(false);
+    dispatch.deliver(message("room", "a"));
+    dispatch.attach(behind.request("room", DeliveryMode::Shared, true));
+    dispatch.deliver(message("room", "b"));
+    assert!(
+        behind.told.0.borrow().is_empty(),
+        "it waits in the same line"
+    );
+    authority.set_serving(true);
+    dispatch.tick(1);
+    assert_eq!(*behind.told.0.borrow(), ["attached room"]);
+    state.release(behind.slot, &key("room"));
+    state.send_dirty();
+    assert_eq!((before.read(), behind.read()), ("ab".into(), "b".into()));
+}
+
+#[test]
+fn who_waits_to_join_leaves_with_the_others_and_never_joins_unasked() {
+    for how in ["leaves", "misses", "given up"] {
+        let state = Rc::<WorkerState>::default();
+        let authority = Arc::new(Authority::fixed(State::default(), 0));
+        let dispatch = Dispatch::new(state.clone(), authority.clone());
+        let one = One::enter(&state, 1);
+        authority.set_serving(false);
+        dispatch.deliver(message("room", "a"));
+        dispatch.attach(one.request("room", DeliveryMode::Shared, true));
+        let (channel, connection) = (key("room"), one.id);
+        match how {
+            "leaves" => dispatch.detach(&Detach {
+                channel,
+                connection,
+            }),
+            "misses" => dispatch.interrupt(&Interrupt { channel }),
+            _ => dispatch.tick(10_000),
+        }
+        authority.set_serving(true);
+        dispatch.tick(10_001);
+        let told = one.told.0.borrow().join(", ");
+        let wanted = match how {
+            "leaves" => "",
+            "misses" => "attached room, end Missed",
+            _ => "attached room, end Stale",
+        };
+        assert_eq!(told, wanted, "{how}");
     }
 }
 
