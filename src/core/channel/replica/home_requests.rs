@@ -112,12 +112,12 @@ impl Home {
                 connection,
                 client,
                 data,
-            } => self.enter(node, (connection, client), data, (again, limits), now, out),
+            } => self.enter(node, (connection, client), data, (again, local), now, out),
             Request::EnsurePresent {
                 connection,
                 client,
                 data,
-            } => self.enter(node, (connection, client), data, (true, limits), now, out),
+            } => self.enter(node, (connection, client), data, (true, local), now, out),
             Request::Leave { connection, client } => {
                 Ok(self.leave(node, (connection, client), local, now, out))
             }
@@ -205,7 +205,6 @@ impl Home {
         Response::Done
     }
 
-    /// Whoever announces the entry is told, when somebody else took it out: another home would hear of it again.
     fn leave(
         &mut self,
         node: NodeId,
@@ -217,6 +216,20 @@ impl Home {
         let holder = self.stream.presence.get(&key).map(|entry| entry.node);
         let left = self.stream.leave(&key, PresenceAction::Leave, now);
         self.commit_all(left.into_iter().collect(), now, out);
+        self.tell_former_holder(holder, node, key, local, out);
+        Response::Done
+    }
+
+    /// Whoever announces an entry is told that it has gone to another node, or is gone by its word: it would announce it to
+    /// the next home, and take it out again with what its connection leaves behind.
+    fn tell_former_holder(
+        &mut self,
+        holder: Option<NodeId>,
+        node: NodeId,
+        key: EntryKey,
+        local: &mut LocalNode,
+        out: &mut Vec<Effect>,
+    ) {
         match holder.filter(|holder| *holder != node) {
             Some(holder) if holder == local.id => local.forget_entry(&key),
             Some(holder) => {
@@ -225,7 +238,6 @@ impl Home {
             }
             None => {}
         }
-        Response::Done
     }
 
     fn enter(
@@ -233,11 +245,11 @@ impl Home {
         node: NodeId,
         key: EntryKey,
         data: Bytes,
-        (again, limits): (bool, Limits),
+        (again, local): (bool, &mut LocalNode),
         now: Now,
         out: &mut Vec<Effect>,
     ) -> Result<Response, Declined> {
-        let max = limits.presence_clients;
+        let max = local.limits.presence_clients;
         let presence = &self.stream.presence;
         if !presence.has_client(&key.1) && presence.clients() >= max {
             return Err(Declined::PresenceClients { max });
@@ -247,7 +259,8 @@ impl Home {
         if same.is_some_and(|entry| again || entry.node == node) {
             return Ok(Response::Done);
         }
-        let (connection, client) = key;
+        let holder = presence.get(&key).map(|entry| entry.node);
+        let (connection, client) = key.clone();
         let member = Member {
             client,
             connection,
@@ -257,6 +270,7 @@ impl Home {
         };
         let entry = self.stream.enter(member, now);
         self.commit(entry, now, out);
+        self.tell_former_holder(holder, node, key, local, out);
         Ok(Response::Done)
     }
 
@@ -266,13 +280,13 @@ impl Home {
         node: NodeId,
         join: JoinRequest,
         again: bool,
-        local: &LocalNode,
+        local: &mut LocalNode,
         now: Now,
         out: &mut Vec<Effect>,
     ) -> Result<Response, Declined> {
         if let Some((client, data)) = join.member {
             let key: (ConnectionId, Text) = (join.connection, client);
-            self.enter(node, key, data, (again, local.limits), now, out)?;
+            self.enter(node, key, data, (again, local), now, out)?;
         }
         if node != local.id {
             self.set_interest(node, join.subscribers);

@@ -27,6 +27,37 @@ mod missed;
 mod orderers;
 mod returns;
 
+/// What a world of whole nodes looks at, beside what the replica shows by itself.
+impl Replica {
+    /// The role it has.
+    pub(crate) fn role_name(&self) -> &'static str {
+        match &self.role {
+            Role::Follower(_) => "follower",
+            Role::Claiming(_) => "claiming",
+            Role::Home(_) => "home",
+        }
+    }
+
+    /// The presence set and the epoch, as its home has them.
+    pub(crate) fn home_view(&self) -> Option<(Vec<Member>, u64)> {
+        match &self.role {
+            Role::Home(home) => {
+                let members = home.stream.presence.members().cloned().collect();
+                Some((members, home.stream.log_position().epoch))
+            }
+            Role::Follower(_) | Role::Claiming(_) => None,
+        }
+    }
+
+    /// The messages of its history, as its home has it.
+    pub(crate) fn home_history(&self) -> Vec<Arc<crate::core::message::Publication>> {
+        match &self.role {
+            Role::Home(home) => home.stream.history.snapshot().publications().to_vec(),
+            Role::Follower(_) | Role::Claiming(_) => Vec::new(),
+        }
+    }
+}
+
 fn limits() -> Limits {
     Limits {
         bounds: Bounds {

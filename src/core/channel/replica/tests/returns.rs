@@ -198,6 +198,39 @@ fn what_was_taken_out_through_another_node_is_announced_to_no_home_any_more() {
     }
 }
 
+#[test]
+fn a_member_that_moved_to_another_node_stays_when_its_former_socket_ends() {
+    let whose = (ConnectionId(9, 9), Text::from("ana"));
+    let enter = |data: &'static str| Request::Enter {
+        connection: whose.0,
+        client: whose.1.clone(),
+        data: Bytes::from_static(data.as_bytes()),
+    };
+    let pairs = (1..=3).flat_map(|former| (1..=3).map(move |next| (former, next)));
+    for (former, next) in pairs.filter(|(former, next)| former != next) {
+        let mut sim = Sim::new(&[1, 2, 3]);
+        for (node, data) in [(former, "a"), (next, "b")] {
+            let (ticket, request) = (900, enter(data));
+            sim.feed(node, Input::Request { ticket, request });
+            sim.settle();
+        }
+        // The former node tells everything again; then what was kept of the former socket ends.
+        for (a, b) in [(1, 2), (1, 3), (2, 3)] {
+            sim.break_link(a, b);
+        }
+        sim.mend_all();
+        sim.settle();
+        let (connection, gone) = (whose.0, true);
+        sim.feed(former, Input::Leave { connection, gone });
+        sim.settle();
+        let Role::Home(home) = &sim.states[&sim.home()].role else {
+            panic!("no home");
+        };
+        let member = home.stream.presence.get(&whose).map(|one| &*one.data);
+        assert_eq!(member, Some(&b"b"[..]), "from {former} to {next}");
+    }
+}
+
 /// The list of its own disk may be from before the others' last starts, and the next one it hears of is the present one:
 /// by the two of them whoever has taken over seems to have restarted, or to be new.
 #[test]
