@@ -44,23 +44,21 @@ impl Handler<EnforceEffects> for Connection {
         if self.is_ending() {
             // It is on its way out already; what it had queued goes no further.
             self.outbox.drop_queued();
-            match (self.lingering, cut) {
-                (Some(_), Some(_)) => cx.stop(),
-                // The entries that wait for its return are let go of as they would be with a socket.
-                (Some(_), None) => self.apply(outputs, cx),
-                (None, _) => {}
+            // The entries that wait for its return are let go of as they would be with a socket.
+            if self.lingering.is_some() {
+                self.apply(outputs, cx);
+                if cut.is_some() {
+                    cx.stop();
+                }
             }
             return false;
         }
-        match cut {
-            Some(cut) => {
-                self.finish(Some(End::Cut(cut)), None, cx);
-                true
-            }
-            None => {
-                self.apply(outputs, cx);
-                false
-            }
+        // First what single subscriptions lose: the state has let go of them, and only this tells their channels.
+        self.apply(outputs, cx);
+        let ends = cut.is_some();
+        if let Some(cut) = cut {
+            self.finish(Some(End::Cut(cut)), None, cx);
         }
+        ends
     }
 }
