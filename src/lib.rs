@@ -15,3 +15,5 @@ pub mod core;
 pub mod peers;
 pub mod server;
 pub mod transport;
+#[cfg(test)]
+mod world_tests;

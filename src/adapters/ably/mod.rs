@@ -16,6 +16,8 @@ mod key_name;
 pub mod limits;
 mod member;
 mod message;
+#[cfg(test)]
+pub(crate) mod model;
 mod position;
 mod query;
 mod rest;

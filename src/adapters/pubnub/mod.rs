@@ -20,6 +20,8 @@ mod grant;
 mod groups;
 mod history;
 pub mod limits;
+#[cfg(test)]
+pub(crate) mod model;
 mod names;
 mod outgoing;
 mod pam;

@@ -14,6 +14,8 @@ mod fallback;
 mod fixture;
 mod frame;
 pub mod limits;
+#[cfg(test)]
+pub(crate) mod model;
 mod query;
 mod rest;
 mod session;

@@ -15,6 +15,8 @@ mod filter;
 mod fixture;
 mod frame;
 pub mod limits;
+#[cfg(test)]
+pub(crate) mod model;
 mod rest;
 mod session;
 mod text;

@@ -51,7 +51,7 @@ fn resource(key: &ChannelKey) -> Resource {
 
 /// The question to ask about a channel.
 #[must_use]
-pub(super) fn ask(key: &ChannelKey, needs: Operations, wants: Operations) -> AccessQuery<'_> {
+pub(crate) fn ask(key: &ChannelKey, needs: Operations, wants: Operations) -> AccessQuery<'_> {
     AccessQuery {
         resource: resource(key),
         name: &key.name,

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 /// A presence set entered apart from a subscription.
 #[derive(Debug)]
-pub(super) struct PresenceEntry<A> {
+pub(crate) struct PresenceEntry<A> {
     pub(super) key: Arc<ChannelKey>,
     pub(super) channel: A,
     pub(super) client: Text,

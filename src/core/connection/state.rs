@@ -316,7 +316,7 @@ impl<A: Clone> State<A> {
     }
 
     /// Takes on presence entries of the same connection's former socket.
-    pub(super) fn take_over_entries(&mut self, entries: Vec<PresenceEntry<A>>) {
+    pub(crate) fn take_over_entries(&mut self, entries: Vec<PresenceEntry<A>>) {
         for one in &entries {
             speaks_for::record(&mut self.spoken_for, &one.key, &one.speaks_for, true);
         }
@@ -324,7 +324,7 @@ impl<A: Clone> State<A> {
     }
 
     /// Hands the presence entries over to the same connection's next socket.
-    pub(super) fn hand_over_entries(&mut self) -> Vec<PresenceEntry<A>> {
+    pub(crate) fn hand_over_entries(&mut self) -> Vec<PresenceEntry<A>> {
         for one in &self.entries {
             speaks_for::record(&mut self.spoken_for, &one.key, &one.speaks_for, false);
         }

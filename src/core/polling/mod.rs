@@ -11,7 +11,7 @@
 
 mod poll_worker;
 mod poller;
-mod queue;
+pub(crate) mod queue;
 
 pub use poll_worker::{PollWorker, Pollers};
 pub use poller::{Poller, Requirement, Subscription};

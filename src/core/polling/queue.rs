@@ -62,7 +62,7 @@ fn weight(broadcast: &Broadcast) -> usize {
 
 /// What waits for one poller.
 #[derive(Debug, Default)]
-pub(super) struct Queue {
+pub(crate) struct Queue {
     items: VecDeque<Item>,
     bytes: usize,
     /// Taken, and laid aside to be shown later.
@@ -73,7 +73,7 @@ pub(super) struct Queue {
 impl Queue {
     /// Adds one; `false` when it does not fit.
     #[must_use]
-    pub(super) fn push(&mut self, item: Item) -> bool {
+    pub(crate) fn push(&mut self, item: Item) -> bool {
         self.bytes = self.bytes.saturating_add(weight(&item.broadcast));
         let room = self.items.len() < MAX_ITEMS && self.bytes <= MAX_BYTES;
         if room {
@@ -83,7 +83,7 @@ impl Queue {
     }
 
     /// Takes up to `max`, oldest stamp first: several channels are one stream to their reader.
-    pub(super) fn take(&mut self, max: usize) -> Vec<Item> {
+    pub(crate) fn take(&mut self, max: usize) -> Vec<Item> {
         let sorted = self
             .items
             .iter()
@@ -135,7 +135,7 @@ impl Queue {
         self.bytes = left.map(|item| weight(&item.broadcast)).sum();
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.items.is_empty()
     }
 }

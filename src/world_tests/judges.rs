@@ -1,0 +1,401 @@
+//! What must hold of a whole history, by what clients could see.
+//!
+//! **Must never know:** which faults there were: a judge that knows the faults excuses them.
+
+use super::client::Seen;
+use super::history::Sight;
+use super::rights::Kind;
+use super::world::World;
+use crate::core::lifecycle::LifecycleKind;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What is promised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Promise {
+    /// Whoever wants a channel is subscribed to it, once everything is mended.
+    Comes,
+    /// What was acknowledged is received, or the client is told that something is missing.
+    Complete,
+    /// The same for those who may get a message again: they get it at least once.
+    AtLeastOnce,
+    Once,
+    /// All see one order.
+    Order,
+    /// One node orders at a time.
+    OneOrderer,
+    /// What was acknowledged is in the stream that follows.
+    Kept,
+    /// Who is there is seen by all who look.
+    Presence,
+    /// What a client was told fits what it was told before.
+    Told,
+    /// Listings count who is subscribed.
+    Counts,
+    /// Lifecycle events alternate, and end with the truth.
+    Lifecycle,
+    /// What was published after a right was gone for good reaches nobody who had it.
+    Revoked,
+    /// What was granted works at once.
+    Granted,
+}
+
+/// What is broken, in a sentence.
+pub(crate) type Broken = (Promise, String);
+
+/// A time in which a client believes that it misses nothing.
+#[derive(Debug, Default)]
+struct Span {
+    /// Since when, in the order of everything.
+    begun: u64,
+    /// It goes on at the end.
+    open: bool,
+    got: Vec<(u64, String)>,
+}
+
+/// The spans of one client: they end with a signal, and with a socket that is not carried on without a gap.
+fn spans(sights: &[(u64, Sight)]) -> Vec<Span> {
+    let mut spans: Vec<Span> = Vec::new();
+    let mut current: Option<Span> = None;
+    for (at, sight) in sights {
+        match sight {
+            Sight::Seen(Seen::Stands(true)) if current.is_some() => {}
+            Sight::Seen(Seen::Stands(_)) => {
+                spans.extend(current.take());
+                current = Some(Span {
+                    begun: *at,
+                    ..Span::default()
+                });
+            }
+            Sight::Seen(Seen::Ended) => spans.extend(current.take()),
+            Sight::Seen(Seen::Got(text)) => {
+                if let Some(span) = &mut current {
+                    span.got.push((*at, text.clone()));
+                }
+            }
+            Sight::Seen(_) | Sight::Opened | Sight::Closed => {}
+        }
+    }
+    if let Some(span) = &mut current {
+        let closed = sights.iter().rposition(|(_, one)| *one == Sight::Closed);
+        let stood = sights
+            .iter()
+            .rposition(|(_, one)| matches!(one, Sight::Seen(Seen::Stands(_))));
+        span.open = closed < stood;
+    }
+    spans.extend(current);
+    spans
+}
+
+impl World {
+    /// What is broken in this history, in sentences.
+    pub(crate) fn judge_all(&mut self) -> Vec<Broken> {
+        let forks = std::mem::take(&mut self.history.broken).into_iter();
+        let mut broken: Vec<Broken> = forks.map(|what| (Promise::OneOrderer, what)).collect();
+        let refused = std::mem::take(&mut self.history.refused).into_iter();
+        broken.extend(refused.map(|what| (Promise::Granted, what)));
+        let places = self.places();
+        let mut orders = Vec::new();
+        for (number, sights) in &self.history.sights {
+            let client = &self.clients[*number];
+            let who = format!("client {number} ({})", self.spoken[client.dialect].name());
+            if !client.away && !self.stands(*number) {
+                broken.push((
+                    Promise::Comes,
+                    format!("{who} is not subscribed at the end"),
+                ));
+            }
+            let wrong = sights.iter().filter_map(|(_, sight)| match sight {
+                Sight::Seen(Seen::Wrong(what)) => {
+                    Some((Promise::Told, format!("{who} was told {what}")))
+                }
+                Sight::Seen(_) | Sight::Opened | Sight::Closed => None,
+            });
+            broken.extend(wrong);
+            self.judge_rights(&who, *number, sights, &mut broken);
+            for span in spans(sights) {
+                let model = &client.model;
+                let about = (client.channel, model.may_repeat(), model.is_silent());
+                self.judge_span(&who, about, &span, &places, &mut broken);
+                if !client.model.may_repeat() {
+                    orders.push((who.clone(), client.channel, span));
+                }
+            }
+        }
+        one_order(&orders, &mut broken);
+        self.judge_homes(&mut broken);
+        self.judge_presence(&mut broken);
+        self.judge_lifecycle(&mut broken);
+        broken
+    }
+
+    /// Where each text stands.
+    fn places(&self) -> BTreeMap<&str, (usize, u64, u64)> {
+        let stamps = self.history.stamps.iter();
+        stamps
+            .map(|(place, text)| (text.as_str(), *place))
+            .collect()
+    }
+
+    /// A connection that had a right which was taken gets nothing that was published after the taking had returned.
+    fn judge_rights(
+        &self,
+        who: &str,
+        number: usize,
+        sights: &[(u64, Sight)],
+        broken: &mut Vec<Broken>,
+    ) {
+        let needs_open = self.clients[number].model.needs_open();
+        for (at, write) in self.history.writes.iter().enumerate() {
+            let concerns = write.kind == Kind::Revoke || write.kind == Kind::Shut && needs_open;
+            let Some(returned) = write.returned.filter(|_| concerns) else {
+                continue;
+            };
+            let mut later = self.history.writes[at..].iter();
+            let open = later.find(|one| one.kind == Kind::Open && write.kind == Kind::Shut);
+            let dark = returned..open.map_or(u64::MAX, |one| one.asked);
+            let mut opened = 0;
+            for (order, sight) in sights {
+                match sight {
+                    Sight::Opened => opened = *order,
+                    Sight::Seen(Seen::Got(text))
+                        if opened < write.asked && write.asked < *order =>
+                    {
+                        let published = self.history.of(text).map_or(0, |one| one.at);
+                        if dark.contains(&published) {
+                            broken.push((
+                                Promise::Revoked,
+                                format!(
+                                    "{who} got {text}, published after write {at} had returned"
+                                ),
+                            ));
+                        }
+                    }
+                    Sight::Seen(_) | Sight::Closed => {}
+                }
+            }
+        }
+    }
+
+    /// The epoch of the last message that was acknowledged.
+    fn newest_epoch(&self, channel: usize) -> u64 {
+        let of_channel = self
+            .history
+            .asked
+            .iter()
+            .rev()
+            .filter(|one| one.channel == channel);
+        let stamped = of_channel.filter_map(|one| match one.fate {
+            super::history::Fate::Stamped(place) => Some(place.epoch),
+            _ => None,
+        });
+        stamped.take(1).next().unwrap_or_default()
+    }
+
+    fn judge_span(
+        &self,
+        who: &str,
+        (channel, repeats, silent): (usize, bool, bool),
+        span: &Span,
+        places: &BTreeMap<&str, (usize, u64, u64)>,
+        broken: &mut Vec<Broken>,
+    ) {
+        let complete = match repeats {
+            true => Promise::AtLeastOnce,
+            false => Promise::Complete,
+        };
+        // A stream that was lost with home and backup is told by a new epoch, to whom its dialect has a word for it.
+        let newest = self.newest_epoch(channel);
+        let mut seen = BTreeSet::new();
+        for (_, text) in &span.got {
+            if !seen.insert(text.as_str()) && !repeats {
+                broken.push((Promise::Once, format!("{who} got {text} twice")));
+            }
+        }
+        for (number, asked) in self.history.asked.iter().enumerate() {
+            let text = format!("m{number}");
+            if !asked.is_acknowledged() || asked.channel != channel || seen.contains(text.as_str())
+            {
+                continue;
+            }
+            if silent && places.get(text.as_str()).is_some_and(|one| one.1 != newest) {
+                continue;
+            }
+            if span.open && asked.at > span.begun {
+                broken.push((
+                    complete,
+                    format!("{who} never got {text}, which was acknowledged"),
+                ));
+                continue;
+            }
+            // Also where it went on later: what lies between two that it got was there to be got.
+            let Some((_, epoch, seq)) = places.get(text.as_str()) else {
+                continue;
+            };
+            let its = seen.iter().filter_map(|text| places.get(text));
+            let of_epoch: Vec<u64> = its.filter(|one| one.1 == *epoch).map(|one| one.2).collect();
+            let (first, last) = (of_epoch.iter().min(), of_epoch.iter().max());
+            if first.is_some_and(|first| first < seq) && last.is_some_and(|last| seq < last) {
+                broken.push((
+                    complete,
+                    format!("{who} has a hole where {text} stands, and no signal"),
+                ));
+            }
+        }
+    }
+
+    /// What the homes say at the end is the truth.
+    fn judge_homes(&self, broken: &mut Vec<Broken>) {
+        for channel in 0..self.channels {
+            let replicas = self.running.values().filter_map(|at| {
+                let actor = self.processes[*at].channels.get(&channel)?;
+                let replica = actor.replica.as_ref()?;
+                replica
+                    .is_home()
+                    .then_some((self.processes[*at].node, replica))
+            });
+            let homes: Vec<_> = replicas.collect();
+            let wanted = self
+                .clients
+                .iter()
+                .filter(|one| one.channel == channel && one.at.is_some());
+            let subscribers = wanted.count() as u64;
+            match homes.as_slice() {
+                [] if subscribers == 0 => {}
+                [(node, home)] => {
+                    let counted = home.occupancy().unwrap_or_default().subscribers;
+                    if counted != subscribers {
+                        broken.push((
+                            Promise::Counts,
+                            format!(
+                                "home {node} of channel {channel} counts {counted} of {subscribers}"
+                            ),
+                        ));
+                    }
+                    self.judge_history(channel, home, broken);
+                }
+                other => {
+                    let nodes: Vec<_> = other.iter().map(|(node, _)| node).collect();
+                    broken.push((
+                        Promise::Counts,
+                        format!("the homes of channel {channel} are {nodes:?}"),
+                    ));
+                }
+            }
+        }
+    }
+
+    /// Who can see the presence set sees who is there.
+    fn judge_presence(&self, broken: &mut Vec<Broken>) {
+        for channel in 0..self.channels {
+            let here = self.clients.iter().filter(|one| one.channel == channel);
+            let there: BTreeSet<String> = here
+                .clone()
+                .filter(|one| one.at.is_some())
+                .filter_map(|one| one.model.is())
+                .collect();
+            for (number, client) in self.clients.iter().enumerate() {
+                let sees = client.model.present().filter(|_| client.at.is_some());
+                if let Some(sees) = sees.filter(|_| client.channel == channel)
+                    && sees != there
+                {
+                    let name = self.spoken[client.dialect].name();
+                    broken.push((
+                        Promise::Presence,
+                        format!("client {number} ({name}) sees {sees:?}, there are {there:?}"),
+                    ));
+                }
+            }
+        }
+    }
+
+    /// What is told of the lifecycle alternates, and ends with the truth.
+    fn judge_lifecycle(&self, broken: &mut Vec<Broken>) {
+        let mut state: BTreeMap<(usize, String), bool> = BTreeMap::new();
+        for (at_ms, channel, kind) in &self.history.told {
+            let (what, on) = match kind {
+                LifecycleKind::Occupied => (String::new(), true),
+                LifecycleKind::Vacated => (String::new(), false),
+                LifecycleKind::Joined(client) => (client.to_string(), true),
+                LifecycleKind::Left(client) => (client.to_string(), false),
+                _ => continue,
+            };
+            let before = state.insert((*channel, what), on).unwrap_or(false);
+            if before == on {
+                broken.push((
+                    Promise::Lifecycle,
+                    format!("at {at_ms} ms {kind:?} of channel {channel} was told again"),
+                ));
+            }
+        }
+        for channel in 0..self.channels {
+            let here = self
+                .clients
+                .iter()
+                .filter(|one| one.channel == channel && one.at.is_some());
+            let mut truth: BTreeSet<String> =
+                here.clone().filter_map(|one| one.model.is()).collect();
+            if here.count() > 0 {
+                truth.insert(String::new());
+            }
+            let told = state.iter().filter(|((of, _), on)| *of == channel && **on);
+            let told: BTreeSet<String> = told.map(|((_, what), _)| what.clone()).collect();
+            if told != truth {
+                broken.push((
+                    Promise::Lifecycle,
+                    format!("of channel {channel} {told:?} was told, {truth:?} is true"),
+                ));
+            }
+        }
+    }
+
+    /// What was acknowledged is in the stream that follows, or a new epoch says that it is not.
+    fn judge_history(
+        &self,
+        channel: usize,
+        home: &crate::core::channel::replica::Replica,
+        broken: &mut Vec<Broken>,
+    ) {
+        let history = home.home_history();
+        let epoch = home.home_view().map(|(_, epoch)| epoch);
+        let first = history.first().map_or(u64::MAX, |one| one.position.seq);
+        for (number, asked) in self.history.asked.iter().enumerate() {
+            let super::history::Fate::Stamped(place) = asked.fate else {
+                continue;
+            };
+            let kept = asked.channel == channel && Some(place.epoch) == epoch && place.seq >= first;
+            if kept && !history.iter().any(|one| one.position == place) {
+                broken.push((
+                    Promise::Kept,
+                    format!("m{number}, acknowledged at {place:?}, is not in the history"),
+                ));
+            }
+            let text = format!("m{number}");
+            let other = history.iter().find(|one| one.position == place);
+            if kept && other.is_some_and(|one| *one.draft.data != *text.as_bytes()) {
+                broken.push((
+                    Promise::OneOrderer,
+                    format!("m{number} was acknowledged at {place:?}, where another stands"),
+                ));
+            }
+        }
+    }
+}
+
+/// Whether any two saw any two messages in two orders.
+fn one_order(spans: &[(String, usize, Span)], broken: &mut Vec<Broken>) {
+    let mut before: BTreeMap<(usize, &str, &str), &str> = BTreeMap::new();
+    for (who, channel, span) in spans {
+        for pair in span.got.windows(2) {
+            let [(_, one), (_, other)] = pair else {
+                continue;
+            };
+            before.entry((*channel, one, other)).or_insert(who);
+            if let Some(elsewhere) = before.get(&(*channel, other.as_str(), one.as_str())) {
+                broken.push((
+                    Promise::Order,
+                    format!("{who} got {one} before {other}, {elsewhere} the other way"),
+                ));
+            }
+        }
+    }
+}

@@ -1,0 +1,358 @@
+//! Clients in the world: their sockets, what they read and say, how they come back, and calls of app servers.
+//!
+//! **Must never know:** any dialect.
+
+use super::channel::{Reply, ToChannel};
+use super::client::{Act, Model, Opened, Seen, Site, Spoken};
+use super::connection::{Connection, Heard, Mailbox, Seat, Socket, ToConnection};
+use super::history::{Asked, Fate};
+use super::world::{Event, Task, World};
+use crate::core::authority::Pass;
+use crate::core::close::End;
+use crate::core::delivery::outbox::{Outbox, Source};
+use crate::core::delivery::worker_state::ConnectionMeta;
+use crate::core::error::Refusal;
+use crate::core::ids::ConnectionId;
+use crate::core::message::{ContentKind, Draft, Receipt};
+use crate::core::session::{Event as Told, Input};
+use std::rc::Rc;
+
+/// Most bytes that wait for a client.
+const OUTBOX_BYTES: usize = 1 << 20;
+
+/// A client.
+#[derive(Debug)]
+pub(crate) struct Client {
+    pub(crate) dialect: usize,
+    pub(crate) channel: usize,
+    pub(crate) model: Box<dyn Model>,
+    /// Its connection.
+    pub(crate) at: Option<(usize, ConnectionId)>,
+    pub(crate) socket: Option<Rc<Socket>>,
+    reading: bool,
+    /// It stays away.
+    pub(crate) away: bool,
+}
+
+impl Client {
+    pub(crate) fn new(dialect: usize, channel: usize, model: Box<dyn Model>) -> Self {
+        Self {
+            dialect,
+            channel,
+            model,
+            at: None,
+            socket: None,
+            reading: false,
+            away: false,
+        }
+    }
+
+    /// Its socket ends without a word.
+    pub(crate) fn lose_socket(&self) {
+        if let Some(socket) = &self.socket {
+            socket.severed.set(true);
+        }
+    }
+}
+
+/// A message of that text, as an app server hands it in.
+pub(crate) fn draft(text: &str) -> Box<Draft> {
+    Box::new(Draft {
+        id: None,
+        name: "n".into(),
+        data: text.as_bytes().to_vec().into(),
+        kind: ContentKind::Text,
+        meta: None,
+        client: None,
+        connection: None,
+        except: None,
+        store: true,
+        retain_ms: None,
+        tag: None,
+    })
+}
+
+impl World {
+    /// A client opens a socket at a node that would take it.
+    pub(crate) fn connect(&mut self, number: usize) {
+        if self.clients[number].at.is_some() || self.clients[number].away {
+            return;
+        }
+        let serves = |at: &usize| {
+            let process = &self.processes[*at];
+            !process.paused && process.authority.serving()
+        };
+        let open: Vec<usize> = self.running.values().copied().filter(serves).collect();
+        if open.is_empty() {
+            return self.later(100, Event::Connect(number));
+        }
+        let at = open[self.chance.below(open.len())];
+        let dialect = self.clients[number].dialect;
+        let process = &self.processes[at];
+        let site = Site {
+            authority: &process.authority,
+            now: process.now(),
+            kept: &*process.kept[dialect],
+        };
+        let Opened { session, resumes } = self.clients[number].model.open(&site);
+        let fresh = ConnectionId(
+            self.chance.between(1, 1 << 30),
+            self.chance.between(1, 1 << 30),
+        );
+        let id = resumes.unwrap_or(fresh);
+        let mut inherits = Vec::new();
+        if resumes.is_some() {
+            self.reached("a connection is carried on");
+            self.later(1, Event::Sever(id, at));
+            inherits = self.take_over(at, id);
+        }
+        let process = &self.processes[at];
+        let (node, socket) = (process.node, Rc::new(Socket::default()));
+        let outbox = Rc::new(Outbox::new(
+            OUTBOX_BYTES,
+            process.local.withheld(),
+            socket.clone(),
+        ));
+        let mailbox = Mailbox::default();
+        let about = ConnectionMeta {
+            id,
+            dialect: self.spoken[dialect].name(),
+            remote: "".into(),
+            since_ms: 0,
+        };
+        let port = Box::new(mailbox.clone());
+        let slot = process.local.register(about, outbox.clone(), port);
+        let connection = Connection::new(Seat {
+            client: number,
+            session,
+            mailbox,
+            outbox,
+            socket: socket.clone(),
+            encoding: self.encoding(dialect),
+            slot,
+            inherits,
+        });
+        self.processes[at].connections.insert(id, connection);
+        let client = &mut self.clients[number];
+        client.at = Some((at, id));
+        client.socket = Some(socket);
+        self.history.opened(number);
+        self.note(|| format!("client {number} connects to node {node} as {id:?}"));
+        self.feed(at, id, Input::Opened, Source::SESSION);
+        self.flush_later(at);
+        let mut acts = Vec::new();
+        self.clients[number].model.opened(&mut acts);
+        self.acts(number, acts);
+    }
+
+    /// The socket of a connection that goes on elsewhere ends, wherever it is held yet.
+    pub(crate) fn sever_elsewhere(&mut self, id: ConnectionId, but: usize) {
+        let held: Vec<usize> = self
+            .running
+            .values()
+            .copied()
+            .filter(|at| *at != but)
+            .collect();
+        for at in held {
+            self.mail_connection(at, id, ToConnection::Finish(End::Gone));
+        }
+    }
+
+    /// Whoever reads from this connection has something to read.
+    pub(crate) fn client_reads(&mut self, at: usize, id: ConnectionId) {
+        let Some(one) = self.processes[at].connections.get(&id) else {
+            return;
+        };
+        let number = one.client;
+        let its = self.clients[number].at == Some((at, id));
+        if its && !std::mem::replace(&mut self.clients[number].reading, true) {
+            self.ready(Task::Read(number));
+        }
+    }
+
+    /// A client reads what has arrived, and answers.
+    pub(crate) fn read(&mut self, number: usize) {
+        self.clients[number].reading = false;
+        let Some(socket) = self.clients[number].socket.clone() else {
+            return;
+        };
+        if socket.full.get() {
+            return;
+        }
+        loop {
+            match socket.read() {
+                Some(Heard::Frame(frame)) => {
+                    let mut acts = Vec::new();
+                    self.clients[number].model.hear(&frame, &mut acts);
+                    if !self.acts(number, acts) {
+                        return;
+                    }
+                }
+                Some(Heard::Close) => return self.disconnected(number),
+                None if socket.severed.get() => return self.disconnected(number),
+                None => return,
+            }
+        }
+    }
+
+    /// False once it has hung up.
+    fn acts(&mut self, number: usize, acts: Vec<Act>) -> bool {
+        for act in acts {
+            match act {
+                Act::Say(text) => {
+                    if let Some((at, id)) = self.clients[number].at {
+                        self.mail_connection(at, id, ToConnection::Frame(text));
+                    }
+                }
+                Act::Saw(seen) => self.saw(number, seen),
+                Act::Hangup => {
+                    self.disconnected(number);
+                    return false;
+                }
+            }
+        }
+        true
+    }
+
+    /// The client has lost its socket, or drops it, and comes back.
+    pub(crate) fn disconnected(&mut self, number: usize) {
+        let client = &mut self.clients[number];
+        client.socket = None;
+        client.model.closed();
+        if let Some((at, id)) = client.at.take() {
+            self.mail_connection(at, id, ToConnection::Gone);
+        }
+        self.note(|| format!("client {number} has no socket"));
+        self.history.closed(number);
+        let ms = self.chance.between(20, 600);
+        self.later(ms, Event::Connect(number));
+    }
+
+    /// The goodbye has had its time.
+    pub(crate) fn cut_off(
+        &mut self,
+        at: usize,
+        id: ConnectionId,
+        number: usize,
+        socket: &Rc<Socket>,
+    ) {
+        socket.severed.set(true);
+        if self.clients[number]
+            .socket
+            .as_ref()
+            .is_some_and(|one| Rc::ptr_eq(one, socket))
+        {
+            self.ready(Task::Read(number));
+        } else {
+            let its = self.processes[at].connections.get(&id);
+            if its.is_some_and(|one| Rc::ptr_eq(&one.socket, socket)) {
+                self.mail_connection(at, id, ToConnection::Gone);
+            }
+        }
+    }
+
+    fn saw(&mut self, number: usize, seen: Seen) {
+        self.note(|| format!("client {number} saw {seen:?}"));
+        match &seen {
+            Seen::Accepted(text) => self.history.answered(text, Fate::Acknowledged),
+            Seen::Refused(text) => self.history.answered(text, Fate::Unknown),
+            _ => {}
+        }
+        self.history.saw(number, seen);
+    }
+
+    /// An app server publishes through a node.
+    pub(crate) fn call(&mut self, node: u64, channel: usize) {
+        let Some(at) = self.running.get(&node).copied() else {
+            return;
+        };
+        let process = &self.processes[at];
+        if process.paused || !process.authority.serving() {
+            return;
+        }
+        let call = self.history.asked(Asked::new(channel));
+        let text = self.history.text(call);
+        self.note(|| format!("{text} is published on {channel} through node {node}"));
+        let publish = ToChannel::Publish(draft(&text), Pass::unchecked(), Reply::Call(call));
+        self.mail_channel(at, channel, publish);
+    }
+
+    /// A client publishes over its own socket.
+    pub(crate) fn client_publishes(&mut self, number: usize) {
+        let channel = self.clients[number].channel;
+        if self.clients[number].at.is_none() {
+            return;
+        }
+        let text = self.history.next_text();
+        let mut acts = Vec::new();
+        if self.clients[number].model.publish(&text, &mut acts) {
+            self.history.asked(Asked::new(channel));
+            self.note(|| format!("client {number} publishes {text}"));
+            self.acts(number, acts);
+        }
+    }
+
+    /// What came of a publication.
+    pub(crate) fn published(
+        &mut self,
+        at: usize,
+        channel: usize,
+        reply: Reply,
+        answer: Result<Receipt, Refusal>,
+    ) {
+        let key = self.keys[channel].clone();
+        match (reply, answer) {
+            (Reply::Call(call), answer) => {
+                let text = self.history.text(call);
+                self.note(|| format!("{text} is answered {answer:?}"));
+                let fate = match answer {
+                    Ok(receipt) => Fate::Stamped(receipt.position),
+                    Err(Refusal::OutcomeUnknown) => Fate::Unknown,
+                    Err(_) => Fate::Refused,
+                };
+                self.history.answered(&text, fate);
+            }
+            (Reply::Connection(id, tag, true), Ok(receipt)) => {
+                self.tell(at, id, Told::Published { tag, receipt });
+            }
+            (Reply::Connection(..), Ok(_)) => {}
+            (Reply::Connection(id, tag, _), Err(refusal)) => {
+                let event = Told::PublishRefused {
+                    channel: key,
+                    tag,
+                    refusal,
+                };
+                self.tell(at, id, event);
+            }
+        }
+    }
+}
+
+/// The dialects that are played.
+const SPOKEN: &[&dyn Spoken] = &[
+    &crate::adapters::pusher::model::Pusher,
+    &crate::adapters::ably::model::Ably,
+    &crate::adapters::pubnub::model::PubNub,
+    &crate::adapters::realtime::model::Realtime { buffered: false },
+    &crate::adapters::realtime::model::Realtime { buffered: true },
+];
+/// The channels; who can be is in the presence set of the last one.
+const CHANNELS: &[&str] = &["room-1", "presence-2"];
+
+impl World {
+    /// A world with clients of every dialect on every channel.
+    pub(crate) fn peopled(seed: u64) -> Self {
+        let mut world = Self::new(seed, SPOKEN.to_vec(), CHANNELS);
+        for (channel, name) in CHANNELS.iter().enumerate() {
+            let most = world.chance.between(6, 10) as usize;
+            for number in 0..most {
+                let dialect = number % SPOKEN.len();
+                let own = world.clients.len() as u64;
+                let present = name.starts_with("presence-");
+                let model = SPOKEN[dialect].client(own, name, present);
+                world.clients.push(Client::new(dialect, channel, model));
+            }
+        }
+        world
+    }
+}
