@@ -17,7 +17,7 @@ const MAX_BYTES: usize = 4 << 20;
 /// What waits, in the order in which it was decided.
 #[derive(Debug)]
 pub(super) enum Buffered {
-    /// A broadcast.
+    /// A broadcast that may not be delivered now.
     Deliver(Deliver),
     /// A subscriber that joined behind it.
     Attach(Attach),
