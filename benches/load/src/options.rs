@@ -3,7 +3,7 @@
 //! **Must never know:** how a scenario is played. Secrets come by environment, since command lines are
 //! public on a machine.
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::net::SocketAddr;
 
 /// Measures a broker on this machine and prints one line of JSON.
@@ -56,6 +56,51 @@ pub struct Target {
     /// Private channels that 100 bystanders hold open meanwhile.
     #[arg(long, global = true, default_value_t = 0)]
     pub other_channels: usize,
+}
+
+/// An operation that is done so many times.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Step {
+    /// A signed trigger to a channel that `--receivers` connections are subscribed to.
+    Fanout,
+    /// A client event from one connection to another.
+    Event,
+    /// A connection with a private channel of its own; it stays.
+    Connect,
+    /// A signed trigger to a channel that nobody is subscribed to.
+    Trigger,
+    /// The same by `/v1`.
+    Publish,
+    /// A PubNub publish that ends `--receivers` polls, and their next polls.
+    Poll,
+}
+
+/// What is done step by step.
+#[derive(Args, Clone)]
+pub struct Steps {
+    /// Which.
+    #[arg(value_enum)]
+    pub step: Step,
+    /// How many.
+    #[arg(long, default_value_t = 100)]
+    pub operations: u32,
+    /// Connections that get each message of a fan-out, or polls that each publish ends.
+    #[arg(long, default_value_t = 100)]
+    pub receivers: usize,
+    /// The `Authorization` header of `/v1`.
+    #[arg(
+        long,
+        env = "LOAD_AUTHORIZATION",
+        default_value = "",
+        hide_env_values = true
+    )]
+    pub authorization: String,
+    /// The PubNub keyset's publish key.
+    #[arg(long, env = "LOAD_PUBLISH_KEY", default_value = "")]
+    pub publish_key: String,
+    /// Its subscribe key.
+    #[arg(long, env = "LOAD_SUBSCRIBE_KEY", default_value = "")]
+    pub subscribe_key: String,
 }
 
 /// The scenarios.
@@ -121,6 +166,8 @@ pub enum Scenario {
         #[arg(long, env = "LOAD_SUBSCRIBE_KEY")]
         subscribe_key: String,
     },
+    /// Exactly so many operations, one after the other, to count their instructions.
+    Steps(Steps),
     /// Grants through `/v1`, each to another user.
     Grants {
         /// Servers, taken in turn; without any, `--server`.

@@ -108,6 +108,17 @@ fn connections_and_triggers() -> Outcome {
 }
 
 #[test]
+fn every_step_is_done_as_often_as_it_was_asked_for() -> Outcome {
+    let floor = Floor::start()?;
+    for step in ["fanout --receivers 7", "event", "connect", "trigger"] {
+        let figures = floor.load(&format!("steps {step} --operations 9"))?;
+        assert_eq!(number(&figures, "operations"), 9.0, "{step}: {figures}");
+        assert_eq!(number(&figures, "troubles"), 0.0, "{step}: {figures}");
+    }
+    Ok(())
+}
+
+#[test]
 fn a_server_that_is_not_there_is_an_error() -> Outcome {
     let mut floor = Floor::start()?;
     floor.process.kill()?;

@@ -9,6 +9,7 @@ mod grants;
 mod pace;
 mod pairs;
 mod polls;
+mod steps;
 mod tally;
 mod triggers;
 
@@ -68,6 +69,7 @@ pub fn play(options: &Options) -> Result<Figures, Failure> {
             };
             polls::play(&mut world, target, &shape)
         }
+        Scenario::Steps(steps) => steps::play(&mut world, target, steps),
         Scenario::Grants {
             servers,
             authorization,

@@ -97,7 +97,7 @@ impl Shape<'_> {
         u16::try_from(poll % usize::from(self.channels.max(1))).unwrap_or(0)
     }
 
-    fn poll(&self, poll: usize, (timetoken, region): (&str, &str)) -> String {
+    pub(super) fn poll(&self, poll: usize, (timetoken, region): (&str, &str)) -> String {
         let (key, channel) = (self.subscribe_key, self.channel(poll));
         format!(
             "GET /v2/subscribe/{key}/polls-{channel}/0?tt={timetoken}&tr={region}&uuid=load-{poll} HTTP/1.1\r\n\
@@ -105,7 +105,7 @@ impl Shape<'_> {
         )
     }
 
-    fn publish(&self, channel: u16, data: &str) -> String {
+    pub(super) fn publish(&self, channel: u16, data: &str) -> String {
         let (publish, subscribe) = (self.publish_key, self.subscribe_key);
         format!(
             "GET /publish/{publish}/{subscribe}/0/polls-{channel}/0/%22{data}%22?uuid=load HTTP/1.1\r\n\
@@ -273,7 +273,7 @@ impl Polls<'_> {
 }
 
 /// The cursor of an answer (timetoken, region), and what follows it.
-fn cursor(body: &str) -> Option<((&str, &str), &str)> {
+pub(super) fn cursor(body: &str) -> Option<((&str, &str), &str)> {
     let rest = body.strip_prefix(r#"{"t":{"t":""#)?;
     let (timetoken, rest) = rest.split_once(r#"","r":"#)?;
     let (region, messages) = rest.split_once('}')?;
