@@ -128,6 +128,14 @@ impl World {
         broken
     }
 
+    /// Whether a text has come to stand in the streams of two epochs.
+    fn stands_twice(&self, text: &str) -> bool {
+        let places = self.history.stamps.iter();
+        let its = places.filter(|(_, own)| *own == text);
+        let epochs: BTreeSet<u64> = its.map(|((_, epoch, _), _)| *epoch).collect();
+        epochs.len() > 1
+    }
+
     /// Where each text stands.
     fn places(&self) -> BTreeMap<&str, (usize, u64, u64)> {
         let stamps = self.history.stamps.iter();
@@ -136,7 +144,9 @@ impl World {
             .collect()
     }
 
-    /// A connection that had a right which was taken gets nothing that was published after the taking had returned.
+    /// A subscription that stood on a right which was taken shows nothing that was published after the taking had
+    /// returned; nor does any other, before the right is given back. Then whoever goes by a place in time reads the past,
+    /// as its dialect's page says, and a subscription that was asked for before and is answered after stands on the new right.
     fn judge_rights(
         &self,
         who: &str,
@@ -144,30 +154,29 @@ impl World {
         sights: &[(u64, Sight)],
         broken: &mut Vec<Broken>,
     ) {
-        let needs_open = self.clients[number].model.needs_open();
+        let model = &self.clients[number].model;
         for (at, write) in self.history.writes.iter().enumerate() {
-            let concerns = write.kind == Kind::Revoke || write.kind == Kind::Shut && needs_open;
+            let shut = write.kind == Kind::Shut;
+            let concerns = write.kind == Kind::Revoke || shut && model.needs_open();
             let Some(returned) = write.returned.filter(|_| concerns) else {
                 continue;
             };
             let mut later = self.history.writes[at..].iter();
-            let open = later.find(|one| one.kind == Kind::Open && write.kind == Kind::Shut);
+            let open = later.find(|one| one.kind == Kind::Open && shut);
             let dark = returned..open.map_or(u64::MAX, |one| one.asked);
-            let mut opened = 0;
+            let mut stood = 0;
             for (order, sight) in sights {
                 match sight {
-                    Sight::Opened => opened = *order,
-                    Sight::Seen(Seen::Got(text))
-                        if opened < write.asked && write.asked < *order =>
-                    {
+                    Sight::Opened | Sight::Seen(Seen::Stands(_)) => stood = *order,
+                    Sight::Seen(Seen::Got(text)) if write.asked < *order => {
                         let published = self.history.of(text).map_or(0, |one| one.at);
-                        if dark.contains(&published) {
-                            broken.push((
-                                Promise::Revoked,
-                                format!(
-                                    "{who} got {text}, published after write {at} had returned"
-                                ),
-                            ));
+                        let outlived = stood < write.asked && !(shut && model.is_silent());
+                        let early = shut && *order < dark.end;
+                        if dark.contains(&published) && (outlived || early) {
+                            let what = format!(
+                                "{who} got {text}, published after write {at} had returned"
+                            );
+                            broken.push((Promise::Revoked, what));
                         }
                     }
                     Sight::Seen(_) | Sight::Closed => {}
@@ -231,7 +240,9 @@ impl World {
             let Some((_, epoch, seq)) = places.get(text.as_str()) else {
                 continue;
             };
-            let its = seen.iter().filter_map(|text| places.get(text));
+            // What was asked for again after a stream was lost stands in the next one too, and it is not known which was got.
+            let once = |text: &&&str| !self.stands_twice(text);
+            let its = seen.iter().filter(once).filter_map(|text| places.get(text));
             let of_epoch: Vec<u64> = its.filter(|one| one.1 == *epoch).map(|one| one.2).collect();
             let (first, last) = (of_epoch.iter().min(), of_epoch.iter().max());
             if first.is_some_and(|first| first < seq) && last.is_some_and(|last| seq < last) {

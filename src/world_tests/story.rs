@@ -111,8 +111,8 @@ impl World {
         self.later(0, Event::Story);
         self.run_until(plan.heal_ms);
         self.heal(plan.nodes);
-        // Everybody may everything again.
-        for n in 0..20 {
+        // Everybody may everything again, as soon as there is somebody who can be asked.
+        for n in 0..60 {
             self.run_until(plan.heal_ms + 50 * n);
             if self.shut() {
                 let node = 1 + n % plan.nodes;
