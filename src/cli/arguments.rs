@@ -2,9 +2,11 @@
 
 mod cluster;
 mod key;
+mod traffic;
 
 pub use cluster::{BackupCommand, ClusterCommand, Recover};
 pub use key::KeyCommand;
+pub use traffic::{ChannelCommand, ConnCommand};
 
 use super::duration::millis;
 use super::manual::VERSION;
@@ -446,63 +448,6 @@ pub enum UserCommand {
         app: u64,
         /// User id
         user: String,
-    },
-}
-
-/// What can be done with connections.
-#[derive(Subcommand)]
-pub enum ConnCommand {
-    /// Lists an app's connections on every node
-    List {
-        /// App id
-        app: u64,
-        /// Only of this user
-        #[arg(long)]
-        user: Option<String>,
-        /// At most so many
-        #[arg(long, default_value_t = 100)]
-        limit: u32,
-    },
-}
-
-/// What can be done with channels.
-#[derive(Subcommand)]
-pub enum ChannelCommand {
-    /// Shows one channel: subscribers, clients, members
-    Show {
-        /// App id
-        app: u64,
-        /// Channel name
-        channel: String,
-    },
-    /// Publishes a message
-    Publish {
-        /// App id
-        app: u64,
-        /// Channel name
-        channel: String,
-        /// Event name
-        event: String,
-        /// What: JSON, or a text
-        data: String,
-    },
-    /// Lists an app's occupied channels
-    List {
-        /// App id
-        app: u64,
-        /// Only names that start so
-        #[arg(long, default_value = "")]
-        prefix: String,
-        /// At most so many
-        #[arg(long, default_value_t = 100)]
-        limit: u32,
-    },
-    /// Shows who is in a channel's presence set
-    Members {
-        /// App id
-        app: u64,
-        /// Its name
-        channel: String,
     },
 }
 
