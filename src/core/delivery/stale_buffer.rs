@@ -29,6 +29,8 @@ pub(super) struct StaleBuffer {
     /// How long the lease may be over before connections are sent away.
     grace_ms: u64,
     buffered: VecDeque<Buffered>,
+    /// How many of them are subscribers.
+    joining: usize,
     bytes: usize,
     /// Since when the lease has been over, monotonic ms.
     since: Option<u64>,
@@ -52,6 +54,7 @@ impl StaleBuffer {
         Self {
             grace_ms,
             buffered: VecDeque::new(),
+            joining: 0,
             bytes: 0,
             since: None,
             gave_up: false,
@@ -77,11 +80,17 @@ impl StaleBuffer {
         None
     }
 
-    /// Gives the message back when nothing waits that it would overtake.
+    /// Gives the message back when nothing waits that it would overtake, or when too much waits: then it is attached now,
+    /// and is sent away with all others at the next tick.
     pub(super) fn admit_subscriber(&mut self, message: Attach) -> Option<Attach> {
         if self.buffered.is_empty() {
             return Some(message);
         }
+        self.bytes = self.bytes.saturating_add(subscriber_size(&message));
+        if self.bytes > MAX_BYTES {
+            return Some(message);
+        }
+        self.joining += 1;
         self.buffered.push_back(Buffered::Attach(message));
         None
     }
@@ -100,6 +109,9 @@ impl StaleBuffer {
 
     fn take_attaches(&mut self, which: impl Fn(&Attach) -> bool) -> Vec<Attach> {
         let mut taken = Vec::new();
+        if self.joining == 0 {
+            return taken;
+        }
         for one in std::mem::take(&mut self.buffered) {
             match one {
                 Buffered::Attach(one) if which(&one) => taken.push(one),
@@ -108,6 +120,7 @@ impl StaleBuffer {
                 }
             }
         }
+        self.joining -= taken.len();
         taken
     }
 
@@ -118,6 +131,7 @@ impl StaleBuffer {
             self.since = None;
             self.gave_up = false;
             self.bytes = 0;
+            self.joining = 0;
             let buffered = std::mem::take(&mut self.buffered);
             return if buffered.is_empty() {
                 Verdict::Wait
@@ -139,6 +153,15 @@ impl StaleBuffer {
     }
 }
 
+/// What a subscriber gets first waits with it.
+fn subscriber_size(message: &Attach) -> usize {
+    let backlog = message.subscribed.backlog.iter();
+    let messages: usize = backlog.map(|one| one.draft.data.len()).sum();
+    let members = message.subscribed.members.iter().flat_map(|all| all.iter());
+    let members: usize = members.map(|one| one.data.len()).sum();
+    messages + members + std::mem::size_of::<Attach>()
+}
+
 fn size(message: &Deliver) -> usize {
     let frames: usize = message.frames.iter().map(|(_, frame)| frame.len()).sum();
     frames + std::mem::size_of::<Deliver>()
@@ -148,10 +171,11 @@ fn size(message: &Deliver) -> usize {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::panic)]
     use super::*;
-    use crate::core::authority::AppId;
+    use crate::core::authority::{AppId, Operations};
     use crate::core::delivery::encoding::EncodingId;
-    use crate::core::ids::ChannelKey;
-    use crate::core::message::Broadcast;
+    use crate::core::ids::{NodeId, Position};
+    use crate::core::message::{Broadcast, Member, Occupancy};
+    use crate::core::session::{DeliveryMode, Subscribed};
 
     fn message(number: u64, bytes: usize) -> Deliver {
         Deliver {
@@ -206,5 +230,71 @@ mod tests {
         );
         assert!(matches!(stale_buffer.tick(true, 1), Verdict::GiveUp(_)));
         assert!(stale_buffer.admit(message(1, 1), true, || 2).is_some());
+    }
+
+    fn joining(connection: u64, member: usize) -> Attach {
+        let channel = ChannelKey::channel(AppId(1), "room");
+        let data = vec![0; member].into();
+        let member = Member {
+            connection: ConnectionId(1, connection),
+            client: "ana".into(),
+            node: NodeId(1),
+            data,
+            since: 0,
+        };
+        Attach {
+            channel: channel.clone(),
+            connection: ConnectionId(1, connection),
+            mode: DeliveryMode::Shared,
+            encoding: EncodingId(0),
+            echo: true,
+            subscribed: Box::new(Subscribed {
+                channel,
+                tag: 0,
+                granted: Operations::SUBSCRIBE,
+                position: Position::default(),
+                backlog: Vec::new(),
+                continuous: true,
+                members: Some([member].into()),
+                occupancy: Occupancy::default(),
+            }),
+        }
+    }
+
+    #[test]
+    fn what_joiners_get_first_counts_and_those_who_find_no_room_go_with_the_rest() {
+        let mut stale_buffer = StaleBuffer::new(3_000);
+        assert!(stale_buffer.admit(message(0, 1), false, || 0).is_none());
+        let mut waits = |one: &u64| {
+            let joining = joining(*one, MAX_BYTES / 8);
+            stale_buffer.admit_subscriber(joining).is_none()
+        };
+        let waiting = (0..20).take_while(|one| waits(one)).count();
+        assert_eq!(waiting, 7, "no more than fits waits");
+        let Verdict::GiveUp(taken) = stale_buffer.tick(true, 1) else {
+            panic!("nothing is passed over in silence");
+        };
+        assert_eq!(taken.len(), 7);
+        assert!(stale_buffer.admit_subscriber(joining(9, 1)).is_some());
+    }
+
+    #[test]
+    fn one_who_leaves_does_not_wait_any_more_and_what_is_released_is_forgotten() {
+        let mut stale_buffer = StaleBuffer::new(3_000);
+        let channel = ChannelKey::channel(AppId(1), "room");
+        let take = |stale_buffer: &mut StaleBuffer, one| {
+            let all = stale_buffer.take_subscribers(&channel, Some(ConnectionId(1, one)));
+            all.len()
+        };
+        assert!(stale_buffer.admit(message(0, 1), false, || 0).is_none());
+        assert!(stale_buffer.admit_subscriber(joining(1, 1)).is_none());
+        assert!(stale_buffer.admit_subscriber(joining(2, 1)).is_none());
+        assert_eq!(
+            (take(&mut stale_buffer, 1), take(&mut stale_buffer, 1)),
+            (1, 0)
+        );
+        assert_eq!(stale_buffer.joining, 1);
+        assert!(matches!(stale_buffer.tick(true, 1), Verdict::Release(all) if all.len() == 2));
+        assert_eq!((stale_buffer.joining, take(&mut stale_buffer, 2)), (0, 0));
     }
 }
