@@ -6,6 +6,7 @@ use crate::core::authority::{
     AccessQuery, Cut, Effect, Operations, Principal, Resource, Scope, State, Subject, Target,
 };
 use crate::core::ids::ChannelKey;
+use std::time::{Duration, Instant};
 
 fn user(node: &Node, name: &str) -> Client {
     let mut client = Client::open(node.addr);
@@ -76,6 +77,30 @@ fn a_lost_right_ends_the_subscription_and_nothing_of_it_comes_after() {
     client.say("sub 9-room\npub open still");
     client.expect("no 9-room");
     client.expect("open still");
+}
+
+#[test]
+fn what_a_batch_narrows_before_it_cuts_is_left_as_well() {
+    let node = Node::start(1);
+    let mut client = user(&node, "ana");
+    client.say("sub 9-room\nsub open");
+    client.expect("in 9-room");
+    client.expect("in open");
+    let mut narrowed = State::default();
+    narrowed.time_ms = 9;
+    node.broker.authority.set_fixed(narrowed, 1_000, true);
+    let scope = Scope::Subject(Subject::User("ana".into()));
+    let effects = vec![
+        Effect::Recheck { app: APP, scope },
+        cut_user("ana", Cut::Disconnected),
+    ];
+    assert_eq!(node.enforce(3, effects), 1);
+    let occupied = || node.broker.channels.occupied_here(APP, "", 10);
+    let end = Instant::now() + Duration::from_secs(10);
+    while !occupied().is_empty() && Instant::now() < end {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!(occupied(), [], "nobody is there any more");
 }
 
 #[test]
