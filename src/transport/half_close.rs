@@ -15,9 +15,9 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-/// Whether the client of a connection has stopped sending; among the connection data of its requests.
+/// Whether a connection was hung up, and by whom; among the connection data of its requests.
 #[derive(Clone, Debug, Default)]
-pub(super) struct HalfClosed(Rc<Ended>);
+pub(super) struct HangUp(Rc<Ended>);
 
 #[derive(Debug, Default)]
 struct Ended {
@@ -27,9 +27,9 @@ struct Ended {
     by_us: Cell<bool>,
 }
 
-impl HalfClosed {
+impl HangUp {
     /// Whether the client has stopped sending.
-    pub(super) fn is_true(&self) -> bool {
+    pub(super) fn by_client(&self) -> bool {
         self.0.by_client.get()
     }
 
@@ -51,7 +51,7 @@ impl HalfClosed {
 #[derive(Debug)]
 pub(super) struct HalfCloseStream<T> {
     io: T,
-    half_closed: HalfClosed,
+    half_closed: HangUp,
     heads: Heads,
     /// Read, and not handed on yet: what was escaped needs more room than it came in. At most three times a read.
     rest: VecDeque<u8>,
@@ -62,7 +62,7 @@ impl<T> HalfCloseStream<T> {
     pub(super) fn new(io: T) -> Self {
         Self {
             io,
-            half_closed: HalfClosed::default(),
+            half_closed: HangUp::default(),
             heads: Heads::default(),
             rest: VecDeque::new(),
         }
@@ -74,7 +74,7 @@ impl<T> HalfCloseStream<T> {
     }
 
     /// What its requests may ask.
-    pub(super) fn half_closed(&self) -> HalfClosed {
+    pub(super) fn half_closed(&self) -> HangUp {
         self.half_closed.clone()
     }
 }

@@ -4,7 +4,7 @@
 //! the poller for the next one.
 
 use super::Worker;
-use super::half_close::HalfClosed;
+use super::half_close::HangUp;
 use crate::core::authority::{Millis, Principal};
 use crate::core::polling::Poller;
 use actix_web::{HttpRequest, web};
@@ -20,7 +20,7 @@ type Park = Box<dyn FnOnce(Arc<Poller>)>;
 pub struct PollGuard {
     poller: Arc<Poller>,
     park: Option<Park>,
-    half_closed: Option<HalfClosed>,
+    half_closed: Option<HangUp>,
 }
 
 impl std::fmt::Debug for PollGuard {
@@ -46,7 +46,7 @@ pub fn open(
 
 /// Ends the request's connection without an answer.
 pub fn hang_up(request: &HttpRequest) {
-    if let Some(connection) = request.conn_data::<HalfClosed>() {
+    if let Some(connection) = request.conn_data::<HangUp>() {
         connection.hang_up();
     }
 }
@@ -62,7 +62,7 @@ impl PollGuard {
         Self {
             poller,
             park: Some(Box::new(park)),
-            half_closed: request.conn_data::<HalfClosed>().cloned(),
+            half_closed: request.conn_data::<HangUp>().cloned(),
         }
     }
 
@@ -75,7 +75,7 @@ impl PollGuard {
     /// Whether the client has hung up: what it was to get is better kept for its next request.
     #[must_use]
     pub fn half_closed(&self) -> bool {
-        self.half_closed.as_ref().is_some_and(HalfClosed::is_true)
+        self.half_closed.as_ref().is_some_and(HangUp::by_client)
     }
 
     /// Parks it another way.

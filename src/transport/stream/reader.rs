@@ -3,7 +3,7 @@
 use super::answer::Asked;
 use super::spool::Spool;
 use super::{ABSENCE_TIMEOUT, LineProtocol};
-use crate::transport::half_close::HalfClosed;
+use crate::transport::half_close::HangUp;
 use actix_web::HttpRequest;
 use actix_web::body::{BodySize, MessageBody};
 use bytes::Bytes;
@@ -30,7 +30,7 @@ pub(super) struct Reader {
     breaks_off: bool,
     done: bool,
     /// HTTP polls it once more when the client stops sending, and would wait for it for ever.
-    half_closed: HalfClosed,
+    half_closed: HangUp,
     /// Since it has brought enough: how long the client may take to break off.
     leaving: Option<Pin<Box<Sleep>>>,
 }
@@ -93,7 +93,7 @@ impl MessageBody for Reader {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Bytes, Infallible>>> {
         let this = &mut *self;
-        if this.half_closed.is_true() {
+        if this.half_closed.by_client() {
             return Poll::Ready(None);
         }
         if let Some(preamble) = this.preamble.take() {
