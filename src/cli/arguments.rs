@@ -153,13 +153,13 @@ pub struct Dev {
     #[arg(long, default_value = ".gatecast")]
     pub data: PathBuf,
     /// Port of clients and app servers
-    #[arg(long, default_value_t = 6001)]
+    #[arg(long, default_value_t = 6001, value_parser = clap::value_parser!(u16).range(1..))]
     pub port: u16,
     /// Port of operators and metrics
-    #[arg(long, default_value_t = 9601)]
+    #[arg(long, default_value_t = 9601, value_parser = clap::value_parser!(u16).range(1..))]
     pub internal_port: u16,
     /// Port for other nodes; nothing connects to it here
-    #[arg(long, default_value_t = 7601)]
+    #[arg(long, default_value_t = 7601, value_parser = clap::value_parser!(u16).range(1..))]
     pub peer_port: u16,
 }
 

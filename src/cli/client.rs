@@ -79,26 +79,26 @@ pub fn fetch(
         .build()
         .map_err(failed)?;
     runtime.block_on(async {
-        let server = servers(&remote.server)?
-            .first()
-            .copied()
-            .unwrap_or_default();
-        let url = format!("{server}{path}");
-        let client = reqwest::Client::builder()
-            .connect_timeout(Duration::from_secs(remote.timeout.max(1)))
-            .read_timeout(Duration::from_secs(remote.timeout.max(1)))
-            .no_proxy()
-            .build()
-            .map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
-        let call = client.get(&url).bearer_auth(&token).send();
-        let mut response = call.await.map_err(|error| lost(&error, None))?;
+        let mut response = first_to_answer(remote, async |server| {
+            let wait = Duration::from_secs(remote.timeout.max(1));
+            let client = reqwest::Client::builder()
+                .connect_timeout(wait)
+                .read_timeout(wait)
+                .no_proxy()
+                .build()
+                .map_err(|error| Lost::unsent(&error))?;
+            let call = client.get(format!("{server}{path}")).bearer_auth(&token);
+            call.send().await.map_err(|error| Lost::of(&error, None))
+        })
+        .await?;
+        let lost = |error: reqwest::Error| Lost::of(&error, None).failure;
         let status = response.status().as_u16();
         if status != 200 {
-            let bytes = response.bytes().await.map_err(|error| lost(&error, None))?;
+            let bytes = response.bytes().await.map_err(lost)?;
             let answer = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
             return Err(refused(status, &answer));
         }
-        while let Some(piece) = response.chunk().await.map_err(|error| lost(&error, None))? {
+        while let Some(piece) = response.chunk().await.map_err(lost)? {
             take(&piece)?;
         }
         Ok(())
@@ -145,24 +145,29 @@ fn servers(given: &str) -> Result<Vec<&str>, Failure> {
     }
 }
 
-async fn send(remote: &Remote, token: &str, request: &Request) -> Result<(u16, Value), Failure> {
-    let key = idempotency_key(remote);
+/// Asks one server after the other until somebody may have heard it.
+async fn first_to_answer<T>(
+    remote: &Remote,
+    ask: impl AsyncFn(&str) -> Result<T, Lost>,
+) -> Result<T, Failure> {
     let mut last = Failure::new(Exit::Failed, "no server is named");
     for server in servers(&remote.server)? {
-        match send_to(server, remote, token, request, &key).await {
+        match ask(server).await {
             // Nobody was there to hear it, so the next may be asked.
-            Err(Lost {
-                heard: false,
-                failure,
-            }) => last = failure,
-            Err(Lost {
-                heard: true,
-                failure,
-            }) => return Err(failure),
+            Err(lost) if !lost.heard => last = lost.failure,
+            Err(lost) => return Err(lost.failure),
             Ok(answer) => return Ok(answer),
         }
     }
     Err(last)
+}
+
+async fn send(remote: &Remote, token: &str, request: &Request) -> Result<(u16, Value), Failure> {
+    let key = idempotency_key(remote);
+    first_to_answer(remote, async |server| {
+        send_to(server, remote, token, request, &key).await
+    })
+    .await
 }
 
 async fn send_to(
@@ -172,19 +177,14 @@ async fn send_to(
     request: &Request,
     key: &str,
 ) -> Result<(u16, Value), Lost> {
-    let url = format!("{server}{}", request.path);
-    let unsendable = |text: String| Lost {
-        heard: true,
-        failure: Failure::new(Exit::Failed, text),
-    };
     let client = reqwest::Client::builder()
         .timeout(Duration::from_secs(remote.timeout.max(1)))
         .no_proxy()
         .build()
-        .map_err(|error| unsendable(error.to_string()))?;
-    let method = reqwest::Method::from_bytes(request.method.as_bytes())
-        .map_err(|error| unsendable(error.to_string()))?;
-    let mut call = client.request(method, &url);
+        .map_err(|error| Lost::unsent(&error))?;
+    let method = reqwest::Method::from_bytes(request.method.as_bytes());
+    let method = method.map_err(|error| Lost::unsent(&error))?;
+    let mut call = client.request(method, format!("{server}{}", request.path));
     if !token.is_empty() {
         call = call.bearer_auth(token);
     }
@@ -195,13 +195,10 @@ async fn send_to(
     if let Some(body) = &request.body {
         call = call.json(body);
     }
-    let no_answer = |error: reqwest::Error| Lost {
-        heard: !(error.is_builder() || error.is_connect()),
-        failure: lost(&error, writes),
-    };
-    let response = call.send().await.map_err(no_answer)?;
+    let lost = |error: reqwest::Error| Lost::of(&error, writes);
+    let response = call.send().await.map_err(lost)?;
     let status = response.status().as_u16();
-    let bytes = response.bytes().await.map_err(no_answer)?;
+    let bytes = response.bytes().await.map_err(lost)?;
     let answer = serde_json::from_slice(&bytes)
         .unwrap_or_else(|_plain| String::from_utf8_lossy(&bytes).into_owned().into());
     Ok((status, with_key(answer, writes)))
@@ -212,6 +209,40 @@ struct Lost {
     /// Somebody may have heard the question.
     heard: bool,
     failure: Failure,
+}
+
+impl Lost {
+    /// The question could not even be put.
+    fn unsent(error: &dyn std::error::Error) -> Self {
+        Self {
+            heard: true,
+            failure: Failure::new(Exit::Failed, error.to_string()),
+        }
+    }
+
+    /// Of a read, or of a write with its key. Before the connection stood, nothing can have happened.
+    fn of(error: &reqwest::Error, writes: Option<&str>) -> Self {
+        let heard = !(error.is_builder() || error.is_connect());
+        let mut text = error.to_string();
+        let mut cause = std::error::Error::source(error);
+        while let Some(deeper) = cause {
+            text += &format!(": {deeper}");
+            cause = deeper.source();
+        }
+        let failure = match writes.filter(|_| heard) {
+            None => Failure::new(Exit::Failed, text),
+            Some(key) => Failure {
+                details: Some(json!({ "idempotency_key": key })),
+                ..Failure::new(
+                    Exit::OutcomeUnknown,
+                    format!(
+                        "{text}\n  it may have happened: repeat it with --idempotency-key {key}, which does it at most once"
+                    ),
+                )
+            },
+        };
+        Self { heard, failure }
+    }
 }
 
 /// A refusal says with which key the same request can be repeated; one that was made up here is known to nobody else.
@@ -226,30 +257,6 @@ fn with_key(mut answer: Value, key: Option<&str>) -> Value {
 fn idempotency_key(remote: &Remote) -> String {
     let made_up = || format!("cli-{:032x}", rand::rng().random::<u128>());
     remote.idempotency_key.clone().unwrap_or_else(made_up)
-}
-
-/// No whole answer came. Before the connection stood, nothing can have happened.
-fn lost(error: &reqwest::Error, writes: Option<&str>) -> Failure {
-    let unknown = writes.filter(|_| !(error.is_builder() || error.is_connect()));
-    let exit = match unknown {
-        None => Exit::Failed,
-        Some(_) => Exit::OutcomeUnknown,
-    };
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(deeper) = cause {
-        text += &format!(": {deeper}");
-        cause = deeper.source();
-    }
-    if let Some(key) = unknown {
-        text += &format!(
-            "\n  it may have happened: repeat it with --idempotency-key {key}, which does it at most once"
-        );
-    }
-    Failure {
-        details: unknown.map(|key| json!({ "idempotency_key": key })),
-        ..Failure::new(exit, text)
-    }
 }
 
 /// What a refusal means, by its code first and its status otherwise.

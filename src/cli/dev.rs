@@ -79,13 +79,15 @@ fn admin_token(path: &Path) -> Result<String, Failure> {
     Ok(token)
 }
 
-/// Writes a file that is its owner's alone.
+/// Replaces a file, in one step, by one that is its owner's alone, whoever could read what stood there before.
 fn write(path: &Path, text: &str) -> Result<(), Failure> {
+    let beside = path.with_extension("new");
+    let _left_over = std::fs::remove_file(&beside);
     let mut how = OpenOptions::new();
-    let file = how.write(true).create(true).truncate(true).mode(0o600);
+    let file = how.write(true).create_new(true).mode(0o600).open(&beside);
     let written = file
-        .open(path)
-        .and_then(|mut file| file.write_all(text.as_bytes()));
+        .and_then(|mut file| file.write_all(text.as_bytes()))
+        .and_then(|()| std::fs::rename(&beside, path));
     written.map_err(|error| Failure::new(Exit::Config, format!("{}: {error}", path.display())))
 }
 
@@ -202,4 +204,26 @@ fn greeting(folder: &Path, file: &Path, public: SocketAddr, env: &Value) -> Stri
         text += &format!("\n─── {} ───\n{filled}", dialect.name());
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use std::fs::{Permissions, read_to_string, set_permissions};
+    use std::os::unix::fs::PermissionsExt as _;
+
+    #[test]
+    fn credentials_are_their_owners_alone_whatever_stood_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("env");
+        std::fs::write(&path, "old").unwrap();
+        set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+        write(&path, "new").unwrap();
+        assert_eq!(read_to_string(&path).unwrap(), "new");
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o077, 0);
+        let token = admin_token(&folder.path().join("admin_token")).unwrap();
+        let again = admin_token(&folder.path().join("admin_token"));
+        assert_eq!((token.len(), again), (32, Ok(token)));
+    }
 }

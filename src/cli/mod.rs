@@ -259,6 +259,38 @@ mod tests {
     }
 
     #[test]
+    fn of_several_servers_the_next_is_asked_only_if_nobody_can_have_heard() {
+        let gone = TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap();
+        let done = "HTTP/1.1 200 OK\r\ncontent-length: 14\r\n\r\n{\"revision\": 7}";
+        let there = server(done);
+        assert_eq!(
+            attempted(&format!("app delete 7 --server http://{gone},{there}")),
+            Exit::Ok
+        );
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("backup");
+        let there = server("HTTP/1.1 404 Not Found\r\ncontent-length: 2\r\n\r\n{}");
+        assert_eq!(
+            attempted(&format!(
+                "backup create {} --server http://{gone},{there}",
+                file.display()
+            )),
+            Exit::NotFound,
+            "it was asked"
+        );
+        let cut = server("HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{");
+        let there = server(done);
+        assert_eq!(
+            attempted(&format!("app delete 7 --server {cut},{there}")),
+            Exit::OutcomeUnknown,
+            "it may have happened: another would do it again"
+        );
+    }
+
+    #[test]
     fn a_write_that_is_cut_off_may_have_happened_and_a_read_did_not() {
         let cut = server("HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{");
         assert_eq!(
