@@ -145,6 +145,26 @@ pub struct Subscribe {
     pub tag: u64,
 }
 
+impl Subscribe {
+    /// What a long poll asks for: to receive, its own messages among them, into a queue of its session.
+    #[must_use]
+    pub fn by_poll(channel: Arc<ChannelKey>, start: Start, tag: u64) -> Self {
+        Self {
+            channel,
+            needs: Operations::SUBSCRIBE,
+            wants: Operations::NONE,
+            proof: None,
+            start,
+            member: None,
+            speaks_for: None,
+            with_members: false,
+            delivery: DeliveryMode::Session,
+            echo: true,
+            tag,
+        }
+    }
+}
+
 /// How broadcasts reach a subscriber.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeliveryMode {

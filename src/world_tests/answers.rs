@@ -6,10 +6,11 @@ use super::channel::{Joiner, Waiting};
 use super::world::World;
 use crate::core::channel::replica::io::Ticket;
 use crate::core::channel::replica::protocol::{Joined, Response};
+use crate::core::channel::requests;
 use crate::core::delivery::messages::{Attach, Detach};
 use crate::core::error::Refusal;
 use crate::core::ids::ConnectionId;
-use crate::core::session::{Event, Subscribed};
+use crate::core::session::Event;
 
 impl World {
     pub(super) fn respond(
@@ -119,16 +120,7 @@ impl World {
             mode: joiner.mode,
             encoding: joiner.encoding,
             echo: joiner.echo,
-            subscribed: Box::new(Subscribed {
-                channel: key,
-                tag: joiner.tag,
-                granted: joiner.granted,
-                position: joined.position,
-                backlog: joined.backlog.publications,
-                continuous: joined.backlog.continuous,
-                members: joined.members,
-                occupancy: joined.occupancy,
-            }),
+            subscribed: requests::subscribed(&key, (joiner.tag, joiner.granted), joined),
         });
     }
 

@@ -11,6 +11,7 @@ use crate::core::channel::replica::io::{Effect, Input, Limits, NewReplica, Ticke
 use crate::core::channel::replica::protocol::{
     ForwardedRequest, JoinRequest, PeerMessage, Request,
 };
+use crate::core::channel::requests;
 use crate::core::delivery::encoding::{EncodingId, Frames};
 use crate::core::delivery::messages::{Deliver, Interrupt};
 use crate::core::error::Refusal;
@@ -185,23 +186,9 @@ impl World {
                     let tag = request.tag;
                     return self.presence_done(at, channel, (connection, tag), Some(refusal));
                 }
-                let asked = match request.member {
-                    Some(member) => Request::Enter {
-                        connection,
-                        client: member.client,
-                        data: member.data,
-                    },
-                    None => Request::Leave {
-                        connection,
-                        client: request.client,
-                    },
-                };
-                self.ask(
-                    at,
-                    channel,
-                    asked,
-                    Waiting::Presence(connection, request.tag),
-                );
+                let waiting = Waiting::Presence(connection, request.tag);
+                let asked = requests::presence(connection, *request);
+                self.ask(at, channel, asked, waiting);
             }
             ToChannel::Members(connection, tag) => {
                 self.ask(

@@ -57,19 +57,8 @@ impl Client {
 
 /// A message of that text, as an app server hands it in.
 pub(crate) fn draft(text: &str) -> Box<Draft> {
-    Box::new(Draft {
-        id: None,
-        name: "n".into(),
-        data: text.as_bytes().to_vec().into(),
-        kind: ContentKind::Text,
-        meta: None,
-        client: None,
-        connection: None,
-        except: None,
-        store: true,
-        retain_ms: None,
-        tag: None,
-    })
+    let data = text.as_bytes().to_vec().into();
+    Box::new(Draft::new("n".into(), data, ContentKind::Text))
 }
 
 impl World {

@@ -24,7 +24,6 @@ const SOMETIMES: &[&str] = &[
 
 /// What the world has shown to be broken and nobody has mended yet: told, and no failure. `GATECAST_WORLD_ALL` makes it one.
 const AWAITED: &[Promise] = &[
-    Promise::Counts,
     Promise::Kept,
     Promise::Lifecycle,
     Promise::OneOrderer,

@@ -54,6 +54,7 @@ pub(crate) const PURE: &[&str] = &[
     "src/core/channel/budget",
     "src/core/channel/fanout",
     "src/core/channel/replica/",
+    "src/core/channel/requests",
     "src/core/channel/wildcard",
     "src/core/clock",
     "src/core/close",

@@ -7,14 +7,14 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use super::cursor::Cursor;
-use crate::core::authority::{Operations, Principal};
+use crate::core::authority::Principal;
 use crate::core::close::{Close, End};
 use crate::core::delivery::encoding::Encoder;
 use crate::core::ids::{ChannelKey, Timetoken};
 use crate::core::message::Broadcast;
 use crate::core::polling::queue::{Item, Queue, stamp};
 use crate::core::session::{
-    Action, Context, DeliveryMode, Event, Frame, Input, Intent, Session, Start, Subscribe,
+    Action, Context, Event, Frame, Input, Intent, Session, Start, Subscribe,
 };
 use crate::world_tests::client::{Act, Model, Opened, Seen, Site, Spoken};
 use crate::world_tests::world::APP;
@@ -76,19 +76,9 @@ impl Poller {
                 0 => Start::Now,
                 timetoken => Start::AfterTime(Cursor { timetoken }.begin(false)),
             };
-            out.push(Action::Do(Intent::Subscribe(Box::new(Subscribe {
-                channel: ChannelKey::channel(APP, &self.channel),
-                needs: Operations::SUBSCRIBE,
-                wants: Operations::NONE,
-                proof: None,
-                start,
-                member: None,
-                speaks_for: None,
-                with_members: false,
-                delivery: DeliveryMode::Session,
-                echo: true,
-                tag: 1,
-            }))));
+            let channel = ChannelKey::channel(APP, &self.channel);
+            let request = Subscribe::by_poll(channel, start, 1);
+            out.push(Action::Do(Intent::Subscribe(request.into())));
         }
         self.waiting = Some(cursor);
         self.answer(cx, out);

@@ -12,6 +12,7 @@ use super::relays::{ToRelay, offer};
 use super::replica::Replica;
 use super::replica::io::{Effect, Input, NewReplica, Ticket};
 use super::replica::protocol::{ForwardedRequest, Joined, PeerMessage, Request, Response};
+use super::requests;
 use super::shared::{LimitsAsOf, NodeContext, Stat};
 use super::timer::Timer;
 use super::wildcard;
@@ -24,7 +25,7 @@ use crate::core::error::Refusal;
 use crate::core::ids::{ChannelKey, ConnectionId, NodeId};
 use crate::core::lifecycle::LifecycleEvent;
 use crate::core::message::{Broadcast, Member, Occupancy, PresenceChange, Publication, Receipt};
-use crate::core::session::{DeliveryMode, Event, Subscribed};
+use crate::core::session::{DeliveryMode, Event};
 use actix::dev::ToEnvelope;
 use actix::prelude::*;
 use std::collections::VecDeque;
@@ -358,16 +359,7 @@ impl Channel {
             mode: joiner.mode,
             encoding,
             echo: joiner.echo,
-            subscribed: Box::new(Subscribed {
-                channel: self.key.clone(),
-                tag: joiner.tag,
-                granted: joiner.granted,
-                position: joined.position,
-                backlog: joined.backlog.publications,
-                continuous: joined.backlog.continuous,
-                members: joined.members,
-                occupancy: joined.occupancy,
-            }),
+            subscribed: requests::subscribed(&self.key, (joiner.tag, joiner.granted), joined),
         };
         offer(&mut self.queue, &relay, ToRelay::Attach(message));
     }

@@ -17,7 +17,9 @@ use crate::core::ids::{AppId, ConnectionId, NodeId};
 use crate::core::limits::{HISTORY_MESSAGES, WILDCARDS};
 use crate::core::message::{ContentKind, Draft};
 use crate::core::nodes::Members;
-use crate::core::session::{Frame, HistoryPage, NewMember, PresenceRequest, Start, Subscribe};
+use crate::core::session::{
+    Frame, HistoryPage, NewMember, PresenceRequest, Start, Subscribe, Subscribed,
+};
 use bytes::Bytes;
 use std::collections::HashMap;
 use std::sync::Mutex;

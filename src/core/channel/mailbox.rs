@@ -10,6 +10,7 @@ use super::messages::{
 };
 use super::replica::io::Input;
 use super::replica::protocol::{JoinRequest, Request};
+use super::requests;
 use super::timer::Wake;
 use crate::core::authority::{Operations, Pass, Reason};
 use crate::core::clock::Now;
@@ -127,8 +128,7 @@ impl Handler<PresenceTo> for Channel {
         let Some(message) = self.unless_retired(message) else {
             return;
         };
-        let (request, connection) = (*message.request, message.connection);
-        let (tell, tag) = (message.tell, request.tag);
+        let (tell, tag) = (message.tell, message.request.tag);
         if let Some(refusal) = denied(&message.pass, Operations::PRESENCE, self.context.now()) {
             return tell.do_send(Tell(Event::PresenceDone {
                 channel: self.key.clone(),
@@ -136,17 +136,7 @@ impl Handler<PresenceTo> for Channel {
                 refusal: Some(refusal),
             }));
         }
-        let ask = match request.member {
-            Some(member) => Request::Enter {
-                connection,
-                client: member.client,
-                data: member.data,
-            },
-            None => Request::Leave {
-                connection,
-                client: request.client,
-            },
-        };
+        let ask = requests::presence(message.connection, *message.request);
         self.request(ask, Waiting::Presence { tell, tag }, cx);
     }
 }

@@ -27,6 +27,7 @@ pub mod port;
 pub mod registry;
 mod relays;
 pub mod replica;
+pub(crate) mod requests;
 mod shared;
 mod timer;
 pub mod wildcard;

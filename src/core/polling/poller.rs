@@ -19,7 +19,7 @@ use crate::core::delivery::relay::Relay;
 use crate::core::error::Refusal;
 use crate::core::ids::{ChannelKey, ConnectionId};
 use crate::core::message::Broadcast;
-use crate::core::session::{DeliveryMode, Start, Subscribe, Subscribed};
+use crate::core::session::{Start, Subscribe, Subscribed};
 use actix::prelude::{Addr, Message, Recipient};
 use futures_util::FutureExt as _;
 use futures_util::future::LocalBoxFuture;
@@ -195,19 +195,7 @@ impl Poller {
     }
 
     fn join(&self, channel: &Arc<ChannelKey>, pass: Pass, start: Start) {
-        let request = Subscribe {
-            channel: channel.clone(),
-            needs: Operations::SUBSCRIBE,
-            wants: Operations::NONE,
-            proof: None,
-            start,
-            member: None,
-            speaks_for: None,
-            with_members: false,
-            delivery: DeliveryMode::Session,
-            echo: true,
-            tag: self.tag,
-        };
+        let request = Subscribe::by_poll(channel.clone(), start, self.tag);
         let subscriber = Subscriber {
             connection: self.id,
             tell: self.addr.tell.clone(),
