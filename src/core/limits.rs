@@ -4,6 +4,7 @@
 
 use super::access::{App, SettingValue, Text};
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 /// One limit or switch an app can set, with its default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,25 +25,41 @@ impl Setting {
     /// The value for a channel: what the app says for the channel's namespace, else for all.
     #[must_use]
     pub fn at(&self, app: &App, channel: &str) -> u64 {
-        let namespace = namespace(channel);
-        match app.settings.get(&*format!("{}@{namespace}", self.name)) {
+        // Asked for every channel that starts: no name is put together for an app that sets nothing by namespace.
+        let said = self.namespaces(app).next().and_then(|_| {
+            let namespace = namespace(channel);
+            app.settings.get(&*format!("{}@{namespace}", self.name))
+        });
+        match said {
             Some(SettingValue::Int(value)) => *value,
             Some(SettingValue::Bool(_) | SettingValue::Text(_)) | None => self.of(app),
         }
     }
 
+    /// What the app says for single namespaces.
+    fn namespaces<'a>(&self, app: &'a App) -> impl Iterator<Item = &'a SettingValue> {
+        let name = self.name;
+        let behind = (Bound::Excluded(name), Bound::Unbounded);
+        let named = app
+            .settings
+            .range::<str, _>(behind)
+            .map_while(move |(other, value)| {
+                let rest = other.strip_prefix(name)?;
+                Some((rest, value))
+            });
+        named
+            .filter(|(rest, _)| rest.starts_with('@'))
+            .map(|(_, value)| value)
+    }
+
     /// The largest value that any namespace of the app has.
     #[must_use]
     pub fn most(&self, app: &App) -> u64 {
-        let own = |name: &str| {
-            let rest = name.strip_prefix(self.name);
-            rest.is_some_and(|rest| rest.starts_with('@'))
-        };
-        let said = app.settings.iter().filter(|(name, _)| own(name));
-        said.fold(self.of(app), |most, (_, value)| match value {
-            SettingValue::Int(value) => most.max(*value),
-            SettingValue::Bool(_) | SettingValue::Text(_) => most,
-        })
+        self.namespaces(app)
+            .fold(self.of(app), |most, value| match value {
+                SettingValue::Int(value) => most.max(*value),
+                SettingValue::Bool(_) | SettingValue::Text(_) => most,
+            })
     }
 
     /// The value among settings that may not be an app's yet.

@@ -107,7 +107,7 @@ async fn say(
 ) -> HttpResponse {
     let (app, text) = path.into_inner();
     let app = broker.authority.app(AppId(app));
-    let accepts = |app: &Tenant| app.protocols.iter().any(|one| &*one.name == "echo");
+    let accepts = |app: &Arc<Tenant>| app.protocols.iter().any(|one| &*one.name == "echo");
     let Some(app) = app.filter(accepts) else {
         return HttpResponse::Forbidden().body("echo: not here");
     };

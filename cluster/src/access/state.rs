@@ -14,6 +14,7 @@ use super::requests::Requests;
 use super::{AppId, Millis, Operations, Pattern, Resource, Revision, Text};
 use imbl::{OrdMap, OrdSet};
 use std::ops::Bound;
+use std::sync::Arc;
 
 /// Everything the cluster has agreed on. Cloning is cheap; a clone is a frozen view.
 #[derive(Clone, Debug, Default)]
@@ -24,12 +25,12 @@ pub struct State {
     pub time_ms: Millis,
     /// Command versions agreed on.
     pub version: u16,
-    /// The apps by their numbers.
-    pub apps: OrdMap<AppId, App>,
+    /// The apps by their numbers. Shared, as keys are: who looks one up may keep it, and a map that changes copies pointers.
+    pub apps: OrdMap<AppId, Arc<App>>,
     /// Other names of apps: (kind, name).
     pub aliases: OrdMap<(Text, Text), AppId>,
     /// Keys by id.
-    pub keys: OrdMap<Text, ApiKey>,
+    pub keys: OrdMap<Text, Arc<ApiKey>>,
     /// Rotated keys and the key that now answers for what they granted.
     pub key_successors: OrdMap<Text, Text>,
     /// The stored rights by their keys.
@@ -71,7 +72,7 @@ impl State {
     /// The key of that id, if it belongs to the app.
     #[must_use]
     pub fn key_of(&self, app: AppId, key: &str) -> Option<&ApiKey> {
-        self.keys.get(key).filter(|key| key.app == app)
+        (self.keys.get(key).map(Arc::as_ref)).filter(|key| key.app == app)
     }
 
     /// Whether a flag of a channel is on.
@@ -86,7 +87,7 @@ impl State {
         self.app_keys
             .range((app, Text::default())..)
             .take_while(move |(owner, _)| *owner == app)
-            .filter_map(|(_, id)| self.keys.get(id))
+            .filter_map(|(_, id)| self.keys.get(id).map(Arc::as_ref))
     }
 
     /// The channel groups of an app, in order of their names.
@@ -216,10 +217,10 @@ impl State {
         if let (Some(end), true) = (key.expires_ms, key.enabled) {
             self.expiry.insert((end, Expiring::Key(key.id.clone())));
         }
-        self.keys.insert(key.id.clone(), key);
+        self.keys.insert(key.id.clone(), key.into());
     }
 
-    pub(super) fn drop_key(&mut self, id: &Text) -> Option<ApiKey> {
+    pub(super) fn drop_key(&mut self, id: &Text) -> Option<Arc<ApiKey>> {
         self.unindex_key(id);
         let key = self.keys.remove(id)?;
         self.app_keys.remove(&(key.app, id.clone()));

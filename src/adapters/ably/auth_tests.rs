@@ -4,6 +4,7 @@
 use super::super::fixture::{self, NAME, SECRET, b64, jwt, ours, signed};
 use super::*;
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 const NOW: Millis = 1_700_000_000_000;
 
@@ -42,10 +43,10 @@ fn only_what_a_newer_view_could_lift_is_looked_at_again() {
     let by_key = Credential::Token(jwt(NAME, SECRET, &json!({})));
     assert!(usable(&by_key, &state));
     let mut disabled = state.clone();
-    disabled.keys.get_mut(fixture::KEY).unwrap().enabled = false;
+    Arc::make_mut(disabled.keys.get_mut(fixture::KEY).unwrap()).enabled = false;
     assert!(!usable(&right, &disabled) && !usable(&by_key, &disabled));
     let mut closed = state;
-    closed.apps.get_mut(&fixture::APP).unwrap().enabled = false;
+    Arc::make_mut(closed.apps.get_mut(&fixture::APP).unwrap()).enabled = false;
     assert!(!usable(&right, &closed));
 }
 
@@ -260,7 +261,7 @@ fn a_jwt_gets_no_more_than_its_key() {
     let mut state = fixture::state();
     let mut key = fixture::key();
     key.capability = Wanted::parse(r#"{"a":["subscribe"]}"#).unwrap().rights();
-    state.keys.insert(key.id.clone(), key);
+    state.keys.insert(key.id.clone(), key.into());
     let asks = |capability: &str| {
         let claims = json!({"iat": s, "exp": s + 60, "x-ably-capability": capability});
         let token = Credential::Token(jwt(NAME, SECRET, &claims));

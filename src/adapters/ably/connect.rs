@@ -66,7 +66,7 @@ pub(super) async fn connect(
             Format::MsgPack => encodings.msgpack,
         },
         max_frame_bytes: limit(limits::MESSAGE_FRAME_BYTES),
-        max_outbox_bytes: limits::outbox_bytes(settings.as_ref()),
+        max_outbox_bytes: limits::outbox_bytes(settings.as_deref()),
         subprotocol: None,
         resumes,
         hand_over,

@@ -50,9 +50,9 @@ pub(super) fn state() -> State {
         aliases: Vec::new(),
         revision: 1,
     };
-    state.apps.insert(APP, app);
+    state.apps.insert(APP, app.into());
     state.revision = 7;
-    state.keys.insert(KEY.into(), key());
+    state.keys.insert(KEY.into(), key().into());
     state
 }
 

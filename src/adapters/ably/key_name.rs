@@ -6,5 +6,5 @@ use crate::core::authority::{ApiKey, AppId, State};
 pub(super) fn key_of<'s>(state: &'s State, name: &str) -> Option<&'s ApiKey> {
     let (app, id) = name.split_once('.')?;
     let app = app.parse().map(AppId).ok()?;
-    state.keys.get(id).filter(|key| key.app == app)
+    state.key_of(app, id)
 }

@@ -89,11 +89,7 @@ pub(super) fn verify<'s>(
     let tag = URL_SAFE_NO_PAD.decode(tag).map_err(|_| malformed())?;
     // The key's id has to be read before the signature can be checked; nothing else is looked at.
     let claims: Claims = serde_json::from_slice(&payload).map_err(|_| malformed())?;
-    let key = state
-        .keys
-        .get(&*claims.key)
-        .filter(|key| key.app == app)
-        .ok_or_else(unknown)?;
+    let key = state.key_of(app, &claims.key).ok_or_else(unknown)?;
     let signer = Signer::by_mac(key, &[PURPOSE, signed.as_bytes()], &tag);
     signer
         .map(|signer| (claims, signer, key))

@@ -128,7 +128,7 @@ async fn list(call: Call) -> Result<HttpResponse, ApiError> {
     let mut page: Vec<&App> = view
         .apps
         .range(AppId(after.saturating_add(1))..)
-        .map(|(_, app)| app)
+        .map(|(_, app)| &**app)
         .filter(|app| seen(app))
         .take(limit + 1)
         .collect();
@@ -264,7 +264,7 @@ async fn update(
 async fn applied(call: &Call, app: AppId, revision: u64) -> Option<Value> {
     let authority = &call.broker.authority;
     authority.at_least(revision, APPLY_TIMEOUT).await.ok()?;
-    authority.app(app).as_ref().map(app_json)
+    authority.app(app).as_deref().map(app_json)
 }
 
 async fn delete(call: Call, path: web::Path<String>) -> Result<HttpResponse, ApiError> {

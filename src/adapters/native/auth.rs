@@ -208,7 +208,7 @@ impl Call {
     ///
     /// # Errors
     /// `wrong_app`, `no_such_app`, or `behind` on a node that cannot say so.
-    pub async fn app(&self, text: &str) -> Result<App, ApiError> {
+    pub async fn app(&self, text: &str) -> Result<Arc<App>, ApiError> {
         let id = input::app_id(text)?;
         self.caller.require_app(id)?;
         let authority = &self.broker.authority;
@@ -331,7 +331,7 @@ async fn key(broker: &Broker, id: &str, secret: &str) -> Result<Caller, ApiError
 
 fn check_key(broker: &Broker, id: &str, secret: &str) -> Result<Arc<Holder>, String> {
     let key = broker.authority.key(id);
-    let holder = Holder::by_secret(key.as_ref(), secret.as_bytes());
+    let holder = Holder::by_secret(key.as_deref(), secret.as_bytes());
     let holder = holder.ok_or("unknown key or wrong secret")?;
     let principal = holder.principal(broker.authority.view().revision);
     match broker.authority.objection(&principal) {

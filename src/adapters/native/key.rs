@@ -14,6 +14,7 @@ use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 /// Adds the paths of this file.
 pub fn routes(config: &mut web::ServiceConfig) {
@@ -230,7 +231,9 @@ async fn delete(call: Call, path: web::Path<(String, String)>) -> Result<HttpRes
     let wait = params.wait()?;
     params.finish()?;
     let key = own_key(&call, &path).await?;
-    let change = Administered::NoKey { key: key.id };
+    let change = Administered::NoKey {
+        key: key.id.clone(),
+    };
     let command = call.administer(key.app, Capability::default(), change);
     let write = Write::of(&call, b"")?;
     let made = write.make(command, wait).await?;
@@ -238,7 +241,7 @@ async fn delete(call: Call, path: web::Path<(String, String)>) -> Result<HttpRes
 }
 
 /// The key of the path, if the caller may change keys there. It may have been made a moment ago through another node.
-async fn own_key(call: &Call, path: &(String, String)) -> Result<ApiKey, ApiError> {
+async fn own_key(call: &Call, path: &(String, String)) -> Result<Arc<ApiKey>, ApiError> {
     let app = call.app(&path.0).await?.id;
     call.caller.require_app_wide(app, Operations::ADMIN)?;
     let authority = &call.broker.authority;

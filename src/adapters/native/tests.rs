@@ -772,7 +772,7 @@ async fn a_key_that_was_narrowed_elsewhere_opens_nothing_by_what_it_was() {
 #[actix_web::test]
 async fn where_a_token_may_do_less_the_exception_is_named() {
     let mut state = state();
-    let app = state.apps.get_mut(&AppId(7)).unwrap();
+    let app = Arc::make_mut(state.apps.get_mut(&AppId(7)).unwrap());
     app.protocols.push(EnabledProtocol {
         name: "pusher".into(),
         default_open: Vec::new(),

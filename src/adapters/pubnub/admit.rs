@@ -15,6 +15,7 @@ use crate::core::authority::{
 use crate::core::error::Refusal;
 use crate::core::polling::Requirement;
 use bytes::Bytes;
+use std::sync::Arc;
 
 /// Longest auth key that a grant can name, bytes.
 const AUTH_BYTES: usize = 1_024;
@@ -36,7 +37,7 @@ pub(super) struct Ctx<'a> {
 #[derive(Clone, Debug)]
 pub(super) struct Caller {
     /// The app it is about.
-    pub(super) app: App,
+    pub(super) app: Arc<App>,
     /// Who signed the request, if anybody did.
     pub(super) key: Option<Holder>,
     /// As the access plane knows it.
@@ -50,7 +51,7 @@ pub(super) struct Caller {
 }
 
 /// The app of a subscribe key.
-fn app_of(state: &State, subscribe_key: &str) -> Option<App> {
+fn app_of(state: &State, subscribe_key: &str) -> Option<Arc<App>> {
     let alias = (SUBSCRIBE_KEY.kind.into(), subscribe_key.into());
     let app = state.apps.get(state.aliases.get(&alias)?)?;
     let spoken = app

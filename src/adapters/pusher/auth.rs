@@ -8,6 +8,7 @@ use crate::core::authority::{
     Resource, Revision, Right, Signer, State,
 };
 use crate::core::ids::ConnectionId;
+use std::sync::Arc;
 
 /// Everything a channel signature gives on its channel.
 const ON_CHANNEL: Operations = Operations::SUBSCRIBE
@@ -67,7 +68,7 @@ pub(super) fn usable_key<'s>(
     app: AppId,
     id: &str,
     now_ms: Millis,
-) -> Option<&'s ApiKey> {
+) -> Option<&'s Arc<ApiKey>> {
     state.keys.get(id).filter(|key| {
         key.app == app && key.enabled && key.expires_ms.is_none_or(|end| now_ms < end)
     })
@@ -174,12 +175,12 @@ mod tests {
         let mut key = fixture::key();
         key.expires_ms = Some(100);
         let mut ended = state.clone();
-        ended.keys.insert(key.id.clone(), key.clone());
+        ended.keys.insert(key.id.clone(), key.clone().into());
         assert!(usable_key(&ended, app, fixture::KEY, 99).is_some());
         assert!(usable_key(&ended, app, fixture::KEY, 100).is_none());
         key.expires_ms = None;
         key.enabled = false;
-        ended.keys.insert(key.id.clone(), key);
+        ended.keys.insert(key.id.clone(), key.into());
         assert!(usable_key(&ended, app, fixture::KEY, 0).is_none());
     }
 }

@@ -11,6 +11,7 @@ use crate::core::limits::{OUTBOX_BYTES, Setting};
 use crate::transport::Encrypted;
 use crate::transport::ws::{self, Opening};
 use actix_web::{HttpRequest, HttpResponse, web};
+use std::sync::Arc;
 
 /// Echoed to clients that offer it (Swift).
 const SUBPROTOCOL: &str = "pusher-channels-protocol-7";
@@ -51,7 +52,7 @@ pub(super) async fn catch_up(broker: &Broker, hello: &mut Hello) {
 
 fn app<'s>(state: &'s State, hello: &Hello) -> Option<&'s App> {
     let key = state.keys.get(&*hello.key)?;
-    state.apps.get(&key.app)
+    state.apps.get(&key.app).map(Arc::as_ref)
 }
 
 /// A limit of the app whose key this is, or its default.

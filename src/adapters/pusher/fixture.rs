@@ -48,9 +48,9 @@ pub(super) fn state(change: impl FnOnce(&mut App)) -> State {
     let mut app = app();
     change(&mut app);
     let mut state = State::default();
-    state.apps.insert(APP, app);
+    state.apps.insert(APP, app.into());
     state.revision = 7;
-    state.keys.insert(KEY.into(), key());
+    state.keys.insert(KEY.into(), key().into());
     state
 }
 

@@ -2,8 +2,13 @@
 //!
 //! **Why not the framework's:** it reads forms, in which `+` is a space, and the signatures would differ.
 
+use std::borrow::Cow;
+
+/// A name and its value; borrowed where nothing was escaped.
+pub(super) type Pair<'q> = (Cow<'q, str>, Cow<'q, str>);
+
 /// Name and value pairs in the order given; `None` when one does not decode to UTF-8.
-pub(super) fn parse(raw: &str) -> Option<Vec<(String, String)>> {
+pub(super) fn parse(raw: &str) -> Option<Vec<Pair<'_>>> {
     raw.split('&')
         .filter(|pair| !pair.is_empty())
         .map(|pair| {
@@ -14,7 +19,10 @@ pub(super) fn parse(raw: &str) -> Option<Vec<(String, String)>> {
 }
 
 /// Percent-decodes; `None` for broken escapes' UTF-8. A `%` that starts no escape stands for itself.
-pub(super) fn decode(raw: &str) -> Option<String> {
+pub(super) fn decode(raw: &str) -> Option<Cow<'_, str>> {
+    if !raw.contains('%') {
+        return Some(raw.into());
+    }
     let mut out = Vec::with_capacity(raw.len());
     let mut rest = raw.as_bytes();
     while let Some((&first, tail)) = rest.split_first() {
@@ -33,7 +41,7 @@ pub(super) fn decode(raw: &str) -> Option<String> {
             }
         }
     }
-    String::from_utf8(out).ok()
+    String::from_utf8(out).ok().map(Cow::Owned)
 }
 
 fn hex(digit: u8) -> Option<u8> {
@@ -57,10 +65,10 @@ mod tests {
             ("e", "50%"),
             ("f", "a=b"),
         ];
-        let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let expected = expected.map(|(name, value)| (name.into(), value.into()));
         assert_eq!(pairs, Some(expected.to_vec()));
         assert_eq!(parse("a=%ff"), None);
-        assert_eq!(decode("%4"), Some("%4".to_owned()));
-        assert_eq!(decode("%zz%25"), Some("%zz%".to_owned()));
+        assert_eq!(decode("%4"), Some("%4".into()));
+        assert_eq!(decode("%zz%25"), Some("%zz%".into()));
     }
 }

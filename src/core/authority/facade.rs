@@ -77,13 +77,13 @@ impl Authority {
 
     /// The key of that id, if there is one.
     #[must_use]
-    pub fn key(&self, id: &str) -> Option<ApiKey> {
+    pub fn key(&self, id: &str) -> Option<Arc<ApiKey>> {
         self.view().keys.get(id).cloned()
     }
 
     /// The app of that id, if there is one.
     #[must_use]
-    pub fn app(&self, id: AppId) -> Option<App> {
+    pub fn app(&self, id: AppId) -> Option<Arc<App>> {
         self.view().apps.get(&id).cloned()
     }
 

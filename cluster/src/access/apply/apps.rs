@@ -51,7 +51,7 @@ pub(super) fn create(state: &mut State, spec: &AppSpec, effects: &mut Vec<Effect
         aliases: spec.aliases.clone(),
         revision: state.revision,
     };
-    state.apps.insert(spec.id, app);
+    state.apps.insert(spec.id, app.into());
     effects.push(Effect::AppChanged(spec.id));
     Ok(Reply::Done)
 }
@@ -76,7 +76,7 @@ pub(super) fn update(
     effects: &mut Vec<Effect>,
 ) -> Result {
     let before = super::app(state, id)?;
-    let mut app = before.clone();
+    let mut app = App::clone(before);
     if let Some(name) = &change.name {
         limits::label("name", name)?;
         app.name = name.clone();
@@ -105,7 +105,7 @@ pub(super) fn update(
         ..app.clone()
     } == *before;
     app.revision = state.revision;
-    state.apps.insert(id, app);
+    state.apps.insert(id, app.into());
     effects.push(Effect::AppChanged(id));
     if disabled {
         effects.push(gone(id));

@@ -61,7 +61,7 @@ pub(super) fn update(
     effects: &mut Vec<Effect>,
 ) -> Result {
     let before = state.keys.get(id).ok_or(Rejection::NoSuchKey)?;
-    let mut key = before.clone();
+    let mut key = ApiKey::clone(before);
     if let Some(name) = &change.name {
         limits::label("name", name)?;
         key.name = name.clone();
@@ -107,7 +107,8 @@ pub(super) fn rotate(
     overlap_ms: Millis,
     effects: &mut Vec<Effect>,
 ) -> Result {
-    let old = state.keys.get(id).ok_or(Rejection::NoSuchKey)?.clone();
+    let old = state.keys.get(id).ok_or(Rejection::NoSuchKey)?;
+    let old = ApiKey::clone(old);
     if new.app != old.app {
         return Err(Rejection::Invalid("the new key names another app".into()));
     }

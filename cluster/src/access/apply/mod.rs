@@ -37,6 +37,7 @@ pub(super) fn void_everything(state: &mut State, app: AppId) {
 
 use super::{App, Subject};
 use super::{AppId, Command, Effect, Limits, Rejection, Reply, Revision, Scope, Stamp, State};
+use std::sync::Arc;
 
 /// What applying one command came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -197,7 +198,8 @@ fn touched(records: u64, narrowed: bool) -> Reply {
 }
 
 fn app(state: &State, app: AppId) -> Result<&App> {
-    state.apps.get(&app).ok_or(Rejection::NoSuchApp)
+    let found = state.apps.get(&app).map(Arc::as_ref);
+    found.ok_or(Rejection::NoSuchApp)
 }
 
 fn recheck(app: AppId, subject: &Subject) -> Effect {

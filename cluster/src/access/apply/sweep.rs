@@ -40,10 +40,10 @@ fn end(state: &mut State, what: Expiring, effects: &mut Vec<Effect>) {
         }
         Expiring::Nonce(nonce) => state.drop_nonce(&nonce),
         Expiring::Key(id) => {
-            let Some(key) = state.keys.get(&id).cloned() else {
+            let Some(key) = state.keys.get(&id) else {
                 return;
             };
-            let app = key.app;
+            let (app, key) = (key.app, ApiKey::clone(key));
             state.put_key(ApiKey {
                 enabled: false,
                 revision: state.revision,

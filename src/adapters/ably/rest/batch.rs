@@ -139,8 +139,8 @@ mod tests {
     #[actix_web::test]
     async fn a_batch_of_refused_channels_costs_one_round() {
         let mut state = fixture::state();
-        state.keys.get_mut(KEY).unwrap().capability =
-            Capability::channel("own", Operations::PUBLISH);
+        let key = Arc::make_mut(state.keys.get_mut(KEY).unwrap());
+        key.capability = Capability::channel("own", Operations::PUBLISH);
         let authority = Authority::fixed(state, 1_700_000_000_000);
         let broker = Broker::new(Arc::new(authority), Channels::new(Arc::default(), &[]));
         let app = App::new()

@@ -245,16 +245,16 @@ mod tests {
             key.id = id.into();
             key.secret = Secret(format!("{id} secret").into());
             change(&mut key);
-            state.keys.insert(key.id.clone(), key);
+            state.keys.insert(key.id.clone(), key.into());
         };
         other("narrow", |key| {
             key.capability = Capability::channel("x", Operations::SUBSCRIBE);
         });
         other("off", |key| key.enabled = false);
         other("alien", |key| key.app = AppId(4));
-        let mut app = state.apps[&fixture::APP].clone();
+        let mut app = state.apps[&fixture::APP].as_ref().clone();
         app.id = AppId(4);
-        state.apps.insert(app.id, app);
+        state.apps.insert(app.id, app.into());
         state
     }
 
@@ -330,7 +330,7 @@ mod tests {
     /// Status, and how often the other nodes were waited for.
     async fn revoke_with(pending: &[u64], targets: &Value) -> (u16, usize) {
         let mut state = state();
-        state.keys.get_mut(KEY).unwrap().revocable_tokens = true;
+        Arc::make_mut(state.keys.get_mut(KEY).unwrap()).revocable_tokens = true;
         let authority = Authority::fixed(state, NOW);
         authority.take_writes(pending);
         let broker = Broker::new(Arc::new(authority), Channels::new(Arc::default(), &[]));
@@ -360,7 +360,7 @@ mod tests {
     /// The answer about one target, asked of a node whose log is a second ahead of what it knew when it was asked.
     async fn revoked_at(before: Option<Millis>, log_ms: Millis) -> Value {
         let mut state = state();
-        state.keys.get_mut(KEY).unwrap().revocable_tokens = true;
+        Arc::make_mut(state.keys.get_mut(KEY).unwrap()).revocable_tokens = true;
         let mut ahead = state.clone();
         let tick = Stamp {
             index: 9,

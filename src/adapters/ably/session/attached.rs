@@ -101,7 +101,7 @@ fn fitting<'b>(
 
 impl AblySession {
     pub(super) fn subscribed(&mut self, subscribed: &Subscribed, turn: &mut Turn<'_>) {
-        let room = limits::outbox_bytes(self.app(turn).as_ref()) / 2;
+        let room = limits::outbox_bytes(self.app(turn).as_deref()) / 2;
         let Some(held) = self.channels.get_mut(&*subscribed.channel.name) else {
             return;
         };

@@ -34,6 +34,7 @@ use attach::Attachment;
 use open::Timers;
 use publish::Unacknowledged;
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 
 /// How far the connection has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,7 +144,7 @@ impl AblySession {
         }
     }
 
-    fn app(&self, turn: &Turn<'_>) -> Option<App> {
+    fn app(&self, turn: &Turn<'_>) -> Option<Arc<App>> {
         let app = self.identity.as_ref()?.principal.app;
         turn.cx.authority.app(app)
     }

@@ -51,7 +51,7 @@ impl Client {
     fn limited(name: &str, value: u64) -> Self {
         let mut client = Self::new(Credential::Key(format!("{NAME}:{SECRET}")));
         let mut state = fixture::state();
-        let app = state.apps.get_mut(&fixture::APP).unwrap();
+        let app = Arc::make_mut(state.apps.get_mut(&fixture::APP).unwrap());
         app.settings.insert(name.into(), SettingValue::Int(value));
         client.authority = Authority::fixed(state, NOW);
         client.feed(Input::Opened);

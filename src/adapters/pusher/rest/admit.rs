@@ -2,6 +2,7 @@
 
 use super::fault::Fault;
 use super::signature::{self, Signed};
+use crate::adapters::pusher::query::Pair;
 use crate::adapters::pusher::{DIALECT, Prefix, auth, limits, query};
 use crate::core::authority::{
     AccessQuery, ApiKey, App, AppId, Authority, Holder, Operations, Pass, Principal, Resource,
@@ -11,6 +12,7 @@ use crate::core::broker::Broker;
 use crate::core::ids::{ChannelKey, Space};
 use actix_web::{HttpRequest, web};
 use bytes::Bytes;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Longest wait for a body.
@@ -18,26 +20,26 @@ const BODY_WITHIN: Duration = Duration::from_secs(15);
 
 /// A verified request.
 #[derive(Debug)]
-pub(super) struct Call {
+pub(super) struct Call<'r> {
     /// Whose server asks.
-    pub(super) app: App,
+    pub(super) app: Arc<App>,
     /// Who signed it.
     pub(super) key: Holder,
     /// Query parameters, decoded.
-    pub(super) query: Vec<(String, String)>,
+    pub(super) query: Vec<Pair<'r>>,
     /// The whole body.
     pub(super) body: Bytes,
     /// The key as one who may do what it may do.
     principal: Principal,
 }
 
-impl Call {
+impl<'r> Call<'r> {
     /// Verifies a request and reads its body.
     ///
     /// # Errors
     /// 400, 401, 403, 404, 408 or 413, in the order the protocol checks them.
     pub(super) async fn admit(
-        request: &HttpRequest,
+        request: &'r HttpRequest,
         payload: web::Payload,
         broker: &Broker,
     ) -> Result<Self, Fault> {
@@ -136,7 +138,7 @@ async fn find(
     authority: &Authority,
     app: Option<AppId>,
     key: Option<&str>,
-) -> Result<(App, ApiKey), Fault> {
+) -> Result<(Arc<App>, Arc<ApiKey>), Fault> {
     let now_ms = authority.now().cluster_ms;
     // The app or key may be newer than this node's view.
     authority
@@ -149,7 +151,7 @@ fn lookup(
     app: Option<AppId>,
     key: Option<&str>,
     now_ms: u64,
-) -> Result<(App, ApiKey), Fault> {
+) -> Result<(Arc<App>, Arc<ApiKey>), Fault> {
     let unknown = || Fault::unauthorized("Unknown auth_key");
     let id = key.unwrap_or_default();
     let app = app.or_else(|| state.keys.get(id).map(|key| key.app));
@@ -183,7 +185,7 @@ fn check_app(app: &App) -> Result<(), Fault> {
     Ok(())
 }
 
-fn check_unique(query: &[(String, String)]) -> Result<(), Fault> {
+fn check_unique(query: &[Pair<'_>]) -> Result<(), Fault> {
     let mut names: Vec<&str> = query.iter().map(|(name, _)| &**name).collect();
     names.sort_unstable();
     let twice = names.windows(2).any(|pair| pair.first() == pair.last());
@@ -195,7 +197,7 @@ fn check_unique(query: &[(String, String)]) -> Result<(), Fault> {
     }
 }
 
-fn check_parameters(query: &[(String, String)], known: &[&str]) -> Result<(), Fault> {
+fn check_parameters(query: &[Pair<'_>], known: &[&str]) -> Result<(), Fault> {
     let signing = |name: &str| name.starts_with("auth_") || name == "body_md5";
     let extra: Vec<&str> = query
         .iter()

@@ -63,7 +63,8 @@ pub(super) fn name(request: &HttpRequest) -> Result<String, Fault> {
 /// A part of the path. The router leaves `%2F`, `%25` and `%2B` to us.
 pub(super) fn segment(request: &HttpRequest, name: &str) -> Result<String, Fault> {
     let raw = request.match_info().get(name).unwrap_or_default();
-    query::decode(raw).ok_or_else(|| Fault::bad("The path is not UTF-8"))
+    let decoded = query::decode(raw).map(Cow::into_owned);
+    decoded.ok_or_else(|| Fault::bad("The path is not UTF-8"))
 }
 
 fn wanted(info: &str, channel: &str) -> Result<Info, Fault> {

@@ -54,7 +54,7 @@ pub(super) async fn post(
 
 /// Asks for every channel of an event.
 pub(super) async fn allow<'a>(
-    call: &Call,
+    call: &Call<'_>,
     broker: &Broker,
     trigger: &'a Trigger,
 ) -> Result<Vec<Send<'a>>, Fault> {

@@ -1,10 +1,12 @@
 //! The signature of an HTTP request.
 
 use super::fault::Fault;
+use crate::adapters::pusher::query::Pair;
 use crate::adapters::pusher::{auth, query};
 use crate::core::authority::{ApiKey, Holder, Millis};
 use md5::{Digest, Md5};
 use serde_json::Value;
+use std::borrow::Cow;
 
 /// How far a request's time may be from ours.
 const WINDOW_S: u64 = 600;
@@ -17,7 +19,7 @@ pub(super) struct Signed<'a> {
     /// As it was received.
     pub(super) path: &'a str,
     /// Decoded, each name once.
-    pub(super) query: &'a [(String, String)],
+    pub(super) query: &'a [Pair<'a>],
     /// All of it.
     pub(super) body: &'a [u8],
 }
@@ -30,7 +32,7 @@ impl Signed<'_> {
 }
 
 /// A query parameter.
-pub(super) fn value<'q>(query: &'q [(String, String)], name: &str) -> Option<&'q str> {
+pub(super) fn value<'q>(query: &'q [Pair<'_>], name: &str) -> Option<&'q str> {
     let pair = query.iter().find(|(known, _)| known == name);
     pair.map(|(_, value)| &**value)
 }
@@ -89,18 +91,33 @@ fn check_time(given: Option<&str>, now_s: u64) -> Result<(), Fault> {
 }
 
 /// Everything but the signature itself: names in lower case, sorted, values un-escaped.
-fn parameters(query: &[(String, String)]) -> String {
-    let mut pairs: Vec<(String, &str)> = query
+fn parameters(query: &[Pair<'_>]) -> String {
+    let mut pairs: Vec<(Cow<'_, str>, &str)> = query
         .iter()
-        .map(|(name, value)| (name.to_lowercase(), &**value))
+        .map(|(name, value)| (lower(name), &**value))
         .filter(|(name, _)| name != "auth_signature")
         .collect();
     pairs.sort();
-    let pairs: Vec<String> = pairs
+    let length = pairs
         .iter()
-        .map(|(name, value)| format!("{name}={value}"))
-        .collect();
-    pairs.join("&")
+        .map(|(name, value)| name.len() + value.len() + 2);
+    let mut text = String::with_capacity(length.sum());
+    for (name, value) in &pairs {
+        if !text.is_empty() {
+            text.push('&');
+        }
+        text.extend([name, "=", value]);
+    }
+    text
+}
+
+/// In lower case, as nearly all names are.
+fn lower(name: &str) -> Cow<'_, str> {
+    let lowered = |byte: u8| byte.is_ascii() && !byte.is_ascii_uppercase();
+    match name.bytes().all(lowered) {
+        true => name.into(),
+        false => name.to_lowercase().into(),
+    }
 }
 
 #[cfg(test)]
@@ -115,8 +132,7 @@ mod tests {
     const VECTOR: &str = "auth_key=278d425bdf160c739803&auth_timestamp=1353088179&auth_version=1.0&body_md5=ec365a775a4cd0599faeb73354201b6f&auth_signature=da454824c97ba181a32ccc17a72625ba02771f50b50e1e7430e47a1f3f457e6c";
 
     fn check(method: &str, path: &str, query: &str, body: &[u8], now_ms: u64) -> Result<(), Fault> {
-        let query = query::parse(query).unwrap();
-        let query = &*query;
+        let query = &*query::parse(query).unwrap();
         let request = Signed {
             method,
             path,

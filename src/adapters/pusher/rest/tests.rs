@@ -171,7 +171,7 @@ async fn narrowed_keys_do_no_more_over_http() {
         capability,
         ..fixture::key()
     };
-    state.keys.insert(key.id.clone(), key);
+    state.keys.insert(key.id.clone(), key.into());
     let authority = Arc::new(Authority::fixed(state, NOW_S * 1_000));
     let event = r#"{"name":"e","data":"x","channel":"news"}"#;
     let batch = format!(r#"{{"batch":[{event}]}}"#);

@@ -26,11 +26,10 @@ pub(in crate::adapters::pusher) struct Hello {
 impl Hello {
     /// From what follows `/app/` in the path (decoded) and the raw query.
     pub(in crate::adapters::pusher) fn new(tail: &str, raw_query: &str, secure: bool) -> Self {
+        let pairs = query::parse(raw_query).unwrap_or_default();
         let value = |name: &str| {
-            let pairs = query::parse(raw_query)?;
-            let pair = pairs.into_iter().find(|(key, _)| key == name);
-            pair.map(|(_, value)| value)
-                .filter(|value| !value.is_empty())
+            let (_, value) = pairs.iter().find(|(key, _)| key == name)?;
+            (!value.is_empty()).then(|| value.to_string())
         };
         Self {
             key: tail.to_owned(),

@@ -15,6 +15,7 @@ use crate::core::error::Refusal;
 use crate::core::ids::{ConnectionId, Position};
 use crate::core::message::{Broadcast, Occupancy, Publication, Receipt};
 use crate::core::session::{DeliveryMode, Event, Publish, Start, Subscribe, Subscribed};
+use std::sync::Arc;
 
 struct Client {
     session: RealtimeSession,
@@ -463,7 +464,7 @@ mod sending {
     #[test]
     fn a_rate_counts_every_message_and_says_when_to_try_again() {
         let mut state = fixture::state(false);
-        let app = state.apps.get_mut(&APP).unwrap();
+        let app = Arc::make_mut(state.apps.get_mut(&APP).unwrap());
         let rate = SettingValue::Int(4);
         let name = "realtime_messages_per_second";
         app.settings.insert(name.into(), rate);

@@ -76,7 +76,7 @@ fn unknown_keys_and_closed_apps_are_refused_for_good() {
         enabled: false,
         ..fixture::key()
     };
-    state.keys.insert(key.id.clone(), key);
+    state.keys.insert(key.id.clone(), key.into());
     assert!(matches!(&opened(hello(), state)[..], [_, Action::Close(close)] if close.code == 4001));
 }
 

@@ -101,9 +101,9 @@ fn a_key_newer_than_this_nodes_view_is_looked_for_and_what_follows_waits() {
     let mut client = Client::open(|_| {});
     ask(&mut client);
     let mut state = State::clone(&client.authority.view());
-    let mut key = state.keys[KEY].clone();
+    let mut key = fixture::key();
     key.id = "newer".into();
-    state.keys.insert(key.id.clone(), key);
+    state.keys.insert(key.id.clone(), key.into());
     client.authority.set_fixed(state, 0, true);
     let heard = client.event(Event::CaughtUp(Ok(())));
     assert!(
@@ -170,7 +170,7 @@ fn the_key_that_signed_vouches_for_her_and_the_one_in_the_address_for_nobody() {
     let mut state = fixture::state(|_| {});
     let mut other = fixture::key();
     other.id = "other".into();
-    state.keys.insert(other.id.clone(), other);
+    state.keys.insert(other.id.clone(), other.into());
     let hello = Hello::new(KEY, "protocol=7&client=js&version=8.6.0", false);
     let mut client = Client::with(hello, state);
     let anyone = identified(&client.feed(Input::Opened));
