@@ -98,7 +98,7 @@ impl Heads {
     pub(super) fn read(&mut self, bytes: &mut [u8], rest: &mut Vec<u8>) -> usize {
         let mut at = 0;
         while let Some(left) = bytes.get_mut(at..).filter(|left| !left.is_empty()) {
-            let passed = self.pass(left.len());
+            let passed = self.pass(left);
             if passed > 0 {
                 at += passed;
                 continue;
@@ -125,7 +125,7 @@ impl Heads {
         };
         rest.extend(escaped(*first));
         while let Some((byte, behind)) = left.split_first() {
-            let passed = self.pass(left.len());
+            let passed = self.pass(left);
             if let Some((passed, behind)) = left.split_at_checked(passed).filter(|_| passed > 0) {
                 rest.extend_from_slice(passed);
                 left = behind;
@@ -140,20 +140,38 @@ impl Heads {
         }
     }
 
-    /// How many of so many bytes are nobody's here.
-    fn pass(&mut self, bytes: usize) -> usize {
+    /// How many bytes can be passed over at once: nothing is looked for in them but the end of what they are in.
+    fn pass(&mut self, bytes: &[u8]) -> usize {
         match &mut self.at {
-            At::Blind => bytes,
+            At::Blind => bytes.len(),
             At::Body(left) => {
-                let passed = usize::try_from(*left).map_or(bytes, |left| left.min(bytes));
+                let all = bytes.len();
+                let passed = usize::try_from(*left).map_or(all, |left| left.min(all));
                 *left -= passed as u64;
                 if *left == 0 {
                     self.at = At::Method;
                 }
                 passed
             }
-            At::Method | At::Target { .. } | At::Version | At::Header => 0,
+            At::Method => 0,
+            At::Target { .. } => {
+                let plain = |byte: u8| byte.is_ascii() && !b" ?<>`\"\n".contains(&byte);
+                self.passed(until(bytes, |byte| !plain(byte)))
+            }
+            At::Version => self.passed(until(bytes, |byte| byte == b'\n')),
+            At::Header => {
+                let passed = until(bytes, |byte| byte == b'\n');
+                self.line.extend(passed);
+                self.passed(passed)
+            }
         }
+    }
+
+    fn passed(&mut self, bytes: &[u8]) -> usize {
+        if let Some(last) = bytes.last() {
+            self.last = *last;
+        }
+        bytes.len()
     }
 
     fn step(&mut self, byte: u8) -> Fate {
@@ -248,10 +266,25 @@ impl Line {
         self.len = self.len.saturating_add(1);
     }
 
+    fn extend(&mut self, bytes: &[u8]) {
+        if let Some(room) = self.bytes.get_mut(self.len..) {
+            room.iter_mut()
+                .zip(bytes)
+                .for_each(|(to, byte)| *to = *byte);
+        }
+        self.len = self.len.saturating_add(bytes.len());
+    }
+
     /// All of it, if it was kept.
     fn text(&self) -> Option<&[u8]> {
         self.bytes.get(..self.len)
     }
+}
+
+/// What comes before the first byte like this.
+fn until(bytes: &[u8], like_this: impl Fn(u8) -> bool) -> &[u8] {
+    let end = bytes.iter().position(|byte| like_this(*byte));
+    bytes.get(..end.unwrap_or(bytes.len())).unwrap_or(bytes)
 }
 
 /// A byte as `%XX`.
