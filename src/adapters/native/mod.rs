@@ -91,12 +91,13 @@ pub fn going_down() -> HttpResponse {
 pub fn routes(config: &mut web::ServiceConfig) {
     let scope = web::scope("/v1")
         .app_data(web::PayloadConfig::new(input::MAX_BODY))
+        // First what is asked most: the router tries one path after the other.
+        .configure(publish::routes)
         .configure(app::routes)
         .configure(key::routes)
         .configure(grant::routes)
         .configure(revoke::routes)
         .configure(user::routes)
-        .configure(publish::routes)
         .configure(channel::routes)
         .configure(connection::routes)
         .configure(delivery::routes)

@@ -260,13 +260,13 @@ fn in_its_form(fault: Fault, call: &Call<'_>) -> Fault {
 
 /// The paths of this adapter. What they do not know is refused in PubNub's form, since clients read no other.
 pub(super) fn routes(config: &mut web::ServiceConfig) {
-    config.route("/time/{callback}", web::get().to(time));
+    // First what is asked most: the router tries one path after the other.
     for path in [
+        "/v2/subscribe/{tail:.*}",
         "/publish/{tail:.*}",
+        "/v2/presence/{tail:.*}",
         "/signal/{tail:.*}",
         "/subscribe/{tail:.*}",
-        "/v2/subscribe/{tail:.*}",
-        "/v2/presence/{tail:.*}",
         "/v1/channel-registration/{tail:.*}",
         "/v1/auth/{tail:.*}",
         "/v2/auth/{tail:.*}",
@@ -277,6 +277,7 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
     ] {
         config.route(path, web::to(any));
     }
+    config.route("/time/{callback}", web::get().to(time));
 }
 
 #[cfg(test)]
