@@ -14,6 +14,7 @@ mod paths;
 mod plane;
 pub mod process;
 pub mod recover;
+mod refused;
 mod tables;
 
 use crate::adapters::native::{self, AuthMode, Native, meter::Meter};
@@ -267,7 +268,11 @@ fn public_server(
                 }
                 false => {
                     paths.arrived(&mut request);
-                    Either::Right(app.call(request).map_ok(paths::answered))
+                    Either::Right(
+                        app.call(request)
+                            .map_ok(paths::answered)
+                            .map_ok(refused::told),
+                    )
                 }
             })
     };
@@ -377,7 +382,9 @@ fn internal_server(
             .default_service(web::to(nobodys))
             .wrap_fn(|mut request, app| {
                 paths::as_get(&mut request);
-                app.call(request).map_ok(paths::answered)
+                app.call(request)
+                    .map_ok(paths::answered)
+                    .map_ok(refused::told)
             })
     };
     let server = HttpServer::new(factory)

@@ -96,6 +96,12 @@ pub trait Dialect: Debug + Send + Sync {
     /// Its answer to a path (404) or method (405) of its own that it does not know.
     fn unknown(&self, request: &HttpRequest, status: StatusCode) -> HttpResponse;
 
+    /// What a request that was refused names of itself, by its address and headers. Asked about refused requests only, for
+    /// operators; nothing of it is believed.
+    fn named(&self, _state: &State, _request: &HttpRequest) -> Named {
+        Named::default()
+    }
+
     /// Registers how it writes broadcasts, and says how it is started.
     fn prepare(&self, encodings: &mut Encodings) -> Start;
 }
@@ -118,6 +124,19 @@ pub trait Running: Debug + Send + Sync {
     fn finish(&self, _within: Duration) -> LocalBoxFuture<'_, ()> {
         Box::pin(ready(()))
     }
+}
+
+/// What a request names, whether or not it is there. Never a secret or a token.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Named {
+    /// The app by its id.
+    pub app: Option<AppId>,
+    /// The key by its id.
+    pub key: Option<String>,
+    /// The channel, or several as they stand in the address.
+    pub channel: Option<String>,
+    /// The user that it says it is.
+    pub user: Option<String>,
 }
 
 /// Where a dialect is started.

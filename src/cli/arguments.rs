@@ -10,6 +10,7 @@ pub use traffic::{ChannelCommand, ConnCommand};
 
 use super::duration::millis;
 use super::manual::VERSION;
+use super::refusals::Refusals;
 use crate::adapters::ALL;
 use crate::config::Flags;
 use clap::builder::PossibleValuesParser;
@@ -132,6 +133,8 @@ pub enum Command {
     /// Channels
     #[command(subcommand)]
     Channel(ChannelCommand),
+    /// Who was refused what lately, on every node, and what to do about it
+    Refusals(Refusals),
     /// Prints what was built
     Version,
     /// Prints the completions of a shell: gatecast completion bash > /etc/bash_completion.d/gatecast

@@ -19,18 +19,25 @@ pub fn ask(remote: &Remote, request: Request) -> Result<(), Failure> {
     if let Some(what) = &request.destroys {
         confirmed(remote, what)?;
     }
-    let token = token(remote)?;
-    let failed = |error: std::io::Error| Failure::new(Exit::Failed, error.to_string());
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(failed)?;
-    let answer = runtime.block_on(answered(remote, &token, &request))?;
+    let answer = answer_to(remote, &request)?;
     match remote.output {
         Output::Json => output::json(&answer),
         Output::Table => output::table(&answer, request.table),
     }
     Ok(())
+}
+
+/// Asks, and gives the answer if the node agreed.
+///
+/// # Errors
+/// With the exit code that names the kind of failure.
+pub fn answer_to(remote: &Remote, request: &Request) -> Result<Value, Failure> {
+    let failed = |error: std::io::Error| Failure::new(Exit::Failed, error.to_string());
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(failed)?;
+    runtime.block_on(answer(remote, request))
 }
 
 /// Asks from within a program that has a runtime already; the answer, if the node agreed.

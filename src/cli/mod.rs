@@ -12,6 +12,7 @@ pub mod duration;
 pub mod import;
 pub mod manual;
 pub mod output;
+pub mod refusals;
 pub mod request;
 
 use crate::config;
@@ -139,6 +140,7 @@ fn carry_out(cli: Cli) -> Result<(), Failure> {
         Command::Cluster(command) => client::ask(&cli.remote, request::cluster(command)?),
         Command::Backup(command) => backup::carry_out(&cli.remote, command),
         Command::Conn(command) => client::ask(&cli.remote, request::conn(command)),
+        Command::Refusals(asked) => refusals::carry_out(&cli.remote, &asked),
         Command::Channel(command) => client::ask(&cli.remote, request::channel(command)),
         Command::Version => {
             output::print(&format!("gatecast {}\n", manual::VERSION));

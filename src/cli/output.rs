@@ -116,7 +116,8 @@ fn flatten(prefix: &str, value: &Value, lines: &mut Vec<(String, String)>) {
     }
 }
 
-fn plain(value: &Value) -> String {
+/// A value in a line, without what a terminal would obey.
+pub(super) fn plain(value: &Value) -> String {
     let text = match value {
         Value::Null => "-".to_owned(),
         Value::String(text) => text.clone(),

@@ -43,7 +43,7 @@ impl Request {
         self
     }
 
-    fn table(mut self, list: &'static str, columns: &'static [&'static str]) -> Self {
+    pub(super) fn table(mut self, list: &'static str, columns: &'static [&'static str]) -> Self {
         self.table = Some((list, columns));
         self
     }
@@ -458,7 +458,7 @@ fn pairs(settings: &[String]) -> Result<Value, Failure> {
 }
 
 /// One part of a path or query: everything but unreserved characters is escaped.
-fn encoded(text: &str) -> String {
+pub(super) fn encoded(text: &str) -> String {
     let escape = |byte: u8| match byte {
         b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'~' => {
             char::from(byte).to_string()
@@ -492,6 +492,7 @@ mod tests {
             | Command::Serve(_)
             | Command::Config(_)
             | Command::Backup(_)
+            | Command::Refusals(_)
             | Command::Version
             | Command::Completion { .. }
             | Command::Man { .. } => {

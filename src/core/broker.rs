@@ -12,6 +12,8 @@ use super::lifecycle::WebhookDelivery;
 use super::listing::{ConnectionFilter, ConnectionInfo};
 use super::message::{Draft, Member, Occupancy, PresenceChange, Publication, Receipt};
 use super::query::{Queries, Query, QueryAnswer, QueryPort};
+use super::refusals::record::{RefusalFilter, RefusalRecord, key_shown, user_shown};
+use super::refusals::{Line, Refusals, Told, Why};
 use super::session::{HistoryPage, NewMember};
 use std::sync::Arc;
 use tokio::sync::oneshot;
@@ -25,6 +27,8 @@ pub struct Broker {
     pub channels: Channels,
     /// Worker threads of this node, entered by the transport as they start.
     pub relays: Relays,
+    /// Who was refused what on this node.
+    pub refusals: Arc<Refusals>,
     queries: Queries,
 }
 
@@ -36,6 +40,7 @@ impl Broker {
             authority,
             channels,
             relays: Relays::default(),
+            refusals: Arc::default(),
             queries: Queries::default(),
         }
     }
@@ -247,7 +252,8 @@ impl Broker {
                 QueryAnswer::Occupied(there) => all.extend(there),
                 QueryAnswer::Connections(_)
                 | QueryAnswer::Deliveries(_)
-                | QueryAnswer::Aborted(_) => {
+                | QueryAnswer::Aborted(_)
+                | QueryAnswer::Refusals(..) => {
                     return Err(CONFUSED);
                 }
             }
@@ -302,7 +308,10 @@ impl Broker {
         for found in self.ask_others(&Query::Connections(filter)).await? {
             match found {
                 QueryAnswer::Connections(there) => all.extend(there),
-                QueryAnswer::Occupied(_) | QueryAnswer::Deliveries(_) | QueryAnswer::Aborted(_) => {
+                QueryAnswer::Occupied(_)
+                | QueryAnswer::Deliveries(_)
+                | QueryAnswer::Aborted(_)
+                | QueryAnswer::Refusals(..) => {
                     return Err(CONFUSED);
                 }
             }
@@ -330,7 +339,8 @@ impl Broker {
                 QueryAnswer::Deliveries(there) => all.extend(there),
                 QueryAnswer::Occupied(_)
                 | QueryAnswer::Connections(_)
-                | QueryAnswer::Aborted(_) => {
+                | QueryAnswer::Aborted(_)
+                | QueryAnswer::Refusals(..) => {
                     return Err(CONFUSED);
                 }
             }
@@ -338,6 +348,71 @@ impl Broker {
         all.sort_by_key(|one| std::cmp::Reverse((one.at_ms, one.id)));
         all.truncate(limit);
         Ok(all)
+    }
+
+    /// The last refusals by every node, newest first, at most as many as the filter says, and how many more there were
+    /// that nobody kept.
+    ///
+    /// # Errors
+    /// When a node cannot be asked; the list would be incomplete.
+    pub async fn refusals(
+        &self,
+        filter: RefusalFilter,
+    ) -> Result<(Vec<RefusalRecord>, u64), Refusal> {
+        let limit = usize::try_from(filter.limit).unwrap_or(usize::MAX);
+        let (mut all, mut left_out) = self.refusals.last(&filter);
+        for found in self.ask_others(&Query::Refusals(filter)).await? {
+            match found {
+                QueryAnswer::Refusals(there, more) => {
+                    all.extend(there);
+                    left_out = left_out.saturating_add(more);
+                }
+                QueryAnswer::Occupied(_)
+                | QueryAnswer::Connections(_)
+                | QueryAnswer::Deliveries(_)
+                | QueryAnswer::Aborted(_) => return Err(CONFUSED),
+            }
+        }
+        all.sort_by_key(|one| std::cmp::Reverse((one.at_ms, one.node, one.id)));
+        all.truncate(limit);
+        Ok((all, left_out))
+    }
+
+    /// Somebody has been refused something: the one place that all of it passes, whatever the dialect or transport.
+    pub fn refused(&self, dialect: &'static str, remote: &str, told: Told) {
+        let (view, at_ms) = (self.authority.view(), self.authority.now().cluster_ms);
+        // What a stranger says is believed only if there is such an app.
+        let app = told.app.filter(|app| view.apps.contains_key(app));
+        let Why { rule, detail } = told.why;
+        let record = || RefusalRecord {
+            id: 0,
+            node: self.channels.node(),
+            at_ms,
+            dialect: dialect.into(),
+            app,
+            channel: told.channel,
+            key: told.key.map(|id| {
+                key_shown(
+                    &id,
+                    view.keys.get(&id).is_some_and(|key| Some(key.app) == app),
+                )
+            }),
+            user: told.user.map(|user| user_shown(&user)),
+            remote: remote.into(),
+            code: told.code,
+            rule: rule.row().0.into(),
+            detail: detail.clone(),
+        };
+        if let Some(line) = self.refusals.note((dialect, app, rule), at_ms, record) {
+            log(&line, dialect, remote);
+        }
+    }
+
+    /// Logs what was refused and counted since the last line of its kind. To be called every few seconds.
+    pub fn log_refusals(&self) {
+        for line in self.refusals.overdue(self.authority.now().cluster_ms) {
+            log(&line, "", "");
+        }
     }
 
     /// Ends the socket that a connection has on this node, if any, so that another can carry the connection
@@ -378,6 +453,21 @@ impl Broker {
         let asked = others.into_iter().map(|node| port.ask(node, query.clone()));
         futures_util::future::try_join_all(asked).await
     }
+}
+
+/// One line stands for all of its app and rule in a minute; dialect and address are those of the last.
+fn log(line: &Line, dialect: &str, remote: &str) {
+    let (rule, advice) = line.rule.row();
+    let app = line.app.map(|app| app.0);
+    tracing::info!(
+        rule,
+        app,
+        count = line.count,
+        dialect,
+        remote,
+        advice,
+        "refused"
+    );
 }
 
 const CONFUSED: Refusal = Refusal::Unavailable("a node answered another question");

@@ -27,6 +27,7 @@ pub mod nodes;
 pub mod polling;
 pub mod query;
 pub mod redact;
+pub mod refusals;
 pub mod session;
 pub mod suggest;
 pub mod token_bucket;

@@ -5,6 +5,7 @@ use super::ids::{AppId, ConnectionId, NodeId, Text};
 use super::lifecycle::WebhookDelivery;
 use super::listing::{ConnectionFilter, ConnectionInfo};
 use super::message::Occupancy;
+use super::refusals::record::{RefusalFilter, RefusalRecord};
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 
@@ -31,6 +32,8 @@ pub enum Query {
     },
     /// End the socket of this connection, if you have it: it has come back elsewhere.
     AbortConnection(ConnectionId),
+    /// The last refusals by the asked node.
+    Refusals(RefusalFilter),
 }
 
 /// What it answers.
@@ -44,6 +47,8 @@ pub enum QueryAnswer {
     Deliveries(Vec<WebhookDelivery>),
     /// Whether there was a socket to end.
     Aborted(bool),
+    /// Refusals, newest first, and how many more there were that it did not keep.
+    Refusals(Vec<RefusalRecord>, u64),
 }
 
 /// An answer on its way.

@@ -12,6 +12,7 @@ use super::close::{Close, End};
 use super::error::Refusal;
 use super::ids::{ChannelKey, ConnectionId, Position, Text, Timetoken};
 use super::message::{Broadcast, Draft, Member, Occupancy, Publication, Receipt};
+use super::refusals::Told;
 use bytes::Bytes;
 use bytestring::ByteString;
 use std::sync::Arc;
@@ -76,11 +77,31 @@ pub enum Action {
     Do(Intent),
     /// Say this and end the connection.
     Close(Close),
+    /// Tell the operators that the client has been refused something. Nothing of it reaches the client: what that is told
+    /// stands in an action of its own.
+    Refused(Box<Told>),
     /// Call [`Input::Wake`] at this time (monotonic ms), replacing an earlier request.
     Wake {
         /// When it wants to be woken, monotonic ms.
         at_mono_ms: u64,
     },
+}
+
+#[cfg(test)]
+impl Action {
+    /// Parts what operators are told from what is done: most tests are about the latter.
+    pub(crate) fn parted(actions: Vec<Self>) -> (Vec<Self>, Vec<Told>) {
+        let (mut done, mut told) = (Vec::new(), Vec::new());
+        for action in actions {
+            match action {
+                Self::Refused(one) => told.push(*one),
+                other @ (Self::Send(_) | Self::Do(_) | Self::Close(_) | Self::Wake { .. }) => {
+                    done.push(other);
+                }
+            }
+        }
+        (done, told)
+    }
 }
 
 /// What a session may ask of the core. Answers come as [`Event`]s, in the order of the requests on the

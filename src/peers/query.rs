@@ -9,6 +9,7 @@ use crate::core::error::Refusal;
 use crate::core::ids::{ConnectionId, NodeId};
 use crate::core::listing::{ConnectionFilter, ConnectionInfo};
 use crate::core::query::{Query, QueryAnswer, QueryFuture};
+use crate::core::refusals::record::{RefusalFilter, RefusalRecord};
 use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -27,6 +28,8 @@ pub trait LocalConnections: Send + Sync + 'static {
     fn list(&self, filter: ConnectionFilter) -> Listing;
     /// Ends the socket of one, if it is here.
     fn abort(&self, id: ConnectionId) -> Aborting;
+    /// The last refusals by this node, and how many more there were.
+    fn refusals(&self, filter: &RefusalFilter) -> (Vec<RefusalRecord>, u64);
 }
 
 impl LocalConnections for Broker {
@@ -38,6 +41,10 @@ impl LocalConnections for Broker {
     fn abort(&self, id: ConnectionId) -> Aborting {
         let broker = self.clone();
         Box::pin(async move { broker.sever_here(id).await })
+    }
+
+    fn refusals(&self, filter: &RefusalFilter) -> (Vec<RefusalRecord>, u64) {
+        self.refusals.last(filter)
     }
 }
 
@@ -118,5 +125,9 @@ pub async fn answer(
         }
         Query::Connections(filter) => local.list(filter).await.ok().map(QueryAnswer::Connections),
         Query::AbortConnection(id) => Some(QueryAnswer::Aborted(local.abort(id).await)),
+        Query::Refusals(filter) => {
+            let (last, more) = local.refusals(&filter);
+            Some(QueryAnswer::Refusals(last, more))
+        }
     }
 }

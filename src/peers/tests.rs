@@ -18,6 +18,7 @@ use crate::core::ids::{ChannelKey, ConnectionId};
 use crate::core::listing::{ConnectionFilter, ConnectionInfo};
 use crate::core::message::{ContentKind, Draft};
 use crate::core::query::{Query, QueryAnswer};
+use crate::core::refusals::record::{RefusalFilter, RefusalRecord};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -77,6 +78,10 @@ impl LocalConnections for One {
     fn abort(&self, id: ConnectionId) -> Aborting {
         let here = id == connection(self.0).id;
         Box::pin(async move { here })
+    }
+
+    fn refusals(&self, _: &RefusalFilter) -> (Vec<RefusalRecord>, u64) {
+        (Vec::new(), self.0.0)
     }
 }
 

@@ -26,6 +26,9 @@ use prometheus_client::registry::Registry;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// How often what was refused since the last line of the log is looked at.
+const REFUSALS_LOGGED: Duration = Duration::from_secs(10);
+
 /// The message plane of this node.
 #[derive(Debug)]
 pub(super) struct Plane {
@@ -103,6 +106,7 @@ impl Plane {
         let peers = peers::start(cluster.clone(), channels, Arc::new(broker.clone()));
         broker.connect_queries(peers.queries());
         enforce(cluster, &broker, peers);
+        log_refusals(broker.clone());
         Self { broker, workers }
     }
 
@@ -193,6 +197,16 @@ impl Collector for Histories {
         let kind = gauge.metric_type();
         gauge.encode(encoder.encode_descriptor("history_bytes", help, None, kind)?)
     }
+}
+
+/// Logs, now and then, how many were refused since the last line.
+fn log_refusals(broker: Broker) {
+    actix_web::rt::spawn(async move {
+        loop {
+            actix_web::rt::time::sleep(REFUSALS_LOGGED).await;
+            broker.log_refusals();
+        }
+    });
 }
 
 /// Carries out access effects and says when they are done.

@@ -131,6 +131,7 @@ impl World {
             Action::Send(frame) => self.push(at, id, source, framing(frame)),
             Action::Do(intent) => self.intend(at, id, intent),
             Action::Close(close) => self.finish(at, id, None, Some(close)),
+            Action::Refused(_) => {}
             Action::Wake { at_mono_ms } => {
                 if let Some(one) = self.one(at, id) {
                     one.wake_at = Some(at_mono_ms);
@@ -369,7 +370,7 @@ impl World {
             match action {
                 Action::Send(frame) => frames.push(frame),
                 Action::Close(words) => close = close.or(Some(words)),
-                Action::Do(_) | Action::Wake { .. } => {}
+                Action::Do(_) | Action::Wake { .. } | Action::Refused(_) => {}
             }
         }
         (frames, close)

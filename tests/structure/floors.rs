@@ -27,6 +27,7 @@ const FLOORS: &[&[&str]] = &[
         "listing",
         "message",
         "nodes",
+        "refusals/",
         "token_bucket",
     ],
     &["authority/"],

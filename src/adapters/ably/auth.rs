@@ -11,6 +11,7 @@ use crate::core::authority::{
     ApiKey, AppId, Holder, Issued, MAX_AHEAD_MS, Millis, Presented, Principal, Signer, State,
 };
 use crate::core::ids::Text;
+use crate::core::refusals::Rule as Broken;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
@@ -115,6 +116,21 @@ fn names(credential: &Credential) -> Option<String> {
     }
 }
 
+/// The app and the key that a credential names, whether or not they are there.
+pub(super) fn named(credential: &Credential) -> Option<(AppId, Text)> {
+    let name = match credential {
+        Credential::Token(text) if token::is_ours(text) => token::names(text)?,
+        Credential::Key(_) | Credential::Token(_) => names(credential)?,
+    };
+    of_name(&name)
+}
+
+/// The app and the key of a key's name.
+pub(super) fn of_name(name: &str) -> Option<(AppId, Text)> {
+    let (app, key) = name.split_once('.')?;
+    Some((app.parse().map(AppId).ok()?, key.into()))
+}
+
 /// What is said to whoever connects of a credential that is refused: there, a token that cannot be read is a wrong one.
 pub(super) fn on_connect(credential: &Credential, fault: Fault) -> Fault {
     match (credential, fault.code) {
@@ -192,7 +208,8 @@ pub(super) fn presented(state: &State, app: AppId, text: &str, now: Millis) -> P
 /// 40400, 40300.
 pub(super) fn accepts(state: &State, app: AppId) -> Result<(), Fault> {
     let app = state.apps.get(&app);
-    let app = app.ok_or_else(|| Fault::new(40400, 404, "No such app"))?;
+    let no_app = || Fault::new(40400, 404, "No such app").because(Broken::NoSuchApp);
+    let app = app.ok_or_else(no_app)?;
     if !app.enabled {
         return Err(Fault::new(40300, 403, "The app is disabled"));
     }
@@ -202,11 +219,10 @@ pub(super) fn accepts(state: &State, app: AppId) -> Result<(), Fault> {
         .any(|protocol| &*protocol.name == DIALECT)
     {
         true => Ok(()),
-        false => Err(Fault::new(
-            40300,
-            403,
-            "The app does not speak this protocol",
-        )),
+        false => {
+            let text = "The app does not speak this protocol";
+            Err(Fault::new(40300, 403, text).because(Broken::ProtocolOff))
+        }
     }
 }
 
@@ -218,8 +234,13 @@ pub(super) fn holder(text: &str, state: &State, now: Millis) -> Result<Holder, F
     let (name, secret) = text
         .split_once(':')
         .ok_or_else(|| Fault::new(40005, 400, "Invalid key"))?;
-    let holder = Holder::by_secret(key_of(state, name), secret.as_bytes());
-    let holder = holder.ok_or_else(|| Fault::credentials("Invalid credentials"))?;
+    let key = key_of(state, name);
+    let holder = Holder::by_secret(key, secret.as_bytes());
+    let rule = match key {
+        Some(_) => Broken::WrongSecret,
+        None => Broken::UnknownKey,
+    };
+    let holder = holder.ok_or_else(|| Fault::credentials("Invalid credentials").because(rule))?;
     live(&holder, now).map(|()| holder)
 }
 
@@ -352,7 +373,7 @@ fn by_jwt(text: &str, state: &State, now: Millis) -> Result<(Identity, Rule), Fa
         return Err(bad("The JWT is issued in the future"));
     }
     if claims.expires.saturating_sub(claims.issued) > longest_ttl(key) {
-        return Err(Fault::new(40003, 400, "The JWT lives too long"));
+        return Err(Fault::new(40003, 400, "The JWT lives too long").because(Broken::TokenTooLong));
     }
     let rights = match &claims.capability {
         None => key.capability.clone(),

@@ -3,6 +3,7 @@
 use crate::core::authority::{Cut, NonceRefused, ProposeError, Reason, Rejection, WriteError};
 use crate::core::close::{Abuse, Close, End};
 use crate::core::error::Refusal;
+use crate::core::refusals::{Rule, Told, Why};
 use serde::Serialize;
 use std::borrow::Cow;
 
@@ -17,6 +18,9 @@ pub(super) struct Fault {
     pub(super) status_code: u16,
     /// For people; never a secret.
     pub(super) message: Cow<'static, str>,
+    /// What operators are told.
+    #[serde(skip)]
+    pub(super) why: Why,
 }
 
 impl Fault {
@@ -25,7 +29,19 @@ impl Fault {
             code,
             status_code: status,
             message: message.into(),
+            why: rule(code, status).into(),
         }
+    }
+
+    /// For this, more exactly.
+    pub(super) fn because(mut self, why: impl Into<Why>) -> Self {
+        self.why = why.into();
+        self
+    }
+
+    /// What operators are told.
+    pub(super) fn told(&self) -> Told {
+        Told::new(self.why.clone(), self.code)
     }
 
     /// 40000: the request is wrong.
@@ -38,15 +54,50 @@ impl Fault {
         Self::new(40101, 401, message)
     }
 
+    /// 40101: there is no credential.
+    pub(super) fn no_credential() -> Self {
+        let text = "No authentication information provided";
+        Self::credentials(text).because(Rule::CredentialMissing)
+    }
+
     /// Whether a fresh token may help: clients renew on these and only these.
     pub(super) fn wants_token(&self) -> bool {
         (40140..40150).contains(&self.code)
     }
 }
 
+/// The rule that a number stands for where nothing more exact is known.
+fn rule(code: u32, status: u16) -> Rule {
+    match code {
+        40005 => Rule::CredentialMalformed,
+        40009 => Rule::MessageTooLarge,
+        40010 => Rule::ChannelName,
+        40012 | 40102 => Rule::WrongUser,
+        40017 => Rule::ProtocolVersion,
+        40034 | 42910 | 90010 | 91003 => Rule::LimitReached,
+        40101 => Rule::WrongSecret,
+        40104 => Rule::ClockOff,
+        40105 => Rule::NonceUsed,
+        40131 => Rule::KeyDisabled,
+        40133 | 40162 | 40163 => Rule::KeyNeeded,
+        40141 => Rule::TokenRevoked,
+        40142 => Rule::TokenExpired,
+        40143 => Rule::TokenUnknown,
+        40144 => Rule::TokenNotYet,
+        40160 => Rule::NotGranted,
+        40165 => Rule::ModeMissing,
+        40300 => Rule::AppDisabled,
+        40400 if status == 401 => Rule::UnknownKey,
+        42911 => Rule::TooFast,
+        90001 => Rule::NotSubscribed,
+        91000 => Rule::UserName,
+        _other => Rule::of_status(status),
+    }
+}
+
 impl From<&Reason> for Fault {
     fn from(reason: &Reason) -> Self {
-        match reason {
+        let fault = match reason {
             Reason::NoSuchApp(_) => Self::new(40400, 404, "No such app"),
             Reason::AppDisabled => Self::new(40300, 403, "The app is disabled"),
             Reason::NoSuchKey(_) => Self::credentials("No such key"),
@@ -56,13 +107,14 @@ impl From<&Reason> for Fault {
             Reason::Revoked { .. } => revoked(),
             Reason::NotYet { .. } => not_yet(),
             Reason::BeyondKey(_) | Reason::NotGranted(_) => no_capability(),
-        }
+        };
+        fault.because(reason)
     }
 }
 
 impl From<&Refusal> for Fault {
     fn from(refusal: &Refusal) -> Self {
-        match refusal {
+        let fault = match refusal {
             Refusal::Denied(reason) => reason.into(),
             Refusal::Limit { limit, max } => {
                 let (code, status) = match *limit {
@@ -82,7 +134,8 @@ impl From<&Refusal> for Fault {
             Refusal::Invalid(text) => Self::bad(text.to_string()),
             Refusal::Unavailable(text) => Self::new(50003, 503, *text),
             Refusal::OutcomeUnknown => Self::new(50003, 503, "It may or may not have happened"),
-        }
+        };
+        fault.because(refusal)
     }
 }
 

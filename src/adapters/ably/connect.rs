@@ -38,6 +38,12 @@ pub(super) async fn connect(
     };
     let authority = &broker.authority;
     let identity = identify(&query, authority).await;
+    let (named_app, key) = match identity {
+        Ok(_) => (None, None),
+        Err(_) => query::credential(&query)
+            .and_then(|one| auth::named(&one))
+            .unzip(),
+    };
     let (resumes, not_resumed) = match &identity {
         Ok(identity) => carried_on(&query, identity, authority, &closed_connections),
         Err(_) => (None, None),
@@ -60,7 +66,8 @@ pub(super) async fn connect(
     };
     let opening = Opening {
         dialect: DIALECT,
-        app,
+        app: app.or(named_app),
+        key,
         encoding: match format {
             Format::Json => encodings.json,
             Format::MsgPack => encodings.msgpack,
@@ -111,8 +118,7 @@ async fn identify(query: &Query, authority: &Authority) -> Result<Identity, Faul
             "The protocol version is missing or too old",
         ));
     }
-    let credential = query::credential(query)
-        .ok_or_else(|| Fault::credentials("No authentication information provided"))?;
+    let credential = query::credential(query).ok_or_else(Fault::no_credential)?;
     let asks = query.get("clientId").map(String::as_str);
     let outcome = check(&credential, asks, authority).await;
     outcome.map_err(|fault| auth::on_connect(&credential, fault))

@@ -1,6 +1,7 @@
 //! The two wire forms of every object: JSON and MessagePack.
 
 use super::codes::Fault;
+use crate::core::refusals::Rule;
 use crate::core::session::Frame;
 use bytes::Bytes;
 use serde::Serialize;
@@ -58,6 +59,7 @@ impl Format {
                 T::deserialize(&mut reader).ok()
             }
         };
-        read.ok_or_else(|| Fault::bad("The body is not of the expected shape"))
+        let shape = || Fault::bad("The body is not of the expected shape");
+        read.ok_or_else(|| shape().because(Rule::BadMessage))
     }
 }

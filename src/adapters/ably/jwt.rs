@@ -6,6 +6,7 @@
 use super::codes::Fault;
 use super::key_name::key_of;
 use crate::core::authority::{ApiKey, Millis, Signer, State, Text};
+use crate::core::refusals::Rule;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit as _, Mac as _};
@@ -172,7 +173,8 @@ pub(super) fn verify<'s>(
     let lacks = |what: &'static str| Fault::new(40144, 400, what);
     let name = header.kid.ok_or_else(|| lacks("The JWT has no kid"))?;
     let key = key_of(state, &name)
-        .ok_or_else(|| Fault::new(40400, 404, "The JWT's key does not exist"))?;
+        .ok_or_else(|| Fault::new(40400, 404, "The JWT's key does not exist"))
+        .map_err(|fault| fault.because(Rule::UnknownKey))?;
     let secret = DecodingKey::from_secret(key.secret.0.as_bytes());
     let read = jsonwebtoken::decode::<Value>(jwt, &secret, &validation());
     let payload = read.map_err(|error| fault(&error))?.claims;

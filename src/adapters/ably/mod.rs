@@ -18,6 +18,7 @@ mod member;
 mod message;
 #[cfg(test)]
 pub(crate) mod model;
+mod named;
 mod position;
 mod query;
 mod rest;
@@ -26,7 +27,7 @@ mod session;
 mod token;
 mod token_request;
 
-use crate::adapters::dialect::{Dialect, Running, SettingSpec, Start};
+use crate::adapters::dialect::{Dialect, Named, Running, SettingSpec, Start};
 use crate::core::authority::{App, AppId, KeySpec, Millis, Presented, State};
 use crate::core::delivery::encoding::{Encoding, EncodingId, Encodings as Registered};
 use crate::transport::ws;
@@ -88,6 +89,10 @@ impl Dialect for Protocol {
 
     fn unknown(&self, request: &HttpRequest, status: StatusCode) -> HttpResponse {
         rest::unknown(request, status)
+    }
+
+    fn named(&self, _state: &State, request: &HttpRequest) -> Named {
+        named::of(request)
     }
 
     fn prepare(&self, encodings: &mut Registered) -> Start {

@@ -37,9 +37,8 @@ fn header(request: &HttpRequest, name: HeaderName) -> Option<&str> {
 /// # Errors
 /// 40005 for a header that is none.
 pub(super) fn of_request(request: &HttpRequest, query: &Query) -> Result<Credential, Fault> {
-    let missing = || Fault::credentials("No authentication information provided");
     let Some(value) = header(request, AUTHORIZATION) else {
-        return credential(query).ok_or_else(missing);
+        return credential(query).ok_or_else(Fault::no_credential);
     };
     let bad = || Fault::new(40005, 400, "Invalid credentials");
     let (scheme, value) = value.split_once(' ').ok_or_else(bad)?;

@@ -62,6 +62,13 @@ pub(super) fn is_ours(text: &str) -> bool {
     !app.is_empty() && app.bytes().all(|byte| byte.is_ascii_digit())
 }
 
+/// The name of the key that a token of ours says it is of, whether or not that signed it.
+pub(super) fn names(text: &str) -> Option<String> {
+    let (app, payload) = text.rsplit_once('.')?.0.split_once('.')?;
+    let claims: Claims = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).ok()?).ok()?;
+    Some(format!("{app}.{}", claims.key))
+}
+
 /// Whether a text can only be meant as a token of ours: an app, what it says, and a MAC.
 pub(super) fn is_one(text: &str) -> bool {
     let Some((signed, _)) = text.rsplit_once('.').filter(|_| is_ours(text)) else {

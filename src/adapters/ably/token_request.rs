@@ -7,6 +7,7 @@ use super::capability::Wanted;
 use super::codes::Fault;
 use super::token::{self, Claims};
 use crate::core::authority::{ApiKey, Holder, Millis, Principal, Signed};
+use crate::core::refusals::Rule as Broken;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
@@ -67,7 +68,8 @@ pub(super) fn check(
     }
     let (holder, mut once) = (in_person.filter(|holder| holder.id == key.id), None);
     let holder = if mac.is_empty() {
-        holder.ok_or_else(|| Fault::credentials("The request is not signed"))?
+        let unsigned = || Fault::credentials("The request is not signed");
+        holder.ok_or_else(|| unsigned().because(Broken::CredentialMissing))?
     } else {
         if said.is_empty() {
             // Else it were good once for every key that has this secret.

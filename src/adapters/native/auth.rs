@@ -6,11 +6,13 @@
 
 use super::codes::{ApiError, Code, reason_text};
 use super::{AuthMode, Native, input};
+use crate::adapters::dialect::Named;
 use crate::core::authority::{
     Administered, Administration, App, AppId, Capability, Command, Holder, Issuer, Operations,
     Pattern, Resource, State,
 };
 use crate::core::broker::Broker;
+use crate::core::refusals::Rule;
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
 use actix_web::http::header;
@@ -305,10 +307,14 @@ async fn authenticate(
 
 fn operator(token: &str, header: &str) -> Result<Caller, ApiError> {
     let given = after_scheme(header, "bearer")
-        .ok_or_else(|| ApiError::new(Code::Unauthenticated, "the admin token is missing"))?;
+        .ok_or_else(|| ApiError::new(Code::Unauthenticated, "the admin token is missing"))
+        .map_err(|error| error.because(Rule::OperatorToken))?;
     match same(given.as_bytes(), token.as_bytes()) {
         true => Ok(Caller::Operator),
-        false => Err(ApiError::new(Code::BadCredential, "not the admin token")),
+        false => {
+            let error = ApiError::new(Code::BadCredential, "not the admin token");
+            Err(error.because(Rule::OperatorToken))
+        }
     }
 }
 
@@ -337,6 +343,25 @@ fn check_key(broker: &Broker, id: &str, secret: &str) -> Result<Arc<Holder>, Str
     match broker.authority.objection(&principal) {
         Some(reason) => Err(reason_text(&reason)),
         None => Ok(Arc::new(holder)),
+    }
+}
+
+/// What a refused request names of itself: the key's id in its credential, and what stands in its path.
+#[must_use]
+pub fn named(request: &HttpRequest) -> Named {
+    let header = request.headers().get(header::AUTHORIZATION);
+    let header = header.and_then(|value| value.to_str().ok()).unwrap_or("");
+    let key = credentials(header).ok().map(|(id, _)| id);
+    let segments: Vec<&str> = request.path().split('/').collect();
+    let after = |name: &str| {
+        let at = segments.iter().position(|one| *one == name)?;
+        segments.get(at + 1).map(|one| (*one).to_owned())
+    };
+    Named {
+        app: after("apps").and_then(|id| id.parse().ok().map(AppId)),
+        key,
+        channel: after("channels"),
+        user: after("users"),
     }
 }
 

@@ -7,6 +7,7 @@
 use crate::core::authority::{JoinError, ProposeError, ReadError, Reason, Rejection, RequestId};
 use crate::core::clock::rfc3339;
 use crate::core::error::Refusal;
+use crate::core::refusals::{Rule, Told, Why};
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpResponse, ResponseError};
 use serde_json::json;
@@ -84,6 +85,8 @@ pub struct ApiError {
     pub retry_after_s: Option<u64>,
     /// The request whose outcome is unknown.
     pub request: Option<RequestId>,
+    /// What operators are told, when it is more than the code says.
+    why: Option<Box<Why>>,
 }
 
 impl ApiError {
@@ -95,7 +98,20 @@ impl ApiError {
             message: message.into(),
             retry_after_s: None,
             request: None,
+            why: None,
         }
+    }
+
+    /// For this, more exactly than the code says.
+    #[must_use]
+    pub fn because(mut self, why: impl Into<Why>) -> Self {
+        self.why = Some(Box::new(why.into()));
+        self
+    }
+
+    fn why(&self) -> Why {
+        let why = self.why.as_deref().cloned();
+        why.unwrap_or_else(|| self.code.rule().into())
     }
 
     /// Names the request, so that its outcome can be looked for.
@@ -136,7 +152,10 @@ impl ResponseError for ApiError {
         if let Some(seconds) = self.retry_after_s.or((status == 503).then_some(1)) {
             response.insert_header((header::RETRY_AFTER, seconds.to_string()));
         }
-        response.json(json!({ "error": error }))
+        let mut response = response.json(json!({ "error": error }));
+        let told = Told::new(self.why(), status);
+        response.extensions_mut().insert(told);
+        response
     }
 }
 
@@ -201,7 +220,9 @@ impl From<JoinError> for ApiError {
 impl From<Refusal> for ApiError {
     fn from(refusal: Refusal) -> Self {
         let code = match &refusal {
-            Refusal::Denied(reason) => return Self::new(Code::Denied, reason_text(reason)),
+            Refusal::Denied(reason) => {
+                return Self::new(Code::Denied, reason_text(reason)).because(reason);
+            }
             Refusal::Rate { limit, retry_ms } => {
                 let mut error = Self::new(Code::RateLimited, format!("too fast: {limit}"));
                 error.retry_after_s = Some(retry_ms.div_ceil(1000).max(1));
@@ -214,7 +235,45 @@ impl From<Refusal> for ApiError {
             Refusal::Unavailable(_) => Code::Unavailable,
             Refusal::OutcomeUnknown => Code::OutcomeUnknown,
         };
-        Self::new(code, refusal.to_string())
+        Self::new(code, refusal.to_string()).because(&refusal)
+    }
+}
+
+impl Code {
+    /// The rule that a code stands for where nothing more exact is known.
+    fn rule(self) -> Rule {
+        match self {
+            Self::BadJson => Rule::BadMessage,
+            Self::LimitReached | Self::LimitExceeded => Rule::LimitReached,
+            Self::Unauthenticated => Rule::CredentialMissing,
+            Self::BadCredential => Rule::WrongSecret,
+            Self::OperatorOnly => Rule::OperatorToken,
+            Self::WrongApp | Self::NotAllowed | Self::Denied => Rule::BeyondKey,
+            Self::NoSuchApp => Rule::NoSuchApp,
+            Self::NoSuchKey | Self::NoSuchNode | Self::NotFound => Rule::Nothing,
+            Self::TooLarge => Rule::BodyTooLarge,
+            Self::BadName => Rule::ChannelName,
+            Self::BadValue
+            | Self::BadPattern
+            | Self::UnknownParameter
+            | Self::UnknownOperation
+            | Self::UnknownSetting
+            | Self::UnknownProtocol => Rule::BadValue,
+            Self::NoSuchPath
+            | Self::WrongMethod
+            | Self::Taken
+            | Self::NotEnabled
+            | Self::Conflict
+            | Self::TooSlow
+            | Self::RateLimited
+            | Self::NoQuorum
+            | Self::Behind
+            | Self::Busy
+            | Self::Stopping
+            | Self::Unavailable
+            | Self::DiskFull
+            | Self::OutcomeUnknown => Rule::of_status(self.row().1),
+        }
     }
 }
 

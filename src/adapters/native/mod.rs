@@ -24,6 +24,7 @@ pub mod key;
 pub mod meter;
 pub mod operation;
 pub mod publish;
+pub mod refusal;
 pub mod revoke;
 pub mod text;
 pub mod token;
@@ -101,6 +102,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .configure(channel::routes)
         .configure(connection::routes)
         .configure(delivery::routes)
+        .configure(refusal::routes)
         .configure(explain::routes)
         .configure(cluster::routes)
         .configure(operation::routes)

@@ -14,6 +14,7 @@ use crate::core::authority::{
 };
 use crate::core::error::Refusal;
 use crate::core::polling::Requirement;
+use crate::core::refusals::Rule;
 use bytes::Bytes;
 use std::sync::Arc;
 
@@ -99,7 +100,8 @@ pub(super) fn on_view(
     let app = app_of(&state, subscribe_key).ok_or_else(|| (no_keyset(), true))?;
     let uuid: Text = ctx.query.get("uuid").unwrap_or_default().into();
     if uuid.chars().count() as u64 > limits::NAME_CHARACTERS.of(&app) {
-        return Err((Fault::bad("Invalid uuid"), false));
+        let fault = Fault::bad("Invalid uuid").because(Rule::UserName);
+        return Err((fault, false));
     }
     let caller = |principal, key, stranger| Caller {
         app: app.clone(),
@@ -112,7 +114,8 @@ pub(super) fn on_view(
     let anonymous = Principal::anonymous(app.id, None, state.revision);
     if let Some(signature) = ctx.query.given("signature") {
         if !signature::timely(ctx.query, now_ms) {
-            return Err((Fault::bad("Invalid Timestamp"), false));
+            let fault = Fault::bad("Invalid Timestamp").because(Rule::ClockOff);
+            return Err((fault, false));
         }
         let signed = Signed {
             method: ctx.method,
@@ -123,7 +126,7 @@ pub(super) fn on_view(
             publish_key: PUBLISH_KEY.of(&app),
         };
         let key = signature::signer(&signed, signature, usable(&state, &app, now_ms));
-        let (key, covered) = key.ok_or_else(|| (Fault::service(403, "Invalid Signature"), true))?;
+        let (key, covered) = key.ok_or_else(|| (Fault::signature(), true))?;
         let principal = key.principal(state.revision);
         return Ok(Caller {
             covered,
@@ -138,7 +141,10 @@ pub(super) fn on_view(
             let token = (auth.len() <= AUTH_BYTES).then(|| auth.into());
             Ok(caller(Principal { token, ..anonymous }, None, false))
         }
-        token::Read::Foreign => Err((Fault::service(403, "Invalid token"), true)),
+        token::Read::Foreign => {
+            let fault = Fault::service(403, "Invalid token").because(Rule::TokenUnknown);
+            Err((fault, true))
+        }
         token::Read::Token(token) => {
             let stranger = token.user.as_ref().is_some_and(|user| **user != *uuid);
             Ok(caller(token.principal(), None, stranger))
@@ -182,7 +188,10 @@ impl Caller {
             .as_deref()
             .is_some_and(|user| user != uuid);
         match self.stranger || other {
-            true => Err(Fault::forbidden(&[(Resource::User, uuid.into())])),
+            true => {
+                let fault = Fault::forbidden(&[(Resource::User, uuid.into())]);
+                Err(fault.because(Rule::WrongUser))
+            }
             false => Ok(()),
         }
     }
@@ -195,7 +204,8 @@ impl Caller {
         match authority.admit(&self.principal).await {
             Err(Refusal::Denied(reason)) => {
                 let fault = of_credential(&self.principal, &reason);
-                Err(fault.unwrap_or_else(|| Fault::forbidden(&[])))
+                let fault = fault.unwrap_or_else(|| Fault::forbidden(&[]));
+                Err(fault.because(&reason))
             }
             outcome => Ok(outcome?),
         }
@@ -209,7 +219,7 @@ impl Caller {
         wants: Operations,
     ) -> Result<Vec<Pass>, Fault> {
         if self.stranger {
-            return Err(refused(requirements.iter()));
+            return Err(refused(requirements.iter()).because(Rule::WrongUser));
         }
         allow(authority, &self.principal, requirements, wants).await
     }
@@ -270,7 +280,7 @@ impl Caller {
     /// Who answers for a change, if the request was signed.
     pub(super) fn issuer(&self) -> Result<(&Holder, Issuer), Fault> {
         let key = self.key.as_ref();
-        let key = key.ok_or_else(|| Fault::service(403, "Invalid Signature"))?;
+        let key = key.ok_or_else(Fault::unsigned)?;
         Ok((key, key.issuer()))
     }
 
@@ -309,7 +319,7 @@ pub(super) async fn allow(
     }
     let answers = authority.authorize_all(principal, None, &asks).await?;
     let mut passes = Vec::with_capacity(requirements.len());
-    let mut denied = Vec::new();
+    let (mut denied, mut why) = (Vec::new(), None);
     for (requirement, answer) in requirements.iter().zip(answers) {
         match answer {
             Ok(pass) => passes.push(pass),
@@ -318,12 +328,13 @@ pub(super) async fn allow(
                     return Err(fault);
                 }
                 denied.push(requirement);
+                why.get_or_insert(reason);
             }
         }
     }
-    match denied.is_empty() {
-        true => Ok(passes),
-        false => Err(refused(denied.into_iter())),
+    match why {
+        None => Ok(passes),
+        Some(reason) => Err(refused(denied.into_iter()).because(&reason)),
     }
 }
 

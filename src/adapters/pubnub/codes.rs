@@ -5,6 +5,7 @@
 
 use crate::core::authority::{ProposeError, Reason, Rejection, Resource, Text, WriteError};
 use crate::core::error::Refusal;
+use crate::core::refusals::{Rule, Told, Why};
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::{HttpResponse, ResponseError};
@@ -58,6 +59,8 @@ pub(super) struct Fault {
     pub(super) status: u16,
     /// The body, without its line end.
     pub(super) body: String,
+    /// What operators are told.
+    pub(super) why: Why,
 }
 
 /// A name that was refused.
@@ -65,8 +68,27 @@ pub(super) type Denied = (Resource, Text);
 
 impl Fault {
     pub(super) fn new(status: u16, body: &Value) -> Self {
-        let body = body.to_string();
-        Self { status, body }
+        Self {
+            status,
+            body: body.to_string(),
+            why: Rule::of_status(status).into(),
+        }
+    }
+
+    /// For this, more exactly.
+    pub(super) fn because(mut self, why: impl Into<Why>) -> Self {
+        self.why = why.into();
+        self
+    }
+
+    /// The signature is wrong.
+    pub(super) fn signature() -> Self {
+        Self::service(403, "Invalid Signature").because(Rule::WrongSecret)
+    }
+
+    /// It is not signed, and has to be.
+    pub(super) fn unsigned() -> Self {
+        Self::service(403, "Invalid Signature").because(Rule::KeyNeeded)
     }
 
     /// The access manager's form.
@@ -101,7 +123,7 @@ impl Fault {
         let body = json!({
             "message": message, "error": true, "service": "Balancer", "status": 404,
         });
-        Self::new(404, &body)
+        Self::new(404, &body).because(Rule::Unsupported)
     }
 
     /// Too much in a body.
@@ -163,18 +185,19 @@ impl Fault {
             | Reason::BeyondKey(_)
             | Reason::NotGranted(_) => return None,
         };
-        Some(Self::service(403, message))
+        Some(Self::service(403, message).because(reason))
     }
 }
 
 /// There is no such keyset.
 pub(super) fn no_keyset() -> Fault {
-    Fault::service(400, "Invalid Subscribe Key")
+    Fault::service(400, "Invalid Subscribe Key").because(Rule::UnknownKey)
 }
 
 impl From<Refusal> for Fault {
     fn from(refusal: Refusal) -> Self {
-        match refusal {
+        let why = Why::from(&refusal);
+        let fault = match refusal {
             Refusal::Denied(reason) => {
                 Self::of_credential(&reason).unwrap_or_else(|| Self::forbidden(&[]))
             }
@@ -188,7 +211,8 @@ impl From<Refusal> for Fault {
             | Refusal::NotSubscribed
             | Refusal::Unavailable(_)
             | Refusal::OutcomeUnknown => Self::unavailable(),
-        }
+        };
+        fault.because(why)
     }
 }
 
@@ -233,7 +257,10 @@ impl ResponseError for Fault {
     }
 
     fn error_response(&self) -> HttpResponse {
-        answer(self.status, format!("{}\n", self.body))
+        let mut answer = answer(self.status, format!("{}\n", self.body));
+        let told = Told::new(self.why.clone(), self.status);
+        answer.extensions_mut().insert(told);
+        answer
     }
 }
 

@@ -13,6 +13,7 @@ use crate::core::authority::{
     Pattern, RequestId, Resource, State, Subject,
 };
 use crate::core::redact;
+use crate::core::refusals::Rule;
 use actix_web::HttpResponse;
 use serde_json::{Map, Value, json};
 
@@ -138,7 +139,7 @@ pub(super) async fn grant(
     let writes = names.subjects().into_iter().map(write).collect();
     let written = authority.write_all(writes, BarrierMode::All).await?;
     if written.iter().any(|one| one.revision <= before) {
-        return Err(Fault::service(403, "Invalid Signature"));
+        return Err(Fault::signature());
     }
     let shown = if operations.is_empty() { 1 } else { ttl };
     Ok(success(caller, &granted(&names, &flags, shown)))
@@ -239,7 +240,7 @@ pub(super) async fn audit(
     let (key, _) = caller.issuer()?;
     let whole = (key.capability).operations_over(Resource::Channel, &Pattern::All);
     if !whole.contains(Operations::GRANT) {
-        return Err(Fault::service(403, "The key may not audit"));
+        return Err(Fault::service(403, "The key may not audit").because(Rule::BeyondKey));
     }
     let names = Names::of(ctx.query)?;
     if super::admit::is_open(&caller.app) {

@@ -12,6 +12,7 @@ use crate::core::authority::{
     State,
 };
 use crate::core::ids::Text;
+use crate::core::refusals::Rule;
 use actix_web::HttpResponse;
 use serde_json::{Value, json};
 
@@ -97,7 +98,7 @@ pub(super) async fn group(
     }
     caller.group(authority, &group, Operations::MANAGE).await?;
     if add.iter().any(|name| !names::is_valid(name, max)) {
-        return Err(Fault::bad("Invalid channel name"));
+        return Err(Fault::bad("Invalid channel name").because(Rule::ChannelName));
     }
     may_add(authority, caller, &group, &add)?;
     let texts = |names: Vec<&str>| names.into_iter().map(Into::into).collect();
@@ -119,7 +120,7 @@ pub(super) async fn group(
         .write(RequestId(request), command, BarrierMode::All)
         .await?;
     if caller.key.is_some() && written.revision <= before {
-        return Err(Fault::service(403, "Invalid Signature"));
+        return Err(Fault::signature());
     }
     Ok(done(None))
 }

@@ -44,7 +44,9 @@ mod wildcard;
 #[cfg(test)]
 mod write_tests;
 
-use crate::adapters::dialect::{Alias, Dialect, Running, SettingSpec, Settings, Shape, Start};
+use crate::adapters::dialect::{
+    Alias, Dialect, Named, Running, SettingSpec, Settings, Shape, Start,
+};
 use crate::core::authority::{
     App, AppId, KeySpec, Millis, OpenRule, Operations, Pattern, Presented, Resource, Right,
     SettingValue, State,
@@ -157,6 +159,10 @@ impl Dialect for Protocol {
             Method::OPTIONS => codes::answer(200, ""),
             _ => codes::Fault::unknown().error_response(),
         }
+    }
+
+    fn named(&self, state: &State, request: &HttpRequest) -> Named {
+        rest::named(state, request)
     }
 
     /// Registers nothing: its subscribers are answered by polls, each in its own words.

@@ -9,6 +9,7 @@ use super::token::{self, Claims, Read};
 use crate::core::authority::{
     Authority, BarrierMode, Command, Operations, Pattern, RequestId, Resource, Target,
 };
+use crate::core::refusals::Rule;
 use actix_web::HttpResponse;
 use serde_json::{Map, Value, json};
 
@@ -42,11 +43,12 @@ fn in_body(message: &str, detail: &str, location: &str) -> Fault {
 /// A request whose signature is missing or wrong.
 pub(super) fn unsigned(source: &str) -> Fault {
     let detail = "Client and server produced different signatures for the same inputs.";
-    fault(
+    let fault = fault(
         403,
         (source, "Invalid signature"),
         (detail, "signature", "query"),
-    )
+    );
+    fault.because(Rule::WrongSecret)
 }
 
 /// Carries out `grantToken`. Nothing is stored: the token says it all.

@@ -10,6 +10,7 @@ use crate::core::authority::{Operations, Pass, Resource};
 use crate::core::broker::Broker;
 use crate::core::ids::{ChannelKey, Text};
 use crate::core::message::Member;
+use crate::core::refusals::Rule;
 use actix_web::{HttpResponse, web};
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
@@ -235,7 +236,8 @@ impl Call<'_> {
     /// Where a client is, as far as the caller may look: on channels whose members it may see, and wherever a token
     /// that names this client has entered it. Asks the home of each of them.
     pub(super) async fn where_now(&self, uuid: &str) -> Result<HttpResponse, Fault> {
-        let uuid = query::decode(uuid).ok_or_else(|| Fault::bad("Invalid uuid"))?;
+        let uuid = query::decode(uuid)
+            .ok_or_else(|| Fault::bad("Invalid uuid").because(Rule::UserName))?;
         let authority = &self.broker.authority;
         self.caller.may_speak_for(&self.caller.uuid)?;
         self.caller.stands(authority).await?;
@@ -263,7 +265,8 @@ impl Call<'_> {
 
     /// A client's state.
     pub(super) async fn state(&self, channels: &str, uuid: &str) -> Result<HttpResponse, Fault> {
-        let uuid = query::decode(uuid).ok_or_else(|| Fault::bad("Invalid uuid"))?;
+        let uuid = query::decode(uuid)
+            .ok_or_else(|| Fault::bad("Invalid uuid").because(Rule::UserName))?;
         let named = self.channels(channels)?;
         let needs = Operations::PRESENCE_READ;
         let allowed = self.allowed(&named, needs, Operations::NONE).await?;
@@ -291,7 +294,8 @@ impl Call<'_> {
         channels: &str,
         uuid: &str,
     ) -> Result<HttpResponse, Fault> {
-        let uuid = query::decode(uuid).ok_or_else(|| Fault::bad("Invalid uuid"))?;
+        let uuid = query::decode(uuid)
+            .ok_or_else(|| Fault::bad("Invalid uuid").because(Rule::UserName))?;
         let text = self.ctx.query.get("state").unwrap_or_default();
         let state: Value = serde_json::from_str(text).unwrap_or(Value::Null);
         if !state.is_object() || text.len() > 32_768 {

@@ -9,6 +9,7 @@ use crate::core::authority::Operations;
 use crate::core::broker::Broker;
 use crate::core::ids::{ChannelKey, Text, Timetoken};
 use crate::core::message::{ContentKind, Draft};
+use crate::core::refusals::Rule;
 use actix_web::HttpResponse;
 use bytes::Bytes;
 use serde::de::IgnoredAny;
@@ -37,11 +38,12 @@ pub(super) async fn publish(
 ) -> Result<HttpResponse, Fault> {
     let now = broker.authority.now().cluster_ms.saturating_mul(10_000);
     if super::PUBLISH_KEY.of(&caller.app) != given.publish_key {
-        return Err(Fault::unsent("Invalid Key", now));
+        return Err(Fault::unsent("Invalid Key", now).because(Rule::UnknownKey));
     }
     let channel = query::decode(given.channel).unwrap_or_default();
     if !names::is_valid(&channel, caller.limit(limits::NAME_CHARACTERS)) {
-        return Err(Fault::unsent("Invalid Character in Channel Name", now));
+        let fault = Fault::unsent("Invalid Character in Channel Name", now);
+        return Err(fault.because(Rule::ChannelName));
     }
     let draft = draft(caller, ctx, given, now)?;
     counts_once(caller, &draft)?;
@@ -71,7 +73,7 @@ fn draft(
     given: Publication<'_>,
     now: Timetoken,
 ) -> Result<Draft, Fault> {
-    let invalid = || Fault::unsent("Invalid JSON", now);
+    let invalid = || Fault::unsent("Invalid JSON", now).because(Rule::BadMessage);
     let (message, size) = match given.message {
         Some(escaped) => {
             let message = query::decode(escaped).ok_or_else(invalid)?;
@@ -86,7 +88,7 @@ fn draft(
     // Escapes do not count for a signal: its limit is smaller than they are.
     let size = if given.signal { message.len() } else { size };
     if size as u64 > caller.limit(max) {
-        return Err(Fault::unsent(reason, now));
+        return Err(Fault::unsent(reason, now).because(Rule::MessageTooLarge));
     }
     let (data, kind) = content(&message).ok_or_else(invalid)?;
     let meta = match ctx.query.given("meta") {
@@ -129,7 +131,7 @@ fn draft(
 /// once, which needs a number in it.
 fn counts_once(caller: &Caller, draft: &Draft) -> Result<(), Fault> {
     if !caller.covered && draft.id.is_none() {
-        return Err(Fault::service(403, "Invalid Signature"));
+        return Err(Fault::signature());
     }
     Ok(())
 }

@@ -9,6 +9,8 @@ use super::publish::{self, Publication};
 use super::query::Query;
 use super::subscribe::{self, Version};
 use super::{PubNub, body, grant, groups, history, pam, presence, query};
+use crate::adapters::dialect::Named;
+use crate::core::authority::State;
 use crate::core::broker::Broker;
 use crate::transport::longpoll;
 use actix_web::http::Method;
@@ -103,6 +105,45 @@ fn call<'a>(method: &str, path: &'a str) -> Option<(&'a str, Call<'a>)> {
         _ => return None,
     };
     Some(found)
+}
+
+/// What a refused request names of itself. Its auth key or token is left out, wherever it stands.
+pub(super) fn named(state: &State, request: &HttpRequest) -> Named {
+    let user =
+        Query::parse(request.query_string()).and_then(|query| query.get("uuid").map(str::to_owned));
+    let Some((key, call)) = call(request.method().as_str(), request.path()) else {
+        return Named {
+            user,
+            ..Named::default()
+        };
+    };
+    let alias = (super::SUBSCRIBE_KEY.kind.into(), key.into());
+    let channel = match call {
+        Call::Publish(given) => Some(given.channel),
+        Call::Subscribe(channels, _)
+        | Call::Heartbeat(channels)
+        | Call::Leave(channels)
+        | Call::State(channels, _)
+        | Call::SetState(channels, _)
+        | Call::Fetch(channels)
+        | Call::FetchOld(channels)
+        | Call::Counts(channels)
+        | Call::DeleteMessages(channels) => Some(channels),
+        Call::HereNow(channels) => channels,
+        Call::WhereNow(_)
+        | Call::Groups
+        | Call::Group(..)
+        | Call::Grant
+        | Call::Audit
+        | Call::GrantToken
+        | Call::RevokeToken(_) => None,
+    };
+    Named {
+        app: state.aliases.get(&alias).copied(),
+        key: None,
+        channel: channel.and_then(query::decode),
+        user,
+    }
 }
 
 fn history_call<'a>(method: &str, version: &str, segments: &[&'a str]) -> Option<Call<'a>> {

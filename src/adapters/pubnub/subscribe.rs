@@ -18,6 +18,7 @@ use crate::core::filters::Shared;
 use crate::core::ids::{ChannelKey, Text, Timetoken};
 use crate::core::message::Broadcast;
 use crate::core::polling::{Ended, Item, stamp};
+use crate::core::refusals::Rule;
 use crate::core::session::Start;
 use crate::transport::longpoll::{self, PollGuard};
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -139,7 +140,7 @@ fn check(caller: &Caller, channels: &[Text], groups: &[Text]) -> Result<(), Faul
     for name in channels.iter().chain(groups) {
         let wild = names::is_valid_wildcard(split(name).0, max) && channels.contains(name);
         if !wild && !names::is_valid(name, max) {
-            return Err(Fault::bad("Invalid channel name"));
+            return Err(Fault::bad("Invalid channel name").because(Rule::ChannelName));
         }
     }
     Ok(())

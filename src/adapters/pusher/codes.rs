@@ -6,6 +6,7 @@
 use crate::core::authority::{Cut, Reason};
 use crate::core::close::{Abuse, Close, End};
 use crate::core::error::Refusal;
+use crate::core::refusals::{Rule, Told, Why};
 use std::borrow::Cow;
 
 /// The app wants TLS.
@@ -44,15 +45,29 @@ pub(super) struct Goodbye {
     pub(super) code: u16,
     /// Text of the error and of the close frame.
     pub(super) text: Cow<'static, str>,
+    /// What operators are told.
+    pub(super) why: Why,
 }
 
 impl Goodbye {
-    /// An error with this code or status and this text.
+    /// An error with this code or status and this text, for what the code says.
     pub(super) fn new(code: u16, text: impl Into<Cow<'static, str>>) -> Self {
         Self {
             code,
             text: text.into(),
+            why: rule(code).into(),
         }
+    }
+
+    /// For this, more exactly.
+    pub(super) fn because(mut self, why: impl Into<Why>) -> Self {
+        self.why = why.into();
+        self
+    }
+
+    /// What operators are told.
+    pub(super) fn told(&self) -> Told {
+        Told::new(self.why.clone(), self.code)
     }
 
     /// The close frame; its text is cut to what one may hold.
@@ -61,6 +76,21 @@ impl Goodbye {
             code: self.code,
             reason: clip(&self.text, 123).into(),
         }
+    }
+}
+
+/// The rule that a code stands for where nothing more exact is known.
+fn rule(code: u16) -> Rule {
+    match code {
+        TLS_ONLY => Rule::TlsOnly,
+        NO_SUCH_APP => Rule::UnknownKey,
+        APP_DISABLED => Rule::AppDisabled,
+        OVER_QUOTA => Rule::LimitReached,
+        BAD_PATH => Rule::NoSuchPath,
+        BAD_VERSION | BAD_PROTOCOL | NO_PROTOCOL => Rule::ProtocolVersion,
+        UNAUTHORIZED => Rule::CredentialMissing,
+        NO_PONG => Rule::Silent,
+        _other => Rule::Unavailable,
     }
 }
 
@@ -98,11 +128,11 @@ fn cut(cut: Cut) -> Goodbye {
 /// An identity (the key's on connecting, the user's on signing in) was refused: the connection ends,
 /// because a client that waits for its sign-in has no other way to learn of it.
 pub(super) fn identify(refusal: &Refusal, key: &str, quota_retry: bool) -> Goodbye {
-    match refusal {
+    let goodbye = match refusal {
         Refusal::Denied(reason) => {
             let code = match reason {
                 Reason::NoSuchApp(_) | Reason::NoSuchKey(_) | Reason::KeyDisabled(_) => {
-                    return unknown_key(key);
+                    return unknown_key(key).because(reason);
                 }
                 Reason::AppDisabled => APP_DISABLED,
                 Reason::Blocked { .. }
@@ -128,7 +158,8 @@ pub(super) fn identify(refusal: &Refusal, key: &str, quota_retry: bool) -> Goodb
         Refusal::AlreadySubscribed | Refusal::NotSubscribed | Refusal::Invalid(_) => {
             Goodbye::new(UNAUTHORIZED, general(refusal))
         }
-    }
+    };
+    goodbye.because(refusal)
 }
 
 /// What is said of a key nobody has.
@@ -147,15 +178,29 @@ pub(super) struct SubscriptionError {
     pub(super) status: u16,
     /// What is wrong, in words for people.
     pub(super) text: String,
+    /// What operators are told.
+    pub(super) why: Why,
 }
 
 impl SubscriptionError {
+    /// For this, more exactly.
+    pub(super) fn because(mut self, why: impl Into<Why>) -> Self {
+        self.why = why.into();
+        self
+    }
+
+    /// What operators are told of this channel.
+    pub(super) fn told(&self, channel: &str) -> Told {
+        Told::new(self.why.clone(), self.status).channel(Some(channel))
+    }
+
     /// The credential is missing or wrong.
     pub(super) fn auth(status: u16, text: String) -> Self {
         Self {
             kind: "AuthError",
             status,
             text,
+            why: Rule::of_status(status).into(),
         }
     }
 
@@ -165,13 +210,14 @@ impl SubscriptionError {
             kind: "LimitReached",
             status,
             text,
+            why: Rule::LimitReached.into(),
         }
     }
 }
 
 /// A subscription was refused, or ended by a change of rights.
 pub(super) fn subscription(refusal: &Refusal, channel: &str) -> SubscriptionError {
-    match refusal {
+    let error = match refusal {
         Refusal::Denied(reason) => {
             let text = format!("Access to channel {channel} denied: {}", why(reason));
             SubscriptionError::auth(403, text)
@@ -185,8 +231,10 @@ pub(super) fn subscription(refusal: &Refusal, channel: &str) -> SubscriptionErro
             kind: "ServerError",
             status: 503,
             text: general(refusal),
+            why: Rule::Unavailable.into(),
         },
-    }
+    };
+    error.because(refusal)
 }
 
 /// A client event was refused: code and text of the `pusher:error`.

@@ -66,6 +66,7 @@ pub(super) fn opening(state: &State, hello: &Hello, encoding: EncodingId) -> Ope
     Opening {
         dialect: DIALECT,
         app: app(state, hello).map(|app| app.id),
+        key: Some(hello.key.as_str().into()),
         encoding,
         max_frame_bytes: limit(state, hello, limits::FRAME_BYTES),
         max_outbox_bytes: limit(state, hello, OUTBOX_BYTES),

@@ -16,15 +16,16 @@ mod frame;
 pub mod limits;
 #[cfg(test)]
 pub(crate) mod model;
+mod named;
 mod query;
 mod rest;
 mod session;
 pub mod webhooks;
 
 use crate::adapters::dialect::{
-    Dialect, HandsOn, Running, SettingKind, SettingSpec, Settings, Start,
+    Dialect, HandsOn, Named, Running, SettingKind, SettingSpec, Settings, Start,
 };
-use crate::core::authority::{App, KeySpec, OpenRule, Operations, Pattern};
+use crate::core::authority::{App, KeySpec, OpenRule, Operations, Pattern, State};
 use crate::core::delivery::encoding::{self as delivery, EncodingId, Encodings};
 use crate::core::lifecycle::Listener;
 use crate::core::limits::Setting;
@@ -104,6 +105,10 @@ impl Dialect for Protocol {
 
     fn unknown(&self, _request: &HttpRequest, status: StatusCode) -> HttpResponse {
         rest::unknown(status)
+    }
+
+    fn named(&self, state: &State, request: &HttpRequest) -> Named {
+        named::of(state, request)
     }
 
     fn prepare(&self, encodings: &mut Encodings) -> Start {

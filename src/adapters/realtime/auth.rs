@@ -10,6 +10,7 @@ use crate::core::authority::{
     self, App, AppId, Capability, Grant, GrantKey, Holder, Issued, Operations, Pattern, Principal,
     Proof, Resource, Right, Signer, State, Subject, Text,
 };
+use crate::core::refusals::Rule;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 use std::collections::BTreeMap;
@@ -22,13 +23,29 @@ const ANNOUNCEMENTS: [&str; 4] = [
     "ortcClientUnsubscribed",
 ];
 
-/// The app of an application key, if it takes this dialect.
-pub(super) fn app<'s>(state: &'s State, application: &str) -> Option<&'s App> {
+/// The app of an application key, whatever it takes.
+pub(super) fn named<'s>(state: &'s State, application: &str) -> Option<&'s App> {
     let alias = (
         Text::from(super::APPLICATION_KEY.kind),
         Text::from(application),
     );
     let app = state.apps.get(state.aliases.get(&alias)?)?;
+    Some(app)
+}
+
+/// Why nobody is let in who names this application key and this token.
+pub(super) fn why_not(state: &State, application: &str) -> Rule {
+    match named(state, application) {
+        None => Rule::UnknownKey,
+        Some(app) if !app.enabled => Rule::AppDisabled,
+        Some(_) if self::app(state, application).is_none() => Rule::ProtocolOff,
+        Some(_) => Rule::TokenUnknown,
+    }
+}
+
+/// The app of an application key, if it takes this dialect.
+pub(super) fn app<'s>(state: &'s State, application: &str) -> Option<&'s App> {
+    let app = named(state, application)?;
     let open = app.enabled
         && app
             .protocols

@@ -26,6 +26,7 @@ pub(super) async fn connect(
     let opening = Opening {
         dialect: DIALECT,
         app: None,
+        key: None,
         encoding: match hixie {
             Some(_) => encoding.hixie,
             None => encoding.socket,

@@ -93,6 +93,7 @@ fn open(
             let opening = Opening {
                 dialect: DIALECT,
                 app: None,
+                key: None,
                 encoding: encoding.stream,
                 max_frame_bytes: limits::FRAME_BYTES,
                 max_outbox_bytes: outbox_with_history(OUTBOX_BYTES.default, HISTORY_BYTES.default),

@@ -21,8 +21,10 @@ mod rest;
 mod session;
 mod text;
 
-use crate::adapters::dialect::{Alias, Dialect, Running, SettingSpec, Settings, Shape, Start};
-use crate::core::authority::{App, KeySpec, OpenRule, Operations, Pattern};
+use crate::adapters::dialect::{
+    Alias, Dialect, Named, Running, SettingSpec, Settings, Shape, Start,
+};
+use crate::core::authority::{App, KeySpec, OpenRule, Operations, Pattern, State};
 use crate::core::delivery::encoding::{self as delivery, EncodingId, Encodings};
 use crate::core::filters;
 use crate::transport::ws::{self, hixie};
@@ -111,6 +113,22 @@ impl Dialect for Protocol {
 
     fn unknown(&self, _request: &HttpRequest, status: StatusCode) -> HttpResponse {
         rest::unknown(status)
+    }
+
+    /// Of its calls only presence names anything in its address; the others say it in their body, and with their refusal.
+    fn named(&self, state: &State, request: &HttpRequest) -> Named {
+        let segments: Vec<&str> = request.path().splitn(5, '/').collect();
+        let (key, channel) = match segments[..] {
+            ["", "presence", "enable" | "disable", _private, channel] => (None, Some(channel)),
+            ["", "presence", key, _token, channel] => (Some(key), Some(channel)),
+            _ => (None, None),
+        };
+        let app = key.and_then(|key| auth::named(state, key));
+        Named {
+            app: app.map(|app| app.id),
+            channel: channel.map(str::to_owned),
+            ..Named::default()
+        }
     }
 
     fn prepare(&self, encodings: &mut Encodings) -> Start {

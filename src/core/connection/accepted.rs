@@ -3,7 +3,7 @@
 use crate::core::close::{Abuse, Close};
 use crate::core::delivery::encoding::EncodingId;
 use crate::core::delivery::port::HandOver;
-use crate::core::ids::ConnectionId;
+use crate::core::ids::{AppId, ConnectionId, Text};
 use crate::core::session::{Frame, Session};
 use bytes::Bytes;
 use std::cell::{Cell, RefCell};
@@ -38,7 +38,9 @@ pub struct AcceptedConnection {
     /// The adapter's word for the dialect.
     pub dialect: &'static str,
     /// The network address of the client.
-    pub remote: crate::core::ids::Text,
+    pub remote: Text,
+    /// The app and the key that it named, whether or not it is let in.
+    pub asked: (Option<AppId>, Option<Text>),
     /// How broadcasts are encoded for it.
     pub encoding: EncodingId,
     /// How what is sent to it is framed.

@@ -7,6 +7,7 @@ use super::accepted::{AcceptedConnection, Framing, Inbound, ReadGate};
 use super::hand_over::HandedOverEntries;
 use super::io::{Output, SubscribeOutcome};
 use super::messages::{Attached, DeadlineReached, DeliverBroadcast, EndConnection, SocketClosed};
+use super::refused::Stranger;
 use super::state::State;
 use crate::core::authority::Authority;
 use crate::core::broker::Broker;
@@ -60,9 +61,9 @@ pub struct Connection {
     pub(super) outbox: Rc<Outbox>,
     pub(super) framing: Framing,
     meta: Option<ConnectionMeta>,
-    /// The dialect it speaks, by the name that apps enable it under.
-    pub(super) dialect: &'static str,
     pub(super) slot: Option<Slot>,
+    /// What it says of itself.
+    pub(super) stranger: Stranger,
     /// The app it is counted for on this node.
     pub(super) counted: Option<AppId>,
     wake_at: Option<u64>,
@@ -94,10 +95,10 @@ impl Connection {
     where
         S: Stream<Item = Inbound> + 'static,
     {
-        let dialect = accepted.dialect;
+        let stranger = Stranger::new(&accepted);
         let meta = ConnectionMeta {
             id: accepted.id,
-            dialect,
+            dialect: accepted.dialect,
             remote: accepted.remote,
             since_ms: worker.broker.authority.now().cluster_ms,
         };
@@ -119,8 +120,8 @@ impl Connection {
                 outbox,
                 framing: accepted.framing,
                 meta: Some(meta),
-                dialect,
                 slot: None,
+                stranger,
                 counted: None,
                 wake_at: None,
                 reply_to: None,
@@ -198,6 +199,7 @@ impl Connection {
             Action::Send(frame) => self.send(frame, source, cx),
             Action::Do(intent) => self.execute(intent, cx),
             Action::Close(close) => self.finish(None, Some(close), cx),
+            Action::Refused(told) => self.refused(*told),
             Action::Wake { at_mono_ms } => {
                 self.wake_at = Some(at_mono_ms);
                 self.schedule();

@@ -8,6 +8,7 @@ use crate::core::authority::Cut;
 use crate::core::channel::messages::Leave;
 use crate::core::close::{Abuse, Close, End};
 use crate::core::ids::Text;
+use crate::core::refusals::{Rule, Told};
 use crate::core::session::{Action, Context as Cx, Frame, Input, Intent};
 use actix::prelude::*;
 
@@ -24,6 +25,10 @@ impl Connection {
     ) {
         if self.is_ending() {
             return;
+        }
+        if let Some(rule) = end.and_then(Rule::of_end) {
+            let code = end.and_then(plain_close).map_or(0, |close| close.code);
+            self.refused(Told::new(rule, code));
         }
         let (last_frames, session_close) =
             end.map(|end| self.closing_frames(end)).unwrap_or_default();
@@ -65,6 +70,13 @@ impl Connection {
         }
     }
 
+    /// Tells the operators of a refusal.
+    pub(super) fn refused(&self, told: Told) {
+        let told = self.stranger.told(told, self.state.principal());
+        let broker = &self.worker.broker;
+        broker.refused(self.stranger.dialect, &self.stranger.remote, told);
+    }
+
     /// What the session wants to have said, and its close.
     fn closing_frames(&mut self, end: End) -> (Vec<Frame>, Option<Close>) {
         let (mut actions, mut frames, mut close) = (Vec::new(), Vec::new(), None);
@@ -82,7 +94,8 @@ impl Connection {
                     close.get_or_insert(asked);
                 }
                 Action::Do(Intent::Publish(request)) => self.publish_last_will(request),
-                Action::Do(_) | Action::Wake { .. } => {}
+                // Why it ends is told by the core already.
+                Action::Do(_) | Action::Wake { .. } | Action::Refused(_) => {}
             }
         }
         (frames, close)

@@ -11,7 +11,7 @@ impl Connection {
     pub(super) fn closed_to(&self, app: AppId, state: &State) -> Option<Cut> {
         let app = state.apps.get(&app)?;
         let mut enabled = app.protocols.iter();
-        (!enabled.any(|one| *one.name == *self.dialect)).then_some(Cut::Disabled)
+        (!enabled.any(|one| *one.name == *self.stranger.dialect)).then_some(Cut::Disabled)
     }
 
     fn cut_by(&self, effect: &Effect, after: &State) -> Option<Cut> {

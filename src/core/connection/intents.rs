@@ -131,7 +131,10 @@ impl Connection {
         cx: &mut Context<Self>,
     ) {
         if let Err(refusal) = answer.and_then(|()| self.count(principal.app)) {
-            return self.tell(Event::IdentifyRefused(refusal), cx);
+            self.stranger.turned_down = Some(principal);
+            self.tell(Event::IdentifyRefused(refusal), cx);
+            self.stranger.turned_down = None;
+            return;
         }
         let mut outputs = Vec::new();
         let authority = self.authority().clone();

@@ -1,7 +1,7 @@
 //! Connections: a session on a socket, what the core knows of it, and how it ends.
 //!
 //! In reading order: [`accepted`] (what the transport hands over); `io`, `presence_entry`, [`state`] and `effects` (the
-//! pure state); [`actor`] with `intents`, `batch`, `ending`, `enforce` and `takeover`; `messages` and `port` (what others
+//! pure state); [`actor`] with `intents`, `batch`, `ending`, `refused`, `enforce` and `takeover`; `messages` and `port` (what others
 //! tell it).
 //!
 //! **Must never know:** wire formats, sockets, HTTP, the cluster crate.
@@ -18,6 +18,7 @@ pub(crate) mod io;
 pub mod messages;
 mod port;
 pub(crate) mod presence_entry;
+mod refused;
 mod speaks_for;
 pub mod state;
 mod takeover;

@@ -165,6 +165,7 @@ fn begin(
         id: opening.resumes.unwrap_or_else(ConnectionId::random),
         dialect: opening.dialect,
         remote: peer.map_or_else(|| "".into(), |addr| addr.to_string().into()),
+        asked: (opening.app, opening.key),
         encoding: opening.encoding,
         framing: protocol.framing,
         session,

@@ -182,6 +182,7 @@ async fn accept(
     let opening = ws::Opening {
         dialect: "words",
         app: Some(APP),
+        key: None,
         encoding: **encoding,
         max_frame_bytes: MAX_FRAME,
         max_outbox_bytes: MAX_OUTBOX,

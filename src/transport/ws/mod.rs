@@ -43,6 +43,8 @@ pub struct Opening {
     pub dialect: &'static str,
     /// The app, when it is known already (0 connections are counted for an unknown one).
     pub app: Option<AppId>,
+    /// The key that the client names, or what stands in its place.
+    pub key: Option<Text>,
     /// How broadcasts are encoded for it.
     pub encoding: EncodingId,
     /// Largest message accepted from the client, bytes.
@@ -151,6 +153,7 @@ fn accept(
         remote: request
             .peer_addr()
             .map_or_else(|| "".into(), |addr| addr.to_string().into()),
+        asked: (opening.app, opening.key),
         encoding: opening.encoding,
         framing,
         session: session(id),

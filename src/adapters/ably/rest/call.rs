@@ -9,6 +9,7 @@ use crate::adapters::ably::{connect, limits};
 use crate::core::authority::{AccessQuery, Operations, Pass, Resource, State};
 use crate::core::broker::Broker;
 use crate::core::ids::{ChannelKey, Text};
+use crate::core::refusals::Rule;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -136,7 +137,9 @@ impl Call {
 /// A key that its app does not have is told apart from a wrong secret here, as the protocol's own service does.
 fn unnamed(fault: Fault, credential: &Credential, state: &State) -> Fault {
     match fault.code {
-        40101 if auth::names_nobody(credential, state) => Fault::new(40400, 401, "No such key"),
+        40101 if auth::names_nobody(credential, state) => {
+            Fault::new(40400, 401, "No such key").because(Rule::UnknownKey)
+        }
         _other => fault,
     }
 }
@@ -174,7 +177,9 @@ async fn bytes(payload: web::Payload, max: u64) -> Result<Bytes, Fault> {
     let limit = usize::try_from(max).unwrap_or(usize::MAX);
     let read = tokio::time::timeout(BODY_WITHIN, payload.to_bytes_limited(limit)).await;
     let read = read.map_err(|_| Fault::new(40000, 408, "The body did not arrive in time"))?;
-    let read = read.map_err(|_| Fault::new(40009, 413, "The body is too large"))?;
+    let read = read
+        .map_err(|_| Fault::new(40009, 413, "The body is too large"))
+        .map_err(|fault| fault.because(Rule::BodyTooLarge))?;
     read.map_err(|_| Fault::bad("The body could not be read"))
 }
 
@@ -245,7 +250,9 @@ pub(super) fn failed(fault: &Fault, format: Format) -> HttpResponse {
         .filter(|letter| letter.is_ascii() && !letter.is_ascii_control())
         .collect();
     response.insert_header((HeaderName::from_static("x-ably-errormessage"), plain));
-    response.body(format.write(&json!({ "error": told(fault) })))
+    let mut response = response.body(format.write(&json!({ "error": told(fault) })));
+    response.extensions_mut().insert(fault.told());
+    response
 }
 
 /// An error inside a body.

@@ -10,6 +10,7 @@ use crate::core::authority::{
     Revocation, State, Target,
 };
 use crate::core::broker::Broker;
+use crate::core::refusals::Rule;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -24,7 +25,8 @@ const BACK_MS: Millis = 3_600_000;
 
 async fn key(name: &str, authority: &Authority) -> Result<ApiKey, Fault> {
     let find = |view: &State| {
-        let key = key_of(view, name).ok_or_else(|| Fault::new(40400, 404, "No such key"))?;
+        let unknown = || Fault::new(40400, 404, "No such key").because(Rule::UnknownKey);
+        let key = key_of(view, name).ok_or_else(unknown)?;
         auth::live(key, authority.now().cluster_ms)?;
         auth::accepts(view, key.app)?;
         Ok(key.clone())

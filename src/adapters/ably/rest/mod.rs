@@ -16,6 +16,7 @@ use super::codes::Fault;
 use crate::core::authority::Operations;
 use crate::core::broker::Broker;
 use crate::core::ids::ChannelKey;
+use crate::core::refusals::Rule;
 use actix_web::http::header::HeaderName;
 use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -96,7 +97,7 @@ fn not_allowed() -> Fault {
 pub(super) fn unknown(request: &HttpRequest, status: StatusCode) -> HttpResponse {
     let fault = match status {
         StatusCode::METHOD_NOT_ALLOWED => not_allowed(),
-        _other => Fault::new(40400, 404, "Could not find path"),
+        _other => Fault::new(40400, 404, "Could not find path").because(Rule::NoSuchPath),
     };
     failed(&fault, Answer::of(request).0)
 }
@@ -104,7 +105,8 @@ pub(super) fn unknown(request: &HttpRequest, status: StatusCode) -> HttpResponse
 /// Changing messages, annotations, objects, push.
 async fn unsupported(request: HttpRequest) -> HttpResponse {
     let answer = Answer::of(&request);
-    failed(&Fault::bad("Not supported by this server"), answer.0)
+    let fault = Fault::bad("Not supported by this server").because(Rule::Unsupported);
+    failed(&fault, answer.0)
 }
 
 /// Plain, so that a client that gave up on WebSocket keeps trying.

@@ -28,6 +28,7 @@ use crate::core::authority::App;
 use crate::core::close::End;
 use crate::core::ids::Text;
 use crate::core::limits::Setting;
+use crate::core::refusals::Rule;
 use crate::core::session::{Action, Context, Event, Frame, Input, Intent, Session};
 use crate::core::token_bucket::TokenBucket;
 use attach::Attachment;
@@ -80,7 +81,18 @@ struct Turn<'a> {
 
 impl Turn<'_> {
     fn send(&mut self, frame: &ProtocolMessage) {
+        self.send_about(frame, frame.channel.as_deref());
+    }
+
+    /// Whatever refuses something to the client passes here, and is told to operators as well. What goes with a success
+    /// only says that something before it was missed.
+    fn send_about(&mut self, frame: &ProtocolMessage, channel: Option<&str>) {
         self.out.push(Action::Send(self.format.frame(frame)));
+        let succeeds = matches!(frame.action, action::CONNECTED | action::ATTACHED);
+        if let Some(fault) = frame.error.as_ref().filter(|_| !succeeds) {
+            let told = fault.told().channel(channel);
+            self.out.push(Action::Refused(told.into()));
+        }
     }
 
     fn raw(&mut self, frame: Frame) {
@@ -177,6 +189,7 @@ impl AblySession {
             Ok(_) => {}
             Err(_) => {
                 let fault = Fault::bad("The frame is not a ProtocolMessage");
+                let fault = fault.because(Rule::BadMessage);
                 self.leave(
                     Goodbye {
                         fails: false,
@@ -204,7 +217,8 @@ impl AblySession {
             action::CLOSE => self.close(turn),
             action::OBJECT | action::ANNOTATION => {
                 let fault = Fault::new(40000, 400, "Not supported by this server");
-                self.refuse(message.msg_serial, fault, turn);
+                let fault = fault.because(Rule::Unsupported);
+                self.refuse((message.msg_serial, message.channel), fault, turn);
             }
             // The client drops this socket by itself; what it left is kept for its next one.
             action::DISCONNECT | action::OBJECT_SYNC => {}

@@ -18,13 +18,13 @@ impl AblySession {
         match requests.and_then(|()| self.requests(&frame, turn)) {
             Ok(requests) => {
                 let parts = requests.len() as u64;
-                let first = self.track_ack(frame.msg_serial, parts);
+                let first = self.track_ack((frame.msg_serial, frame.channel), parts);
                 for (mut request, tag) in requests.into_iter().zip(first..) {
                     request.tag = tag;
                     turn.ask(Intent::Presence(Box::new(request)));
                 }
             }
-            Err(fault) => self.refuse(frame.msg_serial, fault, turn),
+            Err(fault) => self.refuse((frame.msg_serial, frame.channel), fault, turn),
         }
     }
 

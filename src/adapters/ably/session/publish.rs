@@ -26,6 +26,8 @@ pub(super) struct Unacknowledged {
     done: u64,
     serials: Vec<String>,
     fault: Option<Fault>,
+    /// As the client names it; for operators.
+    channel: Option<String>,
 }
 
 impl AblySession {
@@ -34,10 +36,11 @@ impl AblySession {
         let drafts = self.inbound(count, turn);
         match drafts.and_then(|()| self.drafts(&frame, turn)) {
             Ok((channel, drafts)) => {
-                let tag = self.track_ack(frame.msg_serial, drafts.len() as u64);
+                let parts = drafts.len() as u64;
+                let tag = self.track_ack((frame.msg_serial, frame.channel), parts);
                 turn.ask(intent(channel, drafts, tag));
             }
-            Err(fault) => self.refuse(frame.msg_serial, fault, turn),
+            Err(fault) => self.refuse((frame.msg_serial, frame.channel), fault, turn),
         }
     }
 
@@ -77,7 +80,11 @@ impl AblySession {
     }
 
     /// Writes down a frame of so many parts; with the tag of the first.
-    pub(super) fn track_ack(&mut self, msg_serial: Option<u64>, parts: u64) -> u64 {
+    pub(super) fn track_ack(
+        &mut self,
+        (msg_serial, channel): (Option<u64>, Option<String>),
+        parts: u64,
+    ) -> u64 {
         let first_tag = self.last_tag + 1;
         self.last_tag += parts;
         self.unacknowledged.push_back(Unacknowledged {
@@ -87,13 +94,19 @@ impl AblySession {
             done: 0,
             serials: Vec::new(),
             fault: None,
+            channel,
         });
         first_tag
     }
 
     /// Refuses a frame, in its place among the acknowledgements.
-    pub(super) fn refuse(&mut self, msg_serial: Option<u64>, fault: Fault, turn: &mut Turn<'_>) {
-        self.track_ack(msg_serial, 0);
+    pub(super) fn refuse(
+        &mut self,
+        frame: (Option<u64>, Option<String>),
+        fault: Fault,
+        turn: &mut Turn<'_>,
+    ) {
+        self.track_ack(frame, 0);
         if let Some(last) = self.unacknowledged.back_mut() {
             last.fault = Some(fault);
         }
@@ -166,7 +179,7 @@ impl AblySession {
                 frame.res = Some(vec![Accepted { serials }]);
             }
             frame.error = one.fault;
-            turn.send(&frame);
+            turn.send_about(&frame, one.channel.as_deref());
         }
     }
 }

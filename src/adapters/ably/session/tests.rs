@@ -15,6 +15,7 @@ use crate::core::clock::Now;
 use crate::core::error::Refusal;
 use crate::core::ids::{ChannelKey, ConnectionId, Position};
 use crate::core::message::{ContentKind, Draft, Occupancy, Publication, Receipt};
+use crate::core::refusals::{Rule, Told};
 use crate::core::session::{DeliveryMode, Start, Subscribed};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -26,6 +27,7 @@ struct Client {
     authority: Authority,
     mono_ms: u64,
     cluster_ms: u64,
+    told: Vec<Told>,
 }
 
 impl Client {
@@ -44,6 +46,7 @@ impl Client {
             authority: Authority::fixed(state, NOW),
             mono_ms: 0,
             cluster_ms: NOW,
+            told: Vec::new(),
         }
     }
 
@@ -81,7 +84,9 @@ impl Client {
             authority: &self.authority,
         };
         self.session.handle(input, cx, &mut out);
-        out
+        let (done, told) = Action::parted(out);
+        self.told.extend(told);
+        done
     }
 
     fn say(&mut self, frame: Value) -> Vec<Action> {
@@ -551,4 +556,28 @@ fn heartbeats_come_back_and_come_by_themselves() {
         (told, client.session.linger_ms()),
         (vec![json!({"action":8})], 0)
     );
+}
+
+#[test]
+fn operators_are_told_of_every_error_that_a_client_is_told_of() {
+    let mut client = Client::open(Credential::Key(format!("{NAME}:{SECRET}")));
+    assert_eq!(client.told, [], "nothing was refused so far");
+    client.say(json!({"action": 10, "channel": ""}));
+    client.say(json!({"action": 15, "channel": "a", "msgSerial": 0, "messages": []}));
+    let told = std::mem::take(&mut client.told);
+    let rules: Vec<(Rule, u32, Option<&str>)> = told
+        .iter()
+        .map(|one| (one.why.rule, one.code, one.channel.as_deref()))
+        .collect();
+    assert_eq!(
+        rules,
+        [
+            (Rule::ChannelName, 40010, None),
+            (Rule::BadValue, 40030, Some("a")),
+        ]
+    );
+    let mut stranger = Client::new(Credential::Key(format!("{NAME}:wrong")));
+    stranger.feed(Input::Opened);
+    let rules: Vec<Rule> = stranger.told.iter().map(|one| one.why.rule).collect();
+    assert_eq!(rules, [Rule::WrongSecret]);
 }

@@ -10,6 +10,7 @@ use crate::core::authority::{
 };
 use crate::core::broker::Broker;
 use crate::core::ids::{ChannelKey, Space};
+use crate::core::refusals::Rule;
 use actix_web::{HttpRequest, web};
 use bytes::Bytes;
 use std::sync::Arc;
@@ -152,7 +153,7 @@ fn lookup(
     key: Option<&str>,
     now_ms: u64,
 ) -> Result<(Arc<App>, Arc<ApiKey>), Fault> {
-    let unknown = || Fault::unauthorized("Unknown auth_key");
+    let unknown = || Fault::unauthorized("Unknown auth_key").because(Rule::UnknownKey);
     let id = key.unwrap_or_default();
     let app = app.or_else(|| state.keys.get(id).map(|key| key.app));
     let app = app.ok_or_else(unknown)?;
@@ -160,19 +161,27 @@ fn lookup(
         .apps
         .get(&app)
         .ok_or_else(|| no_such_app(&app.to_string()))?;
-    let key = key.ok_or_else(|| Fault::unauthorized("Missing auth_key"))?;
+    let key = key.ok_or_else(missing_key)?;
     let key = auth::usable_key(state, app.id, key, now_ms).ok_or_else(unknown)?;
     Ok((app.clone(), key.clone()))
 }
 
 fn no_such_app(id: &str) -> Fault {
     let id = crate::adapters::pusher::codes::clip(id, 40);
-    Fault::new(404, format!("No app with id {id}"))
+    Fault::new(404, format!("No app with id {id}")).because(Rule::NoSuchApp)
+}
+
+fn missing_key() -> Fault {
+    Fault::unauthorized("Missing auth_key").because(Rule::CredentialMissing)
+}
+
+fn disabled() -> Fault {
+    Fault::new(403, "Application is disabled").because(Rule::AppDisabled)
 }
 
 fn check_app(app: &App) -> Result<(), Fault> {
     if !app.enabled {
-        return Err(Fault::new(403, "Application is disabled"));
+        return Err(disabled());
     }
     if !app
         .protocols
@@ -180,7 +189,7 @@ fn check_app(app: &App) -> Result<(), Fault> {
         .any(|protocol| &*protocol.name == DIALECT)
     {
         let text = "The Pusher protocol is not enabled for this application";
-        return Err(Fault::new(403, text));
+        return Err(Fault::new(403, text).because(Rule::ProtocolOff));
     }
     Ok(())
 }
@@ -241,17 +250,11 @@ mod tests {
         };
         assert_eq!(find(Some(3), Some(fixture::KEY)), Ok(3));
         assert_eq!(find(None, Some(fixture::KEY)), Ok(3));
-        assert_eq!(
-            find(Some(4), Some(fixture::KEY)),
-            Err(Fault::new(404, "No app with id 4"))
-        );
-        let unknown = Err(Fault::unauthorized("Unknown auth_key"));
+        assert_eq!(find(Some(4), Some(fixture::KEY)), Err(no_such_app("4")));
+        let unknown = Err(Fault::unauthorized("Unknown auth_key").because(Rule::UnknownKey));
         assert_eq!(find(Some(3), Some("x")), unknown);
         assert_eq!(find(None, Some("x")), unknown);
-        assert_eq!(
-            find(Some(3), None),
-            Err(Fault::unauthorized("Missing auth_key"))
-        );
+        assert_eq!(find(Some(3), None), Err(missing_key()));
     }
 
     #[test]
@@ -279,9 +282,6 @@ mod tests {
         assert_eq!(check_app(&app).map_err(|fault| fault.status), Err(403));
         app = fixture::app();
         app.enabled = false;
-        assert_eq!(
-            check_app(&app),
-            Err(Fault::new(403, "Application is disabled"))
-        );
+        assert_eq!(check_app(&app), Err(disabled()));
     }
 }

@@ -3,6 +3,7 @@
 use crate::adapters::pusher::codes;
 use crate::core::authority::{ProposeError, Reason, Rejection, WriteError};
 use crate::core::error::Refusal;
+use crate::core::refusals::{Rule, Told, Why};
 use actix_web::http::StatusCode;
 use actix_web::http::header::{ContentType, RETRY_AFTER};
 use actix_web::{HttpResponse, ResponseError};
@@ -16,6 +17,8 @@ pub(super) struct Fault {
     pub(super) status: u16,
     /// For people; without a line end.
     pub(super) text: Cow<'static, str>,
+    /// What operators are told.
+    pub(super) why: Why,
 }
 
 impl Fault {
@@ -24,7 +27,14 @@ impl Fault {
         Self {
             status,
             text: text.into(),
+            why: Rule::of_status(status).into(),
         }
+    }
+
+    /// For this, more exactly.
+    pub(super) fn because(mut self, why: impl Into<Why>) -> Self {
+        self.why = why.into();
+        self
     }
 
     /// The request is wrong.
@@ -41,7 +51,7 @@ impl Fault {
 impl From<Refusal> for Fault {
     fn from(refusal: Refusal) -> Self {
         let (status, text) = codes::http(&refusal);
-        Self::new(status, text)
+        Self::new(status, text).because(&refusal)
     }
 }
 
@@ -95,7 +105,10 @@ impl ResponseError for Fault {
         if self.status == 503 {
             response.insert_header((RETRY_AFTER, "1"));
         }
-        response.body(format!("{}\n", self.text))
+        let mut response = response.body(format!("{}\n", self.text));
+        let told = Told::new(self.why.clone(), self.status);
+        response.extensions_mut().insert(told);
+        response
     }
 }
 

@@ -4,6 +4,7 @@ use super::fault::Fault;
 use crate::adapters::pusher::query::Pair;
 use crate::adapters::pusher::{auth, query};
 use crate::core::authority::{ApiKey, Holder, Millis};
+use crate::core::refusals::Rule;
 use md5::{Digest, Md5};
 use serde_json::Value;
 use std::borrow::Cow;
@@ -51,15 +52,15 @@ pub(super) fn verify(request: Signed<'_>, key: &ApiKey, now_ms: Millis) -> Resul
         Some(given) if given == digest => {}
         None if request.body.is_empty() => {}
         Some(_) => {
-            return Err(Fault::unauthorized(
-                "Invalid body_md5: it is not the body's MD5",
-            ));
+            let text = "Invalid body_md5: it is not the body's MD5";
+            return Err(Fault::unauthorized(text).because(Rule::WrongSecret));
         }
         None => return Err(Fault::unauthorized("Missing body_md5")),
     }
     let given = request
         .value("auth_signature")
-        .ok_or_else(|| Fault::unauthorized("Missing auth_signature"))?;
+        .ok_or_else(|| Fault::unauthorized("Missing auth_signature"))
+        .map_err(|fault| fault.because(Rule::CredentialMissing))?;
     let parameters = parameters(request.query);
     let signs = |path: &str| {
         let parts = [request.method, "\n", path, "\n", &parameters];
@@ -73,9 +74,10 @@ pub(super) fn verify(request: Signed<'_>, key: &ApiKey, now_ms: Millis) -> Resul
     }
     let signed = format!("{}\n{}\n{parameters}", request.method, request.path);
     let quoted = Value::from(signed);
-    Err(Fault::unauthorized(format!(
+    let text = format!(
         "Invalid signature: you should have sent HmacSHA256Hex of {quoted} with your secret key",
-    )))
+    );
+    Err(Fault::unauthorized(text).because(Rule::WrongSecret))
 }
 
 fn check_time(given: Option<&str>, now_s: u64) -> Result<(), Fault> {
@@ -83,9 +85,10 @@ fn check_time(given: Option<&str>, now_s: u64) -> Result<(), Fault> {
         .and_then(|given| given.parse().ok())
         .ok_or_else(|| Fault::unauthorized("Missing or invalid auth_timestamp"))?;
     if given.abs_diff(now_s) > WINDOW_S {
-        return Err(Fault::unauthorized(format!(
+        let text = format!(
             "Timestamp expired: Given timestamp ({given}) not within {WINDOW_S}s of server time ({now_s})"
-        )));
+        );
+        return Err(Fault::unauthorized(text).because(Rule::ClockOff));
     }
     Ok(())
 }

@@ -6,6 +6,7 @@ use crate::adapters::pusher::{auth, channel_name, codes, encoder, frame::json, l
 use crate::core::authority::App;
 use crate::core::ids::{ConnectionId, Text};
 use crate::core::message::Draft;
+use crate::core::refusals::Rule;
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::Value;
@@ -86,7 +87,8 @@ pub(super) fn batch(body: &[u8], app: &App) -> Result<Vec<Trigger>, Fault> {
             trigger(&body, vec![channel], app)
         };
         read().map_err(|fault: Fault| {
-            Fault::new(fault.status, format!("batch[{index}]: {}", fault.text))
+            let text = format!("batch[{index}]: {}", fault.text);
+            Fault::new(fault.status, text).because(fault.why)
         })
     };
     batch.into_iter().enumerate().map(read).collect()
@@ -102,7 +104,7 @@ fn trigger(body: &Body<'_>, channels: Vec<String>, app: &App) -> Result<Trigger,
     if data.len() as u64 > max {
         let text =
             format!("The data content of this event exceeds the allowed maximum ({max} bytes).");
-        return Err(Fault::new(413, text));
+        return Err(Fault::new(413, text).because(Rule::MessageTooLarge));
     }
     let except = match body.socket_id.map(|raw| string(raw, "socket_id")) {
         Some(text) => auth::parse_socket_id(&text?)
@@ -129,7 +131,7 @@ fn check_channels(channels: &[String], app: &App) -> Result<(), Fault> {
     }
     if channels.len() as u64 > max {
         let text = format!("The channels exceed the allowed maximum ({max} channels)");
-        return Err(Fault::bad(text));
+        return Err(Fault::bad(text).because(Rule::LimitReached));
     }
     channels
         .iter()
@@ -144,7 +146,7 @@ pub(super) fn check_channel(name: &str, app: &App) -> Result<(), Fault> {
     };
     let bad = || {
         let quoted = Value::from(codes::clip(name, 200));
-        Fault::bad(format!("Invalid channel name: {quoted}"))
+        Fault::bad(format!("Invalid channel name: {quoted}")).because(Rule::ChannelName)
     };
     good.then_some(()).ok_or_else(bad)
 }
@@ -166,11 +168,13 @@ fn check_name(name: &str, app: &App) -> Result<(), Fault> {
 }
 
 fn text(body: &[u8]) -> Result<&str, Fault> {
-    std::str::from_utf8(body).map_err(|_| Fault::bad("The body is not UTF-8"))
+    let broken = || Fault::bad("The body is not UTF-8").because(Rule::BadMessage);
+    std::str::from_utf8(body).map_err(|_| broken())
 }
 
 fn no_object() -> Fault {
-    Fault::bad("Could not parse the body: not a JSON object of the expected shape")
+    let text = "Could not parse the body: not a JSON object of the expected shape";
+    Fault::bad(text).because(Rule::BadMessage)
 }
 
 fn string(raw: &RawValue, name: &str) -> Result<String, Fault> {

@@ -10,6 +10,7 @@ use crate::adapters::pusher::{auth, codes, encoder, limits};
 use crate::core::authority::Operations;
 use crate::core::error::Refusal;
 use crate::core::ids::{ChannelKey, Space};
+use crate::core::refusals::Told;
 use crate::core::session::{Action, Event, Subscribed};
 
 impl PusherSession {
@@ -52,6 +53,8 @@ impl PusherSession {
                 let name = channel_name::wire_name(&channel);
                 let (code, text) = codes::client_event(&refusal, &name);
                 turn.send(server::error(code, &text));
+                let code = code.map_or(0, u32::from);
+                turn.told(Told::new(&refusal, code).channel(Some(&name)));
             }
             Event::Unsubscribed { channel, .. } => {
                 self.unsubscribed(&channel_name::wire_name(&channel), turn);
@@ -182,6 +185,7 @@ impl PusherSession {
             };
             let (kind, status) = (error.kind, error.status);
             turn.send(server::subscription_error(&name, kind, &error.text, status));
+            turn.told(error.told(&name));
         }
     }
 }

@@ -11,6 +11,7 @@ use crate::adapters::pusher::frame::{json, server};
 use crate::adapters::pusher::limits;
 use crate::core::ids::Text;
 use crate::core::message::Draft;
+use crate::core::refusals::{Rule, Told};
 use crate::core::session::{Intent, Publish};
 use bytes::Bytes;
 
@@ -22,19 +23,21 @@ impl PusherSession {
     pub(super) fn client_event(&mut self, event: &ClientEvent<'_>, turn: &mut Turn<'_>) {
         let limits = self.events(turn);
         if !limits.on {
-            return turn.fail(SWITCHED_OFF);
+            return turn.fail(Rule::ClientEventsOff, &event.channel, SWITCHED_OFF);
         }
         let rate = limits.per_second;
         if !self.bucket.take(turn.cx.now.mono_ms, rate) {
             let text = format!("The client events exceed the allowed maximum ({rate} per second)");
-            return turn.send(server::error(Some(codes::CLIENT_EVENT_RATE), &text));
+            turn.send(server::error(Some(codes::CLIENT_EVENT_RATE), &text));
+            let told = Told::new(Rule::TooFast, codes::CLIENT_EVENT_RATE);
+            return turn.told(told.channel(Some(&event.channel)));
         }
         match self.checked(event, limits) {
             Ok((subscription, data)) => {
                 let publish = self.publication(subscription, event, data);
                 turn.ask(Intent::Publish(publish));
             }
-            Err(text) => turn.fail(&text),
+            Err((rule, text)) => turn.fail(rule, &event.channel, &text),
         }
     }
 
@@ -43,31 +46,32 @@ impl PusherSession {
         &self,
         event: &'e ClientEvent<'_>,
         limits: limits::Events,
-    ) -> Result<(&Subscription, &'e str), String> {
+    ) -> Result<(&Subscription, &'e str), (Rule, String)> {
         let max = limits.name_bytes;
         if event.event.len() as u64 > max {
-            return Err(format!(
-                "The event name exceeds the allowed maximum ({max} bytes)"
-            ));
+            let text = format!("The event name exceeds the allowed maximum ({max} bytes)");
+            return Err((Rule::BadValue, text));
         }
         let channel = &*event.channel;
         let shown = codes::clip(channel, 200);
         if channel_name::class(channel) == Class::Public {
-            return Err(format!(
+            let text = format!(
                 "Client events are only supported on private and presence channels, not on {shown}"
-            ));
+            );
+            return Err((Rule::ChannelPrefix, text));
         }
         let subscription = self
             .subscriptions
             .get(channel)
             .filter(|subscription| subscription.live)
-            .ok_or_else(|| codes::no_current(shown))?;
+            .ok_or_else(|| (Rule::NotSubscribed, codes::no_current(shown)))?;
         let data = event.data.as_ref().map_or("{}", Value::stringified);
         let max = limits.data_bytes;
         if data.len() as u64 > max {
-            return Err(format!(
+            let text = format!(
                 "The data content of this event exceeds the allowed maximum ({max} bytes)."
-            ));
+            );
+            return Err((Rule::MessageTooLarge, text));
         }
         Ok((subscription, data))
     }

@@ -5,6 +5,7 @@
 use crate::adapters::pusher::codes::{self, Goodbye};
 use crate::adapters::pusher::{DIALECT, auth, limits, query};
 use crate::core::authority::{ApiKey, State, UNCONFIRMED};
+use crate::core::refusals::Rule;
 
 /// Protocol versions spoken; old ones differ in nothing the server does.
 const PROTOCOLS: [&str; 3] = ["5", "6", "7"];
@@ -108,7 +109,7 @@ impl Hello {
             .any(|protocol| &*protocol.name == DIALECT)
         {
             let text = "The Pusher protocol is not enabled for this application";
-            return Err(Goodbye::new(codes::APP_DISABLED, text));
+            return Err(Goodbye::new(codes::APP_DISABLED, text).because(Rule::ProtocolOff));
         }
         if limits::TLS_ONLY.on(app) && !self.secure {
             let text = "Application only accepts SSL connections, reconnect using wss://";

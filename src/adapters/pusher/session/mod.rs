@@ -29,6 +29,7 @@ use crate::core::close::End;
 use crate::core::hash::Map;
 use crate::core::ids::{ChannelKey, Text};
 use crate::core::limits::Setting;
+use crate::core::refusals::{Rule, Told};
 use crate::core::session::{Action, Context, Frame, Input, Intent, Session};
 use crate::core::token_bucket::TokenBucket;
 use alive::{Alive, Due};
@@ -117,8 +118,14 @@ impl Turn<'_> {
     }
 
     /// Tells of a failed request; the connection goes on.
-    fn fail(&mut self, text: &str) {
+    fn fail(&mut self, rule: Rule, channel: &str, text: &str) {
         self.send(server::error(None, text));
+        self.told(Told::new(rule, 0_u32).channel(Some(channel)));
+    }
+
+    /// Tells the operators.
+    fn told(&mut self, told: Told) {
+        self.out.push(Action::Refused(told.into()));
     }
 
     fn ask(&mut self, intent: Intent) {
@@ -211,20 +218,20 @@ impl PusherSession {
 
     fn frame(&mut self, frame: &Frame, turn: &mut Turn<'_>) {
         let Frame::Text(text) = frame else {
-            return turn.fail("Binary messages are not supported");
+            return turn.fail(Rule::BadMessage, "", "Binary messages are not supported");
         };
         if self.phase != Phase::Open {
-            return turn.fail("Wait for pusher:connection_established");
+            let text = "Wait for pusher:connection_established";
+            return turn.fail(Rule::NotSubscribed, "", text);
         }
         let max = self.events(turn).frame_bytes;
         if text.len() as u64 > max {
-            return turn.fail(&format!(
-                "Message exceeds the allowed maximum ({max} bytes)"
-            ));
+            let text = format!("Message exceeds the allowed maximum ({max} bytes)");
+            return turn.fail(Rule::MessageTooLarge, "", &text);
         }
         match client::parse(text) {
             Ok(command) => self.command(command, turn),
-            Err(malformed) => turn.fail(malformed.0),
+            Err(malformed) => turn.fail(Rule::BadMessage, "", malformed.0),
         }
     }
 
@@ -238,7 +245,8 @@ impl PusherSession {
             Command::Event(event) => self.client_event(&event, turn),
             Command::Unsupported { event } => {
                 let event = codes::clip(&event, 200);
-                turn.fail(&format!("Unsupported event received on socket: {event}"));
+                let text = format!("Unsupported event received on socket: {event}");
+                turn.fail(Rule::Unsupported, "", &text);
             }
         }
     }
@@ -263,16 +271,16 @@ impl PusherSession {
 
     fn end(&mut self, end: End, out: &mut Vec<Action>) {
         if let Some(goodbye) = codes::ending(end) {
-            self.leave(&goodbye, out);
+            say_goodbye(&goodbye, out);
         }
         self.phase = Phase::Closed;
     }
 
-    /// Says goodbye twice, because old clients read the error and new ones the close frame.
+    /// Ends the connection for something that its client did.
     fn leave(&mut self, goodbye: &Goodbye, out: &mut Vec<Action>) {
-        let error = server::error(Some(goodbye.code), &goodbye.text);
-        out.push(Action::Send(error));
-        out.push(Action::Close(goodbye.close()));
+        let told = goodbye.told().key(Some(&self.hello.key));
+        out.push(Action::Refused(told.into()));
+        say_goodbye(goodbye, out);
         self.phase = Phase::Closed;
     }
 
@@ -289,4 +297,11 @@ impl PusherSession {
         self.last_tag += 1;
         self.last_tag
     }
+}
+
+/// Says goodbye twice, because old clients read the error and new ones the close frame.
+fn say_goodbye(goodbye: &Goodbye, out: &mut Vec<Action>) {
+    let error = server::error(Some(goodbye.code), &goodbye.text);
+    out.push(Action::Send(error));
+    out.push(Action::Close(goodbye.close()));
 }

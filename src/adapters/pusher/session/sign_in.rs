@@ -9,6 +9,7 @@ use crate::adapters::pusher::frame::{client, json};
 use crate::adapters::pusher::{auth, limits};
 use crate::core::authority::{Principal, Signer};
 use crate::core::ids::Text;
+use crate::core::refusals::Rule;
 use crate::core::session::Intent;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -26,10 +27,11 @@ struct UserData<'a> {
 impl PusherSession {
     pub(super) fn sign_in(&mut self, ask: client::SignIn, turn: &mut Turn<'_>) {
         if !limits::USER_SIGN_IN.on(turn.app) {
-            return turn.fail("To sign users in, enable user_sign_in in the settings of your app.");
+            let text = "To sign users in, enable user_sign_in in the settings of your app.";
+            return turn.fail(Rule::SignInOff, "", text);
         }
         if self.signing_in.is_some() {
-            return turn.fail("A sign-in is in progress");
+            return turn.fail(Rule::AlreadyDone, "", "A sign-in is in progress");
         }
         let signer = match verify(&ask, turn) {
             Ok(signer) => signer,
@@ -41,18 +43,19 @@ impl PusherSession {
                 };
                 return self.leave(&goodbye, turn.out);
             }
-            Err(Unsigned::Wrong(text)) => {
+            Err(Unsigned::Wrong(rule, text)) => {
                 // A wrong signature will not become right: the client must not try again by itself.
-                let goodbye = Goodbye::new(codes::UNAUTHORIZED, text);
+                let goodbye = Goodbye::new(codes::UNAUTHORIZED, text).because(rule);
                 return self.leave(&goodbye, turn.out);
             }
         };
         let (user, watchlist) = match user(&ask.user_data, turn) {
             Ok(read) => read,
-            Err(text) => return turn.fail(&text),
+            Err(text) => return turn.fail(Rule::BadValue, "", &text),
         };
         if self.user.as_ref().is_some_and(|known| known.id != user.id) {
-            return turn.fail("Connection already signed in as another user");
+            let text = "Connection already signed in as another user";
+            return turn.fail(Rule::WrongUser, "", text);
         }
         let revision = turn.state.revision;
         // The key that signed vouches for her; the end of the one in the address still ends the connection.
@@ -75,23 +78,25 @@ enum Unsigned {
     /// No key of this id may be used, as far as this view goes.
     NoKey(String),
     /// For this reason, whatever the view.
-    Wrong(&'static str),
+    Wrong(Rule, &'static str),
 }
 
 /// Checks the signature; gives who made it.
 fn verify(ask: &client::SignIn, turn: &Turn<'_>) -> Result<Signer, Unsigned> {
     let no_pair = "Invalid sign-in: `auth` should be of format 'key:signature'";
-    let (id, signature) = ask.auth.split_once(':').ok_or(Unsigned::Wrong(no_pair))?;
+    let no_pair = Unsigned::Wrong(Rule::CredentialMalformed, no_pair);
+    let (id, signature) = ask.auth.split_once(':').ok_or(no_pair)?;
     let key = auth::usable_key(turn.state, turn.app.id, id, turn.cx.now.cluster_ms);
     let key = key.ok_or_else(|| Unsigned::NoKey(codes::clip(id, 60).into()))?;
     let text = auth::user_text(&auth::socket_id(turn.cx.id), &ask.user_data);
     let signer = auth::signer(key, &text, signature);
-    signer.ok_or(Unsigned::Wrong("Invalid signature of the sign-in"))
+    let forged = "Invalid signature of the sign-in";
+    signer.ok_or(Unsigned::Wrong(Rule::WrongSecret, forged))
 }
 
 fn unknown_key(id: &str) -> Goodbye {
     let text = format!("Invalid key in sign-in auth data: '{id}'");
-    Goodbye::new(codes::UNAUTHORIZED, text)
+    Goodbye::new(codes::UNAUTHORIZED, text).because(Rule::UnknownKey)
 }
 
 /// The user that signed data names, and whom she watches.

@@ -11,6 +11,7 @@ use crate::adapters::pusher::frame::{client, server};
 use crate::adapters::pusher::limits;
 use crate::core::authority::Operations;
 use crate::core::ids::{ChannelKey, Text};
+use crate::core::refusals::Rule;
 use crate::core::session::{DeliveryMode, Intent, NewMember, Start, Subscribe};
 use std::sync::Arc;
 
@@ -19,7 +20,7 @@ impl PusherSession {
         let name = &*ask.channel;
         if let Some(leaving) = self.leaving(name) {
             if leaving.again.is_some() {
-                return turn.fail(&codes::existing(name));
+                return turn.fail(Rule::AlreadyDone, name, &codes::existing(name));
             }
             leaving.again = Some(ask.into());
             return;
@@ -32,7 +33,7 @@ impl PusherSession {
             return turn.refuse(name, &invalid_name(name, max));
         }
         if self.subscriptions.contains_key(name) {
-            return turn.fail(&codes::existing(name));
+            return turn.fail(Rule::AlreadyDone, name, &codes::existing(name));
         }
         let class = channel_name::class(name);
         match subscribe_auth::check(&ask, class, self.user.as_ref(), turn) {
@@ -85,10 +86,13 @@ impl PusherSession {
                 "Not signed in as the user of channel {}",
                 codes::clip(name, 200)
             );
-            return turn.refuse(name, &SubscriptionError::auth(401, text));
+            let error = SubscriptionError::auth(401, text).because(Rule::WrongUser);
+            return turn.refuse(name, &error);
         }
         match self.subscriptions.get_mut(name) {
-            Some(inbox) if inbox.told => turn.fail(&codes::existing(name)),
+            Some(inbox) if inbox.told => {
+                turn.fail(Rule::AlreadyDone, name, &codes::existing(name));
+            }
             Some(inbox) => {
                 inbox.told = true;
                 if inbox.live {
@@ -128,11 +132,14 @@ impl PusherSession {
     pub(super) fn unsubscribe(&mut self, name: &str, turn: &mut Turn<'_>) {
         let taken_back = self.leaving(name).map(|leaving| leaving.again.take());
         let Some(subscription) = self.subscriptions.get_mut(name) else {
-            return turn.fail(&codes::no_current(codes::clip(name, 200)));
+            let text = codes::no_current(codes::clip(name, 200));
+            return turn.fail(Rule::NotSubscribed, name, &text);
         };
         match taken_back {
             Some(Some(_)) => return,
-            Some(None) => return turn.fail(&codes::no_current(name)),
+            Some(None) => {
+                return turn.fail(Rule::NotSubscribed, name, &codes::no_current(name));
+            }
             None => {}
         }
         let channel = subscription.key.clone();
@@ -165,7 +172,8 @@ impl PusherSession {
 impl Turn<'_> {
     /// Refuses a subscription, in the words of the real service and in those of pusher-js.
     pub(super) fn refuse(&mut self, channel: &str, error: &SubscriptionError) {
-        self.fail(&error.text);
+        self.send(server::error(None, &error.text));
+        self.told(error.told(channel));
         let (kind, status) = (error.kind, error.status);
         self.send(server::subscription_error(
             channel,
@@ -207,11 +215,12 @@ fn plain(subscription: &Subscription) -> Subscribe {
 fn invalid_name(name: &str, max: u64) -> SubscriptionError {
     if name.len() as u64 > max {
         let text = format!("The channel name exceeds the allowed maximum ({max} characters)");
-        return SubscriptionError::limit(4009, text);
+        return SubscriptionError::limit(4009, text).because(Rule::ChannelName);
     }
     SubscriptionError {
         kind: "InvalidChannelName",
         status: 400,
         text: format!("Invalid channel name: {name}"),
+        why: Rule::ChannelName.into(),
     }
 }

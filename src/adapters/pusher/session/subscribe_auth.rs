@@ -8,6 +8,7 @@ use crate::adapters::pusher::codes::{SubscriptionError, clip};
 use crate::adapters::pusher::frame::{client, json};
 use crate::adapters::pusher::{auth, limits};
 use crate::core::authority::{Proof, SpokenFor};
+use crate::core::refusals::Rule;
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -57,7 +58,8 @@ pub(super) fn check(
     };
     if !signed && (user.is_none() || !limits::GRANTS_OPEN_CHANNELS.on(turn.app)) {
         let text = format!("Auth info required to subscribe to {}", ask.channel);
-        return Err(SubscriptionError::auth(401, text).into());
+        let error = SubscriptionError::auth(401, text).because(Rule::CredentialMissing);
+        return Err(error.into());
     }
     // What nobody signed says nothing about who this is.
     let data = ask.channel_data.as_deref().filter(|_| signed);
@@ -81,26 +83,27 @@ pub(super) fn check(
 
 fn signature(given: &str, ask: &client::Subscribe, turn: &Turn<'_>) -> Result<Proof, Unclaimed> {
     let error = |text: String| SubscriptionError::auth(401, text);
-    let wrong = |text: String| Unclaimed::Wrong(error(text));
     let Some((id, signature)) = given.split_once(':') else {
-        return Err(wrong(format!(
+        let text = format!(
             "Auth value for subscription to {} is invalid: should be of format 'key:signature'",
             ask.channel
-        )));
+        );
+        return Err(error(text).into());
     };
     let Some(key) = auth::usable_key(turn.state, turn.app.id, id, turn.cx.now.cluster_ms) else {
         let id = clip(id, 200);
         let text = format!("Invalid key in subscription auth data: '{id}'");
-        return Err(Unclaimed::NoKey(error(text)));
+        return Err(Unclaimed::NoKey(error(text).because(Rule::UnknownKey)));
     };
     let socket_id = auth::socket_id(turn.cx.id);
     let text = auth::channel_text(&socket_id, &ask.channel, ask.channel_data.as_deref());
     let Some(signer) = auth::signer(key, &text, signature) else {
-        return Err(wrong(format!(
+        let text = format!(
             "Invalid signature: Expected HMAC SHA256 hex digest of {}, but got {}",
             clip(&text, ECHO_BYTES),
             clip(signature, 128),
-        )));
+        );
+        return Err(error(text).because(Rule::WrongSecret).into());
     };
     Ok(auth::channel_proof(turn.state, &signer, &ask.channel))
 }
@@ -134,7 +137,7 @@ pub(super) fn user(
     let max = turn.limit(limits::USER_ID_BYTES);
     if id.len() as u64 > max {
         let text = format!("The user id exceeds the allowed maximum ({max} bytes)");
-        return Err(SubscriptionError::limit(4301, text));
+        return Err(SubscriptionError::limit(4301, text).because(Rule::UserName));
     }
     let info = info.map_or("", RawValue::get);
     let max = turn.limit(limits::MEMBER_BYTES);
@@ -150,5 +153,5 @@ pub(super) fn user(
 
 fn nobody() -> SubscriptionError {
     let text = "A presence channel needs channel_data with a user_id, or a signed-in user";
-    SubscriptionError::auth(400, text.into())
+    SubscriptionError::auth(400, text.into()).because(Rule::MemberMissing)
 }

@@ -18,6 +18,7 @@ use crate::core::close::Close;
 use crate::core::error::Refusal;
 use crate::core::ids::{ConnectionId, Position};
 use crate::core::message::{ContentKind, Draft, Member, Occupancy, Publication};
+use crate::core::refusals::{Rule, Told};
 use crate::core::session::{DeliveryMode, Event, NewMember, Publish, Start, Subscribe, Subscribed};
 use proptest::prelude::*;
 
@@ -27,6 +28,7 @@ struct Client {
     session: PusherSession,
     authority: Authority,
     now_ms: u64,
+    told: Vec<Told>,
 }
 
 impl Client {
@@ -39,6 +41,7 @@ impl Client {
             session: PusherSession::new(hello),
             authority: Authority::fixed(state, 0),
             now_ms: 0,
+            told: Vec::new(),
         }
     }
 
@@ -61,7 +64,9 @@ impl Client {
             authority: &self.authority,
         };
         self.session.handle(input, cx, &mut out);
-        out
+        let (done, told) = Action::parted(out);
+        self.told.extend(told);
+        done
     }
 
     fn say(&mut self, text: &str) -> Vec<Action> {
@@ -222,4 +227,41 @@ proptest! {
             }
         }
     }
+}
+
+/// What is told of each mistake of a client that is let in.
+#[test]
+fn operators_are_told_what_was_broken_and_on_which_channel() {
+    let mut client = Client::open(|app| {
+        app.settings.insert(
+            "client_events".into(),
+            crate::core::authority::SettingValue::Bool(true),
+        );
+    });
+    assert_eq!(client.told, [], "nothing was refused so far");
+    let told = |client: &mut Client| -> Vec<(Rule, Option<String>)> {
+        let told = std::mem::take(&mut client.told);
+        let one = |one: Told| (one.why.rule, one.channel.map(|name| name.to_string()));
+        told.into_iter().map(one).collect()
+    };
+    let on = |rule, channel: &str| vec![(rule, Some(channel.to_owned()))];
+    client.subscribe("private-a", None, None);
+    assert_eq!(told(&mut client), on(Rule::CredentialMissing, "private-a"));
+    client.subscribe("private-a", Some(&format!("{KEY}:beef")), None);
+    assert_eq!(told(&mut client), on(Rule::WrongSecret, "private-a"));
+    client.subscribe("private-a", Some("no-pair"), None);
+    assert_eq!(
+        told(&mut client),
+        on(Rule::CredentialMalformed, "private-a")
+    );
+    client.subscribe_signed("presence-a", None);
+    assert_eq!(told(&mut client), on(Rule::MemberMissing, "presence-a"));
+    client.subscribe(&"n".repeat(300), None, None);
+    assert_eq!(told(&mut client)[0].0, Rule::ChannelName);
+    client.say("{");
+    assert_eq!(told(&mut client), [(Rule::BadMessage, None)]);
+    client.say(r#"{"event":"client-x","channel":"open","data":"{}"}"#);
+    assert_eq!(told(&mut client), on(Rule::ChannelPrefix, "open"));
+    client.say(r#"{"event":"client-x","channel":"private-z","data":"{}"}"#);
+    assert_eq!(told(&mut client), on(Rule::NotSubscribed, "private-z"));
 }

@@ -10,6 +10,7 @@ use crate::core::authority::{
     BarrierMode, Command, GrantEntry, GrantMode, Operations, Pattern, RequestId, Resource, Subject,
 };
 use crate::core::broker::Broker;
+use crate::core::refusals::Rule;
 use actix_web::{HttpResponse, web};
 use std::collections::BTreeMap;
 
@@ -22,15 +23,20 @@ pub(super) async fn post(
     broker: web::Data<Broker>,
 ) -> Result<HttpResponse, Fault> {
     let form = form(payload).await?;
+    let done = authenticated(&form, &broker).await;
+    done.map_err(|fault| form.of(fault, &broker.authority.view()))
+}
+
+async fn authenticated(form: &Form, broker: &Broker) -> Result<HttpResponse, Fault> {
     let (application, private) = (form.need("AK")?, form.need("PK")?);
     let call = Call::admit(&broker.authority, application, private).await?;
     let command = Command::SetGrants {
         app: call.app.id,
         issuer: call.issuer(),
-        subject: Subject::Token(token(&form)?.into()),
+        subject: Subject::Token(token(form)?.into()),
         // The guide promises a connection what its token could do when it connected.
         mode: GrantMode::Renew,
-        entries: entries(&form)?,
+        entries: entries(form)?,
     };
     let request = RequestId(rand::random());
     let authority = &broker.authority;
@@ -65,7 +71,8 @@ fn entries(form: &Form) -> Result<Vec<GrantEntry>, Fault> {
             continue;
         }
         let pattern = auth::pattern(channel)
-            .ok_or_else(|| Fault::bad(format!("Invalid channel name: {channel}")))?;
+            .ok_or_else(|| Fault::bad(format!("Invalid channel name: {channel}")))
+            .map_err(|fault| fault.because(Rule::ChannelName))?;
         let operations = auth::operations(letters)
             .ok_or_else(|| Fault::bad(format!("Invalid permission of {channel}: {letters}")))?;
         let entry = rights.entry(pattern).or_default();

@@ -4,6 +4,7 @@ use super::fault::Fault;
 use super::form::Form;
 use crate::adapters::realtime::{auth, limits};
 use crate::core::authority::{App, Authority, Holder, Issuer, Principal, State};
+use crate::core::refusals::Rule;
 use actix_web::web;
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,10 +46,11 @@ impl Call {
 }
 
 fn find(state: &State, application: &str, private: &str, now_ms: u64) -> Result<Call, Fault> {
-    let unknown = || Fault::unauthorized("Invalid application key");
+    let unknown = || Fault::unauthorized("Invalid application key").because(Rule::UnknownKey);
     let app = auth::app(state, application).ok_or_else(unknown)?;
     let key = auth::private_key(state, app.id, private, now_ms);
-    let key = key.ok_or_else(|| Fault::unauthorized("Invalid private key"))?;
+    let wrong = || Fault::unauthorized("Invalid private key").because(Rule::WrongSecret);
+    let key = key.ok_or_else(wrong)?;
     Ok(Call {
         app: app.clone(),
         key,

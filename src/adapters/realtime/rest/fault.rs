@@ -1,8 +1,9 @@
 //! Failed requests: a status and one line of plain text, which some clients show as it is.
 
 use crate::adapters::realtime::codes;
-use crate::core::authority::{ProposeError, WriteError};
+use crate::core::authority::{AppId, ProposeError, WriteError};
 use crate::core::error::Refusal;
+use crate::core::refusals::{Rule, Told, Why};
 use actix_web::http::StatusCode;
 use actix_web::http::header::{ContentType, RETRY_AFTER};
 use actix_web::{HttpResponse, ResponseError};
@@ -16,6 +17,8 @@ pub(super) struct Fault {
     pub(super) status: u16,
     /// What is wrong, in words for people.
     pub(super) text: Cow<'static, str>,
+    /// What operators are told.
+    pub(super) told: Box<Told>,
 }
 
 impl Fault {
@@ -23,7 +26,20 @@ impl Fault {
         Self {
             status,
             text: text.into(),
+            told: Told::new(Rule::of_status(status), status).into(),
         }
+    }
+
+    /// For this, more exactly.
+    pub(super) fn because(mut self, why: impl Into<Why>) -> Self {
+        self.told.why = why.into();
+        self
+    }
+
+    /// Of this app and channel.
+    pub(super) fn of(mut self, app: Option<AppId>, channel: Option<&str>) -> Self {
+        *self.told = self.told.app(app).channel(channel);
+        self
     }
 
     pub(super) fn bad(text: impl Into<Cow<'static, str>>) -> Self {
@@ -35,9 +51,16 @@ impl Fault {
     }
 }
 
+impl Fault {
+    /// Has operators told of it with this answer.
+    pub(super) fn tell(&self, response: &mut HttpResponse) {
+        response.extensions_mut().insert(Told::clone(&self.told));
+    }
+}
+
 impl From<Refusal> for Fault {
     fn from(refusal: Refusal) -> Self {
-        Self::new(codes::status(&refusal), codes::text(&refusal))
+        Self::new(codes::status(&refusal), codes::text(&refusal)).because(&refusal)
     }
 }
 
@@ -69,7 +92,9 @@ impl ResponseError for Fault {
         if self.status == 503 {
             response.insert_header((RETRY_AFTER, "1"));
         }
-        response.body(self.text.clone().into_owned())
+        let mut response = response.body(self.text.clone().into_owned());
+        self.tell(&mut response);
+        response
     }
 }
 

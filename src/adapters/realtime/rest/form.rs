@@ -1,6 +1,9 @@
 //! Request bodies: a form whatever the content type says, or the one JSON object that a client posts.
 
 use super::fault::Fault;
+use crate::adapters::realtime::auth;
+use crate::core::authority::State;
+use crate::core::refusals::Rule;
 use serde_json::Value;
 
 /// Fields in the order given.
@@ -34,6 +37,12 @@ impl Form {
         found.map(|(_, value)| value.as_str())
     }
 
+    /// A fault, with the app and channel that the form names.
+    pub(super) fn of(&self, fault: Fault, state: &State) -> Fault {
+        let app = self.get("AK").and_then(|key| auth::named(state, key));
+        fault.of(app.map(|app| app.id), self.get("C"))
+    }
+
     /// A field that must be there.
     ///
     /// # Errors
@@ -45,7 +54,8 @@ impl Form {
 }
 
 fn json(text: &str) -> Result<Form, Fault> {
-    let bad = || Fault::bad("The body is no JSON object of texts and numbers");
+    let text_of = "The body is no JSON object of texts and numbers";
+    let bad = || Fault::bad(text_of).because(Rule::BadMessage);
     let fields: serde_json::Map<String, Value> = serde_json::from_str(text).map_err(|_| bad())?;
     let field = |(name, value): (String, Value)| match value {
         Value::String(text) => Some((name, text)),

@@ -14,6 +14,7 @@ use crate::core::authority::{
 use crate::core::broker::Broker;
 use crate::core::ids::ChannelKey;
 use crate::core::message::Member;
+use crate::core::refusals::Rule;
 use actix_web::{HttpRequest, HttpResponse, web};
 use std::fmt::Write as _;
 
@@ -29,7 +30,7 @@ pub(super) async fn switch(
     let form = form(payload).await?;
     let (application, channel) = (part(&request, "key")?, part(&request, "channel")?);
     if !auth::is_channel(&channel) {
-        return Err(Fault::bad("Invalid channel name"));
+        return Err(Fault::bad("Invalid channel name").because(Rule::ChannelName));
     }
     let call = Call::admit(&broker.authority, &application, form.need("privatekey")?).await?;
     let on = request.match_info().get("switch") == Some("enable");
@@ -66,30 +67,35 @@ pub(super) async fn get(
             .insert_header(("Access-Control-Allow-Origin", "*"))
             .body(body));
     };
-    let body = match answer {
-        Ok(content) => format!("{callback}({{\"content\":{content}}});"),
+    let (body, fault) = match answer {
+        Ok(content) => (format!("{callback}({{\"content\":{content}}});"), None),
         Err(fault) => {
             let text = serde_json::to_string(&*fault.text).unwrap_or_default();
-            format!("{callback}({{\"error\":{text}}});")
+            (format!("{callback}({{\"error\":{text}}});"), Some(fault))
         }
     };
-    Ok(HttpResponse::Ok()
+    let mut response = HttpResponse::Ok()
         .content_type("application/javascript")
-        .body(body))
+        .body(body);
+    if let Some(fault) = fault {
+        fault.tell(&mut response);
+    }
+    Ok(response)
 }
 
 async fn read(request: &HttpRequest, broker: &Broker) -> Result<String, Fault> {
     let (application, token) = (part(request, "key")?, part(request, "token")?);
     let channel = part(request, "channel")?;
     if !auth::is_channel(&channel) {
-        return Err(Fault::bad("Invalid channel name"));
+        return Err(Fault::bad("Invalid channel name").because(Rule::ChannelName));
     }
     let authority = &broker.authority;
     let find = |state: &State| auth::app(state, &application).map(|app| app.id);
     let app = match find(&authority.view()) {
         Some(app) => app,
         None => find(&*fresh(authority).await?)
-            .ok_or_else(|| Fault::unauthorized("Invalid application key"))?,
+            .ok_or_else(|| Fault::unauthorized("Invalid application key"))
+            .map_err(|fault| fault.because(Rule::UnknownKey))?,
     };
     let state = authority.view();
     let principal = Principal {

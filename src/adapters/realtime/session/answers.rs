@@ -8,6 +8,7 @@ use crate::core::authority::Operations;
 use crate::core::error::Refusal;
 use crate::core::ids::{ChannelKey, Space};
 use crate::core::message::{Broadcast, Publication};
+use crate::core::refusals::{Rule, Why};
 use crate::core::session::{Action, Context, Event, Subscribed};
 use std::sync::Arc;
 
@@ -118,7 +119,7 @@ impl RealtimeSession {
                 format!("No place can be kept: {}", codes::text(refusal))
             }
         };
-        turn.fail("subscribe", &name, &text);
+        turn.fail("subscribe", &name, (refusal, &text));
     }
 
     fn unsubscribed(&mut self, channel: &ChannelKey, turn: &mut Turn<'_>) {
@@ -144,7 +145,8 @@ impl RealtimeSession {
         }
         let text = refusal.map_or_else(|| "No permission to subscribe".into(), codes::text);
         self.unsubscribed(channel, turn);
-        turn.fail("subscribe", &channel.name, &text);
+        let why = refusal.map_or_else(|| Rule::NotGranted.into(), Why::from);
+        turn.fail("subscribe", &channel.name, (why, &text));
     }
 
     /// A broadcast of a subscription that is framed here.

@@ -6,6 +6,7 @@ use crate::core::authority::{Operations, Proof, Resource};
 use crate::core::error::Refusal;
 use crate::core::ids::{ChannelKey, Text};
 use crate::core::message::Draft;
+use crate::core::refusals::{Rule, Why};
 use crate::core::session::{Intent, Publish};
 use std::borrow::Cow;
 
@@ -21,8 +22,8 @@ impl RealtimeSession {
         proof: Option<Box<Proof>>,
         turn: &mut Turn<'_>,
     ) {
-        if let Err(text) = self.check(channel, message, turn) {
-            return turn.fail("send", channel, &text);
+        if let Err((why, text)) = self.check(channel, message, turn) {
+            return turn.fail("send", channel, (why, &text));
         }
         let draft = encoder::draft(message, None);
         self.hand_in(channel, draft, proof, UNTAGGED, turn);
@@ -38,15 +39,22 @@ impl RealtimeSession {
     ) {
         let (id, number) = match command::part(message) {
             Some(part) => (Text::from(part.id), part.part),
-            None => return turn.fail("publish", channel, "A message id is missing"),
+            None => {
+                let text = "A message id is missing";
+                return turn.fail("publish", channel, (Rule::BadMessage, text));
+            }
         };
         let full = self.published.len() >= limits::UNACKNOWLEDGED;
         let room = match full {
-            true => Err("Too many messages wait for their acknowledgement".into()),
+            true => {
+                let text = "Too many messages wait for their acknowledgement";
+                Err((Rule::LimitReached.into(), text.into()))
+            }
             false => Ok(()),
         };
-        if let Err(text) = self.check(channel, message, turn).and(room) {
-            return turn.send(frame::ack_refused(&id, number, &text));
+        if let Err((why, text)) = self.check(channel, message, turn).and(room) {
+            turn.send(frame::ack_refused(&id, number, &text));
+            return turn.told(why, channel);
         }
         let tag = self.tag();
         self.published.insert(tag, (id, number));
@@ -64,7 +72,8 @@ impl RealtimeSession {
     ) {
         let now_ms = turn.cx.now.cluster_ms;
         let Some(key) = auth::private_key(turn.state, self.app, private, now_ms) else {
-            return turn.fail("sendproxy", channel, "Invalid private key");
+            let text = "Invalid private key";
+            return turn.fail("sendproxy", channel, (Rule::WrongSecret, text));
         };
         let target = (Resource::Channel, channel);
         let proof = auth::proof(turn.state, &key, target, Operations::PUBLISH);
@@ -77,12 +86,12 @@ impl RealtimeSession {
         channel: &str,
         message: &[u8],
         turn: &Turn<'_>,
-    ) -> Result<(), Cow<'static, str>> {
+    ) -> Result<(), (Why, Cow<'static, str>)> {
         let limit = limits::MESSAGES_PER_SECOND;
         let rate = limit.of(turn.app);
         let admitted = self.inbound.admit(turn.cx.now.mono_ms, limit, rate, 1);
-        admitted.map_err(|refusal| codes::text(&refusal))?;
-        Ok(bounds(channel, message, turn)?)
+        admitted.map_err(|refusal| (Why::from(&refusal), codes::text(&refusal).into()))?;
+        bounds(channel, message, turn).map_err(|(rule, text)| (rule.into(), text.into()))
     }
 
     pub(super) fn hand_in(
@@ -116,21 +125,23 @@ impl RealtimeSession {
         let text = codes::text(refusal);
         if let Some((id, part)) = self.published.remove(&tag) {
             turn.send(frame::ack_refused(&id, part, &text));
+            turn.told(refusal, &channel.name);
         } else if tag == UNTAGGED {
-            turn.fail("send", &channel.name, &text);
+            turn.fail("send", &channel.name, (refusal, &text));
         }
     }
 }
 
-fn bounds(channel: &str, message: &[u8], turn: &Turn<'_>) -> Result<(), &'static str> {
+fn bounds(channel: &str, message: &[u8], turn: &Turn<'_>) -> Result<(), (Rule, &'static str)> {
     if !auth::is_channel(channel) {
-        return Err("Invalid channel name");
+        return Err((Rule::ChannelName, "Invalid channel name"));
     }
     if auth::is_announcement(channel) {
-        return Err("Only the server sends to this channel");
+        let text = "Only the server sends to this channel";
+        return Err((Rule::ChannelName, text));
     }
     match message.len() as u64 > limits::MESSAGE_BYTES.of(turn.app) {
-        true => Err("The message is too large"),
+        true => Err((Rule::MessageTooLarge, "The message is too large")),
         false => Ok(()),
     }
 }

@@ -26,6 +26,7 @@ use crate::core::authority::{App, AppId, State};
 use crate::core::close::{Close, End};
 use crate::core::filters::Shared;
 use crate::core::ids::{ChannelKey, Text};
+use crate::core::refusals::{Rule, Told, Why};
 use crate::core::session::{Action, Context, Frame, Input, Intent, Session};
 use crate::core::token_bucket::TokenBucket;
 use buffer::Buffer;
@@ -99,8 +100,15 @@ impl Turn<'_> {
         self.out.push(Action::Send(frame));
     }
 
-    fn fail(&mut self, operation: &str, channel: &str, text: &str) {
+    fn fail(&mut self, operation: &str, channel: &str, (why, text): (impl Into<Why>, &str)) {
         self.send(frame::error(operation, Some(channel), text));
+        self.told(why, channel);
+    }
+
+    /// Tells the operators. No frame of this dialect has numbers.
+    fn told(&mut self, why: impl Into<Why>, channel: &str) {
+        let told = Told::new(why, 0_u32).channel(Some(channel));
+        self.out.push(Action::Refused(told.into()));
     }
 
     fn ask(&mut self, intent: Intent) {
@@ -164,9 +172,11 @@ impl RealtimeSession {
         for text in frame::commands(text) {
             match command::parse(&text) {
                 Ok(command) => self.command(command, cx, out),
-                Err(_) if self.phase == Phase::Silent => self.refuse(cx, out),
+                Err(_) if self.phase == Phase::Silent => self.refuse(Rule::BadMessage, cx, out),
                 Err(malformed) if self.phase == Phase::Open => {
                     out.push(Action::Send(frame::error("command", None, malformed.0)));
+                    let told = Told::new(Rule::BadMessage, 0_u32);
+                    out.push(Action::Refused(told.into()));
                 }
                 Err(_) => {}
             }
@@ -259,7 +269,12 @@ impl RealtimeSession {
         if self.end_ms.is_some_and(|end| now_ms >= end) {
             return match self.phase {
                 Phase::Asking(_) => self.not_now(out),
-                Phase::Silent | Phase::Open | Phase::Refused | Phase::Closed => {
+                Phase::Silent => {
+                    let told = Told::new(Rule::CredentialMissing, codes::refused().code);
+                    out.push(Action::Refused(told.into()));
+                    self.close(codes::refused(), out);
+                }
+                Phase::Open | Phase::Refused | Phase::Closed => {
                     self.close(codes::refused(), out);
                 }
             };

@@ -6,6 +6,7 @@ use super::{RealtimeSession, Subscription, Turn};
 use crate::adapters::realtime::{auth, filter, frame, limits};
 use crate::core::authority::Operations;
 use crate::core::ids::ChannelKey;
+use crate::core::refusals::Rule;
 use crate::core::session::{DeliveryMode, Intent, Start, Subscribe};
 use std::sync::Arc;
 
@@ -19,7 +20,8 @@ impl RealtimeSession {
         turn: &mut Turn<'_>,
     ) {
         if !auth::is_channel(channel) {
-            return turn.fail("subscribe", channel, "Invalid channel name");
+            let text = "Invalid channel name";
+            return turn.fail("subscribe", channel, (Rule::ChannelName, text));
         }
         if let Some(standing) = self.subscriptions.get(channel) {
             if standing.live {
@@ -28,7 +30,8 @@ impl RealtimeSession {
             return;
         }
         if !subscriber.is_empty() && !auth::is_token(subscriber) {
-            return turn.fail("subscribe", channel, "Invalid subscriber id");
+            let text = "Invalid subscriber id";
+            return turn.fail("subscribe", channel, (Rule::BadValue, text));
         }
         let filter = match filter {
             "" => None,
@@ -36,7 +39,7 @@ impl RealtimeSession {
                 Ok(filter) => Some(filter),
                 Err(wrong) => {
                     let text = format!("Invalid filter: {}", wrong.0);
-                    return turn.fail("subscribe", channel, &text);
+                    return turn.fail("subscribe", channel, (Rule::BadValue, &text));
                 }
             },
         };
@@ -86,7 +89,10 @@ impl RealtimeSession {
                 let channel = subscription.key.clone();
                 turn.ask(Intent::Unsubscribe { channel });
             }
-            None => turn.fail("unsubscribe", channel, "Not subscribed"),
+            None => {
+                let text = "Not subscribed";
+                turn.fail("unsubscribe", channel, (Rule::NotSubscribed, text));
+            }
         }
     }
 }

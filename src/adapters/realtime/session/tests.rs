@@ -14,6 +14,7 @@ use crate::core::clock::Now;
 use crate::core::error::Refusal;
 use crate::core::ids::{ConnectionId, Position};
 use crate::core::message::{Broadcast, Occupancy, Publication, Receipt};
+use crate::core::refusals::{Rule, Told};
 use crate::core::session::{DeliveryMode, Event, Publish, Start, Subscribe, Subscribed};
 use std::sync::Arc;
 
@@ -21,6 +22,7 @@ struct Client {
     session: RealtimeSession,
     authority: Authority,
     now_ms: u64,
+    told: Vec<Told>,
 }
 
 impl Client {
@@ -29,6 +31,7 @@ impl Client {
             session: RealtimeSession::new(Filters::default()),
             authority: Authority::fixed(state, 1_000),
             now_ms: 0,
+            told: Vec::new(),
         }
     }
 
@@ -52,7 +55,9 @@ impl Client {
             authority: &self.authority,
         };
         self.session.handle(input, cx, &mut out);
-        out
+        let (done, told) = Action::parted(out);
+        self.told.extend(told);
+        done
     }
 
     fn say(&mut self, command: &str) -> Vec<Action> {
@@ -87,9 +92,11 @@ fn stands(asked: &Subscribe, backlog: Vec<Publication>) -> Event {
 fn texts(actions: &[Action]) -> Vec<String> {
     let text = |action: &Action| match action {
         Action::Send(Frame::Text(text)) => Some(text.to_string()),
-        Action::Send(Frame::Binary(_)) | Action::Do(_) | Action::Close(_) | Action::Wake { .. } => {
-            None
-        }
+        Action::Send(Frame::Binary(_))
+        | Action::Do(_)
+        | Action::Close(_)
+        | Action::Refused(_)
+        | Action::Wake { .. } => None,
     };
     actions.iter().filter_map(text).collect()
 }
@@ -98,7 +105,7 @@ fn asked(actions: &[Action]) -> Vec<&Intent> {
     fn intent(action: &Action) -> Option<&Intent> {
         match action {
             Action::Do(intent) => Some(intent),
-            Action::Send(_) | Action::Close(_) | Action::Wake { .. } => None,
+            Action::Send(_) | Action::Close(_) | Action::Refused(_) | Action::Wake { .. } => None,
         }
     }
     actions.iter().filter_map(intent).collect()
@@ -630,4 +637,29 @@ mod places {
         assert_eq!(moved(&ack("a", 1_000, 1)), Some((1_002 * MS).to_string()));
         assert_eq!(moved(&ack("a", 1_000, 1)), None);
     }
+}
+
+#[test]
+fn operators_are_told_what_invalid_connection_hides() {
+    let rules = |client: &mut Client| -> Vec<Rule> {
+        let told = std::mem::take(&mut client.told);
+        told.iter().map(|one| one.why.rule).collect()
+    };
+    let refused = |application: &str, token: &str| {
+        let mut client = Client::new(fixture::state(true));
+        client.feed(Input::Opened);
+        client.say(&format!("validate;{application};{token};;;me;"));
+        client.event(Event::CaughtUp(Ok(())));
+        client
+    };
+    assert_eq!(rules(&mut refused("nobody", "tok")), [Rule::UnknownKey]);
+    let mut unknown = refused(APPLICATION, "no-such-token");
+    assert_eq!(unknown.told[0].app, Some(fixture::APP));
+    assert_eq!(rules(&mut unknown), [Rule::TokenUnknown]);
+    let malformed = rules(&mut refused("no key!", "tok"));
+    assert_eq!(malformed.first(), Some(&Rule::CredentialMalformed));
+    let mut client = Client::open();
+    client.say("subscribe;x;y;bad name!;");
+    client.say("nonsense");
+    assert!(!rules(&mut client).is_empty());
 }

@@ -9,6 +9,7 @@ use crate::adapters::realtime::{auth, codes, frame, limits};
 use crate::core::authority::{Capability, Operations, Principal};
 use crate::core::error::Refusal;
 use crate::core::ids::Text;
+use crate::core::refusals::{Rule, Told, Why};
 use crate::core::session::{Action, Context, Intent};
 
 /// Who the client says it is.
@@ -40,7 +41,7 @@ impl RealtimeSession {
         let metadata: String = ask.metadata.chars().take(limits::METADATA_CHARS).collect();
         let bad_name = !ask.announcements.is_empty() && !auth::is_channel(ask.announcements);
         if !auth::is_token(ask.key) || ask.token.len() > limits::TOKEN_CHARS || bad_name {
-            return self.refuse(cx, out);
+            return self.refuse(Rule::CredentialMalformed, cx, out);
         }
         self.who = Who {
             application: ask.key.into(),
@@ -84,7 +85,7 @@ impl RealtimeSession {
         match (found, fresh) {
             // Nobody is refused for good on a view that may be old.
             (_, Err(_)) => self.not_now(out),
-            (None, Ok(())) => self.refuse(cx, out),
+            (None, Ok(())) => self.refuse(auth::why_not(&state, &self.who.application), cx, out),
             (Some((principal, permissions)), Ok(())) => {
                 self.app = principal.app;
                 let copy = copy(&principal);
@@ -136,7 +137,7 @@ impl RealtimeSession {
             | Refusal::Rate { .. }
             | Refusal::AlreadySubscribed
             | Refusal::NotSubscribed
-            | Refusal::Invalid(_) => self.refuse(cx, out),
+            | Refusal::Invalid(_) => self.refuse(refusal, cx, out),
         }
     }
 
@@ -155,7 +156,11 @@ impl RealtimeSession {
     }
 
     /// Says so, and closes once the client has had time to read it: some clients leave the socket open.
-    pub(super) fn refuse(&mut self, cx: Context<'_>, out: &mut Vec<Action>) {
+    pub(super) fn refuse(&mut self, why: impl Into<Why>, cx: Context<'_>, out: &mut Vec<Action>) {
+        let state = cx.authority.view();
+        let app = auth::named(&state, &self.who.application);
+        let told = Told::new(why, codes::refused().code).app(app.map(|app| app.id));
+        out.push(Action::Refused(told.into()));
         self.phase = Phase::Refused;
         self.silence_ms = None;
         out.push(Action::Send(invalid_connection()));

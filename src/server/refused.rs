@@ -1,0 +1,50 @@
+//! Every answer of HTTP that refuses something, on its way out: told to operators, whoever refused it.
+//!
+//! **Must never know:** any dialect by name. What was broken comes with the answer, where its dialect makes answers of
+//! errors; what the request names is read by its dialect, of refused ones only.
+
+use super::paths::Owner;
+use crate::adapters::dialect::Named;
+use crate::adapters::native;
+use crate::core::broker::Broker;
+use crate::core::refusals::{Rule, Told};
+use actix_web::dev::ServiceResponse;
+use actix_web::{HttpMessage as _, web};
+
+/// What our own API is called beside the dialects.
+const OWN: &str = "v1";
+
+/// To be done with every answer. Nothing is looked at of one that refuses nothing.
+pub(super) fn told<B>(response: ServiceResponse<B>) -> ServiceResponse<B> {
+    let told = response.response().extensions().get::<Told>().cloned();
+    let status = response.status();
+    let refused = status.is_client_error() || status.is_server_error();
+    if told.is_none() && !refused {
+        return response;
+    }
+    let request = response.request();
+    let Some(broker) = request.app_data::<web::Data<Broker>>() else {
+        return response;
+    };
+    let code = status.as_u16();
+    let told = told.unwrap_or_else(|| Told::new(Rule::of_status(code), code));
+    let owner = request.extensions().get::<Owner>().copied();
+    let (dialect, named) = match owner {
+        Some(Owner::Dialect(dialect)) => {
+            let named = dialect.named(&broker.authority.view(), request);
+            (dialect.name(), named)
+        }
+        Some(Owner::Native | Owner::Nobody) | None => (OWN, native::auth::named(request)),
+    };
+    let remote = request.peer_addr().map(|addr| addr.to_string());
+    let told = with(told, &named);
+    broker.refused(dialect, remote.as_deref().unwrap_or(""), told);
+    response
+}
+
+fn with(told: Told, named: &Named) -> Told {
+    told.app(named.app)
+        .key(named.key.as_deref())
+        .channel(named.channel.as_deref())
+        .user(named.user.as_deref())
+}
