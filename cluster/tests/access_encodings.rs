@@ -48,7 +48,11 @@ administer 7 k1 app update 7 open=*=publish settings=s:v hands=*=subscribe
 administer 7 operator key create 7 k2 cap=a=subscribe
 administer 7 k1 key update k2 enabled=true cap=a=publish
 administer 7 k1 key rotate 7 k2 k3 overlap=300
-administer 7 k1 key delete k2";
+administer 7 k1 key delete k2
+administer 7 k1 provider create 7 p iss=https://id aud=a,b kids=e,r:rsa source=set:https://id/keys leeway=5 ceiling=k1
+administer 7 operator provider update 7 p ifsource=discovery:https://id enabled=true iss=https://ie aud=c algs=PS256,ES256,ES384 kids=c:p256 source= rights=details leeway=6 ceiling=k2
+administer 7 k1 provider delete 7 p
+signout 7 user:u by=k1";
 
 /// A log whose state has something in every section.
 const LOG: &str = "\
@@ -66,7 +70,8 @@ nonce 7 k1 n expires=9000
 request 5 app update 7 name=m
 request 6 app create 7
 flag 7 room f on
-group 7 g add=a,b";
+group 7 g add=a,b
+same administer 7 operator provider create 7 p iss=https://id aud=a,b kids=e ceiling=k1";
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {

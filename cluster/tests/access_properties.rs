@@ -169,6 +169,7 @@ proptest! {
                 issued: Issued::At(token.issued_ms),
                 expires_ms: token.expires_ms,
                 capability: token.capability.clone(),
+                vouched: None,
             };
             let mut holder = Principal::anonymous(*app, None, state.revision);
             holder.token = Some(format!("{id} and no grants").into());

@@ -5,12 +5,14 @@
 //! **Why apart from the authority:** names, limits and refusals are said in these words and lie below it.
 
 pub use gatecast_cluster::access::{
-    Administered, Administration, Answered, ApiKey, App, AppChange, AppId, AppSpec, Block,
-    Capability, ChannelFlag, Command, Cut, Decision, Effect, EnabledProtocol, Grant, GrantEntry,
-    GrantKey, GrantMode, GroupChange, Issued, Issuer, KeyChange, KeySpec, MemberState, Millis,
-    NodeId, OpenRule, Operations, Pattern, PatternError, PatternText, Principal, Proof, Question,
-    Reason, Rejection, Reply, Resource, Revision, Revocation, Right, Rule, Scope, Secret,
-    SettingValue, SpokenFor, State, Subject, Target, Text, Token, Voucher,
+    Administered, Administration, Algorithm, Answered, ApiKey, App, AppChange, AppId, AppSpec,
+    Block, Capability, CarriedRights, ChannelFlag, Claims, Command, Cut, Decision, Effect,
+    EnabledProtocol, Grant, GrantEntry, GrantKey, GrantMode, GroupChange, Issued, Issuer,
+    KeyChange, KeyKind, KeySource, KeySpec, MemberState, Millis, NodeId, OpenRule, Operations,
+    Pattern, PatternError, PatternText, Principal, Proof, Provider, ProviderChange, ProviderKey,
+    ProviderSpec, PublicKey, Question, Reason, Rejection, Reply, Resource, Revision, Revocation,
+    Right, Rule, Scope, Secret, SettingValue, SignOut, SpokenFor, State, Subject, Target, Text,
+    Token, Vouched, Voucher,
 };
 pub use gatecast_cluster::{
     BarrierMode, BarrierReport, ClusterStatus, Committed, EffectBatch, Freshness, ProposeError,

@@ -4,7 +4,8 @@
 
 use super::records::{EnabledProtocol, Issuer, OpenRule, Secret, SettingValue, Subject, Target};
 use super::{
-    AppId, Capability, Millis, NodeId, Operations, Pattern, Resource, Revision, Text, Token,
+    AppId, Capability, Millis, NodeId, Operations, Pattern, ProviderChange, ProviderSpec, Resource,
+    Revision, Text, Token,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -147,6 +148,20 @@ pub enum Command {
     SetGroup(GroupChange),
     /// Changes an app or its keys in somebody's name, who may open nothing by it that it may not give.
     Administer(Administration),
+    /// Voids the credentials that a target has by now and cuts its connections, as [`Self::Revoke`] does, but leaves what is
+    /// stored for it: whoever signs in again has what she had.
+    SignOut(SignOut),
+}
+
+/// Who is signed out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignOut {
+    /// The app in which.
+    pub app: AppId,
+    /// Who asks for it.
+    pub issuer: Issuer,
+    /// Whom, or which session.
+    pub target: Target,
 }
 
 /// A change to an app or its keys, and who asks for it.
@@ -189,6 +204,20 @@ pub enum Administered {
     NoKey {
         /// The id of the key.
         key: Text,
+    },
+    /// A provider is made.
+    NewProvider(Box<ProviderSpec>),
+    /// A provider is changed.
+    Provider {
+        /// Which provider it is.
+        id: Text,
+        /// What becomes of it.
+        change: Box<ProviderChange>,
+    },
+    /// A provider goes.
+    NoProvider {
+        /// Which provider it is.
+        id: Text,
     },
 }
 
@@ -430,6 +459,8 @@ pub enum Scope {
     Subject(Subject),
     /// Whoever has taken a copy of what is stored for this token: more than what is left may be in it.
     Copies(Text),
+    /// Whoever this provider vouches for: it may not any more.
+    Provider(Text),
 }
 
 /// Why connections are ended.

@@ -76,6 +76,13 @@ pub(super) fn rebuild(state: &mut State) {
             .or_default() += 1;
     }
     state.wild = wild;
+    state.audiences = OrdMap::new();
+    for ((app, id), provider) in &state.providers {
+        for audience in &provider.audiences {
+            let named = (provider.iss.clone(), audience.clone());
+            state.audiences.insert(named, (*app, id.clone()));
+        }
+    }
     state.app_keys = state
         .keys
         .values()

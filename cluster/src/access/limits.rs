@@ -44,6 +44,16 @@ impl Limits {
     pub const TOKENS: usize = 20_000_000;
     /// Blocks in the cluster.
     pub const BLOCKS: usize = 10_000_000;
+    /// Identity providers of one app.
+    pub const PROVIDERS_PER_APP: usize = 32;
+    /// Keys of one provider.
+    pub const PROVIDER_KEYS: usize = 32;
+    /// Audiences of one provider.
+    pub const PROVIDER_AUDIENCES: usize = 32;
+    /// Bytes of an RSA key: from 2048 bits to 8192.
+    pub const RSA_BYTES: (usize, usize) = (264, 1_100);
+    /// Furthest that a provider's clock may be off. Five minutes.
+    pub const LEEWAY_MS: Millis = 5 * 60 * 1000;
     /// Channels of one group.
     pub const GROUP_CHANNELS: usize = 2_000;
     /// Channel groups in the cluster.
@@ -89,6 +99,18 @@ pub(super) fn name(what: &str, text: &str, limit: usize) -> Checked {
         return Err(Rejection::Invalid(format!("{what} is empty").into()));
     }
     at_most(what, text.len(), limit)
+}
+
+/// An id that stands in names made of several parts: letters, digits, `-` and `_`.
+pub(super) fn word(what: &str, text: &str) -> Checked {
+    name(what, text, Limits::ID_TEXT)?;
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+    match text.bytes().all(plain) {
+        true => Ok(()),
+        false => Err(Rejection::Invalid(
+            format!("{what}: an id is letters, digits, - and _").into(),
+        )),
+    }
 }
 
 /// A text for people: may be empty.

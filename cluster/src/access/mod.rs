@@ -22,6 +22,7 @@ mod limits;
 mod lookup;
 mod pattern;
 mod principal;
+mod provider;
 mod records;
 mod rejection;
 mod requests;
@@ -35,6 +36,7 @@ pub use capability::{Capability, Operations, Right};
 pub use command::{
     Administered, Administration, AppChange, AppSpec, ChannelFlag, Command, Cut, Effect,
     GrantEntry, GrantMode, GroupChange, KeyChange, KeySpec, MemberCommand, Rejection, Reply, Scope,
+    SignOut,
 };
 pub use decide::{
     Decision, Question, Reason, Rule, allowed, check_revocation, check_spoken_for, decide,
@@ -45,6 +47,10 @@ pub use fingerprint::fingerprint;
 pub use limits::Limits;
 pub use pattern::{Pattern, PatternError, PatternText};
 pub use principal::{Issued, Principal, Proof, SpokenFor, Voucher};
+pub use provider::{
+    Algorithm, CarriedRights, Claims, KeyKind, KeySource, Provider, ProviderChange, ProviderKey,
+    ProviderSpec, PublicKey, Vouched,
+};
 pub use records::{
     ApiKey, App, Block, EnabledProtocol, Grant, GrantKey, Issuer, Member, MemberState, NodeId,
     OpenRule, Revocation, Secret, SettingValue, Subject, Target, Token,

@@ -2,8 +2,9 @@
 //!
 //! By the time a [`Proof`] exists, its MAC has been verified at the edge.
 
-use super::{AppId, Capability, Millis, Revision, Text};
+use super::{AppId, Capability, Millis, Revision, Text, Vouched};
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// When a credential came to be; decides whether a revocation reaches it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +30,8 @@ pub struct Proof {
     pub expires_ms: Option<Millis>,
     /// What it says.
     pub capability: Capability,
+    /// The identity provider that signed it, where it was no key: the key is its ceiling then.
+    pub vouched: Option<Arc<Vouched>>,
 }
 
 /// Somebody for whom a connection speaks on one channel without being her: an app server has signed that this is her

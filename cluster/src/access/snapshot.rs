@@ -50,11 +50,12 @@ enum Section {
     End = 14,
     Flags = 15,
     Groups = 16,
+    Providers = 17,
 }
 
 impl Section {
     /// In the order in which they stand.
-    const ALL: [Self; 16] = [
+    const ALL: [Self; 17] = [
         Self::Head,
         Self::Apps,
         Self::Aliases,
@@ -70,6 +71,7 @@ impl Section {
         Self::Requests,
         Self::Flags,
         Self::Groups,
+        Self::Providers,
         Self::End,
     ];
 
@@ -82,7 +84,7 @@ impl Section {
     const fn chunk(self) -> usize {
         match self {
             Self::Head | Self::End => 1,
-            Self::Apps | Self::Keys | Self::Tokens | Self::Groups => 16,
+            Self::Apps | Self::Keys | Self::Tokens | Self::Groups | Self::Providers => 16,
             Self::Grants => 4096,
             Self::Aliases
             | Self::KeySuccessors
@@ -151,7 +153,8 @@ pub(super) fn frames(state: &State, out: &mut dyn FnMut(&[u8])) -> u64 {
     records += chunks(Section::Departed, state.departed.iter(), out);
     records += chunks(Section::Requests, state.requests.iter(), out);
     records += chunks(Section::Flags, state.flags.iter(), out);
-    records + chunks(Section::Groups, state.groups.iter(), out)
+    records += chunks(Section::Groups, state.groups.iter(), out);
+    records + chunks(Section::Providers, state.providers.iter(), out)
 }
 
 fn chunks<T: Serialize>(
@@ -273,6 +276,7 @@ fn read(state: &mut State, section: Section, record: &[u8]) -> Result<u64, Snaps
         Section::Flags => insert(&mut state.flags, record),
         Section::Requests => read_requests(&mut state.requests, record),
         Section::Groups => insert(&mut state.groups, record),
+        Section::Providers => insert(&mut state.providers, record),
         Section::End => Ok(0),
     }
 }
@@ -342,6 +346,7 @@ fn finish(mut state: State) -> Result<State, SnapshotError> {
         && state.nonces.keys().all(|(app, ..)| known(app))
         && state.flags.keys().all(|(app, ..)| known(app))
         && state.groups.keys().all(|(app, _)| known(app))
+        && state.providers.keys().all(|(app, _)| known(app))
         && state.grants.keys().all(|key| known(&key.app));
     if !whole {
         return Err(damaged("a record names an app or key that is not there"));

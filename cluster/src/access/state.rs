@@ -7,6 +7,7 @@
 
 use super::expiry::Expiring;
 use super::lookup::{GrantLookup, PatternRef, Place};
+use super::provider::Provider;
 use super::records::{
     ApiKey, App, Block, Grant, GrantKey, Issuer, Member, NodeId, Revocation, Subject, Target, Token,
 };
@@ -47,6 +48,8 @@ pub struct State {
     pub flags: OrdMap<(AppId, Text, Text), Revision>,
     /// Channel groups and their channels; none is empty.
     pub groups: OrdMap<(AppId, Text), OrdSet<Text>>,
+    /// Identity providers of apps.
+    pub providers: OrdMap<(AppId, Text), Provider>,
     /// The member list.
     pub members: OrdMap<NodeId, Member>,
     /// Last epoch of members that have left, so that a return is not taken for the former self.
@@ -55,6 +58,8 @@ pub struct State {
     pub requests: Requests,
     /// Keys of each app. Derived from `keys`.
     pub(super) app_keys: OrdSet<(AppId, Text)>,
+    /// Whose an audience of an issuer is. Derived from `providers`.
+    pub(super) audiences: OrdMap<(Text, Text), (AppId, Text)>,
     /// How many wildcard grants a subject has on a kind of resource; none = no entry. Derived from
     /// `grants`: a check walks the wildcards only of those who have some.
     pub(super) wild: OrdMap<(AppId, Subject, Resource), u32>,

@@ -33,6 +33,7 @@ pub(crate) fn is_urgent(command: &Command) -> bool {
         | Command::DeleteGrants { .. }
         | Command::DeleteKey { .. }
         | Command::DeleteApp { .. }
+        | Command::SignOut(_)
         | Command::Member(_) => true,
         Command::UpdateKey { change, .. } => {
             change.enabled == Some(false) || change.capability.is_some()
@@ -43,8 +44,12 @@ pub(crate) fn is_urgent(command: &Command) -> bool {
             Administered::Key { change, .. } => {
                 change.enabled == Some(false) || change.capability.is_some()
             }
-            Administered::NoKey { .. } => true,
-            Administered::NewKey(_) | Administered::Rotated { .. } => false,
+            Administered::NoKey { .. }
+            | Administered::Provider { .. }
+            | Administered::NoProvider { .. } => true,
+            Administered::NewKey(_)
+            | Administered::Rotated { .. }
+            | Administered::NewProvider(_) => false,
         },
         Command::Tick
         | Command::SetClusterVersion(_)

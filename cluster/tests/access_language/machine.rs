@@ -4,6 +4,7 @@ use super::{Line, app, command, operations, rights, subject};
 use gatecast_cluster::access::*;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 pub struct Machine {
     pub state: State,
@@ -142,6 +143,7 @@ impl Machine {
             capability: Capability {
                 rights: rights(line.option("cap").unwrap_or_default()),
             },
+            vouched: line.option("vouched").map(|text| self.vouched(line, text)),
         });
         Principal {
             app: app(line.word(2)),
@@ -157,6 +159,23 @@ impl Machine {
             expires_ms: line.millis("expires"),
             proof,
         }
+    }
+
+    /// `PROVIDER,KID,ALGORITHM,AUDIENCE`, as its key is found now.
+    fn vouched(&self, line: &Line<'_>, text: &str) -> Arc<Vouched> {
+        let parts: Vec<&str> = text.split(',').collect();
+        let [provider, kid, algorithm, audience] = parts[..] else {
+            panic!("no vouching: {text}");
+        };
+        let known = self.state.provider(app(line.word(2)), provider);
+        let key = known.and_then(|known| known.key(kid));
+        Arc::new(Vouched {
+            provider: provider.into(),
+            kid: kid.into(),
+            since: key.map_or(0, |key| key.since),
+            algorithm: Algorithm::named(algorithm).expect("an algorithm"),
+            audience: audience.into(),
+        })
     }
 
     fn grants(&self, line: &Line<'_>) -> String {

@@ -2,9 +2,9 @@
 //!
 //! `time 5000` · `tick` · `version 1` · `member up|down|drain|remove N …` · `app create|update|delete ID …` ·
 //! `key create|update|rotate|delete …` · `grant APP SUBJECT RIGHTS [ttl= by= mode=replace]` ·
-//! `ungrant APP SUBJECT [PATTERN…] [by=]` · `token APP ID key= cap= …` · `revoke|disconnect APP TARGET …` ·
+//! `ungrant APP SUBJECT [PATTERN…] [by=]` · `token APP ID key= cap= …` · `revoke|signout|disconnect APP TARGET …` ·
 //! `block|unblock APP SUBJECT …` · `nonce APP KEY NONCE expires=` · `flag APP CHANNEL FLAG on|off` ·
-//! `group APP GROUP [add= remove= clear=]` · `administer APP KEY|operator app update … | key … [hands=RIGHTS]` · `as NAME APP key=|named= under= user= …` ·
+//! `provider create|update|delete APP ID …` (by `administer`) · `group APP GROUP [add= remove= clear=]` · `administer APP KEY|operator app update … | key … [hands=RIGHTS]` · `as NAME APP key=|named= under= user= …` ·
 //! `check|allowed PRINCIPAL NAME [OPS]` · `stands PRINCIPAL` · `grants APP SUBJECT` · `counts` · `reopen` ·
 //! `request N COMMAND…` · `same COMMAND…` (in the log entry of the command before).
 //!
@@ -33,7 +33,7 @@ pub struct Line<'a> {
 
 impl<'a> Line<'a> {
     /// Options start with one of these names; everything else is a word.
-    const OPTIONS: [&'static str; 32] = [
+    const OPTIONS: [&'static str; 43] = [
         "ttl",
         "by",
         "mode",
@@ -66,6 +66,17 @@ impl<'a> Line<'a> {
         "named",
         "under",
         "hands",
+        "iss",
+        "aud",
+        "algs",
+        "kids",
+        "source",
+        "ifsource",
+        "rights",
+        "leeway",
+        "ceiling",
+        "sid",
+        "vouched",
     ];
 
     pub fn read(text: &'a str) -> Self {
@@ -247,6 +258,11 @@ pub fn command(line: &Line<'_>, now_ms: Millis) -> Option<Command> {
             issued_before_ms: line.millis("before"),
             margin_ms: line.millis("margin").unwrap_or(0),
         },
+        "signout" => Command::SignOut(SignOut {
+            app: app(line.word(1)),
+            issuer: line.issuer(),
+            target: target(line.word(2)),
+        }),
         "disconnect" => Command::Disconnect {
             app: app(line.word(1)),
             issuer: line.issuer(),
@@ -377,6 +393,10 @@ fn administer(line: &Line<'_>, now_ms: Millis) -> Command {
         options: line.options.clone(),
     };
     let of = app(line.word(1));
+    let in_name_of = |change| administration(of, line, change);
+    if rest.word(0) == "provider" {
+        return in_name_of(provider(&rest));
+    }
     let change = match command(&rest, now_ms).expect("a command") {
         Command::UpdateApp { app, change } if app == of => Administered::App(change),
         Command::CreateKey(spec) => Administered::NewKey(spec),
@@ -393,6 +413,10 @@ fn administer(line: &Line<'_>, now_ms: Millis) -> Command {
         Command::DeleteKey { key } => Administered::NoKey { key },
         other => panic!("not in somebody's name: {other:?}"),
     };
+    in_name_of(change)
+}
+
+fn administration(of: AppId, line: &Line<'_>, change: Administered) -> Command {
     Command::Administer(Administration {
         app: of,
         issuer: match line.word(2) {
@@ -404,6 +428,100 @@ fn administer(line: &Line<'_>, now_ms: Millis) -> Command {
         },
         change,
     })
+}
+
+fn list(text: &str) -> impl Iterator<Item = &str> {
+    text.split(',').filter(|part| !part.is_empty())
+}
+
+fn algorithms(text: &str) -> Vec<Algorithm> {
+    let named = |name| Algorithm::named(name).unwrap_or_else(|| panic!("no algorithm: {name}"));
+    list(text).map(named).collect()
+}
+
+/// `kid` is a key of Ed25519, `kid:rsa` one of RSA; another `+` behind it is another key of the same id.
+fn public_keys(text: &str) -> Vec<PublicKey> {
+    let key = |text: &str| {
+        let fill = text.bytes().filter(|byte| *byte == b'+').count() as u8;
+        let (kid, kind) = text
+            .trim_end_matches('+')
+            .split_once(':')
+            .unwrap_or((text, ""));
+        let (kind, bytes) = match kind {
+            "rsa" => (KeyKind::Rsa, 270),
+            "p256" => (KeyKind::P256, 65),
+            "short" => (KeyKind::Rsa, 140),
+            _ => (KeyKind::Ed25519, 32),
+        };
+        PublicKey {
+            kid: kid.trim_end_matches('+').into(),
+            kind,
+            algorithm: None,
+            bytes: vec![fill; bytes],
+        }
+    };
+    list(text).map(key).collect()
+}
+
+fn source(text: &str) -> KeySource {
+    match text.split_once(':') {
+        Some(("set", url)) => KeySource::KeySet(url.into()),
+        Some(("discovery", url)) => KeySource::Discovery(url.into()),
+        _ => KeySource::Given,
+    }
+}
+
+fn claims(text: &str) -> Claims {
+    Claims {
+        user: "sub".into(),
+        session: "sid".into(),
+        groups: None,
+        rights: match text {
+            "ceiling" => CarriedRights::Ceiling,
+            "details" => CarriedRights::Details,
+            "capability" => CarriedRights::Capability,
+            _ => CarriedRights::Grants,
+        },
+    }
+}
+
+/// `provider create|update|delete APP ID …`
+fn provider(line: &Line<'_>) -> Administered {
+    let id: Text = line.word(3).into();
+    let texts = |name: &str| {
+        line.option(name)
+            .map(|text| list(text).map(Into::into).collect())
+    };
+    match line.word(1) {
+        "create" => Administered::NewProvider(Box::new(ProviderSpec {
+            id,
+            iss: line.text("iss").unwrap_or_default(),
+            audiences: texts("aud").unwrap_or_default(),
+            algorithms: algorithms(line.option("algs").unwrap_or("RS256,EdDSA")),
+            keys: public_keys(line.option("kids").unwrap_or_default()),
+            source: source(line.option("source").unwrap_or_default()),
+            claims: claims(line.option("rights").unwrap_or_default()),
+            leeway_ms: line.millis("leeway").unwrap_or(0),
+            ceiling: line.text("ceiling").unwrap_or_default(),
+        })),
+        "update" => Administered::Provider {
+            id,
+            change: Box::new(ProviderChange {
+                if_source: line.option("ifsource").map(source),
+                enabled: line.option("enabled").map(|text| text.parse().unwrap()),
+                iss: line.text("iss"),
+                audiences: texts("aud"),
+                algorithms: line.option("algs").map(algorithms),
+                keys: line.option("kids").map(public_keys),
+                source: line.option("source").map(source),
+                claims: line.option("rights").map(claims),
+                leeway_ms: line.millis("leeway"),
+                ceiling: line.text("ceiling"),
+            }),
+        },
+        "delete" => Administered::NoProvider { id },
+        other => panic!("no provider command: {other}"),
+    }
 }
 
 fn key_command(line: &Line<'_>) -> Command {

@@ -425,6 +425,7 @@ pub fn principal() -> impl Strategy<Value = Principal> {
             issued,
             expires_ms,
             capability,
+            vouched: None,
         },
     );
     let voucher = (key(), any::<bool>()).prop_map(|(key, held)| match held {

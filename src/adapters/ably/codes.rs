@@ -106,6 +106,11 @@ impl From<&Reason> for Fault {
             Reason::Expired { .. } => expired(),
             Reason::Revoked { .. } => revoked(),
             Reason::NotYet { .. } => not_yet(),
+            Reason::NotVouched(_) => Self::new(
+                40144,
+                401,
+                "The identity provider no longer vouches for the token",
+            ),
             Reason::BeyondKey(_) | Reason::NotGranted(_) => no_capability(),
         };
         fault.because(reason)

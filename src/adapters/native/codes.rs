@@ -303,6 +303,9 @@ pub fn reason_text(reason: &Reason) -> String {
         Reason::BeyondKey(key) => {
             format!("key {key}, which issued the credential or vouches for it, may not do this")
         }
+        Reason::NotVouched(provider) => format!(
+            "identity provider {provider} no longer vouches for the token: it is disabled, or its key, algorithm, audience or ceiling has changed"
+        ),
         Reason::NotGranted(operations) => {
             format!("nothing allows {}", operations.names().join(", "))
         }

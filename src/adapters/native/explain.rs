@@ -127,6 +127,7 @@ fn of_key(key: &ApiKey, seen: Revision) -> Principal {
         issued: Issued::Seen(seen),
         expires_ms: None,
         capability: key.capability.clone(),
+        vouched: None,
     };
     Principal::proven(key.app, proof)
 }
@@ -138,6 +139,7 @@ fn of_token(app: AppId, token: &Token) -> Principal {
         issued: Issued::At(token.issued_ms),
         expires_ms: token.expires_ms,
         capability: token.capability.clone(),
+        vouched: None,
     };
     Principal {
         user: token.user.clone(),
@@ -240,6 +242,9 @@ fn reason_json(reason: &Reason) -> Value {
             "code": "revoked", "target": TargetText::from(target), "revision": revision,
         }),
         Reason::BeyondKey(key) => json!({ "code": "beyond_key", "key": &**key }),
+        Reason::NotVouched(provider) => {
+            json!({ "code": "not_vouched", "provider": &**provider })
+        }
         Reason::NotGranted(operations) => json!({
             "code": "not_granted", "operations": operation_names(*operations),
         }),

@@ -178,6 +178,7 @@ impl Fault {
             Reason::Expired { .. } => "Token is expired.",
             Reason::Revoked { .. } => "Token is revoked",
             Reason::NotYet { .. } => "Token is not valid yet",
+            Reason::NotVouched(_) => "Token is no longer vouched for",
             Reason::AppDisabled | Reason::NoSuchApp(_) => return Some(no_keyset()),
             Reason::NoSuchKey(_)
             | Reason::KeyDisabled(_)

@@ -140,6 +140,7 @@ pub(super) fn identify(refusal: &Refusal, key: &str, quota_retry: bool) -> Goodb
                 | Reason::Revoked { .. }
                 | Reason::NotYet { .. }
                 | Reason::BeyondKey(_)
+                | Reason::NotVouched(_)
                 | Reason::NotGranted(_) => UNAUTHORIZED,
             };
             Goodbye::new(code, why(reason))
@@ -260,6 +261,7 @@ pub(super) fn http(refusal: &Refusal) -> (u16, String) {
                 Reason::NoSuchKey(_)
                 | Reason::KeyDisabled(_)
                 | Reason::Expired { .. }
+                | Reason::NotVouched(_)
                 | Reason::NotYet { .. } => 401,
                 Reason::AppDisabled
                 | Reason::Blocked { .. }
@@ -296,6 +298,9 @@ fn why(reason: &Reason) -> String {
             format!("the credential was revoked (revision {revision})")
         }
         Reason::BeyondKey(key) => format!("key {key} may not do this"),
+        Reason::NotVouched(provider) => {
+            format!("identity provider {provider} no longer vouches for the token")
+        }
         Reason::NotGranted(operations) => {
             format!("nothing grants {}", operations.names().join(", "))
         }

@@ -101,6 +101,7 @@ fn why(reason: &Reason) -> String {
         Reason::NotYet { .. } => "The token is not valid yet".into(),
         Reason::Revoked { .. } => "The token was revoked".into(),
         Reason::BeyondKey(_) => "The private key may not do this".into(),
+        Reason::NotVouched(_) => "The token is no longer vouched for".into(),
         Reason::NotGranted(operations) => {
             format!("No permission to {}", operations.names().join(", "))
         }

@@ -123,12 +123,18 @@ impl Authority {
     /// Why this principal's credential no longer stands on the current view, if it does not.
     #[must_use]
     pub fn objection(&self, principal: &Principal) -> Option<Reason> {
+        self.objection_on(&self.view(), principal)
+    }
+
+    /// As [`Self::objection`], on this state.
+    #[must_use]
+    pub fn objection_on(&self, state: &State, principal: &Principal) -> Option<Reason> {
         #[cfg(test)]
         if self.own_judge().is_some() {
             return None;
         }
         let now_ms = self.now().cluster_ms;
-        check_revocation(&self.view(), principal, principal.proof.as_ref(), now_ms)
+        check_revocation(state, principal, principal.proof.as_ref(), now_ms)
     }
 
     /// Waits until this node's view is at least as new as `revision`.

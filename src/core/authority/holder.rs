@@ -137,6 +137,7 @@ impl Signer {
             issued,
             expires_ms,
             capability,
+            vouched: None,
         }
     }
 

@@ -25,6 +25,7 @@ fn may_change(reason: &Reason) -> bool {
         | Reason::KeyDisabled(_)
         | Reason::Blocked { .. }
         | Reason::BeyondKey(_)
+        | Reason::NotVouched(_)
         | Reason::NotGranted(_) => true,
         Reason::Expired { .. } | Reason::Revoked { .. } | Reason::NotYet { .. } => false,
     }

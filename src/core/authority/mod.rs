@@ -1,11 +1,12 @@
 //! The access plane as everything above it sees it: every decision, every change, every wait for freshness.
 //!
 //! In reading order: `pass` (the proof of a decision), `facade` (the [`Authority`]), `judge`, `newer`, `ceiling` and
-//! `stale` (how it decides), `write` (how it changes something), `holder`, `issue`, `presented` and `nonce` (who showed
+//! `stale` (how it decides), `write` (how it changes something), `holder`, `attested`, `issue`, `presented` and `nonce` (who showed
 //! what), `operator`.
 //!
 //! **Must never know:** wire formats; who asked over which transport.
 
+mod attested;
 mod catchup;
 mod ceiling;
 mod facade;
@@ -25,6 +26,7 @@ mod tests;
 mod write;
 
 pub use crate::core::access::*;
+pub use attested::{Attested, Bearer, SaidBy, Unattested, session_key, whole_ceiling};
 pub use facade::Authority;
 pub use holder::{Holder, Signer, server_proof};
 pub use judge::MAX_AHEAD_MS;

@@ -230,6 +230,7 @@ fn stated(issued_ms: Millis) -> Principal {
         issued: Issued::At(issued_ms),
         expires_ms: None,
         capability: Capability::full(),
+        vouched: None,
     };
     Principal {
         user: Some("ana".into()),

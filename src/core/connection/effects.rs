@@ -24,9 +24,13 @@ impl<A: Clone> State<A> {
                 if !in_scope(principal, scope) {
                     return None;
                 }
-                if let Scope::Copies(_) = scope {
+                match scope {
                     // It may come back, and takes what is left then.
-                    return Some(Cut::Disconnected);
+                    Scope::Copies(_) => return Some(Cut::Disconnected),
+                    Scope::Provider(_) if authority.objection_on(after, principal).is_some() => {
+                        return Some(unvouched(after, authority));
+                    }
+                    Scope::Provider(_) | Scope::App | Scope::Subject(_) => {}
                 }
                 self.recheck_on(after, authority, out);
                 None
@@ -89,6 +93,16 @@ impl<A: Clone> State<A> {
     }
 }
 
+/// What ends the connection of whoever a provider no longer vouches for: a new token may let it in again.
+fn unvouched(after: &Access, authority: &Authority) -> Cut {
+    let now_ms = authority.now().cluster_ms;
+    Cut::Revoked {
+        issued_before_ms: now_ms.saturating_add(1),
+        revision: after.revision,
+        applies_ms: now_ms,
+    }
+}
+
 /// Whether a change of rights may concern this principal.
 fn in_scope(principal: &Principal, scope: &Scope) -> bool {
     match scope {
@@ -98,6 +112,11 @@ fn in_scope(principal: &Principal, scope: &Scope) -> bool {
         // A key is also the ceiling of every proof it has signed, and those hang on single subscriptions.
         Scope::Subject(Subject::Key(_)) => true,
         Scope::Copies(token) => principal.copied_from() == Some(token),
+        Scope::Provider(provider) => {
+            let proof = principal.proof.as_ref();
+            let by = proof.and_then(|proof| proof.vouched.as_deref());
+            by.is_some_and(|by| by.provider == *provider)
+        }
     }
 }
 

@@ -91,6 +91,7 @@ fn signed() -> Proof {
         key: "k".into(),
         issued: Issued::Seen(SEEN),
         expires_ms: None,
+        vouched: None,
         capability: Capability {
             rights: vec![Right {
                 resource: Resource::Channel,

@@ -274,6 +274,7 @@ fn a_cut_reaches_what_it_names_and_what_is_old_enough() {
         key: "signer".into(),
         issued: Issued::At(1_000),
         expires_ms: None,
+        vouched: None,
         capability: Capability {
             rights: vec![Right {
                 resource: Resource::Channel,
@@ -369,6 +370,7 @@ fn whoever_holds_a_copy_of_a_tokens_rights_goes_when_something_of_them_is_taken(
             issued,
             expires_ms: None,
             capability: Capability::full(),
+            vouched: None,
         });
         state.identify(principal, &authority, &mut Vec::new());
         state.enforce(effect, &all, &authority, &mut Vec::new())

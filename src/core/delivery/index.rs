@@ -92,7 +92,10 @@ impl Index {
                 Scope::Subject(Subject::Token(token)) | Scope::Copies(token) => {
                     (app, Some(Name::Token(token.clone())))
                 }
-                Scope::App | Scope::Subject(Subject::Everyone | Subject::Key(_)) => (app, None),
+                // Nor are providers: that one changes is rare as well.
+                Scope::App
+                | Scope::Provider(_)
+                | Scope::Subject(Subject::Everyone | Subject::Key(_)) => (app, None),
             },
             Effect::Cut { app, target, .. } => match target {
                 Target::User(user) => (app, Some(Name::User(user.clone()))),

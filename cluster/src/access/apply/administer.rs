@@ -7,10 +7,10 @@
 
 use super::super::{
     Administered, Administration, App, AppChange, AppId, Capability, Effect, KeyChange, Operations,
-    Pattern, Rejection, Resource, Right, State, Text,
+    Pattern, ProviderChange, Rejection, Resource, Right, State, Text,
 };
 use super::issuer::authority;
-use super::{Result, apps, keys};
+use super::{Result, apps, keys, providers};
 
 pub(super) fn administer(
     state: &mut State,
@@ -28,6 +28,11 @@ pub(super) fn administer(
             overlap_ms,
         } => keys::rotate(state, key, new, *overlap_ms, effects),
         Administered::NoKey { key } => keys::delete(state, key, effects),
+        Administered::NewProvider(spec) => providers::create(state, asked.app, spec),
+        Administered::Provider { id, change } => {
+            providers::update(state, (asked.app, id), change, effects)
+        }
+        Administered::NoProvider { id } => providers::delete(state, (asked.app, id), effects),
     }
 }
 
@@ -53,7 +58,40 @@ fn given(state: &State, app: AppId, change: &Administered) -> Result<Capability>
             state.key_of(app, key).ok_or(Rejection::NoSuchKey)?;
             Ok(Capability::default())
         }
+        Administered::NewProvider(spec) => ceiling(state, app, &spec.ceiling),
+        Administered::Provider { id, change } => {
+            let provider = state.provider(app, id).ok_or(Rejection::NotFound)?;
+            let only_off = ProviderChange {
+                enabled: Some(false),
+                ..ProviderChange::default()
+            };
+            if **change == only_off {
+                return Ok(Capability::default());
+            }
+            // Whoever says whose word counts hands on what that is worth, before and after.
+            let mut given = ceiling(
+                state,
+                app,
+                change.ceiling.as_ref().unwrap_or(&provider.ceiling),
+            )?;
+            if let Some(before) = state.key_of(app, &provider.ceiling) {
+                given
+                    .rights
+                    .extend(before.capability.rights.iter().cloned());
+            }
+            Ok(given)
+        }
+        Administered::NoProvider { id } => {
+            state.provider(app, id).ok_or(Rejection::NotFound)?;
+            Ok(Capability::default())
+        }
     }
+}
+
+/// What the key may do up to which a provider's word counts.
+fn ceiling(state: &State, app: AppId, key: &Text) -> Result<Capability> {
+    let key = state.key_of(app, key).ok_or(Rejection::NoSuchKey)?;
+    Ok(key.capability.clone())
 }
 
 /// What a changed key may do of which it is told; all of it where it is switched on.

@@ -189,7 +189,8 @@ fn clear_rest(state: &mut State, id: AppId) -> u64 {
         state.drop_nonce(nonce);
     }
     let groups = super::groups::clear(state, id);
-    groups + (tokens.len() + revocations.len() + blocks.len() + nonces.len()) as u64
+    let providers = super::providers::clear(state, id);
+    groups + providers + (tokens.len() + revocations.len() + blocks.len() + nonces.len()) as u64
 }
 
 fn gone(app: AppId) -> Effect {

@@ -8,7 +8,7 @@ use super::super::{
     ApiKey, AppId, Capability, Cut, Effect, GrantKey, Issuer, KeyChange, KeySpec, Millis,
     Rejection, Reply, State, Subject, Target, Text,
 };
-use super::{Result, everyone, revoke};
+use super::{Result, everyone, providers, revoke};
 use std::collections::BTreeSet;
 
 /// Whether a key of that spec may be made (its app aside).
@@ -130,6 +130,7 @@ pub(super) fn rotate(
     }
     state.key_successors.insert(id.clone(), new.id.clone());
     let app = old.app;
+    providers::follow(state, app, id, &new.id);
     let enabled = overlap_ms > 0;
     state.put_key(ApiKey {
         enabled,

@@ -16,6 +16,7 @@ mod groups;
 mod issuer;
 mod keys;
 mod members;
+mod providers;
 mod revoke;
 mod sweep;
 mod tokens;
@@ -108,7 +109,8 @@ fn since(command: &Command) -> u16 {
         | Command::UseNonce { .. }
         | Command::SetChannelFlag(_)
         | Command::SetGroup(_)
-        | Command::Administer(_) => 0,
+        | Command::Administer(_)
+        | Command::SignOut(_) => 0,
     }
 }
 
@@ -186,6 +188,7 @@ fn run(state: &mut State, command: &Command, effects: &mut Vec<Effect>) -> Resul
         Command::SetChannelFlag(flag) => flags::set(state, flag),
         Command::SetGroup(change) => groups::set(state, change, effects),
         Command::Administer(asked) => administer::administer(state, asked, effects),
+        Command::SignOut(asked) => revoke::sign_out(state, asked, effects),
     }
 }
 

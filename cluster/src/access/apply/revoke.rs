@@ -6,7 +6,8 @@
 
 use super::super::limits::{self, Limits};
 use super::super::{
-    AppId, Cut, Effect, Issuer, Millis, Rejection, Reply, Revocation, State, Subject, Target,
+    AppId, Cut, Effect, Issuer, Millis, Rejection, Reply, Revocation, SignOut, State, Subject,
+    Target,
 };
 use super::issuer::authority;
 use super::{Result, everyone, grants, recheck};
@@ -24,6 +25,40 @@ pub(super) fn revoke(
     if margin_ms > Limits::MARGIN_MS {
         return Err(Rejection::LimitReached("margin".into()));
     }
+    let end_ms = void(state, app, target, (issued_before_ms, margin_ms), effects);
+    let touched = match target {
+        Target::Token(text) => end(state, app, Subject::Token(text.clone()), end_ms, effects),
+        Target::User(text) => end(state, app, Subject::User(text.clone()), end_ms, effects),
+        Target::Key(text) => end(state, app, Subject::Key(text.clone()), end_ms, effects),
+        Target::RevocationKey(_) => 0,
+        Target::Channel(_) => {
+            effects.push(everyone(app));
+            0
+        }
+        Target::App => {
+            effects.push(everyone(app));
+            end_app(state, app, end_ms)
+        }
+    };
+    Ok(Reply::Narrowed(touched))
+}
+
+/// As [`revoke`], from now on and without what is stored.
+pub(super) fn sign_out(state: &mut State, asked: &SignOut, effects: &mut Vec<Effect>) -> Result {
+    let (app, target) = (asked.app, &asked.target);
+    check(state, app, &asked.issuer, target)?;
+    void(state, app, target, (None, 0), effects);
+    Ok(Reply::Narrowed(0))
+}
+
+/// Voids the credentials of a target; from when on.
+fn void(
+    state: &mut State,
+    app: AppId,
+    target: &Target,
+    (issued_before_ms, margin_ms): When,
+    effects: &mut Vec<Effect>,
+) -> Millis {
     let now_ms = state.time_ms;
     // "Before now" takes in what was issued in this very millisecond; nothing later than that can be
     // meant, since it does not exist yet.
@@ -57,21 +92,7 @@ pub(super) fn revoke(
     });
     let end_ms = record.applies_ms;
     state.put_revocation(app, target.clone(), record);
-    let touched = match target {
-        Target::Token(text) => end(state, app, Subject::Token(text.clone()), end_ms, effects),
-        Target::User(text) => end(state, app, Subject::User(text.clone()), end_ms, effects),
-        Target::Key(text) => end(state, app, Subject::Key(text.clone()), end_ms, effects),
-        Target::RevocationKey(_) => 0,
-        Target::Channel(_) => {
-            effects.push(everyone(app));
-            0
-        }
-        Target::App => {
-            effects.push(everyone(app));
-            end_app(state, app, end_ms)
-        }
-    };
-    Ok(Reply::Narrowed(touched))
+    end_ms
 }
 
 /// Voids everything of a target that is being deleted, for when its id should be made again.

@@ -47,6 +47,11 @@ pub(super) fn stands(state: &State, principal: &Principal, now_ms: Millis) -> St
 /// A proof by itself: its key, its time, and what was revoked of either.
 pub(super) fn proof_stands(state: &State, app: AppId, proof: &Proof, now_ms: Millis) -> Standing {
     let mut until = key_is_live(state, app, &proof.key, now_ms)?;
+    if let Some(by) = &proof.vouched
+        && !state.still_vouched(app, &proof.key, by)
+    {
+        return Err(Reason::NotVouched(by.provider.clone()));
+    }
     not_blocked(state, app, Subject::Key(proof.key.clone()), now_ms)?;
     until = earliest(until, in_its_time(proof.expires_ms, proof.issued, now_ms)?);
     let named = proof

@@ -108,6 +108,9 @@ pub enum Reason {
         /// When it says.
         at_ms: Millis,
     },
+    /// The identity provider does not vouch for it any more: it is disabled or gone, or the key, algorithm, audience or
+    /// ceiling by which it did is no longer its own.
+    NotVouched(Text),
 }
 
 /// Decides. Reads nothing but its arguments; a few map lookups, no allocation on the way to a yes.
