@@ -1,6 +1,6 @@
 //! The import law as data: which room may not name what, and why.
 //!
-//! `server -> adapters -> transport -> core -> cluster`, and `peers -> core, cluster`.
+//! `server -> adapters -> transport -> core -> cluster`, `adapters -> identity -> core`, and `peers -> core, cluster`.
 
 use crate::Finding;
 use crate::imports::{Import, module_of};
@@ -158,6 +158,32 @@ const LAWS: &[Never] = &[
         why: "a transport carries bytes and never knows what they mean",
     },
     Never {
+        room: &["src/identity/"],
+        except: &[],
+        paths: &[
+            "gatecast::adapters",
+            "gatecast::transport",
+            "gatecast::peers",
+            "gatecast::server",
+            "gatecast::cli",
+            "gatecast::config",
+            "gatecast::console",
+            "gatecast_cluster",
+            "actix_web",
+            "actix_http",
+            "reqwest",
+            "tokio",
+            "std::time",
+        ],
+        why: "a provider's token means the same whoever reads it, and when is an argument",
+    },
+    Never {
+        room: &["src/core/", "src/transport/", "src/peers/"],
+        except: &[],
+        paths: &["gatecast::identity"],
+        why: "tokens of providers are read above core: below it there are principals",
+    },
+    Never {
         room: &["src/adapters/"],
         except: &[],
         paths: &[
@@ -270,6 +296,7 @@ const ROOMS: &[&str] = &[
     "cluster/src/",
     "src/core/",
     "src/transport/",
+    "src/identity/",
     "src/adapters/",
     "src/peers/",
     "src/cli/",

@@ -12,6 +12,7 @@ use crate::core::authority::{
 };
 use crate::core::ids::Text;
 use crate::core::refusals::Rule as Broken;
+use crate::identity::{self, Refused, Remedy};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
@@ -309,7 +310,10 @@ fn by_token(text: &str, state: &State, now: Millis) -> Result<(Identity, Rule), 
         return ours(text, state, now);
     }
     let Some(embedded) = jwt::embedded(text) else {
-        return by_jwt(text, state, now);
+        return match identity::is_meant(text) {
+            true => by_provider(text, state, now),
+            false => by_jwt(text, state, now),
+        };
     };
     let inner = &embedded.token;
     // One level: a token in a token in a token would be somebody playing.
@@ -361,6 +365,32 @@ pub(super) fn minted(
     Ok((identity, rule))
 }
 
+/// A token of an identity provider: its key is the provider's ceiling. Which app it is for says its audience.
+fn by_provider(text: &str, state: &State, now: Millis) -> Result<(Identity, Rule), Fault> {
+    let borne = identity::read(state, None, text, now).map_err(of_provider)?;
+    let principal = borne.principal;
+    let key = principal.held().and_then(|key| state.keys.get(key));
+    let key = key.ok_or_else(|| Fault::new(40144, 401, "The provider's ceiling does not exist"))?;
+    live(key, now)?;
+    let mut identity = identity(key, principal, true);
+    identity.in_second_ms = in_second(borne.issued_ms);
+    Ok((identity, Rule::Is(client_id(&borne.user)?)))
+}
+
+/// Why a token of an identity provider is not taken.
+fn of_provider(why: Refused) -> Fault {
+    match why.remedy() {
+        Remedy::Renew => codes::expired(),
+        Remedy::Wait => codes::not_yet(),
+        Remedy::Nothing => Fault::new(40144, 401, why.to_string()).because(why.rule()),
+    }
+}
+
+/// What says its time of issue in whole seconds.
+fn in_second(issued: Millis) -> Option<Millis> {
+    issued.is_multiple_of(1_000).then_some(issued)
+}
+
 fn by_jwt(text: &str, state: &State, now: Millis) -> Result<(Identity, Rule), Fault> {
     let (claims, signer, key) = jwt::verify(text, state)?;
     live(key, now)?;
@@ -386,7 +416,7 @@ fn by_jwt(text: &str, state: &State, now: Millis) -> Result<(Identity, Rule), Fa
     let bearer = signer.principal(issued, Some(claims.expires), rights);
     let mut identity = identity(key, bearer, true);
     identity.not_before_ms = claims.not_before;
-    identity.in_second_ms = (claims.issued % 1_000 == 0).then_some(claims.issued);
+    identity.in_second_ms = in_second(claims.issued);
     identity.principal.token = Some(jwt::id(text));
     identity.principal.revocation_key = claims.revocation_key.map(Into::into);
     Ok((identity, Rule::of(claims.client)?))

@@ -3,6 +3,8 @@
 
 use super::super::fixture::{self, NAME, SECRET, b64, jwt, ours, signed};
 use super::*;
+use crate::core::authority::CarriedRights;
+use crate::identity::fixture as idp;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -389,4 +391,58 @@ fn a_token_given_as_text_is_understood_whole_or_not_at_all() {
     ] {
         assert_eq!(here(other), Presented::Other, "{other}");
     }
+}
+
+#[test]
+fn a_providers_token_names_its_client_and_every_bad_one_is_refused() {
+    let mut state = fixture::state();
+    state.time_ms = NOW;
+    idp::provide(
+        &mut state,
+        fixture::APP,
+        fixture::KEY,
+        CarriedRights::Ceiling,
+    );
+    let now_s = NOW / 1_000;
+    let check = |text: String, asks: Option<&str>| {
+        let checked = check(&Credential::Token(text), asks, &state, NOW);
+        checked.map_err(|fault| fault.code)
+    };
+    let good = || idp::token(now_s, json!({}));
+    let ana = check(good(), None).unwrap();
+    assert_eq!((ana.client.as_deref(), &*ana.key_name), (Some("ana"), NAME));
+    assert!(ana.by_token && !ana.any_client && ana.principal.proof.is_some());
+    assert_eq!(ana.in_second_ms, Some(NOW));
+    assert_eq!(check(good(), Some("ana")).unwrap().client, ana.client);
+    assert_eq!(check(good(), Some("eve")), Err(40102));
+    for (what, text, _) in idp::hostile(now_s) {
+        let credential = Credential::Token(text.clone());
+        let code = check(text, None).unwrap_err();
+        assert!(
+            [40003, 40005, 40142, 40144, 40400].contains(&code),
+            "{what}: {code}"
+        );
+        assert!(
+            !matches!(
+                presented(
+                    &state,
+                    fixture::APP,
+                    match &credential {
+                        Credential::Token(text) | Credential::Key(text) => text,
+                    },
+                    NOW
+                ),
+                Presented::Signed(_)
+            ),
+            "{what}"
+        );
+    }
+    let unknown = idp::token(now_s, json!({"iss": "https://new.test"}));
+    let fault = Fault::new(40144, 401, "");
+    assert!(may_be_lifted(
+        &fault,
+        &Credential::Token(unknown),
+        &state,
+        NOW
+    ));
 }

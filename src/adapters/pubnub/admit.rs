@@ -15,6 +15,7 @@ use crate::core::authority::{
 use crate::core::error::Refusal;
 use crate::core::polling::Requirement;
 use crate::core::refusals::Rule;
+use crate::identity::{self, Refused, Remedy};
 use bytes::Bytes;
 use std::sync::Arc;
 
@@ -136,6 +137,12 @@ pub(super) fn on_view(
     let Some(auth) = ctx.query.given("auth") else {
         return Ok(caller(anonymous, None, false));
     };
+    if identity::is_meant(auth) {
+        let borne = identity::read(&state, Some(app.id), auth, now_ms);
+        let borne = borne.map_err(|why| (of_provider(why), why.may_be_lifted()))?;
+        let stranger = *borne.user != *uuid;
+        return Ok(caller(borne.principal, None, stranger));
+    }
     match known.read(app.id, auth, usable(&state, &app, now_ms)) {
         token::Read::Other => {
             let token = (auth.len() <= AUTH_BYTES).then(|| auth.into());
@@ -150,6 +157,16 @@ pub(super) fn on_view(
             Ok(caller(token.principal(), None, stranger))
         }
     }
+}
+
+/// Why a token of an identity provider is not taken, in the words that clients know.
+fn of_provider(why: Refused) -> Fault {
+    let fault = match why.remedy() {
+        Remedy::Renew => Fault::service(403, "Token is expired."),
+        Remedy::Wait => Fault::service(403, "Token is not valid yet"),
+        Remedy::Nothing => Fault::service(403, &format!("Invalid token: {why}")),
+    };
+    fault.because(why.rule())
 }
 
 /// Whether the app asks for no grants at all.
@@ -352,7 +369,8 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::super::fixture::{self, APP, NARROW, SECRET, granted, token};
     use super::*;
-    use crate::core::authority::{Capability, Subject};
+    use crate::core::authority::{Capability, CarriedRights, Subject};
+    use crate::identity::fixture as idp;
 
     #[actix_web::test]
     async fn a_call_with_many_refused_names_costs_one_round() {
@@ -396,5 +414,46 @@ mod tests {
         assert_eq!(may("auth-key"), Ok(()), "an auth key is the right itself");
         // She says a name, and nobody vouches for it.
         assert!(may("").is_err());
+    }
+
+    #[test]
+    fn a_providers_token_is_its_users_alone_and_every_bad_one_is_refused() {
+        let mut commands = fixture::commands(&[("access_manager", true)]);
+        commands.extend(idp::commands(APP, "k1", CarriedRights::Ceiling));
+        let now_s = 1_700_000_000;
+        let authority = Authority::fixed(fixture::state(&commands), now_s * 1_000);
+        let ask = |uuid: &str, auth: &str| {
+            let query = format!("uuid={uuid}&auth={auth}");
+            let query = Query::parse(&query).unwrap();
+            let ctx = Ctx {
+                method: "GET",
+                path: "/",
+                query: &query,
+                body: Bytes::new(),
+            };
+            on_view(&authority, &Known::default(), fixture::SUB, &ctx)
+        };
+        let good = idp::token(now_s, serde_json::json!({}));
+        let ana = ask("ana", &good).unwrap();
+        assert!(ana.is_proven("ana") && ana.may_speak_for("ana").is_ok());
+        let requirement = requirement(Resource::Channel, "room", Operations::SUBSCRIBE);
+        assert!(
+            authority
+                .decide(&ana.principal, None, requirement.ask())
+                .is_ok()
+        );
+        assert!(ask("eve", &good).unwrap().may_speak_for("eve").is_err());
+        for (what, text, why) in idp::hostile(now_s) {
+            match ask("ana", &text) {
+                // What providers do not sign with is an auth key, to which nothing was granted.
+                Ok(caller) => {
+                    assert!(!identity::is_meant(&text), "{what}");
+                    assert!(caller.principal.proof.is_none(), "{what}");
+                }
+                Err((fault, lifts)) => {
+                    assert_eq!((fault.status, lifts), (403, why.may_be_lifted()), "{what}");
+                }
+            }
+        }
     }
 }

@@ -11,6 +11,7 @@ use crate::core::authority::{
     Proof, Resource, Right, Signer, State, Subject, Text,
 };
 use crate::core::refusals::Rule;
+use crate::identity;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 use std::collections::BTreeMap;
@@ -34,11 +35,15 @@ pub(super) fn named<'s>(state: &'s State, application: &str) -> Option<&'s App> 
 }
 
 /// Why nobody is let in who names this application key and this token.
-pub(super) fn why_not(state: &State, application: &str) -> Rule {
+pub(super) fn why_not(state: &State, application: &str, token: &str, now_ms: u64) -> Rule {
     match named(state, application) {
         None => Rule::UnknownKey,
         Some(app) if !app.enabled => Rule::AppDisabled,
         Some(_) if self::app(state, application).is_none() => Rule::ProtocolOff,
+        Some(app) if identity::is_meant(token) => {
+            let read = identity::read(state, Some(app.id), token, now_ms);
+            read.err().map_or(Rule::TokenUnknown, |why| why.rule())
+        }
         Some(_) => Rule::TokenUnknown,
     }
 }
@@ -108,6 +113,10 @@ pub(super) fn pattern(channel: &str) -> Option<Pattern> {
 
 /// Who connects with a token: with authentication on, holding a copy of its rights; `None` when it has none.
 pub(super) fn principal(state: &State, app: &App, token: &str, now_ms: u64) -> Option<Principal> {
+    if identity::is_meant(token) {
+        let borne = identity::read(state, Some(app.id), token, now_ms);
+        return borne.ok().map(|borne| borne.principal);
+    }
     let anonymous = Principal::anonymous(app.id, None, state.revision);
     let named = Principal {
         token: (!token.is_empty()).then(|| token.into()),
@@ -187,6 +196,10 @@ pub(super) fn permissions(
     if !limits::AUTHENTICATION.on(app) {
         return None;
     }
+    if identity::is_meant(token) {
+        let borne = identity::read(state, Some(app.id), token, now_ms).ok()?;
+        return vouched(state, &borne.principal, (application, token), now_ms);
+    }
     let named = |(key, _, gives): &Held<'_>| {
         let uses = Operations::SUBSCRIBE | Operations::PUBLISH;
         let name = wire_pattern(&key.pattern)?;
@@ -198,6 +211,49 @@ pub(super) fn permissions(
     let subject = Subject::Token(token.into());
     let held = held(state, app.id, &subject, now_ms);
     Some(held.iter().filter_map(named).collect())
+}
+
+/// The same for a token of an identity provider: what it carries and what is granted to its user. `None` where that
+/// cannot be said in names and wildcards: then the client asks, and is answered, for each channel.
+fn vouched(
+    state: &State,
+    principal: &Principal,
+    (application, token): (&str, &str),
+    now_ms: u64,
+) -> Option<Vec<(String, String)>> {
+    let mut all: BTreeMap<String, Operations> = BTreeMap::new();
+    let mut add = |pattern: &Pattern, operations: Operations| {
+        let uses = operations.and(Operations::SUBSCRIBE | Operations::PUBLISH);
+        if uses.is_empty() {
+            return Some(());
+        }
+        let known = all.entry(wire_pattern(pattern)?).or_default();
+        *known = *known | uses;
+        Some(())
+    };
+    let carried = principal.proof.as_ref().map(|proof| &proof.capability);
+    for right in carried.iter().flat_map(|capability| &capability.rights) {
+        if right.resource == Resource::Channel {
+            add(&right.pattern, right.operations)?;
+        }
+    }
+    let user = principal.user.clone().map(Subject::User);
+    let held = user
+        .as_ref()
+        .map(|user| held(state, principal.app, user, now_ms));
+    for (key, _, gives) in held.into_iter().flatten() {
+        add(&key.pattern, gives)?;
+    }
+    let named = all.into_iter().map(|(name, operations)| {
+        let hash = hash(
+            state,
+            principal.app,
+            &[application, token, &name],
+            operations,
+        );
+        (name, hash)
+    });
+    Some(named.collect())
 }
 
 /// How a client writes this pattern; it knows names and `text before the first colon:*`.
@@ -262,5 +318,63 @@ fn right((resource, name): (Resource, &str), operations: Operations) -> Right {
         resource,
         pattern: Pattern::Exact(name.into()),
         operations,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::super::fixture::{APP, APPLICATION, state};
+    use super::*;
+    use crate::core::authority::CarriedRights;
+    use crate::identity::fixture::{hostile, provide, token};
+    use serde_json::json;
+
+    const NOW_S: u64 = 1_700_000_000;
+
+    fn with_provider(authentication: bool, rights: CarriedRights) -> State {
+        let mut state = state(authentication);
+        provide(&mut state, APP, "k1", rights);
+        state
+    }
+
+    #[test]
+    fn a_providers_token_connects_its_user_and_no_bad_one_connects_anybody() {
+        for authentication in [true, false] {
+            let state = with_provider(authentication, CarriedRights::Ceiling);
+            let app = super::app(&state, APPLICATION).unwrap();
+            let who = |text: &str| principal(&state, app, text, NOW_S * 1_000);
+            let ana = who(&token(NOW_S, json!({}))).unwrap();
+            assert_eq!(ana.user.as_deref(), Some("ana"));
+            assert!(ana.proof.unwrap().vouched.is_some());
+            for (what, text, _) in hostile(NOW_S) {
+                let nobody = who(&text);
+                assert!(
+                    nobody.as_ref().is_none_or(|one| one.proof.is_none()),
+                    "{what}"
+                );
+                assert!(nobody.is_none() || !identity::is_meant(&text), "{what}");
+            }
+        }
+    }
+
+    #[test]
+    fn its_permissions_are_what_it_carries_unless_that_has_no_name_here() {
+        let told = |rights, more: serde_json::Value| {
+            let state = with_provider(true, rights);
+            let app = super::app(&state, APPLICATION).unwrap();
+            let text = token(NOW_S, more);
+            let all = permissions(&state, app, (APPLICATION, &text), NOW_S * 1_000);
+            all.map(|all| all.into_iter().map(|(name, _)| name).collect::<Vec<_>>())
+        };
+        let rooms = json!({"x-ably-capability": {"room": ["publish"], "a:*": ["subscribe"], "seen": ["history"]}});
+        let named = told(CarriedRights::Capability, rooms);
+        assert_eq!(named, Some(vec!["a:*".to_owned(), "room".to_owned()]));
+        assert_eq!(
+            told(CarriedRights::Ceiling, json!({})),
+            None,
+            "it may do everything"
+        );
+        assert_eq!(told(CarriedRights::Grants, json!({})), Some(Vec::new()));
     }
 }

@@ -50,6 +50,9 @@ rules! {
     TokenRevoked "token_revoked" "Issue a new token if the client may come back; this one was revoked and stays so.",
     TokenNotYet "token_not_yet" "Set the clock of the machine that issues tokens: this one begins to count only later.",
     TokenTooLong "token_too_long" "Let the token live for a shorter time; what its key may issue has a longest life.",
+    ProviderUnknown "provider_unknown" "Make an identity provider with the token's issuer and audience with `gatecast provider create`, or enable it; `gatecast provider list` shows what is there.",
+    ProviderKey "provider_key" "Give the identity provider's present key set and algorithms with `gatecast provider update`: the token is signed with another key, or in another way.",
+    NotVouched "not_vouched" "Fetch a new token: the identity provider, or the key, audience or ceiling that this one stood on, was taken away.",
     NonceUsed "nonce_used" "Sign a fresh request with a new nonce for each token: this one was sent before.",
     WrongUser "wrong_user" "Act as the user that the credential names, or issue a credential for the other user.",
     UserName "user_name" "Use a user or client id that the dialect allows: not empty, not a wildcard, and not longer than the app's limit.",
@@ -131,6 +134,9 @@ impl Rule {
                 | Self::TokenRevoked
                 | Self::TokenNotYet
                 | Self::TokenTooLong
+                | Self::ProviderUnknown
+                | Self::ProviderKey
+                | Self::NotVouched
                 | Self::NonceUsed
                 | Self::Blocked
                 | Self::WrongUser
@@ -183,6 +189,7 @@ impl From<&Reason> for Why {
             Reason::NotYet { .. } => Rule::TokenNotYet,
             Reason::Revoked { .. } => Rule::TokenRevoked,
             Reason::BeyondKey(_) => Rule::BeyondKey,
+            Reason::NotVouched(_) => Rule::NotVouched,
             Reason::NotGranted(operations) => {
                 let detail = operations.names().join(", ").into();
                 let rule = Rule::NotGranted;

@@ -69,7 +69,8 @@ pub(super) fn renewed(
     if identity.not_before_ms > now {
         return Err(codes::not_yet());
     }
-    let same = identity.key_name == own.key_name && identity.client == own.client;
+    let same_word = identity.key_name == own.key_name || same_provider(&identity, own);
+    let same = same_word && identity.client == own.client;
     match same {
         true => Ok(identity),
         false => Err(Fault::new(
@@ -78,6 +79,16 @@ pub(super) fn renewed(
             "The token is not of this connection's app, key and clientId",
         )),
     }
+}
+
+/// Whether one provider vouches for both: the key that is its ceiling may be another by now.
+fn same_provider(one: &Identity, other: &Identity) -> bool {
+    let provider = |identity: &Identity| {
+        let proof = identity.principal.proof.as_ref();
+        let by = proof.and_then(|proof| proof.vouched.as_ref());
+        by.map(|by| (identity.principal.app, by.provider.clone()))
+    };
+    provider(one).is_some() && provider(one) == provider(other)
 }
 
 /// As [`auth::may_be_lifted`], of what came with an `AUTH`.

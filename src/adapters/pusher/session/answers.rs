@@ -88,7 +88,9 @@ impl PusherSession {
         turn.send(server::signed_in(&user_data));
         if first {
             self.open_inbox(&user.id, false, turn);
-            self.watch(&user.id, &signer, watchlist, turn);
+            if let Some(signer) = signer {
+                self.watch(&user.id, &signer, watchlist, turn);
+            }
         }
         self.user = Some(user);
     }

@@ -57,14 +57,22 @@ struct User {
     info: Bytes,
 }
 
+impl User {
+    /// Of whom nothing is known but her id.
+    fn named(id: Text) -> Self {
+        let info = Bytes::new();
+        Self { id, info }
+    }
+}
+
 /// A sign-in the core has not answered yet.
 #[derive(Debug)]
 struct SigningIn {
     user: User,
     /// Goes back byte for byte.
     user_data: String,
-    /// Who signed it.
-    signer: Signer,
+    /// Whose key signed it, where it was no provider's token.
+    signer: Option<Signer>,
     /// Whom the user wants to hear of.
     watchlist: Vec<Text>,
 }

@@ -2,6 +2,7 @@
 //!
 //! **Must never know:** whether the user may: blocks and revocations are the core's answer.
 
+use super::subscribe_auth::Unclaimed;
 use super::unsure::NoKey;
 use super::{PusherSession, SigningIn, Turn, User, subscribe_auth};
 use crate::adapters::pusher::codes::{self, Goodbye};
@@ -11,6 +12,7 @@ use crate::core::authority::{Principal, Signer};
 use crate::core::ids::Text;
 use crate::core::refusals::Rule;
 use crate::core::session::Intent;
+use crate::identity::{self, Borne};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -33,12 +35,12 @@ impl PusherSession {
         if self.signing_in.is_some() {
             return turn.fail(Rule::AlreadyDone, "", "A sign-in is in progress");
         }
-        let signer = match verify(&ask, turn) {
-            Ok(signer) => signer,
-            Err(Unsigned::NoKey(id)) => {
+        let word = match verify(&ask, turn) {
+            Ok(word) => word,
+            Err(Unsigned::NoKey { id, why, text }) => {
                 let goodbye = match self.no_key() {
                     NoKey::Later => return,
-                    NoKey::Unknown => unknown_key(&id),
+                    NoKey::Unknown => Goodbye::new(codes::UNAUTHORIZED, text).because(why),
                     NoKey::Refused(refusal) => codes::identify(&refusal, &id, false),
                 };
                 return self.leave(&goodbye, turn.out);
@@ -57,12 +59,23 @@ impl PusherSession {
             let text = "Connection already signed in as another user";
             return turn.fail(Rule::WrongUser, "", text);
         }
-        let revision = turn.state.revision;
-        // The key that signed vouches for her; the end of the one in the address still ends the connection.
-        let principal = Principal {
-            opened_under: Some(self.hello.key.as_str().into()),
-            ..auth::user(revision, &signer, &user.id)
+        let (signer, principal) = match word {
+            Word::Key(signer) => {
+                let principal = auth::user(turn.state.revision, &signer, &user.id);
+                (Some(signer), principal)
+            }
+            Word::Token(borne) if borne.user == user.id => (None, borne.principal),
+            Word::Token(_) => {
+                let text = "Invalid user_data: `id` is not the user of the token";
+                return turn.fail(Rule::WrongUser, "", text);
+            }
         };
+        // What nobody signed says nothing beyond her id.
+        let (user, watchlist) = match signer {
+            Some(_) => (user, watchlist),
+            None => (User::named(user.id), Vec::new()),
+        };
+        let principal = self.opened(principal);
         self.signing_in = Some(SigningIn {
             user,
             user_data: ask.user_data,
@@ -71,32 +84,61 @@ impl PusherSession {
         });
         turn.ask(Intent::Identify(principal.into()));
     }
+
+    /// Whoever signs in on this connection. The key that signed vouches for her; the end of the one in the address
+    /// still ends the connection.
+    pub(super) fn opened(&self, principal: Principal) -> Principal {
+        Principal {
+            opened_under: Some(self.hello.key.as_str().into()),
+            ..principal
+        }
+    }
+}
+
+/// Whose word it is who she is.
+enum Word {
+    /// A key has signed it.
+    Key(Signer),
+    /// An identity provider's.
+    Token(Box<Borne>),
 }
 
 /// Why nobody is known to have signed it.
 enum Unsigned {
-    /// No key of this id may be used, as far as this view goes.
-    NoKey(String),
+    /// No key of this id may be used, or no provider stands for it, as far as this view goes; what to say if that is so.
+    NoKey { id: String, why: Rule, text: String },
     /// For this reason, whatever the view.
-    Wrong(Rule, &'static str),
+    Wrong(Rule, String),
 }
 
 /// Checks the signature; gives who made it.
-fn verify(ask: &client::SignIn, turn: &Turn<'_>) -> Result<Signer, Unsigned> {
+fn verify(ask: &client::SignIn, turn: &Turn<'_>) -> Result<Word, Unsigned> {
+    if identity::is_meant(&ask.auth) {
+        let borne = subscribe_auth::borne(&ask.auth, turn).map_err(|why| match why {
+            Unclaimed::NoKey(error) => Unsigned::NoKey {
+                id: String::new(),
+                why: error.why.rule,
+                text: error.text,
+            },
+            Unclaimed::Wrong(error) => Unsigned::Wrong(error.why.rule, error.text),
+        });
+        return borne.map(|borne| Word::Token(Box::new(borne)));
+    }
+    let wrong = |rule, text: &str| Unsigned::Wrong(rule, text.to_owned());
     let no_pair = "Invalid sign-in: `auth` should be of format 'key:signature'";
-    let no_pair = Unsigned::Wrong(Rule::CredentialMalformed, no_pair);
-    let (id, signature) = ask.auth.split_once(':').ok_or(no_pair)?;
+    let pair = ask.auth.split_once(':');
+    let (id, signature) = pair.ok_or_else(|| wrong(Rule::CredentialMalformed, no_pair))?;
     let key = auth::usable_key(turn.state, turn.app.id, id, turn.cx.now.cluster_ms);
-    let key = key.ok_or_else(|| Unsigned::NoKey(codes::clip(id, 60).into()))?;
+    let key = key.ok_or_else(|| {
+        let id = codes::clip(id, 60).to_owned();
+        let text = format!("Invalid key in sign-in auth data: '{id}'");
+        let why = Rule::UnknownKey;
+        Unsigned::NoKey { id, why, text }
+    })?;
     let text = auth::user_text(&auth::socket_id(turn.cx.id), &ask.user_data);
     let signer = auth::signer(key, &text, signature);
-    let forged = "Invalid signature of the sign-in";
-    signer.ok_or(Unsigned::Wrong(Rule::WrongSecret, forged))
-}
-
-fn unknown_key(id: &str) -> Goodbye {
-    let text = format!("Invalid key in sign-in auth data: '{id}'");
-    Goodbye::new(codes::UNAUTHORIZED, text).because(Rule::UnknownKey)
+    let forged = || wrong(Rule::WrongSecret, "Invalid signature of the sign-in");
+    signer.map(Word::Key).ok_or_else(forged)
 }
 
 /// The user that signed data names, and whom she watches.

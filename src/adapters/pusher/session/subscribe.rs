@@ -4,12 +4,12 @@
 
 use super::subscribe_auth::{self, SubscribeAuth, Unclaimed};
 use super::unsure::NoKey;
-use super::{PusherSession, Subscription, Turn};
+use super::{PusherSession, Subscription, Turn, User};
 use crate::adapters::pusher::channel_name::{self, Class};
 use crate::adapters::pusher::codes::{self, SubscriptionError};
 use crate::adapters::pusher::frame::{client, server};
 use crate::adapters::pusher::limits;
-use crate::core::authority::Operations;
+use crate::core::authority::{Operations, Principal};
 use crate::core::ids::{ChannelKey, Text};
 use crate::core::refusals::Rule;
 use crate::core::session::{DeliveryMode, Intent, NewMember, Start, Subscribe};
@@ -37,7 +37,14 @@ impl PusherSession {
         }
         let class = channel_name::class(name);
         match subscribe_auth::check(&ask, class, self.user.as_ref(), turn) {
-            Ok(auth) => self.ask_to_subscribe(name, class, auth, turn),
+            Ok(mut auth) => {
+                if let Some((user, principal)) = auth.signs_in.take()
+                    && let Err(error) = self.becomes(user, *principal, turn)
+                {
+                    return turn.refuse(name, &error);
+                }
+                self.ask_to_subscribe(name, class, auth, turn);
+            }
             Err(Unclaimed::Wrong(error)) => turn.refuse(name, &error),
             Err(Unclaimed::NoKey(error)) => match self.no_key() {
                 NoKey::Later => {}
@@ -45,6 +52,28 @@ impl PusherSession {
                 NoKey::Refused(refusal) => turn.refuse(name, &codes::subscription(&refusal, name)),
             },
         }
+    }
+
+    /// From here on the connection is this user's, by her provider's token; a later one of hers takes its place.
+    fn becomes(
+        &mut self,
+        user: User,
+        principal: Principal,
+        turn: &mut Turn<'_>,
+    ) -> Result<(), SubscriptionError> {
+        let signing_in = self.signing_in.as_ref().map(|one| &one.user.id);
+        let signed_in = self.user.as_ref().map(|known| &known.id);
+        let mut others = signed_in.into_iter().chain(signing_in);
+        if others.any(|other| *other != user.id) {
+            let text = "Connection already signed in as another user";
+            let error = SubscriptionError::auth(401, text.into());
+            return Err(error.because(Rule::WrongUser));
+        }
+        let principal = self.opened(principal);
+        turn.ask(Intent::Identify(principal.into()));
+        // Who is refused loses the connection: nothing else is told by this.
+        self.user.get_or_insert(user);
+        Ok(())
     }
 
     fn ask_to_subscribe(

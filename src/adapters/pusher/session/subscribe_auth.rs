@@ -7,8 +7,9 @@ use crate::adapters::pusher::channel_name::Class;
 use crate::adapters::pusher::codes::{SubscriptionError, clip};
 use crate::adapters::pusher::frame::{client, json};
 use crate::adapters::pusher::{auth, limits};
-use crate::core::authority::{Proof, SpokenFor};
+use crate::core::authority::{Principal, Proof, SpokenFor};
 use crate::core::refusals::Rule;
+use crate::identity::{self, Borne};
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -25,6 +26,8 @@ pub(super) struct SubscribeAuth {
     pub(super) member: Option<User>,
     /// Whom the signature says this is, if it is not the user who signed in.
     pub(super) speaks_for: Option<Box<SpokenFor>>,
+    /// Who signs in by what came with it: the bearer of an identity provider's token.
+    pub(super) signs_in: Option<(User, Box<Principal>)>,
 }
 
 /// Why a claim is not taken.
@@ -52,6 +55,9 @@ pub(super) fn check(
     if class == Class::Public {
         return Ok(SubscribeAuth::default());
     }
+    if let Some(token) = ask.auth.as_deref().filter(|auth| identity::is_meant(auth)) {
+        return by_token(token, ask, class, turn);
+    }
     let (proof, signed) = match &ask.auth {
         Some(auth) => (Some(signature(auth, ask, turn)?), true),
         None => (None, false),
@@ -78,6 +84,46 @@ pub(super) fn check(
         proof: proof.map(Box::new),
         member,
         speaks_for: speaks_for.map(Box::new),
+        signs_in: None,
+    })
+}
+
+/// A token in place of a signature: the connection becomes its bearer's, and is judged as she is. What else came with
+/// the subscription nobody has signed; her id is repeated there by clients that enter her into a presence set.
+fn by_token(
+    token: &str,
+    ask: &client::Subscribe,
+    class: Class,
+    turn: &Turn<'_>,
+) -> Result<SubscribeAuth, Unclaimed> {
+    let borne = borne(token, turn)?;
+    let user = user(&borne.user, None, turn)?;
+    let named = match (class, ask.channel_data.as_deref()) {
+        (Class::Presence, Some(data)) => Some(member(data, turn)?),
+        (Class::Public | Class::Private | Class::Presence, _) => None,
+    };
+    if named.is_some_and(|named| named.id != user.id) {
+        let text = "Invalid channel_data: `user_id` is not the user of the token";
+        let error = SubscriptionError::auth(401, text.into()).because(Rule::WrongUser);
+        return Err(error.into());
+    }
+    Ok(SubscribeAuth {
+        member: (class == Class::Presence).then(|| user.clone()),
+        signs_in: Some((user, Box::new(borne.principal))),
+        ..SubscribeAuth::default()
+    })
+}
+
+/// Who bears a token of an identity provider.
+pub(super) fn borne(token: &str, turn: &Turn<'_>) -> Result<Borne, Unclaimed> {
+    let read = identity::read(turn.state, Some(turn.app.id), token, turn.cx.now.cluster_ms);
+    read.map_err(|why| {
+        let error = SubscriptionError::auth(401, format!("Invalid token: {why}"));
+        let error = error.because(why.rule());
+        match why.may_be_lifted() {
+            true => Unclaimed::NoKey(error),
+            false => Unclaimed::Wrong(error),
+        }
     })
 }
 

@@ -59,7 +59,7 @@ impl Client {
             id: ConnectionId(1234, 1234),
             now: Now {
                 mono_ms: self.now_ms,
-                cluster_ms: 0,
+                cluster_ms: self.authority.now().cluster_ms,
             },
             authority: &self.authority,
         };
@@ -174,6 +174,7 @@ fn goodbye(code: u16, text: &str) -> Vec<Action> {
 }
 
 mod bad_frames;
+mod by_token;
 mod client_events;
 mod keeping_alive;
 mod opening;

@@ -1,0 +1,108 @@
+//! Logout tokens (OpenID Connect Back-Channel Logout 1.0): that a provider says that a session, or a user, is over.
+//!
+//! **Must never know:** how what it names is ended.
+//! **Why it must not be taken for a token that lets in, nor the other way round:** both are signed by the same keys. What
+//! tells them apart is the `events` claim, which one has to have and the other must not.
+
+use super::compact::Compact;
+use super::{Refused, token};
+use crate::core::authority::{AppId, MAX_AHEAD_MS, Millis, State, Target, Text, session_key};
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+
+/// The event that makes it one.
+const EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
+/// How old one may be: a little less than a request is remembered, so that no replay is carried out once more.
+const OLDEST_MS: Millis = 9 * 60 * 1_000;
+
+/// What is over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Logout {
+    /// The session; without one, the user.
+    pub target: Target,
+    /// When the provider said so, cluster time: whatever it issued before is meant.
+    pub said_ms: Millis,
+    /// The same for the same token, and no other: of whom it is and its own id.
+    pub request: u128,
+}
+
+/// Reads a logout token to this provider of an app, and verifies it.
+///
+/// # Errors
+/// See [`Refused`].
+pub fn read(
+    state: &State,
+    (app, provider): (AppId, &str),
+    text: &str,
+    now_ms: Millis,
+) -> Result<Logout, Refused> {
+    let compact = Compact::parse(text)?;
+    if compact
+        .kind
+        .as_deref()
+        .is_some_and(|kind| !["logout+jwt", "jwt"].contains(&kind))
+    {
+        return Err(Refused::Kind);
+    }
+    let (attested, record) = token::attested(state, Some(app), &compact)?;
+    if **attested.provider() != *provider {
+        return Err(Refused::NoProvider);
+    }
+    let event = compact.claim("events").and_then(|events| events.get(EVENT));
+    if !event.is_some_and(Value::is_object) {
+        return Err(Refused::NoLogout("it has no such event"));
+    }
+    if compact.claim("nonce").is_some() {
+        return Err(Refused::NoLogout("it has a nonce"));
+    }
+    let said_ms = compact.time("iat")?.ok_or(Refused::Claim("iat"))?;
+    let ends_ms = compact.time("exp")?.unwrap_or(Millis::MAX);
+    let ends_ms = ends_ms.saturating_add(record.leeway_ms);
+    if ends_ms.min(said_ms.saturating_add(OLDEST_MS)) <= now_ms {
+        return Err(Refused::Expired);
+    }
+    if said_ms > now_ms.saturating_add(MAX_AHEAD_MS) {
+        return Err(Refused::NotYet);
+    }
+    let id = token::name(&compact, "jti").ok_or(Refused::Claim("jti"))?;
+    let target = target(&compact, &record.id, &record.claims)?;
+    Ok(Logout {
+        target,
+        said_ms,
+        request: request(app, &record.id, &id),
+    })
+}
+
+fn target(
+    compact: &Compact<'_>,
+    provider: &str,
+    claims: &crate::core::authority::Claims,
+) -> Result<Target, Refused> {
+    let given = |claim: &str, what| match compact.claim(claim) {
+        None => Ok(None),
+        Some(_) => token::name(compact, claim)
+            .map(Some)
+            .ok_or(Refused::Claim(what)),
+    };
+    // The session by the name that logout tokens give it, whatever claim of other tokens has it.
+    let session = given("sid", "sid")?;
+    let user = given(&claims.user, "sub")?;
+    match (session, user) {
+        (Some(session), _) => Ok(Target::RevocationKey(session_key(provider, &session))),
+        (None, Some(user)) => Ok(Target::User(user)),
+        (None, None) => Err(Refused::NoLogout("it names neither a user nor a session")),
+    }
+}
+
+fn request(app: AppId, provider: &Text, id: &Text) -> u128 {
+    let mut hash = Sha256::new();
+    hash.update(b"gatecast logout\n");
+    hash.update(app.0.to_be_bytes());
+    for part in [provider, id] {
+        hash.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
+        hash.update(part.as_bytes());
+    }
+    let digest = hash.finalize();
+    let head = digest.iter().take(16);
+    head.fold(0, |id, byte| id << 8 | u128::from(*byte))
+}
