@@ -2,10 +2,12 @@
 
 mod cluster;
 mod key;
+mod provider;
 mod traffic;
 
 pub use cluster::{BackupCommand, ClusterCommand, Recover};
 pub use key::KeyCommand;
+pub use provider::{ProviderArgs, ProviderCommand};
 pub use traffic::{ChannelCommand, ConnCommand};
 
 use super::duration::millis;
@@ -121,6 +123,9 @@ pub enum Command {
     /// Users of an app
     #[command(subcommand)]
     User(UserCommand),
+    /// Identity providers of an app
+    #[command(subcommand)]
+    Provider(ProviderCommand),
     /// The cluster's nodes
     #[command(subcommand)]
     Cluster(ClusterCommand),

@@ -12,6 +12,7 @@ pub mod duration;
 pub mod import;
 pub mod manual;
 pub mod output;
+pub mod provider;
 pub mod refusals;
 pub mod request;
 
@@ -136,6 +137,7 @@ fn carry_out(cli: Cli) -> Result<(), Failure> {
         Command::Grant(command) => client::ask(&cli.remote, request::grant(command)?),
         Command::Revoke(command) => client::ask(&cli.remote, request::revoke(command)?),
         Command::User(command) => client::ask(&cli.remote, request::user(command)),
+        Command::Provider(command) => client::ask(&cli.remote, provider::provider(command)?),
         Command::Cluster(ClusterCommand::Recover(how)) => backup::recover(how),
         Command::Cluster(command) => client::ask(&cli.remote, request::cluster(command)?),
         Command::Backup(command) => backup::carry_out(&cli.remote, command),

@@ -396,7 +396,7 @@ pub fn channel(command: ChannelCommand) -> Request {
     }
 }
 
-fn set(body: &mut Map<String, Value>, name: &str, value: Option<impl Into<Value>>) {
+pub(super) fn set(body: &mut Map<String, Value>, name: &str, value: Option<impl Into<Value>>) {
     if let Some(value) = value {
         body.insert(name.into(), value.into());
     }
@@ -473,6 +473,7 @@ pub(super) fn encoded(text: &str) -> String {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::super::arguments::{Cli, Command};
+    use super::super::provider;
     use super::*;
     use clap::Parser as _;
 
@@ -484,6 +485,7 @@ mod tests {
             Command::Grant(command) => grant(command).unwrap(),
             Command::Revoke(command) => revoke(command).unwrap(),
             Command::User(command) => user(command),
+            Command::Provider(command) => provider::provider(command).unwrap(),
             Command::Cluster(command) => cluster(command).unwrap(),
             Command::Conn(command) => conn(command),
             Command::Channel(command) => channel(command),
@@ -569,6 +571,20 @@ mod tests {
             typed("grant list 7 --everyone").path,
             "/v1/apps/7/grants?everyone=1"
         );
+        let made = typed(
+            "provider create 7 kc --issuer https://id --audience a --ceiling k --rights ceiling --leeway 2s",
+        );
+        let expected = json!({
+            "id": "kc", "issuer": "https://id", "audiences": ["a"], "ceiling": "k",
+            "claims": {"rights": "ceiling"}, "leeway_ms": 2000,
+        });
+        assert_eq!((made.method, made.body), ("POST", Some(expected)));
+        let off = typed("provider update 7 kc --enabled false");
+        assert_eq!(
+            (off.method, &*off.path),
+            ("PATCH", "/v1/apps/7/providers/kc")
+        );
+        assert_eq!(off.body, Some(json!({"enabled": false})));
         assert_eq!(typed("cluster remove 3").method, "DELETE");
         assert_eq!(
             typed("cluster remove 3 --force").path,

@@ -254,7 +254,7 @@ async fn update(
         call.caller.operator()?;
     }
     let write = Write::of(&call, &body.raw)?;
-    let command = call.administer(app, hands_on, Administered::App(change));
+    let command = call.administer(app, hands_on, Administered::App(change))?;
     let made = write.make(command, body.value.wait).await?;
     let app = applied(&call, app, made.revision()).await;
     Ok(made.answer(json!({ "app": app })))

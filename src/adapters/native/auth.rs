@@ -5,14 +5,16 @@
 //! of it into an incident of the whole cluster.
 
 use super::codes::{ApiError, Code, reason_text};
-use super::{AuthMode, Native, input};
+use super::text::issuer_text;
+use super::{AuthMode, Native, bearer, input};
 use crate::adapters::dialect::Named;
 use crate::core::authority::{
-    Administered, Administration, App, AppId, Capability, Command, Holder, Issuer, Operations,
-    Pattern, Resource, State,
+    AccessQuery, Administered, Administration, App, AppId, Capability, Command, Holder, Issuer,
+    Operations, Pattern, Principal, Resource, State,
 };
 use crate::core::broker::Broker;
 use crate::core::refusals::Rule;
+use crate::identity::is_meant;
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
 use actix_web::http::header;
@@ -35,15 +37,32 @@ pub enum Caller {
     Operator,
     /// An app server.
     Key(Arc<Holder>),
+    /// Whoever bears a token of an identity provider: may do what the token opens, and nothing in the app's name.
+    Bearer(Arc<Principal>),
 }
 
 impl Caller {
     /// In whose name changes are proposed.
-    #[must_use]
-    pub fn issuer(&self) -> Issuer {
+    ///
+    /// # Errors
+    /// `not_allowed` for whoever bears a token.
+    pub fn issuer(&self) -> Result<Issuer, ApiError> {
         match self {
-            Self::Operator => Issuer::Operator,
-            Self::Key(key) => key.issuer(),
+            Self::Operator => Ok(Issuer::Operator),
+            Self::Key(key) => Ok(key.issuer()),
+            Self::Bearer(_) => Err(bearer::only_keys()),
+        }
+    }
+
+    /// As a name of who calls, for telling callers apart.
+    #[must_use]
+    pub fn label(&self) -> String {
+        match self {
+            Self::Operator => issuer_text(&Issuer::Operator),
+            Self::Key(key) => issuer_text(&key.issuer()),
+            Self::Bearer(principal) => {
+                format!("token {}", principal.token.as_deref().unwrap_or_default())
+            }
         }
     }
 
@@ -54,7 +73,7 @@ impl Caller {
     pub fn operator(&self) -> Result<(), ApiError> {
         match self {
             Self::Operator => Ok(()),
-            Self::Key(_) => Err(ApiError::new(
+            Self::Key(_) | Self::Bearer(_) => Err(ApiError::new(
                 Code::OperatorOnly,
                 "app keys may not do this",
             )),
@@ -66,12 +85,17 @@ impl Caller {
     /// # Errors
     /// `wrong_app`.
     pub fn require_app(&self, app: AppId) -> Result<(), ApiError> {
-        match self {
-            Self::Key(key) if key.app != app => Err(ApiError::new(
+        let own = match self {
+            Self::Operator => return Ok(()),
+            Self::Key(key) => key.app,
+            Self::Bearer(principal) => principal.app,
+        };
+        match own == app {
+            true => Ok(()),
+            false => Err(ApiError::new(
                 Code::WrongApp,
-                format!("this key belongs to app {}", key.app),
+                format!("this key belongs to app {own}"),
             )),
-            Self::Key(_) | Self::Operator => Ok(()),
         }
     }
 
@@ -100,6 +124,7 @@ impl Caller {
                 let has = key.capability.operations_over(resource, pattern);
                 has.contains(needs)
             }
+            Self::Bearer(_) => false,
         }
     }
 
@@ -160,7 +185,11 @@ impl Caller {
         has: impl FnOnce(&Capability) -> Operations,
     ) -> Result<(), ApiError> {
         self.require_app(app)?;
-        let Self::Key(key) = self else { return Ok(()) };
+        let key = match self {
+            Self::Operator => return Ok(()),
+            Self::Key(key) => key,
+            Self::Bearer(_) => return Err(bearer::only_keys()),
+        };
         if has(&key.capability).contains(needs) {
             return Ok(());
         }
@@ -196,14 +225,43 @@ pub struct Call {
 impl Call {
     /// A change of an app or its keys in the caller's name. What it opens or hands on is judged where it is carried out:
     /// no node's own view is enough for that.
-    #[must_use]
-    pub fn administer(&self, app: AppId, hands_on: Capability, change: Administered) -> Command {
-        Command::Administer(Administration {
+    ///
+    /// # Errors
+    /// `not_allowed` for whoever bears a token.
+    pub fn administer(
+        &self,
+        app: AppId,
+        hands_on: Capability,
+        change: Administered,
+    ) -> Result<Command, ApiError> {
+        Ok(Command::Administer(Administration {
             app,
-            issuer: self.caller.issuer(),
+            issuer: self.caller.issuer()?,
             hands_on,
             change,
-        })
+        }))
+    }
+
+    /// Requires an operation on this channel, of a key by its capability and of a token by all that opens the channel to
+    /// its bearer.
+    ///
+    /// # Errors
+    /// `wrong_app`, `not_allowed` or `denied`.
+    pub async fn channel(&self, app: AppId, name: &str, needs: Operations) -> Result<(), ApiError> {
+        let Caller::Bearer(principal) = &self.caller else {
+            return self.caller.channel(app, name, needs);
+        };
+        self.caller.require_app(app)?;
+        let ask = AccessQuery {
+            resource: Resource::Channel,
+            name,
+            needs,
+            wants: Operations::NONE,
+            speaks_for: None,
+        };
+        let authority = &self.broker.authority;
+        authority.authorize(principal, None, ask).await?;
+        Ok(())
     }
 
     /// The app, if the caller may see that it is there.
@@ -282,6 +340,9 @@ async fn admit(request: &HttpRequest) -> Result<Caller, ApiError> {
     let refused = outcome.as_ref().err().map(|error| error.code.row().0);
     native.meter.authenticated(refused);
     let caller = outcome?;
+    if matches!(caller, Caller::Bearer(_)) && !bearer::may_call(request.path()) {
+        return Err(bearer::only_keys());
+    }
     if let Some(revision) = input::at_least(request)? {
         broker
             .authority
@@ -299,6 +360,9 @@ async fn authenticate(
     match auth_mode {
         AuthMode::Operators { token } => operator(token, header),
         AuthMode::Keys => {
+            if let Some(token) = after_scheme(header, "bearer").filter(|one| is_meant(one)) {
+                return bearer::read(broker, token).await;
+            }
             let (id, secret) = credentials(header)?;
             key(broker, &id, &secret).await
         }

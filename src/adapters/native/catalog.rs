@@ -10,6 +10,7 @@ use crate::core::authority::{
     Resource, Right, SettingValue, State, Text,
 };
 use crate::core::suggest::did_you_mean;
+use crate::identity;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -41,6 +42,13 @@ impl Catalog {
         text: &str,
         now_ms: Millis,
     ) -> (&'static str, Presented) {
+        // Whoever shows one, in whichever dialect, it is the same token.
+        match identity::presented(state, app, text, now_ms) {
+            Presented::Other => {}
+            known @ (Presented::Foreign | Presented::Signed(_)) => {
+                return ("an identity provider", known);
+            }
+        }
         let mut foreign = ("", Presented::Other);
         for dialect in self.dialects {
             match dialect.presented(state, app, text, now_ms) {

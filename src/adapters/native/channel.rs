@@ -47,7 +47,7 @@ async fn show(call: Call, path: web::Path<(String, String)>) -> Result<HttpRespo
     Params::none(&call)?;
     let app = call.app(&path.0).await?.id;
     let channel = name("channel", &path.1)?;
-    call.caller.channel(app, &channel, Operations::METADATA)?;
+    call.channel(app, &channel, Operations::METADATA).await?;
     let occupancy = call
         .broker
         .occupancy(&ChannelKey::channel(app, &channel))
@@ -64,8 +64,8 @@ async fn members(call: Call, path: web::Path<(String, String)>) -> Result<HttpRe
     Params::none(&call)?;
     let app = call.app(&path.0).await?.id;
     let channel = name("channel", &path.1)?;
-    call.caller
-        .channel(app, &channel, Operations::PRESENCE_READ)?;
+    call.channel(app, &channel, Operations::PRESENCE_READ)
+        .await?;
     let members = call
         .broker
         .members(&ChannelKey::channel(app, &channel))

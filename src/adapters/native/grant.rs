@@ -124,7 +124,7 @@ async fn set(
     }
     let command = Command::SetGrants {
         app,
-        issuer: call.caller.issuer(),
+        issuer: call.caller.issuer()?,
         subject: subject.clone(),
         mode,
         entries,
@@ -275,7 +275,7 @@ async fn delete(
     let subject = token::subject(&call, app, &body.value.subject).await?;
     let command = Command::DeleteGrants {
         app,
-        issuer: call.caller.issuer(),
+        issuer: call.caller.issuer()?,
         subject: subject.clone(),
         names: names.collect::<Result<_, ApiError>>()?,
     };

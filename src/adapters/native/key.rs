@@ -102,7 +102,7 @@ async fn create(
     let write = Write::of(&call, &body.raw)?;
     let spec = body.value.spec(app, &mut write.id_source())?;
     let change = Administered::NewKey(spec.clone());
-    let command = call.administer(app, Capability::default(), change);
+    let command = call.administer(app, Capability::default(), change)?;
     let made = write.make(command, Wait::All).await?;
     let body = json!({ "key": spec_json(&spec) });
     Ok(made.answer_as(StatusCode::CREATED, body))
@@ -176,7 +176,7 @@ async fn update(
         key: key.id.clone(),
         change: body.value.change()?,
     };
-    let command = call.administer(key.app, Capability::default(), changed);
+    let command = call.administer(key.app, Capability::default(), changed)?;
     let write = Write::of(&call, &body.raw)?;
     let made = write.make(command, body.value.wait).await?;
     let key = applied(&call, &key.id, made.revision()).await;
@@ -220,7 +220,7 @@ async fn rotate(
         new: new.clone(),
         overlap_ms: body.value.overlap_ms,
     };
-    let command = call.administer(old.app, Capability::default(), change);
+    let command = call.administer(old.app, Capability::default(), change)?;
     let made = write.make(command, body.value.wait).await?;
     let beside = json!({ "key": spec_json(&new), "replaces": &*old.id, "overlap_ms": body.value.overlap_ms });
     Ok(made.answer(beside))
@@ -234,7 +234,7 @@ async fn delete(call: Call, path: web::Path<(String, String)>) -> Result<HttpRes
     let change = Administered::NoKey {
         key: key.id.clone(),
     };
-    let command = call.administer(key.app, Capability::default(), change);
+    let command = call.administer(key.app, Capability::default(), change)?;
     let write = Write::of(&call, b"")?;
     let made = write.make(command, wait).await?;
     Ok(made.answer(json!({})))

@@ -9,6 +9,7 @@
 
 pub mod app;
 pub mod auth;
+mod bearer;
 pub mod catalog;
 pub mod channel;
 pub mod cluster;
@@ -21,8 +22,10 @@ pub mod hint;
 pub mod id_source;
 pub mod input;
 pub mod key;
+pub mod logout;
 pub mod meter;
 pub mod operation;
+pub mod provider;
 pub mod publish;
 pub mod refusal;
 pub mod revoke;
@@ -96,6 +99,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .configure(publish::routes)
         .configure(app::routes)
         .configure(key::routes)
+        .configure(provider::routes)
         .configure(grant::routes)
         .configure(revoke::routes)
         .configure(user::routes)
@@ -110,7 +114,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
             unknown(&request, StatusCode::NOT_FOUND)
         }))
         .wrap(from_fn(auth::guard));
-    config.service(scope);
+    config.configure(logout::routes).service(scope);
 }
 
 /// Its paths begin with these: `/x` is that path alone, `/x/` is everything below it.

@@ -6,9 +6,9 @@ use super::auth::{Call, Caller};
 use super::codes::{ApiError, Code};
 use super::input::{Body, Params};
 use super::resource;
-use super::text::{issuer_text, name};
+use super::text::name;
 use super::write::{answer, idempotency_key};
-use crate::core::authority::{AccessQuery, AppId, Operations, Pass, Resource};
+use crate::core::authority::{AccessQuery, AppId, Operations, Pass, Principal, Resource};
 use crate::core::ids::{ChannelKey, ConnectionId, Text};
 use crate::core::message::{ContentKind, Draft};
 use actix_web::http::StatusCode;
@@ -85,9 +85,12 @@ async fn publish(
     Params::none(&call)?;
     let app = call.app(&path).await?.id;
     let channel = name("channel", &body.value.channel)?;
-    let caller = issuer_text(&call.caller.issuer());
+    let caller = call.caller.label();
     let id = idempotency_key(&call.http)?.map(|key| format!("{caller}/{key}").into());
-    let draft = body.value.draft(id)?;
+    let mut draft = body.value.draft(id)?;
+    if let Caller::Bearer(principal) = &call.caller {
+        speaks_for_herself(&mut draft, principal)?;
+    }
     let pass = pass(&call, app, &channel).await?;
     let key = ChannelKey::channel(app, &channel);
     let receipt = call.broker.publish(&key, draft, pass).await?;
@@ -101,13 +104,24 @@ async fn publish(
     Ok(answer(StatusCode::OK, revision, body))
 }
 
+/// The bearer of a token publishes in her own name.
+fn speaks_for_herself(draft: &mut Draft, principal: &Principal) -> Result<(), ApiError> {
+    if draft.client.is_some() && draft.client != principal.user {
+        let message = "`user` is not the user of the token";
+        return Err(ApiError::new(Code::NotAllowed, message));
+    }
+    draft.client.clone_from(&principal.user);
+    Ok(())
+}
+
 async fn pass(call: &Call, app: AppId, channel: &str) -> Result<Pass, ApiError> {
     let authority = &call.broker.authority;
-    let Caller::Key(key) = &call.caller else {
-        return Ok(authority.operator_pass(Operations::PUBLISH));
+    let principal = match &call.caller {
+        Caller::Operator => return Ok(authority.operator_pass(Operations::PUBLISH)),
+        Caller::Key(key) => key.principal(authority.view().revision),
+        Caller::Bearer(principal) => Principal::clone(principal),
     };
-    debug_assert_eq!(key.app, app, "`Call::app` lets no key out of its app");
-    let principal = key.principal(authority.view().revision);
+    debug_assert_eq!(principal.app, app, "`Call::app` lets nobody out of its app");
     let ask = AccessQuery {
         resource: Resource::Channel,
         name: channel,

@@ -64,7 +64,7 @@ async fn revoke(
             call.caller.require_any(app, Operations::REVOKE)?;
         }
     }
-    let issuer = call.caller.issuer();
+    let issuer = call.caller.issuer()?;
     let command = body.value.command(app, issuer, named.target.clone());
     let write = Write::of(&call, &body.raw)?;
     let made = write.make(command, body.value.wait).await?;

@@ -23,6 +23,8 @@ use actix_web::{App as Web, HttpRequest, HttpResponse, web};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
+mod providers;
+
 const OWNER: &str = "Bearer owner:0123456789abcdef";
 const CHAT: &str = "Bearer chat:0123456789abcdef";
 const OPERATOR: &str = "Bearer operators-only";

@@ -107,7 +107,7 @@ async fn disconnect(
     body: Body<DisconnectIn>,
 ) -> Result<HttpResponse, ApiError> {
     let (app, user) = allowed(&call, &path).await?;
-    let issuer = call.caller.issuer();
+    let issuer = call.caller.issuer()?;
     let command = body.value.command(app, issuer, user.clone())?;
     let write = Write::of(&call, &body.raw)?;
     let made = write.make(command, body.value.wait).await?;
@@ -122,7 +122,7 @@ async fn block(
 ) -> Result<HttpResponse, ApiError> {
     let (app, user) = allowed(&call, &path).await?;
     let asked = &body.value;
-    let issuer = call.caller.issuer();
+    let issuer = call.caller.issuer()?;
     let command = block_command(app, issuer, user.clone(), asked.for_ms, &asked.reason)?;
     let write = Write::of(&call, &body.raw)?;
     let made = write.make(command, asked.wait).await?;
@@ -135,7 +135,7 @@ async fn unblock(call: Call, path: web::Path<(String, String)>) -> Result<HttpRe
     let (app, user) = allowed(&call, &path).await?;
     let command = Command::Unblock {
         app,
-        issuer: call.caller.issuer(),
+        issuer: call.caller.issuer()?,
         subject: Subject::User(user),
     };
     let made = Write::of(&call, b"")?.make(command, Wait::All).await?;

@@ -62,7 +62,7 @@ impl<'a> Write<'a> {
             (Caller::Operator, AuthMode::Operators { token }) => {
                 IdSource::derived(cluster, token.as_bytes(), self.request.0)
             }
-            (Caller::Operator, AuthMode::Keys) => IdSource::random(),
+            (Caller::Operator, AuthMode::Keys) | (Caller::Bearer(_), _) => IdSource::random(),
         }
     }
 
@@ -220,7 +220,7 @@ pub fn idempotency_key(http: &HttpRequest) -> Result<Option<&str>, ApiError> {
 
 /// The id of a named request: who, what name, which path, which body.
 fn named(caller: &Caller, http: &HttpRequest, key: &str, body: &[u8]) -> RequestId {
-    let caller = super::text::issuer_text(&caller.issuer());
+    let caller = caller.label();
     let mut hash = Sha256::new();
     for part in [
         caller.as_str(),

@@ -7,6 +7,20 @@ import { MEMBER, OPEN, ROOM } from './world.mjs';
 
 const WRONG = { pattern: ROOM, operations: ['subscribe'] };
 
+/** What makes a provider whose tokens may subscribe to the room. */
+async function providerIn(world) {
+  const ceiling = await world.admin().call('POST', `${world.root}/keys`, { name: 'ceiling', capability: [WRONG] });
+  const id = world.fresh('provider');
+  const key = { kty: 'OKP', crv: 'Ed25519', kid: 'k', x: '11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo' };
+  return { id, issuer: `https://${id}.test`, audiences: [id], algorithms: ['EdDSA'], keys: { keys: [key] }, ceiling: ceiling.key.id };
+}
+
+async function providerOf(world) {
+  const body = await providerIn(world);
+  await world.admin().call('POST', `${world.root}/providers`, body);
+  return body;
+}
+
 /** A recipe: everything of a request but its credential, made anew for each call that may change something. */
 const to = (more) => async (world, call) => ({
   path: call.path.replace('{app}', world.app.id),
@@ -57,6 +71,28 @@ export const recipes = {
   'PATCH /v1/apps/{app}/keys/{key}': ofKey(() => ({ body: { capability: [{ pattern: ROOM, operations: ['subscribe'] }], name: 'renamed' } })),
   'DELETE /v1/apps/{app}/keys/{key}': ofKey(),
   'POST /v1/apps/{app}/keys/{key}/rotate': ofKey(() => ({ body: { overlap_ms: 0 } })),
+  'GET /v1/apps/{app}/providers': reads(async (world) => ({ marker: (await providerOf(world)).id })),
+  'POST /v1/apps/{app}/providers': to(async (world) => {
+    const { id, ...body } = await providerIn(world);
+    return { body: { id, ...body }, gives: ['subscribe'] };
+  }),
+  'GET /v1/apps/{app}/providers/{provider}': reads(async (world, call) => {
+    const { id } = await providerOf(world);
+    return { path: at(call.path, world, { provider: id }), marker: id };
+  }),
+  'PATCH /v1/apps/{app}/providers/{provider}': to(async (world, call) => {
+    const { id } = await providerOf(world);
+    return { path: at(call.path, world, { provider: id }), body: { leeway_ms: 1_234 }, gives: ['subscribe'] };
+  }),
+  'DELETE /v1/apps/{app}/providers/{provider}': to(async (world, call) => {
+    const { id } = await providerOf(world);
+    return { path: at(call.path, world, { provider: id }) };
+  }),
+  'POST /v1/apps/{app}/providers/{provider}/logout': to((world, call) => ({
+    path: at(call.path, world, { provider: 'nobody' }),
+    harmless: true,
+    answers: [400],
+  })),
   'GET /v1/apps/{app}/grants': reads(async (world) => {
     await world.admin().grant(world.app.id, { user: MEMBER }, [{ pattern: ROOM, operations: ['history'] }]);
     return { marker: MEMBER };

@@ -136,6 +136,7 @@ export class World {
       ask(`${this.root}?secrets=true`),
       ask(`/v1/apps/${this.other.id}?secrets=true`),
       ask(`${this.root}/grants?limit=10000`),
+      ask(`${this.root}/providers`),
       user ? ask(`${this.root}/users/${user}/block`) : null,
       user ? ask(`${this.root}/connections?user=${user}`).then(({ connections }) => connections.map((one) => [one.id, one.subscriptions])) : null,
       probe ? probe() : null,
