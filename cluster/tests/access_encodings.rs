@@ -52,7 +52,7 @@ administer 7 k1 key delete k2
 administer 7 k1 provider create 7 p iss=https://id aud=a,b kids=e,r:rsa source=set:https://id/keys leeway=5 ceiling=k1
 administer 7 operator provider update 7 p ifsource=discovery:https://id enabled=true iss=https://ie aud=c algs=PS256,ES256,ES384 kids=c:p256 source= rights=details leeway=6 ceiling=k2
 administer 7 k1 provider delete 7 p
-signout 7 user:u by=k1";
+signout 7 user:u revkey:s by=k1";
 
 /// A log whose state has something in every section.
 const LOG: &str = "\

@@ -67,7 +67,8 @@ fn a_good_token_makes_a_user_up_to_the_ceiling() {
     // Late, but within what clocks may be off; and without a session.
     let late = token(NOW_S, json!({"exp": NOW_S - LEEWAY_S + 1, "sid": {}}));
     let late = read(&state, None, &late, NOW).unwrap();
-    assert_eq!(late.principal.revocation_key, None);
+    let key = late.principal.revocation_key.as_deref();
+    assert_eq!(key, Some("sessionless:idp:ana"));
 }
 
 #[test]
@@ -268,10 +269,21 @@ fn a_logout_token_ends_a_session_or_a_user() {
     let read = |text: &str| logout::read(&state, (APP, "idp"), text, NOW);
     let said = |more: Value| read(&logout_token(NOW_S, more));
     let session = said(json!({})).unwrap();
-    let key = Target::RevocationKey("session:idp:s1".into());
-    assert_eq!((session.target.clone(), session.said_ms), (key, NOW));
+    let keys = |names: &[&str]| -> Vec<Target> {
+        let keys = names
+            .iter()
+            .map(|name| Target::RevocationKey((*name).into()));
+        keys.collect()
+    };
+    assert_eq!(session.said_ms, NOW);
+    assert_eq!(
+        session.targets,
+        keys(&["session:idp:s1", "sessionless:idp:ana"])
+    );
+    let nameless = said(json!({"sub": {}})).unwrap();
+    assert_eq!(nameless.targets, keys(&["session:idp:s1"]));
     let user = said(json!({"sid": {}})).unwrap();
-    assert_eq!(user.target, Target::User("ana".into()));
+    assert_eq!(user.targets, [Target::User("ana".into())]);
     assert_eq!(
         session.request, user.request,
         "a token is known by its own id"

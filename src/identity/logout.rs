@@ -6,7 +6,9 @@
 
 use super::compact::Compact;
 use super::{Refused, token};
-use crate::core::authority::{AppId, MAX_AHEAD_MS, Millis, State, Target, Text, session_key};
+use crate::core::authority::{
+    AppId, Claims, MAX_AHEAD_MS, Millis, State, Target, Text, session_key, sessionless_key,
+};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
@@ -18,8 +20,8 @@ const OLDEST_MS: Millis = 9 * 60 * 1_000;
 /// What is over.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Logout {
-    /// The session; without one, the user.
-    pub target: Target,
+    /// The session, and what names none of its user's; without a session, the user.
+    pub targets: Vec<Target>,
     /// When the provider said so, cluster time: whatever it issued before is meant.
     pub said_ms: Millis,
     /// The same for the same token, and no other: of whom it is and its own id.
@@ -65,19 +67,15 @@ pub fn read(
         return Err(Refused::NotYet);
     }
     let id = token::name(&compact, "jti").ok_or(Refused::Claim("jti"))?;
-    let target = target(&compact, &record.id, &record.claims)?;
+    let targets = targets(&compact, &record.id, &record.claims)?;
     Ok(Logout {
-        target,
+        targets,
         said_ms,
         request: request(app, &record.id, &id),
     })
 }
 
-fn target(
-    compact: &Compact<'_>,
-    provider: &str,
-    claims: &crate::core::authority::Claims,
-) -> Result<Target, Refused> {
+fn targets(compact: &Compact<'_>, provider: &str, claims: &Claims) -> Result<Vec<Target>, Refused> {
     let given = |claim: &str, what| match compact.claim(claim) {
         None => Ok(None),
         Some(_) => token::name(compact, claim)
@@ -88,8 +86,13 @@ fn target(
     let session = given("sid", "sid")?;
     let user = given(&claims.user, "sub")?;
     match (session, user) {
-        (Some(session), _) => Ok(Target::RevocationKey(session_key(provider, &session))),
-        (None, Some(user)) => Ok(Target::User(user)),
+        (Some(session), user) => {
+            let sessionless = user.map(|user| sessionless_key(provider, &user));
+            let keys = [Some(session_key(provider, &session)), sessionless];
+            let keys = keys.into_iter().flatten();
+            Ok(keys.map(Target::RevocationKey).collect())
+        }
+        (None, Some(user)) => Ok(vec![Target::User(user)]),
         (None, None) => Err(Refused::NoLogout("it names neither a user nor a session")),
     }
 }

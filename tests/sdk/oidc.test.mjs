@@ -151,9 +151,10 @@ for (const [name, sdk] of Object.entries(SDKS)) {
     const token = provider.token(user, gone);
     const victim = await sdk(1, token, channel, user);
     const other = await SDKS.pusher(2, provider.token(user, stays), channel, user);
+    const nameless = await sdk(0, provider.token(user, undefined), channel, user);
     const before = fresh('before');
     await said(watchers, channel, before);
-    await until(() => victim.heard(before).length === 1 && other.heard(before).length === 1, 'both are there');
+    await until(() => [victim, other, nameless].every((one) => one.heard(before).length === 1), 'all are there');
 
     const logout = provider.logoutToken({ sub: user, sid: gone });
     const answer = await provider.logout(url(0), app.id, logout);
@@ -162,6 +163,7 @@ for (const [name, sdk] of Object.entries(SDKS)) {
     await said(watchers, channel, later);
     await until(() => other.heard(later).length === 1, 'the other session goes on');
     assert.equal(victim.heard(later).length, 0, 'the session that is over hears nothing');
+    assert.equal(nameless.heard(later).length, 0, 'nor does what may be of it');
     await victim.over();
 
     // Once in the cluster: through another node it is the same answer.

@@ -160,8 +160,8 @@ pub struct SignOut {
     pub app: AppId,
     /// Who asks for it.
     pub issuer: Issuer,
-    /// Whom, or which session.
-    pub target: Target,
+    /// Whom, or which sessions: all of them at one revision.
+    pub targets: Vec<Target>,
 }
 
 /// A change to an app or its keys, and who asks for it.

@@ -52,6 +52,8 @@ impl Limits {
     pub const PROVIDER_AUDIENCES: usize = 32;
     /// Bytes of an RSA key: from 2048 bits to 8192.
     pub const RSA_BYTES: (usize, usize) = (264, 1_100);
+    /// Targets of one sign-out.
+    pub const SIGNED_OUT: usize = 16;
     /// Furthest that a provider's clock may be off. Five minutes.
     pub const LEEWAY_MS: Millis = 5 * 60 * 1000;
     /// Channels of one group.

@@ -2,7 +2,7 @@
 //!
 //! `time 5000` · `tick` · `version 1` · `member up|down|drain|remove N …` · `app create|update|delete ID …` ·
 //! `key create|update|rotate|delete …` · `grant APP SUBJECT RIGHTS [ttl= by= mode=replace]` ·
-//! `ungrant APP SUBJECT [PATTERN…] [by=]` · `token APP ID key= cap= …` · `revoke|signout|disconnect APP TARGET …` ·
+//! `ungrant APP SUBJECT [PATTERN…] [by=]` · `token APP ID key= cap= …` · `revoke|disconnect APP TARGET …` · `signout APP TARGET… [by=]` ·
 //! `block|unblock APP SUBJECT …` · `nonce APP KEY NONCE expires=` · `flag APP CHANNEL FLAG on|off` ·
 //! `provider create|update|delete APP ID …` (by `administer`) · `group APP GROUP [add= remove= clear=]` · `administer APP KEY|operator app update … | key … [hands=RIGHTS]` · `as NAME APP key=|named= under= user= …` ·
 //! `check|allowed PRINCIPAL NAME [OPS]` · `stands PRINCIPAL` · `grants APP SUBJECT` · `counts` · `reopen` ·
@@ -261,7 +261,7 @@ pub fn command(line: &Line<'_>, now_ms: Millis) -> Option<Command> {
         "signout" => Command::SignOut(SignOut {
             app: app(line.word(1)),
             issuer: line.issuer(),
-            target: target(line.word(2)),
+            targets: line.words.iter().skip(2).map(|text| target(text)).collect(),
         }),
         "disconnect" => Command::Disconnect {
             app: app(line.word(1)),

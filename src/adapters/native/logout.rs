@@ -66,7 +66,7 @@ async fn log_out(
     let command = Command::SignOut(SignOut {
         app,
         issuer: Issuer::Operator,
-        target: said.target,
+        targets: said.targets,
     });
     let request = RequestId(said.request);
     let written = authority.write(request, command, BarrierMode::All).await;

@@ -112,7 +112,11 @@ impl Attested {
     /// Whoever shows it, up to the ceiling.
     #[must_use]
     pub fn principal(&self, bearer: Bearer) -> Principal {
-        let session = bearer.session.as_deref();
+        let provider = &self.by.provider;
+        let key = match &bearer.session {
+            Some(session) => session_key(provider, session),
+            None => sessionless_key(provider, &bearer.user),
+        };
         let proof = Proof {
             key: self.ceiling.clone(),
             issued: Issued::At(bearer.issued_ms),
@@ -121,7 +125,7 @@ impl Attested {
             vouched: Some(self.by.clone()),
         };
         Principal {
-            revocation_key: session.map(|session| session_key(&self.by.provider, session)),
+            revocation_key: Some(key),
             user: Some(bearer.user),
             token: Some(bearer.token),
             ..Principal::proven(self.app, proof)
@@ -133,6 +137,12 @@ impl Attested {
 #[must_use]
 pub fn session_key(provider: &str, session: &str) -> Text {
     format!("session:{provider}:{session}").into()
+}
+
+/// How those tokens of a user are revoked that name no session: each may be of any of hers, so all of them end with each.
+#[must_use]
+pub fn sessionless_key(provider: &str, user: &str) -> Text {
+    format!("sessionless:{provider}:{user}").into()
 }
 
 /// What a provider's token may do by itself where its rights are its ceiling's.

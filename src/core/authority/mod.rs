@@ -26,7 +26,9 @@ mod tests;
 mod write;
 
 pub use crate::core::access::*;
-pub use attested::{Attested, Bearer, SaidBy, Unattested, session_key, whole_ceiling};
+pub use attested::{
+    Attested, Bearer, SaidBy, Unattested, session_key, sessionless_key, whole_ceiling,
+};
 pub use facade::Authority;
 pub use holder::{Holder, Signer, server_proof};
 pub use judge::MAX_AHEAD_MS;

@@ -45,9 +45,16 @@ pub(super) fn revoke(
 
 /// As [`revoke`], from now on and without what is stored.
 pub(super) fn sign_out(state: &mut State, asked: &SignOut, effects: &mut Vec<Effect>) -> Result {
-    let (app, target) = (asked.app, &asked.target);
-    check(state, app, &asked.issuer, target)?;
-    void(state, app, target, (None, 0), effects);
+    limits::at_most("targets", asked.targets.len(), Limits::SIGNED_OUT)?;
+    if asked.targets.is_empty() {
+        return Err(Rejection::Invalid("somebody is signed out".into()));
+    }
+    for target in &asked.targets {
+        check(state, asked.app, &asked.issuer, target)?;
+    }
+    for target in &asked.targets {
+        void(state, asked.app, target, (None, 0), effects);
+    }
     Ok(Reply::Narrowed(0))
 }
 
