@@ -15,14 +15,14 @@ mod plane;
 pub mod process;
 pub mod recover;
 mod refused;
+mod rooms;
 mod tables;
 
-use crate::adapters::native::{self, AuthMode, Native, meter::Meter};
+use crate::adapters::native::{self, AuthMode};
 use crate::adapters::{self, dialect::Dialects};
 use crate::config::Config;
-use crate::console::{self, metrics::Metrics, readiness::Life};
+use crate::console::{self, metrics::Metrics};
 use crate::core::authority::Authority;
-use crate::core::broker::Broker;
 use crate::transport::tls::{Certificate, TlsError};
 use crate::transport::{self, ListenPort, Listening};
 use actix_web::dev::{ServerHandle, Service as _};
@@ -37,6 +37,7 @@ use gatecast_cluster::{Cluster, ClusterConfig, PeerSecret, StartError, Versions,
 pub use logging::{Flood, log};
 use paths::Owner;
 use plane::{Plane, Site};
+use rooms::Rooms;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener};
@@ -116,13 +117,7 @@ pub async fn serve(config: Config, flood: Flood) -> Result<(), ServeError> {
     let cluster = Cluster::start(cluster_config(&config, public_url.clone()))?;
     let authority = Arc::new(Authority::new(cluster.clone()));
     let plane = message_plane(&cluster, &authority, &config);
-    let rooms = Rooms {
-        broker: plane.broker(),
-        catalog: Arc::new(tables::catalog(DIALECTS)),
-        meter: Meter::default(),
-        life: Life::default(),
-        cluster_secret: config.cluster_secret.clone(),
-    };
+    let rooms = Rooms::new(plane.broker(), &config);
     let internal_url = format!("http://{}", internal.addr);
     let operators = internal_server(&rooms, &plane, &config, internal)?;
     if config.dev_token {
@@ -218,27 +213,6 @@ async fn turn_away(plane: &Plane) {
     }
 }
 
-/// What both servers hand to their handlers.
-#[derive(Clone)]
-struct Rooms {
-    broker: Broker,
-    catalog: Arc<native::catalog::Catalog>,
-    meter: Meter,
-    life: Life,
-    cluster_secret: Arc<str>,
-}
-
-impl Rooms {
-    fn native(&self, auth_mode: AuthMode) -> web::Data<Native> {
-        web::Data::new(Native {
-            auth_mode,
-            catalog: self.catalog.clone(),
-            meter: self.meter.clone(),
-            cluster_secret: self.cluster_secret.clone(),
-        })
-    }
-}
-
 fn public_server(
     rooms: &Rooms,
     plane: &Plane,
@@ -249,10 +223,10 @@ fn public_server(
         web::Data::new(rooms.broker.clone()),
         rooms.native(AuthMode::Keys),
     );
-    let services = plane.workers();
+    let (services, http) = (plane.workers(), rooms.http.clone());
     let (life, paths) = (rooms.life.clone(), services.paths());
     let factory = move || {
-        let (life, paths) = (life.clone(), paths.clone());
+        let (life, paths, counts) = (life.clone(), paths.clone(), http.thread());
         App::new()
             .app_data(web::Data::new(life.clone()))
             .app_data(broker.clone())
@@ -268,10 +242,11 @@ fn public_server(
                 }
                 false => {
                     paths.arrived(&mut request);
+                    let counts = counts.clone();
                     Either::Right(
                         app.call(request)
                             .map_ok(paths::answered)
-                            .map_ok(refused::told),
+                            .map_ok(move |response| refused::told(response, &counts)),
                     )
                 }
             })
@@ -367,11 +342,13 @@ fn internal_server(
     let broker = web::Data::new(rooms.broker.clone());
     let life = web::Data::new(rooms.life.clone());
     let meter = rooms.meter.clone();
-    let metrics = web::Data::new(Metrics::new(|registry| {
+    let http = rooms.http.clone();
+    let metrics = web::Data::new(Metrics::new(http.clone(), |registry| {
         meter.register(registry);
         plane.register(registry);
     }));
     let factory = move || {
+        let counts = http.thread();
         App::new()
             .app_data(broker.clone())
             .app_data(native.clone())
@@ -380,11 +357,12 @@ fn internal_server(
             .configure(native::routes)
             .configure(console::routes)
             .default_service(web::to(nobodys))
-            .wrap_fn(|mut request, app| {
+            .wrap_fn(move |mut request, app| {
                 paths::as_get(&mut request);
+                let counts = counts.clone();
                 app.call(request)
                     .map_ok(paths::answered)
-                    .map_ok(refused::told)
+                    .map_ok(move |response| refused::told(response, &counts))
             })
     };
     let server = HttpServer::new(factory)

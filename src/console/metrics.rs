@@ -3,10 +3,17 @@
 //! **Must never know:** users, channels, keys, tokens: as labels they would grow without bound and tell too much.
 //! **Why gauges are read when asked:** a background task that copies numbers would show old ones as new.
 
+use super::http::HttpCounts;
+use super::page::{Labels, Page};
+use super::traffic::AppLabels;
+use super::{process, traffic};
 use crate::core::authority::{Authority, ClusterStatus, DiskSpace, Freshness};
-use prometheus_client::encoding::text::encode;
+use crate::core::broker::Broker;
+use crate::core::delivery::traffic::Report;
+use prometheus_client::encoding::text::{encode_eof, encode_registry};
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 /// The registry and the gauges that are set when they are read.
@@ -26,6 +33,11 @@ pub struct Metrics {
     clock_alarm: Gauge,
     disk: Gauge,
     failed: Gauge,
+    lease_remaining: Gauge<f64, AtomicU64>,
+    logged: Gauge,
+    snapshot: Gauge,
+    http: Arc<HttpCounts>,
+    apps_shown: AppLabels,
 }
 
 /// From where a wall clock that is off is an alarm, milliseconds. From five seconds its node leaves service.
@@ -33,7 +45,7 @@ const CLOCK_ALARM_MS: u64 = 500;
 
 impl Metrics {
     /// With whatever else the process counts.
-    pub fn new(others: impl FnOnce(&mut Registry)) -> Self {
+    pub fn new(http: Arc<HttpCounts>, others: impl FnOnce(&mut Registry)) -> Self {
         let mut registry = Registry::with_prefix("gatecast");
         let mut gauge = |name: &str, help: &str| {
             let gauge = Gauge::default();
@@ -44,6 +56,14 @@ impl Metrics {
         let term = gauge("raft_term", "Consensus term");
         let leading = gauge("raft_leader", "1 while this node believes that it leads");
         let applied = gauge("raft_applied_index", "Last applied log index");
+        let logged = gauge(
+            "raft_log_index",
+            "Index of the newest entry in this node's log, committed or not",
+        );
+        let snapshot = gauge(
+            "raft_snapshot_index",
+            "Log index up to which this node has a snapshot",
+        );
         let enforced = gauge(
             "enforced_index",
             "Last log index carried out on connections",
@@ -69,6 +89,9 @@ impl Metrics {
         let view_age = Gauge::default();
         let help = "Age of the proof that this node's view is current; -1 = never proven";
         registry.register("view_age_seconds", help, view_age.clone());
+        let lease_remaining = Gauge::default();
+        let help = "For how long this node may serve without another proof; 0 = it may not";
+        registry.register("lease_remaining_seconds", help, lease_remaining.clone());
         others(&mut registry);
         Self {
             registry,
@@ -85,6 +108,11 @@ impl Metrics {
             clock_alarm,
             disk,
             failed,
+            lease_remaining,
+            logged,
+            snapshot,
+            http,
+            apps_shown: AppLabels::default(),
         }
     }
 
@@ -92,10 +120,27 @@ impl Metrics {
     ///
     /// # Errors
     /// When formatting fails.
-    pub fn text(&self, authority: &Authority) -> Result<String, std::fmt::Error> {
-        self.read(authority);
+    pub fn text(&self, broker: &Broker, report: &Report) -> Result<String, std::fmt::Error> {
+        self.read(&broker.authority);
+        let mut page = Page(Registry::with_prefix("gatecast"));
+        traffic::show(&mut page, broker, report, &self.apps_shown);
+        let http = self.http.read().into_iter();
+        let http = http.map(|((owner, method, status), count)| {
+            let texts = [("dialect", owner), ("method", method), ("status", status)];
+            let labels: Labels = texts.map(|(name, text)| (name, text.to_owned())).into();
+            (labels, count)
+        });
+        let help = "Answers to HTTP requests, by whose path it was (v1 = our own API, and what is nobody's)";
+        page.counters(("http_requests", help), http);
+        let version = vec![("version", env!("CARGO_PKG_VERSION").to_owned())];
+        page.gauges(("build_info", "What runs here; always 1"), [(version, 1)]);
+        let mut process = Page(Registry::default());
+        process::show(&mut process);
         let mut text = String::new();
-        encode(&mut text, &self.registry)?;
+        for registry in [&self.registry, &page.0, &process.0] {
+            encode_registry(&mut text, registry)?;
+        }
+        encode_eof(&mut text)?;
         Ok(text)
     }
 
@@ -109,6 +154,10 @@ impl Metrics {
         };
         self.fresh.set(fresh);
         self.view_age.set(age);
+        let left_s = authority.lease().as_secs_f64() - age;
+        let may = fresh == 1;
+        self.lease_remaining
+            .set(if may { left_s.max(0.0) } else { 0.0 });
         let view = authority.view();
         self.members.set(size(view.members.len()));
         self.apps.set(size(view.apps.len()));
@@ -119,6 +168,8 @@ impl Metrics {
                 .set(i64::from(status.leader == Some(status.node)));
             self.applied.set(number(status.applied));
             self.enforced.set(number(status.enforced));
+            self.logged.set(number(status.logged));
+            self.snapshot.set(number(status.snapshot));
             self.look_after(&status);
         }
     }

@@ -8,11 +8,17 @@
 //! **Must never know:** dialects, connections' contents.
 //! **Why not on the public port:** what a node knows about itself is a map for whoever attacks it.
 
+mod format;
+pub mod http;
 pub mod metrics;
+mod page;
+mod process;
 pub mod readiness;
+mod traffic;
 
 use crate::core::broker::Broker;
-use actix_web::{HttpResponse, web};
+use actix_web::http::header;
+use actix_web::{HttpRequest, HttpResponse, web};
 use metrics::Metrics;
 use readiness::Life;
 use serde_json::json;
@@ -56,12 +62,24 @@ async fn ready(broker: web::Data<Broker>, life: web::Data<Life>) -> HttpResponse
     }
 }
 
-async fn show(broker: web::Data<Broker>, metrics: web::Data<Metrics>) -> HttpResponse {
-    match metrics.text(&broker.authority) {
-        Ok(text) => HttpResponse::Ok()
-            .content_type("application/openmetrics-text; version=1.0.0; charset=utf-8")
-            .body(text),
-        Err(_format) => HttpResponse::InternalServerError().finish(),
+async fn show(
+    request: HttpRequest,
+    broker: web::Data<Broker>,
+    metrics: web::Data<Metrics>,
+) -> HttpResponse {
+    let Ok(report) = broker.traffic().await else {
+        return HttpResponse::ServiceUnavailable().finish();
+    };
+    let Ok(text) = metrics.text(&broker, &report) else {
+        return HttpResponse::InternalServerError().finish();
+    };
+    let accepted = request.headers().get(header::ACCEPT);
+    let accepted = accepted.and_then(|value| value.to_str().ok()).unwrap_or("");
+    match accepted.contains("application/openmetrics-text") {
+        true => HttpResponse::Ok().content_type(format::OPEN).body(text),
+        false => HttpResponse::Ok()
+            .content_type(format::CLASSIC)
+            .body(format::classic(&text)),
     }
 }
 
@@ -77,6 +95,10 @@ mod tests {
     use std::sync::Arc;
 
     async fn get(path: &str, life: Life) -> (u16, String) {
+        get_as(path, "*/*", life).await
+    }
+
+    async fn get_as(path: &str, accept: &str, life: Life) -> (u16, String) {
         let broker = Broker::new(
             Arc::new(Authority::fixed(State::default(), 1)),
             Channels::new(Arc::new(Encodings::default()), &[]),
@@ -84,10 +106,16 @@ mod tests {
         let app = App::new()
             .app_data(web::Data::new(broker))
             .app_data(web::Data::new(life))
-            .app_data(web::Data::new(Metrics::new(|_registry| {})))
+            .app_data(web::Data::new(Metrics::new(
+                http::HttpCounts::new(vec!["v1"]),
+                |_registry| {},
+            )))
             .configure(routes);
         let service = init_service(app).await;
-        let request = TestRequest::get().uri(path).to_request();
+        let request = TestRequest::get()
+            .uri(path)
+            .insert_header((header::ACCEPT, accept))
+            .to_request();
         let response = call_service(&service, request).await;
         let status = response.status().as_u16();
         let body = read_body(response).await;
@@ -112,11 +140,21 @@ mod tests {
     }
 
     #[actix_web::test]
-    async fn metrics_are_openmetrics_text() {
-        let (status, body) = get("/metrics", Life::default()).await;
+    async fn metrics_are_openmetrics_text_for_who_asks_and_the_older_form_for_others() {
+        let open = "application/openmetrics-text;version=1.0.0,text/plain;q=0.5";
+        let (status, body) = get_as("/metrics", open, Life::default()).await;
         assert_eq!(status, 200);
         assert!(
             body.contains("gatecast_view_fresh 1") && body.ends_with("# EOF\n"),
+            "{body}"
+        );
+        assert!(
+            body.contains("# TYPE process_cpu_seconds counter"),
+            "{body}"
+        );
+        let (_, body) = get("/metrics", Life::default()).await;
+        assert!(
+            body.contains("# TYPE process_cpu_seconds_total counter") && !body.contains("# EOF"),
             "{body}"
         );
     }

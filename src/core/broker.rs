@@ -3,9 +3,11 @@
 use super::authority::{Authority, Pass};
 use super::channel::messages::{Leave, Mutate, Mutation, PublishBatchTo, PublishTo, Read, ReplyTo};
 use super::channel::registry::Channels;
-use super::delivery::messages::{AbortConnection, ListConnections, TakeOver};
+use super::delivery::messages::{AbortConnection, ListConnections, Measure, TakeOver};
 use super::delivery::port::HandOver;
 use super::delivery::relays::Relays;
+use super::delivery::traffic::Report;
+use super::durations::Durations;
 use super::error::Refusal;
 use super::ids::{AppId, ChannelKey, ConnectionId, NodeId, Text, Timetoken};
 use super::lifecycle::WebhookDelivery;
@@ -29,6 +31,8 @@ pub struct Broker {
     pub relays: Relays,
     /// Who was refused what on this node.
     pub refusals: Arc<Refusals>,
+    /// How long publishing through this handle took, by whoever waited for it.
+    pub publishing: Arc<Durations>,
     queries: Queries,
 }
 
@@ -41,6 +45,7 @@ impl Broker {
             channels,
             relays: Relays::default(),
             refusals: Arc::default(),
+            publishing: Arc::default(),
             queries: Queries::default(),
         }
     }
@@ -69,6 +74,7 @@ impl Broker {
         draft: Draft,
         pass: Pass,
     ) -> Result<Receipt, Refusal> {
+        let _timed = self.publishing.begin();
         let (reply, answer) = oneshot::channel();
         let message = PublishTo {
             draft: Box::new(draft),
@@ -90,6 +96,7 @@ impl Broker {
         drafts: Vec<Draft>,
         pass: Pass,
     ) -> Result<Vec<Receipt>, Refusal> {
+        let _timed = self.publishing.begin();
         let (reply, answer) = oneshot::channel();
         let message = PublishBatchTo {
             drafts,
@@ -262,6 +269,20 @@ impl Broker {
         // Both homes of a channel that is just moving may name it.
         all.dedup_by(|(one, _), (other, _)| one == other);
         all.truncate(limit);
+        Ok(all)
+    }
+
+    /// What has gone through this node's worker threads, added up.
+    ///
+    /// # Errors
+    /// When a worker thread cannot be asked.
+    pub async fn traffic(&self) -> Result<Report, Refusal> {
+        let asked = self.relays.all();
+        let asked = asked.iter().map(|relay| relay.send(Measure));
+        let mut all = Report::default();
+        for one in futures_util::future::join_all(asked).await {
+            all.add(&one.map_err(|_| Refusal::Unavailable("a worker thread has ended"))?);
+        }
         Ok(all)
     }
 

@@ -15,6 +15,7 @@ pub mod clock;
 pub mod close;
 pub mod connection;
 pub mod delivery;
+pub mod durations;
 pub mod error;
 pub mod filters;
 pub mod hash;

@@ -34,6 +34,7 @@ const REFUSALS_LOGGED: Duration = Duration::from_secs(10);
 pub(super) struct Plane {
     broker: Broker,
     workers: Workers,
+    peers: Peers,
 }
 
 /// How clients reach this node, as far as dialects have to know it.
@@ -105,9 +106,13 @@ impl Plane {
         let workers = prepared.start(&broker, dialects, site);
         let peers = peers::start(cluster.clone(), channels, Arc::new(broker.clone()));
         broker.connect_queries(peers.queries());
-        enforce(cluster, &broker, peers);
+        enforce(cluster, &broker, peers.clone());
         log_refusals(broker.clone());
-        Self { broker, workers }
+        Self {
+            broker,
+            workers,
+            peers,
+        }
     }
 
     /// The handle for handlers.
@@ -127,6 +132,7 @@ impl Plane {
             running.register(registry);
         }
         registry.register_collector(Box::new(Histories(self.broker.channels.clone())));
+        registry.register_collector(Box::new(Links(self.peers.clone())));
     }
 
     /// What worker threads need.
@@ -196,6 +202,20 @@ impl Collector for Histories {
         let help = "What the histories of all channels on this node weigh";
         let kind = gauge.metric_type();
         gauge.encode(encoder.encode_descriptor("history_bytes", help, None, kind)?)
+    }
+}
+
+/// Counts the links to other nodes when it is asked for.
+#[derive(Debug)]
+struct Links(Peers);
+
+impl Collector for Links {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let links = i64::try_from(self.0.linked().len()).unwrap_or(i64::MAX);
+        let gauge = ConstGauge::new(links);
+        let help = "Nodes that this one has a link to for messages";
+        let kind = gauge.metric_type();
+        gauge.encode(encoder.encode_descriptor("peer_links", help, None, kind)?)
     }
 }
 

@@ -6,16 +6,25 @@
 use super::paths::Owner;
 use crate::adapters::dialect::Named;
 use crate::adapters::native;
+use crate::console::http::ThreadCounts;
 use crate::core::broker::Broker;
 use crate::core::refusals::{Rule, Told};
 use actix_web::dev::ServiceResponse;
 use actix_web::{HttpMessage as _, web};
 
 /// What our own API is called beside the dialects.
-const OWN: &str = "v1";
+pub(super) const OWN: &str = "v1";
 
-/// To be done with every answer. Nothing is looked at of one that refuses nothing.
-pub(super) fn told<B>(response: ServiceResponse<B>) -> ServiceResponse<B> {
+/// To be done with every answer: it is counted, and told of if it refuses something. Nothing more is looked at of one that
+/// does not.
+pub(super) fn told<B>(response: ServiceResponse<B>, counts: &ThreadCounts) -> ServiceResponse<B> {
+    let owner = response.request().extensions().get::<Owner>().copied();
+    let name = match owner {
+        Some(Owner::Dialect(dialect)) => dialect.name(),
+        Some(Owner::Native | Owner::Nobody) | None => OWN,
+    };
+    let method = response.request().method().as_str();
+    counts.answered(name, method, response.status().as_u16());
     let told = response.response().extensions().get::<Told>().cloned();
     let status = response.status();
     let refused = status.is_client_error() || status.is_server_error();
@@ -28,17 +37,13 @@ pub(super) fn told<B>(response: ServiceResponse<B>) -> ServiceResponse<B> {
     };
     let code = status.as_u16();
     let told = told.unwrap_or_else(|| Told::new(Rule::of_status(code), code));
-    let owner = request.extensions().get::<Owner>().copied();
-    let (dialect, named) = match owner {
-        Some(Owner::Dialect(dialect)) => {
-            let named = dialect.named(&broker.authority.view(), request);
-            (dialect.name(), named)
-        }
-        Some(Owner::Native | Owner::Nobody) | None => (OWN, native::auth::named(request)),
+    let named = match owner {
+        Some(Owner::Dialect(dialect)) => dialect.named(&broker.authority.view(), request),
+        Some(Owner::Native | Owner::Nobody) | None => native::auth::named(request),
     };
     let remote = request.peer_addr().map(|addr| addr.to_string());
     let told = with(told, &named);
-    broker.refused(dialect, remote.as_deref().unwrap_or(""), told);
+    broker.refused(name, remote.as_deref().unwrap_or(""), told);
     response
 }
 

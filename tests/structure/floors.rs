@@ -15,7 +15,7 @@ const CORE: &str = "src/core/";
 
 /// From below: path prefixes without their ending. The longest one that fits says where a file is.
 const FLOORS: &[&[&str]] = &[
-    &["hash", "clock", "suggest", "redact"],
+    &["hash", "clock", "durations", "suggest", "redact"],
     &["access"],
     &["ids"],
     &[

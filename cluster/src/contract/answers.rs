@@ -170,6 +170,10 @@ pub struct ClusterStatus {
     pub applied: Revision,
     /// Last enforced index.
     pub enforced: Revision,
+    /// Index of the newest entry in this node's log, committed or not.
+    pub logged: Revision,
+    /// Index up to which this node has a snapshot; 0 = it has none.
+    pub snapshot: Revision,
     /// How fresh the view is.
     pub freshness: Freshness,
     /// Every member of the cluster.

@@ -48,6 +48,8 @@ pub(crate) fn status(core: &Core) -> ClusterStatus {
         last_leader: None,
         applied: core.view.applied(),
         enforced: core.view.enforced(),
+        logged: metrics.last_log_index.unwrap_or_default(),
+        snapshot: metrics.snapshot.map_or(0, |at| at.index),
         freshness: core.lease.freshness(),
         nodes: nodes.collect(),
         clock_off_ms: core.health.off_ms(),

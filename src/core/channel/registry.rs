@@ -343,6 +343,22 @@ impl Channels {
         }
     }
 
+    /// How many channels there are on this node, of how many it is the home with somebody there, and the entries of their
+    /// presence sets together.
+    #[must_use]
+    pub fn totals(&self) -> (u64, u64, u64) {
+        let (mut all, mut occupied, mut members) = (0, 0, 0);
+        for shard in &self.registry.shards {
+            let shard = lock(shard);
+            all += shard.len() as u64;
+            for counts in shard.values().filter_map(|entry| entry.stat.occupied()) {
+                occupied += 1;
+                members += counts.members;
+            }
+        }
+        (all, occupied, members)
+    }
+
     /// The occupied channels of an app that this node is home of, with their cluster-wide counts, sorted by
     /// name, at most `limit`.
     #[must_use]

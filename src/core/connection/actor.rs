@@ -334,7 +334,7 @@ impl StreamHandler<Inbound> for Connection {
             return;
         }
         match inbound {
-            Inbound::Frame(frame) => self.feed(Input::Frame(frame), cx),
+            Inbound::Frame(frame) => self.hear(frame, cx),
             Inbound::Alive(answer) => {
                 if !answer.is_empty() {
                     self.push(Source::SESSION, answer, cx);

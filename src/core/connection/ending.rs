@@ -50,6 +50,7 @@ impl Connection {
         if end.is_some_and(loses_queue) {
             self.outbox.drop_queued();
         }
+        let mut code = 0;
         // Nobody listens to what is said after the client's own close.
         if end != Some(End::Gone) {
             for frame in last_frames {
@@ -57,9 +58,11 @@ impl Connection {
             }
             let plain = || end.and_then(plain_close);
             if let Some(close) = close.or(session_close).or_else(plain) {
+                code = close.code;
                 self.outbox.push_last((self.framing.close)(&close));
             }
         }
+        self.worker.state.closed(self.stranger.dialect, code);
         self.outbox.close();
         // The socket is read on, so that a client's last bytes do not turn the close into a reset.
         self.gate.open();
@@ -68,6 +71,15 @@ impl Connection {
         } else {
             self.schedule();
         }
+    }
+
+    /// Gives the session what the client says.
+    pub(super) fn hear(&mut self, frame: Frame, cx: &mut Context<Self>) {
+        self.outbox.tally.received(match &frame {
+            Frame::Text(text) => text.len(),
+            Frame::Binary(bytes) => bytes.len(),
+        });
+        self.feed(Input::Frame(frame), cx);
     }
 
     /// Tells the operators of a refusal.

@@ -10,6 +10,7 @@ use super::messages::{Attach, Deliver, Detach, Interrupt};
 use super::stale_buffer::{Buffered, StaleBuffer, Verdict};
 use super::worker_state::WorkerState;
 use crate::core::authority::{Authority, EffectBatch};
+use crate::core::message::Broadcast;
 use futures_util::future::LocalBoxFuture;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -127,6 +128,10 @@ impl Dispatch {
     }
 
     fn push(&self, message: &Deliver, flowing: bool) {
+        if let Broadcast::Message(publication) = &message.broadcast {
+            let now_ms = self.authority.now().cluster_ms;
+            self.state.delivered(publication.timetoken, now_ms);
+        }
         if self.state.deliver(message, flowing)
             && !self.sending.pending.replace(true)
             && let Some(task) = &*self.sending.task.borrow()

@@ -2,6 +2,7 @@
 
 use super::encoding::{EncodingId, Frames};
 use super::port::HandOver;
+use super::traffic::Report;
 use crate::core::authority::EffectBatch;
 use crate::core::close::End;
 use crate::core::ids::{ChannelKey, ConnectionId};
@@ -85,6 +86,11 @@ pub struct AbortConnection(pub ConnectionId);
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "Vec<ConnectionInfo>")]
 pub struct ListConnections(pub ConnectionFilter);
+
+/// What has gone through this worker, and what it holds now.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "Report")]
+pub struct Measure;
 
 /// Ends every connection of this worker.
 #[derive(Clone, Copy, Debug, Message)]

@@ -22,4 +22,5 @@ mod stale_buffer;
 pub mod thread_relay;
 mod ticker;
 mod timers;
+pub mod traffic;
 pub mod worker_state;

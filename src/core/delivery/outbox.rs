@@ -5,6 +5,7 @@
 //! message. Here pushing and sending are apart: a relay pushes a whole burst and then sends it itself, with one
 //! write per connection. A task is woken only for a socket without room.
 
+use super::traffic::Tally;
 use bytes::{Buf as _, Bytes};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -98,6 +99,8 @@ pub struct Outbox {
     blocked: Cell<bool>,
     /// While set, only the session's own bytes may go out.
     withheld: Rc<Cell<bool>>,
+    /// What its connection has said and was told.
+    pub tally: Tally,
 }
 
 impl std::fmt::Debug for Outbox {
@@ -122,6 +125,7 @@ impl Outbox {
             dirty: Cell::new(false),
             blocked: Cell::new(false),
             withheld,
+            tally: Tally::default(),
         }
     }
 
@@ -258,6 +262,7 @@ impl Outbox {
     /// So many bytes are out.
     fn written(&self, mut written: usize) {
         let (mut begun, mut queue) = (self.begun.borrow_mut(), self.queue.borrow_mut());
+        let (bytes, mut frames) = (written, 0);
         let rest = written.min(begun.len());
         begun.advance(rest);
         written -= rest;
@@ -270,7 +275,9 @@ impl Outbox {
             frame.advance(taken);
             written -= taken;
             *begun = frame;
+            frames += 1;
         }
+        self.tally.sent(frames, bytes);
         if begun.is_empty() {
             // A shared frame must not be kept alive by its last subscriber.
             *begun = Bytes::new();

@@ -4,7 +4,8 @@
 
 use super::dispatch::Dispatch;
 use super::messages::{
-    AbortConnection, Attach, Deliver, Detach, EndAll, Enforce, Interrupt, ListConnections, TakeOver,
+    AbortConnection, Attach, Deliver, Detach, EndAll, Enforce, Interrupt, ListConnections, Measure,
+    TakeOver,
 };
 use super::port::HandOver;
 use super::ticker::Ticker;
@@ -147,6 +148,13 @@ impl Handler<ListConnections> for Relay {
     type Result = MessageResult<ListConnections>;
     fn handle(&mut self, message: ListConnections, _cx: &mut Context<Self>) -> Self::Result {
         MessageResult(self.state.list(self.node, &message.0))
+    }
+}
+
+impl Handler<Measure> for Relay {
+    type Result = MessageResult<Measure>;
+    fn handle(&mut self, _message: Measure, _cx: &mut Context<Self>) -> Self::Result {
+        MessageResult(self.state.traffic())
     }
 }
 

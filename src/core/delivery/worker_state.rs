@@ -11,10 +11,11 @@ use super::outbox::{Outbox, Pushed, Source};
 use super::port::{ConnectionPort, HandOver};
 use super::speaks_for::SpeaksForChange;
 use super::timers::{Deadline, Timers};
+use super::traffic::{Lane, Report, Traffic, Whose};
 use crate::core::authority::{EffectBatch, Principal};
 use crate::core::close::End;
 use crate::core::hash::Map;
-use crate::core::ids::{AppId, ChannelKey, ConnectionId, NodeId, Text};
+use crate::core::ids::{AppId, ChannelKey, ConnectionId, NodeId, Text, Timetoken};
 use crate::core::listing::{ConnectionFilter, ConnectionInfo};
 use futures_util::future::LocalBoxFuture;
 use std::cell::{Cell, RefCell};
@@ -46,6 +47,13 @@ struct Connection {
     principal: Option<Box<Principal>>,
     memberships: Vec<Membership>,
     deadline: Deadline,
+}
+
+impl Connection {
+    fn whose(&self) -> Whose {
+        let app = self.principal.as_ref().map(|principal| principal.app);
+        (self.meta.dialect, app)
+    }
 }
 
 #[derive(Default)]
@@ -85,6 +93,7 @@ pub struct WorkerState {
     tables: RefCell<Tables>,
     dirty: RefCell<Vec<Rc<Outbox>>>,
     withheld: Rc<Cell<bool>>,
+    traffic: Traffic,
     /// When somebody looks at deadlines next, mono ms.
     next_look: Cell<u64>,
     /// Somebody wants it earlier.
@@ -105,6 +114,7 @@ impl WorkerState {
         outbox: Rc<Outbox>,
         port: Box<dyn ConnectionPort>,
     ) -> Slot {
+        self.traffic.opened(meta.dialect);
         let table = &mut self.tables.borrow_mut().connections;
         let slot = table.free.pop().unwrap_or_else(|| {
             table.slots.push(None);
@@ -133,6 +143,7 @@ impl WorkerState {
         let Some(gone) = place.and_then(Option::take) else {
             return;
         };
+        self.traffic.keep(gone.whose(), &gone.outbox.tally);
         if let Some(principal) = &gone.principal {
             tables.index.leave(slot.0, principal);
         }
@@ -148,6 +159,9 @@ impl WorkerState {
         let Some(connection) = tables.connections.get_mut(slot.0) else {
             return;
         };
+        self.traffic.let_in(connection.meta.dialect);
+        self.traffic
+            .keep(connection.whose(), &connection.outbox.tally);
         if let Some(old) = connection.principal.replace(Box::new(principal.clone())) {
             tables.index.leave(slot.0, &old);
         }
@@ -430,6 +444,31 @@ impl WorkerState {
         })
         .take(filter.limit as usize)
         .collect()
+    }
+
+    /// A connection of that dialect has ended with this close code; 0 = without one.
+    pub fn closed(&self, dialect: &'static str, code: u16) {
+        self.traffic.closed(dialect, code);
+    }
+
+    /// A message that the home stamped then is handed to this thread's subscribers now.
+    pub(super) fn delivered(&self, stamped: Timetoken, now_ms: u64) {
+        self.traffic.delivered(stamped, now_ms);
+    }
+
+    /// What has gone through this thread, and what it holds now.
+    pub fn traffic(&self) -> Report {
+        let tables = self.tables.borrow();
+        let all = tables.connections.slots.iter().flatten();
+        self.traffic.report(all.map(|one| {
+            let lane = Lane {
+                connections: 1,
+                subscriptions: one.memberships.len() as u64,
+                queued_bytes: one.outbox.queued() as u64,
+                ..Lane::default()
+            };
+            (one.whose(), &one.outbox.tally, lane)
+        }))
     }
 
     /// Connections and channels on this thread, for metrics and tests.
