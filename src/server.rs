@@ -116,6 +116,7 @@ pub async fn serve(config: Config, flood: Flood) -> Result<(), ServeError> {
     };
     let cluster = Cluster::start(cluster_config(&config, public_url.clone()))?;
     let authority = Arc::new(Authority::new(cluster.clone()));
+    logging::started(&config, &cluster.status());
     let plane = message_plane(&cluster, &authority, &config);
     let rooms = Rooms::new(plane.broker(), &config);
     let internal_url = format!("http://{}", internal.addr);

@@ -4,14 +4,18 @@
 //! a log that fills the disk stops the node that it should explain.
 
 use crate::config::{Config, LogFormat};
+use crate::core::authority::ClusterStatus;
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::io::IsTerminal as _;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tracing::callsite::Identifier;
-use tracing::{Event, Level, Metadata};
+use tracing::{Event, Level, Metadata, Subscriber};
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::layer::{Context, Filter, Layer as _, SubscriberExt as _};
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, fmt};
 
@@ -20,6 +24,7 @@ use tracing_subscriber::{EnvFilter, fmt};
 const QUIET: &str = "openraft=off,actix_http=off";
 /// Lines from one place of the source, in [`WINDOW`].
 const LINES: u64 = 20;
+const VERSION: &str = env!("CARGO_PKG_VERSION");
 const WINDOW: Duration = Duration::from_secs(60);
 
 /// How often each place has spoken lately. Clones share it.
@@ -44,11 +49,63 @@ pub fn log(config: &Config) -> Result<Flood, String> {
         true => registry.with(lines.with_filter(flood.clone())).try_init(),
         false => {
             let lines = lines.json().flatten_event(true);
+            let lines = lines.map_event_format(|format| Named::new(format, config.node));
             registry.with(lines.with_filter(flood.clone())).try_init()
         }
     };
     started.map_err(|error| error.to_string())?;
     Ok(flood)
+}
+
+/// Says once what runs here, and with what.
+pub(super) fn started(config: &Config, cluster: &ClusterStatus) {
+    let open_files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    tracing::info!(
+        version = VERSION,
+        public = %config.public,
+        internal = %config.internal,
+        peer = %config.peer,
+        data = %config.data.display(),
+        cluster = &*cluster.cluster,
+        members = cluster.nodes.len(),
+        open_files,
+        "this node starts"
+    );
+}
+
+/// JSON lines that begin with whose they are: streams of several nodes are often read as one.
+struct Named<F> {
+    format: F,
+    prefix: String,
+}
+
+impl<F> Named<F> {
+    fn new(format: F, node: u64) -> Self {
+        let prefix = format!("{{\"this_node\":{node},\"version\":\"{VERSION}\",");
+        Self { format, prefix }
+    }
+}
+
+impl<S, N, F> FormatEvent<S, N> for Named<F>
+where
+    S: Subscriber + for<'l> LookupSpan<'l>,
+    N: for<'w> FormatFields<'w> + 'static,
+    F: FormatEvent<S, N>,
+{
+    fn format_event(
+        &self,
+        cx: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> std::fmt::Result {
+        let mut line = String::new();
+        self.format
+            .format_event(cx, Writer::new(&mut line), event)?;
+        match line.strip_prefix('{') {
+            Some(rest) => write!(writer, "{}{rest}", self.prefix),
+            None => writer.write_str(&line),
+        }
+    }
 }
 
 /// What is written at all.
@@ -140,6 +197,36 @@ mod tests {
         assert_eq!(heard("info,openraft=warn"), [true, false, true]);
         assert_eq!(heard("info,actix_http=error"), [false, true, true]);
         assert!(filter("info,=").is_err());
+    }
+
+    #[test]
+    fn a_json_line_begins_with_whose_it_is_and_stays_one_object() {
+        #[derive(Clone, Default)]
+        struct Written(Arc<Mutex<Vec<u8>>>);
+        impl std::io::Write for Written {
+            fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+                self.0.lock().unwrap().extend_from_slice(bytes);
+                Ok(bytes.len())
+            }
+            fn flush(&mut self) -> std::io::Result<()> {
+                Ok(())
+            }
+        }
+        let written = Written::default();
+        let writer = written.clone();
+        let lines = fmt::layer()
+            .with_writer(move || writer.clone())
+            .json()
+            .flatten_event(true)
+            .map_event_format(|format| Named::new(format, 7));
+        let lines = tracing_subscriber::registry().with(lines);
+        tracing::subscriber::with_default(lines, || tracing::info!(node = 2, "said"));
+        let text = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+        let line: serde_json::Value = serde_json::from_str(text.trim_end()).unwrap();
+        let found = ["this_node", "node", "version", "message"].map(|name| line.get(name));
+        let wanted: [serde_json::Value; 4] = [7.into(), 2.into(), VERSION.into(), "said".into()];
+        assert_eq!(found, wanted.each_ref().map(Some));
+        assert!(text.ends_with("}\n") && text.matches('\n').count() == 1);
     }
 
     #[test]

@@ -52,6 +52,15 @@ test('dead peers cost a few lines, `/up` says 503 where the node may not serve, 
   const cluster = await Cluster.start({ args: ['--max-connections', '200'] });
   try {
     for (const id of [1, 2, 3]) assert.deepEqual(loud(cluster, id), [], `a healthy start of node ${id}`);
+    for (const id of [1, 2, 3]) {
+      const all = lines(cluster, id).map((line) => JSON.parse(line));
+      assert.ok(all.every((line) => line.this_node === id && /^\d+\.\d+\.\d+$/.test(line.version)), 'every line says whose it is');
+      const [start, ...more] = all.filter(({ message }) => message === 'this node starts');
+      assert.deepEqual(more, []);
+      assert.equal(start.public, `127.0.0.1:${cluster.node(id).public}`);
+      assert.equal(start.data, cluster.data(id));
+      await until(() => lines(cluster, id).some((line) => /"leader":[123],"term":\d+/.test(line)), 'it says who leads');
+    }
     for (const url of cluster.urls) assert.equal(await status(`${url}/up`), 200);
     const counted = async (id, ms) => {
       const before = lines(cluster, id).length;

@@ -336,11 +336,11 @@ async fn snapshots(core: Arc<Core>) {
     }
 }
 
-/// Remembers the cluster's id and version once they are known, and notices when the engine stops.
+/// Remembers the cluster's id and version once they are known, says who leads, and notices when the engine stops.
 async fn watch_engine(core: Arc<Core>, store: Arc<Store>, local: LocalNode) {
     let store = Arc::downgrade(&store);
     let mut metrics = core.raft.metrics();
-    let mut kept = 0;
+    let (mut kept, mut led) = (0, None);
     loop {
         core.version.agree(core.view.state().version);
         let agreed = core.version.agreed();
@@ -371,7 +371,19 @@ async fn watch_engine(core: Arc<Core>, store: Arc<Store>, local: LocalNode) {
                 ..**local.identity.load()
             }));
         }
-        let running = metrics.borrow_and_update().running_state.clone();
+        let (leader, term, running) = {
+            let now = metrics.borrow_and_update();
+            (
+                now.current_leader,
+                now.current_term,
+                now.running_state.clone(),
+            )
+        };
+        if let Some(leader) = leader
+            && led.replace((leader, term)) != Some((leader, term))
+        {
+            tracing::info!(leader, term, "a node leads the cluster");
+        }
         if let Err(error) = running {
             core.fail(format!("the consensus engine has stopped: {error}"));
             return;
