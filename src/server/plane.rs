@@ -165,6 +165,8 @@ impl Workers {
     /// Of a node without a cluster, over this state.
     #[cfg(test)]
     pub(super) fn alone(dialects: Dialects, state: crate::core::authority::State) -> Self {
+        // As the program does at its start; whichever test comes first.
+        let _chosen = rustls::crypto::ring::default_provider().install_default();
         let mut encodings = Encodings::default();
         let prepared = Prepared::of(dialects, &mut encodings);
         let authority = Authority::fixed(state, 1);
