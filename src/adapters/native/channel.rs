@@ -6,7 +6,7 @@ use super::input::Params;
 use super::resource;
 use super::text::{label, name};
 use super::write::answer;
-use crate::core::authority::Operations;
+use crate::core::authority::{AppId, Operations};
 use crate::core::ids::{ChannelKey, Text};
 use crate::core::message::{Member, Occupancy};
 use actix_web::http::StatusCode;
@@ -44,9 +44,7 @@ async fn list(call: Call, path: web::Path<String>) -> Result<HttpResponse, ApiEr
 }
 
 async fn show(call: Call, path: web::Path<(String, String)>) -> Result<HttpResponse, ApiError> {
-    Params::none(&call)?;
-    let app = call.app(&path.0).await?.id;
-    let channel = name("channel", &path.1)?;
+    let (app, channel) = named(&call, &path).await?;
     call.channel(app, &channel, Operations::METADATA).await?;
     let occupancy = call
         .broker
@@ -61,9 +59,7 @@ async fn show(call: Call, path: web::Path<(String, String)>) -> Result<HttpRespo
 }
 
 async fn members(call: Call, path: web::Path<(String, String)>) -> Result<HttpResponse, ApiError> {
-    Params::none(&call)?;
-    let app = call.app(&path.0).await?.id;
-    let channel = name("channel", &path.1)?;
+    let (app, channel) = named(&call, &path).await?;
     call.channel(app, &channel, Operations::PRESENCE_READ)
         .await?;
     let members = call
@@ -77,6 +73,13 @@ async fn members(call: Call, path: web::Path<(String, String)>) -> Result<HttpRe
         call.broker.authority.view().revision,
         body,
     ))
+}
+
+/// The app and the channel of a path.
+async fn named(call: &Call, path: &(String, String)) -> Result<(AppId, Text), ApiError> {
+    let channel = Params::only_name(&call.http, &path.1)?;
+    let app = call.app(&path.0).await?.id;
+    Ok((app, name("channel", &channel)?))
 }
 
 fn counts(name: &str, occupancy: Occupancy) -> Value {

@@ -319,6 +319,16 @@ mod tests {
     use std::collections::BTreeSet;
 
     #[test]
+    fn where_another_node_may_be_asked_nothing_was_done() {
+        // The command line asks the next server after these.
+        for code in Code::ALL {
+            let (name, status, hint) = code.row();
+            let undone = hint.starts_with("nothing was ") || *code == Code::Behind;
+            assert_eq!(matches!(status, 503 | 507), undone, "{name}");
+        }
+    }
+
+    #[test]
     fn rejections_are_sentences() {
         for rejection in rejections() {
             assert_words(&rejection, &rejected(&rejection).message);

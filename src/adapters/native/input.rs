@@ -96,6 +96,33 @@ impl Params {
         Some(self.given.swap_remove(at).1)
     }
 
+    /// The name that stands in a path. What no URL can carry there (`.` and `..`, which clients and proxies take for steps)
+    /// stands in the query, and `-` in its place: `/users/-/block?name=..`.
+    ///
+    /// # Errors
+    /// `bad_value` when the path has a name of its own: whoever reads paths only would see another.
+    pub fn name_in(&mut self, path: &str) -> Result<String, ApiError> {
+        match self.text("name") {
+            None => Ok(path.to_owned()),
+            Some(name) if path == "-" => Ok(name),
+            Some(_name) => {
+                let message = "`name` stands for a `-` in the path, and for nothing else";
+                Err(ApiError::new(Code::BadValue, message))
+            }
+        }
+    }
+
+    /// [`Params::name_in`] of a request that knows no other parameters.
+    ///
+    /// # Errors
+    /// As there, and `unknown_parameter`.
+    pub fn only_name(request: &HttpRequest, path: &str) -> Result<String, ApiError> {
+        let mut params = Self::of(request)?;
+        let name = params.name_in(path)?;
+        params.finish()?;
+        Ok(name)
+    }
+
     /// Takes a number.
     ///
     /// # Errors
@@ -299,6 +326,19 @@ mod tests {
         assert_eq!(query.finish(), Ok(()));
         assert!(params("/x?limit=0").limit(10, 100).is_err());
         assert!(params("/x?wait=soon").wait().is_err());
+    }
+
+    #[test]
+    fn a_name_that_no_path_can_carry_stands_in_the_query() {
+        assert_eq!(params("/x").name_in("-"), Ok("-".to_owned()));
+        assert_eq!(params("/x").name_in("ana"), Ok("ana".to_owned()));
+        assert_eq!(params("/x?name=..").name_in("-"), Ok("..".to_owned()));
+        assert_eq!(params("/x?name=%2E").name_in("-"), Ok(".".to_owned()));
+        let other = params("/x?name=bob").name_in("ana").unwrap_err();
+        assert_eq!(other.code, Code::BadValue);
+        let mut twice = params("/x?name=a&name=b");
+        assert_eq!(twice.name_in("-"), Ok("a".to_owned()));
+        assert!(twice.finish().is_err());
     }
 
     #[test]

@@ -171,7 +171,8 @@ async fn update(
     path: web::Path<(String, String)>,
     body: Body<KeyPatch>,
 ) -> Result<HttpResponse, ApiError> {
-    let key = own_key(&call, &path).await?;
+    let name = Params::only_name(&call.http, &path.1)?;
+    let key = own_key(&call, &path.0, &name).await?;
     let changed = Administered::Key {
         key: key.id.clone(),
         change: body.value.change()?,
@@ -204,7 +205,8 @@ async fn rotate(
     path: web::Path<(String, String)>,
     body: Body<Rotation>,
 ) -> Result<HttpResponse, ApiError> {
-    let old = own_key(&call, &path).await?;
+    let name = Params::only_name(&call.http, &path.1)?;
+    let old = own_key(&call, &path.0, &name).await?;
     let write = Write::of(&call, &body.raw)?;
     let mut ids = write.id_source();
     let new = KeySpec {
@@ -228,9 +230,9 @@ async fn rotate(
 
 async fn delete(call: Call, path: web::Path<(String, String)>) -> Result<HttpResponse, ApiError> {
     let mut params = Params::of(&call.http)?;
-    let wait = params.wait()?;
+    let (wait, name) = (params.wait()?, params.name_in(&path.1)?);
     params.finish()?;
-    let key = own_key(&call, &path).await?;
+    let key = own_key(&call, &path.0, &name).await?;
     let change = Administered::NoKey {
         key: key.id.clone(),
     };
@@ -241,11 +243,11 @@ async fn delete(call: Call, path: web::Path<(String, String)>) -> Result<HttpRes
 }
 
 /// The key of the path, if the caller may change keys there. It may have been made a moment ago through another node.
-async fn own_key(call: &Call, path: &(String, String)) -> Result<Arc<ApiKey>, ApiError> {
-    let app = call.app(&path.0).await?.id;
+async fn own_key(call: &Call, app: &str, key: &str) -> Result<Arc<ApiKey>, ApiError> {
+    let app = call.app(app).await?.id;
     call.caller.require_app_wide(app, Operations::ADMIN)?;
     let authority = &call.broker.authority;
-    let find = || authority.key(&path.1).filter(|key| key.app == app);
+    let find = || authority.key(key).filter(|key| key.app == app);
     if let Some(key) = find() {
         return Ok(key);
     }

@@ -218,8 +218,8 @@ async fn list(call: Call, path: web::Path<String>) -> Result<HttpResponse, ApiEr
 }
 
 async fn show(call: Call, path: web::Path<(String, String)>) -> Result<HttpResponse, ApiError> {
-    Params::none(&call)?;
-    let provider = own(&call, &path).await?;
+    let id = Params::only_name(&call.http, &path.1)?;
+    let provider = own(&call, &path.0, &id).await?;
     let body = json!({ "provider": provider_json(&provider) });
     let revision = call.broker.authority.view().revision;
     Ok(answer(StatusCode::OK, revision, body))
@@ -248,8 +248,8 @@ async fn update(
     path: web::Path<(String, String)>,
     body: Body<ProviderIn>,
 ) -> Result<HttpResponse, ApiError> {
-    Params::none(&call)?;
-    let provider = own(&call, &path).await?;
+    let id = Params::only_name(&call.http, &path.1)?;
+    let provider = own(&call, &path.0, &id).await?;
     let change = Administered::Provider {
         id: provider.id.clone(),
         change: Box::new(body.value.change(&provider)?),
@@ -263,9 +263,9 @@ async fn update(
 
 async fn delete(call: Call, path: web::Path<(String, String)>) -> Result<HttpResponse, ApiError> {
     let mut params = Params::of(&call.http)?;
-    let wait = params.wait()?;
+    let (wait, id) = (params.wait()?, params.name_in(&path.1)?);
     params.finish()?;
-    let provider = own(&call, &path).await?;
+    let provider = own(&call, &path.0, &id).await?;
     let change = Administered::NoProvider { id: provider.id };
     let command = call.administer(provider.app, Capability::default(), change)?;
     let made = Write::of(&call, b"")?.make(command, wait).await?;
@@ -279,11 +279,11 @@ async fn applied(call: &Call, (app, id): (AppId, &Text), revision: u64) -> Optio
 }
 
 /// The provider of the path, if the caller may change the app. It may have been made a moment ago through another node.
-async fn own(call: &Call, path: &(String, String)) -> Result<Provider, ApiError> {
-    let app = call.app(&path.0).await?.id;
+async fn own(call: &Call, app: &str, id: &str) -> Result<Provider, ApiError> {
+    let app = call.app(app).await?.id;
     call.caller.require_app_wide(app, Operations::ADMIN)?;
     let missing = || ApiError::new(Code::NotFound, "there is no such provider in this app");
-    let look = |view: &State| view.provider(app, &path.1).cloned().ok_or_else(missing);
+    let look = |view: &State| view.provider(app, id).cloned().ok_or_else(missing);
     call.broker.authority.look(look, |_| true).await
 }
 

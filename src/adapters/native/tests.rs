@@ -588,6 +588,38 @@ async fn bad_bodies_are_refused_before_anything_is_proposed() {
 }
 
 #[actix_web::test]
+async fn a_name_that_no_path_can_carry_is_taken_from_the_query() {
+    for name in [".", ".."] {
+        let place = format!("/v1/apps/7/channels/-?name={name}");
+        let (status, _, told) = operator("GET", &place, json!({})).await;
+        assert_eq!((status, &told["channel"]["name"]), (200, &json!(name)));
+        for (method, verb) in [
+            ("POST", "disconnect"),
+            ("POST", "block"),
+            ("DELETE", "block"),
+        ] {
+            let place = format!("/v1/apps/7/users/-/{verb}?name={name}");
+            let reached = operator(method, &place, json!({})).await.1;
+            assert_eq!(reached, "stopping", "{method} {place}");
+        }
+        for (method, rest) in [("PATCH", ""), ("DELETE", ""), ("POST", "/rotate")] {
+            let place = format!("/v1/apps/7/keys/-{rest}?name=owner");
+            let reached = operator(method, &place, json!({})).await.1;
+            assert_eq!(reached, "stopping", "{method} {place}");
+        }
+    }
+    // Rights are those on the name, and a path that has one of its own is not overridden.
+    let other = "/v1/apps/7/users/ana/block?name=bob";
+    assert_eq!(operator("POST", other, json!({})).await.1, "bad_value");
+    assert_eq!(
+        operator("GET", "/v1/apps/7/users/-/block?name=", json!({}))
+            .await
+            .1,
+        "bad_name"
+    );
+}
+
+#[actix_web::test]
 async fn explain_says_which_view_it_asked() {
     let body = json!({"user": "ana", "channel": "a", "operations": ["subscribe"]});
     let (status, _, told) = key(OWNER, "POST", "/v1/apps/7/explain", body).await;

@@ -131,7 +131,6 @@ async fn block(
 }
 
 async fn unblock(call: Call, path: web::Path<(String, String)>) -> Result<HttpResponse, ApiError> {
-    Params::none(&call)?;
     let (app, user) = allowed(&call, &path).await?;
     let command = Command::Unblock {
         app,
@@ -143,7 +142,6 @@ async fn unblock(call: Call, path: web::Path<(String, String)>) -> Result<HttpRe
 }
 
 async fn show(call: Call, path: web::Path<(String, String)>) -> Result<HttpResponse, ApiError> {
-    Params::none(&call)?;
     let (app, user) = allowed(&call, &path).await?;
     let authority = &call.broker.authority;
     let (view, now) = (authority.view(), authority.now().cluster_ms);
@@ -157,8 +155,9 @@ async fn show(call: Call, path: web::Path<(String, String)>) -> Result<HttpRespo
 }
 
 async fn allowed(call: &Call, path: &(String, String)) -> Result<(AppId, Text), ApiError> {
+    let user = Params::only_name(&call.http, &path.1)?;
     let app = call.app(&path.0).await?.id;
-    let user = name("user", &path.1)?;
+    let user = name("user", &user)?;
     call.caller.user(app, &user, Operations::REVOKE)?;
     Ok((app, user))
 }
