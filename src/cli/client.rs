@@ -4,12 +4,26 @@
 //! would do it twice.
 
 use super::arguments::{Output, Remote};
+use super::output::{self, Printed};
 use super::request::Request;
-use super::{Exit, Failure, output};
+use super::servers::{self, Lost, first_to_answer, is_asked_elsewhere};
+use super::{Exit, Failure, confirm};
 use rand::Rng as _;
-use serde_json::{Value, json};
-use std::io::{IsTerminal as _, Write as _};
-use std::time::Duration;
+use serde_json::Value;
+use std::fs::File;
+use std::io::{Seek as _, Write as _};
+
+/// Longest answer that is read, bytes: the longest listing is far below.
+const MAX_ANSWER: usize = 64 << 20;
+
+/// What a node answered.
+#[derive(Debug)]
+pub struct Answer {
+    /// As it was understood.
+    pub value: Value,
+    /// As it came: numbers and the order of fields are the server's.
+    text: String,
+}
 
 /// Asks, shows the answer, or says why not.
 ///
@@ -17,14 +31,45 @@ use std::time::Duration;
 /// With the exit code that names the kind of failure.
 pub fn ask(remote: &Remote, request: Request) -> Result<(), Failure> {
     if let Some(what) = &request.destroys {
-        confirmed(remote, what)?;
+        confirm::confirmed(remote.yes, what)?;
     }
-    let answer = answer_to(remote, &request)?;
-    match remote.output {
-        Output::Json => output::json(&answer),
-        Output::Table => output::table(&answer, request.table),
+    let answer = block_on(answered(remote, &token(remote)?, &request))?;
+    let printed = match remote.output {
+        Output::Json => output::json(&answer.text),
+        Output::Table => output::table(&answer.value, request.table),
+    };
+    match printed {
+        Ok(Printed::Whole | Printed::Closed) => Ok(()),
+        Err(failure) => Err(unshown(failure, &request, &answer.value)),
     }
-    Ok(())
+}
+
+/// The answer could not be shown. Of a write it is said that it was done: who does it again would do it twice.
+fn unshown(failure: Failure, request: &Request, answer: &Value) -> Failure {
+    if !request.writes() {
+        return failure;
+    }
+    let secret = match holds_a_secret(answer) {
+        true => {
+            "; the secret in it was shown to nobody and is lost here: `gatecast app show` of its app shows it again"
+        }
+        false => "",
+    };
+    let message = format!(
+        "it was done, but its answer is lost: {}{secret}",
+        failure.message
+    );
+    Failure::new(Exit::NotShown, message)
+}
+
+fn holds_a_secret(answer: &Value) -> bool {
+    match answer {
+        Value::Object(fields) => fields
+            .iter()
+            .any(|(name, value)| (name == "secret" && value.is_string()) || holds_a_secret(value)),
+        Value::Array(items) => items.iter().any(holds_a_secret),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+    }
 }
 
 /// Asks, and gives the answer if the node agreed.
@@ -32,12 +77,16 @@ pub fn ask(remote: &Remote, request: Request) -> Result<(), Failure> {
 /// # Errors
 /// With the exit code that names the kind of failure.
 pub fn answer_to(remote: &Remote, request: &Request) -> Result<Value, Failure> {
+    block_on(answer(remote, request))
+}
+
+fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let failed = |error: std::io::Error| Failure::new(Exit::Failed, error.to_string());
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(failed)?;
-    runtime.block_on(answer(remote, request))
+    runtime.block_on(work)
 }
 
 /// Asks from within a program that has a runtime already; the answer, if the node agreed.
@@ -45,14 +94,19 @@ pub fn answer_to(remote: &Remote, request: &Request) -> Result<Value, Failure> {
 /// # Errors
 /// With the exit code that names the kind of failure.
 pub async fn answer(remote: &Remote, request: &Request) -> Result<Value, Failure> {
-    answered(remote, &token(remote)?, request).await
+    let answer = answered(remote, &token(remote)?, request).await?;
+    Ok(answer.value)
 }
 
-async fn answered(remote: &Remote, token: &str, request: &Request) -> Result<Value, Failure> {
-    let (status, answer) = send(remote, token, request).await?;
+async fn answered(remote: &Remote, token: &str, request: &Request) -> Result<Answer, Failure> {
+    let key = idempotency_key(remote);
+    let (status, answer) = first_to_answer(remote, async |server| {
+        send_to(server, remote, token, request, &key).await
+    })
+    .await?;
     match (200..300).contains(&status) {
         true => Ok(answer),
-        false => Err(refused(status, &answer)),
+        false => Err(refused(status, &answer.value)),
     }
 }
 
@@ -70,111 +124,43 @@ fn token(remote: &Remote) -> Result<String, Failure> {
     Ok(text.trim_end().to_owned())
 }
 
-/// Asks for a file and hands it over as it comes.
+/// Asks for a file and writes it into this one as it comes. What a server that was cut off had sent of it goes again.
 ///
 /// # Errors
-/// As [`ask`], and whatever `take` says.
-pub fn fetch(
-    remote: &Remote,
-    path: &str,
-    mut take: impl FnMut(&[u8]) -> Result<(), Failure>,
-) -> Result<(), Failure> {
+/// As [`ask`], and when it cannot be written.
+pub fn fetch(remote: &Remote, path: &str, into: &mut File) -> Result<(), Failure> {
     let token = token(remote)?;
-    let failed = |error: std::io::Error| Failure::new(Exit::Failed, error.to_string());
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(failed)?;
-    runtime.block_on(async {
-        let mut response = first_to_answer(remote, async |server| {
-            let wait = Duration::from_secs(remote.timeout.max(1));
-            let client = reqwest::Client::builder()
-                .connect_timeout(wait)
-                .read_timeout(wait)
-                .no_proxy()
-                .build()
-                .map_err(|error| Lost::unsent(&error))?;
-            let call = client.get(format!("{server}{path}")).bearer_auth(&token);
-            call.send().await.map_err(|error| Lost::of(&error, None))
-        })
-        .await?;
-        let lost = |error: reqwest::Error| Lost::of(&error, None).failure;
+    block_on(first_to_answer(remote, async |server| {
+        let client = servers::client(remote)
+            .read_timeout(servers::answer_within(remote))
+            .build()
+            .map_err(|error| Lost::of(&error, None))?;
+        let call = client.get(format!("{server}{path}")).bearer_auth(&token);
+        let lost = |error: reqwest::Error| Lost::of(&error, None);
+        let mut response = call.send().await.map_err(lost)?;
         let status = response.status().as_u16();
         if status != 200 {
-            let bytes = response.bytes().await.map_err(lost)?;
-            let answer = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
-            return Err(refused(status, &answer));
+            let answer = whole(response, None).await?.value;
+            let failure = refused(status, &answer);
+            return Err(match is_asked_elsewhere(status, &answer, true) {
+                true => Lost::undone(failure),
+                false => Lost::here(failure),
+            });
         }
+        let local = |error: std::io::Error| {
+            Lost::here(Failure::new(
+                Exit::Failed,
+                format!("the file cannot be written: {error}"),
+            ))
+        };
+        into.set_len(0)
+            .and_then(|()| into.rewind())
+            .map_err(local)?;
         while let Some(piece) = response.chunk().await.map_err(lost)? {
-            take(&piece)?;
+            into.write_all(&piece).map_err(local)?;
         }
         Ok(())
-    })
-}
-
-/// Asks whoever sits at the terminal. A script is not asked: nobody would answer.
-fn confirmed(remote: &Remote, what: &str) -> Result<(), Failure> {
-    if remote.yes || !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
-        return Ok(());
-    }
-    let mut said = String::new();
-    let mut terminal = std::io::stderr().lock();
-    let asked = write!(terminal, "{what}.\nGo on? [y/N] ").and_then(|()| terminal.flush());
-    asked
-        .and_then(|()| std::io::stdin().read_line(&mut said))
-        .map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
-    match matches!(said.trim(), "y" | "Y" | "yes") {
-        true => Ok(()),
-        false => Err(Failure::new(Exit::Failed, "nothing was done")),
-    }
-}
-
-/// The base URLs of `--server`, in the order in which they are asked.
-///
-/// # Errors
-/// A usage failure for what is no base URL.
-fn servers(given: &str) -> Result<Vec<&str>, Failure> {
-    let all = given
-        .split(',')
-        .map(str::trim)
-        .filter(|one| !one.is_empty());
-    let all: Vec<&str> = all.map(|one| one.trim_end_matches('/')).collect();
-    let usable = |one: &&str| one.starts_with("http://") || one.starts_with("https://");
-    match all.iter().find(|one| !usable(one)) {
-        None if !all.is_empty() => Ok(all),
-        wrong => {
-            let wrong = wrong.copied().unwrap_or(given);
-            let message = format!(
-                "--server {wrong}: that is no base URL; write it like http://127.0.0.1:9601"
-            );
-            Err(Failure::new(Exit::Usage, message))
-        }
-    }
-}
-
-/// Asks one server after the other until somebody may have heard it.
-async fn first_to_answer<T>(
-    remote: &Remote,
-    ask: impl AsyncFn(&str) -> Result<T, Lost>,
-) -> Result<T, Failure> {
-    let mut last = Failure::new(Exit::Failed, "no server is named");
-    for server in servers(&remote.server)? {
-        match ask(server).await {
-            // Nobody was there to hear it, so the next may be asked.
-            Err(lost) if !lost.heard => last = lost.failure,
-            Err(lost) => return Err(lost.failure),
-            Ok(answer) => return Ok(answer),
-        }
-    }
-    Err(last)
-}
-
-async fn send(remote: &Remote, token: &str, request: &Request) -> Result<(u16, Value), Failure> {
-    let key = idempotency_key(remote);
-    first_to_answer(remote, async |server| {
-        send_to(server, remote, token, request, &key).await
-    })
-    .await
+    }))
 }
 
 async fn send_to(
@@ -183,73 +169,56 @@ async fn send_to(
     token: &str,
     request: &Request,
     key: &str,
-) -> Result<(u16, Value), Lost> {
-    let client = reqwest::Client::builder()
-        .timeout(Duration::from_secs(remote.timeout.max(1)))
-        .no_proxy()
-        .build()
-        .map_err(|error| Lost::unsent(&error))?;
+) -> Result<(u16, Answer), Lost> {
+    let writes = request.writes().then_some(key);
+    let lost = |error: reqwest::Error| Lost::of(&error, writes);
+    let client = servers::client(remote).timeout(servers::whole(remote));
+    let client = client.build().map_err(lost)?;
     let method = reqwest::Method::from_bytes(request.method.as_bytes());
-    let method = method.map_err(|error| Lost::unsent(&error))?;
+    let method =
+        method.map_err(|error| Lost::here(Failure::new(Exit::Failed, error.to_string())))?;
     let mut call = client.request(method, format!("{server}{}", request.path));
     if !token.is_empty() {
         call = call.bearer_auth(token);
     }
-    let writes = (request.method != "GET").then_some(key);
     if let Some(key) = writes {
         call = call.header("Idempotency-Key", key);
     }
-    if let Some(body) = &request.body {
-        call = call.json(body);
+    if let Some(body) = request.sent() {
+        call = call.header("Content-Type", "application/json").body(body);
     }
-    let lost = |error: reqwest::Error| Lost::of(&error, writes);
     let response = call.send().await.map_err(lost)?;
     let status = response.status().as_u16();
-    let bytes = response.bytes().await.map_err(lost)?;
-    let answer = serde_json::from_slice(&bytes)
-        .unwrap_or_else(|_plain| String::from_utf8_lossy(&bytes).into_owned().into());
-    Ok((status, with_key(answer, writes)))
+    let mut answer = whole(response, writes).await?;
+    answer.value = with_key(answer.value, writes);
+    match is_asked_elsewhere(status, &answer.value, writes.is_none()) {
+        true => Err(Lost::undone(refused(status, &answer.value))),
+        false => Ok((status, answer)),
+    }
 }
 
-/// No whole answer came.
-struct Lost {
-    /// Somebody may have heard the question.
-    heard: bool,
-    failure: Failure,
-}
-
-impl Lost {
-    /// The question could not even be put.
-    fn unsent(error: &dyn std::error::Error) -> Self {
-        Self {
-            heard: true,
-            failure: Failure::new(Exit::Failed, error.to_string()),
+/// The whole answer, if it is not too long to be one.
+async fn whole(mut response: reqwest::Response, writes: Option<&str>) -> Result<Answer, Lost> {
+    let mut bytes = Vec::new();
+    while let Some(piece) = response
+        .chunk()
+        .await
+        .map_err(|error| Lost::of(&error, writes))?
+    {
+        if bytes.len() + piece.len() > MAX_ANSWER {
+            let message = format!("the server's answer is longer than {MAX_ANSWER} bytes");
+            return Err(Lost::midway(true, message, writes));
         }
+        bytes.extend_from_slice(&piece);
     }
-
-    /// Of a read, or of a write with its key. Before the connection stood, nothing can have happened.
-    fn of(error: &reqwest::Error, writes: Option<&str>) -> Self {
-        let heard = !(error.is_builder() || error.is_connect());
-        let mut text = error.to_string();
-        let mut cause = std::error::Error::source(error);
-        while let Some(deeper) = cause {
-            text += &format!(": {deeper}");
-            cause = deeper.source();
-        }
-        let failure = match writes.filter(|_| heard) {
-            None => Failure::new(Exit::Failed, text),
-            Some(key) => Failure {
-                details: Some(json!({ "idempotency_key": key })),
-                ..Failure::new(
-                    Exit::OutcomeUnknown,
-                    format!(
-                        "{text}\n  it may have happened: repeat it with --idempotency-key {key}, which does it at most once"
-                    ),
-                )
-            },
-        };
-        Self { heard, failure }
-    }
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    Ok(match serde_json::from_str(&text) {
+        Ok(value) => Answer { value, text },
+        Err(_plain) => Answer {
+            text: Value::from(&*text).to_string(),
+            value: text.into(),
+        },
+    })
 }
 
 /// A refusal says with which key the same request can be repeated; one that was made up here is known to nobody else.
@@ -285,18 +254,26 @@ pub fn refused(status: u16, answer: &Value) -> Failure {
     };
     let message = match (field("code"), field("message"), field("hint")) {
         (Some(code), Some(message), Some(hint)) => {
+            let [message, code, hint] = [message, code, hint].map(output::clean);
             let mut text = format!("{message} ({code})\n  {hint}");
             if exit == Exit::OutcomeUnknown {
                 for (name, what) in [
                     ("operation", "operation"),
                     ("idempotency_key", "Idempotency-Key"),
                 ] {
-                    text += &field(name).map_or_else(String::new, |is| format!("\n  {what}: {is}"));
+                    text += &field(name).map_or_else(String::new, |is| {
+                        format!("\n  {what}: {}", output::clean(is))
+                    });
                 }
             }
             text
         }
-        _no_table => format!("the server answered {status}: {answer}"),
+        _no_table => {
+            let said = answer
+                .as_str()
+                .map_or_else(|| answer.to_string(), str::to_owned);
+            format!("the server answered {status}: {}", output::excerpt(&said))
+        }
     };
     Failure {
         details: error.cloned(),
@@ -323,19 +300,6 @@ mod tests {
             "{}",
             failure.message
         );
-    }
-
-    #[test]
-    fn servers_are_base_urls() {
-        let two = servers("http://a:1/, https://b:2").ok();
-        assert_eq!(two, Some(vec!["http://a:1", "https://b:2"]));
-        for wrong in ["nonsense", "", "http://a:1,b:2"] {
-            let failure = servers(wrong).err();
-            assert!(
-                failure.is_some_and(|failure| failure.exit == Exit::Usage),
-                "{wrong}"
-            );
-        }
     }
 
     #[test]

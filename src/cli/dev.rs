@@ -8,24 +8,28 @@
 
 use super::arguments::{Dev, Remote};
 use super::request::Request;
-use super::{Exit, Failure, client, environment, output};
+use super::{Exit, Failure, client, environment, files, output};
 use crate::adapters;
 use crate::config::{self, Config, Flags};
 use crate::server;
+use crate::server::process::shell_word;
 use futures_util::TryFutureExt as _;
 use futures_util::future::{Either, select};
 use rand::Rng as _;
 use serde_json::{Value, json};
-use std::fs::OpenOptions;
-use std::io::Write as _;
+use std::fs::{self, DirBuilder};
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::time::Duration;
 
 /// The id of the app that it makes.
 const APP: u64 = 1;
+
+/// The file by which it knows a folder as its own.
+const MARK: &str = ".gatecast-dev";
 
 /// Connections of clients: what a shell's usual limit of open files bears without a warning.
 const MAX_CONNECTIONS: u64 = 400;
@@ -57,38 +61,56 @@ pub fn carry_out(dev: &Dev) -> Result<(), Failure> {
     })
 }
 
-/// The folder that keeps everything, and its whole path. Version control is told to pass it over.
+/// The folder that keeps everything, and its whole path. One that holds other things is left alone.
 fn folder(data: &Path) -> Result<PathBuf, Failure> {
-    let failed = |error: std::io::Error| {
-        let message = format!("--data {}: {error}", data.display());
-        Failure::new(Exit::Config, message)
-    };
-    std::fs::create_dir_all(data).map_err(failed)?;
+    let refused =
+        |why: String| Failure::new(Exit::Config, format!("--data {}: {why}", data.display()));
+    let failed = |error: io::Error| refused(error.to_string());
+    if files::is_free(data) {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(data)
+            .map_err(failed)?;
+    }
+    files::own_folder(data).map_err(failed)?;
     let folder = data.canonicalize().map_err(failed)?;
-    std::fs::write(folder.join(".gitignore"), "*\n").map_err(failed)?;
+    let mark = folder.join(MARK);
+    let told = |error: io::Error| refused(format!("{}: {error}", mark.display()));
+    if files::secret(&mark).map_err(told)?.is_none() {
+        if fs::read_dir(&folder).map_err(failed)?.next().is_some() {
+            return Err(refused(
+                "it holds what `gatecast dev` did not put there, and none of it is touched: name a new or an empty \
+                 folder, such as --data .gatecast"
+                    .to_owned(),
+            ));
+        }
+        let text = b"Made by `gatecast dev`, which keeps its data and credentials here.\n";
+        files::add(&mark, files::OWNERS, text).map_err(told)?;
+    }
+    let node = folder.join("node");
+    if !files::is_free(&node) {
+        let told = |error: io::Error| refused(format!("{}: {error}", node.display()));
+        files::own_folder(&node).map_err(told)?;
+    }
+    // Version control is told to pass it over, unless somebody has said otherwise.
+    let ignored = folder.join(".gitignore");
+    if files::is_free(&ignored) {
+        files::add(&ignored, files::OWNERS, b"*\n").map_err(failed)?;
+    }
     Ok(folder)
 }
 
 /// The operator's token: made once, kept with the data.
 fn admin_token(path: &Path) -> Result<String, Failure> {
-    if let Ok(kept) = std::fs::read_to_string(path) {
+    let failed =
+        |error: io::Error| Failure::new(Exit::Config, format!("{}: {error}", path.display()));
+    if let Some(kept) = files::secret(path).map_err(failed)? {
         return Ok(kept.trim_end().to_owned());
     }
     let token = format!("{:032x}", rand::rng().random::<u128>());
-    write(path, &format!("{token}\n"))?;
+    files::add(path, files::OWNERS, format!("{token}\n").as_bytes()).map_err(failed)?;
     Ok(token)
-}
-
-/// Replaces a file, in one step, by one that is its owner's alone, whoever could read what stood there before.
-fn write(path: &Path, text: &str) -> Result<(), Failure> {
-    let beside = path.with_extension("new");
-    let _left_over = std::fs::remove_file(&beside);
-    let mut how = OpenOptions::new();
-    let file = how.write(true).create_new(true).mode(0o600).open(&beside);
-    let written = file
-        .and_then(|mut file| file.write_all(text.as_bytes()))
-        .and_then(|()| std::fs::rename(&beside, path));
-    written.map_err(|error| Failure::new(Exit::Config, format!("{}: {error}", path.display())))
 }
 
 /// The node's configuration. Of the environment only what is logged counts: variables of a cluster or of the command
@@ -162,10 +184,13 @@ fn welcome(folder: &Path, public: SocketAddr, internal: SocketAddr, token: &str,
         lines += &format!("{name}={value}\n");
     }
     let file = folder.join("env");
-    if let Err(failure) = write(&file, &lines) {
+    if let Err(error) = files::replace(&file, files::OWNERS, lines.as_bytes()) {
+        output::complain(&format!("{}: {error}", file.display()));
+    }
+    // The node runs on, whoever reads this.
+    if let Err(failure) = output::print(&greeting(folder, &file, public, env)) {
         output::complain(&failure.message);
     }
-    output::print(&greeting(folder, &file, public, env));
 }
 
 fn variables(env: &Value) -> impl Iterator<Item = (&str, &str)> {
@@ -183,7 +208,7 @@ fn greeting(folder: &Path, file: &Path, public: SocketAddr, env: &Value) -> Stri
          commands     gatecast app show {APP}, gatecast conn list {APP}, … with these credentials in the environment\n",
         folder.display(),
         file.display(),
-        file.display(),
+        shell_word(&file.display().to_string()),
     );
     for dialect in adapters::ALL {
         let snippet = dialect.quick_start();
@@ -210,20 +235,89 @@ fn greeting(folder: &Path, file: &Path, public: SocketAddr, env: &Value) -> Stri
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use std::fs::{Permissions, read_to_string, set_permissions};
-    use std::os::unix::fs::PermissionsExt as _;
+    use std::fs::{Permissions, read_to_string, set_permissions, write};
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+    fn refused(data: &Path) -> String {
+        let failure = folder(data).unwrap_err();
+        assert_eq!(failure.exit, Exit::Config);
+        failure.message
+    }
 
     #[test]
-    fn credentials_are_their_owners_alone_whatever_stood_there() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("env");
-        std::fs::write(&path, "old").unwrap();
-        set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
-        write(&path, "new").unwrap();
-        assert_eq!(read_to_string(&path).unwrap(), "new");
-        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o077, 0);
-        let token = admin_token(&folder.path().join("admin_token")).unwrap();
-        let again = admin_token(&folder.path().join("admin_token"));
-        assert_eq!((token.len(), again), (32, Ok(token)));
+    fn a_folder_of_somebody_elses_things_is_left_as_it_is() {
+        let above = tempfile::tempdir().unwrap();
+        set_permissions(above.path(), Permissions::from_mode(0o755)).unwrap();
+        let kept = [(".gitignore", "target\n"), ("env", "MINE=1\n")];
+        for (name, text) in kept {
+            write(above.path().join(name), text).unwrap();
+        }
+        assert!(refused(above.path()).contains("name a new or an empty folder"));
+        let count = fs::read_dir(above.path()).unwrap().count();
+        assert_eq!(count, kept.len(), "nothing was added");
+        for (name, text) in kept {
+            assert_eq!(read_to_string(above.path().join(name)).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn its_own_folder_is_known_again_and_nothing_there_is_overwritten() {
+        let above = tempfile::tempdir().unwrap();
+        let data = above.path().join("a/b");
+        let made = folder(&data).unwrap();
+        let mode = |path: &Path| fs::symlink_metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(&made), mode(&made.join(MARK))), (0o700, 0o600));
+        assert_eq!(read_to_string(made.join(".gitignore")).unwrap(), "*\n");
+        write(made.join(".gitignore"), "!env\n").unwrap();
+        let token = admin_token(&made.join("admin_token")).unwrap();
+        assert_eq!(mode(&made.join("admin_token")), 0o600);
+        assert_eq!(folder(&data).unwrap(), made);
+        assert_eq!(read_to_string(made.join(".gitignore")).unwrap(), "!env\n");
+        assert_eq!(admin_token(&made.join("admin_token")), Ok(token.clone()));
+        assert_eq!(token.len(), 32);
+        set_permissions(made.join("admin_token"), Permissions::from_mode(0o666)).unwrap();
+        let failure = admin_token(&made.join("admin_token")).unwrap_err();
+        assert!(failure.message.contains("delete it"), "{}", failure.message);
+    }
+
+    #[test]
+    fn links_and_what_others_could_have_put_there_are_refused() {
+        let above = tempfile::tempdir().unwrap();
+        let (data, link) = (above.path().join("data"), above.path().join("link"));
+        fs::create_dir(&data).unwrap();
+        symlink(&data, &link).unwrap();
+        assert!(refused(&link).contains("link"));
+        set_permissions(&data, Permissions::from_mode(0o777)).unwrap();
+        assert!(refused(&data).contains("chmod go-w"));
+        set_permissions(&data, Permissions::from_mode(0o700)).unwrap();
+        // As a checkout of somebody's files would have it.
+        write(data.join(MARK), "x").unwrap();
+        set_permissions(data.join(MARK), Permissions::from_mode(0o644)).unwrap();
+        assert!(refused(&data).contains(MARK));
+        fs::remove_file(data.join(MARK)).unwrap();
+        folder(&data).unwrap();
+        let victim = above.path().join("victim");
+        write(&victim, "theirs").unwrap();
+        fs::remove_file(data.join(".gitignore")).unwrap();
+        symlink(&victim, data.join(".gitignore")).unwrap();
+        symlink(above.path(), data.join("node")).unwrap();
+        assert!(refused(&data).contains("node"));
+        fs::remove_file(data.join("node")).unwrap();
+        folder(&data).unwrap();
+        assert_eq!(read_to_string(victim).unwrap(), "theirs");
+    }
+
+    #[test]
+    fn the_hint_can_be_pasted_wherever_the_folder_is() {
+        let text = greeting(
+            Path::new("/a b"),
+            Path::new("/a b/it's/env"),
+            SocketAddr::from((Ipv4Addr::LOCALHOST, 6001)),
+            &Value::Null,
+        );
+        assert!(
+            text.contains(r"(set -a; . '/a b/it'\''s/env'; set +a)"),
+            "{text}"
+        );
     }
 }

@@ -154,13 +154,7 @@ pub fn app(
     body.insert("protocols".into(), json!(["pusher"]));
     body.insert("settings".into(), settings(variables)?.into());
     body.insert("keys".into(), json!([{ "id": key, "secret": secret }]));
-    let request = Request {
-        method: "POST",
-        path: "/v1/apps".into(),
-        body: Some(body.into()),
-        table: None,
-        destroys: None,
-    };
+    let request = Request::new("POST", "/v1/apps").body(body.into());
     Ok((request, left_over(variables)))
 }
 

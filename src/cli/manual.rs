@@ -3,9 +3,12 @@
 //! **Why made from the command line's own description:** a page that somebody has to remember is a page that lies.
 
 use super::arguments::Cli;
-use super::{Exit, Failure};
+use super::{Exit, Failure, files};
 use clap::CommandFactory as _;
 use clap_complete::Shell;
+use clap_mangen::Man;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 /// Version, commit and build.
@@ -26,14 +29,47 @@ pub fn completion(shell: Shell) -> String {
     String::from_utf8_lossy(&script).into_owned()
 }
 
-/// Writes a page for every command into a folder.
+/// Writes a page for every command into a folder. Anybody may read them, whoever installs them.
 ///
 /// # Errors
-/// When it cannot be written.
+/// When one cannot be written.
 pub fn pages(folder: &Path) -> Result<(), Failure> {
-    let written = std::fs::create_dir_all(folder)
-        .and_then(|()| clap_mangen::generate_to(Cli::command(), folder));
-    written.map_err(|error| Failure::new(Exit::Failed, format!("{}: {error}", folder.display())))
+    let failed = |path: &Path, error: std::io::Error| {
+        Failure::new(Exit::Failed, format!("{}: {error}", path.display()))
+    };
+    make(folder).map_err(|error| failed(folder, error))?;
+    // As its writer names them: with the names of all commands above.
+    let mut all = Cli::command().disable_help_subcommand(true);
+    all.build();
+    let mut waiting = vec![all];
+    while let Some(command) = waiting.pop() {
+        waiting.extend(
+            command
+                .get_subcommands()
+                .filter(|one| !one.is_hide_set())
+                .cloned(),
+        );
+        let man = Man::new(command);
+        let path = folder.join(man.get_filename());
+        let mut page = Vec::new();
+        man.render(&mut page)
+            .map_err(|error| failed(&path, error))?;
+        files::replace(&path, files::ANYBODYS, &page).map_err(|error| failed(&path, error))?;
+    }
+    Ok(())
+}
+
+/// Makes the folder if it is not there, for anybody to look into.
+fn make(folder: &Path) -> std::io::Result<()> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    if let Some(above) = folder.parent().filter(|above| *above != Path::new("")) {
+        make(above)?;
+    }
+    std::fs::create_dir(folder)?;
+    // The process makes what it makes for itself alone.
+    std::fs::set_permissions(folder, Permissions::from_mode(0o755))
 }
 
 #[cfg(test)]
@@ -59,6 +95,35 @@ mod tests {
             let text = std::fs::read_to_string(folder.path().join(page)).unwrap();
             assert!(text.contains(".SH NAME"), "{page}");
         }
+    }
+
+    #[test]
+    fn pages_are_for_anybody_and_follow_no_link() {
+        let folder = tempfile::tempdir().unwrap();
+        let (into, victim) = (
+            folder.path().join("share/man1"),
+            folder.path().join("victim"),
+        );
+        std::fs::write(&victim, "theirs").unwrap();
+        pages(&into).unwrap();
+        let page = into.join("gatecast-user-block.1");
+        std::fs::remove_file(&page).unwrap();
+        std::os::unix::fs::symlink(&victim, &page).unwrap();
+        // As the whole program does, which makes what it makes for itself alone.
+        crate::server::process::own_files_only();
+        let elsewhere = folder.path().join("other/man1");
+        for into in [&into, &elsewhere] {
+            pages(into).unwrap();
+            for (path, wanted) in [
+                (into.join("gatecast-user-block.1"), 0o644),
+                (into.clone(), 0o755),
+            ] {
+                let about = std::fs::symlink_metadata(path).unwrap();
+                assert!(!about.is_symlink());
+                assert_eq!(about.permissions().mode() & 0o777, wanted);
+            }
+        }
+        assert_eq!(std::fs::read_to_string(victim).unwrap(), "theirs");
     }
 
     #[test]

@@ -4,21 +4,25 @@
 //!
 //! **Must never know:** the cluster, the core: what it wants done goes through `/v1` like everybody's requests.
 
+pub mod address;
 pub mod arguments;
 pub mod backup;
 pub mod client;
+pub mod confirm;
 pub mod dev;
 pub mod duration;
+pub mod files;
 pub mod import;
 pub mod manual;
 pub mod output;
 pub mod provider;
 pub mod refusals;
 pub mod request;
+pub mod servers;
 
 use crate::config;
 use crate::server;
-use arguments::{AppCommand, Cli, ClusterCommand, Command, ConfigCommand};
+use arguments::{AppCommand, Cli, ClusterCommand, Command, ConfigCommand, Output};
 use clap::Parser as _;
 use serde_json::Value;
 use std::ffi::OsString;
@@ -46,6 +50,8 @@ pub enum Exit {
     OutcomeUnknown = 7,
     /// The name is taken, or the change contradicts what is there.
     Conflict = 8,
+    /// It was done, and what the server said of it could not be shown.
+    NotShown = 9,
 }
 
 /// A failure with its text.
@@ -79,22 +85,60 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 /// As [`run`], with the outcome by its name.
 fn attempt(arguments: impl IntoIterator<Item = OsString>) -> Exit {
-    let cli = match Cli::try_parse_from(arguments) {
-        Ok(cli) => cli,
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let (done, shown) = match Cli::try_parse_from(&arguments) {
+        Ok(cli) => {
+            let shown = cli.remote.output;
+            (carry_out(cli), shown)
+        }
         Err(error) => {
-            // Help and version are answers; the rest is a usage error.
-            let _ = error.print();
-            let wrong = error.use_stderr();
-            return if wrong { Exit::Usage } else { Exit::Ok };
+            let shown = output_asked_for(&arguments);
+            (misread(&error, shown), shown)
         }
     };
-    let shown = cli.remote.output;
-    match carry_out(cli) {
+    match done {
         Ok(()) => Exit::Ok,
         Err(failure) => {
             output::failed(&failure, shown);
             failure.exit
         }
+    }
+}
+
+/// Help and version are answers; the rest is a wrong line.
+fn misread(error: &clap::Error, shown: Output) -> Result<(), Failure> {
+    if !error.use_stderr() {
+        return output::help(error).map(drop);
+    }
+    let said = error.render().to_string();
+    let said = match shown {
+        Output::Json => said
+            .trim_end()
+            .strip_prefix("error: ")
+            .unwrap_or(&said)
+            .to_owned(),
+        Output::Table => said.trim_end().to_owned(),
+    };
+    Err(Failure::new(Exit::Usage, said))
+}
+
+/// The form that was asked for on a line that cannot be read otherwise.
+fn output_asked_for(arguments: &[OsString]) -> Output {
+    let words: Vec<&str> = arguments.iter().filter_map(|word| word.to_str()).collect();
+    let words = words.split(|word| *word == "--").next().unwrap_or_default();
+    let joined = words
+        .iter()
+        .any(|word| matches!(*word, "--output=json" | "-ojson" | "-o=json"));
+    let parted = words
+        .windows(2)
+        .any(|pair| matches!(pair, ["-o" | "--output", "json"]));
+    let said = words
+        .iter()
+        .any(|word| word.starts_with("-o") || word.starts_with("--output"));
+    let environment = || std::env::var("GATECAST_OUTPUT").is_ok_and(|is| is == "json");
+    match joined || parted || (!said && environment()) {
+        true => Output::Json,
+        false => Output::Table,
     }
 }
 
@@ -111,15 +155,11 @@ fn carry_out(cli: Cli) -> Result<(), Failure> {
             served.map_err(|error| Failure::new(Exit::Failed, error.to_string()))
         }
         Command::Dev(dev) => dev::carry_out(&dev),
-        Command::Config(ConfigCommand::Doc) => {
-            output::print(&config::reference());
-            Ok(())
-        }
+        Command::Config(ConfigCommand::Doc) => output::print(&config::reference()).map(drop),
         Command::Config(ConfigCommand::Check(serve)) => {
             let config = load(&serve)?;
             let said = server::examine(&config);
-            output::print(&said.map_err(|error| Failure::new(Exit::Config, error))?);
-            Ok(())
+            output::print(&said.map_err(|error| Failure::new(Exit::Config, error))?).map(drop)
         }
         Command::App(AppCommand::ImportEnv { file, id, name }) => {
             let variables = match &file {
@@ -144,14 +184,8 @@ fn carry_out(cli: Cli) -> Result<(), Failure> {
         Command::Conn(command) => client::ask(&cli.remote, request::conn(command)),
         Command::Refusals(asked) => refusals::carry_out(&cli.remote, &asked),
         Command::Channel(command) => client::ask(&cli.remote, request::channel(command)),
-        Command::Version => {
-            output::print(&format!("gatecast {}\n", manual::VERSION));
-            Ok(())
-        }
-        Command::Completion { shell } => {
-            output::print(&manual::completion(shell));
-            Ok(())
-        }
+        Command::Version => output::print(&format!("gatecast {}\n", manual::VERSION)).map(drop),
+        Command::Completion { shell } => output::print(&manual::completion(shell)).map(drop),
         Command::Man { folder } => manual::pages(&folder),
     }
 }
@@ -257,7 +291,7 @@ mod tests {
             Exit::Failed
         );
         assert_eq!(
-            attempted(&format!("app delete 7 --server http://{gone}")),
+            attempted(&format!("app delete 7 --yes --server http://{gone}")),
             Exit::Failed
         );
     }
@@ -268,10 +302,12 @@ mod tests {
             .unwrap()
             .local_addr()
             .unwrap();
-        let done = "HTTP/1.1 200 OK\r\ncontent-length: 14\r\n\r\n{\"revision\": 7}";
+        let done = "HTTP/1.1 200 OK\r\ncontent-length: 15\r\n\r\n{\"revision\": 7}";
         let there = server(done);
         assert_eq!(
-            attempted(&format!("app delete 7 --server http://{gone},{there}")),
+            attempted(&format!(
+                "app delete 7 --yes --server http://{gone},{there}"
+            )),
             Exit::Ok
         );
         let folder = tempfile::tempdir().unwrap();
@@ -288,7 +324,7 @@ mod tests {
         let cut = server("HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{");
         let there = server(done);
         assert_eq!(
-            attempted(&format!("app delete 7 --server {cut},{there}")),
+            attempted(&format!("app delete 7 --yes --server {cut},{there}")),
             Exit::OutcomeUnknown,
             "it may have happened: another would do it again"
         );
@@ -298,7 +334,7 @@ mod tests {
     fn a_write_that_is_cut_off_may_have_happened_and_a_read_did_not() {
         let cut = server("HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{");
         assert_eq!(
-            attempted(&format!("app delete 7 --server {cut}")),
+            attempted(&format!("app delete 7 --yes --server {cut}")),
             Exit::OutcomeUnknown
         );
         let silent = server("");
@@ -310,6 +346,98 @@ mod tests {
         assert_eq!(attempted(&format!("app list --server {cut}")), Exit::Failed);
     }
 
+    /// A port whose queue is full: connections to it never stand.
+    fn silently_gone() -> (String, Vec<socket2::Socket>) {
+        let socket = || socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
+        let listener = socket().unwrap();
+        let any: std::net::SocketAddr = "127.0.0.1:0".parse().unwrap();
+        listener.bind(&any.into()).unwrap();
+        listener.listen(0).unwrap();
+        let place = listener.local_addr().unwrap();
+        let mut held = vec![listener];
+        for _ in 0..4 {
+            let one = socket().unwrap();
+            one.set_nonblocking(true).unwrap();
+            let _begun = one.connect(&place);
+            held.push(one);
+        }
+        let url = format!("http://{}", place.as_socket().unwrap());
+        (url, held)
+    }
+
+    #[test]
+    fn a_server_that_is_silently_gone_is_passed_over() {
+        let (gone, _held) = silently_gone();
+        for line in ["app delete 7 --yes", "app list"] {
+            let there = server("HTTP/1.1 200 OK\r\ncontent-length: 15\r\n\r\n{\"revision\": 7}");
+            let line = format!("{line} --timeout 1 --server {gone},{there}");
+            assert_eq!(attempted(&line), Exit::Ok, "{line}");
+        }
+        let alone = format!("app delete 7 --yes --timeout 1 --server {gone}");
+        assert_eq!(attempted(&alone), Exit::Failed, "it was asked nothing");
+    }
+
+    #[test]
+    fn a_read_goes_on_after_any_failure_and_a_write_where_nothing_was_done() {
+        let done = "HTTP/1.1 200 OK\r\ncontent-length: 15\r\n\r\n{\"revision\": 7}";
+        let cut = "HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{";
+        let draining =
+            "HTTP/1.1 503 x\r\ncontent-length: 31\r\n\r\n{\"error\": {\"code\": \"stopping\"}}";
+        let proxy = "HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\n\r\n";
+        for (first, read, write) in [
+            (cut, Exit::Ok, Exit::OutcomeUnknown),
+            ("", Exit::Ok, Exit::OutcomeUnknown),
+            (proxy, Exit::Ok, Exit::Failed),
+            (draining, Exit::Ok, Exit::Ok),
+        ] {
+            for (line, exit) in [("app list", read), ("app delete 7 --yes", write)] {
+                let line = format!("{line} --server {},{}", server(first), server(done));
+                assert_eq!(attempted(&line), exit, "{line}: {first}");
+            }
+        }
+    }
+
+    #[test]
+    fn nobody_else_is_given_the_token() {
+        let thief = TcpListener::bind("127.0.0.1:0").unwrap();
+        let place = format!("http://{}/stolen", thief.local_addr().unwrap());
+        let moved = format!("HTTP/1.1 307 x\r\nlocation: {place}\r\ncontent-length: 0\r\n\r\n");
+        let moved = server(Box::leak(moved.into_boxed_str()));
+        let line = format!("app delete 7 --yes --token hush --server {moved}");
+        assert_eq!(attempted(&line), Exit::Failed);
+        thief.set_nonblocking(true).unwrap();
+        assert!(thief.accept().is_err(), "nobody came there");
+    }
+
+    #[test]
+    fn a_wrong_line_is_told_in_the_form_that_was_asked_for() {
+        let shown = |line: &str| {
+            let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+            output_asked_for(&words)
+        };
+        for line in [
+            "x -o json",
+            "x --output json",
+            "x --output=json",
+            "x -ojson y",
+        ] {
+            assert_eq!(shown(line), Output::Json, "{line}");
+        }
+        for line in ["x", "x -o table", "x json", "x -- -o json"] {
+            assert_eq!(shown(line), Output::Table, "{line}");
+        }
+        let error = Cli::try_parse_from(["gatecast", "frobnicate"])
+            .err()
+            .unwrap();
+        let failure = misread(&error, Output::Json).unwrap_err();
+        assert_eq!(failure.exit, Exit::Usage);
+        assert!(
+            failure.message.starts_with("unrecognized"),
+            "{}",
+            failure.message
+        );
+    }
+
     #[test]
     fn a_refusal_keeps_its_meaning_in_the_exit_code() {
         let refused = server("HTTP/1.1 404 Not Found\r\ncontent-length: 2\r\n\r\n{}");
@@ -317,9 +445,9 @@ mod tests {
             attempted(&format!("app show 7 --server {refused}")),
             Exit::NotFound
         );
-        let done = server("HTTP/1.1 200 OK\r\ncontent-length: 14\r\n\r\n{\"revision\": 7}");
+        let done = server("HTTP/1.1 200 OK\r\ncontent-length: 15\r\n\r\n{\"revision\": 7}");
         assert_eq!(
-            attempted(&format!("app delete 7 --server {done} -o json")),
+            attempted(&format!("app delete 7 --yes --server {done} -o json")),
             Exit::Ok
         );
     }

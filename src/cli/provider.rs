@@ -3,8 +3,9 @@
 //! **Must never know:** how requests travel.
 //! **Why a key set is read from a file:** it is many lines, and comes from the provider as one.
 
+use super::address::named;
 use super::arguments::{ProviderArgs, ProviderCommand};
-use super::request::{Request, encoded, set};
+use super::request::{Request, set};
 use super::{Exit, Failure};
 use serde_json::{Map, Value};
 
@@ -13,7 +14,7 @@ use serde_json::{Map, Value};
 /// # Errors
 /// When the file with the key set cannot be read, or is no JSON.
 pub fn provider(command: ProviderCommand) -> Result<Request, Failure> {
-    let one = |app: u64, id: &str| format!("/v1/apps/{app}/providers/{}", encoded(id));
+    let one = |app: u64, id: &str| named(&format!("/v1/apps/{app}/providers"), id, "");
     Ok(match command {
         ProviderCommand::Create {
             app,

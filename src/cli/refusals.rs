@@ -3,9 +3,11 @@
 //! **Why it asks again and again instead of listening:** the list is short, of every node, and has numbers by which what was
 //! shown is known; a stream would be one more thing that a proxy can cut.
 
+use super::address::encoded;
 use super::arguments::{Output, Remote};
-use super::request::{Request, encoded};
-use super::{Failure, client, output};
+use super::output::{self, Printed};
+use super::request::Request;
+use super::{Failure, client};
 use clap::Args;
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -47,12 +49,14 @@ pub fn carry_out(remote: &Remote, asked: &Refusals) -> Result<(), Failure> {
     }
     let mut shown = Shown::default();
     let first = client::answer_to(remote, &request(asked, asked.limit))?;
-    print(remote, &shown.news(&first));
-    loop {
+    let mut printed = print(remote, &shown.news(&first))?;
+    // Until nobody reads it any more.
+    while printed == Printed::Whole {
         std::thread::sleep(INTERVAL);
         let answer = client::answer_to(remote, &request(asked, MOST))?;
-        print(remote, &shown.news(&answer));
+        printed = print(remote, &shown.news(&answer))?;
     }
+    Ok(())
 }
 
 fn request(asked: &Refusals, limit: u32) -> Request {
@@ -65,13 +69,17 @@ fn request(asked: &Refusals, limit: u32) -> Request {
     Request::new("GET", format!("{place}?limit={limit}{user}")).table("refusals", COLUMNS)
 }
 
-fn print(remote: &Remote, news: &[Value]) {
+fn print(remote: &Remote, news: &[Value]) -> Result<Printed, Failure> {
     for one in news {
-        match remote.output {
-            Output::Json => output::print(&format!("{one}\n")),
+        let printed = match remote.output {
+            Output::Json => output::json_line(one),
             Output::Table => output::print(&line(one)),
+        };
+        if printed? == Printed::Closed {
+            return Ok(Printed::Closed);
         }
     }
+    Ok(Printed::Whole)
 }
 
 /// One refusal in one line.

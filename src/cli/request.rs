@@ -1,10 +1,12 @@
 //! From what was typed to one request of `/v1`. Pure.
 
+use super::address::{encoded, named};
 use super::arguments::{
     AppCommand, ChannelCommand, ClusterCommand, ConnCommand, GrantCommand, KeyCommand,
     RevokeCommand, SubjectArgs, TargetKind, UserCommand,
 };
 use super::{Exit, Failure};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 /// One request, and how its answer is shown.
@@ -16,6 +18,8 @@ pub struct Request {
     pub path: String,
     /// The body of the request, if it has one.
     pub body: Option<Value>,
+    /// One more field of the body: JSON, sent as it was typed.
+    pub typed: Option<(&'static str, String)>,
     /// The field of the answer that is a list, and the columns of its table.
     pub table: Option<(&'static str, &'static [&'static str])>,
     /// What is destroyed by it and cannot be had back; whoever sits at a terminal is asked first.
@@ -28,6 +32,7 @@ impl Request {
             method,
             path: path.into(),
             body: None,
+            typed: None,
             table: None,
             destroys: None,
         }
@@ -36,6 +41,24 @@ impl Request {
     pub(super) fn body(mut self, body: Value) -> Self {
         self.body = Some(body);
         self
+    }
+
+    /// Whether it may change something.
+    pub(super) fn writes(&self) -> bool {
+        self.method != "GET"
+    }
+
+    /// The body as it is sent.
+    pub(super) fn sent(&self) -> Option<String> {
+        let body = self.body.as_ref()?;
+        let Some((name, json)) = &self.typed else {
+            return Some(body.to_string());
+        };
+        let fields = body.as_object().into_iter().flatten();
+        let fields = fields.map(|(name, value)| (name.as_str(), value.to_string()));
+        let all = fields.chain([(*name, json.clone())]);
+        let all = all.map(|(name, json)| format!("{}:{json}", Value::from(name)));
+        Some(format!("{{{}}}", all.collect::<Vec<_>>().join(",")))
     }
 
     fn destroys(mut self, what: String) -> Self {
@@ -122,7 +145,7 @@ pub fn app(command: AppCommand) -> Result<Request, Failure> {
 /// A usage failure when a right is malformed.
 pub fn key(command: KeyCommand) -> Result<Request, Failure> {
     let keys = |app: u64| format!("/v1/apps/{app}/keys");
-    let one = |app: u64, key: &str| format!("/v1/apps/{app}/keys/{}", encoded(key));
+    let one = |app: u64, key: &str| named(&keys(app), key, "");
     Ok(match command {
         KeyCommand::Create {
             app,
@@ -167,7 +190,7 @@ pub fn key(command: KeyCommand) -> Result<Request, Failure> {
 }
 
 fn rotate(app: u64, key: &str, overlap_ms: u64) -> Request {
-    let path = format!("/v1/apps/{app}/keys/{}/rotate", encoded(key));
+    let path = named(&format!("/v1/apps/{app}/keys"), key, "/rotate");
     let request = Request::new("POST", path).body(json!({ "overlap_ms": overlap_ms }));
     match overlap_ms {
         0 => request.destroys(format!(
@@ -259,8 +282,9 @@ pub fn revoke(command: RevokeCommand) -> Result<Request, Failure> {
 /// The request behind a command `user …`.
 #[must_use]
 pub fn user(command: UserCommand) -> Request {
-    let path =
-        |app: u64, user: &str, verb: &str| format!("/v1/apps/{app}/users/{}/{verb}", encoded(user));
+    let path = |app: u64, user: &str, verb: &str| {
+        named(&format!("/v1/apps/{app}/users"), user, &format!("/{verb}"))
+    };
     match command {
         UserCommand::Disconnect { app, user, wait } => {
             Request::new("POST", path(app, &user, "disconnect"))
@@ -371,7 +395,7 @@ pub fn channel(command: ChannelCommand) -> Request {
     match command {
         ChannelCommand::Show { app, channel } => Request::new(
             "GET",
-            format!("/v1/apps/{app}/channels/{}", encoded(&channel)),
+            named(&format!("/v1/apps/{app}/channels"), &channel, ""),
         ),
         ChannelCommand::Publish {
             app,
@@ -379,9 +403,17 @@ pub fn channel(command: ChannelCommand) -> Request {
             event,
             data,
         } => {
-            let data = serde_json::from_str(&data).unwrap_or(Value::String(data));
-            Request::new("POST", format!("/v1/apps/{app}/publish"))
-                .body(json!({ "channel": channel, "name": event, "data": data }))
+            // JSON goes as it was typed: its numbers, the order of its fields and those that are there twice.
+            let json = match serde_json::from_str::<&RawValue>(&data) {
+                Ok(json) => json.get().to_owned(),
+                Err(_text) => Value::String(data).to_string(),
+            };
+            let request = Request::new("POST", format!("/v1/apps/{app}/publish"))
+                .body(json!({ "channel": channel, "name": event }));
+            Request {
+                typed: Some(("data", json)),
+                ..request
+            }
         }
         ChannelCommand::List { app, prefix, limit } => {
             let prefix = encoded(&prefix);
@@ -390,7 +422,7 @@ pub fn channel(command: ChannelCommand) -> Request {
                 .table("channels", &["name", "subscribers", "clients", "members"])
         }
         ChannelCommand::Members { app, channel } => {
-            let path = format!("/v1/apps/{app}/channels/{}/members", encoded(&channel));
+            let path = named(&format!("/v1/apps/{app}/channels"), &channel, "/members");
             Request::new("GET", path).table("members", &["client", "connection", "node", "data"])
         }
     }
@@ -457,18 +489,6 @@ fn pairs(settings: &[String]) -> Result<Value, Failure> {
     Ok(map.into())
 }
 
-/// One part of a path or query: everything but unreserved characters is escaped.
-pub(super) fn encoded(text: &str) -> String {
-    let escape = |byte: u8| match byte {
-        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'~' => {
-            char::from(byte).to_string()
-        }
-        b'.' if text != "." && text != ".." => ".".to_owned(),
-        other => format!("%{other:02X}"),
-    };
-    text.bytes().map(escape).collect()
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
@@ -479,7 +499,10 @@ mod tests {
 
     fn typed(line: &str) -> Request {
         let arguments = std::iter::once("gatecast").chain(line.split(' '));
-        let cli = Cli::try_parse_from(arguments).ok().unwrap();
+        request_of(Cli::try_parse_from(arguments).ok().unwrap())
+    }
+
+    fn request_of(cli: Cli) -> Request {
         match cli.command {
             Command::App(command) => app(command).unwrap(),
             Command::Grant(command) => grant(command).unwrap(),
@@ -529,9 +552,85 @@ mod tests {
         assert_eq!(update.body, Some(json!({"enabled": false})));
         let rotate = typed("key rotate 7 k --overlap 1h");
         assert_eq!(rotate.body, Some(json!({"overlap_ms": 3_600_000})));
-        let publish = typed("channel publish 7 room greeting {\"a\":1}");
-        let expected = json!({"channel": "room", "name": "greeting", "data": {"a": 1}});
-        assert_eq!(publish.body, Some(expected));
+    }
+
+    #[test]
+    fn what_is_published_is_what_was_typed() {
+        for (typed_data, sent) in [
+            (r#"{"z":12345678901234567890123,"a":1.0,"a":2}"#, None),
+            (r#"[1e400,-0,{"b":1,"a":2}]"#, None),
+            (r#""text""#, None),
+            ("a\\b\"c", Some(r#""a\\b\"c""#)),
+            ("{broken", Some(r#""{broken""#)),
+        ] {
+            let publish = typed(&format!("channel publish 7 room greet\"ing {typed_data}"));
+            let sent = sent.unwrap_or(typed_data);
+            let expected = format!(r#"{{"channel":"room","name":"greet\"ing","data":{sent}}}"#);
+            assert_eq!(publish.sent().as_deref(), Some(&*expected));
+        }
+        let plain = typed("key rotate 7 k --overlap 1h").sent();
+        assert_eq!(plain.as_deref(), Some(r#"{"overlap_ms":3600000}"#));
+    }
+
+    #[test]
+    fn every_name_reaches_the_server_as_it_is() {
+        for name in [".", "..", "...", "a/b", "%2E", "-", "é?#", "a b", ".a"] {
+            for line in [
+                "user block 7 {}",
+                "user unblock 7 {}",
+                "user show 7 {}",
+                "user disconnect 7 {}",
+                "channel show 7 {}",
+                "channel members 7 {}",
+                "key update 7 {} --enabled false",
+                "key rotate 7 {}",
+                "key delete 7 {}",
+                "provider show 7 {}",
+                "provider delete 7 {}",
+            ] {
+                let words: Vec<String> = line
+                    .split(' ')
+                    .map(|word| word.replace("{}", name))
+                    .collect();
+                let words = std::iter::once("gatecast").chain(words.iter().map(String::as_str));
+                let path = request_of(Cli::try_parse_from(words).ok().unwrap()).path;
+                // As the client reads it.
+                let url = reqwest::Url::parse(&format!("http://a{path}")).unwrap();
+                let query = url
+                    .query()
+                    .map_or_else(String::new, |query| format!("?{query}"));
+                assert_eq!(
+                    format!("{}{query}", url.path()),
+                    path,
+                    "{name}: nothing of it moves"
+                );
+                let carried = match url.query_pairs().find(|(is, _)| is == "name") {
+                    Some((_, value)) => value.into_owned(),
+                    None => {
+                        let part = url.path_segments().unwrap().nth(4).unwrap();
+                        String::from_utf8(unescaped(part)).unwrap()
+                    }
+                };
+                assert_eq!(carried, name, "{path}");
+            }
+        }
+    }
+
+    fn unescaped(part: &str) -> Vec<u8> {
+        let mut bytes = part.bytes();
+        let mut plain = Vec::new();
+        while let Some(byte) = bytes.next() {
+            let escaped = |bytes: &mut std::str::Bytes<'_>| {
+                let digits = [bytes.next().unwrap(), bytes.next().unwrap()];
+                u8::from_str_radix(std::str::from_utf8(&digits).unwrap(), 16).unwrap()
+            };
+            plain.push(if byte == b'%' {
+                escaped(&mut bytes)
+            } else {
+                byte
+            });
+        }
+        plain
     }
 
     #[test]

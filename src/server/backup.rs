@@ -1,5 +1,6 @@
 //! Backups, offline: checking a file, and beginning a new cluster with it.
 
+use super::process::shell_word;
 use gatecast_cluster::access::NodeId;
 use gatecast_cluster::{
     BackupError, BackupInfo, RestoreTarget, WallClock, restore_backup, verify_backup,
@@ -46,7 +47,8 @@ pub fn restore(file: &[u8], how: Restore) -> Result<String, BackupError> {
         }
         false => "no token issued before the restore is honoured: clients have to get new ones",
     };
-    let (node, data) = (how.node, target.data_dir.display());
+    let node = how.node;
+    let data = shell_word(&target.data_dir.display().to_string());
     Ok(format!(
         "{}restored into {data}; {tokens}\nstart it with `gatecast serve --node {node} --data {data} …`, then \
          start the others on empty folders with --join, and make them voters with `gatecast cluster promote`\n",

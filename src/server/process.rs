@@ -16,6 +16,16 @@ pub fn own_files_only() {
     let _before = umask(Mode::from_raw_mode(0o077));
 }
 
+/// A word that a shell reads as it is, for lines that are pasted.
+#[must_use]
+pub fn shell_word(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_./:@%+=,-".contains(c);
+    match !text.is_empty() && text.chars().all(plain) {
+        true => text.to_owned(),
+        false => format!("'{}'", text.replace('\'', r"'\''")),
+    }
+}
+
 /// Raises the limit of open files as far as it may be; how many connections each worker may take.
 pub(super) fn connections(workers: usize, wanted: usize) -> usize {
     let limit = getrlimit(Resource::Nofile);
@@ -53,6 +63,19 @@ fn share(files: u64, workers: usize, wanted: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_shell_reads_a_word_as_it_is() {
+        for (text, word) in [
+            ("/var/lib/a-1.b", "/var/lib/a-1.b"),
+            ("a b", "'a b'"),
+            ("$(x)", "'$(x)'"),
+            ("", "''"),
+            ("it's", r"'it'\''s'"),
+        ] {
+            assert_eq!(shell_word(text), word);
+        }
+    }
 
     #[test]
     fn clients_never_get_what_the_rest_of_the_node_needs() {

@@ -1,5 +1,6 @@
 //! When a majority was lost for good, offline: looking into a data folder, and beginning a new cluster with it.
 
+use super::process::shell_word;
 use gatecast_cluster::{
     FolderInfo, RecoverError, RecoverTarget, WallClock, examine_folder, recover_folder,
 };
@@ -34,7 +35,8 @@ pub fn recover(
         true => "tokens issued before are honoured, also those revoked without this folder",
         false => "no token issued before is honoured: clients have to get new ones",
     };
-    let (node, data) = (info.node, target.data_dir.display());
+    let node = info.node;
+    let data = shell_word(&target.data_dir.display().to_string());
     Ok(format!(
         "{}recovered in {data}; {tokens}\nwhat the lost nodes had acknowledged without this folder is gone: make blocks, deleted \
          grants and disabled keys of its last moments again\nthe former data is kept in {}: delete it when all is well\nstart \
