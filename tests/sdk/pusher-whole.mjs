@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import Echo from 'laravel-echo';
 import PusherClient from 'pusher-js';
 import { Cluster } from './lib/cluster.mjs';
-import { Tab, closeTabs, is, seenOnline, serverSdk } from './lib/client.mjs';
+import { Tab, closeTabs, is, serverSdk } from './lib/client.mjs';
 import { Receiver, stopReceivers } from './lib/receiver.mjs';
 import { RawSocket, rawPusher, sign } from './lib/raw.mjs';
 import { until } from './lib/wait.mjs';
@@ -254,7 +254,6 @@ function watchlists(on) {
     const app = await on.make({ watchlist: true });
     const [ana, bea, cleo] = [fresh('ana'), fresh('bea'), fresh('cleo')];
     const first = await on.tab(app, { user: bea }).signedIn();
-    await seenOnline(on.tab(app, { user: fresh('scout'), watchlist: [bea] }), 1);
     const watcher = on.tab(app, { user: ana, watchlist: [bea, cleo] });
     const seen = [];
     for (const name of ['online', 'offline']) watcher.pusher.user.watchlist.bind(name, (event) => seen.push([name, ...event.user_ids]));

@@ -74,6 +74,13 @@ async fn what_was_taken_and_given_back_while_the_node_was_away_ends_it_to_ask_ag
 }
 
 #[actix::test]
+async fn who_missed_something_asks_again_from_its_cursor() {
+    let (_broker, poller) = reading(4);
+    Port(poller.clone()).end(End::Missed);
+    assert_eq!(poller.take(9).unwrap_err(), Ended::Sent);
+}
+
+#[actix::test]
 async fn what_stays_taken_ends_it_as_denied() {
     let (broker, poller) = reading(4);
     let now = allowing(Operations::NONE, 5);

@@ -2,7 +2,7 @@
 
 import PusherClient from 'pusher-js';
 import PusherServer from 'pusher';
-import { Inbox, PATIENCE_MS, until } from './wait.mjs';
+import { Inbox, PATIENCE_MS } from './wait.mjs';
 
 /** The app server's SDK, talking to one node. */
 export function serverSdk(url, app, more = {}) {
@@ -142,19 +142,6 @@ const live = new Set();
 /** Closes every tab a test left open. */
 export function closeTabs() {
   for (const tab of [...live]) tab.close();
-}
-
-/**
- * Waits until so many users on the list of this tab, which is nobody else's, are online; then closes it. Signing in is
- * answered before other nodes know of it.
- */
-export async function seenOnline(scout, users) {
-  const online = new Set();
-  scout.pusher.user.watchlist.bind('online', (event) => event.user_ids.forEach((id) => online.add(id)));
-  scout.pusher.user.watchlist.bind('offline', (event) => event.user_ids.forEach((id) => online.delete(id)));
-  await scout.signedIn();
-  await until(() => online.size === users, `${users} users are online`);
-  scout.close();
 }
 
 /** pusher-js wraps errors up to two deep; this is the code and the text inside. */

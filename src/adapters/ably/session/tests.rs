@@ -495,6 +495,25 @@ fn reauthorization_keeps_app_key_and_client() {
 }
 
 #[test]
+fn who_missed_something_is_sent_to_resume_and_told_where_that_fails() {
+    let credential = || Credential::Key(format!("{NAME}:{SECRET}"));
+    let mut client = Client::open(credential());
+    client.attach(json!({"action":10,"channel":"c"}), Operations::CLIENT, true);
+    let told = said(&client.feed(Input::Ending(End::Missed)));
+    let last = told.last().unwrap();
+    assert_eq!(
+        (&last["action"], &last["error"]["code"]),
+        (&json!(6), &json!(80003)),
+        "disconnected: the client library comes back by itself"
+    );
+    // It does with the last it had, of an epoch that has ended or behind what the history still has.
+    let frame = json!({"action":10,"channel":"c","channelSerial":"0000000000000008:0000000003"});
+    let told = Client::open(credential()).attach(frame, Operations::CLIENT, false);
+    assert_eq!(told[0]["flags"].as_u64().unwrap() & flag::RESUMED, 0);
+    assert_eq!(told[0]["error"]["code"], json!(90003));
+}
+
+#[test]
 fn revocation_says_which_token_error_it_is() {
     let mut client = Client::open(Credential::Token(fixture::ours(NOW, 60_000, None)));
     let cut = Cut::Revoked {

@@ -2,7 +2,7 @@
 //!
 //! **Must never know:** what to deliver to whom; broadcasts reach the client past this session.
 
-use super::{Phase, PusherSession, SigningIn, Subscription, Turn};
+use super::{Phase, PusherSession, Subscription, Turn};
 use crate::adapters::pusher::channel_name::{self, Class};
 use crate::adapters::pusher::codes::SubscriptionError;
 use crate::adapters::pusher::frame::server;
@@ -17,10 +17,9 @@ impl PusherSession {
     pub(super) fn answer(&mut self, event: Event, turn: &mut Turn<'_>) {
         match event {
             Event::Identified => self.identified(turn),
-            Event::IdentifyRefused(refusal) => {
-                let retry = limits::QUOTA_RETRY.on(turn.app);
-                let goodbye = codes::identify(&refusal, &self.hello.key, retry);
-                self.leave(&goodbye, turn.out);
+            Event::IdentifyRefused(refusal) => self.turn_back(&refusal, turn),
+            Event::PresenceDone { tag, refusal, .. } => {
+                self.appeared(tag, refusal.as_ref(), turn);
             }
             Event::Subscribed(subscribed) if subscribed.channel.space == Space::Status => {
                 self.watched(&subscribed, turn);
@@ -63,7 +62,6 @@ impl PusherSession {
             // Never asked for.
             Event::Published { .. }
             | Event::Expiring { .. }
-            | Event::PresenceDone { .. }
             | Event::Members { .. }
             | Event::History { .. }
             | Event::Broadcast { .. } => {}
@@ -74,25 +72,10 @@ impl PusherSession {
         if self.phase == Phase::Greeting {
             return self.greet(turn);
         }
-        let Some(signing_in) = self.signing_in.take() else {
-            return;
-        };
-        let SigningIn {
-            user,
-            user_data,
-            signer,
-            watchlist,
-        } = signing_in;
-        self.alive.authorized();
-        let first = self.user.is_none();
-        turn.send(server::signed_in(&user_data));
-        if first {
-            self.open_inbox(&user.id, false, turn);
-            if let Some(signer) = signer {
-                self.watch(&user.id, &signer, watchlist, turn);
-            }
+        if let Some(signing_in) = self.signing_in.take() {
+            self.alive.authorized();
+            self.arrive(signing_in, turn);
         }
-        self.user = Some(user);
     }
 
     fn greet(&mut self, turn: &mut Turn<'_>) {
@@ -116,7 +99,11 @@ impl PusherSession {
             return;
         };
         subscription.live = true;
-        if !subscription.told {
+        let told = subscription.told;
+        if answer.channel.space == Space::User {
+            self.arrived(turn);
+        }
+        if !told {
             return;
         }
         let class = channel_name::class(&name);
@@ -141,6 +128,9 @@ impl PusherSession {
         let name = channel_name::wire_name(channel);
         if self.pending(&name, tag).is_none() {
             return;
+        }
+        if channel.space == Space::User && self.arriving.is_some() {
+            return self.turn_back(refusal, turn);
         }
         let told = self
             .subscriptions

@@ -77,6 +77,16 @@ struct SigningIn {
     watchlist: Vec<Text>,
 }
 
+/// A user whom the core knows and who has not been told yet: first every node has to know that she is there.
+#[derive(Debug)]
+struct Arriving {
+    user_data: String,
+    signer: Signer,
+    watchlist: Vec<Text>,
+    /// The request by which she comes online, while it is not answered.
+    status: Option<u64>,
+}
+
 /// A subscription the client asked for, or the inbox that comes with signing in.
 #[derive(Debug)]
 struct Subscription {
@@ -103,6 +113,7 @@ pub(super) struct PusherSession {
     app: AppId,
     user: Option<User>,
     signing_in: Option<SigningIn>,
+    arriving: Option<Arriving>,
     subscriptions: Map<Text, Subscription>,
     last_tag: u64,
     bucket: TokenBucket,
@@ -175,6 +186,7 @@ impl PusherSession {
             app: AppId(0),
             user: None,
             signing_in: None,
+            arriving: None,
             subscriptions: Map::default(),
             last_tag: 0,
             bucket: TokenBucket::default(),

@@ -4,11 +4,12 @@
 
 use super::subscribe_auth::Unclaimed;
 use super::unsure::NoKey;
-use super::{PusherSession, SigningIn, Turn, User, subscribe_auth};
+use super::{Arriving, PusherSession, SigningIn, Turn, User, subscribe_auth};
 use crate::adapters::pusher::codes::{self, Goodbye};
-use crate::adapters::pusher::frame::{client, json};
+use crate::adapters::pusher::frame::{client, json, server};
 use crate::adapters::pusher::{auth, limits};
 use crate::core::authority::{Principal, Signer};
+use crate::core::error::Refusal;
 use crate::core::ids::Text;
 use crate::core::refusals::Rule;
 use crate::core::session::Intent;
@@ -32,7 +33,7 @@ impl PusherSession {
             let text = "To sign users in, enable user_sign_in in the settings of your app.";
             return turn.fail(Rule::SignInOff, "", text);
         }
-        if self.signing_in.is_some() {
+        if self.signing_in.is_some() || self.arriving.is_some() {
             return turn.fail(Rule::AlreadyDone, "", "A sign-in is in progress");
         }
         let word = match verify(&ask, turn) {
@@ -101,6 +102,70 @@ enum Word {
     Key(Signer),
     /// An identity provider's.
     Token(Box<Borne>),
+}
+
+impl PusherSession {
+    /// The core knows the user. She comes online, then her inbox opens, and then she is told: what is sent to her, or asked of
+    /// her, through any node from then on finds her.
+    pub(super) fn arrive(&mut self, signing_in: SigningIn, turn: &mut Turn<'_>) {
+        let SigningIn {
+            user,
+            user_data,
+            signer,
+            watchlist,
+        } = signing_in;
+        let id = user.id.clone();
+        if self.user.replace(user).is_some() {
+            return turn.send(server::signed_in(&user_data));
+        }
+        // A token need not open its user's inbox, and she is signed in without it.
+        let Some(signer) = signer else {
+            turn.send(server::signed_in(&user_data));
+            return self.open_inbox(&id, false, turn);
+        };
+        let status = limits::WATCHLIST
+            .on(turn.app)
+            .then(|| self.appear(&id, turn));
+        if status.is_none() {
+            self.open_inbox(&id, false, turn);
+        }
+        self.arriving = Some(Arriving {
+            user_data,
+            signer,
+            watchlist,
+            status,
+        });
+    }
+
+    /// She is online, or cannot be.
+    pub(super) fn appeared(&mut self, tag: u64, refusal: Option<&Refusal>, turn: &mut Turn<'_>) {
+        let waits = self.arriving.as_mut();
+        let Some(arriving) = waits.filter(|one| one.status == Some(tag)) else {
+            return;
+        };
+        arriving.status = None;
+        match (refusal, self.user.as_ref().map(|user| user.id.clone())) {
+            (Some(refusal), _) => self.turn_back(refusal, turn),
+            (None, Some(id)) => self.open_inbox(&id, false, turn),
+            (None, None) => {}
+        }
+    }
+
+    /// Her inbox stands.
+    pub(super) fn arrived(&mut self, turn: &mut Turn<'_>) {
+        if let Some(arriving) = self.arriving.take() {
+            turn.send(server::signed_in(&arriving.user_data));
+            self.watch(&arriving.signer, arriving.watchlist, turn);
+        }
+    }
+
+    /// What belongs to her being here cannot be had: the connection ends as after a refused sign-in.
+    pub(super) fn turn_back(&mut self, refusal: &Refusal, turn: &mut Turn<'_>) {
+        self.arriving = None;
+        let retry = limits::QUOTA_RETRY.on(turn.app);
+        let goodbye = codes::identify(refusal, &self.hello.key, retry);
+        self.leave(&goodbye, turn.out);
+    }
 }
 
 /// Why nobody is known to have signed it.

@@ -109,8 +109,16 @@ impl Client {
     fn signed_in(change: impl FnOnce(&mut App)) -> Self {
         let mut client = Self::open(change);
         client.sign_in(r#"{"id":"ana","user_info":{"n":1}}"#);
-        client.event(Event::Identified);
+        let asked = client.event(Event::Identified);
+        client.inbox_stands(&asked);
         client
+    }
+
+    /// The core opens the inbox that was asked for.
+    fn inbox_stands(&mut self, asked: &[Action]) -> Vec<Action> {
+        let inbox = subscription(asked);
+        let yes = answer(&inbox, Operations::SUBSCRIBE);
+        self.event(Event::Subscribed(yes.into()))
     }
 
     fn trigger(&mut self, event: &str, channel: &str, data: &str) -> Vec<Action> {

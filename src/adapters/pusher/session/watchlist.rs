@@ -58,18 +58,11 @@ pub(super) fn bounded(asked: Vec<Text>, max: u64) -> (Vec<Text>, bool) {
 }
 
 impl PusherSession {
-    /// The user has signed in: she is online from now on, and hears of those on her list.
-    pub(super) fn watch(
-        &mut self,
-        user: &Text,
-        signer: &Signer,
-        list: Vec<Text>,
-        turn: &mut Turn<'_>,
-    ) {
+    /// The user has signed in: from now on she hears of those on her list.
+    pub(super) fn watch(&mut self, signer: &Signer, list: Vec<Text>, turn: &mut Turn<'_>) {
         if !limits::WATCHLIST.on(turn.app) {
             return;
         }
-        self.appear(user, turn);
         let max = turn.limit(limits::WATCHED_USERS);
         let (users, cut) = bounded(list, max);
         if cut {
@@ -84,7 +77,9 @@ impl PusherSession {
         }
     }
 
-    fn appear(&mut self, user: &Text, turn: &mut Turn<'_>) {
+    /// She is online from now on; the request that says so.
+    pub(super) fn appear(&mut self, user: &Text, turn: &mut Turn<'_>) -> u64 {
+        let tag = self.tag();
         let request = PresenceRequest {
             channel: ChannelKey::status(self.app, user),
             member: Some(NewMember {
@@ -94,9 +89,10 @@ impl PusherSession {
             client: user.clone(),
             speaks_for: None,
             proof: None,
-            tag: self.tag(),
+            tag,
         };
         turn.ask(Intent::Presence(request.into()));
+        tag
     }
 
     fn status(&mut self, watched: &Text, signer: &Signer, revision: Revision) -> Subscribe {

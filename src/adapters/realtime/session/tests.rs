@@ -561,6 +561,18 @@ mod places {
     }
 
     #[test]
+    fn who_missed_something_is_sent_to_come_back_to_its_place() {
+        let mut client = Client::open();
+        let asked = begin(&mut client, Some(500 * MS));
+        client.event(stands(&asked, Vec::new()));
+        let said = client.feed(Input::Ending(End::Missed));
+        let Some(Action::Close(close)) = said.last() else {
+            panic!("it stays: {said:?}");
+        };
+        assert_eq!((close.code, &*close.reason), (1013, "Reconnect"));
+    }
+
+    #[test]
     fn an_id_is_a_tokens_own_where_tokens_are_known() {
         let place = |token: &str, authentication| {
             let mut client = Client::open();

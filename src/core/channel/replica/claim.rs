@@ -11,6 +11,9 @@ use crate::core::ids::NodeId;
 /// How much longer than the lease a new home waits for the former one, ms: whoever is a member still and only slow has
 /// the stream, and may order until it holds no lease.
 pub(super) const CLAIM_TIMEOUT_MS: u64 = 1_500;
+/// How often the former home is asked while it does not answer, ms: what it hands over may have got lost, or have been more
+/// than its link had room for.
+const ASK_INTERVAL_MS: u64 = 1_000;
 /// Most messages kept while waiting; what is over is told "not home" and comes back.
 const MAX_DEFERRED: usize = 10_000;
 
@@ -23,6 +26,8 @@ pub(super) struct Claim {
     then: Option<NodeId>,
     /// When to begin without an answer, mono ms.
     pub(super) until: u64,
+    /// When the former home is asked again, mono ms.
+    ask_due: u64,
     /// Until then this node asks and receives like any other.
     pub(super) follower: Follower,
     deferred: Vec<(NodeId, PeerMessage)>,
@@ -40,13 +45,14 @@ impl Claim {
             from,
             then,
             until: now.mono_ms + lease_ms + CLAIM_TIMEOUT_MS,
+            ask_due: now.mono_ms + ASK_INTERVAL_MS,
             follower,
             deferred: Vec::new(),
         }
     }
 
     pub(super) fn wake_at(&self) -> Option<u64> {
-        let own = Some(self.until);
+        let own = Some(self.until.min(self.ask_due));
         [own, self.follower.wake_at()].into_iter().flatten().min()
     }
 
@@ -55,6 +61,15 @@ impl Claim {
         let next = self.then.take().filter(|node| there(*node))?;
         self.from = next;
         Some(next)
+    }
+
+    /// Whether it is time to ask the former home again.
+    pub(super) fn asks_again(&mut self, now: Now) -> bool {
+        let due = now.mono_ms >= self.ask_due;
+        if due {
+            self.ask_due = now.mono_ms + ASK_INTERVAL_MS;
+        }
+        due
     }
 
     /// Keeps what only a home can do something with.

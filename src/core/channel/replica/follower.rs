@@ -173,15 +173,13 @@ impl Follower {
             }
             PeerMessage::Broadcast { epoch, entry } => self.on_broadcast(local, epoch, entry, out),
             PeerMessage::CatchUp(catch_up) => self.on_catch_up(local, catch_up, out),
-            PeerMessage::TakenOut { connection, client } => {
-                self.on_taken_out(local, &(connection, client));
-            }
             PeerMessage::Count(count) => {
                 if self.position.is_some() {
                     out.push(Effect::Deliver(Broadcast::Count(count)));
                 }
             }
-            PeerMessage::Request(_)
+            PeerMessage::TakenOut { .. }
+            | PeerMessage::Request(_)
             | PeerMessage::Interest { .. }
             | PeerMessage::Left(_)
             | PeerMessage::Announce(_)
@@ -219,7 +217,12 @@ impl Follower {
             self.position = Some(joined.log_position);
         }
         if let Some(pending) = self.pending.remove(ticket) {
-            local.record_outcome(&pending.request, response.is_ok());
+            let request = &pending.request;
+            match (response.is_ok(), local.home()) {
+                (true, Some(home)) => local.accept(request, home),
+                (true, None) => {}
+                (false, _) => local.roll_back(request, self.pending.enters_as(request)),
+            }
         }
         if response.is_err() && local.announced {
             // An announcement in between has counted what was refused.
@@ -260,7 +263,7 @@ impl Follower {
 
     /// Another node has taken out an entry that this one would announce again. One that is on its way in once more
     /// stays, if the home agrees.
-    fn on_taken_out(&self, local: &mut LocalNode, key: &EntryKey) {
+    pub(super) fn on_taken_out(&self, local: &mut LocalNode, key: &EntryKey) {
         let coming = |one: &Pending| one.request.entry().as_ref() == Some(key);
         if self.pending.iter().any(coming) {
             local.unconfirm_entry(key);
@@ -276,7 +279,10 @@ impl Follower {
             // Nothing behind the gap: whoever got it could take it for the next.
             out.push(Effect::Missed);
             self.caught_up(local, upto, Vec::new(), out);
-        } else if !self.leaves_a_gap(upto, &entries) {
+        } else if self.leaves_a_gap(upto, &entries) {
+            self.catching_up = false;
+            self.catch_up(local, out);
+        } else {
             self.caught_up(local, upto, entries, out);
         }
     }
@@ -287,12 +293,11 @@ impl Follower {
             .is_some_and(|own| own.epoch != upto.epoch || own.entry < upto.entry)
     }
 
-    /// Whether this is what was answered to an earlier announcement, made before anybody here had seen anything, and
-    /// held up by the backup while the link broke. The answer to the last one, which begins behind what has been seen,
-    /// follows on the same link.
+    /// Whether this is what was answered to an earlier announcement, made before anybody here had seen anything: then it
+    /// has to be asked again what came since. Numbers go on from one epoch to the next.
     fn leaves_a_gap(&self, upto: LogPosition, entries: &[Entry]) -> bool {
         self.position.is_some_and(|own| {
-            let missed = own.epoch == upto.epoch && own.entry < upto.entry;
+            let missed = own.entry < upto.entry;
             missed && entries.first().is_none_or(|one| one.number > own.entry + 1)
         })
     }

@@ -11,6 +11,7 @@ use super::follower::Follower;
 use super::home::{Home, handover};
 use super::io::{Effect, Input, not_home};
 use super::lifecycle_log::LifecycleLog;
+use super::presence::EntryKey;
 use super::protocol::PeerMessage;
 use super::stream::{Entry, Stream, StreamSnapshot};
 use super::{Replica, Role};
@@ -20,6 +21,35 @@ use crate::core::nodes::Members;
 use std::sync::Arc;
 
 impl Replica {
+    /// Takes out an entry that another node has taken out at the home which says so, and makes the present home know.
+    pub(super) fn on_taken_out(
+        &mut self,
+        from: NodeId,
+        key: &EntryKey,
+        now: Now,
+        out: &mut Vec<Effect>,
+    ) {
+        let home = self.local.home();
+        let local = &mut self.local;
+        // A home that ceased may say so late. What another one has accepted since is not what it means.
+        if home != Some(from) && !local.was_accepted_by(key, from) {
+            return;
+        }
+        let follower = match &mut self.role {
+            Role::Home(own) => {
+                local.forget_entry(key);
+                let left = own.stream.reconcile(local.id, local.entries(), now);
+                return own.commit_all(left, now, out);
+            }
+            Role::Follower(follower) => follower,
+            Role::Claiming(claim) => &mut claim.follower,
+        };
+        follower.on_taken_out(local, key);
+        if let Some(home) = home.filter(|home| *home != from) {
+            follower.announce(local, home, out);
+        }
+    }
+
     /// The list says that this node is home now: it asks those who may have the channel, the first that has something.
     pub(super) fn take_over(
         &mut self,
@@ -48,9 +78,11 @@ impl Replica {
         let by = |list: &Members| list.place(key).map(|place| place.home);
         let present = by(&members.without(own));
         let listed = by(before).filter(|node| *node != own);
+        let sound = self.copy.as_ref().is_some_and(|copy| !copy.is_overtaken());
         match before.epoch(own) == members.epoch(own) {
-            // It was here all the time: it is home because the one before is gone, and has a copy if there is one.
-            true => [listed, present.filter(|_| self.copy.is_none())],
+            // It was here all the time: it is home because the one before is gone, and has a copy if there is one. Unless others have gone
+            // on without it.
+            true => [listed, present.filter(|_| !sound)],
             false => [present, listed],
         }
     }
@@ -64,7 +96,9 @@ impl Replica {
     /// Becomes home with the copy it has, or in a new epoch.
     fn begin(&mut self, now: Now, out: &mut Vec<Effect>) {
         let fresh = self.local.next_id();
-        let copy = self.copy.take().map(|copy| copy.stream);
+        let copy = self.copy.take();
+        let may_lack = copy.as_ref().is_some_and(|copy| !copy.is_overtaken());
+        let copy = copy.map(|copy| copy.into_stream(fresh));
         let mut told = self.lifecycle.take().unwrap_or_default();
         let (follower, deferred) = match std::mem::take(&mut self.role) {
             Role::Follower(follower) => (follower, Vec::new()),
@@ -80,6 +114,7 @@ impl Replica {
         let stream = copy.unwrap_or_else(|| Stream::new(fresh));
         let (watched, lease_ms) = (self.local.limits.watched, self.local.lease_ms);
         let mut home = Home::new(stream, lifecycle, watched, lease_ms);
+        home.may_lack = may_lack;
         if let Some(position) = follower.position {
             let own = home.stream.log_position();
             if position.epoch == own.epoch && position.entry > own.entry {
@@ -114,14 +149,23 @@ impl Replica {
             Role::Follower(_) | Role::Claiming(_) => return,
         };
         self.stop_ordering(now, out);
+        if let Some(copy) = &mut self.copy {
+            copy.handed_to = Some(to);
+        }
         if let Some(told) = told.filter(|told| !told.is_empty()) {
             let message = PeerMessage::Lifecycle(told);
             out.push(Effect::Send { to, message });
         }
-        if let Some(copy) = &self.copy {
-            let message = handover(&copy.stream);
-            out.push(Effect::Send { to, message });
-        }
+        self.hand_over(to, out);
+    }
+
+    fn hand_over(&mut self, to: NodeId, out: &mut Vec<Effect>) {
+        let fresh = self.local.next_id();
+        let message = match &self.copy {
+            Some(copy) => handover(&copy.stream_for(to, fresh)),
+            None => PeerMessage::NothingToHandOver,
+        };
+        out.push(Effect::Send { to, message });
     }
 
     /// Is home no more; what it had is a copy now.
@@ -131,7 +175,7 @@ impl Replica {
                 let (stream, shown, pending) = home.withdraw(&mut self.local, out);
                 let position = self.local.has_subscribers().then_some(shown);
                 self.role = Role::Follower(Follower::at(position, pending));
-                self.copy = Some(BackupCopy::for_a_while(stream, now));
+                self.copy = Some(BackupCopy::of_former_home(stream, shown.entry, now));
             }
             other @ (Role::Follower(_) | Role::Claiming(_)) => self.role = other,
         }
@@ -158,11 +202,7 @@ impl Replica {
             Role::Home(_) | Role::Claiming(_) => not_home(from, out),
             Role::Follower(_) => {
                 // A handover that got lost is made again; and a home that restarted gets its backup's copy.
-                let message = match &self.copy {
-                    Some(copy) => handover(&copy.stream),
-                    None => PeerMessage::NothingToHandOver,
-                };
-                out.push(Effect::Send { to: from, message });
+                self.hand_over(from, out);
             }
         }
     }
@@ -223,21 +263,62 @@ impl Replica {
                     self.begin(now, out);
                 }
             }
-            Role::Claiming(_) => {
-                if handed_over {
-                    self.copy = Some(BackupCopy::kept(stream));
-                    self.begin(now, out);
+            Role::Claiming(claim) => {
+                // The last to order may be another than this node's list has named.
+                let asked = claim.from == from;
+                let own = self.copy.as_ref();
+                let better = own.map_or(asked, |own| {
+                    own.is_outdated_by(&stream, from) || asked && own.is_related_to(&stream)
+                });
+                match (handed_over, asked) {
+                    (true, _) if better => {
+                        self.copy = Some(BackupCopy::kept(stream));
+                        self.begin(now, out);
+                    }
+                    (true, true) => self.begin(now, out),
+                    // Of whoever hands over unasked nobody knows whether another one has gone on since.
+                    (true, false) if own.is_none() => {
+                        let mut copy = BackupCopy::for_a_while(stream, now);
+                        copy.mark_overtaken();
+                        self.copy = Some(copy);
+                    }
+                    (true | false, false) | (false, true) => {}
                 }
             }
-            Role::Follower(_) => {
-                let message = PeerMessage::ReplicateAck(stream.log_position());
-                self.copy = Some(match self.local.is_backup() {
-                    true => BackupCopy::kept(stream),
-                    false => BackupCopy::for_a_while(stream, now),
-                });
-                out.push(Effect::Send { to: from, message });
-            }
+            Role::Follower(_) => self.keep_copy(from, (stream, handed_over), now, out),
         }
+    }
+
+    /// Keeps what the home sends to its backup, if that is what became of what this node knows to have been decided.
+    fn keep_copy(
+        &mut self,
+        from: NodeId,
+        (stream, handed_over): (Stream, bool),
+        now: Now,
+        out: &mut Vec<Effect>,
+    ) {
+        let own = self.copy.as_ref();
+        let outdated = match handed_over {
+            // The list of this node is behind, or the handover is: the link was broken in between.
+            true => own.is_some_and(|own| !own.is_outdated_by(&stream, from)),
+            false => self.is_former(from) || own.is_some_and(|own| !own.goes_on_in(&stream, from)),
+        };
+        if outdated {
+            self.refused = Some(from);
+            return;
+        }
+        let message = PeerMessage::ReplicateAck(stream.log_position());
+        self.copy = Some(match self.local.is_backup() {
+            true => BackupCopy::kept(stream),
+            false => BackupCopy::for_a_while(stream, now),
+        });
+        out.push(Effect::Send { to: from, message });
+    }
+
+    /// Whether this node knows that another one is home after that. What it still orders is not acknowledged: the one after
+    /// it may have begun without it.
+    fn is_former(&self, node: NodeId) -> bool {
+        self.former == Some(node) && self.local.home() != Some(node)
     }
 
     pub(super) fn on_replicate(
@@ -253,13 +334,14 @@ impl Replica {
                 let revision = self.local.members.revision;
                 PeerMessage::Takeover { revision }
             }
+            Role::Follower(_) if self.is_former(from) => {
+                self.refused = Some(from);
+                return;
+            }
             Role::Follower(_) => {
                 let limits = self.local.limits;
                 let copy = self.copy.as_mut();
                 let kept = copy.and_then(|copy| copy.repeat(epoch, entries, limits, now));
-                if kept.is_none() {
-                    self.copy = None;
-                }
                 kept.map_or(PeerMessage::SnapshotRequest, PeerMessage::ReplicateAck)
             }
         };
@@ -275,9 +357,17 @@ impl Replica {
         let before = self.local.home();
         self.local.place = members.place(&self.local.key);
         let home = self.local.home();
+        if before != home {
+            self.former = before;
+        }
         let restarted = |node: NodeId| {
             former.epoch(node).is_some() && former.epoch(node) != members.epoch(node)
         };
+        if let Some(copy) = &mut self.copy
+            && (restarted(self.local.id) || !members.has(self.local.id))
+        {
+            copy.mark_overtaken();
+        }
         if home == Some(self.local.id) && restarted(self.local.id) {
             // The others had counted this node out, and the list that said so never got here: one of them was home.
             self.stop_ordering(now, out);
@@ -303,6 +393,13 @@ impl Replica {
                 let backup = self.local.is_backup();
                 if let Some(copy) = &mut self.copy {
                     copy.set_backup(backup, now);
+                }
+                // It was right, and its list was the newer one.
+                let refused = self.refused.filter(|node| Some(*node) == home && backup);
+                if let Some(to) = refused {
+                    self.refused = None;
+                    let message = PeerMessage::SnapshotRequest;
+                    out.push(Effect::Send { to, message });
                 }
                 // A home that comes back has taken back what it had not answered.
                 if before != home || home.is_some_and(restarted) {
@@ -333,6 +430,10 @@ impl Replica {
             }
             Role::Follower(_) => {
                 if self.local.home() == Some(node) {
+                    let handed = self.copy.as_ref().and_then(|copy| copy.handed_to);
+                    if handed == Some(node) {
+                        self.hand_over(node, out);
+                    }
                     self.start_over(out);
                 }
             }
@@ -342,6 +443,12 @@ impl Replica {
     pub(super) fn wake_role(&mut self, serving: bool, now: Now, out: &mut Vec<Effect>) {
         if matches!(&self.role, Role::Claiming(claim) if now.mono_ms >= claim.until) {
             self.begin(now, out);
+        }
+        if let Role::Claiming(claim) = &mut self.role
+            && claim.asks_again(now)
+        {
+            let from = claim.from;
+            self.ask_for_takeover(from, out);
         }
         if self.copy.as_ref().is_some_and(|copy| copy.is_over(now)) {
             self.copy = None;

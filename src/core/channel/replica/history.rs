@@ -3,6 +3,7 @@
 //! **Why the ring is bounded by count, age and bytes at once:** any one of them alone lets a channel grow
 //! without limit in one of the three ways.
 
+use super::renewal::Renewal;
 use crate::core::clock::Now;
 use crate::core::ids::{Position, Text, Timetoken};
 use crate::core::message::{Publication, Receipt};
@@ -255,6 +256,42 @@ impl History {
     /// What may be shown as history; the rest of the ring only serves resumes.
     fn stored(&self) -> impl DoubleEndedIterator<Item = &Arc<Publication>> {
         self.ring.iter().filter(|one| one.draft.store)
+    }
+
+    /// Forgets its newest publication, if it is this one.
+    pub(super) fn take_back(&mut self, publication: &Publication) {
+        let newest = self
+            .ring
+            .pop_back_if(|one| one.position == publication.position);
+        if let Some(newest) = newest {
+            self.bytes = self.bytes.saturating_sub(weight(&newest));
+            self.note_oldest();
+        }
+        if let Some(id) = &publication.draft.id {
+            self.ids.remove(id);
+            self.id_order.retain(|(one, _)| one != id);
+        }
+        if self
+            .last
+            .as_ref()
+            .is_some_and(|(last, _)| last.position == publication.position)
+        {
+            self.last = None;
+        }
+    }
+
+    /// What stands behind a place belongs to a new epoch.
+    pub(super) fn renew(&mut self, renewal: &Renewal) {
+        let later = self.ring.iter_mut().rev();
+        later
+            .take_while(|one| one.position.seq > renewal.seq)
+            .for_each(|one| renewal.publication(one));
+        if let Some((last, _)) = &mut self.last {
+            renewal.publication(last);
+        }
+        self.ids
+            .values_mut()
+            .for_each(|receipt| renewal.receipt(receipt));
     }
 
     /// Whether nothing is remembered that anyone could still ask for.

@@ -23,7 +23,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 /// alone is home indeed, and no backup has begun in its place without what it acknowledges.
 const BACKUP_TIMEOUT_MS: u64 = 1_500;
 /// How often a backup that lags is sent everything again, ms.
-const BACKUP_RETRY_INTERVAL_MS: u64 = 2_000;
+pub(super) const BACKUP_RETRY_INTERVAL_MS: u64 = 2_000;
 /// Above so many subscriptions their number is told at most every [`COUNT_INTERVAL_MS`].
 const MAX_IMMEDIATE_COUNT: u64 = 100;
 /// How often the number of subscriptions is told when there are more than [`MAX_IMMEDIATE_COUNT`], ms.
@@ -31,25 +31,25 @@ const COUNT_INTERVAL_MS: u64 = 5_000;
 
 /// What is held back until the backup has acknowledged an entry.
 #[derive(Debug)]
-struct Unacknowledged {
-    /// The number of the first entry that stands or falls with it.
-    first: u64,
+pub(super) struct Unacknowledged {
+    /// What everybody may have been shown without it.
+    pub(super) before: LogPosition,
     /// The number of that entry.
-    entry: u64,
-    since_ms: u64,
-    effects: Vec<Effect>,
+    pub(super) entry: u64,
+    pub(super) since_ms: u64,
+    pub(super) effects: Vec<Effect>,
 }
 
 /// How far the backup is, as the home sees it.
 #[derive(Debug)]
-struct BackupProgress {
-    node: NodeId,
+pub(super) struct BackupProgress {
+    pub(super) node: NodeId,
     /// It was sent everything, and every entry since.
-    in_sync: bool,
+    pub(super) in_sync: bool,
     /// It answers: what leaves waits for it.
-    answers: bool,
+    pub(super) answers: bool,
     /// When to send everything again, mono ms.
-    retry_ms: Option<u64>,
+    pub(super) retry_ms: Option<u64>,
 }
 
 /// What only the home keeps.
@@ -57,13 +57,15 @@ struct BackupProgress {
 pub(super) struct Home {
     pub(super) stream: Stream,
     pub(super) interest: BTreeMap<NodeId, u64>,
-    backup: Option<BackupProgress>,
+    pub(super) backup: Option<BackupProgress>,
     /// What has been told of the channel's lifecycle.
     pub(super) lifecycle: LifecycleLog,
     /// Somebody listens to it.
     pub(super) watched: bool,
+    /// It went on from a copy, and nobody has named an epoch yet in which the home before showed more.
+    pub(super) may_lack: bool,
     /// What waits for the backup, in order.
-    pending_ack: VecDeque<Unacknowledged>,
+    pub(super) pending_ack: VecDeque<Unacknowledged>,
     /// The requests of this node whose responses are among that.
     pub(super) unanswered: PendingRequests,
     /// How long the backup may be silent, ms.
@@ -84,6 +86,7 @@ impl Home {
             backup: None,
             lifecycle,
             watched,
+            may_lack: false,
             pending_ack: VecDeque::new(),
             unanswered: PendingRequests::default(),
             backup_timeout_ms: lease_ms + BACKUP_TIMEOUT_MS,
@@ -145,7 +148,7 @@ impl Home {
 
     /// One frame to the backup, and one wait for it.
     fn replicate(&mut self, entries: &[Entry], now: Now, out: &mut Vec<Effect>) {
-        let epoch = self.stream.log_position().epoch;
+        let LogPosition { epoch, .. } = self.stream.log_position();
         if let (Some(backup), Some(first), Some(last)) =
             (&mut self.backup, entries.first(), entries.last())
         {
@@ -167,7 +170,10 @@ impl Home {
             out.push(Effect::Send { to, message });
             if backup.answers {
                 self.pending_ack.push_back(Unacknowledged {
-                    first: first.number,
+                    before: LogPosition {
+                        epoch,
+                        entry: first.number.saturating_sub(1),
+                    },
                     entry: last.number,
                     since_ms: now.mono_ms,
                     effects: Vec::new(),
@@ -236,7 +242,7 @@ impl Home {
         }
     }
 
-    fn release_all(&mut self, out: &mut Vec<Effect>) {
+    pub(super) fn release_all(&mut self, out: &mut Vec<Effect>) {
         self.release(u64::MAX, out);
     }
 
@@ -259,7 +265,7 @@ impl Home {
     ) -> (Stream, LogPosition, PendingRequests) {
         let mut shown = self.stream.log_position();
         if let Some(first) = self.pending_ack.front() {
-            shown.entry = first.first.saturating_sub(1);
+            shown = first.before;
         }
         let held = self.pending_ack.drain(..).flat_map(|one| one.effects);
         out.extend(held.filter(holds_without_backup));
@@ -322,11 +328,8 @@ impl Home {
         let silent = |one: &Unacknowledged| now.mono_ms >= one.since_ms + self.backup_timeout_ms;
         if let Some(first) = first.filter(|one| silent(one)) {
             if serving {
-                if let Some(backup) = &mut self.backup {
-                    backup.answers = false;
-                    backup.retry_ms = Some(now.mono_ms + BACKUP_RETRY_INTERVAL_MS);
-                }
-                self.release_all(out);
+                let acknowledged = first.before.entry;
+                self.go_on_alone(acknowledged, local.next_id(), now, out);
             } else {
                 // It may be this node that was away: the backup may be home by now, and will say so.
                 first.since_ms = now.mono_ms;
@@ -413,13 +416,6 @@ impl Home {
     fn known(&self) -> BTreeSet<NodeId> {
         let members = self.stream.presence.members().map(|member| member.node);
         self.interest.keys().copied().chain(members).collect()
-    }
-
-    /// Begins a new epoch, and tells the backup.
-    pub(super) fn start_new_epoch(&mut self, epoch: u64, out: &mut Vec<Effect>) {
-        self.release_all(out);
-        self.stream.start_new_epoch(epoch);
-        self.send_snapshot(out);
     }
 
     /// The link to the backup is new: what was under way is lost.

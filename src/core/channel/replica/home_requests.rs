@@ -51,7 +51,7 @@ impl Home {
             let entering = request.enters().then(|| request.clone());
             let accepted = self.serve(origin, request, again, local, now, out);
             if let Some(request) = entering {
-                local.record_outcome(&request, accepted);
+                self.record_outcome(local, &request, accepted);
             }
             return;
         }
@@ -64,11 +64,19 @@ impl Home {
         let new = entry.is_some_and(|key| !local.is_confirmed(&key));
         let request = pending.request.clone();
         let accepted = self.serve(origin, request, again, local, now, out);
-        local.record_outcome(&pending.request, accepted);
+        self.record_outcome(local, &pending.request, accepted);
         if accepted && self.waits() {
             pending.sent = true;
             pending.let_in = new;
             self.unanswered.insert(ticket, pending);
+        }
+    }
+
+    /// Writes down what came of a request of this node.
+    fn record_outcome(&self, local: &mut LocalNode, request: &Request, accepted: bool) {
+        match accepted {
+            true => local.accept(request, local.id),
+            false => local.roll_back(request, self.unanswered.enters_as(request)),
         }
     }
 
@@ -368,7 +376,11 @@ impl Home {
     ) {
         let own = self.stream.log_position();
         if position.is_some_and(|one| one.epoch == own.epoch && one.entry > own.entry) {
-            self.start_new_epoch(fresh, out);
+            self.start_new_epoch(fresh, now, out);
+        } else if self.may_lack
+            && position.is_some_and(|one| one.entry > 0 && !self.stream.knows(one.epoch))
+        {
+            self.admit_loss(fresh, now, out);
         }
         if position.is_some() && subscribers > 0 {
             self.was_occupied(out);

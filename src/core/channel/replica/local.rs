@@ -20,6 +20,8 @@ struct OwnEntry {
     data: Bytes,
     /// A home has accepted it.
     confirmed: bool,
+    /// The last home that was asked for it and accepted.
+    accepted_by: Option<NodeId>,
 }
 
 /// What a connection was to the channel before it left.
@@ -149,28 +151,34 @@ impl LocalNode {
         let new = || OwnEntry {
             data: data.clone(),
             confirmed: false,
+            accepted_by: None,
         };
         entry.or_insert_with(new).data = data.clone();
     }
 
-    /// The home has decided: what [`Self::record`] wrote down holds, or is taken back.
-    pub(super) fn record_outcome(&mut self, request: &Request, accepted: bool) {
-        if !accepted {
-            return self.roll_back(request);
-        }
+    /// The home has accepted it: what [`Self::record`] wrote down holds.
+    pub(super) fn accept(&mut self, request: &Request, home: NodeId) {
         if let Some(key) = request.entry()
             && let Some(entry) = self.entries.get_mut(&key)
         {
             entry.confirmed = true;
+            entry.accepted_by = Some(home);
         }
     }
 
-    /// Takes back what [`Self::record`] wrote down.
-    pub(super) fn roll_back(&mut self, request: &Request) {
+    /// Whether that node, as home, was the last to accept this entry when it was asked for.
+    pub(super) fn was_accepted_by(&self, key: &EntryKey, home: NodeId) -> bool {
+        let entry = self.entries.get(key);
+        entry.is_some_and(|entry| entry.accepted_by == Some(home))
+    }
+
+    /// Takes back what [`Self::record`] wrote down. An entry that is `asked_again` for stays until that is decided.
+    pub(super) fn roll_back(&mut self, request: &Request, asked_again: bool) {
         if let Request::Join(join) = request {
             self.subscribers.remove(&join.connection);
         }
         if let Some(key) = request.entry()
+            && !asked_again
             && self.entries.get(&key).is_some_and(|one| !one.confirmed)
         {
             self.entries.remove(&key);

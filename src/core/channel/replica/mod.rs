@@ -4,30 +4,35 @@
 //! `Follower` passes on and receives, a `Home` orders, answers and replicates, and a `Claim` is a follower that is
 //! about to be home. Only `Home` can answer a request and only `Follower` can pass one on. This file routes.
 //!
-//! From below: `history`, `presence`, `presence_log`, `lifecycle_log` (what a stream is made of), `stream` (what a backup
-//! has a copy of), [`protocol`] (what replicas say to each other), [`io`], `local`, `pending`, then the roles: `follower`,
-//! `home` with `home_lifecycle` and `home_requests`, `claim`, `backup`; and `handover`, which changes the role.
+//! From below: `renewal`, `history`, `journal`, `presence`, `presence_log`, `lifecycle_log` (what a stream is made of),
+//! `stream` (what a backup has a copy of), [`protocol`] (what replicas say to each other), [`io`], `local`, `pending`,
+//! `alone`, then the roles: `follower`, `home` with `home_epochs`, `home_lifecycle` and `home_requests`, `claim`, `backup`;
+//! and `handover`, which changes the role.
 //!
 //! **Must never know:** addresses, mailboxes, sockets, clocks, randomness (a seed comes in).
 //!
 //! **Why what leaves a home waits for its backup:** nothing leaves before the backup holds the entry it
 //! rests on. What one subscriber has seen survives the home, and what was answered did happen.
 
+mod alone;
 mod backup;
 mod claim;
 mod follower;
 mod handover;
 pub mod history;
 mod home;
+mod home_epochs;
 mod home_lifecycle;
 mod home_requests;
 pub mod io;
+mod journal;
 pub mod lifecycle_log;
 mod local;
 mod pending;
 pub mod presence;
 pub mod presence_log;
 pub mod protocol;
+mod renewal;
 pub mod stream;
 
 use crate::core::clock::Now;
@@ -83,6 +88,10 @@ pub struct Replica {
     copy: Option<BackupCopy>,
     /// What the home has told of the channel's lifecycle, in case this node is home next.
     lifecycle: Option<LifecycleSnapshot>,
+    /// The home before the present one, by the lists that this node has had.
+    former: Option<NodeId>,
+    /// A node whose copy was not taken, because by the list of this node it is not home.
+    refused: Option<NodeId>,
     housekeeping_due: u64,
     was_idle: bool,
 }
@@ -97,9 +106,14 @@ impl Replica {
             role: Role::default(),
             copy: None,
             lifecycle: None,
+            former: None,
+            refused: None,
             housekeeping_due: now.mono_ms + HOUSEKEEPING_INTERVAL_MS,
             was_idle: false,
         };
+        let former = before.as_ref();
+        let former = former.and_then(|list| list.place(&replica.local.key));
+        replica.former = former.map(|place| place.home);
         if replica.local.home() == Some(replica.local.id) {
             let former = before.map(|list| replica.former_homes(&list));
             replica.take_over(former.unwrap_or_default(), now, out);
@@ -221,11 +235,13 @@ impl Replica {
             | PeerMessage::NotHome
             | PeerMessage::CatchUp(_)
             | PeerMessage::Broadcast { .. }
-            | PeerMessage::TakenOut { .. }
             | PeerMessage::Count(_)) => {
                 if let Some((follower, local)) = self.told_by_home(from) {
                     follower.on_home_says(local, message, now, out);
                 }
+            }
+            PeerMessage::TakenOut { connection, client } => {
+                self.on_taken_out(from, &(connection, client), now, out);
             }
             PeerMessage::ReplicateAck(position) => {
                 if let Role::Home(home) = &mut self.role {

@@ -50,9 +50,15 @@ impl Pending {
     }
 
     /// Nobody has answered it in time: it is taken back on this node, and whoever asked is told.
-    pub(super) fn give_up(mut self, ticket: Ticket, local: &mut LocalNode, out: &mut Vec<Effect>) {
+    fn give_up(
+        mut self,
+        ticket: Ticket,
+        asked_again: bool,
+        local: &mut LocalNode,
+        out: &mut Vec<Effect>,
+    ) {
         self.reopen(local);
-        local.roll_back(&self.request);
+        local.roll_back(&self.request, asked_again);
         let refusal = if self.sent && self.request.publishes() {
             Refusal::OutcomeUnknown
         } else {
@@ -105,13 +111,19 @@ impl PendingRequests {
     ) -> bool {
         let room = self.0.len() < MAX_PENDING_REQUESTS;
         if !room {
-            local.roll_back(request);
+            local.roll_back(request, self.enters_as(request));
             let response = Err(Refusal::Unavailable(
                 "too much waits for the channel's home",
             ));
             out.push(Effect::Respond { ticket, response });
         }
         room
+    }
+
+    /// Whether one that waits is to make the same presence entry: then that is not taken back with this one.
+    pub(super) fn enters_as(&self, request: &Request) -> bool {
+        let entry = request.entry();
+        entry.is_some() && self.0.values().any(|one| one.request.entry() == entry)
     }
 
     /// Nobody waits any more for what this connection asked.
@@ -143,7 +155,8 @@ impl PendingRequests {
             let (ticket, pending) = oldest.remove_entry();
             let entering = pending.request.enters();
             given_up.get_or_insert(GivenUp { entering }).entering |= entering;
-            pending.give_up(ticket, local, out);
+            let asked_again = self.enters_as(&pending.request);
+            pending.give_up(ticket, asked_again, local, out);
         }
         given_up
     }

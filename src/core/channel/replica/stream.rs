@@ -4,46 +4,30 @@
 //! publications; `entry` counts every broadcast, so that a node can say exactly what it has seen and get the
 //! rest after a broken link or a lost home, once and in order.
 
-use super::history::{Bounds, History, HistorySnapshot, OVERHEAD, TICKS_PER_MS};
+use super::history::{Bounds, History, HistorySnapshot, TICKS_PER_MS};
+use super::journal::{Journal, JournalSnapshot};
 use super::presence::{Announced, Change, EntryKey, Presence};
 use super::presence_log::PresenceLog;
+use super::renewal::Renewal;
 use crate::core::clock::Now;
 use crate::core::ids::{NodeId, Position, Timetoken};
 use crate::core::message::{
     Broadcast, Draft, Member, PresenceAction, PresenceChange, Publication, Receipt,
 };
 use serde::{Deserialize, Serialize};
-use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-/// Most broadcasts kept for nodes that missed some, whatever the bounds of the history: changes of presence come in
-/// between, which have none.
-const JOURNAL_ENTRIES: usize = 65_536;
+pub use super::journal::{Entry, LogPosition};
 
-/// One numbered broadcast.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Entry {
-    /// Its number, from 1, without gaps within an epoch.
-    pub number: u64,
-    /// What is broadcast by it.
-    pub broadcast: Broadcast,
-}
-
-/// How far a node has received a channel's broadcasts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LogPosition {
-    /// Of which stream.
-    pub epoch: u64,
-    /// The last entry.
-    pub entry: u64,
-}
+/// Most epochs that a stream remembers to go on from.
+const MAX_CUTS: usize = 16;
 
 /// What a home orders: history, presence and the log of both.
 #[derive(Clone, Debug)]
 pub struct Stream {
     epoch: u64,
-    /// The epoch this one was cut off from, and the entry at the cut.
-    cut: Option<LogPosition>,
+    /// The epochs that this one goes on from, oldest first, each with the last entry that was taken over.
+    cuts: Vec<LogPosition>,
     seq: u64,
     timetoken: Timetoken,
     entry: u64,
@@ -53,15 +37,14 @@ pub struct Stream {
     pub presence: Presence,
     /// Who came and went.
     pub presence_log: PresenceLog,
-    journal: VecDeque<Entry>,
-    journal_bytes: usize,
+    journal: Journal,
 }
 
 /// A stream as it travels to another node.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StreamSnapshot {
     epoch: u64,
-    cut: Option<LogPosition>,
+    cuts: Vec<LogPosition>,
     seq: u64,
     timetoken: Timetoken,
     entry: u64,
@@ -77,15 +60,14 @@ impl Stream {
     pub fn new(epoch: u64) -> Self {
         Self {
             epoch,
-            cut: None,
+            cuts: Vec::new(),
             seq: 0,
             timetoken: 0,
             entry: 0,
             history: History::default(),
             presence: Presence::default(),
             presence_log: PresenceLog::default(),
-            journal: VecDeque::new(),
-            journal_bytes: 0,
+            journal: Journal::default(),
         }
     }
 
@@ -121,7 +103,7 @@ impl Stream {
         now: Now,
     ) -> (Receipt, Option<Entry>) {
         self.history.trim(bounds, now);
-        self.trim_journal(bounds, now);
+        self.journal.trim(bounds, now);
         if let Some(receipt) = draft.id.as_ref().and_then(|id| self.history.known(id)) {
             return (receipt, None);
         }
@@ -213,48 +195,51 @@ impl Stream {
             number: self.entry,
             broadcast,
         };
-        self.keep(entry.clone());
+        self.journal.push(entry.clone());
         entry
     }
 
-    fn keep(&mut self, entry: Entry) {
-        self.journal_bytes += weight(&entry.broadcast);
-        self.journal.push_back(entry);
-        if self.journal.len() > JOURNAL_ENTRIES {
-            self.forget_first();
+    /// Whether this is what became of `earlier`, whose entries up to `known` are everybody's.
+    #[must_use]
+    pub fn goes_on_from(&self, earlier: &Self, known: u64) -> bool {
+        if self.epoch != earlier.epoch {
+            let cut = self.cuts.iter().find(|one| one.epoch == earlier.epoch);
+            return cut.is_some_and(|one| one.entry >= known);
         }
+        let same = || match (
+            self.journal.stamp_of(known),
+            earlier.journal.stamp_of(known),
+        ) {
+            (Some(here), Some(there)) => here == there,
+            (Some(_) | None, None) | (None, Some(_)) => true,
+        };
+        self.entry >= known && same()
     }
 
-    fn forget_first(&mut self) {
-        if let Some(gone) = self.journal.pop_front() {
-            self.journal_bytes = self.journal_bytes.saturating_sub(weight(&gone.broadcast));
-        }
+    /// Whether it is of the same epoch.
+    #[must_use]
+    pub fn is_of_the_epoch_of(&self, other: &Self) -> bool {
+        self.epoch == other.epoch
     }
 
-    /// The journal reaches as far back as the history may: what can still be had is not said to be lost.
-    fn trim_journal(&mut self, bounds: Bounds, now: Now) {
-        let oldest = now.cluster_ms.saturating_sub(bounds.age_ms) * TICKS_PER_MS;
-        while self.journal_bytes > bounds.bytes
-            || self.journal.front().is_some_and(|one| stamp(one) < oldest)
-        {
-            if self.journal.is_empty() {
-                break;
-            }
-            self.forget_first();
-        }
+    /// Whether its last stamp is later than that of `other`.
+    #[must_use]
+    pub fn is_later_than(&self, other: &Self) -> bool {
+        self.timetoken > other.timetoken
     }
 
-    /// Repeats on a copy what the home logged. False when an entry is missing in between.
+    /// Repeats on a copy what the home logged. False when an entry is missing in between, or when there is another one in
+    /// its place.
     pub fn repeat(&mut self, epoch: u64, entry: Entry, bounds: Bounds, now: Now) -> bool {
         if epoch != self.epoch || entry.number != self.entry + 1 {
-            return epoch == self.epoch && entry.number <= self.entry;
+            return epoch == self.epoch && self.journal.has(&entry);
         }
         match &entry.broadcast {
             Broadcast::Message(publication) => {
                 self.seq = publication.position.seq;
                 self.timetoken = self.timetoken.max(publication.timetoken);
                 self.history.push(publication, bounds, now);
-                self.trim_journal(bounds, now);
+                self.journal.trim(bounds, now);
             }
             Broadcast::Presence(change) => {
                 self.timetoken = self.timetoken.max(change.timetoken);
@@ -264,7 +249,7 @@ impl Stream {
             Broadcast::Count(_) => {}
         }
         self.entry = entry.number;
-        self.keep(entry);
+        self.journal.push(entry);
         true
     }
 
@@ -272,35 +257,106 @@ impl Stream {
     /// can know: it has seen entries of a stream that this one does not go on from.
     #[must_use]
     pub fn missed(&self, seen: LogPosition) -> Option<Vec<Entry>> {
-        let from = match self.cut {
-            Some(_) | None if seen.epoch == self.epoch => seen.entry,
-            Some(cut) if cut.epoch == seen.epoch => seen.entry.min(cut.entry),
-            Some(_) | None if seen.entry > 0 => return None,
-            Some(cut) => cut.entry,
-            None => 0,
+        let from = match self.knows(seen.epoch) {
+            true => {
+                let later = self.cuts.iter().skip_while(|one| one.epoch != seen.epoch);
+                later.fold(seen.entry, |entry, cut| entry.min(cut.entry))
+            }
+            false if seen.entry > 0 => return None,
+            false => 0,
         };
-        let first = self
-            .journal
-            .front()
-            .map_or(self.entry + 1, |one| one.number);
-        let later = self.journal.iter().filter(|one| one.number > from);
+        let first = self.journal.first().unwrap_or(self.entry + 1);
+        let later = self.journal.behind(from);
         (first <= from + 1).then(|| later.cloned().collect())
+    }
+
+    /// Whether it is of this epoch, or goes on from it.
+    #[must_use]
+    pub fn knows(&self, epoch: u64) -> bool {
+        epoch == self.epoch || self.cuts.iter().any(|one| one.epoch == epoch)
     }
 
     /// Begins a new epoch: somebody has seen more of the old one than this copy holds.
     pub fn start_new_epoch(&mut self, epoch: u64) {
-        self.cut = Some(self.log_position());
+        self.cut_at(self.entry, epoch);
+    }
+
+    fn cut_at(&mut self, entry: u64, epoch: u64) {
+        self.cuts.push(LogPosition {
+            epoch: self.epoch,
+            entry,
+        });
+        if self.cuts.len() > MAX_CUTS {
+            self.cuts.remove(0);
+        }
         self.epoch = epoch;
+    }
+
+    /// Begins an epoch that goes on from no other: what somebody may have seen, or been told was published, is not here.
+    pub fn break_off(&mut self, epoch: u64) {
+        self.cuts.clear();
+        self.epoch = epoch;
+    }
+
+    /// Breaks off behind that entry. What stands behind it here was decided again elsewhere.
+    pub fn fork(&mut self, entry: u64, epoch: u64) {
+        while let Some(last) = self.journal.pop_behind(entry) {
+            self.take_back(&last.broadcast);
+        }
+        self.entry = self.entry.min(entry);
+        self.break_off(epoch);
+    }
+
+    fn take_back(&mut self, broadcast: &Broadcast) {
+        match broadcast {
+            Broadcast::Message(publication) => {
+                self.history.take_back(publication);
+                self.seq = self.seq.min(publication.position.seq.saturating_sub(1));
+            }
+            Broadcast::Presence(change) => {
+                let member = &change.member;
+                match change.action {
+                    PresenceAction::Enter => {
+                        let key = (member.connection, member.client.clone());
+                        self.presence.leave(&key, PresenceAction::Leave);
+                    }
+                    PresenceAction::Leave | PresenceAction::Timeout => {
+                        self.presence.enter(member.clone());
+                    }
+                    // What it said before is not known here; its node announces it.
+                    PresenceAction::Update => {}
+                }
+            }
+            Broadcast::Count(_) => {}
+        }
+    }
+
+    /// Gives everything behind that entry a new epoch: it is shown though no other copy has it.
+    pub(super) fn renew(&mut self, entry: u64, epoch: u64) -> Renewal {
+        let later = self.journal.behind(entry);
+        let seqs = later.filter_map(|one| match &one.broadcast {
+            Broadcast::Message(publication) => Some(publication.position.seq - 1),
+            Broadcast::Presence(_) | Broadcast::Count(_) => None,
+        });
+        let renewal = Renewal {
+            former: self.epoch,
+            entry,
+            seq: seqs.min().unwrap_or(self.seq),
+            epoch,
+        };
+        self.journal.renew(&renewal);
+        self.history.renew(&renewal);
+        self.cut_at(entry, epoch);
+        renewal
     }
 
     /// Lets go of what is too old.
     pub fn trim(&mut self, bounds: Bounds, now: Now) {
         self.history.trim(bounds, now);
         self.presence_log.trim(bounds.age_ms, now);
-        self.trim_journal(bounds, now);
+        self.journal.trim(bounds, now);
         if self.is_empty() {
-            self.journal.clear();
-            self.journal_bytes = 0;
+            self.journal = Journal::default();
         }
     }
 
@@ -316,11 +372,11 @@ impl Stream {
         let history = self.history.snapshot();
         StreamSnapshot {
             epoch: self.epoch,
-            cut: self.cut,
+            cuts: self.cuts.clone(),
             seq: self.seq,
             timetoken: self.timetoken,
             entry: self.entry,
-            journal: pack(&self.journal, history.publications()),
+            journal: self.journal.pack(history.publications()),
             history,
             members: self.presence.members().cloned().collect(),
             presence_log: self.presence_log.clone(),
@@ -330,72 +386,17 @@ impl Stream {
     /// From another node.
     #[must_use]
     pub fn restore(snapshot: StreamSnapshot) -> Self {
-        let journal = unpack(snapshot.journal, snapshot.history.publications());
+        let journal = Journal::unpack(snapshot.journal, snapshot.history.publications());
         Self {
             epoch: snapshot.epoch,
-            cut: snapshot.cut,
+            cuts: snapshot.cuts,
             seq: snapshot.seq,
             timetoken: snapshot.timetoken,
             entry: snapshot.entry,
             history: History::restore(snapshot.history),
             presence: Presence::restore(snapshot.members),
-            journal_bytes: journal.iter().map(|one| weight(&one.broadcast)).sum(),
             journal,
             presence_log: snapshot.presence_log,
         }
     }
-}
-
-/// As the history weighs it: its payload is the history's, as long as that has it.
-fn weight(broadcast: &Broadcast) -> usize {
-    match broadcast {
-        Broadcast::Message(publication) => publication.draft.data.len() + OVERHEAD,
-        Broadcast::Presence(change) => change.member.data.len() + OVERHEAD,
-        Broadcast::Count(_) => OVERHEAD,
-    }
-}
-
-fn stamp(entry: &Entry) -> Timetoken {
-    match &entry.broadcast {
-        Broadcast::Message(publication) => publication.timetoken,
-        Broadcast::Presence(change) => change.timetoken,
-        Broadcast::Count(_) => 0,
-    }
-}
-
-/// An entry of the journal as it travels. What the history holds goes once.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-enum JournalSnapshot {
-    /// The publication at that place of the history.
-    Stored { number: u64, at: u32 },
-    /// Any other entry, as it is.
-    Whole(Entry),
-}
-
-fn pack(journal: &VecDeque<Entry>, ring: &[Arc<Publication>]) -> Vec<JournalSnapshot> {
-    let places: HashMap<Position, u32> = ring.iter().map(|one| one.position).zip(0..).collect();
-    let place = |entry: &Entry| match &entry.broadcast {
-        Broadcast::Message(publication) => places.get(&publication.position).copied(),
-        Broadcast::Presence(_) | Broadcast::Count(_) => None,
-    };
-    let one = |entry: &Entry| match place(entry) {
-        Some(at) => JournalSnapshot::Stored {
-            number: entry.number,
-            at,
-        },
-        None => JournalSnapshot::Whole(entry.clone()),
-    };
-    journal.iter().map(one).collect()
-}
-
-fn unpack(journal: Vec<JournalSnapshot>, ring: &[Arc<Publication>]) -> VecDeque<Entry> {
-    let one = |snapshot: JournalSnapshot| match snapshot {
-        JournalSnapshot::Whole(entry) => Some(entry),
-        JournalSnapshot::Stored { number, at } => {
-            let publication = ring.get(at as usize)?.clone();
-            let broadcast = Broadcast::Message(publication);
-            Some(Entry { number, broadcast })
-        }
-    };
-    journal.into_iter().filter_map(one).collect()
 }

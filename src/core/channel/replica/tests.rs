@@ -20,6 +20,7 @@ use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+mod forks;
 mod homes;
 mod lifecycle;
 mod links;

@@ -78,6 +78,7 @@ fn every_ending_says_goodbye_in_its_code() {
             4200,
             "Server is restarting, please reconnect",
         ),
+        (End::Missed, 4200, "Messages were missed, please reconnect"),
         (
             End::Stale,
             4200,

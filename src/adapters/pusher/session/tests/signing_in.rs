@@ -16,9 +16,13 @@ fn success_echoes_the_data_and_opens_the_inbox() {
     assert_eq!(client.sign_in(ANA), [identify]);
     assert_eq!(client.sign_in(ANA), failed("A sign-in is in progress"));
     let done = client.event(Event::Identified);
-    assert_eq!(done[0], Action::Send(server::signed_in(ANA)));
-    let inbox = subscription(&done);
-    assert_eq!(inbox.channel, ChannelKey::user(APP, "ana"));
+    assert_eq!(
+        done.len(),
+        1,
+        "not told before her inbox is there: {done:?}"
+    );
+    assert_eq!(subscription(&done).channel, ChannelKey::user(APP, "ana"));
+    assert_eq!(client.sign_in(ANA), failed("A sign-in is in progress"));
 
     let name = "#server-to-user-ana";
     assert_eq!(
@@ -26,9 +30,9 @@ fn success_echoes_the_data_and_opens_the_inbox() {
         [],
         "not answered before it is there"
     );
-    let yes = answer(&inbox, Operations::SUBSCRIBE);
-    let told = client.event(Event::Subscribed(yes.into()));
-    assert_eq!(told, [Action::Send(server::subscribed(name, None))]);
+    let told = client.inbox_stands(&done);
+    let subscribed = Action::Send(server::subscribed(name, None));
+    assert_eq!(told, [Action::Send(server::signed_in(ANA)), subscribed]);
     let twice = failed("Existing subscription to channel #server-to-user-ana");
     assert_eq!(client.subscribe(name, None, None), twice);
 }
@@ -37,9 +41,9 @@ fn success_echoes_the_data_and_opens_the_inbox() {
 fn an_inbox_that_is_there_is_answered_at_once_and_only_to_its_user() {
     let mut client = Client::open(|_| {});
     client.sign_in(ANA);
-    let inbox = subscription(&client.event(Event::Identified));
-    let yes = answer(&inbox, Operations::SUBSCRIBE);
-    assert_eq!(client.event(Event::Subscribed(yes.into())), []);
+    let asked = client.event(Event::Identified);
+    let told = client.inbox_stands(&asked);
+    assert_eq!(told, [Action::Send(server::signed_in(ANA))]);
     let name = "#server-to-user-ana";
     let told = client.subscribe(name, None, None);
     assert_eq!(told, [Action::Send(server::subscribed(name, None))]);
@@ -53,6 +57,51 @@ fn an_inbox_that_is_there_is_answered_at_once_and_only_to_its_user() {
         Client::open(|_| {}).subscribe(other, None, None),
         refused(other, "AuthError", 401, text)
     );
+}
+
+#[test]
+fn who_is_told_that_she_signed_in_is_online_and_has_her_inbox() {
+    let signing = || {
+        let mut client = Client::open(|app| on(app, "watchlist"));
+        client.sign_in(r#"{"id":"ana","watchlist":["bea"]}"#);
+        let asked = client.event(Event::Identified);
+        let [Action::Do(Intent::Presence(status))] = &asked[..] else {
+            panic!("first she comes online: {asked:?}");
+        };
+        assert_eq!(status.channel, ChannelKey::status(APP, "ana"));
+        let (channel, tag) = (status.channel.clone(), status.tag);
+        (client, move |refusal| Event::PresenceDone {
+            channel,
+            tag,
+            refusal,
+        })
+    };
+    let (mut client, done) = signing();
+    let asked = client.event(done(None));
+    assert_eq!(asked.len(), 1);
+    assert_eq!(subscription(&asked).channel, ChannelKey::user(APP, "ana"));
+    let told = client.inbox_stands(&asked);
+    assert!(
+        matches!(told[0], Action::Send(_)),
+        "before her list: {told:?}"
+    );
+    assert_eq!(subscription(&told).channel, ChannelKey::status(APP, "bea"));
+
+    let down = Refusal::Unavailable("the channel's home does not answer");
+    let (mut client, done) = signing();
+    let left = client.event(done(Some(down.clone())));
+    assert!(
+        texts(&left[..1])[0].contains("4100"),
+        "she may come back: {left:?}"
+    );
+    let (mut client, done) = signing();
+    let inbox = subscription(&client.event(done(None)));
+    let left = client.event(Event::SubscribeRefused {
+        channel: inbox.channel,
+        refusal: down,
+        tag: inbox.tag,
+    });
+    assert!(texts(&left[..1])[0].contains("4100"), "{left:?}");
 }
 
 #[test]

@@ -201,10 +201,25 @@ fn a_copy_that_lacks_what_somebody_has_seen_begins_a_new_epoch() {
     sim.rehome(backup, &members);
     sim.rehome(other, &members);
     sim.settle();
+    let told: Vec<u64> = sim.interrupted.iter().map(|(_, one)| one.node).collect();
+    assert_eq!(
+        told,
+        [other],
+        "what the home had shown alone is not in this stream"
+    );
     sim.publish(other);
     sim.settle();
-    assert_ne!(sim.acked[2].1.position.epoch, epoch);
-    sim.check();
+    let epochs: BTreeSet<u64> = sim
+        .acked
+        .iter()
+        .map(|(_, one)| one.position.epoch)
+        .collect();
+    assert_eq!(
+        epochs.len(),
+        3,
+        "alone, and without what was shown then: {epoch}"
+    );
+    sim.check_delivery();
 }
 
 #[test]
