@@ -1,8 +1,8 @@
 //! The internal port's own paths: is the process alive, may it be sent traffic, and its metrics.
 //!
-//! `/health` says that the process answers. `/ready` says that this node's view is proven fresh and that it is
-//! a member that carries channels; anything else is 503 with the reasons, so that a balancer can act on it and a
-//! person can read it. `/up`, on the public port too, is `/ready` without its reasons. The operator's API is
+//! `/health` says that the process answers. `/ready` says that this node's view is proven fresh, that it is a member
+//! that carries channels, and that those are copied; anything else is 503 with the reasons, so that a balancer can act
+//! on it and a person can read it. `/up`, on the public port too, is `/ready` without its reasons. The operator's API is
 //! `adapters::native`, served beside this.
 //!
 //! **Must never know:** dialects, connections' contents.
@@ -39,7 +39,7 @@ pub fn public_routes(config: &mut web::ServiceConfig) {
 
 /// Whether a balancer may send clients here; not why.
 async fn up(broker: web::Data<Broker>, life: web::Data<Life>) -> HttpResponse {
-    match readiness::reasons(&broker.authority, &life).is_empty() {
+    match readiness::reasons(&broker.authority, &life, broker.channels.copied()).is_empty() {
         true => HttpResponse::Ok().json(json!({ "status": "up" })),
         false => HttpResponse::ServiceUnavailable()
             .insert_header(("Retry-After", "1"))
@@ -53,7 +53,7 @@ async fn health() -> HttpResponse {
 
 async fn ready(broker: web::Data<Broker>, life: web::Data<Life>) -> HttpResponse {
     let node = broker.authority.node();
-    let reasons = readiness::reasons(&broker.authority, &life);
+    let reasons = readiness::reasons(&broker.authority, &life, broker.channels.copied());
     match reasons.is_empty() {
         true => HttpResponse::Ok().json(json!({ "status": "ready", "node": node.0 })),
         false => HttpResponse::ServiceUnavailable()

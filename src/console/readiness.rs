@@ -37,9 +37,10 @@ impl Life {
     }
 }
 
-/// Everything that speaks against sending traffic here; empty = ready.
+/// Everything that speaks against sending traffic here; empty = ready. `copied`: the start of this node since which all is
+/// copied that it is home or backup of.
 #[must_use]
-pub fn reasons(authority: &Authority, life: &Life) -> Vec<String> {
+pub fn reasons(authority: &Authority, life: &Life, copied: u64) -> Vec<String> {
     let mut reasons: Vec<String> = life.reason().map(str::to_owned).into_iter().collect();
     match authority.freshness() {
         Freshness::Fresh(_) => {}
@@ -68,10 +69,11 @@ pub fn reasons(authority: &Authority, life: &Life) -> Vec<String> {
             }
         }
         let own = status.nodes.iter().find(|node| node.node == status.node);
-        match own
-            .and_then(|node| node.member.as_ref())
-            .map(|member| member.state)
-        {
+        let member = own.and_then(|node| node.member.as_ref());
+        match member.map(|member| member.state) {
+            Some(MemberState::Up) if member.is_some_and(|one| one.epoch != copied) => {
+                reasons.push("copying: channels of this node are not on two nodes yet".into());
+            }
             Some(MemberState::Up) => {}
             Some(MemberState::Down) => {
                 reasons.push("down: the cluster has given this node up".into())

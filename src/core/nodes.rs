@@ -131,7 +131,8 @@ pub fn key_hash(key: &ChannelKey) -> u64 {
 }
 
 /// SplitMix64's finaliser: FNV alone leaves the high bits of short names nearly equal.
-fn mix(value: u64) -> u64 {
+#[must_use]
+pub fn mix(value: u64) -> u64 {
     let a = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let b = (a ^ (a >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let c = (b ^ (b >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

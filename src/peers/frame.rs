@@ -3,6 +3,7 @@
 //! **Why payloads are copied out of the read buffer:** a 200-byte publication kept in a history ring would pin
 //! the whole buffer it was read from.
 
+use super::repair::Copies;
 use crate::core::channel::replica::protocol::PeerMessage;
 use crate::core::ids::ChannelKey;
 use crate::core::query::{Query, QueryAnswer};
@@ -42,6 +43,12 @@ pub enum Frame {
     },
     /// A sign of life.
     Alive,
+    /// What the sender has in channels whose home the receiver is: one number for each bucket.
+    Digest(Vec<u64>),
+    /// Buckets in which that was not what the receiver had heard: both say again what they have there.
+    Differs(Vec<u8>),
+    /// How many copies are missing at the receiver.
+    Copies(Copies),
 }
 
 /// Why bytes are not a frame. The link ends: what follows cannot be understood either.
@@ -62,12 +69,23 @@ const CHANNEL: u8 = 1;
 const ASK: u8 = 2;
 const FOUND: u8 = 3;
 const ALIVE: u8 = 4;
+const DIGEST: u8 = 5;
+const DIFFERS: u8 = 6;
+const COPIES: u8 = 7;
+
+#[cfg(test)]
+thread_local! {
+    /// How many messages of channels this thread has encoded.
+    pub(super) static ENCODED: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
 
 /// Encodes a channel's message without owning it.
 ///
 /// # Errors
 /// When it would be longer than [`MAX_FRAME`].
 pub fn encode_channel(key: &Arc<ChannelKey>, message: &PeerMessage) -> Result<Vec<u8>, FrameError> {
+    #[cfg(test)]
+    ENCODED.with(|count| count.set(count.get() + 1));
     whole(CHANNEL, &(key, message))
 }
 
@@ -81,6 +99,9 @@ pub fn encode(frame: &Frame) -> Result<Vec<u8>, FrameError> {
         Frame::Ask { id, query } => whole(ASK, &(id, query)),
         Frame::QueryAnswer { id, found } => whole(FOUND, &(id, found)),
         Frame::Alive => whole(ALIVE, &()),
+        Frame::Digest(digest) => whole(DIGEST, digest),
+        Frame::Differs(buckets) => whole(DIFFERS, buckets),
+        Frame::Copies(copies) => whole(COPIES, copies),
     }
 }
 
@@ -135,6 +156,15 @@ fn decode(frame: &[u8]) -> Result<Frame, FrameError> {
             let () = codec::decode(VERSION, body, limit)?;
             Ok(Frame::Alive)
         }
+        DIGEST => codec::decode(VERSION, body, limit)
+            .map(Frame::Digest)
+            .map_err(FrameError::from),
+        DIFFERS => codec::decode(VERSION, body, limit)
+            .map(Frame::Differs)
+            .map_err(FrameError::from),
+        COPIES => codec::decode(VERSION, body, limit)
+            .map(Frame::Copies)
+            .map_err(FrameError::from),
         other => Err(FrameError::Kind(other)),
     }
 }
@@ -166,6 +196,26 @@ mod tests {
         golden.extend_from_slice(&[4, 3, 4, 1, 5]);
         golden[3] = u8::try_from(golden.len() - 4).unwrap();
         assert_eq!(bytes, golden);
+    }
+
+    #[test]
+    fn what_is_said_of_digests_and_copies_is_frozen() {
+        let copies = Copies {
+            start: 7,
+            placed: true,
+            missing: 3,
+        };
+        let all = [
+            (Frame::Digest(vec![1, 2]), vec![DIGEST, VERSION, 2, 1, 2]),
+            (Frame::Differs(vec![9]), vec![DIFFERS, VERSION, 1, 9]),
+            (Frame::Copies(copies), vec![COPIES, VERSION, 7, 1, 3]),
+        ];
+        for (frame, body) in all {
+            let bytes = encode(&frame).unwrap();
+            assert_eq!(bytes[LENGTH..], body, "{frame:?}");
+            let mut bytes = BytesMut::from(&bytes[..]);
+            assert_eq!(take(&mut bytes), Ok(Some(frame)));
+        }
     }
 
     #[test]

@@ -9,7 +9,9 @@
 pub mod frame;
 pub mod link;
 pub mod query;
+mod repair;
 pub mod router;
+mod stalled;
 
 use crate::core::channel::registry::Channels;
 use crate::core::ids::NodeId;
@@ -23,7 +25,7 @@ use std::collections::HashMap;
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -49,6 +51,8 @@ struct Inner {
     router: Arc<Router>,
     dialling: Mutex<HashMap<NodeId, JoinHandle<()>>>,
     accepting: Mutex<Option<JoinHandle<()>>>,
+    /// Says every now and then what heals what got lost.
+    looking: Mutex<Option<JoinHandle<()>>>,
     /// Waits for the cluster's word on this node's own start.
     started: Mutex<Option<JoinHandle<()>>>,
     /// Lists are made and handed on one after the other, so that a newer one is never overtaken.
@@ -75,11 +79,16 @@ impl Drop for Inner {
             .started
             .get_mut()
             .unwrap_or_else(PoisonError::into_inner);
+        let looking = self
+            .looking
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner);
         for task in dialling
             .drain()
             .map(|(_, task)| task)
             .chain(accepting.take())
             .chain(started.take())
+            .chain(looking.take())
         {
             task.abort();
         }
@@ -154,6 +163,7 @@ impl Peers {
     ) -> Self {
         let router = Arc::new(Router::new(channels.clone(), local));
         channels.connect(router.clone());
+        let looking = tokio::spawn(look_after(router.clone()));
         let accept = incoming.map(|links| tokio::spawn(accept(node, links, router.clone())));
         Self {
             inner: Arc::new(Inner {
@@ -163,6 +173,7 @@ impl Peers {
                 router,
                 dialling: Mutex::default(),
                 accepting: Mutex::new(accept),
+                looking: Mutex::new(Some(looking)),
                 started: Mutex::default(),
                 listing: Mutex::default(),
             }),
@@ -209,6 +220,15 @@ impl Peers {
     #[must_use]
     pub fn linked(&self) -> Vec<NodeId> {
         self.inner.router.linked()
+    }
+}
+
+async fn look_after(router: Arc<Router>) {
+    let started = Instant::now();
+    loop {
+        let now_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        router.look(now_ms);
+        tokio::time::sleep(Duration::from_millis(repair::LOOK_INTERVAL_MS)).await;
     }
 }
 
@@ -267,7 +287,10 @@ async fn use_link(link: MessageLink, router: Arc<Router>) {
     // Before the first frame is taken: every channel must know that what was under way is lost.
     router.install(node, &installed.link);
     tracing::info!(node = node.0, "linked");
-    let taken = |frame| router.clone().take(node, frame);
+    let taken = |frame| {
+        router.take(node, frame);
+        std::future::ready(())
+    };
     let ended = match link.split() {
         Ok(halves) => link::run(&installed.link, halves, taken).await,
         Err(error) => Err(error),

@@ -317,3 +317,30 @@ async fn without_a_link_nothing_is_taken() {
         router.ask(NodeId(2), Query::Connections(filter())).await;
     assert_eq!(asked, Err(Refusal::Unavailable("a node is not linked")));
 }
+
+#[actix::test]
+async fn what_goes_to_several_nodes_is_encoded_once() {
+    let (_addresses, nodes) = cluster(&[1, 2, 3]).await;
+    let key = ChannelKey::channel(AppId(1), "room");
+    let router = &nodes[0].peers.inner.router;
+    let before = frame::ENCODED.get();
+    router.send_all(&[NodeId(2), NodeId(3)], &key, &PeerMessage::Count(7));
+    assert_eq!(frame::ENCODED.get() - before, 1);
+    router.send_all(&[NodeId(9)], &key, &PeerMessage::Count(7));
+    assert_eq!(frame::ENCODED.get() - before, 1, "for nobody not at all");
+}
+
+#[actix::test]
+async fn nodes_say_how_far_copies_are_and_are_relied_on_when_all_are_there() {
+    let (_addresses, nodes) = cluster(&[1, 2, 3]).await;
+    let key = ChannelKey::channel(AppId(1), "room");
+    nodes[0]
+        .broker
+        .publish(&key, draft("x"), Pass::unchecked())
+        .await
+        .unwrap();
+    for node in &nodes {
+        until(|| node.broker.channels.copied() == 1).await;
+        assert_eq!(node.broker.channels.uncopied(), 0);
+    }
+}

@@ -131,7 +131,9 @@ impl Plane {
         for (_, running) in &self.workers.running {
             running.register(registry);
         }
-        registry.register_collector(Box::new(Histories(self.broker.channels.clone())));
+        let channels = &self.broker.channels;
+        registry.register_collector(Box::new(Histories(channels.clone())));
+        registry.register_collector(Box::new(Unreplicated(channels.clone())));
         registry.register_collector(Box::new(Links(self.peers.clone())));
     }
 
@@ -229,6 +231,20 @@ fn log_refusals(broker: Broker) {
             broker.log_refusals();
         }
     });
+}
+
+/// Counts the channels without a second copy when it is asked for.
+#[derive(Debug)]
+struct Unreplicated(Channels);
+
+impl Collector for Unreplicated {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let channels = i64::try_from(self.0.uncopied()).unwrap_or(i64::MAX);
+        let gauge = ConstGauge::new(channels);
+        let help = "Channels whose home this node is, and whose backup has no copy yet";
+        let kind = gauge.metric_type();
+        gauge.encode(encoder.encode_descriptor("channels_unreplicated", help, None, kind)?)
+    }
 }
 
 /// Carries out access effects and says when they are done.

@@ -310,6 +310,11 @@ impl World {
                     }
                 }
             }
+            Effect::SendAll { to, message } => {
+                for to in to {
+                    self.send(at, to.0, channel, message.clone());
+                }
+            }
             Effect::Respond { ticket, response } => self.respond(at, channel, ticket, response),
             Effect::Cancel(ticket) => {
                 if let Some(actor) = self.processes[at].channels.get_mut(&channel) {

@@ -6,6 +6,7 @@
 //! back-pressure.
 
 use super::budget::Reservation;
+use super::digest::Counted;
 use super::fanout::Fanout;
 use super::messages::{Repeat, ReplyTo, Subscriber, Tell};
 use super::relays::{ToRelay, offer};
@@ -70,6 +71,7 @@ pub struct Channel {
     pub(super) context: Arc<NodeContext>,
     siblings: Arc<dyn Siblings>,
     stat: Arc<Stat>,
+    counted: Counted,
     effects: Vec<Effect>,
     timer: Timer,
     pub(super) limits_due: u64,
@@ -116,6 +118,7 @@ impl Channel {
         let (key, tickets) = (new.key.clone(), new.seed);
         let now = context.now();
         let history_bytes = stat.reservation(&context.histories);
+        let counted = Counted::new(context.digests.clone(), &key);
         let replica = Replica::new(new, now, &mut effects);
         Self {
             parent_wildcards: wildcard::parent_wildcards(&key),
@@ -129,6 +132,7 @@ impl Channel {
             context,
             siblings,
             stat,
+            counted,
             effects,
             timer: Timer::default(),
             limits_due: now.mono_ms + LIMITS_INTERVAL_MS,
@@ -166,9 +170,11 @@ impl Channel {
         }
     }
 
-    /// Shows the counts to listings. Before anybody is answered: who was told of a subscription finds it there.
-    fn show(&self) {
+    /// Shows the counts to listings and to the digests. Before anybody is answered: who was told of a subscription finds it
+    /// there.
+    fn show(&mut self) {
         self.stat.set(self.replica.occupancy());
+        self.counted.update(&self.replica);
     }
 
     fn carry_out(&mut self, mut effects: Vec<Effect>, now: Now, cx: &mut Context<Self>) {
@@ -179,6 +185,9 @@ impl Channel {
                     self.deliver(broadcast);
                 }
                 Effect::Send { to, message } => self.send(to, &message, now),
+                Effect::SendAll { to, message } => {
+                    self.context.send_all(&to, &self.key, &message);
+                }
                 Effect::Respond { ticket, response } => self.respond(ticket, response),
                 Effect::Cancel(ticket) => drop(self.take_waiting(ticket)),
                 Effect::Lifecycle(kind) => self.context.tell_listener(LifecycleEvent {

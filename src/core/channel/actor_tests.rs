@@ -81,6 +81,12 @@ impl PeerPort for Port {
         channels.get(key).do_send(message);
         true
     }
+
+    fn send_all(&self, to: &[NodeId], key: &Arc<ChannelKey>, message: &PeerMessage) {
+        for to in to {
+            let _unlinked = self.send(*to, key, message);
+        }
+    }
 }
 
 fn members(ids: &[u64], revision: u64) -> Members {

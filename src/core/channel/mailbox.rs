@@ -5,8 +5,8 @@
 
 use super::actor::{Channel, Joiner, Waiting, published};
 use super::messages::{
-    FromPeer, Join, Leave, LinkUp, MembersChanged, Mutate, Mutation, PresenceTo, PublishBatchTo,
-    PublishTo, Read, Repeat, ReplyTo, Tell, Trim,
+    Differs, Dropped, FromPeer, Join, Leave, LinkUp, MembersChanged, Mutate, Mutation, PresenceTo,
+    PublishBatchTo, PublishTo, Read, Repeat, ReplyTo, Tell, Trim,
 };
 use super::replica::io::Input;
 use super::replica::protocol::{JoinRequest, Request};
@@ -235,8 +235,28 @@ impl Handler<LinkUp> for Channel {
 impl Handler<MembersChanged> for Channel {
     type Result = ();
     fn handle(&mut self, message: MembersChanged, cx: &mut Context<Self>) {
+        let MembersChanged(members, under_way) = message;
         if !self.retired {
-            self.feed(Input::MembersChanged(message.0), cx);
+            self.feed(Input::MembersChanged(members), cx);
+        }
+        drop(under_way);
+    }
+}
+
+impl Handler<Differs> for Channel {
+    type Result = ();
+    fn handle(&mut self, message: Differs, cx: &mut Context<Self>) {
+        if !self.retired {
+            self.feed(Input::Differs(message.0), cx);
+        }
+    }
+}
+
+impl Handler<Dropped> for Channel {
+    type Result = ();
+    fn handle(&mut self, message: Dropped, cx: &mut Context<Self>) {
+        if let Some(Dropped(node)) = self.unless_retired(message) {
+            self.feed(Input::Dropped(node), cx);
         }
     }
 }

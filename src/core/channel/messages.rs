@@ -164,10 +164,11 @@ pub enum Read {
     ),
 }
 
-/// The member list has changed: the channel may have a new home.
+/// The member list has changed: the channel may have a new home. While anybody has the second, some channel has not taken
+/// the list yet.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "()")]
-pub struct MembersChanged(pub Arc<Members>);
+pub struct MembersChanged(pub Arc<Members>, pub Arc<()>);
 
 /// From a peer's channel actor.
 #[derive(Debug, Message)]
@@ -188,3 +189,13 @@ pub struct Trim;
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
 pub struct LinkUp(pub NodeId);
+
+/// This node and that one have not the same of each other in some channels, perhaps in this.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub struct Differs(pub NodeId);
+
+/// Some of what that node sent to this channel was not taken.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub struct Dropped(pub NodeId);

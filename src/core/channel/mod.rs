@@ -20,6 +20,7 @@
 
 pub mod actor;
 pub mod budget;
+pub mod digest;
 mod fanout;
 mod mailbox;
 pub mod messages;

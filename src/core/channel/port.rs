@@ -10,4 +10,7 @@ pub trait PeerPort: Send + Sync + 'static {
     /// what it cannot lose and sends again after [`MembersChanged`](super::messages::MembersChanged) or
     /// [`LinkUp`](super::messages::LinkUp)).
     fn send(&self, to: NodeId, key: &Arc<ChannelKey>, message: &PeerMessage) -> bool;
+
+    /// The same to several nodes, encoded once. Who cannot be reached now notices the gap.
+    fn send_all(&self, to: &[NodeId], key: &Arc<ChannelKey>, message: &PeerMessage);
 }

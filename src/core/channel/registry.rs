@@ -5,7 +5,8 @@
 //! address and never comes here.
 
 use super::actor::{Channel, Siblings};
-use super::messages::{LinkUp, MembersChanged, Trim};
+use super::digest;
+use super::messages::{Differs, LinkUp, MembersChanged, Trim};
 use super::port::PeerPort;
 use super::replica::io::NewReplica;
 use super::shared::{NodeContext, Stat};
@@ -18,7 +19,9 @@ use crate::core::message::Occupancy;
 use crate::core::nodes::{Members, key_hash};
 use actix::prelude::*;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
+use std::time::Duration;
 
 const SHARDS: usize = 64;
 /// How long after a change of the member list a new channel asks its former home, ms.
@@ -51,6 +54,8 @@ struct Registry {
     arbiters: RwLock<Vec<ArbiterHandle>>,
     shards: Vec<Mutex<Shard>>,
     list: arc_swap::ArcSwap<List>,
+    /// Held by each channel that has not taken the list yet.
+    under_way: Mutex<Weak<()>>,
 }
 
 impl std::fmt::Debug for Registry {
@@ -61,7 +66,7 @@ impl std::fmt::Debug for Registry {
 
 impl Registry {
     fn shard(&self, key: &ChannelKey) -> Option<MutexGuard<'_, Shard>> {
-        let index = usize::try_from(key_hash(key) >> 32).unwrap_or(0) % SHARDS;
+        let index = usize::from(digest::bucket(key)) % SHARDS;
         self.shards.get(index).map(lock)
     }
 }
@@ -115,6 +120,28 @@ impl Siblings for Registry {
             "the histories of this node together weigh more than they may: the larger ones let go of their oldest"
         );
     }
+}
+
+/// Tells so many channels at once, and the next after a pause: what they all say to another node goes over one link, and
+/// what clients say meanwhile over the same.
+const PACE: usize = 256;
+const PACE_INTERVAL: Duration = Duration::from_millis(10);
+
+fn paced(channels: Vec<Addr<Channel>>, tell: impl Fn(&Addr<Channel>) + Send + 'static) {
+    let mut rest = channels.into_iter();
+    rest.by_ref().take(PACE).for_each(|channel| tell(&channel));
+    if rest.len() == 0 {
+        return;
+    }
+    let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+        return rest.for_each(|channel| tell(&channel));
+    };
+    runtime.spawn(async move {
+        while rest.len() > 0 {
+            tokio::time::sleep(PACE_INTERVAL).await;
+            rest.by_ref().take(PACE).for_each(|channel| tell(&channel));
+        }
+    });
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -171,6 +198,7 @@ impl Channels {
                 arbiters: RwLock::new(arbiters.to_vec()),
                 shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
                 list: arc_swap::ArcSwap::from_pointee(list),
+                under_way: Mutex::default(),
             }),
         }
     }
@@ -324,6 +352,8 @@ impl Channels {
             old.now.clone()
         };
         let members = Arc::new(members);
+        let under_way = Arc::new(());
+        *lock(&self.registry.under_way) = Arc::downgrade(&under_way);
         // First the list, then the channels: one that starts in between has the new list already.
         self.registry.list.store(Arc::new(List {
             now: members.clone(),
@@ -332,15 +362,73 @@ impl Channels {
             first: false,
         }));
         for channel in self.each() {
-            channel.do_send(MembersChanged(members.clone()));
+            channel.do_send(MembersChanged(members.clone(), under_way.clone()));
         }
     }
 
     /// The link to a node is (again) usable.
     pub fn link_up(&self, node: NodeId) {
-        for channel in self.each() {
-            channel.do_send(LinkUp(node));
+        paced(self.each(), move |channel| channel.do_send(LinkUp(node)));
+    }
+
+    /// What this node has in channels whose home that one is, for it to compare.
+    #[must_use]
+    pub fn digest(&self, node: NodeId) -> Vec<u64> {
+        self.context().digests.own(node)
+    }
+
+    /// Where that node has something else in channels whose home this one is than is known here.
+    #[must_use]
+    pub fn differing(&self, node: NodeId, digest: &[u64]) -> Vec<u8> {
+        self.context().digests.differing(node, digest)
+    }
+
+    /// In channels of these buckets something that the two nodes said to each other got lost: it is said again.
+    pub fn say_again(&self, node: NodeId, buckets: &[u8]) {
+        let mut channels = Vec::new();
+        for bucket in buckets {
+            let shard = self.registry.shards.get(usize::from(*bucket) % SHARDS);
+            let shard = shard.map(lock);
+            let all = shard.iter().flat_map(|shard| shard.iter());
+            let its = all.filter(|(key, _)| digest::bucket(key) == *bucket);
+            channels.extend(its.map(|(_, entry)| entry.addr.clone()));
         }
+        paced(channels, move |channel| channel.do_send(Differs(node)));
+    }
+
+    /// Whether every channel has taken the present member list.
+    #[must_use]
+    pub fn is_placed(&self) -> bool {
+        lock(&self.registry.under_way).strong_count() == 0
+    }
+
+    /// Channels whose home this node is, and of which that one, their backup, has no copy yet.
+    #[must_use]
+    pub fn uncopied_at(&self, node: NodeId) -> u64 {
+        self.context().digests.uncopied_at(node)
+    }
+
+    /// Channels whose home this node is, and whose backup has no copy yet.
+    #[must_use]
+    pub fn uncopied(&self) -> u64 {
+        self.context().digests.uncopied()
+    }
+
+    /// Channels that wait for what their former home hands over.
+    #[must_use]
+    pub fn claims(&self) -> u64 {
+        self.context().digests.claims()
+    }
+
+    /// Since this start of the node, everything is copied that it is home or backup of.
+    pub fn set_copied(&self, start: u64) {
+        self.context().copied.store(start, Ordering::Release);
+    }
+
+    /// The start of this node since which that holds; 0 = none.
+    #[must_use]
+    pub fn copied(&self) -> u64 {
+        self.context().copied.load(Ordering::Acquire)
     }
 
     /// How many channels there are on this node, of how many it is the home with somebody there, and the entries of their

@@ -3,6 +3,7 @@
 //! **Why apart from the registry:** every message needs it; the registry is needed only to find another channel.
 
 use super::budget::{HistoryBudget, Reservation};
+use super::digest::Digests;
 use super::port::PeerPort;
 use super::replica::history::Bounds;
 use super::replica::io::Limits;
@@ -76,6 +77,9 @@ pub(super) struct NodeContext {
     authority: Option<Arc<Authority>>,
     started: Instant,
     pub(super) histories: Arc<HistoryBudget>,
+    pub(super) digests: Arc<Digests>,
+    /// The start of this node since which everything is copied; 0 = none yet.
+    pub(super) copied: AtomicU64,
     pub(super) port: OnceLock<Arc<dyn PeerPort>>,
     pub(super) listener: OnceLock<Arc<dyn Listener>>,
 }
@@ -98,6 +102,8 @@ impl NodeContext {
             authority,
             started: Instant::now(),
             histories: Arc::default(),
+            digests: Arc::default(),
+            copied: AtomicU64::new(0),
             port: OnceLock::new(),
             listener: OnceLock::new(),
         }
@@ -174,6 +180,12 @@ impl NodeContext {
     pub(super) fn tell_listener(&self, event: LifecycleEvent) {
         if let Some(listener) = self.listener.get() {
             listener.tell(event);
+        }
+    }
+
+    pub(super) fn send_all(&self, to: &[NodeId], key: &Arc<ChannelKey>, message: &PeerMessage) {
+        if let Some(port) = self.port.get() {
+            port.send_all(to, key, message);
         }
     }
 

@@ -94,7 +94,9 @@ impl Renewal {
     pub(super) fn effect(&self, effect: &mut Effect) {
         match effect {
             Effect::Deliver(broadcast) => self.broadcast(broadcast),
-            Effect::Send { message, .. } => self.message(message),
+            Effect::Send { message, .. } | Effect::SendAll { message, .. } => {
+                self.message(message);
+            }
             Effect::Respond {
                 response: Ok(response),
                 ..

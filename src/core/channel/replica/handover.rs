@@ -440,6 +440,29 @@ impl Replica {
         }
     }
 
+    /// Some announcements of the other node, or of this one to it, got lost: both say again what they have.
+    pub(super) fn on_differs(&mut self, node: NodeId, out: &mut Vec<Effect>) {
+        match &mut self.role {
+            Role::Home(home) => home.ask_to_announce(|one| one == node, out),
+            Role::Follower(_) | Role::Claiming(_) => {
+                if self.local.remote_home() == Some(node) {
+                    self.announce_to(node, out);
+                }
+            }
+        }
+    }
+
+    /// What that node sent is lost in part, and its link is not: as after a broken one, and it is told to do the same.
+    pub(super) fn on_dropped(&mut self, node: NodeId, out: &mut Vec<Effect>) {
+        let (to, message) = (node, PeerMessage::SnapshotRequest);
+        match &self.role {
+            Role::Home(_) | Role::Claiming(_) => not_home(node, out),
+            Role::Follower(_) if self.local.is_backup() => out.push(Effect::Send { to, message }),
+            Role::Follower(_) => {}
+        }
+        self.on_link_up(node, out);
+    }
+
     pub(super) fn wake_role(&mut self, serving: bool, now: Now, out: &mut Vec<Effect>) {
         if matches!(&self.role, Role::Claiming(claim) if now.mono_ms >= claim.until) {
             self.begin(now, out);

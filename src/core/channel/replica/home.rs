@@ -5,6 +5,7 @@
 //! **Why one queue behind the backup and not a wait per publication:** effects leave in the order they were decided, so a
 //! join behind an unreplicated publication gets its snapshot after that publication went out, and never twice.
 
+use super::fingerprint::interest;
 use super::io::Effect;
 use super::lifecycle_log::LifecycleLog;
 use super::local::LocalNode;
@@ -48,6 +49,8 @@ pub(super) struct BackupProgress {
     pub(super) in_sync: bool,
     /// It answers: what leaves waits for it.
     pub(super) answers: bool,
+    /// It has said that it has a copy, since it is the backup and its link is up.
+    pub(super) has_copy: bool,
     /// When to send everything again, mono ms.
     pub(super) retry_ms: Option<u64>,
 }
@@ -187,10 +190,14 @@ impl Home {
         let epoch = self.stream.log_position().epoch;
         self.enqueue(Effect::Deliver(entry.broadcast.clone()), out);
         self.tell_of(&entry.broadcast, now, out);
-        let nodes: Vec<NodeId> = self.interest.keys().copied().collect();
-        for to in nodes {
-            let entry = entry.clone();
-            self.send(to, PeerMessage::Broadcast { epoch, entry }, out);
+        self.send_all(PeerMessage::Broadcast { epoch, entry }, out);
+    }
+
+    /// To every node with subscribers.
+    fn send_all(&mut self, message: PeerMessage, out: &mut Vec<Effect>) {
+        let to: Vec<NodeId> = self.interest.keys().copied().collect();
+        if !to.is_empty() {
+            self.enqueue(Effect::SendAll { to, message }, out);
         }
     }
 
@@ -213,6 +220,7 @@ impl Home {
             && position.epoch == epoch
         {
             backup.answers = true;
+            backup.has_copy = true;
             backup.retry_ms = None;
             self.release(position.entry, out);
         }
@@ -284,6 +292,7 @@ impl Home {
             node,
             in_sync: false,
             answers: true,
+            has_copy: false,
             retry_ms: None,
         });
         // It is not this one that has been silent.
@@ -352,10 +361,7 @@ impl Home {
         let count = self.occupancy(local).subscribers;
         self.enqueue(Effect::Deliver(Broadcast::Count(count)), out);
         self.tell(Some(LifecycleKind::Counted(count)), out);
-        let nodes: Vec<NodeId> = self.interest.keys().copied().collect();
-        for to in nodes {
-            self.send(to, PeerMessage::Count(count), out);
-        }
+        self.send_all(PeerMessage::Count(count), out);
     }
 
     pub(super) fn set_interest(&mut self, node: NodeId, subscribers: u64) -> bool {
@@ -412,6 +418,26 @@ impl Home {
         }
     }
 
+    /// What each other node has here, as one number, in order.
+    pub(super) fn heard_interest(&self, own: NodeId, into: &mut Vec<(NodeId, u64)>) {
+        let sums = self.stream.presence.sums();
+        let sum = |node: &NodeId| sums.get(node).copied().unwrap_or(0);
+        let subscribed = self.interest.iter();
+        into.extend(subscribed.map(|(node, count)| (*node, interest(*count, sum(node)))));
+        let only_members = sums
+            .iter()
+            .filter(|(node, _)| **node != own && !self.interest.contains_key(node));
+        into.extend(only_members.map(|(node, sum)| (*node, interest(0, *sum))));
+        into.sort_unstable();
+    }
+
+    /// The backup, if it has no copy yet of what there is to copy.
+    pub(super) fn uncopied_at(&self) -> Option<NodeId> {
+        let backup = self.backup.as_ref()?;
+        let copied = backup.has_copy || self.stream.log_position().entry == 0;
+        (!copied).then_some(backup.node)
+    }
+
     /// The nodes with members or subscribers, as far as is known.
     fn known(&self) -> BTreeSet<NodeId> {
         let members = self.stream.presence.members().map(|member| member.node);
@@ -420,6 +446,9 @@ impl Home {
 
     /// The link to the backup is new: what was under way is lost.
     pub(super) fn relink(&mut self, out: &mut Vec<Effect>) {
+        if let Some(backup) = &mut self.backup {
+            backup.has_copy = false;
+        }
         self.send_snapshot(out);
         self.replicate_lifecycle(out);
     }

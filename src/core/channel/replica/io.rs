@@ -75,6 +75,10 @@ pub enum Input {
     },
     /// The link to a node is usable again; what was on its way is lost.
     LinkUp(NodeId),
+    /// This node and that one have not the same of each other's subscribers and members in some channels; perhaps in this.
+    Differs(NodeId),
+    /// Some of what that node sent was not taken.
+    Dropped(NodeId),
     /// The member list has changed.
     MembersChanged(Arc<Members>),
     /// The limits have become smaller: let go of what is above them now.
@@ -101,6 +105,8 @@ impl Input {
             | Self::Detach { .. }
             | Self::From { .. }
             | Self::LinkUp(_)
+            | Self::Differs(_)
+            | Self::Dropped(_)
             | Self::MembersChanged(_)
             | Self::Unsent(_)
             | Self::Wake { .. } => true,
@@ -118,6 +124,13 @@ pub enum Effect {
         /// The other node.
         to: NodeId,
         /// What it is told.
+        message: PeerMessage,
+    },
+    /// Send this to the channel's replicas on several other nodes.
+    SendAll {
+        /// The other nodes.
+        to: Vec<NodeId>,
+        /// What each of them is told.
         message: PeerMessage,
     },
     /// Answer a request.

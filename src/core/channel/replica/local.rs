@@ -3,6 +3,7 @@
 //! **Why a node records before it is answered:** what a home has accepted while the answer was lost must be announced
 //! to the next home all the same; what was refused is taken back.
 
+use super::fingerprint;
 use super::io::{Effect, Limits, NewReplica};
 use super::presence::{Announced, EntryKey};
 use super::protocol::{Announcement, PeerMessage, Request};
@@ -43,6 +44,8 @@ pub(super) struct LocalNode {
     pub(super) limits: Limits,
     subscribers: HashSet<ConnectionId>,
     entries: BTreeMap<EntryKey, OwnEntry>,
+    /// Those of them that a home has accepted, as one number.
+    sum: u64,
     /// Some home may count subscribers or members of this node.
     pub(super) announced: bool,
     /// How long a node that the others do not hear counts as one of them, ms.
@@ -61,6 +64,7 @@ impl LocalNode {
             limits: new.limits,
             subscribers: HashSet::new(),
             entries: BTreeMap::new(),
+            sum: 0,
             announced: false,
             lease_ms: new.lease_ms,
             seed: new.seed,
@@ -132,7 +136,7 @@ impl LocalNode {
                 data,
             } => self.record_entry(*connection, client, data),
             Request::Leave { connection, client } => {
-                self.entries.remove(&(*connection, client.clone()));
+                self.forget_entry(&(*connection, client.clone()));
             }
             Request::Publish(_)
             | Request::PublishBatch(_)
@@ -147,22 +151,39 @@ impl LocalNode {
     }
 
     fn record_entry(&mut self, connection: ConnectionId, client: &Text, data: &Bytes) {
-        let entry = self.entries.entry((connection, client.clone()));
+        let key = (connection, client.clone());
+        self.toggle(&key);
+        let entry = self.entries.entry(key.clone());
         let new = || OwnEntry {
             data: data.clone(),
             confirmed: false,
             accepted_by: None,
         };
         entry.or_insert_with(new).data = data.clone();
+        self.toggle(&key);
+    }
+
+    /// An accepted entry comes into the number, or goes out of it.
+    fn toggle(&mut self, key: &EntryKey) {
+        if let Some(entry) = self.entries.get(key).filter(|entry| entry.confirmed) {
+            self.sum ^= fingerprint::entry(key.0, &key.1, &entry.data);
+        }
+    }
+
+    /// What this node has in the channel, as one number; 0 for nothing.
+    pub(super) fn interest(&self) -> u64 {
+        fingerprint::interest(self.subscribers(), self.sum)
     }
 
     /// The home has accepted it: what [`Self::record`] wrote down holds.
     pub(super) fn accept(&mut self, request: &Request, home: NodeId) {
-        if let Some(key) = request.entry()
-            && let Some(entry) = self.entries.get_mut(&key)
-        {
-            entry.confirmed = true;
-            entry.accepted_by = Some(home);
+        if let Some(key) = request.entry() {
+            self.toggle(&key);
+            if let Some(entry) = self.entries.get_mut(&key) {
+                entry.confirmed = true;
+                entry.accepted_by = Some(home);
+            }
+            self.toggle(&key);
         }
     }
 
@@ -192,11 +213,13 @@ impl LocalNode {
 
     /// Another node has taken this entry out: it is not announced any more.
     pub(super) fn forget_entry(&mut self, key: &EntryKey) {
+        self.toggle(key);
         self.entries.remove(key);
     }
 
     /// It is on its way in once more: it stays, if the home agrees.
     pub(super) fn unconfirm_entry(&mut self, key: &EntryKey) {
+        self.toggle(key);
         if let Some(entry) = self.entries.get_mut(key) {
             entry.confirmed = false;
         }
@@ -209,11 +232,12 @@ impl LocalNode {
 
     /// The connection is no subscriber and has no entries any more.
     pub(super) fn remove(&mut self, connection: ConnectionId) -> Removed {
-        let before = self.entries.len();
-        self.entries.retain(|(whose, _), _| *whose != connection);
+        let its = |key: &&EntryKey| key.0 == connection;
+        let keys: Vec<EntryKey> = self.entries.keys().filter(its).cloned().collect();
+        keys.iter().for_each(|key| self.forget_entry(key));
         Removed {
             subscribed: self.unsubscribe(connection),
-            had_entries: self.entries.len() != before,
+            had_entries: !keys.is_empty(),
         }
     }
 

@@ -4,7 +4,7 @@
 //! `Follower` passes on and receives, a `Home` orders, answers and replicates, and a `Claim` is a follower that is
 //! about to be home. Only `Home` can answer a request and only `Follower` can pass one on. This file routes.
 //!
-//! From below: `renewal`, `history`, `journal`, `presence`, `presence_log`, `lifecycle_log` (what a stream is made of),
+//! From below: `fingerprint`, `renewal`, `history`, `journal`, `presence`, `presence_log`, `lifecycle_log` (what a stream is made of),
 //! `stream` (what a backup has a copy of), [`protocol`] (what replicas say to each other), [`io`], `local`, `pending`,
 //! `alone`, then the roles: `follower`, `home` with `home_epochs`, `home_lifecycle` and `home_requests`, `claim`, `backup`;
 //! and `handover`, which changes the role.
@@ -17,6 +17,7 @@
 mod alone;
 mod backup;
 mod claim;
+mod fingerprint;
 mod follower;
 mod handover;
 pub mod history;
@@ -137,6 +138,8 @@ impl Replica {
                 }
             },
             Input::LinkUp(node) => self.on_link_up(node, out),
+            Input::Differs(node) => self.on_differs(node, out),
+            Input::Dropped(node) => self.on_dropped(node, out),
             Input::MembersChanged(members) => self.on_members(members, now, out),
             Input::Trim => self.trim(now),
             Input::Unsent(ticket) => match &mut self.role {
@@ -409,6 +412,36 @@ impl Replica {
             Role::Home(home) => Some(home.occupancy(self.local.subscribers())),
             Role::Follower(_) | Role::Claiming(_) => None,
         }
+    }
+
+    /// What this node has in the channel, as one number, and the home that has to know it; none when it is the home itself.
+    #[must_use]
+    pub fn own_interest(&self) -> Option<(NodeId, u64)> {
+        let home = self.local.remote_home()?;
+        let interest = self.local.interest();
+        (interest != 0).then_some((home, interest))
+    }
+
+    /// What other nodes have here, as far as this one, as home, knows it: a number for each, in order.
+    pub fn heard_interest(&self, into: &mut Vec<(NodeId, u64)>) {
+        if let Role::Home(home) = &self.role {
+            home.heard_interest(self.local.id, into);
+        }
+    }
+
+    /// The backup of this home that has no copy yet of what there is to copy.
+    #[must_use]
+    pub fn uncopied_at(&self) -> Option<NodeId> {
+        match &self.role {
+            Role::Home(home) => home.uncopied_at(),
+            Role::Follower(_) | Role::Claiming(_) => None,
+        }
+    }
+
+    /// Whether it waits for what its former home hands over.
+    #[must_use]
+    pub fn is_claiming(&self) -> bool {
+        matches!(self.role, Role::Claiming(_))
     }
 
     /// New limits of the app.

@@ -5,6 +5,7 @@
 //! **Why entries carry their node:** a node's members are that node's truth. It announces them, and what it
 //! does not announce, or all of it when the node is gone, leaves: no ghosts by construction.
 
+use super::fingerprint;
 use crate::core::ids::{ConnectionId, NodeId, Text, Timetoken};
 use crate::core::message::{Member, PresenceAction};
 use bytes::Bytes;
@@ -47,6 +48,8 @@ pub struct Presence {
     entries: BTreeMap<u64, Member>,
     order: HashMap<EntryKey, u64>,
     clients: HashMap<Text, u32>,
+    /// What each node has here, as one number.
+    sums: HashMap<NodeId, u64>,
     next: u64,
 }
 
@@ -55,11 +58,15 @@ impl Presence {
     pub fn enter(&mut self, member: Member) -> Change {
         let key = (member.connection, member.client.clone());
         if let Some(entry) = self.order.get(&key).and_then(|n| self.entries.get_mut(n)) {
+            let before = entry.clone();
             entry.data = member.data;
             entry.node = member.node;
             let member = entry.clone();
+            self.toggle(&before);
+            self.toggle(&member);
             return self.change(PresenceAction::Update, member, false);
         }
+        self.toggle(&member);
         let count = self.clients.entry(member.client.clone()).or_insert(0);
         *count += 1;
         let edge = *count == 1;
@@ -72,6 +79,7 @@ impl Presence {
     /// Removes an entry; `None` when there is none.
     pub fn leave(&mut self, key: &EntryKey, action: PresenceAction) -> Option<Change> {
         let member = self.entries.remove(&self.order.remove(key)?)?;
+        self.toggle(&member);
         let left = self.clients.get_mut(&member.client).map(|count| {
             *count = count.saturating_sub(1);
             *count
@@ -81,6 +89,20 @@ impl Presence {
             self.clients.remove(&member.client);
         }
         Some(self.change(action, member, edge))
+    }
+
+    /// An entry comes into its node's number, or goes out of it.
+    fn toggle(&mut self, member: &Member) {
+        let sum = self.sums.entry(member.node).or_insert(0);
+        *sum ^= fingerprint::entry(member.connection, &member.client, &member.data);
+        if *sum == 0 {
+            self.sums.remove(&member.node);
+        }
+    }
+
+    /// What each node has here, as one number; in no order.
+    pub(super) fn sums(&self) -> &HashMap<NodeId, u64> {
+        &self.sums
     }
 
     fn change(&self, action: PresenceAction, member: Member, edge: bool) -> Change {

@@ -21,6 +21,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 mod forks;
+mod heals;
 mod homes;
 mod lifecycle;
 mod links;
@@ -234,6 +235,12 @@ impl Sim {
                         .push_back(message);
                 }
             }
+            Effect::SendAll { to, message } => {
+                for to in to {
+                    let message = message.clone();
+                    self.carry_out(node, Effect::Send { to, message });
+                }
+            }
             Effect::Respond {
                 ticket,
                 response: answer,
@@ -440,6 +447,21 @@ impl Sim {
         }
     }
 
+    /// The links carry frames again before this channel is told so: a node has very many.
+    fn mend_late(&mut self, pick: usize) {
+        let mended = std::mem::take(&mut self.cut);
+        for (a, b) in mended {
+            for (here, there) in [(a, b), (b, a)] {
+                for n in 0..pick % 7 {
+                    self.step(pick.wrapping_add(n));
+                }
+                if self.states.contains_key(&here) {
+                    self.feed(here, Input::LinkUp(NodeId(there)));
+                }
+            }
+        }
+    }
+
     fn mend_all(&mut self) {
         for (a, b) in self.cut.clone() {
             self.mend(a, b);
@@ -545,6 +567,7 @@ impl Sim {
         } else {
             assert!(self.conns.is_empty(), "no home");
         }
+        self.check_digests();
         for state in self.states.values() {
             assert!(match &state.role {
                 Role::Follower(follower) => follower.idle(),
@@ -552,6 +575,21 @@ impl Sim {
                 Role::Home(home) => home.unanswered.is_empty() && !home.waits(),
             });
         }
+    }
+
+    /// That home and followers have the same of each other, by the numbers that they compare.
+    fn check_digests(&self) {
+        let Some(home) = self.states.get(&self.home()) else {
+            return;
+        };
+        let mut heard = Vec::new();
+        home.heard_interest(&mut heard);
+        let own = self.states.iter().filter_map(|(node, state)| {
+            let (to, number) = state.own_interest()?;
+            assert_eq!(to.0, self.home());
+            Some((NodeId(*node), number))
+        });
+        assert_eq!(heard, own.collect::<Vec<_>>(), "two digests");
     }
 
     /// Who got one of a batch got all of it, in order and with nothing in between.

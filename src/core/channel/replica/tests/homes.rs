@@ -321,10 +321,10 @@ fn subscribers_everywhere_are_told_their_number_only_where_the_app_wants_it() {
         out
     };
     let message = PeerMessage::Count(7);
-    let to = NodeId(2);
+    let to = vec![NodeId(2)];
     let told = [
         Effect::Deliver(Broadcast::Count(7)),
-        Effect::Send { to, message },
+        Effect::SendAll { to, message },
     ];
     assert_eq!(counts(true), told);
     assert_eq!(counts(false), []);

@@ -12,6 +12,7 @@ enum Op {
     Pass(u64),
     Cut(usize, usize),
     Mend,
+    MendLate(usize),
 }
 
 fn ops(with_cuts: bool) -> impl Strategy<Value = Vec<Op>> {
@@ -27,6 +28,7 @@ fn ops(with_cuts: bool) -> impl Strategy<Value = Vec<Op>> {
         }),
         2 => (0usize..3, 0usize..3).prop_map(move |(a, b)| if with_cuts { Op::Cut(a, b) } else { Op::Publish(a) }),
         2 => Just(Op::Mend),
+        1 => any::<usize>().prop_map(Op::MendLate),
     ];
     // Played seven times over, it must still fit the journal.
     proptest::collection::vec(op, 1..40)
@@ -55,6 +57,7 @@ fn play(sim: &mut Sim, ops: Vec<Op>) {
             Op::Cut(a, b) if node(a) != node(b) => sim.break_link(node(a), node(b)),
             Op::Cut(..) => {}
             Op::Mend => sim.mend_all(),
+            Op::MendLate(pick) => sim.mend_late(pick),
         }
     }
 }
