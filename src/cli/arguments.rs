@@ -8,7 +8,7 @@ mod traffic;
 pub use cluster::{BackupCommand, ClusterCommand, Recover};
 pub use key::KeyCommand;
 pub use provider::{ProviderArgs, ProviderCommand};
-pub use traffic::{ChannelCommand, ConnCommand};
+pub use traffic::{ChannelCommand, ConnCommand, WebhookCommand};
 
 use super::duration::millis;
 use super::manual::VERSION;
@@ -140,6 +140,9 @@ pub enum Command {
     Channel(ChannelCommand),
     /// Who was refused what lately, on every node, and what to do about it
     Refusals(Refusals),
+    /// What became of webhooks
+    #[command(subcommand)]
+    Webhook(WebhookCommand),
     /// Prints what was built
     Version,
     /// Prints the completions of a shell: gatecast completion bash > /etc/bash_completion.d/gatecast
@@ -161,13 +164,13 @@ pub struct Dev {
     #[arg(long, default_value = ".gatecast")]
     pub data: PathBuf,
     /// Port of clients and app servers
-    #[arg(long, default_value_t = 6001, value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, default_value_t = 6001)]
     pub port: u16,
     /// Port of operators and metrics
-    #[arg(long, default_value_t = 9601, value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, default_value_t = 9601)]
     pub internal_port: u16,
     /// Port for other nodes; nothing connects to it here
-    #[arg(long, default_value_t = 7601, value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, default_value_t = 7601)]
     pub peer_port: u16,
 }
 

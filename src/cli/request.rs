@@ -3,7 +3,7 @@
 use super::address::{encoded, named};
 use super::arguments::{
     AppCommand, ChannelCommand, ClusterCommand, ConnCommand, GrantCommand, KeyCommand,
-    RevokeCommand, SubjectArgs, TargetKind, UserCommand,
+    RevokeCommand, SubjectArgs, TargetKind, UserCommand, WebhookCommand,
 };
 use super::{Exit, Failure};
 use serde_json::value::RawValue;
@@ -389,6 +389,31 @@ pub fn conn(command: ConnCommand) -> Request {
     )
 }
 
+/// The request behind a command `webhook …`.
+#[must_use]
+pub fn webhook(command: WebhookCommand) -> Request {
+    match command {
+        WebhookCommand::List { app, limit } => {
+            let path = format!("/v1/apps/{app}/webhooks/deliveries?limit={limit}");
+            let columns = &["id", "target", "events", "count", "at_ms", "state", "error"];
+            Request::new("GET", path).table("deliveries", columns)
+        }
+        WebhookCommand::Dead { app, limit } => {
+            let path = format!("/v1/apps/{app}/webhooks/dead?limit={limit}");
+            let columns = &[
+                "id", "target", "events", "at_ms", "attempts", "status", "error",
+            ];
+            Request::new("GET", path).table("dead_letters", columns)
+        }
+        WebhookCommand::Replay { app, ids } => {
+            let mut body = Map::new();
+            set(&mut body, "ids", (!ids.is_empty()).then_some(ids));
+            let path = format!("/v1/apps/{app}/webhooks/replay");
+            Request::new("POST", path).body(body.into())
+        }
+    }
+}
+
 /// The request behind a command `channel …`.
 #[must_use]
 pub fn channel(command: ChannelCommand) -> Request {
@@ -512,6 +537,7 @@ mod tests {
             Command::Cluster(command) => cluster(command).unwrap(),
             Command::Conn(command) => conn(command),
             Command::Channel(command) => channel(command),
+            Command::Webhook(command) => webhook(command),
             Command::Key(command) => key(command).unwrap(),
             Command::Dev(_)
             | Command::Serve(_)

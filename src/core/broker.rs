@@ -10,7 +10,7 @@ use super::delivery::traffic::Report;
 use super::durations::Durations;
 use super::error::Refusal;
 use super::ids::{AppId, ChannelKey, ConnectionId, NodeId, Text, Timetoken};
-use super::lifecycle::WebhookDelivery;
+use super::lifecycle::{DeadLetter, Replay, WebhookDelivery};
 use super::listing::{ConnectionFilter, ConnectionInfo};
 use super::message::{Draft, Member, Occupancy, PresenceChange, Publication, Receipt};
 use super::query::{Queries, Query, QueryAnswer, QueryPort};
@@ -433,6 +433,28 @@ impl Broker {
     pub fn log_refusals(&self) {
         for line in self.refusals.overdue(self.authority.now().cluster_ms) {
             log(&line, "", "");
+        }
+    }
+
+    /// The deliveries of an app's lifecycle events that were given up, newest first, at most `limit`.
+    ///
+    /// # Errors
+    /// When those who keep them cannot be asked.
+    pub async fn dead_letters(&self, app: AppId, limit: usize) -> Result<Vec<DeadLetter>, Refusal> {
+        match self.channels.listener() {
+            Some(listener) => listener.dead_letters(app, limit).await,
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// Delivers those of them with these ids after all, or all.
+    ///
+    /// # Errors
+    /// When those who keep them cannot be asked.
+    pub async fn replay(&self, app: AppId, ids: Option<Vec<u64>>) -> Result<Replay, Refusal> {
+        match self.channels.listener() {
+            Some(listener) => listener.replay(app, ids).await,
+            None => Ok(Replay::default()),
         }
     }
 

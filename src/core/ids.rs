@@ -32,6 +32,8 @@ pub enum Space {
     Status,
     /// What is repeated of all channels below a level (`a.*`).
     Wildcard,
+    /// An app's lifecycle events that could not be brought where they belong. Nobody subscribes to it.
+    DeadLetters,
 }
 
 /// A channel's full name. Names are compared byte by byte and never normalised.
@@ -73,6 +75,16 @@ impl ChannelKey {
             app,
             space: Space::Status,
             name: user.into(),
+        })
+    }
+
+    /// Where the lifecycle events of an app are kept that were given up: copied, moved and bounded like any channel.
+    #[must_use]
+    pub fn dead_letters(app: AppId) -> Arc<Self> {
+        Arc::new(Self {
+            app,
+            space: Space::DeadLetters,
+            name: "".into(),
         })
     }
 

@@ -143,6 +143,15 @@ pub const SHORTEST_TOKEN_BYTES: Setting = Setting {
     name: "shortest_token_bytes",
     default: 1,
 };
+/// Most deliveries of lifecycle events that are kept, of an app, once they were given up.
+pub const DEAD_LETTERS: Setting = Setting {
+    name: "dead_letters",
+    default: 1_000,
+};
+/// How long they are kept at most, ms: a week.
+pub const DEAD_LETTERS_MS: u64 = 7 * 24 * 3_600 * 1_000;
+/// What they may weigh, bytes.
+pub const DEAD_LETTERS_BYTES: u64 = 4 << 20;
 /// Whether subscribers are told how many subscriptions there are.
 pub const SUBSCRIPTION_COUNT: Setting = Setting {
     name: "subscription_count",

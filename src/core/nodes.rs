@@ -122,6 +122,7 @@ pub fn key_hash(key: &ChannelKey) -> u64 {
         Space::User => 1,
         Space::Status => 2,
         Space::Wildcard => 3,
+        Space::DeadLetters => 4,
     };
     let head = key.app.0.to_le_bytes();
     let bytes = head.iter().chain([&space]).chain(key.name.as_bytes());

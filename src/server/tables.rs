@@ -20,6 +20,7 @@ pub(super) fn catalog(dialects: Dialects) -> Catalog {
         limits::HISTORY_MS,
         limits::PRESENCE_CLIENTS,
         limits::HISTORY_BYTES,
+        limits::DEAD_LETTERS,
         limits::SHORTEST_TOKEN_BYTES,
     ];
     let switches = [

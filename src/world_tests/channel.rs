@@ -248,7 +248,7 @@ impl World {
         }
     }
 
-    fn feed_channel(&mut self, at: usize, channel: usize, input: Input) {
+    pub(crate) fn feed_channel(&mut self, at: usize, channel: usize, input: Input) {
         let mut out = Vec::new();
         self.born(at, channel, &mut out);
         let process = &mut self.processes[at];
@@ -321,7 +321,7 @@ impl World {
                     actor.waiting.remove(&ticket);
                 }
             }
-            Effect::Lifecycle(kind) => self.lifecycle(at, channel, &kind),
+            Effect::Lifecycle(one) => self.lifecycle(at, channel, one),
             Effect::Missed => {
                 self.reached("what was missed is beyond the history");
                 let channel = self.keys[channel].clone();

@@ -6,8 +6,8 @@ use super::client::Seen;
 use super::rights::Write;
 use super::world::Task;
 use crate::core::ids::Position;
-use crate::core::lifecycle::LifecycleKind;
-use std::collections::BTreeMap;
+use crate::core::lifecycle::{EventId, LifecycleKind};
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 /// What came of a publication.
@@ -70,6 +70,8 @@ pub(crate) struct History {
     /// two messages.
     pub(crate) stamps: BTreeMap<(usize, u64, u64), String>,
     pub(crate) told: Vec<(u64, usize, LifecycleKind)>,
+    /// What was told of the lifecycle has a name: told again, it is no news.
+    pub(crate) told_ids: BTreeSet<EventId>,
     pub(crate) broken: Vec<String>,
     pub(crate) writes: Vec<Write>,
     /// Requests that were refused for want of a right that everybody had.

@@ -8,9 +8,11 @@ use super::rights::Kind;
 use super::world::{APP, Event, Task, World};
 use crate::core::authority::EnabledProtocol;
 use crate::core::authority::{AppSpec, Capability, Command, KeySpec, Reply, Secret, SettingValue};
+use crate::core::channel::replica::io::Input;
+use crate::core::channel::replica::lifecycle_log::Unsettled;
 use crate::core::channel::replica::protocol::PeerMessage;
+use crate::core::channel::replica::stream::Logged;
 use crate::core::ids::NodeId;
-use crate::core::lifecycle::LifecycleKind;
 use crate::core::message::Broadcast;
 use gatecast_cluster::access::MemberCommand;
 
@@ -360,11 +362,15 @@ impl World {
         }
     }
 
-    pub(crate) fn lifecycle(&mut self, at: usize, channel: usize, kind: &LifecycleKind) {
+    /// The world takes it at once, and what it has had before under the same id it drops.
+    pub(crate) fn lifecycle(&mut self, at: usize, channel: usize, one: Unsettled) {
         let node = self.processes[at].node;
-        self.note(|| format!("node {node} tells of channel {channel}: {kind:?}"));
+        self.note(|| format!("node {node} tells of channel {channel}: {:?}", one.kind));
         let now = self.now_ms;
-        self.history.told.push((now, channel, kind.clone()));
+        if self.history.told_ids.insert(one.id) {
+            self.history.told.push((now, channel, one.kind));
+        }
+        self.feed_channel(at, channel, Input::Settled(vec![one.id]));
     }
 
     /// What was under way from a process that dies.
@@ -373,7 +379,7 @@ impl World {
         for one in self.links.under_way(at) {
             match &one.message {
                 PeerMessage::Broadcast { entry, .. } => {
-                    if let Broadcast::Message(one) = &entry.broadcast {
+                    if let Logged::Message(one) = &entry.logged {
                         let text = String::from_utf8_lossy(&one.draft.data);
                         let asked = self.history.of(&text);
                         if asked.is_some_and(super::history::Asked::is_acknowledged) {
@@ -381,7 +387,7 @@ impl World {
                         }
                     }
                 }
-                PeerMessage::Snapshot { handover: true, .. } => {
+                PeerMessage::Copy { handover: true, .. } => {
                     met.push("a handover is lost with its node");
                 }
                 _ => {}
@@ -391,7 +397,7 @@ impl World {
         for one in all.flat_map(|other| self.links.under_way(*other)) {
             if matches!(
                 one.message,
-                PeerMessage::Snapshot {
+                PeerMessage::Copy {
                     handover: false,
                     ..
                 }

@@ -112,6 +112,11 @@ class Hall:
         inside = {one.user for one in self.movers if one.client}
         return inside | {one.user for one in self.watchers if one.there is not None}
 
+    def told(self):
+        """The truth in the words of webhooks."""
+        truth = self.truth()
+        return {f"{user} in {HALL}" for user in truth} | ({HALL} if truth else set())
+
     async def listed(self, node):
         status, answer = await self.lab.ask(node, "GET", f"/v1/apps/{self.app['id']}/channels/{HALL}/members")
         return {one["client"] for one in answer["members"]} if status == 200 else None

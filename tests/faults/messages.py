@@ -1,6 +1,6 @@
 """The message plane under faults: subscribers of all dialects at every node, published to without a pause while nodes are
 killed, paused and cut off, or talk to each other over bad wires. `histories` judges what each of them was told, `past` what
-the channels remember, `attendance` who is said to be there. Started by scripts/faults like `run`."""
+the channels remember, `attendance` who is said to be there, `webhooks` what an app server is told of them. Started by scripts/faults like `run`."""
 
 import argparse
 import asyncio
@@ -14,9 +14,10 @@ import time
 from pathlib import Path
 
 import histories
+import webhooks
 import wires
-from attendance import Hall
-from lab import CANARIES, NODES, Lab, Skip, addr, sh
+from attendance import HALL, Hall
+from lab import CANARIES, NET, NODES, Lab, Skip, addr, sh
 from past import Past
 from sockets import Kept
 from subscribers import DIALECTS
@@ -164,8 +165,8 @@ class Publisher:
 class Plane:
     """Clients and publishers over one lab."""
 
-    def __init__(self, lab, app, channels, pace):
-        self.lab, self.app, self.channels, self.book = lab, app, channels, histories.Book()
+    def __init__(self, lab, app, channels, pace, receiver):
+        self.lab, self.app, self.channels, self.book, self.receiver = lab, app, channels, histories.Book(), receiver
         self.going, self.idle, self.tasks, self.counts, self.healthy = asyncio.Event(), set(), [], {}, []
         self.past = Past(app, channels)
         self.publishers = [Publisher(lab, app, self.book, channel, f"p{n}", pace) for channel in channels for n in (1, 2)]
@@ -239,9 +240,10 @@ class Plane:
             await asyncio.wait(waiting, timeout=0.2)
 
 
-async def make_app(lab):
+async def make_app(lab, hooks):
+    settings = {"subscription_count": False, "webhook_private_targets": True, "webhooks": hooks}
     spec = {"name": "messages", "doors": ["pusher", "ably", "pubnub", "realtime"], "keys": [{"name": "messages"}],
-            "open": [{"pattern": "*", "operations": OPEN}], "settings": {"subscription_count": False}}  # fmt: skip
+            "open": [{"pattern": "*", "operations": OPEN}], "settings": settings}  # fmt: skip
     for _ in range(20):
         status, answer = await lab.ask(1, "POST", "/v1/apps", spec, timeout=10)
         if status == 201:
@@ -299,6 +301,7 @@ async def one_round(lab, plane, name, node):
         wrong.append(f"not complete within {COMPLETE} s; not subscribed: {gone[:6]}")
     wrong += await plane.past.judge(plane.book)
     wrong += await plane.hall.judge(COMPLETE)
+    wrong += (await plane.receiver.whole(plane.hall.told(), COMPLETE))[:6]
     for key, value in counts.items():
         plane.counts[key] = plane.counts.get(key, 0) + value
     plane.counts["lost"] = plane.counts.get("lost", 0) + sum(text.startswith("lost") for text in wrong)
@@ -316,8 +319,11 @@ async def play(lab, names, pace):
         lab.start(node)
     if await lab.all_ready(60) is None:
         raise AssertionError("the cluster does not come up; see the logs")
-    app = await make_app(lab)
-    plane = Plane(lab, app, channels(app), pace)
+    # Where every node reaches it, and no cut does.
+    receiver = webhooks.Receiver(f"{NET}.254")
+    await receiver.start()
+    app = await make_app(lab, receiver.hooks(HALL))
+    plane = Plane(lab, app, channels(app), pace, receiver)
     passed, failed = 0, 0
     try:
         await plane.begin()
@@ -338,9 +344,10 @@ async def play(lab, names, pace):
                 break
     finally:
         await plane.end()
+        receiver.stop()
     table(plane)
-    if not plane.counts.get("expected") or not all(one.heard for one in plane.hall.watchers):
-        print("fault oracle: FAILED nothing was expected, or a watcher heard nothing: it was blind")
+    if not plane.counts.get("expected") or not all(one.heard for one in plane.hall.watchers) or not receiver.events:
+        print("fault oracle: FAILED nothing was expected, or a watcher or a receiver heard nothing: it was blind")
         failed += 1
     return passed, failed
 
@@ -354,6 +361,8 @@ def table(plane):
         print(f"from the end of a fault until everybody heard again: p50 {at(0.5):.1f} s, p99 {at(0.99):.1f} s, max {healthy[-1]:.1f} s")
     numbers = sum(one.number for one in plane.publishers)
     print(f"comings and goings heard {sum(one.heard for one in plane.hall.watchers)}, messages read in histories {plane.past.read}")
+    told = plane.receiver
+    print(f"webhook events {len(told.ids)}, received again under the same id {told.again}, requests {told.requests}")
     print(f"published {numbers}, refused {sum(one.refused for one in plane.publishers)}, outcome unknown {sum(one.unknown for one in plane.publishers)}")
     codes = {}
     for one in plane.subscribers:
@@ -380,6 +389,7 @@ def main():
     # A client that goes elsewhere may still be confirming what it has read.
     logging.getLogger("asyncio").setLevel(logging.ERROR)
     histories.self_test()
+    webhooks.self_test()
     cycle = arguments.only or CYCLE
     names = [cycle[number % len(cycle)] for number in range(arguments.rounds)]
     lab = Lab(Path(os.environ["GATECAST_FAULTS_DIR"]) / "messages", os.environ["GATECAST_BIN"])

@@ -66,7 +66,9 @@ pub(super) fn key(app: AppId, name: &str) -> Arc<ChannelKey> {
 pub(super) fn wire_name(key: &ChannelKey) -> Cow<'_, str> {
     match key.space {
         Space::Channel | Space::Wildcard => Cow::Borrowed(&key.name),
-        Space::User | Space::Status => Cow::Owned(format!("{USER_PREFIX}{}", key.name)),
+        Space::User | Space::Status | Space::DeadLetters => {
+            Cow::Owned(format!("{USER_PREFIX}{}", key.name))
+        }
     }
 }
 
@@ -74,7 +76,7 @@ pub(super) fn wire_name(key: &ChannelKey) -> Cow<'_, str> {
 pub(super) fn wire_text(key: &ChannelKey) -> Text {
     match key.space {
         Space::Channel | Space::Wildcard => key.name.clone(),
-        Space::User | Space::Status => wire_name(key).into(),
+        Space::User | Space::Status | Space::DeadLetters => wire_name(key).into(),
     }
 }
 

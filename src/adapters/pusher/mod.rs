@@ -114,11 +114,10 @@ impl Dialect for Protocol {
     fn prepare(&self, encodings: &mut Encodings) -> Start {
         let encoding = Encoding::register(encodings);
         Box::new(move |node| {
-            let (authority, channels) = (node.broker.authority.clone(), &node.broker.channels);
             Arc::new(Service {
                 encoding,
                 prefix: Prefix(node.path_prefix.clone()),
-                webhooks: Webhooks::start(authority, channels.node()),
+                webhooks: Webhooks::start(node.broker.clone()),
             })
         })
     }

@@ -1,4 +1,4 @@
-//! What can be typed about connections and channels.
+//! What can be typed about what goes through a cluster: connections, channels, webhooks.
 
 use clap::Subcommand;
 
@@ -56,5 +56,34 @@ pub enum ChannelCommand {
         app: u64,
         /// Its name
         channel: String,
+    },
+}
+
+/// What can be done with webhooks.
+#[derive(Subcommand)]
+pub enum WebhookCommand {
+    /// Lists an app's last deliveries on every node
+    List {
+        /// App id
+        app: u64,
+        /// At most so many
+        #[arg(long, default_value_t = 100)]
+        limit: u32,
+    },
+    /// Lists an app's deliveries that were given up
+    Dead {
+        /// App id
+        app: u64,
+        /// At most so many
+        #[arg(long, default_value_t = 100)]
+        limit: u32,
+    },
+    /// Delivers after all what was given up
+    Replay {
+        /// App id
+        app: u64,
+        /// Which, as `dead` lists them; left out = all
+        #[arg(long = "id")]
+        ids: Vec<String>,
     },
 }

@@ -11,7 +11,9 @@ use super::fanout::Fanout;
 use super::messages::{Repeat, ReplyTo, Subscriber, Tell};
 use super::relays::{ToRelay, offer};
 use super::replica::Replica;
+use super::replica::history::TICKS_PER_MS;
 use super::replica::io::{Effect, Input, NewReplica, Ticket};
+use super::replica::lifecycle_log::Unsettled;
 use super::replica::protocol::{ForwardedRequest, Joined, PeerMessage, Request, Response};
 use super::requests;
 use super::shared::{LimitsAsOf, NodeContext, Stat};
@@ -190,11 +192,14 @@ impl Channel {
                 }
                 Effect::Respond { ticket, response } => self.respond(ticket, response),
                 Effect::Cancel(ticket) => drop(self.take_waiting(ticket)),
-                Effect::Lifecycle(kind) => self.context.tell_listener(LifecycleEvent {
-                    channel: self.key.clone(),
-                    at_ms: now.cluster_ms,
-                    kind,
-                }),
+                Effect::Lifecycle(Unsettled { id, kind }) => {
+                    self.context.tell_listener(LifecycleEvent {
+                        channel: self.key.clone(),
+                        id,
+                        at_ms: id.at / TICKS_PER_MS,
+                        kind,
+                    });
+                }
                 Effect::Missed => self.interrupt(),
                 Effect::Stop => self.retire(cx),
             }

@@ -6,7 +6,7 @@
 use super::actor::{Channel, Joiner, Waiting, published};
 use super::messages::{
     Differs, Dropped, FromPeer, Join, Leave, LinkUp, MembersChanged, Mutate, Mutation, PresenceTo,
-    PublishBatchTo, PublishTo, Read, Repeat, ReplyTo, Tell, Trim,
+    PublishBatchTo, PublishTo, Read, Repeat, ReplyTo, Settled, Tell, Trim,
 };
 use super::replica::io::Input;
 use super::replica::protocol::{JoinRequest, Request};
@@ -212,6 +212,15 @@ impl Handler<Trim> for Channel {
         if !self.retired {
             self.limits_due = 0;
             self.feed(Input::Trim, cx);
+        }
+    }
+}
+
+impl Handler<Settled> for Channel {
+    type Result = ();
+    fn handle(&mut self, message: Settled, cx: &mut Context<Self>) {
+        if let Some(Settled(ids)) = self.unless_retired(message) {
+            self.feed(Input::Settled(ids), cx);
         }
     }
 }

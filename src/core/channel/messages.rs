@@ -9,6 +9,7 @@ use crate::core::delivery::encoding::EncodingId;
 use crate::core::delivery::relay::Relay;
 use crate::core::error::Refusal;
 use crate::core::ids::{ConnectionId, NodeId, Text, Timetoken};
+use crate::core::lifecycle::EventId;
 use crate::core::message::{Draft, Member, Occupancy, PresenceChange, Publication, Receipt};
 use crate::core::nodes::Members;
 use crate::core::session::{Event, HistoryPage, NewMember, PresenceRequest, Subscribe};
@@ -184,6 +185,11 @@ pub struct FromPeer {
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
 pub struct Trim;
+
+/// The listener has taken care of these events.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Settled(pub Vec<EventId>);
 
 /// The link to a node is (again) usable.
 #[derive(Clone, Copy, Debug, Message)]

@@ -6,7 +6,7 @@
 
 use super::actor::{Channel, Siblings};
 use super::digest;
-use super::messages::{Differs, LinkUp, MembersChanged, Trim};
+use super::messages::{Differs, LinkUp, MembersChanged, Settled, Trim};
 use super::port::PeerPort;
 use super::replica::io::NewReplica;
 use super::shared::{NodeContext, Stat};
@@ -14,7 +14,7 @@ use crate::core::authority::Authority;
 use crate::core::clock::Now;
 use crate::core::delivery::encoding::Encodings;
 use crate::core::ids::{AppId, ChannelKey, NodeId, Space, Text};
-use crate::core::lifecycle::Listener;
+use crate::core::lifecycle::{EventId, Listener};
 use crate::core::message::Occupancy;
 use crate::core::nodes::{Members, key_hash};
 use actix::prelude::*;
@@ -256,6 +256,21 @@ impl Channels {
     #[must_use]
     pub fn listener(&self) -> Option<Arc<dyn Listener>> {
         self.context().listener.get().cloned()
+    }
+
+    /// The listener has taken care of these events of a channel: it has brought them where they belong, or nobody wants
+    /// them, or they are kept elsewhere.
+    pub fn settled(&self, key: &ChannelKey, ids: Vec<EventId>) {
+        if let Some(channel) = self.existing(key) {
+            channel.do_send(Settled(ids));
+        }
+    }
+
+    /// Whether another node is the channel's home, by the list that this one has: then that one tells what is not settled.
+    #[must_use]
+    pub fn is_elsewhere(&self, key: &ChannelKey) -> bool {
+        let place = self.members().place(key);
+        place.is_some_and(|place| place.home != self.node())
     }
 
     /// The number of this node in the cluster.

@@ -14,8 +14,8 @@ use crate::core::delivery::encoding::Encodings;
 use crate::core::ids::{AppId, ChannelKey, NodeId, Space};
 use crate::core::lifecycle::{LifecycleEvent, Listener};
 use crate::core::limits::{
-    HISTORY_BYTES, HISTORY_MESSAGES, HISTORY_MS, MAX_HISTORY_BYTES, PRESENCE_CLIENTS,
-    SUBSCRIPTION_COUNT, Setting, WILDCARDS,
+    DEAD_LETTERS, DEAD_LETTERS_BYTES, DEAD_LETTERS_MS, HISTORY_BYTES, HISTORY_MESSAGES, HISTORY_MS,
+    MAX_HISTORY_BYTES, PRESENCE_CLIENTS, SUBSCRIPTION_COUNT, Setting, WILDCARDS,
 };
 use crate::core::message::Occupancy;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -151,15 +151,18 @@ impl NodeContext {
                 .map_or(setting.default, |app| setting.at(app, &key.name))
         };
         let count = |number| usize::try_from(number).unwrap_or(usize::MAX);
+        let (messages, age_ms, bytes) = match key.space {
+            Space::DeadLetters => (at(DEAD_LETTERS), DEAD_LETTERS_MS, DEAD_LETTERS_BYTES),
+            Space::Channel | Space::User | Space::Status | Space::Wildcard => {
+                (at(HISTORY_MESSAGES), at(HISTORY_MS), at(HISTORY_BYTES))
+            }
+        };
+        let cap = MAX_HISTORY_BYTES.min(self.histories.per_channel_cap());
         Limits {
             bounds: Bounds {
-                messages: count(at(HISTORY_MESSAGES)),
-                age_ms: at(HISTORY_MS),
-                bytes: count(
-                    at(HISTORY_BYTES)
-                        .min(MAX_HISTORY_BYTES)
-                        .min(self.histories.per_channel_cap()),
-                ),
+                messages: count(messages),
+                age_ms,
+                bytes: count(bytes.min(cap)),
             },
             presence_clients: at(PRESENCE_CLIENTS),
             counts: app.is_some_and(|app| SUBSCRIPTION_COUNT.on(&app)),

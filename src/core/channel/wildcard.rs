@@ -28,7 +28,7 @@ pub fn parent_wildcards(key: &ChannelKey) -> Vec<Arc<ChannelKey>> {
             .filter(|prefix| prefix.len() > 1 && prefix.len() < key.name.len())
             .map(|prefix| ChannelKey::wildcard(key.app, &format!("{prefix}*")))
             .collect(),
-        Space::User | Space::Status | Space::Wildcard => Vec::new(),
+        Space::User | Space::Status | Space::Wildcard | Space::DeadLetters => Vec::new(),
     }
 }
 

@@ -45,7 +45,7 @@ pub enum SubscribeOutcome {
 fn resource(key: &ChannelKey) -> Resource {
     match key.space {
         Space::Channel | Space::Wildcard => Resource::Channel,
-        Space::User | Space::Status => Resource::User,
+        Space::User | Space::Status | Space::DeadLetters => Resource::User,
     }
 }
 

@@ -12,14 +12,15 @@ export class Receiver {
     receiver.sdk = sdk;
     receiver.requests = new Inbox(`${name} requests`);
     receiver.events = new Inbox(`${name} events`);
-    /** Statuses of the next answers; 200 once they are used up. */
+    /** Statuses of the next answers; `otherwise` once they are used up. */
     receiver.answers = [];
+    receiver.otherwise = 200;
     const take = (request, response) => {
       const parts = [];
       request.on('data', (part) => parts.push(part));
       request.on('end', () => {
         const body = Buffer.concat(parts).toString('utf8');
-        const answer = receiver.answers.shift() ?? 200;
+        const answer = receiver.answers.shift() ?? receiver.otherwise;
         const valid = receiver.sdk.webhook({ rawBody: body, headers: request.headers }).isValid();
         const names = request.rawHeaders.filter((_, at) => at % 2 === 0);
         const one = { path: request.url, method: request.method, body, valid, answer, names, headers: request.headers };
@@ -27,7 +28,13 @@ export class Receiver {
         receiver.requests.push(one);
         const { status, headers } = typeof answer === 'number' ? { status: answer } : answer;
         response.writeHead(status, headers).end('thank you');
-        if (status < 300) for (const event of one.json.events) receiver.events.push({ ...event, path: request.url });
+        const ids = request.headers['x-gatecast-event-ids'].split(',');
+        for (const [at, event] of one.json.events.entries()) {
+          event.path = request.url;
+          // No part of what Pusher says: not compared with it.
+          Object.defineProperty(event, 'id', { value: ids[at] });
+        }
+        if (status < 300) for (const event of one.json.events) receiver.events.push(event);
       });
     };
     receiver.server = tls ? createTlsServer(tls, take) : createServer(take);
@@ -52,6 +59,36 @@ export class Receiver {
     this.server.closeAllConnections();
     this.server.close();
   }
+}
+
+/** What each event means for whom: [which of them, whether there]. */
+const ENDS = {
+  channel_occupied: (one) => [one.channel, true],
+  channel_vacated: (one) => [one.channel, false],
+  member_added: (one) => [`${one.user_id} in ${one.channel}`, true],
+  member_removed: (one) => [`${one.user_id} in ${one.channel}`, false],
+};
+
+/**
+ * What is wrong with events as they were received, without what came again under the same id: in the order of their ids they
+ * alternate for each channel and each member, and where `truth` is given, those who are there now are those in it
+ * (`channel` and `user in channel`).
+ */
+export function judge(events, truth) {
+  const wrong = [];
+  const byId = new Map(events.filter((one) => one.name in ENDS).map((one) => [one.id, one]));
+  const there = new Map();
+  for (const [id, one] of [...byId].sort(([a], [b]) => (a < b ? -1 : 1))) {
+    const [whose, now] = ENDS[one.name](one);
+    if ((there.get(whose) ?? false) === now) wrong.push(`${one.name} of ${whose} twice in a row (${id})`);
+    there.set(whose, now);
+  }
+  if (truth) {
+    const left = [...there].filter(([, now]) => now).map(([whose]) => whose);
+    wrong.push(...left.filter((whose) => !truth.has(whose)).map((whose) => `${whose} was never told to be gone`));
+    wrong.push(...[...truth].filter((whose) => !there.get(whose)).map((whose) => `${whose} was never told to be there`));
+  }
+  return wrong;
 }
 
 const open = new Set();

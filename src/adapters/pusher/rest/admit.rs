@@ -115,7 +115,7 @@ impl<'r> Call<'r> {
 fn ask(channel: &ChannelKey, needs: Operations) -> AccessQuery<'_> {
     let resource = match channel.space {
         Space::Channel | Space::Wildcard => Resource::Channel,
-        Space::User | Space::Status => Resource::User,
+        Space::User | Space::Status | Space::DeadLetters => Resource::User,
     };
     AccessQuery {
         resource,

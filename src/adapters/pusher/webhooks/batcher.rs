@@ -3,15 +3,15 @@
 //! **Why a batch is built per hook:** with one batch for all, a hook that asked for one kind of event would be sent the
 //! others as well.
 
+use super::batch::{Item, Receipt, SealedBatch};
 use super::event::{self, Said};
 use super::hook::{self, Hook};
-use super::sender::{SealedBatch, WebhookSender};
+use super::sender::WebhookSender;
 use crate::core::authority::{App, AppId, Authority, Revision, SettingValue};
-use crate::core::ids::Text;
-use crate::core::lifecycle::LifecycleEvent;
-use bytes::Bytes;
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use crate::core::channel::registry::Channels;
+use crate::core::lifecycle::{EventId, LifecycleEvent};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
@@ -20,6 +20,8 @@ use tokio::time::Instant;
 const BATCH_WINDOW: Duration = Duration::from_millis(50);
 /// Most events of one batch.
 const BATCH_EVENTS: usize = 100;
+/// Events under way before those that are over are looked for.
+const CROWDED: usize = 10_000;
 /// A batch that has reached so many bytes is closed.
 const BATCH_BYTES: usize = 128 << 10;
 
@@ -31,6 +33,8 @@ type Read = (Revision, Vec<Arc<Hook>>);
 pub(super) enum Mail {
     /// An event of a channel's lifecycle.
     Event(LifecycleEvent),
+    /// To be delivered after all.
+    Again(SealedBatch),
     /// Batches are to be closed now; answered when they are.
     Flush(oneshot::Sender<()>),
 }
@@ -39,9 +43,14 @@ pub(super) enum Mail {
 #[derive(Debug)]
 pub(super) struct Batcher {
     authority: Arc<Authority>,
+    channels: Channels,
     sender: WebhookSender,
     hooks: BTreeMap<AppId, Read>,
     batches: BTreeMap<(AppId, usize), Batch>,
+    /// What is under way: a channel that comes back to this node tells it again.
+    under_way: HashMap<EventId, Weak<Receipt>>,
+    /// From so many on those that are over are looked for.
+    crowded: usize,
 }
 
 /// Events on their way to one hook.
@@ -50,7 +59,7 @@ struct Batch {
     hook: Arc<Hook>,
     due: Instant,
     at_ms: u64,
-    events: Vec<Said>,
+    items: Vec<Item>,
     bytes: usize,
 }
 
@@ -63,12 +72,19 @@ pub(super) fn hooks(app: &App) -> Vec<Hook> {
 }
 
 impl Batcher {
-    pub(super) fn new(authority: Arc<Authority>, sender: WebhookSender) -> Self {
+    pub(super) fn new(
+        authority: Arc<Authority>,
+        channels: Channels,
+        sender: WebhookSender,
+    ) -> Self {
         Self {
             authority,
+            channels,
             sender,
             hooks: BTreeMap::new(),
             batches: BTreeMap::new(),
+            under_way: HashMap::new(),
+            crowded: CROWDED,
         }
     }
 
@@ -88,6 +104,7 @@ impl Batcher {
             };
             match letter {
                 Some(Mail::Event(event)) => self.sort(&event),
+                Some(Mail::Again(batch)) => self.sender.take(batch),
                 Some(Mail::Flush(done)) => {
                     self.send_all();
                     // Whoever asked may have run out of time.
@@ -100,21 +117,48 @@ impl Batcher {
     }
 
     fn sort(&mut self, event: &LifecycleEvent) {
-        let Some(said) = event::said(event) else {
+        let (app, channel) = (event.channel.app, &event.channel.name);
+        let said = event::said(event);
+        let hooks = self.of_app(app).into_iter().enumerate();
+        let wanted: Vec<(usize, Arc<Hook>, Said)> = said
+            .iter()
+            .flat_map(|said| hooks.clone().map(move |(index, hook)| (index, hook, said)))
+            .filter(|(_, hook, said)| hook.wants(said.name, channel))
+            .map(|(index, hook, said)| (index, hook, said.clone()))
+            .collect();
+        let Some(receipt) = self.receipt(event, wanted.len()) else {
             return;
         };
-        let (app, channel) = (event.channel.app, &event.channel.name);
-        let hooks = self.of_app(app);
-        for (index, hook) in hooks.into_iter().enumerate() {
-            if !hook.wants(said.name, channel) {
-                continue;
-            }
+        for (index, hook, said) in wanted {
+            let item = Item {
+                said,
+                receipt: Some(receipt.clone()),
+            };
             if hook.batch {
-                self.gather((app, index), hook, said.clone(), event.at_ms);
+                self.gather((app, index), hook, item, event.at_ms);
             } else {
-                self.send(app, hook, std::slice::from_ref(&said), event.at_ms);
+                self.send(app, hook, vec![item], event.at_ms);
             }
         }
+    }
+
+    /// What the deliveries of an event share. None when nothing is to be done: nobody wants it, or it is under way.
+    fn receipt(&mut self, event: &LifecycleEvent, hooks: usize) -> Option<Arc<Receipt>> {
+        if hooks == 0 {
+            self.channels.settled(&event.channel, vec![event.id]);
+            return None;
+        }
+        let known = self.under_way.get(&event.id);
+        if known.is_some_and(|one| one.strong_count() > 0) {
+            return None;
+        }
+        if self.under_way.len() >= self.crowded {
+            self.under_way.retain(|_, one| one.strong_count() > 0);
+            self.crowded = CROWDED.max(2 * self.under_way.len());
+        }
+        let receipt = Receipt::new(event.channel.clone(), event.id, hooks);
+        self.under_way.insert(event.id, Arc::downgrade(&receipt));
+        Some(receipt)
     }
 
     fn of_app(&mut self, id: AppId) -> Vec<Arc<Hook>> {
@@ -136,7 +180,7 @@ impl Batcher {
             .map_or_else(Vec::new, |(_, all)| all.clone())
     }
 
-    fn gather(&mut self, place: (AppId, usize), hook: Arc<Hook>, said: Said, at_ms: u64) {
+    fn gather(&mut self, place: (AppId, usize), hook: Arc<Hook>, item: Item, at_ms: u64) {
         if self
             .batches
             .get(&place)
@@ -148,12 +192,12 @@ impl Batcher {
             hook,
             due: Instant::now() + BATCH_WINDOW,
             at_ms,
-            events: Vec::new(),
+            items: Vec::new(),
             bytes: 0,
         });
-        batch.bytes += said.json.len();
-        batch.events.push(said);
-        if batch.events.len() >= BATCH_EVENTS || batch.bytes >= BATCH_BYTES {
+        batch.bytes += item.said.json.len();
+        batch.items.push(item);
+        if batch.items.len() >= BATCH_EVENTS || batch.bytes >= BATCH_BYTES {
             self.close(place);
         }
     }
@@ -174,53 +218,59 @@ impl Batcher {
 
     fn close(&mut self, place: (AppId, usize)) {
         if let Some(batch) = self.batches.remove(&place) {
-            self.send(place.0, batch.hook, &batch.events, batch.at_ms);
+            self.send(place.0, batch.hook, batch.items, batch.at_ms);
         }
     }
 
-    fn send(&self, app: AppId, hook: Arc<Hook>, events: &[Said], at_ms: u64) {
-        let mut names: Vec<Text> = events.iter().map(|one| one.name.into()).collect();
-        names.sort_unstable();
-        names.dedup();
+    fn send(&self, app: AppId, hook: Arc<Hook>, items: Vec<Item>, at_ms: u64) {
         self.sender.take(SealedBatch {
             app,
             hook,
-            body: body(events, at_ms),
-            events: names,
-            count: u32::try_from(events.len()).unwrap_or(u32::MAX),
+            items,
             at_ms,
+            letter: None,
         });
     }
 }
 
-/// The request's body. Its time stays when it is tried again.
-fn body(events: &[Said], at_ms: u64) -> Bytes {
-    let mut out = format!("{{\"time_ms\":{at_ms},\"events\":[").into_bytes();
-    for (index, one) in events.iter().enumerate() {
-        if index > 0 {
-            out.push(b',');
-        }
-        out.extend_from_slice(&one.json);
-    }
-    out.extend_from_slice(b"]}");
-    out.into()
-}
-
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::indexing_slicing)]
     use super::*;
+    use crate::adapters::pusher::fixture;
+    use crate::adapters::pusher::webhooks::{Counts, SETTING, log::Log};
+    use crate::core::broker::Broker;
+    use crate::core::ids::{ChannelKey, NodeId};
+    use crate::core::lifecycle::LifecycleKind;
 
-    #[test]
-    fn a_body_is_as_documented() {
-        let one = |channel: &str| Said {
-            name: "channel_occupied",
-            json: format!(r#"{{"name":"channel_occupied","channel":"{channel}"}}"#).into_bytes(),
+    #[actix_web::test]
+    async fn what_is_told_again_while_it_is_under_way_is_posted_once() {
+        // Another test may have been first.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let hooks = SettingValue::Text(r#"[{"url":"http://nowhere.invalid"}]"#.into());
+        let state = fixture::state(|app| drop(app.settings.insert(SETTING.into(), hooks)));
+        let authority = Arc::new(Authority::fixed(state, 1_000));
+        let channels = Channels::new(Arc::default(), &[]);
+        let log = Arc::new(Log::new(NodeId(1)));
+        let broker = Broker::new(authority.clone(), channels.clone());
+        let sender = WebhookSender::new(broker, log.clone(), Counts::default());
+        let mut batcher = Batcher::new(authority, channels, sender);
+        let told = |at| LifecycleEvent {
+            channel: ChannelKey::channel(fixture::APP, "a"),
+            id: EventId { at, epoch: 2 },
+            at_ms: 1_000,
+            kind: LifecycleKind::Occupied,
         };
-        let single = r#"{"time_ms":1327078148132,"events":[{"name":"channel_occupied","channel":"my-channel"}]}"#;
-        assert_eq!(body(&[one("my-channel")], 1_327_078_148_132), single);
-        let both = body(&[one("a"), one("b")], 1);
-        let read: Result<serde_json::Value, _> = serde_json::from_slice(&both);
-        assert!(read.is_ok_and(|read| read["events"].as_array().is_some_and(|all| all.len() == 2)));
+        let posted = || log.newest(fixture::APP, 9).len();
+        batcher.sort(&told(1));
+        batcher.sort(&told(1));
+        assert_eq!(posted(), 1);
+        batcher.sort(&told(2));
+        assert_eq!((posted(), batcher.under_way.len()), (2, 2));
+        // What Pusher says nothing of is over at once.
+        batcher.sort(&LifecycleEvent {
+            kind: LifecycleKind::Missed,
+            ..told(3)
+        });
+        assert_eq!((posted(), batcher.under_way.len()), (2, 2));
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::adapters::pusher::channel_name::{self, Class};
 use crate::adapters::pusher::{auth, frame::server};
-use crate::core::ids::Space;
+use crate::core::ids::{Space, Text};
 use crate::core::lifecycle::{LifecycleEvent, LifecycleKind};
 use crate::core::message::Publication;
 use serde::Serialize;
@@ -12,6 +12,8 @@ use serde::Serialize;
 pub(super) struct Said {
     /// Its name, as it is written on the wire.
     pub(super) name: &'static str,
+    /// Its name for ever.
+    pub(super) id: Text,
     /// The event as JSON.
     pub(super) json: Vec<u8>,
 }
@@ -66,7 +68,8 @@ pub(super) fn said(event: &LifecycleEvent) -> Option<Said> {
             return None;
         }
     };
-    Some(Said { name, json })
+    let id = event.id.to_string().into();
+    Some(Said { name, id, json })
 }
 
 fn json(body: &Body<'_>) -> Vec<u8> {
@@ -122,11 +125,13 @@ fn client_event(channel: &str, presence: bool, publication: &Publication) -> Opt
 mod tests {
     use super::*;
     use crate::core::ids::{AppId, ChannelKey, ConnectionId, Position};
+    use crate::core::lifecycle::EventId;
     use crate::core::message::{ContentKind, Draft};
 
     fn text(channel: &str, kind: LifecycleKind) -> Option<String> {
         let event = LifecycleEvent {
             channel: ChannelKey::channel(AppId(3), channel),
+            id: EventId { at: 1, epoch: 2 },
             at_ms: 1,
             kind,
         };
@@ -212,6 +217,7 @@ mod tests {
         assert_eq!(text("private-a", published("server-said")), None);
         let inbox = LifecycleEvent {
             channel: ChannelKey::user(AppId(3), "u"),
+            id: EventId { at: 1, epoch: 2 },
             at_ms: 1,
             kind: LifecycleKind::Occupied,
         };

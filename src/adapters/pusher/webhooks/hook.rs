@@ -40,6 +40,9 @@ const RESERVED: [&str; 7] = [
     "te",
 ];
 
+/// How the names of others begin.
+const RESERVED_STARTS: [&str; 2] = ["x-pusher-", "x-gatecast-"];
+
 /// One receiver of webhooks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -120,7 +123,9 @@ impl Hook {
         }
         for (name, value) in &self.headers {
             let lower = name.to_ascii_lowercase();
-            if RESERVED.contains(&lower.as_str()) || lower.starts_with("x-pusher-") {
+            if RESERVED.contains(&lower.as_str())
+                || RESERVED_STARTS.iter().any(|start| lower.starts_with(start))
+            {
                 return Err(format!("headers: `{name}` is not yours to set"));
             }
             let good = HeaderName::try_from(name.as_str()).is_ok()
@@ -215,6 +220,10 @@ mod tests {
             ),
             (
                 json!([{"url": "http://a", "headers": {"Content-Type": "x"}}]),
+                "not yours",
+            ),
+            (
+                json!([{"url": "http://a", "headers": {"x-gatecast-event-ids": "x"}}]),
                 "not yours",
             ),
             (

@@ -18,8 +18,10 @@ pub(super) enum Tried {
     Answered(u16),
     /// None; it may be better next time.
     Again(String),
-    /// None, and there will be none.
+    /// None, and there will be none until somebody changes something.
     Never(String),
+    /// None, and nobody wants it any more.
+    Unwanted(String),
 }
 
 /// What is done about it.
@@ -28,6 +30,8 @@ pub(super) struct Verdict {
     pub(super) state: WebhookDeliveryState,
     pub(super) status: Option<u16>,
     pub(super) error: Option<String>,
+    /// Given up, and nobody misses it: it is no dead letter.
+    pub(super) unwanted: bool,
     /// The pause before the next attempt; none when it is over.
     pub(super) pause_ms: Option<u64>,
 }
@@ -40,16 +44,20 @@ pub(super) fn next_attempt(tried: Tried, attempts: u32, (at_ms, now_ms): (u64, u
         true => WebhookDeliveryState::GivenUp,
         false => WebhookDeliveryState::Pending,
     };
+    let unwanted = matches!(tried, Tried::Unwanted(_));
     let (state, status, error) = match tried {
         Tried::Answered(status @ 200..300) => (WebhookDeliveryState::Delivered, Some(status), None),
         Tried::Answered(status) => (waits, Some(status), None),
         Tried::Again(error) => (waits, None, Some(error)),
-        Tried::Never(error) => (WebhookDeliveryState::GivenUp, None, Some(error)),
+        Tried::Never(error) | Tried::Unwanted(error) => {
+            (WebhookDeliveryState::GivenUp, None, Some(error))
+        }
     };
     Verdict {
         state,
         status,
         error,
+        unwanted,
         pause_ms: (state == WebhookDeliveryState::Pending).then_some(pause_ms),
     }
 }

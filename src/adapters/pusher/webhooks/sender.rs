@@ -3,20 +3,22 @@
 //! **Why each delivery waits for itself:** a receiver that fails on one request would otherwise hold up all that follow
 //! it for five minutes.
 
-use super::retry::{Tried, next_attempt};
+use super::batch::{EVENT_IDS, SealedBatch};
+use super::letters::Letters;
+use super::retry::{Tried, Verdict, next_attempt};
 use super::target::Clients;
-use super::{Counts, hook::Hook, log::Log};
+use super::{Counts, log::Log};
 use crate::adapters::pusher::limits;
 use crate::core::authority::{ApiKey, AppId, Authority};
-use crate::core::ids::Text;
+use crate::core::broker::Broker;
+use crate::core::channel::registry::Channels;
 use crate::core::lifecycle::{WebhookDelivery, WebhookDeliveryState};
-use bytes::Bytes;
 use hmac::{Hmac, KeyInit, Mac};
 use reqwest::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use reqwest::{Client, Url};
 use sha2::Sha256;
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
@@ -29,22 +31,12 @@ const BYTES: (u32, usize) = (8 << 20, 64 << 20);
 /// What a waiting delivery costs beside its body.
 const OVERHEAD_BYTES: usize = 1_024;
 
-/// What is to be delivered.
-#[derive(Clone, Debug)]
-pub(super) struct SealedBatch {
-    pub(super) app: AppId,
-    pub(super) hook: Arc<Hook>,
-    pub(super) body: Bytes,
-    /// Names of its events, each once.
-    pub(super) events: Vec<Text>,
-    pub(super) count: u32,
-    pub(super) at_ms: u64,
-}
-
 /// Delivers. Clones share the bounds.
 #[derive(Clone, Debug)]
 pub(super) struct WebhookSender {
     authority: Arc<Authority>,
+    channels: Channels,
+    letters: Letters,
     log: Arc<Log>,
     counts: Counts,
     clients: Clients,
@@ -52,6 +44,8 @@ pub(super) struct WebhookSender {
     apps: Arc<Mutex<BTreeMap<AppId, Arc<Bounds>>>>,
     /// How many wait, and whether the node is leaving.
     waiting: watch::Sender<Waiting>,
+    /// Dead letters on their way.
+    replaying: Arc<Mutex<BTreeSet<(AppId, u64)>>>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -79,15 +73,18 @@ pub(super) fn signature(key: &ApiKey, body: &[u8]) -> String {
 }
 
 impl WebhookSender {
-    pub(super) fn new(authority: Arc<Authority>, log: Arc<Log>, counts: Counts) -> Self {
+    pub(super) fn new(broker: Broker, log: Arc<Log>, counts: Counts) -> Self {
         Self {
-            authority,
+            authority: broker.authority.clone(),
+            channels: broker.channels.clone(),
+            letters: Letters::new(broker),
             log,
             counts,
             clients: Clients::new(),
             room: Arc::new(Semaphore::new(BYTES.1)),
             apps: Arc::default(),
             waiting: watch::Sender::default(),
+            replaying: Arc::default(),
         }
     }
 
@@ -118,17 +115,37 @@ impl WebhookSender {
         }
     }
 
-    /// Takes a batch on its way, unless too much is waiting.
+    fn replaying(&self) -> MutexGuard<'_, BTreeSet<(AppId, u64)>> {
+        self.replaying
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn has_ended(&self, letter: Option<(AppId, u64)>) {
+        if let Some(letter) = letter {
+            self.replaying().remove(&letter);
+        }
+    }
+
+    /// Takes a batch on its way, unless too much is waiting, or it is a dead letter that is under way.
     pub(super) fn take(&self, batch: SealedBatch) {
+        let letter = batch.letter.map(|letter| (batch.app, letter));
+        if letter.is_some_and(|letter| !self.replaying().insert(letter)) {
+            return;
+        }
         let bounds = self.bounds(batch.app);
-        let room = self.reserve(&bounds, batch.body.len());
+        let room = self.reserve(&bounds, batch.bytes());
         let state = match room {
             Some(_) => WebhookDeliveryState::Pending,
             None => WebhookDeliveryState::Dropped,
         };
         let id = self.log.enter(batch.app, line(&batch, state));
         match room {
-            None => drop(self.counts.failed.inc()),
+            None => {
+                self.counts.failed.inc();
+                batch.settle(&self.channels);
+                self.has_ended(letter);
+            }
             Some(room) => {
                 self.counts.queued.inc();
                 self.waiting.send_modify(|waiting| waiting.count += 1);
@@ -136,6 +153,7 @@ impl WebhookSender {
                 actix_web::rt::spawn(async move {
                     sender.deliver(batch, id, &bounds).await;
                     drop(room);
+                    sender.has_ended(letter);
                     let waiting = &sender.waiting;
                     waiting.send_modify(|waiting| waiting.count = waiting.count.saturating_sub(1));
                 });
@@ -161,35 +179,59 @@ impl WebhookSender {
         Some(Room([of_app, of_node]))
     }
 
-    async fn deliver(&self, batch: SealedBatch, id: u64, bounds: &Bounds) {
+    async fn deliver(&self, mut batch: SealedBatch, id: u64, bounds: &Bounds) {
         let (app, mut attempts) = (batch.app, 0);
         loop {
             attempts += 1;
-            let tried = match bounds.at_once.acquire().await {
-                Ok(_turn) => self.attempt(&batch).await.unwrap_or_else(|tried| tried),
-                Err(_) => return,
-            };
-            let now_ms = self.authority.now().cluster_ms;
-            let verdict = next_attempt(tried, attempts, (batch.at_ms, now_ms));
-            let (state, pause_ms) = (verdict.state, verdict.pause_ms);
-            if state == WebhookDeliveryState::GivenUp {
-                given_up(&batch, attempts, verdict.status, verdict.error.as_deref());
-            }
-            self.log.change(app, id, |line| {
-                (line.state, line.attempts, line.status) = (state, attempts, verdict.status);
-                line.error = verdict.error.map(Into::into);
-                line.next_ms = pause_ms.map(|pause_ms| now_ms.saturating_add(pause_ms));
-            });
-            let Some(pause_ms) = pause_ms else {
-                let counts = &self.counts;
-                match state == WebhookDeliveryState::Delivered {
-                    true => counts.delivered.inc(),
-                    false => counts.failed.inc(),
-                };
+            let Ok(turn) = bounds.at_once.acquire().await else {
                 return;
             };
-            self.pause(Duration::from_millis(pause_ms)).await;
+            if !batch.stays(&self.channels) {
+                let moved = |line: &mut WebhookDelivery| {
+                    (line.state, line.next_ms) = (WebhookDeliveryState::Moved, None);
+                };
+                return self.log.change(app, id, moved);
+            }
+            let tried = self.attempt(&batch).await.unwrap_or_else(|tried| tried);
+            drop(turn);
+            let now_ms = self.authority.now().cluster_ms;
+            let verdict = next_attempt(tried, attempts, (batch.at_ms, now_ms));
+            self.log.change(app, id, |line| {
+                (line.state, line.attempts) = (verdict.state, attempts);
+                (line.status, line.error) = (verdict.status, verdict.error.clone().map(Into::into));
+                let pause_ms = verdict.pause_ms;
+                line.next_ms = pause_ms.map(|pause_ms| now_ms.saturating_add(pause_ms));
+            });
+            match verdict.pause_ms {
+                Some(pause_ms) => self.pause(Duration::from_millis(pause_ms)).await,
+                None => return self.end(&batch, attempts, &verdict).await,
+            }
         }
+    }
+
+    /// It was taken, or there is no use in trying again.
+    async fn end(&self, batch: &SealedBatch, attempts: u32, verdict: &Verdict) {
+        if verdict.state == WebhookDeliveryState::Delivered {
+            self.counts.delivered.inc();
+            if let Some(letter) = batch.letter {
+                self.letters.erase(batch.app, letter).await;
+            }
+        } else {
+            self.counts.failed.inc();
+            given_up(batch, attempts, verdict.status, verdict.error.as_deref());
+            // One that was a dead letter is one still.
+            if !verdict.unwanted && batch.letter.is_none() {
+                match self.letters.keep(batch, attempts, verdict).await {
+                    Ok(()) => drop(self.counts.dead.inc()),
+                    Err(error) => {
+                        let app = batch.app.0;
+                        tracing::warn!(app, %error, "a dead letter could not be kept: the channels' next homes try again");
+                        return;
+                    }
+                }
+            }
+        }
+        batch.settle(&self.channels);
     }
 
     /// One request. Everything about the app is looked up anew: hooks and keys may have changed since.
@@ -200,9 +242,9 @@ impl WebhookSender {
         }
         let view = self.authority.view();
         let app = view.apps.get(&batch.app).filter(|app| app.enabled);
-        let app = app.ok_or_else(|| Tried::Never("the app is gone or disabled".into()))?;
+        let app = app.ok_or_else(|| Tried::Unwanted("the app is gone or disabled".into()))?;
         if !super::batcher::hooks(app).contains(&*batch.hook) {
-            return Err(Tried::Never("the hook was taken away".into()));
+            return Err(Tried::Unwanted("the hook was taken away".into()));
         }
         let now_ms = self.authority.now().cluster_ms;
         let active = |key: &&ApiKey| key.enabled && key.expires_ms.is_none_or(|end| now_ms < end);
@@ -217,17 +259,19 @@ impl WebhookSender {
 }
 
 async fn post(client: &Client, url: Url, batch: &SealedBatch, key: &ApiKey) -> Tried {
+    let body = batch.body();
     let mut request = client
         .post(url)
         .header(CONTENT_TYPE, HeaderValue::from_static("application/json"))
         .header("X-Pusher-Key", &*key.id)
-        .header("X-Pusher-Signature", signature(key, &batch.body));
+        .header("X-Pusher-Signature", signature(key, &body))
+        .header(EVENT_IDS, batch.ids());
     for (name, value) in &batch.hook.headers {
         if let Ok(name) = HeaderName::try_from(name.as_str()) {
             request = request.header(name, value);
         }
     }
-    match request.body(batch.body.clone()).send().await {
+    match request.body(body).send().await {
         Ok(answer) => Tried::Answered(answer.status().as_u16()),
         Err(error) => Tried::Again(reason(&error.without_url())),
     }
@@ -249,7 +293,7 @@ fn reason(error: &dyn std::error::Error) -> String {
 fn given_up(batch: &SealedBatch, attempts: u32, status: Option<u16>, why: Option<&str>) {
     let host = Url::parse(&batch.hook.url).ok();
     let host = host.as_ref().and_then(Url::host_str).unwrap_or_default();
-    let (app, events) = (batch.app.0, batch.count);
+    let (app, events) = (batch.app.0, batch.count());
     tracing::warn!(
         app,
         host,
@@ -267,8 +311,8 @@ fn line(batch: &SealedBatch, state: WebhookDeliveryState) -> WebhookDelivery {
         id: 0,
         node: crate::core::ids::NodeId(0),
         target: target.into(),
-        events: batch.events.clone(),
-        count: batch.count,
+        events: batch.names(),
+        count: batch.count(),
         at_ms: batch.at_ms,
         state,
         attempts: 0,
@@ -280,9 +324,13 @@ fn line(batch: &SealedBatch, state: WebhookDeliveryState) -> WebhookDelivery {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
     use crate::adapters::pusher::fixture;
+    use crate::adapters::pusher::webhooks::SETTING;
+    use crate::adapters::pusher::webhooks::batch::Item;
+    use crate::adapters::pusher::webhooks::event::Said;
+    use crate::core::authority::SettingValue;
 
     #[test]
     fn the_documented_body_has_the_documented_signature() {
@@ -296,7 +344,25 @@ mod tests {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let authority = Arc::new(Authority::fixed(fixture::state(|_| {}), 1_000));
         let log = Arc::new(Log::new(crate::core::ids::NodeId(1)));
-        WebhookSender::new(authority, log, Counts::default())
+        let broker = Broker::new(authority, Channels::new(Arc::default(), &[]));
+        WebhookSender::new(broker, log, Counts::default())
+    }
+
+    /// So many events of one delivery, each of so many bytes.
+    fn batch(app: u64, url: &str, (count, bytes): (usize, usize)) -> SealedBatch {
+        let said = Said {
+            name: "channel_occupied",
+            id: "0a".into(),
+            json: vec![b'x'; bytes],
+        };
+        let receipt = None;
+        SealedBatch {
+            app: AppId(app),
+            hook: Arc::new(serde_json::from_str(url).unwrap()),
+            items: vec![Item { said, receipt }; count],
+            at_ms: 1,
+            letter: None,
+        }
     }
 
     #[test]
@@ -327,15 +393,8 @@ mod tests {
         let _here = tracing::subscriber::set_default(lines.finish());
         let sender = sender();
         let url = r#"{"url":"https://user:word@hooks.example/path-secret?key=query-secret"}"#;
-        sender.take(SealedBatch {
-            // There is no such app any more: no attempt can help.
-            app: AppId(999),
-            hook: Arc::new(serde_json::from_str(url).unwrap()),
-            body: b"{}".as_slice().into(),
-            events: vec!["channel_occupied".into()],
-            count: 4,
-            at_ms: 1,
-        });
+        // There is no such app any more: no attempt can help.
+        sender.take(batch(999, url, (4, 2)));
         sender.hurry().await;
         let said = std::fs::read_to_string(log.path()).unwrap();
         let given_up = said
@@ -351,17 +410,32 @@ mod tests {
     }
 
     #[actix_web::test]
+    async fn what_is_given_up_is_a_dead_letter_unless_nobody_wants_it() {
+        // Another test may have been first.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let hooks = SettingValue::Text(r#"[{"url":"http://127.0.0.1:9/a"}]"#.into());
+        let state = fixture::state(|app| drop(app.settings.insert(SETTING.into(), hooks)));
+        let authority = Arc::new(Authority::fixed(state, 1_000));
+        let broker = Broker::new(authority, Channels::new(Arc::default(), &[]));
+        let log = Arc::new(Log::new(crate::core::ids::NodeId(1)));
+        let sender = WebhookSender::new(broker, log, Counts::default());
+        let app = fixture::APP.0;
+        // Not public, which may change; taken away; and the first once more.
+        for path in ["a", "b", "a"] {
+            let hook = format!(r#"{{"url":"http://127.0.0.1:9/{path}"}}"#);
+            sender.take(batch(app, &hook, (1, 2)));
+            sender.hurry().await;
+        }
+        let kept = sender.letters.of(fixture::APP, 9).await.unwrap();
+        assert_eq!((kept.len(), sender.counts.failed.get()), (1, 3));
+        sender.letters.erase(fixture::APP, kept[0].id()).await;
+        assert!(sender.letters.of(fixture::APP, 9).await.unwrap().is_empty());
+    }
+
+    #[actix_web::test]
     async fn what_finds_no_room_is_dropped_and_in_the_log() {
         let sender = sender();
-        let hook = serde_json::from_str::<Hook>(r#"{"url":"http://x"}"#).unwrap();
-        let batch = |bytes: usize| SealedBatch {
-            app: AppId(3),
-            hook: Arc::new(hook.clone()),
-            body: vec![b'x'; bytes].into(),
-            events: vec!["channel_occupied".into()],
-            count: 1,
-            at_ms: 1,
-        };
+        let batch = |bytes: usize| batch(3, r#"{"url":"http://x"}"#, (1, bytes));
         sender.take(batch(8 << 20));
         sender.take(batch(7 << 20));
         sender.take(batch(7 << 20));

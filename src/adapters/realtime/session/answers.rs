@@ -115,7 +115,7 @@ impl RealtimeSession {
         self.subscriptions.remove(&name);
         let text = match channel.space {
             Space::Channel | Space::Wildcard => codes::text(refusal),
-            Space::User | Space::Status => {
+            Space::User | Space::Status | Space::DeadLetters => {
                 format!("No place can be kept: {}", codes::text(refusal))
             }
         };

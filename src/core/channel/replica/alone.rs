@@ -7,6 +7,7 @@
 
 use super::history::Backlog;
 use super::io::Effect;
+use super::lifecycle_log::Unsettled;
 use super::protocol::{CatchUp, Joined, PeerMessage, Response};
 use super::renewal::Renewal;
 use super::stream::LogPosition;
@@ -58,7 +59,7 @@ impl Renewal {
             PeerMessage::Broadcast { epoch, entry } => {
                 if *epoch == self.former && entry.number > self.entry {
                     *epoch = self.epoch;
-                    self.broadcast(&mut entry.broadcast);
+                    entry.logged.renew(self);
                 }
             }
             PeerMessage::CatchUp(CatchUp {
@@ -66,7 +67,7 @@ impl Renewal {
             }) => {
                 self.log_position(position);
                 let later = entries.iter_mut().filter(|one| one.number > self.entry);
-                later.for_each(|one| self.broadcast(&mut one.broadcast));
+                later.for_each(|one| one.logged.renew(self));
             }
             // None of these names a place, or none of them is held back.
             PeerMessage::Response { .. }
@@ -86,6 +87,8 @@ impl Renewal {
             | PeerMessage::Takeover { .. }
             | PeerMessage::NothingToHandOver
             | PeerMessage::Lifecycle(_)
+            | PeerMessage::Copy { .. }
+            | PeerMessage::Settled(_)
             | PeerMessage::TakenOut { .. } => {}
         }
     }
@@ -101,9 +104,10 @@ impl Renewal {
                 response: Ok(response),
                 ..
             } => self.response(response),
-            Effect::Lifecycle(LifecycleKind::Published(publication)) => {
-                self.publication(publication);
-            }
+            Effect::Lifecycle(Unsettled {
+                kind: LifecycleKind::Published(publication),
+                ..
+            }) => self.publication(publication),
             Effect::Respond { .. }
             | Effect::Lifecycle(_)
             | Effect::Cancel(_)

@@ -10,6 +10,7 @@ use super::io::Limits;
 use super::stream::{Entry, LogPosition, Stream};
 use crate::core::clock::Now;
 use crate::core::ids::NodeId;
+use crate::core::lifecycle::EventId;
 
 /// How long a copy is kept by a node that is neither home nor backup (its list may be behind), ms.
 pub(super) const COPY_KEPT_MS: u64 = 10_000;
@@ -71,6 +72,13 @@ impl BackupCopy {
 
     pub(super) fn is_over(&self, now: Now) -> bool {
         self.until.is_some_and(|at| now.mono_ms >= at)
+    }
+
+    /// The home has had word that these were taken care of.
+    pub(super) fn settle(&mut self, ids: &[EventId]) {
+        if let Some(log) = &mut self.stream.lifecycle {
+            let _known = log.settle(ids);
+        }
     }
 
     /// Whether `later`, the stream of `home`, is what became of this one, or says by its epoch that it is not. A home that

@@ -192,7 +192,9 @@ impl Follower {
             | PeerMessage::SnapshotRequest
             | PeerMessage::Takeover { .. }
             | PeerMessage::NothingToHandOver
-            | PeerMessage::Lifecycle(_) => {}
+            | PeerMessage::Lifecycle(_)
+            | PeerMessage::Copy { .. }
+            | PeerMessage::Settled(_) => {}
         }
     }
 
@@ -247,7 +249,7 @@ impl Follower {
         }
         if position.epoch == epoch && entry.number == position.entry + 1 {
             position.entry = entry.number;
-            out.push(Effect::Deliver(entry.broadcast));
+            out.extend(entry.logged.shown().map(Effect::Deliver));
         } else {
             self.catch_up(local, out);
         }
@@ -313,7 +315,8 @@ impl Follower {
         if let Some(own) = self.position {
             let new = |one: &Entry| own.epoch != upto.epoch || one.number > own.entry;
             let missed = entries.into_iter().filter(new);
-            out.extend(missed.map(|one| Effect::Deliver(one.broadcast)));
+            let shown = missed.filter_map(|one| one.logged.shown());
+            out.extend(shown.map(Effect::Deliver));
             self.position = Some(upto);
         }
         self.send_pending(local, |_, one| one.after_catch_up, true, out);

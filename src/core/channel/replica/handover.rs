@@ -10,8 +10,8 @@ use super::claim::Claim;
 use super::follower::Follower;
 use super::home::{Home, handover};
 use super::io::{Effect, Input, not_home};
+use super::lifecycle_clock::LifecycleClock;
 use super::lifecycle_log::LifecycleLog;
-use super::presence::EntryKey;
 use super::protocol::PeerMessage;
 use super::stream::{Entry, Stream, StreamSnapshot};
 use super::{Replica, Role};
@@ -21,35 +21,6 @@ use crate::core::nodes::Members;
 use std::sync::Arc;
 
 impl Replica {
-    /// Takes out an entry that another node has taken out at the home which says so, and makes the present home know.
-    pub(super) fn on_taken_out(
-        &mut self,
-        from: NodeId,
-        key: &EntryKey,
-        now: Now,
-        out: &mut Vec<Effect>,
-    ) {
-        let home = self.local.home();
-        let local = &mut self.local;
-        // A home that ceased may say so late. What another one has accepted since is not what it means.
-        if home != Some(from) && !local.was_accepted_by(key, from) {
-            return;
-        }
-        let follower = match &mut self.role {
-            Role::Home(own) => {
-                local.forget_entry(key);
-                let left = own.stream.reconcile(local.id, local.entries(), now);
-                return own.commit_all(left, now, out);
-            }
-            Role::Follower(follower) => follower,
-            Role::Claiming(claim) => &mut claim.follower,
-        };
-        follower.on_taken_out(local, key);
-        if let Some(home) = home.filter(|home| *home != from) {
-            follower.announce(local, home, out);
-        }
-    }
-
     /// The list says that this node is home now: it asks those who may have the channel, the first that has something.
     pub(super) fn take_over(
         &mut self,
@@ -99,21 +70,27 @@ impl Replica {
         let copy = self.copy.take();
         let may_lack = copy.as_ref().is_some_and(|copy| !copy.is_overtaken());
         let copy = copy.map(|copy| copy.into_stream(fresh));
-        let mut told = self.lifecycle.take().unwrap_or_default();
-        let (follower, deferred) = match std::mem::take(&mut self.role) {
-            Role::Follower(follower) => (follower, Vec::new()),
-            Role::Claiming(claim) => claim.end(),
+        let guesses = copy.is_none();
+        let mut stream = copy.unwrap_or_else(|| Stream::new(fresh));
+        let (follower, deferred, told) = match std::mem::take(&mut self.role) {
+            Role::Follower(follower) => (follower, Vec::new(), false),
+            Role::Claiming(claim) => {
+                let (follower, deferred) = claim.end();
+                (follower, deferred, false)
+            }
             Role::Home(early) => {
-                told.occupied |= early.lifecycle.snapshot().occupied;
-                (Follower::default(), Vec::new())
+                let told = early.stream.lifecycle.is_some_and(|log| log.occupied());
+                (Follower::default(), Vec::new(), told)
             }
         };
         // Whoever was subscribed under a former home was told of by it.
-        told.occupied |= follower.position.is_some();
-        let lifecycle = LifecycleLog::after(told, now.mono_ms);
-        let stream = copy.unwrap_or_else(|| Stream::new(fresh));
-        let (watched, lease_ms) = (self.local.limits.watched, self.local.lease_ms);
-        let mut home = Home::new(stream, lifecycle, watched, lease_ms);
+        let known = told || (guesses && follower.position.is_some());
+        let takes_over = known || !guesses;
+        self.go_on_telling(&mut stream, known);
+        let lease_ms = self.local.lease_ms;
+        let leaving = stream.lifecycle.iter().flat_map(LifecycleLog::leaving);
+        let clock = LifecycleClock::of(leaving, now.mono_ms);
+        let mut home = Home::new(stream, clock, guesses, lease_ms);
         home.may_lack = may_lack;
         if let Some(position) = follower.position {
             let own = home.stream.log_position();
@@ -122,7 +99,8 @@ impl Replica {
             }
             match home.stream.missed(position) {
                 Some(missed) => {
-                    out.extend(missed.into_iter().map(|one| Effect::Deliver(one.broadcast)));
+                    let shown = missed.iter().filter_map(|one| one.logged.shown());
+                    out.extend(shown.map(Effect::Deliver));
                 }
                 None => out.push(Effect::Missed),
             }
@@ -133,6 +111,10 @@ impl Replica {
         home.ask_everybody(members.nodes().filter(|one| *one != node), out);
         let own = home.stream.reconcile(node, self.local.entries(), now);
         home.commit_all(own, now, out);
+        home.tell_again(out);
+        if takes_over && self.local.limits.counts {
+            home.count_later(now);
+        }
         for (ticket, pending) in follower.into_requests() {
             home.serve_local(&mut self.local, (ticket, pending, true), now, out);
         }
@@ -142,19 +124,26 @@ impl Replica {
         }
     }
 
+    /// The lifecycle goes on where the stream has come to, if anybody listens. `occupied`: that was told already.
+    fn go_on_telling(&self, stream: &mut Stream, occupied: bool) {
+        if !self.local.limits.watched {
+            stream.lifecycle = None;
+            return;
+        }
+        let log = stream.lifecycle.get_or_insert_default();
+        if occupied {
+            let _known = log.assume_occupied();
+        }
+    }
+
     /// Stops ordering and gives everything to `to`, which may take it or may have begun without it.
     fn step_down(&mut self, to: NodeId, now: Now, out: &mut Vec<Effect>) {
-        let told = match &self.role {
-            Role::Home(home) => home.watched.then(|| home.lifecycle.snapshot()),
-            Role::Follower(_) | Role::Claiming(_) => return,
-        };
+        if !self.is_home() {
+            return;
+        }
         self.stop_ordering(now, out);
         if let Some(copy) = &mut self.copy {
             copy.handed_to = Some(to);
-        }
-        if let Some(told) = told.filter(|told| !told.is_empty()) {
-            let message = PeerMessage::Lifecycle(told);
-            out.push(Effect::Send { to, message });
         }
         self.hand_over(to, out);
     }
@@ -249,15 +238,17 @@ impl Replica {
     pub(super) fn on_snapshot(
         &mut self,
         from: NodeId,
-        (snapshot, handed_over): (StreamSnapshot, bool),
+        (snapshot, lifecycle): (StreamSnapshot, Option<LifecycleLog>),
+        handed_over: bool,
         now: Now,
         out: &mut Vec<Effect>,
     ) {
-        let stream = Stream::restore(snapshot);
+        let mut stream = Stream::restore(snapshot);
+        stream.lifecycle = lifecycle;
         match &self.role {
             Role::Home(home) => {
-                // Begun too early: nothing has been stamped yet, so the older stream may still go on.
-                let unused = home.stream.log_position().entry == 0 && home.interest.is_empty();
+                // Begun too early: nothing was shown to anybody yet, so the older stream may still go on.
+                let unused = home.stream.is_unused() && home.interest.is_empty();
                 if handed_over && unused {
                     self.copy = Some(BackupCopy::kept(stream));
                     self.begin(now, out);

@@ -7,7 +7,7 @@
 
 use super::fingerprint::interest;
 use super::io::Effect;
-use super::lifecycle_log::LifecycleLog;
+use super::lifecycle_clock::LifecycleClock;
 use super::local::LocalNode;
 use super::pending::PendingRequests;
 use super::protocol::PeerMessage;
@@ -61,10 +61,10 @@ pub(super) struct Home {
     pub(super) stream: Stream,
     pub(super) interest: BTreeMap<NodeId, u64>,
     pub(super) backup: Option<BackupProgress>,
-    /// What has been told of the channel's lifecycle.
-    pub(super) lifecycle: LifecycleLog,
-    /// Somebody listens to it.
-    pub(super) watched: bool,
+    /// When what is kept back of the channel's lifecycle is due.
+    pub(super) clock: LifecycleClock,
+    /// It began without a copy: what the home before has told it can only guess.
+    pub(super) guesses: bool,
     /// It went on from a copy, and nobody has named an epoch yet in which the home before showed more.
     pub(super) may_lack: bool,
     /// What waits for the backup, in order.
@@ -77,18 +77,13 @@ pub(super) struct Home {
 }
 
 impl Home {
-    pub(super) fn new(
-        stream: Stream,
-        lifecycle: LifecycleLog,
-        watched: bool,
-        lease_ms: u64,
-    ) -> Self {
+    pub(super) fn new(stream: Stream, clock: LifecycleClock, guesses: bool, lease_ms: u64) -> Self {
         Self {
             stream,
             interest: BTreeMap::new(),
             backup: None,
-            lifecycle,
-            watched,
+            clock,
+            guesses,
             may_lack: false,
             pending_ack: VecDeque::new(),
             unanswered: PendingRequests::default(),
@@ -98,9 +93,7 @@ impl Home {
     }
 
     pub(super) fn idle(&self) -> bool {
-        let quiet =
-            self.stream.is_empty() && self.interest.is_empty() && self.pending_ack.is_empty();
-        quiet && self.lifecycle.idle()
+        self.stream.is_empty() && self.interest.is_empty() && self.pending_ack.is_empty()
     }
 
     pub(super) fn wake_at(&self) -> Option<u64> {
@@ -110,7 +103,7 @@ impl Home {
             self.unanswered.wake_at(),
             self.backup.as_ref().and_then(|backup| backup.retry_ms),
             self.count_due,
-            self.lifecycle.wake_at(),
+            self.clock.wake_at(),
         ];
         all.into_iter().flatten().min()
     }
@@ -188,8 +181,10 @@ impl Home {
     /// To everybody, when the backup has everything up to here.
     fn broadcast(&mut self, entry: Entry, now: Now, out: &mut Vec<Effect>) {
         let epoch = self.stream.log_position().epoch;
-        self.enqueue(Effect::Deliver(entry.broadcast.clone()), out);
-        self.tell_of(&entry.broadcast, now, out);
+        if let Some(shown) = entry.logged.shown() {
+            self.enqueue(Effect::Deliver(shown), out);
+        }
+        self.tell_of(&entry, now, out);
         self.send_all(PeerMessage::Broadcast { epoch, entry }, out);
     }
 
@@ -303,7 +298,13 @@ impl Home {
             None => self.release_all(out),
             Some(_) => self.send_snapshot(out),
         }
-        self.replicate_lifecycle(out);
+    }
+
+    /// What the backup has is not all there is: it gets everything with the next entry.
+    pub(super) fn lose_backup(&mut self) {
+        if let Some(backup) = &mut self.backup {
+            backup.in_sync = false;
+        }
     }
 
     /// Sends the backup everything, unless there is nothing yet.
@@ -352,15 +353,15 @@ impl Home {
         }
         if due(self.count_due) {
             self.count_due = None;
-            self.tell_count(local.subscribers(), out);
+            self.tell_count(local.subscribers(), now, out);
         }
     }
 
-    fn tell_count(&mut self, local: u64, out: &mut Vec<Effect>) {
+    fn tell_count(&mut self, local: u64, now: Now, out: &mut Vec<Effect>) {
         self.count_due = None;
         let count = self.occupancy(local).subscribers;
         self.enqueue(Effect::Deliver(Broadcast::Count(count)), out);
-        self.tell(Some(LifecycleKind::Counted(count)), out);
+        self.tell(LifecycleKind::Counted(count), now, out);
         self.send_all(PeerMessage::Count(count), out);
     }
 
@@ -375,10 +376,16 @@ impl Home {
 
     pub(super) fn counted(&mut self, local: u64, now: Now, out: &mut Vec<Effect>) {
         if self.occupancy(local).subscribers <= MAX_IMMEDIATE_COUNT {
-            self.tell_count(local, out);
+            self.tell_count(local, now, out);
         } else if self.count_due.is_none() {
             self.count_due = Some(now.mono_ms + COUNT_INTERVAL_MS);
         }
+    }
+
+    /// The number of subscriptions is told once the nodes have announced themselves: that it is another than before the
+    /// takeover, nothing else may say.
+    pub(super) fn count_later(&mut self, now: Now) {
+        self.count_due = Some(now.mono_ms + COUNT_INTERVAL_MS);
     }
 
     /// Removes the members and the interest of nodes that are not there any more.
@@ -450,30 +457,28 @@ impl Home {
             backup.has_copy = false;
         }
         self.send_snapshot(out);
-        self.replicate_lifecycle(out);
     }
 }
 
-/// What is said though the backup has not acknowledged what it rests on: a refusal promises nothing, who was taken out
-/// must not be announced to the next home, and of the lifecycle rather too much is told than too little.
+/// What is said though the backup has not acknowledged what it rests on: a refusal promises nothing, and who was taken
+/// out must not be announced to the next home. Of the lifecycle nothing: the next home decides it anew.
 fn holds_without_backup(effect: &Effect) -> bool {
     matches!(
         effect,
-        Effect::Lifecycle(_)
-            | Effect::Respond {
-                response: Err(_),
-                ..
-            }
-            | Effect::Send {
-                message: PeerMessage::TakenOut { .. },
-                ..
-            }
+        Effect::Respond {
+            response: Err(_),
+            ..
+        } | Effect::Send {
+            message: PeerMessage::TakenOut { .. },
+            ..
+        }
     )
 }
 
 fn snapshot(stream: &Stream, handover: bool) -> PeerMessage {
-    PeerMessage::Snapshot {
+    PeerMessage::Copy {
         snapshot: Box::new(stream.snapshot()),
+        lifecycle: stream.lifecycle.clone(),
         handover,
     }
 }

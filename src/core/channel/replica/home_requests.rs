@@ -21,6 +21,7 @@ use super::stream::Stream;
 use crate::core::clock::Now;
 use crate::core::error::Refusal;
 use crate::core::ids::{ConnectionId, NodeId, Text, Timetoken};
+use crate::core::lifecycle::LifecycleKind;
 use crate::core::message::{Draft, Member, PresenceAction};
 use crate::core::session::Start;
 use bytes::Bytes;
@@ -302,9 +303,9 @@ impl Home {
         self.stream.history.trim(local.limits.bounds, now);
         let position = self.stream.position();
         let backlog: Backlog = self.stream.history.backlog(join.start, position, now);
-        if join.start == Start::Last && backlog.publications.is_empty() && !again {
-            let news = self.lifecycle.miss(now.mono_ms);
-            self.tell(news, out);
+        let missed = join.start == Start::Last && backlog.publications.is_empty() && !again;
+        if missed && self.clock.miss(now.mono_ms) {
+            self.tell(LifecycleKind::Missed, now, out);
         }
         let members = join.with_members.then(|| members(&self.stream));
         Ok(Response::Joined(Box::new(Joined {
@@ -383,7 +384,7 @@ impl Home {
             self.admit_loss(fresh, now, out);
         }
         if position.is_some() && subscribers > 0 {
-            self.was_occupied(out);
+            self.was_occupied(now, out);
         }
         let entries = self.stream.reconcile(from, members, now);
         self.commit_all(entries, now, out);

@@ -1,10 +1,11 @@
 //! What goes into a replica and what comes out of it: [`Input`]s, [`Effect`]s, and what a new one starts from.
 
 use super::history::Bounds;
+use super::lifecycle_log::Unsettled;
 use super::protocol::{PeerMessage, Request, Response};
 use crate::core::error::Refusal;
 use crate::core::ids::{ChannelKey, ConnectionId, NodeId};
-use crate::core::lifecycle::LifecycleKind;
+use crate::core::lifecycle::EventId;
 use crate::core::message::Broadcast;
 use crate::core::nodes::Members;
 use std::sync::Arc;
@@ -83,6 +84,8 @@ pub enum Input {
     MembersChanged(Arc<Members>),
     /// The limits have become smaller: let go of what is above them now.
     Trim,
+    /// The listener has taken care of these events.
+    Settled(Vec<EventId>),
     /// A request could not be sent at all.
     Unsent(Ticket),
     /// The time asked for has come.
@@ -100,7 +103,7 @@ impl Input {
             Self::Request { request, .. } => {
                 !matches!(request, Request::Publish(_) | Request::PublishBatch(_))
             }
-            Self::Trim => false,
+            Self::Trim | Self::Settled(_) => false,
             Self::Leave { .. }
             | Self::Detach { .. }
             | Self::From { .. }
@@ -143,7 +146,7 @@ pub enum Effect {
     /// Nobody waits for the response to this request any more: its connection has left.
     Cancel(Ticket),
     /// Something worth telling outside of the channel; only the home says so.
-    Lifecycle(LifecycleKind),
+    Lifecycle(Unsettled),
     /// Subscribers of this node missed broadcasts that are not to be had any more.
     Missed,
     /// The channel is of no use any more: stop.

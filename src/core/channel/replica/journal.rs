@@ -6,10 +6,11 @@
 //! erased was seen by those who were there.
 
 use super::history::{Bounds, OVERHEAD, TICKS_PER_MS};
+use super::lifecycle_log::Decision;
 use super::renewal::Renewal;
 use crate::core::clock::Now;
 use crate::core::ids::{Position, Timetoken};
-use crate::core::message::{Broadcast, Publication};
+use crate::core::message::{Broadcast, PresenceChange, Publication};
 use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -23,8 +24,49 @@ const JOURNAL_ENTRIES: usize = 65_536;
 pub struct Entry {
     /// Its number, from 1, without gaps within an epoch.
     pub number: u64,
-    /// What is broadcast by it.
-    pub broadcast: Broadcast,
+    /// What was logged.
+    pub logged: Logged,
+}
+
+/// What is logged: broadcasts, and what the world is told of the lifecycle, which subscribers are not shown. The first
+/// three are on the wire as a [`Broadcast`] is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Logged {
+    /// Somebody published a message.
+    Message(Arc<Publication>),
+    /// A presence change.
+    Presence(Arc<PresenceChange>),
+    /// The number of subscriptions.
+    Count(u64),
+    /// Something was decided about the lifecycle.
+    Lifecycle {
+        /// When it was decided.
+        at: Timetoken,
+        /// What is told by it.
+        decision: Decision,
+    },
+}
+
+impl Logged {
+    /// What subscribers are shown of it.
+    #[must_use]
+    pub fn shown(&self) -> Option<Broadcast> {
+        match self {
+            Self::Message(publication) => Some(Broadcast::Message(publication.clone())),
+            Self::Presence(change) => Some(Broadcast::Presence(change.clone())),
+            Self::Count(count) => Some(Broadcast::Count(*count)),
+            Self::Lifecycle { .. } => None,
+        }
+    }
+
+    /// Stands behind the cut, and belongs to a new epoch. Events keep their names: they were given before.
+    pub(super) fn renew(&mut self, renewal: &Renewal) {
+        match self {
+            Self::Message(publication) => renewal.publication(publication),
+            Self::Presence(change) => renewal.change(change),
+            Self::Count(_) | Self::Lifecycle { .. } => {}
+        }
+    }
 }
 
 /// How far a node has received a channel's broadcasts.
@@ -46,7 +88,7 @@ pub(super) struct Journal {
 impl Journal {
     /// Keeps the next.
     pub(super) fn push(&mut self, entry: Entry) {
-        self.bytes += weight(&entry.broadcast);
+        self.bytes += weight(&entry.logged);
         self.entries.push_back(entry);
         if self.entries.len() > JOURNAL_ENTRIES {
             self.forget_first();
@@ -55,7 +97,7 @@ impl Journal {
 
     fn forget_first(&mut self) {
         if let Some(gone) = self.entries.pop_front() {
-            self.bytes = self.bytes.saturating_sub(weight(&gone.broadcast));
+            self.bytes = self.bytes.saturating_sub(weight(&gone.logged));
         }
     }
 
@@ -72,6 +114,16 @@ impl Journal {
         }
     }
 
+    /// How many are kept.
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether all that is kept is so.
+    pub(super) fn all(&self, is_so: impl FnMut(&Entry) -> bool) -> bool {
+        self.entries.iter().all(is_so)
+    }
+
     /// The number of the oldest.
     pub(super) fn first(&self) -> Option<u64> {
         self.entries.front().map(|one| one.number)
@@ -85,7 +137,7 @@ impl Journal {
     /// Takes the last one out, if it is behind that number.
     pub(super) fn pop_behind(&mut self, number: u64) -> Option<Entry> {
         let last = self.entries.pop_back_if(|one| one.number > number)?;
-        self.bytes = self.bytes.saturating_sub(weight(&last.broadcast));
+        self.bytes = self.bytes.saturating_sub(weight(&last.logged));
         Some(last)
     }
 
@@ -105,7 +157,7 @@ impl Journal {
         let later = self.entries.iter_mut();
         later
             .filter(|one| one.number > renewal.entry)
-            .for_each(|one| renewal.broadcast(&mut one.broadcast));
+            .for_each(|one| one.logged.renew(renewal));
     }
 
     /// For another node, which gets these publications beside it.
@@ -117,26 +169,28 @@ impl Journal {
     pub(super) fn unpack(journal: Vec<JournalSnapshot>, ring: &[Arc<Publication>]) -> Self {
         let entries = unpack(journal, ring);
         Self {
-            bytes: entries.iter().map(|one| weight(&one.broadcast)).sum(),
+            bytes: entries.iter().map(|one| weight(&one.logged)).sum(),
             entries,
         }
     }
 }
 
 /// As the history weighs it: its payload is the history's, as long as that has it.
-fn weight(broadcast: &Broadcast) -> usize {
-    match broadcast {
-        Broadcast::Message(publication) => publication.draft.data.len() + OVERHEAD,
-        Broadcast::Presence(change) => change.member.data.len() + OVERHEAD,
-        Broadcast::Count(_) => OVERHEAD,
+fn weight(logged: &Logged) -> usize {
+    match logged {
+        Logged::Message(publication) => publication.draft.data.len() + OVERHEAD,
+        Logged::Presence(change) => change.member.data.len() + OVERHEAD,
+        Logged::Count(_) | Logged::Lifecycle { .. } => OVERHEAD,
     }
 }
 
-fn stamp(entry: &Entry) -> Timetoken {
-    match &entry.broadcast {
-        Broadcast::Message(publication) => publication.timetoken,
-        Broadcast::Presence(change) => change.timetoken,
-        Broadcast::Count(_) => 0,
+/// When an entry was stamped; a count is not.
+pub(super) fn stamp(entry: &Entry) -> Timetoken {
+    match &entry.logged {
+        Logged::Message(publication) => publication.timetoken,
+        Logged::Presence(change) => change.timetoken,
+        Logged::Lifecycle { at, .. } => *at,
+        Logged::Count(_) => 0,
     }
 }
 
@@ -151,9 +205,9 @@ pub(super) enum JournalSnapshot {
 
 fn pack(journal: &VecDeque<Entry>, ring: &[Arc<Publication>]) -> Vec<JournalSnapshot> {
     let places: HashMap<Position, u32> = ring.iter().map(|one| one.position).zip(0..).collect();
-    let place = |entry: &Entry| match &entry.broadcast {
-        Broadcast::Message(publication) => places.get(&publication.position).copied(),
-        Broadcast::Presence(_) | Broadcast::Count(_) => None,
+    let place = |entry: &Entry| match &entry.logged {
+        Logged::Message(publication) => places.get(&publication.position).copied(),
+        Logged::Presence(_) | Logged::Count(_) | Logged::Lifecycle { .. } => None,
     };
     let one = |entry: &Entry| match place(entry) {
         Some(at) => JournalSnapshot::Stored {
@@ -170,8 +224,8 @@ fn unpack(journal: Vec<JournalSnapshot>, ring: &[Arc<Publication>]) -> VecDeque<
         JournalSnapshot::Whole(entry) => Some(entry),
         JournalSnapshot::Stored { number, at } => {
             let publication = ring.get(at as usize)?.clone();
-            let broadcast = Broadcast::Message(publication);
-            Some(Entry { number, broadcast })
+            let logged = Logged::Message(publication);
+            Some(Entry { number, logged })
         }
     };
     journal.into_iter().filter_map(one).collect()

@@ -1,22 +1,29 @@
-//! What a home has told the world of its channel's lifecycle, so that everything is told once. Pure.
+//! What has been told of a channel's lifecycle, and what of that nobody has taken care of yet: pure.
 //!
-//! **Why ends are kept back and beginnings are not:** a client that reconnects is gone for a moment; telling that
-//! it left and came back is worse than telling late that it left. A beginning that follows within the grace takes
-//! the end back instead of being told.
+//! It is part of the stream: home and backup derive it from the same entries, so whoever is home next knows it exactly,
+//! whatever frame was lost. An event is told once its entry is at the backup, under an id that both can name, and is
+//! kept here until the listener has settled it.
+//!
+//! **Must never know:** who listens; how subscribers are counted; time (`lifecycle_clock` does).
+//!
+//! **Why not a message of its own beside the stream:** one that is lost, or comes after the handover, leaves an event
+//! told twice or never. What rests on an entry has to travel with it.
 
 use crate::core::ids::Text;
-use crate::core::lifecycle::{GRACE_MS, LifecycleKind};
-use crate::core::message::{PresenceAction, PresenceChange};
+use crate::core::lifecycle::{EventId, LifecycleKind};
+use crate::core::message::{PresenceAction, PresenceChange, Publication};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
 
-/// A home that took over waits so long before it believes that nobody is there: the nodes have to announce
-/// themselves first, ms.
-const TAKEOVER_GRACE_MS: u64 = 6_000;
-/// How long a miss is not repeated, ms.
-const MISS_INTERVAL_MS: u64 = 5_000;
+/// Most events kept until they are settled. Of more the oldest are told all the same, but no other home knows them.
+pub const MAX_UNSETTLED: usize = 1_000;
+/// Most bytes of them.
+pub const MAX_UNSETTLED_BYTES: usize = 1 << 20;
+/// What an event costs beside what it says.
+const EVENT_OVERHEAD: usize = 64;
 
-/// What a home tells the node that may be home after it. Members are not in it: the presence set is copied anyway.
+/// What a home told of the lifecycle before it was part of the stream.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LifecycleSnapshot {
     /// It was told that somebody is there, and not that everybody left.
@@ -25,123 +32,209 @@ pub struct LifecycleSnapshot {
     pub leaving: Vec<Text>,
 }
 
-impl LifecycleSnapshot {
-    /// Whether nothing is lost with it.
-    pub(super) fn is_empty(&self) -> bool {
-        !self.occupied && self.leaving.is_empty()
-    }
+/// What only the home can decide, because it looks at a clock and at all nodes' subscribers. That a client has come
+/// follows from the entry that says so.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Decision {
+    /// The first subscriber has come.
+    Occupied,
+    /// The last one has been gone for long enough.
+    Vacated,
+    /// So has this client.
+    Left(Text),
 }
 
-/// What has been told, and what is about to be.
-#[derive(Clone, Debug, Default)]
-pub(super) struct LifecycleLog {
+/// An event that nobody has taken care of yet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unsettled {
+    /// The name of the event for ever.
+    pub id: EventId,
+    /// What happened to the channel.
+    pub kind: LifecycleKind,
+}
+
+/// What has been told, and what is not settled yet.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LifecycleLog {
     occupied: bool,
-    vacate_due: Option<u64>,
-    leaving: BTreeMap<Text, u64>,
-    miss_until: u64,
-    /// Until then nodes are still announcing themselves, mono ms.
-    settled_at: u64,
+    /// Clients who are gone but of whom that was not told yet. Those of the presence set have been told.
+    leaving: BTreeSet<Text>,
+    /// In the order of their stamps.
+    unsettled: VecDeque<Unsettled>,
+    bytes: usize,
 }
 
 impl LifecycleLog {
-    /// Goes on where a former home was.
-    pub(super) fn after(told: LifecycleSnapshot, now_ms: u64) -> Self {
-        let due = now_ms + TAKEOVER_GRACE_MS;
+    /// Of a channel of which this is known already, though nothing was logged of it.
+    #[must_use]
+    pub fn assuming(occupied: bool) -> Self {
         Self {
-            occupied: told.occupied,
-            vacate_due: None,
-            leaving: told.leaving.into_iter().map(|one| (one, due)).collect(),
-            miss_until: 0,
-            settled_at: due,
+            occupied,
+            ..Self::default()
         }
     }
 
-    /// For the node that may be home next.
-    pub(super) fn snapshot(&self) -> LifecycleSnapshot {
-        LifecycleSnapshot {
-            occupied: self.occupied,
-            leaving: self.leaving.keys().cloned().collect(),
-        }
+    /// Whether it was told last that somebody is there.
+    #[must_use]
+    pub fn occupied(&self) -> bool {
+        self.occupied
     }
 
-    /// Somebody has been there since before this node was home: that is no news. Whether it was unknown here.
-    pub(super) fn was_occupied(&mut self) -> bool {
+    /// Somebody has been there since before this home: that is no news. Whether it was unknown here.
+    pub fn assume_occupied(&mut self) -> bool {
         !std::mem::replace(&mut self.occupied, true)
     }
 
-    /// Whether nothing is about to be told.
-    pub(super) fn idle(&self) -> bool {
-        !self.occupied && self.leaving.is_empty()
+    /// The clients who are gone but of whom that was not told yet.
+    pub fn leaving(&self) -> impl Iterator<Item = &Text> {
+        self.leaving.iter()
     }
 
-    /// When to look again, mono ms.
-    pub(super) fn wake_at(&self) -> Option<u64> {
-        let leaving = self.leaving.values().min().copied();
-        [self.vacate_due, leaving].into_iter().flatten().min()
+    /// What is not settled, oldest first.
+    pub fn unsettled(&self) -> impl Iterator<Item = &Unsettled> {
+        self.unsettled.iter()
     }
 
-    /// There are so many subscribers now.
-    pub(super) fn count(&mut self, subscribers: u64, now_ms: u64) -> Option<LifecycleKind> {
-        if subscribers > 0 {
-            self.vacate_due = None;
-            let news = !std::mem::replace(&mut self.occupied, true);
-            return news.then_some(LifecycleKind::Occupied);
-        }
-        if !self.occupied {
-            return None;
-        }
-        let due = *self
-            .vacate_due
-            .get_or_insert((now_ms + GRACE_MS).max(self.settled_at));
-        if now_ms < due {
-            return None;
-        }
-        (self.occupied, self.vacate_due) = (false, None);
-        Some(LifecycleKind::Vacated)
+    /// Whether forgetting it would lose nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        !self.occupied && self.leaving.is_empty() && self.unsettled.is_empty()
     }
 
-    /// The presence set has changed.
-    pub(super) fn change(&mut self, change: &PresenceChange, now_ms: u64) -> Option<LifecycleKind> {
+    /// A message was logged: what is to be told of it.
+    pub fn on_publication(&mut self, id: EventId, one: &Arc<Publication>) -> Option<Unsettled> {
+        let by_client = one.draft.connection.is_some();
+        by_client.then(|| self.keep(id, LifecycleKind::Published(one.clone())))
+    }
+
+    /// A change of the presence set was logged: what is to be told of it.
+    pub fn on_presence(&mut self, id: EventId, change: &PresenceChange) -> Option<Unsettled> {
         if !change.edge {
             return None;
         }
         let client = &change.member.client;
         match change.action {
             PresenceAction::Enter => {
-                let back = self.leaving.remove(client).is_some();
-                (!back).then(|| LifecycleKind::Joined(client.clone()))
+                let back = self.leaving.remove(client);
+                (!back).then(|| self.keep(id, LifecycleKind::Joined(client.clone())))
             }
             PresenceAction::Leave | PresenceAction::Timeout => {
-                let due = (now_ms + GRACE_MS).max(self.settled_at);
-                self.leaving.insert(client.clone(), due);
+                self.leaving.insert(client.clone());
                 None
             }
             PresenceAction::Update => None,
         }
     }
 
-    /// The clients whose time to come back is over.
-    pub(super) fn left(&mut self, now_ms: u64) -> Vec<LifecycleKind> {
-        let over = self.leaving.extract_if(.., |_, due| *due <= now_ms);
-        over.map(|(client, _)| LifecycleKind::Left(client))
-            .collect()
+    /// A decision was logged: what is to be told of it.
+    pub fn on_decision(&mut self, id: EventId, decision: &Decision) -> Unsettled {
+        let kind = match decision {
+            Decision::Occupied => {
+                self.occupied = true;
+                LifecycleKind::Occupied
+            }
+            Decision::Vacated => {
+                self.occupied = false;
+                LifecycleKind::Vacated
+            }
+            Decision::Left(client) => {
+                self.leaving.remove(client);
+                LifecycleKind::Left(client.clone())
+            }
+        };
+        self.keep(id, kind)
     }
 
-    /// Somebody found no last value. `None` = that was told a moment ago.
-    pub(super) fn miss(&mut self, now_ms: u64) -> Option<LifecycleKind> {
-        if now_ms < self.miss_until {
-            return None;
-        }
-        self.miss_until = now_ms + MISS_INTERVAL_MS;
-        Some(LifecycleKind::Missed)
+    /// The entry of that name was decided again elsewhere: nothing is to be told of it.
+    pub fn take_back(&mut self, id: EventId) {
+        let _kept = self.settle(&[id]);
     }
+
+    /// So was this change of the presence set. The newest is taken back first.
+    pub fn take_back_presence(&mut self, id: EventId, change: &PresenceChange) {
+        if !change.edge {
+            return;
+        }
+        let client = &change.member.client;
+        match change.action {
+            PresenceAction::Enter => {
+                let joined = self.settle(&[id]);
+                if !joined {
+                    self.leaving.insert(client.clone());
+                }
+            }
+            PresenceAction::Leave | PresenceAction::Timeout => {
+                self.leaving.remove(client);
+            }
+            PresenceAction::Update => {}
+        }
+    }
+
+    /// So was this decision.
+    pub fn take_back_decision(&mut self, id: EventId, decision: &Decision) {
+        match decision {
+            Decision::Occupied => self.occupied = false,
+            Decision::Vacated => self.occupied = true,
+            Decision::Left(client) => {
+                self.leaving.insert(client.clone());
+            }
+        }
+        self.take_back(id);
+    }
+
+    fn keep(&mut self, id: EventId, kind: LifecycleKind) -> Unsettled {
+        let one = Unsettled { id, kind };
+        self.bytes += weight(&one);
+        self.unsettled.push_back(one.clone());
+        while self.unsettled.len() > MAX_UNSETTLED || self.bytes > MAX_UNSETTLED_BYTES {
+            match self.unsettled.pop_front() {
+                Some(gone) => self.bytes = self.bytes.saturating_sub(weight(&gone)),
+                None => break,
+            }
+        }
+        one
+    }
+
+    /// These have been taken care of; whether any of them was kept.
+    pub fn settle(&mut self, ids: &[EventId]) -> bool {
+        let before = self.unsettled.len();
+        for id in ids {
+            let at = self.unsettled.binary_search_by_key(&id.at, |one| one.id.at);
+            let found = at.ok().filter(|at| {
+                let one = self.unsettled.get(*at);
+                one.is_some_and(|one| one.id == *id)
+            });
+            if let Some(gone) = found.and_then(|at| self.unsettled.remove(at)) {
+                self.bytes = self.bytes.saturating_sub(weight(&gone));
+            }
+        }
+        self.unsettled.len() < before
+    }
+}
+
+fn weight(one: &Unsettled) -> usize {
+    let says = match &one.kind {
+        LifecycleKind::Joined(client) | LifecycleKind::Left(client) => client.len(),
+        LifecycleKind::Published(publication) => {
+            publication.draft.data.len() + publication.draft.name.len()
+        }
+        LifecycleKind::Occupied
+        | LifecycleKind::Vacated
+        | LifecycleKind::Missed
+        | LifecycleKind::Counted(_) => 0,
+    };
+    says + EVENT_OVERHEAD
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::core::ids::{ConnectionId, NodeId, Position};
-    use crate::core::message::Member;
+    use crate::core::message::{ContentKind, Draft, Member};
+
+    fn id(at: u64) -> EventId {
+        EventId { at, epoch: 7 }
+    }
 
     fn change(action: PresenceAction, edge: bool) -> PresenceChange {
         PresenceChange {
@@ -160,77 +253,103 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_channel_is_occupied_once_and_vacated_after_the_grace() {
-        let mut log = LifecycleLog::default();
-        assert_eq!(log.count(1, 0), Some(LifecycleKind::Occupied));
-        assert_eq!(log.count(2, 10), None);
-        assert_eq!(log.count(0, 100), None);
-        assert_eq!(log.wake_at(), Some(3_100));
-        assert_eq!(log.count(0, 3_099), None);
-        assert_eq!(log.count(0, 3_100), Some(LifecycleKind::Vacated));
-        assert_eq!((log.count(0, 9_000), log.idle()), (None, true));
+    fn published(bytes: usize, connection: Option<ConnectionId>) -> Arc<Publication> {
+        Arc::new(Publication {
+            draft: Box::new(Draft {
+                id: None,
+                name: "client-x".into(),
+                data: vec![b'x'; bytes].into(),
+                kind: ContentKind::Text,
+                meta: None,
+                client: None,
+                connection,
+                except: None,
+                store: true,
+                retain_ms: None,
+                tag: None,
+            }),
+            position: Position::default(),
+            timetoken: 0,
+        })
     }
 
     #[test]
-    fn who_comes_back_in_time_was_never_gone() {
+    fn who_comes_back_before_her_leaving_was_told_is_no_news() {
         let mut log = LifecycleLog::default();
-        log.count(1, 0);
-        log.count(0, 100);
-        assert_eq!(log.count(1, 3_000), None);
-        assert_eq!(log.count(0, 3_050), None, "a new grace begins");
+        let kind = |one: Option<Unsettled>| one.map(|one| one.kind);
         let enter = change(PresenceAction::Enter, true);
-        assert_eq!(
-            log.change(&enter, 0),
-            Some(LifecycleKind::Joined("ana".into()))
-        );
-        assert_eq!(
-            log.change(&change(PresenceAction::Timeout, true), 100),
-            None
-        );
-        assert!(log.left(3_099).is_empty());
-        assert_eq!(log.change(&enter, 3_099), None);
-        assert!(log.left(9_000).is_empty());
-        log.change(&change(PresenceAction::Leave, true), 9_000);
-        assert_eq!(log.left(12_000), [LifecycleKind::Left("ana".into())]);
-    }
-
-    #[test]
-    fn a_second_connection_of_a_client_is_no_news() {
-        let mut log = LifecycleLog::default();
-        for action in [
-            PresenceAction::Enter,
-            PresenceAction::Leave,
-            PresenceAction::Update,
-        ] {
-            assert_eq!(log.change(&change(action, false), 0), None);
+        let joined = Some(LifecycleKind::Joined("ana".into()));
+        assert_eq!(kind(log.on_presence(id(1), &enter)), joined);
+        let gone = change(PresenceAction::Timeout, true);
+        assert_eq!(log.on_presence(id(2), &gone), None);
+        assert_eq!(log.on_presence(id(3), &enter), None);
+        assert_eq!(log.on_presence(id(4), &gone), None);
+        let left = log.on_decision(id(5), &Decision::Left("ana".into()));
+        assert_eq!(left.kind, LifecycleKind::Left("ana".into()));
+        assert_eq!(kind(log.on_presence(id(6), &enter)), joined);
+        for action in [PresenceAction::Enter, PresenceAction::Leave] {
+            assert_eq!(log.on_presence(id(7), &change(action, false)), None);
         }
-        assert_eq!(log.wake_at(), None);
     }
 
     #[test]
-    fn a_new_home_repeats_nothing_and_forgets_nothing() {
-        let mut old = LifecycleLog::default();
-        old.count(1, 0);
-        old.change(&change(PresenceAction::Enter, true), 0);
-        old.change(&change(PresenceAction::Leave, true), 10);
-        let mut new = LifecycleLog::after(old.snapshot(), 1_000);
-        assert_eq!(new.count(1, 1_000), None, "occupied was told");
-        assert_eq!(new.left(7_000), [LifecycleKind::Left("ana".into())]);
-        let mut lonely = LifecycleLog::after(old.snapshot(), 1_000);
-        assert_eq!(
-            lonely.count(0, 1_000),
-            None,
-            "the others have yet to announce themselves"
-        );
-        assert_eq!(lonely.count(0, 7_000), Some(LifecycleKind::Vacated));
-    }
-
-    #[test]
-    fn misses_are_told_sparingly() {
+    fn what_is_taken_back_was_never_told() {
         let mut log = LifecycleLog::default();
-        assert_eq!(log.miss(1), Some(LifecycleKind::Missed));
-        assert_eq!(log.miss(5_000), None);
-        assert_eq!(log.miss(5_001), Some(LifecycleKind::Missed));
+        let (enter, gone) = (
+            change(PresenceAction::Enter, true),
+            change(PresenceAction::Leave, true),
+        );
+        log.on_decision(id(1), &Decision::Occupied);
+        log.on_presence(id(2), &enter);
+        let known = log.clone();
+        log.on_presence(id(3), &gone);
+        log.on_decision(id(4), &Decision::Left("ana".into()));
+        log.on_presence(id(5), &enter);
+        log.on_presence(id(6), &gone);
+        log.on_presence(id(7), &enter);
+        log.on_decision(id(8), &Decision::Vacated);
+        log.take_back_decision(id(8), &Decision::Vacated);
+        log.take_back_presence(id(7), &enter);
+        log.take_back_presence(id(6), &gone);
+        log.take_back_presence(id(5), &enter);
+        log.take_back_decision(id(4), &Decision::Left("ana".into()));
+        log.take_back_presence(id(3), &gone);
+        assert_eq!(log, known);
+    }
+
+    #[test]
+    fn what_is_settled_is_forgotten_whatever_the_order() {
+        let mut log = LifecycleLog::default();
+        log.on_decision(id(1), &Decision::Occupied);
+        log.on_decision(id(4), &Decision::Vacated);
+        log.on_decision(id(9), &Decision::Occupied);
+        let other_stream = EventId { at: 4, epoch: 8 };
+        assert!(!log.settle(&[id(2), other_stream]));
+        assert!(log.settle(&[id(9), id(1)]));
+        let left: Vec<EventId> = log.unsettled().map(|one| one.id).collect();
+        assert_eq!(left, [id(4)]);
+        assert!(log.settle(&[id(4)]) && !log.is_empty() && log.bytes == 0);
+        log.on_decision(id(10), &Decision::Vacated);
+        assert!(log.settle(&[id(10)]) && log.is_empty());
+    }
+
+    #[test]
+    fn what_waits_is_bounded_by_number_and_bytes_and_the_newest_stays() {
+        let mut log = LifecycleLog::default();
+        let by_client = Some(ConnectionId(1, 1));
+        for at in 0..2_000 {
+            assert!(
+                log.on_publication(id(at), &published(1, by_client))
+                    .is_some()
+            );
+        }
+        assert_eq!(log.unsettled.len(), MAX_UNSETTLED);
+        for at in 2_000..2_010 {
+            log.on_publication(id(at), &published(MAX_UNSETTLED_BYTES / 4, by_client));
+        }
+        assert_eq!(log.unsettled.len(), 3);
+        assert!(log.bytes <= MAX_UNSETTLED_BYTES);
+        assert_eq!(log.unsettled().last().map(|one| one.id), Some(id(2_009)));
+        assert_eq!(log.on_publication(id(3_000), &published(1, None)), None);
     }
 }

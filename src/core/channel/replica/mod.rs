@@ -6,8 +6,8 @@
 //!
 //! From below: `fingerprint`, `renewal`, `history`, `journal`, `presence`, `presence_log`, `lifecycle_log` (what a stream is made of),
 //! `stream` (what a backup has a copy of), [`protocol`] (what replicas say to each other), [`io`], `local`, `pending`,
-//! `alone`, then the roles: `follower`, `home` with `home_epochs`, `home_lifecycle` and `home_requests`, `claim`, `backup`;
-//! and `handover`, which changes the role.
+//! `alone`, then the roles: `follower`, `home` with `home_epochs`, `lifecycle_clock`, `home_lifecycle` and `home_requests`,
+//! `claim`, `backup`; and `handover`, which changes the role.
 //!
 //! **Must never know:** addresses, mailboxes, sockets, clocks, randomness (a seed comes in).
 //!
@@ -27,6 +27,7 @@ mod home_lifecycle;
 mod home_requests;
 pub mod io;
 mod journal;
+mod lifecycle_clock;
 pub mod lifecycle_log;
 mod local;
 mod pending;
@@ -45,9 +46,9 @@ use follower::Follower;
 use home::Home;
 use home_requests::Origin;
 use io::{Effect, Input, Limits, NewReplica, Ticket, not_home};
-use lifecycle_log::LifecycleSnapshot;
 use local::LocalNode;
 use pending::Pending;
+use presence::EntryKey;
 use protocol::{PeerMessage, Request};
 
 /// How often a channel looks after itself: lets go of what is old, stops when it is of no use; ms.
@@ -87,8 +88,6 @@ pub struct Replica {
     local: LocalNode,
     role: Role,
     copy: Option<BackupCopy>,
-    /// What the home has told of the channel's lifecycle, in case this node is home next.
-    lifecycle: Option<LifecycleSnapshot>,
     /// The home before the present one, by the lists that this node has had.
     former: Option<NodeId>,
     /// A node whose copy was not taken, because by the list of this node it is not home.
@@ -106,7 +105,6 @@ impl Replica {
             local: LocalNode::new(new),
             role: Role::default(),
             copy: None,
-            lifecycle: None,
             former: None,
             refused: None,
             housekeeping_due: now.mono_ms + HOUSEKEEPING_INTERVAL_MS,
@@ -142,6 +140,11 @@ impl Replica {
             Input::Dropped(node) => self.on_dropped(node, out),
             Input::MembersChanged(members) => self.on_members(members, now, out),
             Input::Trim => self.trim(now),
+            Input::Settled(ids) => {
+                if let Role::Home(home) = &mut self.role {
+                    home.on_settled(ids, out);
+                }
+            }
             Input::Unsent(ticket) => match &mut self.role {
                 Role::Follower(follower) => follower.unsent(ticket),
                 Role::Claiming(claim) => claim.follower.unsent(ticket),
@@ -150,7 +153,7 @@ impl Replica {
             Input::Wake { serving } => self.on_wake(serving, now, out),
         }
         if counts && let Role::Home(home) = &mut self.role {
-            home.tell_occupancy(self.local.subscribers(), now, out);
+            home.decide_lifecycle(self.local.subscribers(), now, out);
         }
     }
 
@@ -261,8 +264,13 @@ impl Replica {
             }
             PeerMessage::Takeover { revision } => self.on_takeover(from, revision, now, out),
             PeerMessage::Snapshot { snapshot, handover } => {
-                self.on_snapshot(from, (*snapshot, handover), now, out);
+                self.on_snapshot(from, (*snapshot, None), handover, now, out);
             }
+            PeerMessage::Copy {
+                snapshot,
+                lifecycle,
+                handover,
+            } => self.on_snapshot(from, (*snapshot, lifecycle), handover, now, out),
             PeerMessage::Replicate { epoch, entry } => {
                 self.on_replicate(from, epoch, [entry], now, out);
             }
@@ -270,7 +278,9 @@ impl Replica {
                 self.on_replicate(from, epoch, entries, now, out);
             }
             PeerMessage::NothingToHandOver => self.on_nothing_to_hand_over(from, now, out),
-            PeerMessage::Lifecycle(told) => self.lifecycle = Some(told),
+            PeerMessage::Settled(ids) => self.copy.iter_mut().for_each(|copy| copy.settle(&ids)),
+            // Of builds that sent it beside the stream: what they have told is guessed.
+            PeerMessage::Lifecycle(_) => {}
         }
     }
 
@@ -329,9 +339,6 @@ impl Replica {
 
     fn housekeeping(&mut self, now: Now, out: &mut Vec<Effect>) {
         self.trim(now);
-        if matches!(self.role, Role::Follower(_)) && !self.local.is_backup() {
-            self.lifecycle = None;
-        }
         let idle = self.idle();
         if idle && self.was_idle {
             out.push(Effect::Stop);
@@ -368,11 +375,8 @@ impl Replica {
             Role::Claiming(_) => false,
             Role::Home(home) => home.idle(),
         };
-        let (copy, told) = (self.copy.as_ref(), self.lifecycle.as_ref());
-        quiet
-            && copy.is_none_or(|copy| copy.stream.is_empty())
-            && told.is_none_or(LifecycleSnapshot::is_empty)
-            && self.local.is_empty()
+        let copy = self.copy.as_ref();
+        quiet && copy.is_none_or(|copy| copy.stream.is_empty()) && self.local.is_empty()
     }
 
     /// Whether [`Self::wake_at`] may be another after this input. Most of all comes what is published, and where no
@@ -438,6 +442,29 @@ impl Replica {
         }
     }
 
+    /// Takes out an entry that another node has taken out at the home which says so, and makes the present home know.
+    fn on_taken_out(&mut self, from: NodeId, key: &EntryKey, now: Now, out: &mut Vec<Effect>) {
+        let home = self.local.home();
+        let local = &mut self.local;
+        // A home that ceased may say so late. What another one has accepted since is not what it means.
+        if home != Some(from) && !local.was_accepted_by(key, from) {
+            return;
+        }
+        let follower = match &mut self.role {
+            Role::Home(own) => {
+                local.forget_entry(key);
+                let left = own.stream.reconcile(local.id, local.entries(), now);
+                return own.commit_all(left, now, out);
+            }
+            Role::Follower(follower) => follower,
+            Role::Claiming(claim) => &mut claim.follower,
+        };
+        follower.on_taken_out(local, key);
+        if let Some(home) = home.filter(|home| *home != from) {
+            follower.announce(local, home, out);
+        }
+    }
+
     /// Whether it waits for what its former home hands over.
     #[must_use]
     pub fn is_claiming(&self) -> bool {
@@ -448,7 +475,7 @@ impl Replica {
     pub fn set_limits(&mut self, limits: Limits) {
         self.local.limits = limits;
         if let Role::Home(home) = &mut self.role {
-            home.watched = limits.watched;
+            home.set_watched(limits.watched, self.local.subscribers());
         }
     }
 }

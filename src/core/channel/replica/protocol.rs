@@ -7,11 +7,12 @@
 //! cluster of one is not a special case.
 
 use super::history::Backlog;
-use super::lifecycle_log::LifecycleSnapshot;
+use super::lifecycle_log::{LifecycleLog, LifecycleSnapshot};
 use super::presence::{Announced, EntryKey};
 use super::stream::{Entry, LogPosition, StreamSnapshot};
 use crate::core::error::Refusal;
 use crate::core::ids::{ConnectionId, Position, Text, Timetoken};
+use crate::core::lifecycle::EventId;
 use crate::core::limits::PRESENCE_CLIENTS;
 use crate::core::message::{Draft, Member, Occupancy, PresenceChange, Publication, Receipt};
 use crate::core::session::{HistoryPage, Start};
@@ -304,7 +305,8 @@ pub enum PeerMessage {
     },
     /// From the home: subscriptions in the whole cluster. Not numbered: a lost one is repaired by the next.
     Count(u64),
-    /// To the backup (or, with `handover`, to the new home): everything.
+    /// To the backup (or, with `handover`, to the new home): everything, from builds that did not send what has been told
+    /// of the lifecycle with it.
     Snapshot {
         /// The whole stream at one moment.
         snapshot: Box<StreamSnapshot>,
@@ -329,7 +331,7 @@ pub enum PeerMessage {
     },
     /// Answer to a takeover: there is nothing to hand over.
     NothingToHandOver,
-    /// To the backup, and to a new home before the handover: what has been told of the lifecycle.
+    /// What has been told of the lifecycle, from builds that did not send it with the stream.
     Lifecycle(LifecycleSnapshot),
     /// To the backup: the next entries, which stand or fall together.
     ReplicateBatch {
@@ -347,6 +349,17 @@ pub enum PeerMessage {
         /// Who was taken out.
         client: Text,
     },
+    /// To the backup (or, with `handover`, to the new home): everything.
+    Copy {
+        /// The stream as it is now.
+        snapshot: Box<StreamSnapshot>,
+        /// What has been told of the lifecycle; none when nobody listens.
+        lifecycle: Option<LifecycleLog>,
+        /// The sender is not the home any more.
+        handover: bool,
+    },
+    /// To the backup: these events have been taken care of. A lost one costs that they are told again, under the same ids.
+    Settled(Vec<EventId>),
 }
 
 impl PeerMessage {
@@ -360,10 +373,10 @@ impl PeerMessage {
             | Self::Announce(_)
             | Self::AnnounceRequest
             | Self::Snapshot { .. }
+            | Self::Copy { .. }
             | Self::Replicate { .. }
             | Self::ReplicateBatch { .. }
-            | Self::Takeover { .. }
-            | Self::Lifecycle(_) => true,
+            | Self::Takeover { .. } => true,
             Self::Response { .. }
             | Self::NotHome
             | Self::CatchUp(_)
@@ -373,7 +386,9 @@ impl PeerMessage {
             | Self::SnapshotRequest
             | Self::NothingToHandOver
             | Self::AnnounceIfPresent
-            | Self::TakenOut { .. } => false,
+            | Self::TakenOut { .. }
+            | Self::Lifecycle(_)
+            | Self::Settled(_) => false,
         }
     }
 
@@ -393,7 +408,7 @@ impl PeerMessage {
     /// Whether it may be large and can wait: a link that is busy refuses it first.
     #[must_use]
     pub fn is_bulk(&self) -> bool {
-        matches!(self, Self::Snapshot { .. })
+        matches!(self, Self::Snapshot { .. } | Self::Copy { .. })
     }
 }
 

@@ -2,11 +2,12 @@
 #![allow(clippy::unwrap_used)]
 
 use super::super::history::Bounds;
-use super::super::stream::Stream;
+use super::super::lifecycle_log::Decision;
+use super::super::stream::{Logged, Stream};
 use super::*;
 use crate::core::clock::Now;
 use crate::core::ids::{AppId, ChannelKey, NodeId};
-use crate::core::message::ContentKind;
+use crate::core::message::{ContentKind, PresenceAction};
 use crate::core::session::{HistoryPage, Start};
 
 const NOW: Now = Now {
@@ -137,6 +138,29 @@ fn responses() -> Vec<Result<Response, Declined>> {
     ]
 }
 
+/// A copy with something of every kind that waits to be settled.
+fn lifecycle_copy() -> PeerMessage {
+    let mut stream = Stream::new(7);
+    stream.lifecycle = Some(LifecycleLog::assuming(true));
+    stream.enter(member(), NOW);
+    let key = (ConnectionId(1, 2), Text::from("ana"));
+    stream.leave(&key, PresenceAction::Leave, NOW);
+    for decision in [
+        Decision::Left("ana".into()),
+        Decision::Vacated,
+        Decision::Occupied,
+    ] {
+        stream.decide(decision, NOW);
+    }
+    stream.enter(member(), NOW);
+    stream.leave(&key, PresenceAction::Leave, NOW);
+    PeerMessage::Copy {
+        snapshot: Box::new(Stream::new(7).snapshot()),
+        lifecycle: stream.lifecycle,
+        handover: true,
+    }
+}
+
 fn messages() -> Vec<PeerMessage> {
     let stream = stream();
     let entries = stream.missed(LogPosition { epoch: 7, entry: 0 }).unwrap();
@@ -205,6 +229,18 @@ fn messages() -> Vec<PeerMessage> {
         PeerMessage::TakenOut {
             connection,
             client: "ana".into(),
+        },
+        lifecycle_copy(),
+        PeerMessage::Settled(vec![EventId { at: 14, epoch: 15 }]),
+        PeerMessage::Replicate {
+            epoch: 8,
+            entry: Entry {
+                number: 3,
+                logged: Logged::Lifecycle {
+                    at: 16,
+                    decision: Decision::Left("ben".into()),
+                },
+            },
         },
     ]);
     all

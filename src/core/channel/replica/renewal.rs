@@ -7,7 +7,7 @@
 //! for the same. So what leaves a home that goes on alone is of an epoch that no other copy can go on with.
 
 use crate::core::ids::Position;
-use crate::core::message::{Broadcast, Publication, Receipt};
+use crate::core::message::{Broadcast, PresenceChange, Publication, Receipt};
 use std::sync::Arc;
 
 /// Everything behind a place of an epoch belongs to a new one.
@@ -43,10 +43,15 @@ impl Renewal {
     }
 
     /// Of an entry behind the cut.
+    pub(super) fn change(&self, change: &mut Arc<PresenceChange>) {
+        Arc::make_mut(change).position.epoch = self.epoch;
+    }
+
+    /// Of an entry behind the cut.
     pub(super) fn broadcast(&self, broadcast: &mut Broadcast) {
         match broadcast {
             Broadcast::Message(publication) => self.publication(publication),
-            Broadcast::Presence(change) => Arc::make_mut(change).position.epoch = self.epoch,
+            Broadcast::Presence(change) => self.change(change),
             Broadcast::Count(_) => {}
         }
     }

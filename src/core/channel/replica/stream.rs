@@ -5,19 +5,20 @@
 //! rest after a broken link or a lost home, once and in order.
 
 use super::history::{Bounds, History, HistorySnapshot, TICKS_PER_MS};
-use super::journal::{Journal, JournalSnapshot};
+use super::journal::{Journal, JournalSnapshot, stamp};
+use super::lifecycle_log::{Decision, LifecycleLog, Unsettled};
 use super::presence::{Announced, Change, EntryKey, Presence};
 use super::presence_log::PresenceLog;
 use super::renewal::Renewal;
 use crate::core::clock::Now;
 use crate::core::ids::{NodeId, Position, Timetoken};
-use crate::core::message::{
-    Broadcast, Draft, Member, PresenceAction, PresenceChange, Publication, Receipt,
-};
+use crate::core::lifecycle::EventId;
+use crate::core::message::{Draft, Member, PresenceAction, PresenceChange, Publication, Receipt};
 use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
-pub use super::journal::{Entry, LogPosition};
+pub use super::journal::{Entry, LogPosition, Logged};
 
 /// Most epochs that a stream remembers to go on from.
 const MAX_CUTS: usize = 16;
@@ -37,6 +38,10 @@ pub struct Stream {
     pub presence: Presence,
     /// Who came and went.
     pub presence_log: PresenceLog,
+    /// What has been told of the lifecycle; none as long as nobody listens.
+    pub lifecycle: Option<LifecycleLog>,
+    /// What the world is to be told once the backup has the entry, oldest first.
+    untold: VecDeque<Unsettled>,
     journal: Journal,
 }
 
@@ -67,6 +72,8 @@ impl Stream {
             history: History::default(),
             presence: Presence::default(),
             presence_log: PresenceLog::default(),
+            lifecycle: None,
+            untold: VecDeque::new(),
             journal: Journal::default(),
         }
     }
@@ -120,7 +127,7 @@ impl Stream {
             timetoken,
             duplicate: false,
         };
-        let entry = self.log(Broadcast::Message(publication));
+        let entry = self.log(Logged::Message(publication));
         (receipt, Some(entry))
     }
 
@@ -186,17 +193,61 @@ impl Stream {
             timetoken,
         });
         self.presence_log.push(&change);
-        self.log(Broadcast::Presence(change))
+        self.log(Logged::Presence(change))
     }
 
-    fn log(&mut self, broadcast: Broadcast) -> Entry {
+    /// Logs something that was decided about the lifecycle.
+    pub fn decide(&mut self, decision: Decision, now: Now) -> Entry {
+        let at = self.stamp(now);
+        self.log(Logged::Lifecycle { at, decision })
+    }
+
+    /// Names an event that no entry stands for.
+    pub fn event_id(&mut self, now: Now) -> EventId {
+        let (at, epoch) = (self.stamp(now), self.epoch);
+        EventId { at, epoch }
+    }
+
+    fn log(&mut self, logged: Logged) -> Entry {
         self.entry += 1;
         let entry = Entry {
             number: self.entry,
-            broadcast,
+            logged,
         };
+        let news = self.follow_lifecycle(&entry.logged);
+        self.untold.extend(news);
         self.journal.push(entry.clone());
         entry
+    }
+
+    /// What the world is to be told of an entry. The same at the home and at its backup.
+    fn follow_lifecycle(&mut self, logged: &Logged) -> Option<Unsettled> {
+        let epoch = self.epoch;
+        let id = |at| EventId { at, epoch };
+        let log = self.lifecycle.as_mut()?;
+        match logged {
+            Logged::Message(one) => log.on_publication(id(one.timetoken), one),
+            Logged::Presence(change) => log.on_presence(id(change.timetoken), change),
+            Logged::Count(_) => None,
+            Logged::Lifecycle { at, decision } => Some(log.on_decision(id(*at), decision)),
+        }
+    }
+
+    /// What the world is to be told of the entries up to this one.
+    pub fn take_untold(&mut self, entry: &Entry) -> Vec<Unsettled> {
+        let until = stamp(entry);
+        let mut all = Vec::new();
+        while let Some(one) = self.untold.pop_front_if(|one| one.id.at <= until) {
+            all.push(one);
+        }
+        all
+    }
+
+    /// Whether nothing was logged but what was told of the lifecycle.
+    #[must_use]
+    pub fn is_unused(&self) -> bool {
+        let told = |one: &Entry| matches!(one.logged, Logged::Lifecycle { .. });
+        self.entry == self.journal.len() as u64 && self.journal.all(told)
     }
 
     /// Whether this is what became of `earlier`, whose entries up to `known` are everybody's.
@@ -234,20 +285,22 @@ impl Stream {
         if epoch != self.epoch || entry.number != self.entry + 1 {
             return epoch == self.epoch && self.journal.has(&entry);
         }
-        match &entry.broadcast {
-            Broadcast::Message(publication) => {
+        match &entry.logged {
+            Logged::Message(publication) => {
                 self.seq = publication.position.seq;
                 self.timetoken = self.timetoken.max(publication.timetoken);
                 self.history.push(publication, bounds, now);
                 self.journal.trim(bounds, now);
             }
-            Broadcast::Presence(change) => {
+            Logged::Presence(change) => {
                 self.timetoken = self.timetoken.max(change.timetoken);
                 self.presence.replay(change.action, &change.member);
                 self.presence_log.push(change);
             }
-            Broadcast::Count(_) => {}
+            Logged::Count(_) => {}
+            Logged::Lifecycle { at, .. } => self.timetoken = self.timetoken.max(*at),
         }
+        self.follow_lifecycle(&entry.logged);
         self.entry = entry.number;
         self.journal.push(entry);
         true
@@ -301,19 +354,20 @@ impl Stream {
     /// Breaks off behind that entry. What stands behind it here was decided again elsewhere.
     pub fn fork(&mut self, entry: u64, epoch: u64) {
         while let Some(last) = self.journal.pop_behind(entry) {
-            self.take_back(&last.broadcast);
+            self.take_back(&last.logged);
         }
         self.entry = self.entry.min(entry);
+        self.untold.clear();
         self.break_off(epoch);
     }
 
-    fn take_back(&mut self, broadcast: &Broadcast) {
-        match broadcast {
-            Broadcast::Message(publication) => {
+    fn take_back(&mut self, logged: &Logged) {
+        match logged {
+            Logged::Message(publication) => {
                 self.history.take_back(publication);
                 self.seq = self.seq.min(publication.position.seq.saturating_sub(1));
             }
-            Broadcast::Presence(change) => {
+            Logged::Presence(change) => {
                 let member = &change.member;
                 match change.action {
                     PresenceAction::Enter => {
@@ -327,16 +381,27 @@ impl Stream {
                     PresenceAction::Update => {}
                 }
             }
-            Broadcast::Count(_) => {}
+            Logged::Count(_) | Logged::Lifecycle { .. } => {}
+        }
+        let epoch = self.epoch;
+        let id = |at| EventId { at, epoch };
+        let Some(log) = &mut self.lifecycle else {
+            return;
+        };
+        match logged {
+            Logged::Message(one) => log.take_back(id(one.timetoken)),
+            Logged::Presence(change) => log.take_back_presence(id(change.timetoken), change),
+            Logged::Count(_) => {}
+            Logged::Lifecycle { at, decision } => log.take_back_decision(id(*at), decision),
         }
     }
 
     /// Gives everything behind that entry a new epoch: it is shown though no other copy has it.
     pub(super) fn renew(&mut self, entry: u64, epoch: u64) -> Renewal {
         let later = self.journal.behind(entry);
-        let seqs = later.filter_map(|one| match &one.broadcast {
-            Broadcast::Message(publication) => Some(publication.position.seq - 1),
-            Broadcast::Presence(_) | Broadcast::Count(_) => None,
+        let seqs = later.filter_map(|one| match &one.logged {
+            Logged::Message(publication) => Some(publication.position.seq - 1),
+            Logged::Presence(_) | Logged::Count(_) | Logged::Lifecycle { .. } => None,
         });
         let renewal = Renewal {
             former: self.epoch,
@@ -363,7 +428,11 @@ impl Stream {
     /// Whether forgetting the stream would lose nothing that anyone could still ask for.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.history.is_empty() && self.presence.is_empty() && self.presence_log.is_empty()
+        let lifecycle = self.lifecycle.as_ref().is_none_or(LifecycleLog::is_empty);
+        self.history.is_empty()
+            && self.presence.is_empty()
+            && self.presence_log.is_empty()
+            && lifecycle
     }
 
     /// For another node.
@@ -397,6 +466,8 @@ impl Stream {
             presence: Presence::restore(snapshot.members),
             journal,
             presence_log: snapshot.presence_log,
+            lifecycle: None,
+            untold: VecDeque::new(),
         }
     }
 }

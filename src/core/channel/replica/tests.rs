@@ -7,11 +7,12 @@
 //! Several nodes, their links and time as one value: every order of events a test likes.
 
 use super::history::Bounds;
+use super::lifecycle_log::Unsettled;
 use super::protocol::{ForwardedRequest, JoinRequest, Response};
 use super::*;
 use crate::core::error::Refusal;
 use crate::core::ids::{AppId, ChannelKey, Text};
-use crate::core::lifecycle::LifecycleKind;
+use crate::core::lifecycle::{EventId, LifecycleKind};
 use crate::core::message::{Broadcast, ContentKind, Draft, Member, PresenceAction, Receipt};
 use crate::core::nodes::Members;
 use crate::core::session::Start;
@@ -106,8 +107,15 @@ struct Sim {
     next: u64,
     acked: Vec<(String, Receipt)>,
     refused: Vec<Refusal>,
-    /// The lifecycle, as the world is told it.
+    /// The lifecycle, as the world is told it: what was told again under the same id is there once.
     told: Vec<LifecycleKind>,
+    ids: BTreeSet<EventId>,
+    /// What a node's listener has been told and has not brought to the world yet.
+    carried: BTreeMap<u64, VecDeque<Unsettled>>,
+    /// As long as this holds, no listener gets to it.
+    world_is_away: bool,
+    /// Subscribers are told their number.
+    counts: bool,
     /// Connections that were sent away because something was missed, and whether they have left the channel.
     interrupted: Vec<(u64, Conn)>,
     left: usize,
@@ -155,6 +163,10 @@ impl Sim {
             acked: Vec::new(),
             refused: Vec::new(),
             told: Vec::new(),
+            ids: BTreeSet::new(),
+            carried: BTreeMap::new(),
+            world_is_away: false,
+            counts: false,
             interrupted: Vec::new(),
             left: 0,
             uncounted: BTreeSet::new(),
@@ -190,7 +202,10 @@ impl Sim {
             node: NodeId(node),
             members: members.clone(),
             before: self.before.get(&node).cloned(),
-            limits: limits(),
+            limits: Limits {
+                counts: self.counts,
+                ..limits()
+            },
             lease_ms: 3_000,
             seed: node * 1_000_000 + self.next,
         };
@@ -246,12 +261,9 @@ impl Sim {
                 response: answer,
             } => self.answered(ticket, answer),
             Effect::Cancel(ticket) => drop(self.tickets.remove(&ticket)),
-            Effect::Lifecycle(happening) => {
-                if happening == LifecycleKind::Vacated {
-                    let there = self.conns.values().filter(|one| one.attached);
-                    assert_eq!(there.count(), 0, "vacated while somebody is there");
-                }
-                self.told.push(happening);
+            Effect::Lifecycle(one) => {
+                self.carried.entry(node).or_default().push_back(one);
+                self.bring(node);
             }
             Effect::Missed => {
                 let here = self.conns.iter().filter(|(_, one)| one.node == node);
@@ -266,6 +278,26 @@ impl Sim {
                 }
             }
             Effect::Stop => drop(self.states.remove(&node)),
+        }
+    }
+
+    /// A node's listener brings what it carries to the world, unless another node is home by now and does that.
+    fn bring(&mut self, node: u64) {
+        while !self.world_is_away
+            && let Some(one) = self.carried.get_mut(&node).and_then(VecDeque::pop_front)
+        {
+            let place = self.lists.get(&node).and_then(|list| list.place(&self.key));
+            if place.is_none_or(|place| place.home.0 != node) {
+                continue;
+            }
+            if self.ids.insert(one.id) {
+                if one.kind == LifecycleKind::Vacated {
+                    let there = self.conns.values().filter(|one| one.attached);
+                    assert_eq!(there.count(), 0, "vacated while somebody is there");
+                }
+                self.told.push(one.kind);
+            }
+            self.feed(node, Input::Settled(vec![one.id]));
         }
     }
 
@@ -471,6 +503,7 @@ impl Sim {
     fn kill(&mut self, node: u64) {
         self.lists.remove(&node);
         self.states.remove(&node);
+        self.carried.remove(&node);
         self.links.retain(|(a, b), _| *a != node && *b != node);
         self.conns.retain(|_, conn| conn.node != node);
     }

@@ -72,6 +72,8 @@ proptest! {
         sim.mend_all();
         sim.settle();
         sim.check();
+        sim.wait_for_graces();
+        sim.check_told();
     }
 
     #[test]
@@ -91,6 +93,8 @@ proptest! {
         play(&mut sim, after);
         sim.settle();
         sim.check();
+        sim.wait_for_graces();
+        sim.check_told();
     }
 
     #[test]
@@ -117,5 +121,7 @@ proptest! {
         }
         sim.settle();
         sim.check();
+        sim.wait_for_graces();
+        sim.check_told();
     }
 }
