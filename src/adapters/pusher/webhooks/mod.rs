@@ -165,7 +165,11 @@ impl Listener for Webhooks {
 impl Webhooks {
     async fn replay_all(&self, app: AppId, ids: Option<&[u64]>) -> Result<Replay, Refusal> {
         let view = self.authority.view();
-        let of_app = view.apps.get(&app).map(batcher::hooks).unwrap_or_default();
+        let of_app = view
+            .apps
+            .get(&app)
+            .map(|app| batcher::hooks(app))
+            .unwrap_or_default();
         let hooks: Vec<_> = of_app.into_iter().map(Arc::new).collect();
         let now_ms = self.authority.now().cluster_ms;
         let mut replay = Replay::default();
