@@ -120,7 +120,7 @@ fn an_older_handover_that_comes_late_replaces_nothing() {
     let handover = sim.links[&(home, backup)].iter().rev();
     let handover = handover
         .clone()
-        .find(|one| matches!(one, PeerMessage::Snapshot { handover: true, .. }));
+        .find(|one| matches!(one, PeerMessage::Copy { handover: true, .. }));
     let handover = handover.cloned().unwrap();
     for node in [backup, edge] {
         sim.rehome(node, &drained);
@@ -351,37 +351,38 @@ fn a_backup_that_was_behind_asks_for_what_it_has_not_taken() {
 
 #[test]
 fn a_new_epoch_is_answered_for_when_the_backup_has_it() {
-    let (mut sim, home, backup, edge) = three();
-    let held = sim.publish(home);
-    let position = stream(&sim, home).log_position();
-    let seen = stream::LogPosition {
-        entry: position.entry + 5,
-        ..position
-    };
-    let message = PeerMessage::Announce(protocol::Announcement {
-        subscribers: 1,
-        members: Vec::new(),
-        position: Some(seen),
-    });
-    let from = NodeId(edge);
-    sim.feed(home, Input::From { from, message });
-    assert_ne!(stream(&sim, home).log_position().epoch, position.epoch);
-    assert!(
-        sim.acked.iter().all(|(text, _)| *text != held),
-        "the backup has not got it"
-    );
-    let answers = |sim: &Sim| {
-        let queue = sim.links.get(&(home, edge)).into_iter().flatten();
-        queue
-            .filter(|one| matches!(one, PeerMessage::CatchUp(_)))
-            .count()
-    };
-    assert_eq!(answers(&sim), 0, "nor the new epoch");
-    sim.paused.insert(edge);
-    steps(&mut sim);
-    assert_eq!(answers(&sim), 1);
-    assert!(sim.acked.iter().any(|(text, _)| *text == held));
-    let _ = backup;
+    for held in [false, true] {
+        let (mut sim, home, _, edge) = three();
+        let before = sim.acked.len();
+        if held {
+            sim.publish(home);
+        }
+        let position = stream(&sim, home).log_position();
+        let seen = stream::LogPosition {
+            entry: position.entry + 5,
+            ..position
+        };
+        let message = PeerMessage::Announce(protocol::Announcement {
+            subscribers: 1,
+            members: Vec::new(),
+            position: Some(seen),
+        });
+        let from = NodeId(edge);
+        sim.feed(home, Input::From { from, message });
+        assert_ne!(stream(&sim, home).log_position().epoch, position.epoch);
+        assert_eq!(sim.acked.len(), before, "the backup has not got it");
+        let answers = |sim: &Sim| {
+            let queue = sim.links.get(&(home, edge)).into_iter().flatten();
+            queue
+                .filter(|one| matches!(one, PeerMessage::CatchUp(_)))
+                .count()
+        };
+        assert_eq!(answers(&sim), 0, "nor the new epoch");
+        sim.paused.insert(edge);
+        steps(&mut sim);
+        assert_eq!(answers(&sim), 1);
+        assert_eq!(sim.acked.len(), before + usize::from(held));
+    }
 }
 
 #[test]
