@@ -2,6 +2,7 @@
 //!
 //! **Must never know:** what to deliver to whom; broadcasts reach the client past this session.
 
+use super::sign_in::passes;
 use super::{Phase, PusherSession, Subscription, Turn};
 use crate::adapters::pusher::channel_name::{self, Class};
 use crate::adapters::pusher::codes::SubscriptionError;
@@ -130,7 +131,10 @@ impl PusherSession {
             return;
         }
         if channel.space == Space::User && self.arriving.is_some() {
-            return self.turn_back(refusal, turn);
+            match passes(refusal) {
+                true => return self.turn_back(refusal, turn),
+                false => self.arrived(turn),
+            }
         }
         let told = self
             .subscriptions

@@ -145,9 +145,9 @@ impl PusherSession {
         };
         arriving.status = None;
         match (refusal, self.user.as_ref().map(|user| user.id.clone())) {
-            (Some(refusal), _) => self.turn_back(refusal, turn),
-            (None, Some(id)) => self.open_inbox(&id, false, turn),
-            (None, None) => {}
+            (Some(refusal), _) if passes(refusal) => self.turn_back(refusal, turn),
+            (_, Some(id)) => self.open_inbox(&id, false, turn),
+            (_, None) => {}
         }
     }
 
@@ -166,6 +166,12 @@ impl PusherSession {
         let goodbye = codes::identify(refusal, &self.hello.key, retry);
         self.leave(&goodbye, turn.out);
     }
+}
+
+/// Whether what was refused can be had when it is asked for again. What the key that vouches for her does not allow she is
+/// signed in without.
+pub(super) fn passes(refusal: &Refusal) -> bool {
+    matches!(refusal, Refusal::Unavailable(_) | Refusal::OutcomeUnknown)
 }
 
 /// Why nobody is known to have signed it.

@@ -102,6 +102,21 @@ fn who_is_told_that_she_signed_in_is_online_and_has_her_inbox() {
         tag: inbox.tag,
     });
     assert!(texts(&left[..1])[0].contains("4100"), "{left:?}");
+
+    // What the key that vouches for her does not allow is no reason to send her away.
+    let beyond = Refusal::Denied(Reason::BeyondKey(KEY.into()));
+    let (mut client, done) = signing();
+    let inbox = subscription(&client.event(done(Some(beyond.clone()))));
+    let told = client.event(Event::SubscribeRefused {
+        channel: inbox.channel,
+        refusal: beyond,
+        tag: inbox.tag,
+    });
+    assert_eq!(
+        told[0],
+        Action::Send(server::signed_in(r#"{"id":"ana","watchlist":["bea"]}"#))
+    );
+    assert_eq!(subscription(&told).channel, ChannelKey::status(APP, "bea"));
 }
 
 #[test]
