@@ -84,8 +84,7 @@ impl BackupCopy {
     /// Whether `later`, the stream of `home`, is what became of this one, or says by its epoch that it is not. A home that
     /// was handed this one and shows another has not taken it yet.
     pub(super) fn goes_on_in(&self, later: &Stream, home: NodeId) -> bool {
-        let known = self.stream.log_position().entry;
-        let known = self.overtaken.map_or(known, |entry| known.min(entry));
+        let known = self.known();
         let says_so = self.handed_to != Some(home) && !later.is_of_the_epoch_of(&self.stream);
         says_so || later.goes_on_from(&self.stream, known)
     }
@@ -96,9 +95,21 @@ impl BackupCopy {
         other.knows(own.epoch) || self.stream.knows(others.epoch)
     }
 
+    /// The last entry that is everybody's. Behind it, what was stamped here may be later than all that counts: a home that
+    /// stood still goes on stamping until it knows that it is none.
+    fn known(&self) -> u64 {
+        let last = self.stream.log_position().entry;
+        self.overtaken.map_or(last, |entry| last.min(entry))
+    }
+
     /// Whether what another node hands over is worth more than this.
     pub(super) fn is_outdated_by(&self, other: &Stream, from: NodeId) -> bool {
-        other.is_later_than(&self.stream) && self.goes_on_in(other, from)
+        other.is_later_than(&self.stream, self.known()) && self.goes_on_in(other, from)
+    }
+
+    /// Whether this is what whoever was home since has gone on to, if the two have nothing in common.
+    pub(super) fn was_overtaken_by(&self, other: &Stream) -> bool {
+        self.is_overtaken() && other.is_later_than(&self.stream, self.known())
     }
 
     /// Repeats what the home logged; where the copy is then. `None` when entries are missing in between: what is here is good

@@ -12,6 +12,7 @@ use super::home::{Home, handover};
 use super::io::{Effect, Input, not_home};
 use super::lifecycle_clock::LifecycleClock;
 use super::lifecycle_log::LifecycleLog;
+use super::pending::PendingRequests;
 use super::protocol::PeerMessage;
 use super::stream::{Entry, Stream, StreamSnapshot};
 use super::{Replica, Role};
@@ -80,7 +81,8 @@ impl Replica {
             }
             Role::Home(early) => {
                 let told = early.stream.lifecycle.is_some_and(|log| log.occupied());
-                (Follower::default(), Vec::new(), told)
+                let follower = Follower::at(early.began_behind, PendingRequests::default());
+                (follower, Vec::new(), told)
             }
         };
         // Whoever was subscribed under a former home was told of by it.
@@ -92,6 +94,7 @@ impl Replica {
         let clock = LifecycleClock::of(leaving, now.mono_ms);
         let mut home = Home::new(stream, clock, guesses, lease_ms);
         home.may_lack = may_lack;
+        home.began_behind = follower.position.filter(|_| self.local.has_subscribers());
         if let Some(position) = follower.position {
             let own = home.stream.log_position();
             if position.epoch == own.epoch && position.entry > own.entry {
@@ -259,7 +262,8 @@ impl Replica {
                 let asked = claim.from == from;
                 let own = self.copy.as_ref();
                 let better = own.map_or(asked, |own| {
-                    own.is_outdated_by(&stream, from) || asked && own.is_related_to(&stream)
+                    let gone_on = own.is_related_to(&stream) || own.was_overtaken_by(&stream);
+                    own.is_outdated_by(&stream, from) || asked && gone_on
                 });
                 match (handed_over, asked) {
                     (true, _) if better => {

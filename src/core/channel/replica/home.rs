@@ -67,6 +67,9 @@ pub(super) struct Home {
     pub(super) guesses: bool,
     /// It went on from a copy, and nobody has named an epoch yet in which the home before showed more.
     pub(super) may_lack: bool,
+    /// How far those who were subscribed on this node had got when it began: if it has begun too early, they have got no
+    /// further.
+    pub(super) began_behind: Option<LogPosition>,
     /// What waits for the backup, in order.
     pub(super) pending_ack: VecDeque<Unacknowledged>,
     /// The requests of this node whose responses are among that.
@@ -85,6 +88,7 @@ impl Home {
             clock,
             guesses,
             may_lack: false,
+            began_behind: None,
             pending_ack: VecDeque::new(),
             unanswered: PendingRequests::default(),
             backup_timeout_ms: lease_ms + BACKUP_TIMEOUT_MS,

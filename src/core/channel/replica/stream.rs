@@ -273,10 +273,22 @@ impl Stream {
         self.epoch == other.epoch
     }
 
-    /// Whether its last stamp is later than that of `other`.
+    /// Whether something was decided in it after everything in `earlier` up to `known`.
     #[must_use]
-    pub fn is_later_than(&self, other: &Self) -> bool {
-        self.timetoken > other.timetoken
+    pub fn is_later_than(&self, earlier: &Self, known: u64) -> bool {
+        let (last, before) = (self.logged_at(self.entry), earlier.logged_at(known));
+        let later = known < earlier.entry || self.timetoken > earlier.timetoken;
+        last > before || last == before && later
+    }
+
+    /// When the last entry up to `known` was logged; 0 for none, and for one that is not kept any more.
+    fn logged_at(&self, known: u64) -> Timetoken {
+        let last = known.min(self.entry);
+        let kept = self.journal.stamp_of(last);
+        kept.unwrap_or(match last > 0 && last == self.entry {
+            true => self.timetoken,
+            false => 0,
+        })
     }
 
     /// Repeats on a copy what the home logged. False when an entry is missing in between, or when there is another one in

@@ -116,6 +116,8 @@ struct Sim {
     world_is_away: bool,
     /// Subscribers are told their number.
     counts: bool,
+    /// Somebody listens to the lifecycle.
+    watched: bool,
     /// Connections that were sent away because something was missed, and whether they have left the channel.
     interrupted: Vec<(u64, Conn)>,
     left: usize,
@@ -167,6 +169,7 @@ impl Sim {
             carried: BTreeMap::new(),
             world_is_away: false,
             counts: false,
+            watched: true,
             interrupted: Vec::new(),
             left: 0,
             uncounted: BTreeSet::new(),
@@ -204,6 +207,7 @@ impl Sim {
             before: self.before.get(&node).cloned(),
             limits: Limits {
                 counts: self.counts,
+                watched: self.watched,
                 ..limits()
             },
             lease_ms: 3_000,

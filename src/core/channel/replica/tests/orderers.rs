@@ -18,14 +18,27 @@ fn lists(sim: &Sim, node: u64) -> (Arc<Members>, Arc<Members>) {
 /// Three nodes with a subscriber each, a message that everybody got, and one that was on its way when the home stood
 /// still; the others have counted it out and gone on when it wakes up.
 fn counted_out(under_way: usize, replicated: bool) -> (Sim, u64, Arc<Members>) {
+    counted_out_after(1, under_way, replicated)
+}
+
+/// The same with so many messages that everybody got.
+fn counted_out_after(
+    before: usize,
+    under_way: usize,
+    replicated: bool,
+) -> (Sim, u64, Arc<Members>) {
     let mut sim = Sim::new(&[1, 2, 3]);
+    // What is told of the lifecycle is in the stream too.
+    sim.watched = before > 0;
     let (home, backup) = (sim.home(), sim.backup());
     for node in sim.ids() {
         sim.join(node, false);
     }
     sim.settle();
-    sim.publish(backup);
-    sim.settle();
+    for _ in 0..before {
+        sim.publish(backup);
+        sim.settle();
+    }
     for _ in 0..under_way {
         sim.publish(home);
     }
@@ -75,9 +88,16 @@ fn goes_on(sim: &mut Sim, home: u64, again: &Arc<Members>) {
 fn a_home_that_was_counted_out_acknowledges_nothing_that_the_next_one_lacks() {
     let all = (0..12).flat_map(|frames| (0..3).map(move |under_way| (frames, under_way)));
     for (frames, under_way) in all {
-        for how in 0..8 {
+        for how in 0..32 {
             let (replicated, by_timer, told) = (how & 1 > 0, how & 2 > 0, how & 4 > 0);
-            let (mut sim, home, again) = counted_out(under_way, replicated);
+            // Where nothing was said before, the two streams have nothing in common.
+            let before = how >> 3 & 1;
+            let link_is_late = how & 16 > 0;
+            let (mut sim, home, again) = counted_out_after(before, under_way, replicated);
+            if link_is_late {
+                let next = sim.home();
+                sim.break_link(home, next);
+            }
             if by_timer {
                 sim.pass(0);
             }
@@ -89,6 +109,10 @@ fn a_home_that_was_counted_out_acknowledges_nothing_that_the_next_one_lacks() {
                 let (without, _) = lists(&sim, home);
                 sim.rehome(home, &without);
                 sim.step(frames);
+            }
+            if link_is_late {
+                counted_in(&mut sim, &again);
+                sim.mend_all();
             }
             goes_on(&mut sim, home, &again);
         }
@@ -157,6 +181,37 @@ fn who_is_told_that_nobody_could_let_her_in_is_not_there() {
     assert_eq!(sim.refused.len(), 1);
     sim.uncounted.clear();
     sim.mend_all();
+    sim.settle();
+    sim.check();
+}
+
+#[test]
+fn who_was_there_before_a_home_began_too_early_gets_what_is_handed_over_late() {
+    let mut sim = Sim::new(&[1, 2, 3]);
+    sim.watched = false;
+    let returns = sim.home();
+    let rest: Vec<u64> = sim.ids().into_iter().filter(|id| *id != returns).collect();
+    let drained = list(&rest, &[returns], 2);
+    for node in sim.ids() {
+        sim.rehome(node, &drained);
+    }
+    let home = sim.home();
+    sim.join(returns, false);
+    sim.settle();
+    sim.break_link(home, returns);
+    sim.publish(home);
+    sim.quiet();
+    assert_eq!(sim.acked.len(), 1);
+    sim.paused.insert(home);
+    let back = list(&[1, 2, 3], &[], 3);
+    for node in sim.ids().into_iter().filter(|node| *node != home) {
+        sim.rehome(node, &back);
+    }
+    sim.pass(4_500);
+    assert_eq!(sim.states[&returns].role_name(), "home");
+    sim.paused.clear();
+    sim.mend_all();
+    sim.rehome(home, &back);
     sim.settle();
     sim.check();
 }
