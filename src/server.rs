@@ -139,11 +139,19 @@ pub async fn serve(config: Config, flood: Flood) -> Result<(), ServeError> {
     }
     let clients = public_server(&rooms, &plane, &config, (public, secure))?;
     rooms.life.open();
-    say(&format!(
+    let line = format!(
         "ready node={} public={public_url} internal={internal_url}",
         config.node
-    ));
-    let end = served(&cluster, &mut stop, &rooms, &plane).await;
+    );
+    let end = tokio::select! {
+        end = served(&cluster, &mut stop, &rooms, &plane) => end,
+        () = async {
+            // What whoever started this node waits for: not before `/ready` says so too.
+            rooms.copied().await;
+            say(&line);
+            std::future::pending().await
+        } => None,
+    };
     let orderly = async {
         rooms.life.drain();
         // Before the clients go: they find the channels' new homes and a leader at once.

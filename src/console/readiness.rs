@@ -84,3 +84,14 @@ pub fn reasons(authority: &Authority, life: &Life, copied: u64) -> Vec<String> {
     }
     reasons
 }
+
+/// Whether all is copied that this node, since its present start, is home or backup of.
+#[must_use]
+pub fn is_copied(authority: &Authority, copied: u64) -> bool {
+    let Some(status) = authority.status() else {
+        return true;
+    };
+    let own = status.nodes.iter().find(|node| node.node == status.node);
+    let member = own.and_then(|node| node.member.as_ref());
+    member.is_some_and(|one| one.state == MemberState::Up && one.epoch == copied)
+}

@@ -4,10 +4,14 @@ use super::{DIALECTS, refused, tables};
 use crate::adapters::native::{AuthMode, Native, catalog::Catalog, meter::Meter};
 use crate::config::Config;
 use crate::console::http::HttpCounts;
-use crate::console::readiness::Life;
+use crate::console::readiness::{self, Life};
 use crate::core::broker::Broker;
 use actix_web::web;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// How often a starting node looks whether its channels are copied.
+const COPIED_INTERVAL: Duration = Duration::from_millis(25);
 
 /// Clones share all of it.
 #[derive(Clone)]
@@ -31,6 +35,18 @@ impl Rooms {
             http: HttpCounts::new(owners.chain([refused::OWN]).collect()),
             catalog: Arc::new(tables::catalog(DIALECTS)),
             cluster_secret: config.cluster_secret.clone(),
+        }
+    }
+
+    /// Waits until all is copied that this node is home or backup of, or until that was waited for long enough.
+    pub(super) async fn copied(&self) {
+        let Broker {
+            authority,
+            channels,
+            ..
+        } = &self.broker;
+        while !readiness::is_copied(authority, channels.copied()) {
+            tokio::time::sleep(COPIED_INTERVAL).await;
         }
     }
 

@@ -3,7 +3,7 @@
 //! **Must never know:** which faults there were: a judge that knows the faults excuses them.
 
 use super::client::Seen;
-use super::history::Sight;
+use super::history::{Fate, Sight};
 use super::rights::Kind;
 use super::world::World;
 use crate::core::lifecycle::LifecycleKind;
@@ -194,7 +194,7 @@ impl World {
             .rev()
             .filter(|one| one.channel == channel);
         let stamped = of_channel.filter_map(|one| match one.fate {
-            super::history::Fate::Stamped(place) => Some(place.epoch),
+            Fate::Stamped(place) => Some(place.epoch),
             _ => None,
         });
         stamped.take(1).next().unwrap_or_default()
@@ -226,7 +226,14 @@ impl World {
             {
                 continue;
             }
-            if silent && places.get(text.as_str()).is_some_and(|one| one.1 != newest) {
+            // A repetition is answered with where the message stands, though nobody was shown it there.
+            let epoch = match asked.fate {
+                Fate::Stamped(place) => Some(place.epoch),
+                Fate::Acknowledged | Fate::Open | Fate::Refused | Fate::Unknown => {
+                    places.get(text.as_str()).map(|one| one.1)
+                }
+            };
+            if silent && epoch.is_some_and(|epoch| epoch != newest) {
                 continue;
             }
             if span.open && asked.at > span.begun {
@@ -370,7 +377,7 @@ impl World {
         let epoch = home.home_view().map(|(_, epoch)| epoch);
         let first = history.first().map_or(u64::MAX, |one| one.position.seq);
         for (number, asked) in self.history.asked.iter().enumerate() {
-            let super::history::Fate::Stamped(place) = asked.fate else {
+            let Fate::Stamped(place) = asked.fate else {
                 continue;
             };
             let kept = asked.channel == channel && Some(place.epoch) == epoch && place.seq >= first;

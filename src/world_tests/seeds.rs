@@ -23,12 +23,7 @@ const SOMETIMES: &[&str] = &[
 ];
 
 /// What the world has shown to be broken and nobody has mended yet: told, and no failure. `GATECAST_WORLD_ALL` makes it one.
-const AWAITED: &[Promise] = &[
-    Promise::Kept,
-    Promise::Lifecycle,
-    Promise::OneOrderer,
-    Promise::Presence,
-];
+const AWAITED: &[Promise] = &[Promise::Lifecycle, Promise::Presence];
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()

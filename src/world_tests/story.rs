@@ -179,7 +179,7 @@ impl World {
         let ms = self
             .chance
             .pick(&[50, 200, 700, 1_800, 2_500, 4_500, 6_500]);
-        match self.chance.below(13) {
+        match self.chance.below(15) {
             0 | 1 if whole || self.chance.percent(10) => {
                 let power = self.chance.percent(25);
                 self.kill(node, power);
@@ -210,7 +210,16 @@ impl World {
                 self.clients[number].lose_socket();
                 self.later(0, Event::Ready(Task::Read(number)));
             }
-            10 if whole => self.leave_in_order(node, ms),
+            10 if whole => {
+                let stays = self.chance.between(300, 2_500);
+                self.leave_in_order(node, stays, ms);
+            }
+            12 if whole => self.say_and_die(ms),
+            // It is lost while what it was home of is copied.
+            13 if whole => {
+                let stays = self.chance.between(2, 10 + 6 * self.delay_ms);
+                self.leave_in_order(node, stays, ms);
+            }
             _ => self.come_and_go(),
         }
     }
@@ -271,14 +280,32 @@ impl World {
         self.stall(task, ms);
     }
 
-    /// A node drains, and stops.
-    fn leave_in_order(&mut self, node: u64, ms: u64) {
+    /// A node drains for so long, and stops for so long.
+    fn leave_in_order(&mut self, node: u64, stays: u64, ms: u64) {
         let drain = MemberCommand::Drain { node: NodeId(node) };
         if self.agree(&Command::Member(drain)).is_some() {
             self.reached("a node leaves in order");
-            let stays = self.chance.between(300, 2_500);
             self.later(stays, Event::Kill(node));
             self.later(stays + ms, Event::Start(node));
+        }
+    }
+
+    /// A home is asked to publish, and dies about when it has acknowledged that and the others are being told.
+    fn say_and_die(&mut self, ms: u64) {
+        let channel = self.chance.below(self.channels);
+        let home = self.running.iter().find_map(|(node, at)| {
+            let replica = self.processes[*at]
+                .channels
+                .get(&channel)?
+                .replica
+                .as_ref()?;
+            replica.is_home().then_some(*node)
+        });
+        if let Some(home) = home {
+            self.call(home, channel);
+            let soon = self.chance.between(2, 4 + 2 * self.delay_ms);
+            self.later(soon, Event::Kill(home));
+            self.later(soon + ms, Event::Start(home));
         }
     }
 

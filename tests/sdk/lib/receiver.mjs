@@ -54,6 +54,11 @@ export class Receiver {
     return this.events.all((one) => one.name === name && one.channel === channel);
   }
 
+  /** The same without what came again under the same id: whoever was killed may have delivered it already. */
+  once(name, channel) {
+    return [...new Map(this.all(name, channel).map((one) => [one.id, one])).values()];
+  }
+
   stop() {
     open.delete(this);
     this.server.closeAllConnections();

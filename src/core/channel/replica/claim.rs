@@ -7,6 +7,7 @@ use super::io::{Effect, not_home};
 use super::protocol::PeerMessage;
 use crate::core::clock::Now;
 use crate::core::ids::NodeId;
+use std::collections::BTreeSet;
 
 /// How much longer than the lease a new home waits for the former one, ms: whoever is a member still and only slow has
 /// the stream, and may order until it holds no lease.
@@ -79,6 +80,14 @@ impl Claim {
         } else {
             not_home(from, out);
         }
+    }
+
+    /// What these nodes have sent was said by a start of theirs, or over a link, that is no more. They say it again, if it
+    /// still holds.
+    pub(super) fn turn_down(&mut self, of: impl Fn(NodeId) -> bool, out: &mut Vec<Effect>) {
+        let declined = self.deferred.extract_if(.., |(from, _)| of(*from));
+        let nodes: BTreeSet<NodeId> = declined.map(|(from, _)| from).collect();
+        nodes.into_iter().for_each(|node| not_home(node, out));
     }
 
     /// The claim is over: what it was before, and what it kept.

@@ -402,6 +402,7 @@ impl Replica {
                 }
             }
             (Role::Claiming(claim), true) => {
+                claim.turn_down(|node| !members.has(node) || restarted(node), out);
                 if !members.has(claim.from) {
                     self.ask_the_next(now, out);
                 }
@@ -419,6 +420,7 @@ impl Replica {
                 home.ask_to_announce(|one| one == node, out);
             }
             Role::Claiming(claim) => {
+                claim.turn_down(|from| from == node, out);
                 if claim.from == node {
                     self.ask_for_takeover(node, out);
                 }
