@@ -7,7 +7,7 @@ use super::io::{Effect, not_home};
 use super::protocol::PeerMessage;
 use crate::core::clock::Now;
 use crate::core::ids::NodeId;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 
 /// How much longer than the lease a new home waits for the former one, ms: whoever is a member still and only slow has
 /// the stream, and may order until it holds no lease.
@@ -21,11 +21,13 @@ const MAX_DEFERRED: usize = 10_000;
 /// A claim under way.
 #[derive(Debug)]
 pub(super) struct Claim {
-    /// The former home.
+    /// The node that is asked now.
     pub(super) from: NodeId,
     /// Who may have the channel if that one has nothing.
-    then: Option<NodeId>,
-    /// When to begin without an answer, mono ms.
+    then: VecDeque<NodeId>,
+    /// Who was asked before.
+    asked: Vec<NodeId>,
+    /// When to wait for its answer no longer, mono ms.
     pub(super) until: u64,
     /// When the former home is asked again, mono ms.
     ask_due: u64,
@@ -35,20 +37,33 @@ pub(super) struct Claim {
 }
 
 impl Claim {
-    /// A claim on what `from` has, or `then` if that has nothing.
+    /// A claim on what `from` has, or the first of `then` that has something.
     pub(super) fn of(
-        (from, then): (NodeId, Option<NodeId>),
+        (from, then): (NodeId, impl Iterator<Item = NodeId>),
         follower: Follower,
         lease_ms: u64,
         now: Now,
     ) -> Self {
-        Self {
+        let mut claim = Self {
             from,
-            then,
+            then: VecDeque::new(),
+            asked: Vec::new(),
             until: now.mono_ms + lease_ms + CLAIM_TIMEOUT_MS,
             ask_due: now.mono_ms + ASK_INTERVAL_MS,
             follower,
             deferred: Vec::new(),
+        };
+        claim.may_ask(then);
+        claim
+    }
+
+    /// These may have the channel too.
+    pub(super) fn may_ask(&mut self, nodes: impl Iterator<Item = NodeId>) {
+        for node in nodes {
+            let known = node == self.from || self.asked.contains(&node);
+            if !known && !self.then.contains(&node) {
+                self.then.push_back(node);
+            }
         }
     }
 
@@ -57,10 +72,13 @@ impl Claim {
         [own, self.follower.wake_at()].into_iter().flatten().min()
     }
 
-    /// From the first nothing comes any more: the other is to be asked, if it is `there`.
-    pub(super) fn next(&mut self, there: impl Fn(NodeId) -> bool) -> Option<NodeId> {
-        let next = self.then.take().filter(|node| there(*node))?;
-        self.from = next;
+    /// Of the one that is asked nothing comes any more: the next is to be, if one is `there`.
+    pub(super) fn next(&mut self, there: impl Fn(NodeId) -> bool, now: Now) -> Option<NodeId> {
+        let next = std::iter::from_fn(|| self.then.pop_front()).find(|node| there(*node))?;
+        self.asked.push(std::mem::replace(&mut self.from, next));
+        self.ask_due = now.mono_ms + ASK_INTERVAL_MS;
+        // The first was waited for as long as anybody may order without being heard.
+        self.until = self.until.max(now.mono_ms + CLAIM_TIMEOUT_MS);
         Some(next)
     }
 

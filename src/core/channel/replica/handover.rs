@@ -18,45 +18,46 @@ use super::stream::{Entry, Stream, StreamSnapshot};
 use super::{Replica, Role};
 use crate::core::clock::Now;
 use crate::core::ids::NodeId;
-use crate::core::nodes::Members;
+use crate::core::nodes::{Members, Placement};
 use std::sync::Arc;
 
 impl Replica {
     /// The list says that this node is home now: it asks those who may have the channel, the first that has something.
-    pub(super) fn take_over(
-        &mut self,
-        former: [Option<NodeId>; 2],
-        now: Now,
-        out: &mut Vec<Effect>,
-    ) {
-        let (own, members) = (self.local.id, &self.local.members);
-        let there = |node: &NodeId| *node != own && members.has(*node);
-        let mut asked = former.into_iter().flatten().filter(there);
+    pub(super) fn take_over(&mut self, former: Vec<NodeId>, now: Now, out: &mut Vec<Effect>) {
+        let mut asked = former.into_iter();
         let Some(from) = asked.next() else {
             return self.begin(now, out);
         };
-        let then = asked.find(|node| *node != from);
         let follower = std::mem::take(&mut self.role).into_follower();
-        let claim = Claim::of((from, then), follower, self.local.lease_ms, now);
+        let claim = Claim::of((from, asked), follower, self.local.lease_ms, now);
         self.role = Role::Claiming(claim);
         self.ask_for_takeover(from, out);
     }
 
     /// Who may have the channel, by the list before and the present one. A node that returns goes by the list of its own
-    /// disk: whoever was home or backup by that may have been overtaken since, so first comes whoever is home by the
-    /// present list without it.
-    pub(super) fn former_homes(&self, before: &Members) -> [Option<NodeId>; 2] {
+    /// disk: whoever was home or backup by that may have been overtaken since, so first come the home and the backup by the
+    /// present list without it. That home may have died a moment ago, and then the backup has everything.
+    pub(super) fn former_homes(&self, before: &Members) -> Vec<NodeId> {
         let (key, own, members) = (&self.local.key, self.local.id, &self.local.members);
-        let by = |list: &Members| list.place(key).map(|place| place.home);
-        let present = by(&members.without(own));
-        let listed = by(before).filter(|node| *node != own);
+        let listed = before.place(key);
+        let present = members.without(own).place(key);
+        let home = |place: Option<Placement>| place.map(|place| place.home);
+        let backup = |place: Option<Placement>| place.and_then(|place| place.backup);
         let sound = self.copy.as_ref().is_some_and(|copy| !copy.is_overtaken());
-        match before.epoch(own) == members.epoch(own) {
-            // It was here all the time: it is home because the one before is gone, and has a copy if there is one. Unless others have gone
-            // on without it.
-            true => [listed, present.filter(|_| !sound)],
-            false => [present, listed],
+        let all = match before.epoch(own) == members.epoch(own) {
+            // It was here all the time: it is home because the one before is gone, and has a copy if there is one.
+            true if sound => [home(listed), None, None, None],
+            // Unless others have gone on without it.
+            true => [home(listed), home(present), backup(present), backup(listed)],
+            false => [home(present), backup(present), home(listed), backup(listed)],
+        };
+        let mut nodes = Vec::new();
+        for node in all.into_iter().flatten() {
+            if node != own && members.has(node) && !nodes.contains(&node) {
+                nodes.push(node);
+            }
         }
+        nodes
     }
 
     fn ask_for_takeover(&self, to: NodeId, out: &mut Vec<Effect>) {
@@ -214,7 +215,7 @@ impl Replica {
     fn ask_the_next(&mut self, now: Now, out: &mut Vec<Effect>) {
         let members = &self.local.members;
         let next = match &mut self.role {
-            Role::Claiming(claim) => claim.next(|node| members.has(node)),
+            Role::Claiming(claim) => claim.next(|node| members.has(node), now),
             Role::Follower(_) | Role::Home(_) => return,
         };
         match next {
@@ -368,6 +369,10 @@ impl Replica {
             self.stop_ordering(now, out);
             self.give_claim_up(now, out);
         }
+        let candidates = match (&self.role, home == Some(self.local.id)) {
+            (Role::Follower(_) | Role::Claiming(_), true) => self.former_homes(&former),
+            (Role::Home(_), true) | (_, false) => Vec::new(),
+        };
         match (&mut self.role, home == Some(self.local.id)) {
             (Role::Home(own), true) => {
                 own.remove_dead_nodes(|node| members.has(node), now, out);
@@ -381,8 +386,7 @@ impl Replica {
                 }
             }
             (Role::Follower(_), true) => {
-                let asked = self.former_homes(&former);
-                self.take_over(asked, now, out);
+                self.take_over(candidates, now, out);
             }
             (Role::Follower(_), false) => {
                 let backup = self.local.is_backup();
@@ -403,6 +407,7 @@ impl Replica {
             }
             (Role::Claiming(claim), true) => {
                 claim.turn_down(|node| !members.has(node) || restarted(node), out);
+                claim.may_ask(candidates.into_iter());
                 if !members.has(claim.from) {
                     self.ask_the_next(now, out);
                 }
@@ -462,7 +467,7 @@ impl Replica {
 
     pub(super) fn wake_role(&mut self, serving: bool, now: Now, out: &mut Vec<Effect>) {
         if matches!(&self.role, Role::Claiming(claim) if now.mono_ms >= claim.until) {
-            self.begin(now, out);
+            self.ask_the_next(now, out);
         }
         if let Role::Claiming(claim) = &mut self.role
             && claim.asks_again(now)

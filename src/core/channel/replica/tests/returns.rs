@@ -340,3 +340,80 @@ fn a_node_that_returns_is_not_given_what_an_earlier_backup_had() {
         assert_eq!(own.stream.position().seq, 3, "first {first}");
     }
 }
+
+/// The home dies while the node that takes the channel over from it is coming back: its backup was never touched.
+#[test]
+fn a_node_that_returns_asks_the_backup_when_the_home_dies_meanwhile() {
+    for (starts_again, frames) in (0..8).flat_map(|n| [(true, n), (false, n)]) {
+        let mut sim = Sim::new(&[1, 2, 3]);
+        let returns = sim.home();
+        sim.kill(returns);
+        let rest = list(&sim.ids(), &[], 2);
+        for node in sim.ids() {
+            sim.rehome(node, &rest);
+        }
+        let (home, backup) = (sim.home(), sim.backup());
+        sim.join(backup, false);
+        sim.settle();
+        for _ in 0..3 {
+            sim.publish(backup);
+            sim.settle();
+        }
+        let acked: Vec<String> = sim.acked.iter().map(|(text, _)| text.clone()).collect();
+        assert_eq!(acked.len(), 3);
+        let epochs = |of: [(u64, u64); 3], revision| {
+            let mut live: Vec<_> = of.iter().map(|(id, epoch)| (NodeId(*id), *epoch)).collect();
+            live.sort_unstable();
+            let draining = Vec::new();
+            Arc::new(Members {
+                live,
+                draining,
+                revision,
+            })
+        };
+        let up = epochs([(returns, 2), (home, 1), (backup, 1)], 3);
+        sim.lists.insert(returns, rest.clone());
+        for node in [backup, home, returns] {
+            sim.rehome(node, &up);
+        }
+        for other in [home, backup] {
+            sim.cut.insert(pair(returns, other));
+            sim.mend(returns, other);
+        }
+        sim.join(returns, false);
+        for _ in 0..frames {
+            sim.step(0);
+        }
+        sim.kill(home);
+        let after = match starts_again {
+            true => epochs([(returns, 2), (home, 2), (backup, 1)], 4),
+            false => list(&[returns, backup], &[], 4),
+        };
+        if starts_again {
+            sim.lists.insert(home, after.clone());
+            for other in [returns, backup] {
+                sim.cut.insert(pair(home, other));
+                sim.mend(home, other);
+            }
+        }
+        for node in [returns, backup] {
+            sim.rehome(node, &after);
+        }
+        sim.settle();
+        sim.publish(backup);
+        sim.settle();
+        let Role::Home(own) = &sim.states[&returns].role else {
+            panic!("the returned node is no home")
+        };
+        let kept = own.stream.history.snapshot();
+        let kept = kept.publications().iter().map(|one| one.draft.data.clone());
+        let kept: Vec<String> = kept
+            .map(|data| String::from_utf8(data.to_vec()).unwrap())
+            .collect();
+        assert!(
+            acked.iter().all(|text| kept.contains(text)),
+            "starts again {starts_again}, {frames} frames: {kept:?}"
+        );
+        sim.check_delivery();
+    }
+}
