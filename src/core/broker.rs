@@ -1,5 +1,7 @@
 //! The broker as HTTP adapters and the operator's console see it: one cheap handle, async methods.
 
+mod deliveries;
+
 use super::authority::{Authority, Pass};
 use super::channel::messages::{Leave, Mutate, Mutation, PublishBatchTo, PublishTo, Read, ReplyTo};
 use super::channel::registry::Channels;
@@ -10,7 +12,6 @@ use super::delivery::traffic::Report;
 use super::durations::Durations;
 use super::error::Refusal;
 use super::ids::{AppId, ChannelKey, ConnectionId, NodeId, Text, Timetoken};
-use super::lifecycle::{DeadLetter, Replay, WebhookDelivery};
 use super::listing::{ConnectionFilter, ConnectionInfo};
 use super::message::{Draft, Member, Occupancy, PresenceChange, Publication, Receipt};
 use super::query::{Queries, Query, QueryAnswer, QueryPort};
@@ -340,37 +341,6 @@ impl Broker {
         Ok(all)
     }
 
-    /// The last deliveries of an app's lifecycle events by every node, newest first, at most `limit`.
-    ///
-    /// # Errors
-    /// When a node cannot be asked; the list would be incomplete.
-    pub async fn deliveries(
-        &self,
-        app: AppId,
-        limit: usize,
-    ) -> Result<Vec<WebhookDelivery>, Refusal> {
-        let query = Query::Deliveries {
-            app,
-            limit: u32::try_from(limit).unwrap_or(u32::MAX),
-        };
-        let listener = self.channels.listener();
-        let mut all = listener.map_or_else(Vec::new, |one| one.deliveries(app, limit));
-        for found in self.ask_others(&query).await? {
-            match found {
-                QueryAnswer::Deliveries(there) => all.extend(there),
-                QueryAnswer::Occupied(_)
-                | QueryAnswer::Connections(_)
-                | QueryAnswer::Aborted(_)
-                | QueryAnswer::Refusals(..) => {
-                    return Err(CONFUSED);
-                }
-            }
-        }
-        all.sort_by_key(|one| std::cmp::Reverse((one.at_ms, one.id)));
-        all.truncate(limit);
-        Ok(all)
-    }
-
     /// The last refusals by every node, newest first, at most as many as the filter says, and how many more there were
     /// that nobody kept.
     ///
@@ -433,28 +403,6 @@ impl Broker {
     pub fn log_refusals(&self) {
         for line in self.refusals.overdue(self.authority.now().cluster_ms) {
             log(&line, "", "");
-        }
-    }
-
-    /// The deliveries of an app's lifecycle events that were given up, newest first, at most `limit`.
-    ///
-    /// # Errors
-    /// When those who keep them cannot be asked.
-    pub async fn dead_letters(&self, app: AppId, limit: usize) -> Result<Vec<DeadLetter>, Refusal> {
-        match self.channels.listener() {
-            Some(listener) => listener.dead_letters(app, limit).await,
-            None => Ok(Vec::new()),
-        }
-    }
-
-    /// Delivers those of them with these ids after all, or all.
-    ///
-    /// # Errors
-    /// When those who keep them cannot be asked.
-    pub async fn replay(&self, app: AppId, ids: Option<Vec<u64>>) -> Result<Replay, Refusal> {
-        match self.channels.listener() {
-            Some(listener) => listener.replay(app, ids).await,
-            None => Ok(Replay::default()),
         }
     }
 
