@@ -61,7 +61,7 @@ async fn published(
                 Ok(allowed) => messages::send(&call, (channel, allowed), messages, broker).await,
                 Err(fault) => Err(fault),
             };
-            results.push(result(channel, outcome));
+            results.push(result((&call, request), channel, outcome));
         }
         answers.push(results);
     }
@@ -82,10 +82,17 @@ fn check(channels: usize) -> Result<(), Fault> {
     }
 }
 
-fn result(channel: &str, outcome: Result<Value, Fault>) -> Value {
+fn result(
+    (call, request): (&Call, &HttpRequest),
+    channel: &str,
+    outcome: Result<Value, Fault>,
+) -> Value {
     match outcome {
         Ok(body) => body,
-        Err(fault) => json!({ "channel": channel, "error": told(&fault) }),
+        Err(fault) => {
+            call.refused(request, channel, &fault);
+            json!({ "channel": channel, "error": told(&fault) })
+        }
     }
 }
 
@@ -116,7 +123,7 @@ pub(super) async fn presence(request: HttpRequest, broker: web::Data<Broker>) ->
                 Err(fault) => Err(fault),
             };
             let body = members.map(|members| json!({ "channel": name, "presence": members }));
-            results.push(result(name, body));
+            results.push(result((&call, &request), name, body));
         }
         Ok(counted(results))
     };
@@ -164,5 +171,8 @@ mod tests {
             assert_eq!(first.get("failureCount"), Some(&json!(20)), "{body}");
             assert_eq!(broker.authority.rounds(), rounds);
         }
+        let told = broker.refusals.counted();
+        let told: u64 = told.iter().map(|(_, count)| count).sum();
+        assert_eq!(told, 60, "operators are told of each");
     }
 }

@@ -5,7 +5,7 @@ use crate::adapters::ably::codes::{self, Fault};
 use crate::adapters::ably::format::Format;
 use crate::adapters::ably::frame::ChannelName;
 use crate::adapters::ably::query::{self, Query};
-use crate::adapters::ably::{connect, limits};
+use crate::adapters::ably::{DIALECT, connect, limits};
 use crate::core::authority::{AccessQuery, Operations, Pass, Resource, State};
 use crate::core::broker::Broker;
 use crate::core::ids::{ChannelKey, Text};
@@ -116,6 +116,18 @@ impl Call {
         Ok(authority
             .authorize(&self.identity.principal, None, ask)
             .await?)
+    }
+
+    /// Tells operators of what is refused within an answer that is none as a whole.
+    pub(super) fn refused(&self, request: &HttpRequest, channel: &str, fault: &Fault) {
+        let who = &self.identity.principal;
+        let remote = request.peer_addr().map(|addr| addr.to_string());
+        let told = fault.told().app(Some(who.app)).channel(Some(channel));
+        let told = told
+            .key(who.keys().next().map(|key| &**key))
+            .user(who.user.as_deref());
+        let remote = remote.as_deref().unwrap_or("");
+        self.broker.refused(DIALECT, remote, told);
     }
 
     /// Those of these channels on which it has the right.
