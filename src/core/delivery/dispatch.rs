@@ -102,15 +102,14 @@ impl Dispatch {
                     }
                 }
             }
-            Verdict::GiveUp(joining) => {
-                joining.into_iter().for_each(|one| self.state.attach(one));
-                self.send_away();
-            }
+            Verdict::GiveUp(joining) => self.send_away(joining),
         }
     }
 
-    /// Ends the connections that may not be served by a view like this one; they are to come back.
-    fn send_away(&self) {
+    /// Ends the connections that may not be served by a view like this one; they are to come back. Who waits to be
+    /// attached is first, and goes with the rest.
+    fn send_away(&self, joining: Vec<Attach>) {
+        joining.into_iter().for_each(|one| self.state.attach(one));
         self.state.end_stale(
             |app| self.authority.stays_while_stale(app),
             |key| self.authority.flows_while_stale(key),
@@ -122,7 +121,8 @@ impl Dispatch {
         // Somebody may have lost a right and got it back while this node was away, and what was published in
         // between waits here. A node that serves has not been away.
         if batch.skipped && !self.authority.serving() {
-            self.send_away();
+            let joining = self.stale_buffer.borrow_mut().take_joining();
+            self.send_away(joining);
         }
         self.state.enforce(batch)
     }

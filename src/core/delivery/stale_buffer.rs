@@ -34,7 +34,10 @@ pub(super) struct StaleBuffer {
     bytes: usize,
     /// Since when the lease has been over, monotonic ms.
     since: Option<u64>,
+    /// The connections have been sent away since then.
     gave_up: bool,
+    /// Something found no room: whoever was to get it has to be sent away before anything else comes.
+    lost: bool,
 }
 
 /// What to do at a tick.
@@ -58,6 +61,7 @@ impl StaleBuffer {
             bytes: 0,
             since: None,
             gave_up: false,
+            lost: false,
         }
     }
 
@@ -68,26 +72,31 @@ impl StaleBuffer {
         serving: bool,
         now: impl FnOnce() -> u64,
     ) -> Option<Deliver> {
-        if serving && self.buffered.is_empty() {
+        if serving && self.buffered.is_empty() && !self.lost {
             self.since = None;
             return Some(message);
         }
         self.since.get_or_insert_with(now);
-        self.bytes = self.bytes.saturating_add(size(&message));
-        if self.bytes <= MAX_BYTES {
+        if self.takes(size(&message)) {
             self.buffered.push_back(Buffered::Deliver(message));
         }
         None
     }
 
+    /// Whether so many bytes more may wait. What does not is lost, and nothing behind it is kept.
+    fn takes(&mut self, more: usize) -> bool {
+        let bytes = self.bytes.saturating_add(more);
+        self.lost |= bytes > MAX_BYTES;
+        if !self.lost {
+            self.bytes = bytes;
+        }
+        !self.lost
+    }
+
     /// Gives the message back when nothing waits that it would overtake, or when too much waits: then it is attached now,
     /// and is sent away with all others at the next tick.
     pub(super) fn admit_subscriber(&mut self, message: Attach) -> Option<Attach> {
-        if self.buffered.is_empty() {
-            return Some(message);
-        }
-        self.bytes = self.bytes.saturating_add(subscriber_size(&message));
-        if self.bytes > MAX_BYTES {
+        if self.buffered.is_empty() || !self.takes(subscriber_size(&message)) {
             return Some(message);
         }
         self.joining += 1;
@@ -107,6 +116,11 @@ impl StaleBuffer {
         self.take_attaches(its)
     }
 
+    /// Takes out all subscribers that wait.
+    pub(super) fn take_joining(&mut self) -> Vec<Attach> {
+        self.take_attaches(|_| true)
+    }
+
     fn take_attaches(&mut self, which: impl Fn(&Attach) -> bool) -> Vec<Attach> {
         let mut taken = Vec::new();
         if self.joining == 0 {
@@ -124,32 +138,31 @@ impl StaleBuffer {
         taken
     }
 
-    /// Looks at the lease again.
+    /// Looks at the lease again. While it holds, nothing waits behind this.
     pub(super) fn tick(&mut self, serving: bool, now: u64) -> Verdict {
-        let overrun = self.bytes > MAX_BYTES;
-        if serving && !overrun {
-            self.since = None;
-            self.gave_up = false;
-            self.bytes = 0;
-            self.joining = 0;
-            let buffered = std::mem::take(&mut self.buffered);
-            return if buffered.is_empty() {
-                Verdict::Wait
-            } else {
-                Verdict::Release(buffered)
-            };
-        }
-        let since = *self.since.get_or_insert(now);
-        if self.gave_up || (!overrun && now.saturating_sub(since) < self.grace_ms) {
-            return Verdict::Wait;
+        if !serving {
+            let since = *self.since.get_or_insert(now);
+            let patient = !self.lost && now.saturating_sub(since) < self.grace_ms;
+            if self.gave_up || patient {
+                return Verdict::Wait;
+            }
         }
         // Something was lost, or nobody knows how long this takes: let them go where the view is fresh.
-        let joining = self.take_attaches(|_| true);
-        self.buffered.clear();
-        self.bytes = 0;
-        self.since = None;
-        self.gave_up = !serving;
-        Verdict::GiveUp(joining)
+        let gives_up = !serving || self.lost;
+        let joining = match gives_up {
+            true => self.take_joining(),
+            false => Vec::new(),
+        };
+        let buffered = std::mem::take(&mut self.buffered);
+        *self = Self {
+            gave_up: !serving,
+            ..Self::new(self.grace_ms)
+        };
+        match gives_up {
+            true => Verdict::GiveUp(joining),
+            false if buffered.is_empty() => Verdict::Wait,
+            false => Verdict::Release(buffered),
+        }
     }
 }
 
@@ -228,8 +241,27 @@ mod tests {
                 .admit(message(0, MAX_BYTES), false, || 0)
                 .is_none()
         );
+        let passes = stale_buffer.admit(message(1, 1), true, || 1);
+        assert!(passes.is_none(), "it would pass what found no room");
         assert!(matches!(stale_buffer.tick(true, 1), Verdict::GiveUp(_)));
-        assert!(stale_buffer.admit(message(1, 1), true, || 2).is_some());
+        assert!(stale_buffer.admit(message(2, 1), true, || 2).is_some());
+    }
+
+    #[test]
+    fn nobody_is_deaf_once_the_lease_is_back_however_much_came_meanwhile() {
+        let mut stale_buffer = StaleBuffer::new(3_000);
+        assert!(matches!(stale_buffer.tick(false, 0), Verdict::Wait));
+        let sent_away = stale_buffer.tick(false, 3_000);
+        assert!(matches!(sent_away, Verdict::GiveUp(_)));
+        for number in 0..6 {
+            let message = message(number, MAX_BYTES / 4);
+            assert!(stale_buffer.admit(message, false, || 3_500).is_none());
+        }
+        assert!(matches!(stale_buffer.tick(false, 3_600), Verdict::Wait));
+        let missed = stale_buffer.tick(true, 4_000);
+        assert!(matches!(missed, Verdict::GiveUp(_)), "whoever came since");
+        assert!(stale_buffer.admit(message(7, 1), true, || 5_000).is_some());
+        assert!(matches!(stale_buffer.tick(true, 5_001), Verdict::Wait));
     }
 
     fn joining(connection: u64, member: usize) -> Attach {

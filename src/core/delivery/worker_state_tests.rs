@@ -380,7 +380,7 @@ fn who_joins_while_the_lease_is_over_gets_nothing_twice() {
 
 #[test]
 fn who_waits_to_join_leaves_with_the_others_and_never_joins_unasked() {
-    for how in ["leaves", "misses", "given up"] {
+    for how in ["leaves", "misses", "given up", "was away"] {
         let state = Rc::<WorkerState>::default();
         let authority = Arc::new(Authority::fixed(State::default(), 0));
         let dispatch = Dispatch::new(state.clone(), authority.clone());
@@ -395,6 +395,13 @@ fn who_waits_to_join_leaves_with_the_others_and_never_joins_unasked() {
                 connection,
             }),
             "misses" => dispatch.interrupt(&Interrupt { channel }),
+            // What was published while its right was away waits behind it: it must not stay to hear that.
+            "was away" => drop(dispatch.enforce(&EffectBatch {
+                revision: 9,
+                effects: Arc::default(),
+                state: Arc::default(),
+                skipped: true,
+            })),
             _ => dispatch.tick(10_000),
         }
         authority.set_serving(true);
