@@ -84,12 +84,12 @@ impl Poller {
         self.answer(cx, out);
     }
 
-    fn push(&mut self, channel: &std::sync::Arc<ChannelKey>, broadcast: Broadcast) -> bool {
+    fn push(&mut self, channel: &std::sync::Arc<ChannelKey>, broadcast: Broadcast) {
         let item = Item {
             channel: channel.clone(),
             broadcast,
         };
-        self.queue.push(item)
+        self.queue.push(item);
     }
 
     /// Answers the poll that waits, once there is something to answer with.
@@ -98,6 +98,9 @@ impl Poller {
             return;
         };
         if cursor != 0 && self.queue.is_empty() {
+            if self.queue.is_spent() {
+                self.end(out);
+            }
             return;
         }
         let items = match cursor {
@@ -133,16 +136,14 @@ impl Session for Poller {
             }
             Input::Event(Event::Subscribed(subscribed)) => {
                 for one in subscribed.backlog {
-                    let _room = self.push(&subscribed.channel, Broadcast::Message(one));
+                    self.push(&subscribed.channel, Broadcast::Message(one));
                 }
                 self.joined = true;
                 self.answer(cx, out);
             }
             Input::Event(Event::Broadcast { channel, broadcast }) => {
-                match self.push(&channel, broadcast) {
-                    true => self.answer(cx, out),
-                    false => self.end(out),
-                }
+                self.push(&channel, broadcast);
+                self.answer(cx, out);
             }
             Input::Event(
                 Event::SubscribeRefused { .. }

@@ -226,7 +226,8 @@ impl Poller {
     pub fn poll_ready(&self, cx: &Context<'_>, empty_too: bool) -> Poll<()> {
         let mut inner = self.lock();
         let joined = !inner.streams.values().any(|one| one.joining);
-        if inner.ended.is_some() || (joined && (empty_too || !inner.queue.is_empty())) {
+        let waits = !inner.queue.is_empty() || inner.queue.is_spent();
+        if inner.ended.is_some() || (joined && (empty_too || waits)) {
             return Poll::Ready(());
         }
         inner.waker = Some(cx.waker().clone());
@@ -239,6 +240,9 @@ impl Poller {
     /// Why it has ended.
     pub fn take(&self, max: usize) -> Result<Vec<Item>, Ended> {
         self.judge_if_due();
+        if self.lock().queue.is_spent() {
+            self.finish(Ended::Over);
+        }
         let mut inner = self.lock();
         match &inner.ended {
             Some(ended) => Err(ended.clone()),
@@ -390,10 +394,7 @@ impl Poller {
         if inner.ended.is_some() || !inner.streams.contains_key(&item.channel) {
             return;
         }
-        if !inner.queue.push(item) {
-            drop(inner);
-            return self.finish(Ended::Over);
-        }
+        inner.queue.push(item);
         let joining = inner.streams.values().any(|one| one.joining);
         let waker = if joining { None } else { inner.waker.take() };
         drop(inner);

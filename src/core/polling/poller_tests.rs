@@ -2,11 +2,14 @@
 #![allow(clippy::unwrap_used)]
 
 use super::super::poll_worker::Pollers;
+use super::super::queue::stamp;
 use super::*;
 use crate::core::authority::fixture::{allowing, judge};
 use crate::core::authority::{AppId, Authority};
 use crate::core::channel::registry::Channels;
 use crate::core::delivery::worker_state::WorkerState;
+use crate::core::ids::Position;
+use crate::core::message::{ContentKind, Draft, Occupancy, Publication};
 use actix::Actor as _;
 use std::rc::Rc;
 
@@ -78,6 +81,55 @@ async fn who_missed_something_asks_again_from_its_cursor() {
     let (_broker, poller) = reading(4);
     Port(poller.clone()).end(End::Missed);
     assert_eq!(poller.take(9).unwrap_err(), Ended::Sent);
+}
+
+#[actix::test]
+async fn who_is_far_behind_gets_on_each_time_she_asks() {
+    const BEHIND: u64 = 2_600;
+    let message = |at| {
+        let draft = Draft::new("".into(), "x".into(), ContentKind::Json);
+        Arc::new(Publication {
+            draft: Box::new(draft),
+            position: Position::default(),
+            timetoken: at,
+        })
+    };
+    let (mut cursor, mut rounds) = (0, 0);
+    while cursor < BEHIND {
+        let (_broker, poller) = reading(4);
+        let room = ChannelKey::channel(APP, "room");
+        poller.joined(Subscribed {
+            channel: room,
+            tag: 0,
+            granted: Operations::SUBSCRIBE,
+            position: Position::default(),
+            backlog: (cursor + 1..=BEHIND).map(message).collect(),
+            continuous: true,
+            members: None,
+            occupancy: Occupancy::default(),
+        });
+        let before = cursor;
+        let end = loop {
+            match poller.take(100) {
+                Ok(items) if items.is_empty() => break None,
+                Ok(items) => {
+                    for item in items {
+                        assert_eq!(
+                            stamp(&item.broadcast),
+                            cursor + 1,
+                            "in order, and none left out"
+                        );
+                        cursor += 1;
+                    }
+                }
+                Err(ended) => break Some(ended),
+            }
+        };
+        assert_eq!(end, (cursor < BEHIND).then_some(Ended::Over));
+        assert!(cursor > before, "she stands where she stood");
+        rounds += 1;
+    }
+    assert!(rounds < 9, "{rounds}");
 }
 
 #[actix::test]

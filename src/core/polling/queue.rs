@@ -1,7 +1,8 @@
 //! What waits for the next request of a poller: a bounded queue, and why there will be no more. Pure.
 //!
-//! **Why running over ends the poller and drops the queue:** the client holds a cursor; it comes back with it and gets
-//! from history what history still has. A queue with a hole in it would hide the loss.
+//! **Why the newest goes when more comes than fits, and the poller ends behind what is left:** the client holds a cursor; it
+//! comes back with it and gets from history what history still has. A queue with a hole in it would hide the loss, and one
+//! that is dropped whole would leave whoever is further behind than fits where she is, for ever.
 
 use crate::core::error::Refusal;
 use crate::core::ids::{ChannelKey, Timetoken};
@@ -65,25 +66,53 @@ fn weight(broadcast: &Broadcast) -> usize {
 pub(crate) struct Queue {
     items: VecDeque<Item>,
     bytes: usize,
+    /// From this stamp on, nothing is kept: there was no room for all of it.
+    let_go_from: Option<Timetoken>,
     /// Taken, and laid aside to be shown later.
     set_aside: Vec<Item>,
     set_aside_since_ms: Option<u64>,
 }
 
 impl Queue {
-    /// Adds one; `false` when it does not fit.
-    #[must_use]
-    pub(crate) fn push(&mut self, item: Item) -> bool {
-        self.bytes = self.bytes.saturating_add(weight(&item.broadcast));
-        let room = self.items.len() < MAX_ITEMS && self.bytes <= MAX_BYTES;
-        if room {
-            self.items.push_back(item);
+    /// Adds one. When there is no room for it, the newest go, and with them all that is as new or newer.
+    pub(crate) fn push(&mut self, item: Item) {
+        let at = stamp(&item.broadcast);
+        if self.let_go_from.is_some_and(|from| at >= from) {
+            return;
         }
-        room
+        self.bytes = self.bytes.saturating_add(weight(&item.broadcast));
+        self.items.push_back(item);
+        if self.items.len() > MAX_ITEMS || self.bytes > MAX_BYTES {
+            self.let_go();
+        }
     }
 
-    /// Takes up to `max`, oldest stamp first: several channels are one stream to their reader.
-    pub(crate) fn take(&mut self, max: usize) -> Vec<Item> {
+    /// Lets go of the newer half, so that this is not needed again for as many.
+    fn let_go(&mut self) {
+        self.sort();
+        let mut bytes = 0_usize;
+        let fits = |(at, item): &(usize, &Item)| {
+            bytes = bytes.saturating_add(weight(&item.broadcast));
+            *at == 0 || (*at < MAX_ITEMS / 2 && bytes <= MAX_BYTES / 2)
+        };
+        let kept = self.items.iter().enumerate().take_while(fits).count();
+        let from = self.items.get(kept).map(|item| stamp(&item.broadcast));
+        let Some(from) = from else { return };
+        self.let_go_from = Some(from);
+        // Of what has the same stamp, its reader could not tell which half it has got.
+        let below = |item: &Item| stamp(&item.broadcast) < from;
+        self.items.truncate(self.items.partition_point(below));
+        let left = self.items.iter();
+        self.bytes = left.map(|item| weight(&item.broadcast)).sum();
+    }
+
+    /// Whether the rest is only to be had by asking again.
+    pub(crate) fn is_spent(&self) -> bool {
+        self.let_go_from.is_some() && self.items.is_empty()
+    }
+
+    /// Oldest stamp first: several channels are one stream to their reader.
+    fn sort(&mut self) {
         let sorted = self
             .items
             .iter()
@@ -94,6 +123,11 @@ impl Queue {
             let items = self.items.make_contiguous();
             items.sort_by_key(|item| stamp(&item.broadcast));
         }
+    }
+
+    /// Takes up to `max`, the oldest.
+    pub(crate) fn take(&mut self, max: usize) -> Vec<Item> {
+        self.sort();
         let taken: Vec<Item> = self.items.drain(..max.min(self.items.len())).collect();
         let gone: usize = taken.iter().map(|item| weight(&item.broadcast)).sum();
         self.bytes = self.bytes.saturating_sub(gone);
@@ -145,6 +179,7 @@ mod tests {
     use super::*;
     use crate::core::ids::{AppId, Position};
     use crate::core::message::{ContentKind, Draft, Publication};
+    use proptest::prelude::*;
 
     fn item(channel: &str, timetoken: u64, bytes: usize) -> Item {
         let draft = Draft::new("".into(), vec![0; bytes].into(), ContentKind::Binary);
@@ -162,7 +197,7 @@ mod tests {
     fn channels_are_read_as_one_stream() {
         let mut queue = Queue::default();
         for (channel, at) in [("a", 5), ("b", 3), ("a", 7), ("b", 6)] {
-            assert!(queue.push(item(channel, at, 1)));
+            queue.push(item(channel, at, 1));
         }
         let stamps = |items: &[Item]| {
             let all = items.iter().map(|item| stamp(&item.broadcast));
@@ -197,14 +232,44 @@ mod tests {
     }
 
     #[test]
-    fn it_is_bounded_in_number_and_bytes() {
+    fn who_is_further_behind_than_fits_gets_the_oldest_and_asks_again() {
         let mut queue = Queue::default();
-        assert!(queue.push(item("a", 1, MAX_BYTES)));
-        assert!(!queue.push(item("a", 2, 1)));
+        let all = MAX_ITEMS as u64 * 3;
+        (1..=all).for_each(|at| queue.push(item("a", at, 1)));
+        let stamps = |items: &[Item]| {
+            let all = items.iter().map(|item| stamp(&item.broadcast));
+            all.collect::<Vec<_>>()
+        };
+        assert!(!queue.is_spent(), "something waits");
+        let oldest: Vec<u64> = (1..=MAX_ITEMS as u64 / 2).collect();
+        assert_eq!(stamps(&queue.take(MAX_ITEMS)), oldest);
+        assert!(queue.is_spent() && queue.bytes == 0);
+        queue.push(item("a", all + 1, 1));
+        assert!(queue.is_spent(), "nothing behind the gap");
         let mut queue = Queue::default();
-        assert!((0..MAX_ITEMS as u64).all(|at| queue.push(item("a", at, 1))));
-        assert!(!queue.push(item("a", 0, 1)));
-        queue.clear(|key| &*key.name == "a");
-        assert!(queue.is_empty() && queue.bytes == 0);
+        queue.push(item("a", 1, MAX_BYTES * 2));
+        assert_eq!(queue.take(9).len(), 1, "one alone always fits");
+    }
+
+    proptest! {
+        /// Whatever comes in whatever order: what is taken is all there was up to some stamp, and bounded.
+        #[test]
+        fn what_is_kept_has_no_hole(
+            came in proptest::collection::vec((0_u8..3, 1_u64..60, 1..MAX_BYTES / 4), 1..40)
+        ) {
+            let mut queue = Queue::default();
+            for (channel, at, bytes) in &came {
+                queue.push(item(&channel.to_string(), *at, *bytes));
+                prop_assert!(queue.bytes <= MAX_BYTES && queue.items.len() <= MAX_ITEMS);
+            }
+            let from = queue.let_go_from.unwrap_or(u64::MAX);
+            let mut wanted: Vec<u64> = came.iter().map(|one| one.1).filter(|at| *at < from).collect();
+            wanted.sort_unstable();
+            let taken: Vec<u64> = queue.take(99).iter().map(|one| stamp(&one.broadcast)).collect();
+            prop_assert_eq!(&taken, &wanted);
+            let first = came.iter().map(|one| one.1).min();
+            let alone = came.iter().filter(|one| Some(one.1) == first).count() == 1;
+            prop_assert!(!alone || taken.first().copied() == first, "it gets on");
+        }
     }
 }
