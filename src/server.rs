@@ -30,8 +30,8 @@ use actix_web::http::StatusCode;
 use actix_web::rt::signal::unix::{Signal, SignalKind, signal};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 pub use examine::examine;
-use futures_util::TryFutureExt as _;
-use futures_util::future::{Either, ready};
+use futures_util::future::Either;
+use futures_util::{FutureExt as _, TryFutureExt as _};
 use gatecast_cluster::access::NodeId;
 use gatecast_cluster::{Cluster, ClusterConfig, PeerSecret, StartError, Versions, WallClock};
 pub use logging::{Flood, log};
@@ -246,8 +246,9 @@ fn public_server(
             .default_service(web::to(nobodys))
             .wrap_fn(move |mut request, app| match life.is_draining() {
                 true => {
-                    let response = request.into_response(native::going_down());
-                    Either::Left(ready(Ok(response.map_into_right_body())))
+                    let refused = paths.going_down(request.request());
+                    let refused = refused.map(|words| request.into_response(words));
+                    Either::Left(refused.map(|response| Ok(response.map_into_right_body())))
                 }
                 false => {
                     paths.arrived(&mut request);

@@ -96,6 +96,12 @@ pub trait Dialect: Debug + Send + Sync {
     /// Its answer to a path (404) or method (405) of its own that it does not know.
     fn unknown(&self, request: &HttpRequest, status: StatusCode) -> HttpResponse;
 
+    /// How a node that takes no more clients refuses a request of its own; `None` = with the 503 of all paths, by which
+    /// most clients go elsewhere.
+    fn going_down(&self, _request: &HttpRequest) -> Option<LocalBoxFuture<'static, HttpResponse>> {
+        None
+    }
+
     /// What a request that was refused names of itself, by its address and headers. Asked about refused requests only, for
     /// operators; nothing of it is believed.
     fn named(&self, _state: &State, _request: &HttpRequest) -> Named {

@@ -11,8 +11,10 @@ use actix_web::body::{BodySize, BoxBody, EitherBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::guard::{Guard, GuardContext, fn_guard};
 use actix_web::http::header::CONTENT_TYPE;
-use actix_web::http::{Method, StatusCode};
+use actix_web::http::{ConnectionType, Method, StatusCode};
 use actix_web::{HttpMessage as _, HttpRequest, HttpResponse, Scope, web};
+use futures_util::FutureExt as _;
+use futures_util::future::{LocalBoxFuture, ready};
 use std::sync::Arc;
 
 /// Whose a path is.
@@ -88,6 +90,25 @@ impl Paths {
         let known = all.filter_map(|(length, owner)| Some((length?, owner)));
         let found = known.max_by_key(|(length, _)| *length);
         found.map_or(Owner::Nobody, |(_, owner)| owner)
+    }
+
+    /// How a node that takes no more clients refuses a request: as its owner says. The connection ends with it, so that
+    /// a balancer or a client goes elsewhere.
+    pub(super) fn going_down(
+        &self,
+        request: &HttpRequest,
+    ) -> LocalBoxFuture<'static, HttpResponse> {
+        let own = match self.owner(request.path()) {
+            Owner::Dialect(dialect) => dialect.going_down(request),
+            Owner::Native | Owner::Nobody => None,
+        };
+        let refused = own.unwrap_or_else(|| Box::pin(ready(native::going_down())));
+        let closed = refused.map(|mut response| {
+            let head = response.head_mut();
+            head.set_connection_type(ConnectionType::Close);
+            response
+        });
+        Box::pin(closed)
     }
 
     /// To be done with every request before it is routed.

@@ -44,8 +44,12 @@ pub fn open(
     worker.pollers().open(principal, dialect, remote, max)
 }
 
-/// Ends the request's connection without an answer.
-pub fn hang_up(request: &HttpRequest) {
+/// How long a request waits that gets no answer: most clients ask again at once. Meanwhile it costs its socket.
+const HANG_UP_AFTER: Duration = Duration::from_secs(1);
+
+/// Ends the request's connection without an answer, after a while.
+pub async fn hang_up(request: &HttpRequest) {
+    actix_web::rt::time::sleep(HANG_UP_AFTER).await;
     if let Some(connection) = request.conn_data::<HangUp>() {
         connection.hang_up();
     }

@@ -333,6 +333,20 @@ export function suite(nodes) {
     pusher.close();
   });
 
+  test('a subscriber that is further behind than fits into one poll gets all of it', async () => {
+    await grant(0, 'k-behind', ['behind']);
+    const alice = client(url(0), keys, { uuid: 'alice', authKey: 'k-behind' });
+    const { timetoken } = await alice.publish({ channel: 'behind', message: 'first' });
+    const wanted = Array.from({ length: 1_300 }, (_, n) => n + 1);
+    for (let at = 0; at < wanted.length; at += 50) {
+      await Promise.all(wanted.slice(at, at + 50).map((message) => alice.publish({ channel: 'behind', message })));
+    }
+    const heard = await listen(client(url(1), keys, { authKey: 'k-behind' }), ['behind'], { timetoken });
+    await until(() => heard.messages.length >= wanted.length, 'all of them');
+    const got = heard.messages.map((event) => event.message);
+    assert.deepEqual(got.toSorted((one, other) => one - other), wanted);
+  });
+
   if (nodes < 3) return;
 
   test('a subscriber whose node loses its majority for a while comes back by itself, and has missed nothing', async () => {
@@ -359,4 +373,53 @@ export function suite(nodes) {
     // What was repeated because nobody knew what became of it may have come twice.
     assert.deepEqual([...new Set(heard.messages.map((event) => event.message))], ['before', 'meanwhile', 'after']);
   });
+
+  for (const how of ['drained', 'stopped']) {
+    test(`subscribers of a busy channel, whose node is ${how} in order, all come back and have missed nothing`, async () => {
+      await grant(0, `k-${how}`, [how]);
+      const heard = await Promise.all(
+        Array.from({ length: 20 }, async (_, n) => {
+          const one = client(url(2), keys, { uuid: `sub-${n}`, authKey: `k-${how}`, keepAlive: true });
+          const its = await listen(one, [how]);
+          await its.is('PNConnectedCategory');
+          return its;
+        }),
+      );
+      const alice = client(url(0), keys, { uuid: 'alice', authKey: `k-${how}` });
+      const acknowledged = [];
+      let busy = true;
+      const talk = (async () => {
+        for (let n = 1; busy; n += 1) {
+          // Where the channel's home is the node that goes, a publish may fail for a moment.
+          const sent = await alice.publish({ channel: how, message: n }).catch(() => undefined);
+          if (sent) acknowledged.push(n);
+        }
+      })();
+      const all = (category, what) => Promise.all(heard.map((its) => until(() => its.statuses.some((one) => one.category === category), what, 60_000)));
+      await Promise.all(heard.map((its) => its.message(() => true)));
+      if (how === 'drained') {
+        await cluster.admin(1).call('POST', '/v1/cluster/nodes/3/drain');
+        await all('PNNetworkIssuesCategory', 'the end of every subscribe');
+        // Who asks a node that is empty already is hung up on as well; not at once, since it may ask again at once.
+        const began = Date.now();
+        await assert.rejects(fetch(`${url(2)}/v2/subscribe/${keys.subscribeKey}/${how}/0?tt=0&uuid=late&auth=k-${how}`));
+        assert.ok(Date.now() - began >= 900, 'a loop would run hot');
+      }
+      cluster.node(3).child.kill('SIGTERM');
+      await cluster.node(3).ended;
+      await cluster.startNode(3);
+      await all('PNReconnectedCategory', 'every subscriber back');
+      busy = false;
+      await talk;
+      const { timetoken } = await until(() => alice.publish({ channel: how, message: 'last' }), 'the last one published', 30_000);
+      assert.ok(timetoken);
+      for (const its of heard) {
+        await until(() => its.messages.some((event) => event.message === 'last'), 'the last one', 60_000);
+        const got = new Set(its.messages.map((event) => event.message));
+        assert.deepEqual(acknowledged.filter((n) => !got.has(n)), []);
+        const others = its.statuses.map((one) => one.category).filter((one) => !/^PN(Connected|NetworkIssues|Reconnected)Category$/.test(one));
+        assert.deepEqual(others, []);
+      }
+    });
+  }
 }

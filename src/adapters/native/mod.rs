@@ -37,8 +37,8 @@ pub mod write;
 #[cfg(test)]
 mod tests;
 
+use actix_web::http::StatusCode;
 use actix_web::http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue};
-use actix_web::http::{ConnectionType, StatusCode};
 use actix_web::middleware::from_fn;
 use actix_web::{HttpRequest, HttpResponse, ResponseError as _, web};
 use catalog::Catalog;
@@ -80,15 +80,10 @@ pub struct Native {
     pub cluster_secret: Arc<str>,
 }
 
-/// What every request gets, of whatever dialect, from a node that takes no more clients: 503, and the connection
-/// is closed, so that a balancer or a client goes elsewhere.
+/// What a request gets from a node that takes no more clients, where its dialect says nothing else.
 #[must_use]
 pub fn going_down() -> HttpResponse {
-    let mut response = ApiError::new(Code::Stopping, "this node is draining").error_response();
-    response
-        .head_mut()
-        .set_connection_type(ConnectionType::Close);
-    response
+    ApiError::new(Code::Stopping, "this node is draining").error_response()
 }
 
 /// Adds `/v1`. Needs `web::Data<Broker>` and `web::Data<Native>` among the app data.

@@ -56,6 +56,8 @@ use crate::core::delivery::encoding::Encodings;
 use crate::core::filters::Filters;
 use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpRequest, HttpResponse, ResponseError as _, web};
+use futures_util::FutureExt as _;
+use futures_util::future::LocalBoxFuture;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -159,6 +161,10 @@ impl Dialect for Protocol {
             Method::OPTIONS => codes::answer(200, ""),
             _ => codes::Fault::unknown().error_response(),
         }
+    }
+
+    fn going_down(&self, request: &HttpRequest) -> Option<LocalBoxFuture<'static, HttpResponse>> {
+        Some(rest::unserved(request.clone()).boxed_local())
     }
 
     fn named(&self, state: &State, request: &HttpRequest) -> Named {

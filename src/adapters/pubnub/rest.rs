@@ -14,7 +14,7 @@ use crate::core::authority::State;
 use crate::core::broker::Broker;
 use crate::transport::longpoll;
 use actix_web::http::Method;
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, ResponseError as _, web};
 use bytes::Bytes;
 
 /// What is asked for. Segments are still escaped.
@@ -175,8 +175,17 @@ async fn time(broker: web::Data<Broker>) -> HttpResponse {
     answer(200, format!("[{now}]"))
 }
 
-/// Every other call. A subscribe that cannot be served now is left without an answer: that is what all SDKs come back
-/// from, with the cursor they have. At any status but 200 the older JavaScript SDKs stop for good.
+/// How a request is refused that this node cannot serve now. A subscribe is left without an answer: that is what all
+/// SDKs come back from, with the cursor they have. At any status but 200 the older JavaScript SDKs stop for good.
+pub(super) async fn unserved(http: HttpRequest) -> HttpResponse {
+    let found = call(http.method().as_str(), http.uri().path());
+    if matches!(found, Some((_, Call::Subscribe(..)))) {
+        longpoll::hang_up(&http).await;
+    }
+    Fault::unavailable().error_response()
+}
+
+/// Every other call.
 async fn any(
     http: HttpRequest,
     payload: web::Payload,
@@ -192,7 +201,7 @@ async fn any(
     let waits = matches!(call, Call::Subscribe(..));
     let answer = answer_to(&http, payload, (node, broker), (&path, subscribe_key, call)).await;
     if waits && answer.as_ref().is_err_and(Fault::is_unavailable) {
-        longpoll::hang_up(&http);
+        longpoll::hang_up(&http).await;
     }
     answer
 }
