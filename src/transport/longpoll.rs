@@ -6,6 +6,8 @@
 use super::Worker;
 use super::half_close::HangUp;
 use crate::core::authority::{Millis, Principal};
+use crate::core::error::Refusal;
+use crate::core::limits::CONNECTIONS_PER_NODE;
 use crate::core::polling::Poller;
 use actix_web::{HttpRequest, web};
 use std::future::poll_fn;
@@ -29,19 +31,24 @@ impl std::fmt::Debug for PollGuard {
     }
 }
 
-/// A new poller on this worker; `None` without a worker, or when the app has `max` connections already.
-#[must_use]
+/// A new poller on this worker.
+///
+/// # Errors
+/// The app has `max` connections already, or there is no worker.
 pub fn open(
     request: &HttpRequest,
     principal: Principal,
     dialect: &'static str,
     max: u64,
-) -> Option<Arc<Poller>> {
-    let worker = request.app_data::<web::Data<Worker>>()?;
+) -> Result<Arc<Poller>, Refusal> {
+    let worker = request.app_data::<web::Data<Worker>>();
+    let worker = worker.ok_or(Refusal::Unavailable("no worker"))?;
     let remote = request
         .peer_addr()
         .map_or_else(|| "".into(), |addr| addr.to_string().into());
-    worker.pollers().open(principal, dialect, remote, max)
+    let limit = CONNECTIONS_PER_NODE.name;
+    let poller = worker.pollers().open(principal, dialect, remote, max);
+    poller.ok_or(Refusal::Limit { limit, max })
 }
 
 /// How long a request waits that gets no answer: most clients ask again at once. Meanwhile it costs its socket.

@@ -347,6 +347,19 @@ export function suite(nodes) {
     assert.deepEqual(got.toSorted((one, other) => one - other), wanted);
   });
 
+  test('over the limit of connections a subscribe is refused in words, and at once', async () => {
+    const settings = { pubnub_access_manager: false, connections_per_node: 1 };
+    const small = await keyset(cluster, { protocols: ['pubnub'], settings });
+    const ask = (uuid, tt) => fetch(`${url(0)}/v2/subscribe/${small.subscribeKey}/room/0?tt=${tt}&uuid=${uuid}`);
+    const { t } = await (await ask('one', 0)).json();
+    const waits = ask('one', t.t);
+    waits.catch(() => {});
+    const answer = await ask('two', 0);
+    const message = 'Too many connections: connections_per_node';
+    assert.deepEqual([answer.status, await answer.json()], [429, { status: 429, error: true, message }]);
+    assert.equal(answer.headers.get('retry-after'), '1');
+  });
+
   if (nodes < 3) return;
 
   test('a subscriber whose node loses its majority for a while comes back by itself, and has missed nothing', async () => {

@@ -135,7 +135,25 @@ impl Fault {
         Self::new(413, &body)
     }
 
-    /// This node cannot answer now.
+    /// As many as may are connected. Told in words: who is merely hung up on tries for ever.
+    pub(super) fn crowded(refusal: Refusal) -> Self {
+        let Refusal::Limit { limit, .. } = &refusal else {
+            return refusal.into();
+        };
+        let message = format!("Too many connections: {limit}");
+        let body = json!({ "status": 429, "error": true, "message": message });
+        Self::new(429, &body).because(&refusal)
+    }
+
+    /// There is no room on the disk, which a moment later is no better.
+    fn disk_full() -> Self {
+        let body = json!({
+            "status": 507, "error": true, "service": "Balancer", "message": "Insufficient Storage",
+        });
+        Self::new(507, &body)
+    }
+
+    /// This node cannot answer now, and another one or a moment later can.
     pub(super) fn unavailable() -> Self {
         let body = json!({
             "status": 503, "error": true, "service": "Balancer", "message": "Service Unavailable",
@@ -236,8 +254,8 @@ impl From<ProposeError> for Fault {
             ProposeError::NoQuorum(_)
             | ProposeError::Busy
             | ProposeError::Stopping
-            | ProposeError::DiskFull
             | ProposeError::OutcomeUnknown => Self::unavailable(),
+            ProposeError::DiskFull => Self::disk_full(),
         }
     }
 }
@@ -278,6 +296,29 @@ mod tests {
             let body: Value = serde_json::from_str(&fault.body).unwrap();
             let told = body.get("message").or_else(|| body.get("error_message"));
             assert_words(&rejection, told.and_then(Value::as_str).unwrap());
+        }
+    }
+
+    #[test]
+    fn only_what_another_node_or_a_moment_later_can_serve_is_unavailable() {
+        for passes in [
+            ProposeError::NoQuorum(String::new()).into(),
+            ProposeError::Busy.into(),
+            ProposeError::Stopping.into(),
+            Fault::from(Refusal::Unavailable("x")),
+        ] {
+            assert!(Fault::is_unavailable(&passes), "{passes}");
+        }
+        let (limit, max) = ("connections_per_node", 1);
+        let crowded = Fault::crowded(Refusal::Limit { limit, max });
+        assert!(crowded.body.contains(limit), "in words: {crowded}");
+        for stays in [
+            ProposeError::DiskFull.into(),
+            crowded,
+            Refusal::Limit { limit, max }.into(),
+            Refusal::Denied(Reason::AppDisabled).into(),
+        ] {
+            assert!(!Fault::is_unavailable(&stays), "{stays}");
         }
     }
 

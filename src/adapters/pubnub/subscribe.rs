@@ -211,7 +211,7 @@ impl Wait {
             None => {
                 let max = caller.limit(crate::core::limits::CONNECTIONS_PER_NODE);
                 let poller = longpoll::open(http, caller.principal, DIALECT, max);
-                poller.ok_or_else(Fault::unavailable)?
+                poller.map_err(Fault::crowded)?
             }
         };
         let mut wants = self.selection.subscriptions(passes, start);
