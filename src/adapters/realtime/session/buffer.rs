@@ -9,6 +9,7 @@
 //! with its home and backup, and beginning now would lose to the latter, unsaid, what she had not acknowledged.
 
 use super::announce::OWN;
+use super::outstanding::Outstanding;
 use super::subscribe::plain;
 use super::{RealtimeSession, Turn};
 use crate::adapters::realtime::{auth, command, encoder, limits};
@@ -17,13 +18,9 @@ use crate::core::ids::{ChannelKey, Text};
 use crate::core::message::Publication;
 use crate::core::session::{Intent, Publish, Start, Subscribe, Subscribed};
 use sha2::{Digest as _, Sha256};
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-/// Most messages of a subscriber that may wait for acknowledgement; the oldest then counts as lost to it until it
-/// subscribes again.
-const MAX_OUTSTANDING: usize = 10_000;
 /// How far the clocks of this node and of a channel's home may differ, in milliseconds: far more than nodes that serve do.
 const SKEW_MS: u64 = 10_000;
 
@@ -36,8 +33,8 @@ pub(super) struct Buffer {
     done: u64,
     /// The last that was sent.
     last: u64,
-    /// Sent and not acknowledged: message ids by timetoken.
-    outstanding: BTreeMap<u64, Text>,
+    /// Sent and not acknowledged.
+    outstanding: Outstanding<Text>,
 }
 
 impl Buffer {
@@ -53,7 +50,7 @@ impl Buffer {
             place: ChannelKey::user(channel.app, &name),
             done: 0,
             last: 0,
-            outstanding: BTreeMap::new(),
+            outstanding: Outstanding::default(),
         }
     }
 
@@ -66,8 +63,8 @@ impl Buffer {
         self.last = self.last.max(at);
         // What has no id is never acknowledged by clients; what was merely sent need not be.
         let part = command::part(text).filter(|_| encoder::is_kept(publication, 0));
-        if let Some(part) = part.filter(|_| self.outstanding.len() < MAX_OUTSTANDING) {
-            self.outstanding.insert(at, part.id.into());
+        if let Some(part) = part {
+            self.outstanding.note(at, part.id.into());
         }
         Some(at)
     }
@@ -77,11 +74,9 @@ impl Buffer {
         if !all {
             return false;
         }
-        // With the last part of a message all its parts are there.
-        self.outstanding.remove(&at);
-        self.outstanding.retain(|_, waiting| **waiting != *id);
-        let first = self.outstanding.keys().next();
-        let done = first.map_or(self.last, |first| first - 1);
+        self.outstanding.forget(id, at);
+        let first = self.outstanding.first();
+        let done = first.map_or(self.last, |first| first.saturating_sub(1));
         let moved = done > self.done;
         self.done = self.done.max(done);
         moved

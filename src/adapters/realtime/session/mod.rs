@@ -11,6 +11,7 @@ mod announce;
 mod answers;
 mod buffer;
 mod message;
+mod outstanding;
 mod presence;
 mod subscribe;
 #[cfg(test)]

@@ -617,6 +617,27 @@ mod places {
         assert_eq!(said[1..], [kept]);
     }
 
+    #[test]
+    fn the_place_stays_before_the_first_message_that_was_not_noted() {
+        let most = crate::adapters::realtime::session::outstanding::MAX_OUTSTANDING as u64;
+        let mut client = Client::open();
+        let asked = begin(&mut client, Some(500 * MS));
+        client.event(stands(&asked, Vec::new()));
+        let id = |n: u64| format!("{n:08}");
+        for n in 1..=most + 2 {
+            let message = published(&format!("{}_1-1_x", id(n)), Some(0), (1_000 + n) * MS);
+            client.event(broadcast("b1", message));
+        }
+        let mut kept = Vec::new();
+        for n in (1..=most).chain([most + 2]) {
+            let said = client.say(&format!("ack;a;b1;{};{};1", id(n), (1_000 + n) * MS));
+            kept.extend(publishes(&said).pop().map(|one| one.draft.data));
+        }
+        let place = (1_000 + most + 1) * MS - 1;
+        assert_eq!(kept.len() as u64, most, "one move for each that was noted");
+        assert_eq!(kept.last().unwrap(), &place.to_string());
+    }
+
     impl Publication {
         /// Its time to live is over.
         fn over(mut self) -> Self {
