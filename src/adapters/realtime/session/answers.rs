@@ -86,6 +86,9 @@ impl RealtimeSession {
         // Clients lose, and acknowledge, what comes before this.
         turn.send(frame::subscribed(name));
         let buffered = subscription.buffer.is_some();
+        if let Some(buffer) = &mut subscription.buffer {
+            buffer.begin(subscribed.granted, &subscribed.backlog);
+        }
         if !auth::is_announcement(name) {
             self.announce("ortcClientSubscribed", Some(name), turn);
         }

@@ -5,8 +5,10 @@
 //! inbox named after channel and subscriber, kept the same way. Neither needs this connection or its node.
 //!
 //! **Why not a queue per subscriber:** it would hold every message once more for each of them; a place is a number.
-//! **Why whoever has no place begins with the oldest that is kept:** who is new cannot be told from whose place was lost
-//! with its home and backup, and beginning now would lose to the latter, unsaid, what she had not acknowledged.
+//! **Why whoever has no place begins with the oldest that is kept, where she may read it:** who is new cannot be told from
+//! whose place was lost with its home and backup, and beginning now would lose to the latter, unsaid, what she had not
+//! acknowledged. Without the right to history it has to be now: anybody can make up an id, and would read with it what was
+//! published before she was let in.
 
 use super::announce::OWN;
 use super::outstanding::Outstanding;
@@ -33,6 +35,8 @@ pub(super) struct Buffer {
     done: u64,
     /// The last that was sent.
     last: u64,
+    /// Nothing was kept of it: it is new, or was lost.
+    fresh: bool,
     /// Sent and not acknowledged.
     outstanding: Outstanding<Text>,
 }
@@ -50,6 +54,7 @@ impl Buffer {
             place: ChannelKey::user(channel.app, &name),
             done: 0,
             last: 0,
+            fresh: true,
             outstanding: Outstanding::default(),
         }
     }
@@ -90,7 +95,27 @@ impl Buffer {
     /// Takes up what was kept; what is not what [`Buffer::text`] writes is as good as nothing.
     fn take_up(&mut self, text: &[u8]) {
         let kept = std::str::from_utf8(text).ok();
-        self.done = kept.and_then(|text| text.parse().ok()).unwrap_or(0);
+        let kept = kept.and_then(|text| text.parse().ok());
+        self.fresh = kept.is_none();
+        self.done = kept.unwrap_or(0);
+        self.last = self.done;
+    }
+
+    /// What else its subscription is to ask for.
+    pub(super) fn wants(&self) -> Operations {
+        match self.fresh {
+            true => Operations::HISTORY,
+            false => Operations::NONE,
+        }
+    }
+
+    /// The subscription stands: without the right to history, a place that was not there begins behind what there is.
+    pub(super) fn begin(&mut self, granted: Operations, backlog: &[Arc<Publication>]) {
+        if !self.fresh || granted.contains(Operations::HISTORY) {
+            return;
+        }
+        let newest = backlog.iter().map(|one| one.timetoken).max();
+        self.done = newest.unwrap_or(0);
         self.last = self.done;
     }
 }

@@ -70,6 +70,7 @@ impl RealtimeSession {
         let Some(subscription) = self.subscriptions.get(channel) else {
             return;
         };
+        let more = subscription.buffer.as_ref().map(Buffer::wants);
         let own = subscription.filter.is_some() || subscription.buffer.is_some();
         let subscribe = Subscribe {
             start,
@@ -77,7 +78,7 @@ impl RealtimeSession {
                 true => DeliveryMode::Session,
                 false => DeliveryMode::Shared,
             },
-            wants: WANTS,
+            wants: WANTS | more.unwrap_or(Operations::NONE),
             ..plain(&subscription.key, subscription.tag)
         };
         turn.ask(Intent::Subscribe(Box::new(subscribe)));

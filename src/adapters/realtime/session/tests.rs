@@ -530,16 +530,21 @@ mod places {
     }
 
     #[test]
-    fn whoever_has_no_place_begins_with_the_oldest_that_is_kept_and_has_one_at_once() {
+    fn whoever_has_no_place_begins_with_the_oldest_that_she_may_read_and_has_one_at_once() {
         let mut client = Client::open();
         let asked = begin(&mut client, None);
+        assert!(asked.wants.contains(Operations::HISTORY));
         // From the beginning of time: who is new cannot be told from whose place was lost.
         assert_eq!(
             (asked.start, asked.delivery),
             (Start::Since { ago_ms: 11_000 }, DeliveryMode::Session)
         );
         let backlog = vec![published("a_1-1_old", Some(0), 3 * MS)];
-        let said = client.event(stands(&asked, backlog));
+        let mut stands = stands(&asked, backlog);
+        if let Event::Subscribed(subscribed) = &mut stands {
+            subscribed.granted = Operations::SUBSCRIBE | Operations::HISTORY;
+        }
+        let said = client.event(stands);
         let shown = texts(&said);
         assert!(shown[0].contains("ortc-subscribed"));
         assert!(shown[1].contains("a_1-1_old"));
@@ -547,6 +552,28 @@ mod places {
         assert_eq!(&*kept.channel.name, "realtime-place\nb1\nsub-1");
         assert_eq!(kept.draft.data, "0");
         assert!(kept.draft.retain_ms.is_some());
+    }
+
+    #[test]
+    fn a_made_up_id_reads_nothing_that_was_published_before() {
+        let mut client = Client::open();
+        let asked = begin(&mut client, None);
+        let old = |at| published("a_1-1_old", Some(0), at * MS);
+        let said = client.event(stands(&asked, vec![old(3), old(4)]));
+        let shown = texts(&said);
+        assert!(shown[0].contains("ortc-subscribed"));
+        assert!(!shown.concat().contains("old"), "{shown:?}");
+        // Its place is behind it from now on, and what comes is hers.
+        let kept = publishes(&said).pop().unwrap();
+        assert_eq!(kept.draft.data, (4 * MS).to_string());
+        let new = published("b_1-1_new", Some(0), 5 * MS);
+        assert!(texts(&client.event(broadcast("b1", new)))[0].contains("new"));
+        // A place that is there stays what it is.
+        let mut client = Client::open();
+        let asked = begin(&mut client, Some(3 * MS));
+        assert!(!asked.wants.contains(Operations::HISTORY));
+        let said = client.event(stands(&asked, vec![old(3), old(4)]));
+        assert!(texts(&said)[1].contains("old"));
     }
 
     #[test]
