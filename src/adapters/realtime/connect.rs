@@ -1,7 +1,7 @@
 //! How a WebSocket is opened. Whatever stands in the address is accepted: who connects is said on the open socket.
 
 use super::session::RealtimeSession;
-use super::{DIALECT, Encoding, Filters, limits};
+use super::{DIALECT, Encoding, OfNode, limits};
 use crate::core::limits::{HISTORY_BYTES, OUTBOX_BYTES, outbox_with_history};
 use crate::core::session::Session;
 use crate::transport::ws::hixie::Hixie;
@@ -20,7 +20,7 @@ pub(super) async fn connect(
     request: HttpRequest,
     payload: web::Payload,
     encoding: web::Data<Encoding>,
-    filters: web::Data<Filters>,
+    of_node: web::Data<OfNode>,
 ) -> Result<HttpResponse, actix_web::Error> {
     let hixie = Hixie::of(&request);
     let opening = Opening {
@@ -38,7 +38,7 @@ pub(super) async fn connect(
         hand_over: None,
     };
     let session =
-        |_| -> Box<dyn Session> { Box::new(RealtimeSession::new(Filters::clone(&filters))) };
+        |_| -> Box<dyn Session> { Box::new(RealtimeSession::new(OfNode::clone(&of_node))) };
     match hixie {
         Some(hixie) => ws::open_hixie(&request, hixie, opening, session),
         None => ws::open(&request, payload, opening, session),

@@ -3,7 +3,7 @@
 
 use super::limits;
 use super::session::RealtimeSession;
-use super::{DIALECT, Encoding, Filters};
+use super::{DIALECT, Encoding, OfNode};
 use crate::core::close::Close;
 use crate::core::connection::accepted::Framing;
 use crate::core::ids::Text;
@@ -62,25 +62,25 @@ pub(super) fn routes(cfg: &mut web::ServiceConfig) {
 async fn streaming(
     request: HttpRequest,
     encoding: web::Data<Encoding>,
-    filters: web::Data<Filters>,
+    of_node: web::Data<OfNode>,
     streams: web::Data<Streams>,
 ) -> Result<HttpResponse, actix_web::Error> {
-    open(&request, (&encoding, &filters), &streams, Asked::Stream)
+    open(&request, (&encoding, &of_node), &streams, Asked::Stream)
 }
 
 #[allow(clippy::unused_async)] // Handlers are async.
 async fn poll(
     request: HttpRequest,
     encoding: web::Data<Encoding>,
-    filters: web::Data<Filters>,
+    of_node: web::Data<OfNode>,
     streams: web::Data<Streams>,
 ) -> Result<HttpResponse, actix_web::Error> {
-    open(&request, (&encoding, &filters), &streams, Asked::Poll)
+    open(&request, (&encoding, &of_node), &streams, Asked::Poll)
 }
 
 fn open(
     request: &HttpRequest,
-    (encoding, filters): (&Encoding, &Filters),
+    (encoding, of_node): (&Encoding, &OfNode),
     streams: &Streams,
     asked: Asked,
 ) -> Result<HttpResponse, actix_web::Error> {
@@ -101,7 +101,7 @@ fn open(
                 resumes: None,
                 hand_over: None,
             };
-            (opening, Box::new(RealtimeSession::new(filters.clone())))
+            (opening, Box::new(RealtimeSession::new(of_node.clone())))
         },
     )
 }

@@ -20,11 +20,13 @@ pub const MESSAGE_BYTES: Setting = setting("realtime_message_bytes", 4 << 10);
 pub const MESSAGES_PER_SECOND: Setting = setting("realtime_messages_per_second", 0);
 /// How long a subscriber's place in a channel is remembered while it is away.
 pub const BUFFER_MS: Setting = setting("realtime_buffer_ms", 24 * 3_600_000);
+/// Most places that the clients of one node may have kept at a time. Each weighs some 3.5 kB, on two nodes.
+pub const PLACES: Setting = setting("realtime_places_per_node", 20_000);
 
 /// Settings of this dialect that are on or off.
 pub const SWITCHES: [Setting; 2] = [AUTHENTICATION, ANNOUNCEMENTS];
 /// Settings of this dialect that are numbers.
-pub const NUMBERS: [Setting; 3] = [MESSAGE_BYTES, MESSAGES_PER_SECOND, BUFFER_MS];
+pub const NUMBERS: [Setting; 4] = [MESSAGE_BYTES, MESSAGES_PER_SECOND, BUFFER_MS, PLACES];
 
 /// Largest frame from a client. No setting: it holds before the app is known.
 pub(super) const FRAME_BYTES: usize = 16 << 10;

@@ -17,6 +17,7 @@ mod frame;
 pub mod limits;
 #[cfg(test)]
 pub(crate) mod model;
+mod places;
 mod rest;
 mod session;
 mod text;
@@ -136,7 +137,7 @@ impl Dialect for Protocol {
         Box::new(move |node| {
             Arc::new(Service {
                 encoding,
-                filters: Filters::default(),
+                of_node: OfNode::default(),
                 site: Site(node.public_url.cloned()),
             })
         })
@@ -147,7 +148,7 @@ impl Dialect for Protocol {
 #[derive(Debug)]
 struct Service {
     encoding: Encoding,
-    filters: Filters,
+    of_node: OfNode,
     site: Site,
 }
 
@@ -155,7 +156,7 @@ impl Running for Service {
     fn configure(&self, worker: &mut web::ServiceConfig) {
         worker
             .app_data(web::Data::new(self.encoding))
-            .app_data(web::Data::new(self.filters.clone()))
+            .app_data(web::Data::new(self.of_node.clone()))
             .app_data(web::Data::new(self.site.clone()));
         routes(worker);
     }
@@ -187,16 +188,20 @@ impl Encoding {
     }
 }
 
-/// The subscription filters in use on this node. App data of its routes, shared by all threads.
+/// What the sessions of this node share. App data of its routes, one for all threads.
 #[derive(Clone, Debug, Default)]
-struct Filters(filters::Filters<filter::Filter>);
+struct OfNode {
+    /// The subscription filters in use.
+    filters: filters::Filters<filter::Filter>,
+    places: places::Places,
+}
 
 /// Base URL at which clients reach this node, if the operator has said so; else each request's own host is
 /// answered. App data of its routes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Site(Option<Arc<str>>);
 
-/// Routes of the public port. Needs `web::Data` of [`Encoding`], [`Filters`], [`Site`], the node's streams and the broker.
+/// Routes of the public port. Needs `web::Data` of [`Encoding`], [`OfNode`], [`Site`], the node's streams and the broker.
 fn routes(cfg: &mut web::ServiceConfig) {
     rest::routes(cfg);
     fallback::routes(cfg);

@@ -3,7 +3,7 @@
 //! **Must never know:** nodes, faults.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
-use super::Filters;
+use super::OfNode;
 use super::encoder::RealtimeEncoder;
 use super::session::RealtimeSession;
 use crate::core::delivery::encoding::Encoder;
@@ -39,7 +39,7 @@ impl Spoken for Realtime {
     }
 
     fn node(&self) -> Box<dyn Any> {
-        Box::new(Filters::default())
+        Box::new(OfNode::default())
     }
 
     fn client(&self, number: u64, channel: &str, _present: bool) -> Box<dyn Model> {
@@ -72,9 +72,9 @@ impl Client {
 
 impl Model for Client {
     fn open(&mut self, site: &Site<'_>) -> Opened {
-        let filters = site.kept.downcast_ref::<Filters>().unwrap().clone();
+        let of_node = site.kept.downcast_ref::<OfNode>().unwrap().clone();
         Opened {
-            session: Box::new(RealtimeSession::new(filters)),
+            session: Box::new(RealtimeSession::new(of_node)),
             resumes: None,
         }
     }

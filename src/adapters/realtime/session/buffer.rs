@@ -187,7 +187,10 @@ impl RealtimeSession {
         let (place, text) = (buffer.place.clone(), buffer.text());
         let mut draft = encoder::whole(text.as_bytes());
         draft.store = false;
-        draft.retain_ms = Some(limits::BUFFER_MS.of(turn.app));
+        let keep_ms = limits::BUFFER_MS.of(turn.app);
+        draft.retain_ms = Some(keep_ms);
+        let until_ms = turn.cx.now.mono_ms.saturating_add(keep_ms);
+        self.of_node.places.note(self.app, &place.name, until_ms);
         let target = (Resource::User, &*place.name);
         let now_ms = turn.cx.now.cluster_ms;
         let operations = Operations::PUBLISH;

@@ -18,7 +18,7 @@ mod subscribe;
 mod tests;
 mod validate;
 
-use super::Filters;
+use super::OfNode;
 use super::codes;
 use super::command::{self, Command};
 use super::filter::Filter;
@@ -72,8 +72,7 @@ pub(super) struct RealtimeSession {
     who: Who,
     app: AppId,
     subscriptions: HashMap<Text, Subscription>,
-    /// Where filters are read.
-    filters: Filters,
+    of_node: OfNode,
     /// Published parts that wait for the core: message id and part.
     published: HashMap<u64, (Text, u32)>,
     last_tag: u64,
@@ -138,13 +137,13 @@ impl Session for RealtimeSession {
 
 impl RealtimeSession {
     /// A session for a connection that has said nothing yet.
-    pub(super) fn new(filters: Filters) -> Self {
+    pub(super) fn new(of_node: OfNode) -> Self {
         Self {
             phase: Phase::Silent,
             who: Who::default(),
             app: AppId(0),
             subscriptions: HashMap::new(),
-            filters,
+            of_node,
             published: HashMap::new(),
             last_tag: 0,
             inbound: TokenBucket::default(),

@@ -3,8 +3,9 @@
 use super::buffer::Buffer;
 use super::validate::WANTS;
 use super::{RealtimeSession, Subscription, Turn};
-use crate::adapters::realtime::{auth, filter, frame, limits};
+use crate::adapters::realtime::{auth, codes, filter, frame, limits};
 use crate::core::authority::Operations;
+use crate::core::error::Refusal;
 use crate::core::ids::ChannelKey;
 use crate::core::refusals::Rule;
 use crate::core::session::{DeliveryMode, Intent, Start, Subscribe};
@@ -35,7 +36,7 @@ impl RealtimeSession {
         }
         let filter = match filter {
             "" => None,
-            text => match self.filters.0.of(text, filter::parse) {
+            text => match self.of_node.filters.of(text, filter::parse) {
                 Ok(filter) => Some(filter),
                 Err(wrong) => {
                     let text = format!("Invalid filter: {}", wrong.0);
@@ -50,6 +51,16 @@ impl RealtimeSession {
             .then_some(&*self.who.token);
         let buffer = (!subscriber.is_empty()).then(|| Buffer::of(&key, subscriber, token));
         let place = buffer.as_ref().map(|buffer| buffer.place.clone());
+        if let Some(place) = &place {
+            let (max, now_ms) = (limits::PLACES.of(turn.app), turn.cx.now.mono_ms);
+            let places = &self.of_node.places;
+            if !places.has_room(self.app, &place.name, max, now_ms) {
+                let limit = limits::PLACES.name;
+                let refusal = Refusal::Limit { limit, max };
+                let text = format!("No place can be kept: {}", codes::text(&refusal));
+                return turn.fail("subscribe", channel, (&refusal, &text));
+            }
+        }
         let subscription = Subscription {
             key: key.clone(),
             tag,

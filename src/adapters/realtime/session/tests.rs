@@ -28,7 +28,7 @@ struct Client {
 impl Client {
     fn new(state: State) -> Self {
         Self {
-            session: RealtimeSession::new(Filters::default()),
+            session: RealtimeSession::new(OfNode::default()),
             authority: Authority::fixed(state, 1_000),
             now_ms: 0,
             told: Vec::new(),
@@ -385,11 +385,11 @@ mod subscribing {
 
     #[test]
     fn ten_subscribers_with_one_filter_cost_it_once() {
-        let filters = Filters::default();
+        let of_node = OfNode::default();
         let mut clients: Vec<Client> = (0..10)
             .map(|_| {
                 let mut client = Client::open();
-                client.session.filters = filters.clone();
+                client.session.of_node = of_node.clone();
                 client.join("subscribefilter;a;t;ch1;null;message.a = 40", Vec::new());
                 client
             })
@@ -574,6 +574,22 @@ mod places {
         assert!(!asked.wants.contains(Operations::HISTORY));
         let said = client.event(stands(&asked, vec![old(3), old(4)]));
         assert!(texts(&said)[1].contains("old"));
+    }
+
+    #[test]
+    fn a_place_above_the_apps_number_is_refused_in_words_and_one_that_is_there_is_not() {
+        let mut client = Client::open();
+        let asked = begin(&mut client, None);
+        client.event(stands(&asked, Vec::new()));
+        let mut other = Client::open();
+        other.session.of_node = client.session.of_node.clone();
+        for n in 1..crate::adapters::realtime::limits::PLACES.default {
+            let places = &client.session.of_node.places;
+            places.note(APP, &n.to_string(), 9_000);
+        }
+        let said = texts(&other.say("subscribeoptions;a;t;b1;sub-2;;;null;")).concat();
+        assert!(said.contains("No place can be kept") && said.contains("places_per_node"));
+        begin(&mut other, Some(500 * MS));
     }
 
     #[test]
