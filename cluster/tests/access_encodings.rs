@@ -52,6 +52,9 @@ administer 7 k1 key delete k2
 administer 7 k1 provider create 7 p iss=https://id aud=a,b kids=e,r:rsa source=set:https://id/keys leeway=5 ceiling=k1
 administer 7 operator provider update 7 p ifsource=discovery:https://id enabled=true iss=https://ie aud=c algs=PS256,ES256,ES384 kids=c:p256 source= rights=details leeway=6 ceiling=k2
 administer 7 k1 provider delete 7 p
+administer 7 k1 provider ask 7 p for=60000
+administer 7 operator provider fetched 7 p source=set:https://id/keys before=3 kids=e
+administer 7 operator provider fetched 7 p source=discovery:https://id reason=late
 signout 7 user:u revkey:s by=k1";
 
 /// A log whose state has something in every section.
@@ -71,7 +74,9 @@ request 5 app update 7 name=m
 request 6 app create 7
 flag 7 room f on
 group 7 g add=a,b
-same administer 7 operator provider create 7 p iss=https://id aud=a,b kids=e ceiling=k1";
+same administer 7 operator provider create 7 p iss=https://id aud=a,b kids=e ceiling=k1
+administer 7 operator provider create 7 q iss=https://q aud=a source=set:https://q/keys ceiling=k1
+administer 7 operator provider ask 7 q";
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {

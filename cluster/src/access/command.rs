@@ -4,8 +4,8 @@
 
 use super::records::{EnabledProtocol, Issuer, OpenRule, Secret, SettingValue, Subject, Target};
 use super::{
-    AppId, Capability, Millis, NodeId, Operations, Pattern, ProviderChange, ProviderSpec, Resource,
-    Revision, Text, Token,
+    AppId, Capability, Fetched, Millis, NodeId, Operations, Pattern, ProviderChange, ProviderSpec,
+    Resource, Revision, Text, Token,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -218,6 +218,20 @@ pub enum Administered {
     NoProvider {
         /// Which provider it is.
         id: Text,
+    },
+    /// The keys of a provider are to be fetched, unless they were asked for or came a moment ago.
+    AskForKeys {
+        /// Which provider it is.
+        id: Text,
+        /// How long that moment is.
+        pause_ms: Millis,
+    },
+    /// Somebody has tried to fetch them.
+    KeysFetched {
+        /// Which provider it is.
+        id: Text,
+        /// What came of it.
+        fetched: Box<Fetched>,
     },
 }
 

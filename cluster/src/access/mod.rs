@@ -18,6 +18,7 @@ mod command;
 mod decide;
 mod expiry;
 mod fingerprint;
+mod key_fetch;
 mod limits;
 mod lookup;
 mod pattern;
@@ -44,6 +45,7 @@ pub use decide::{
 };
 pub use expiry::next_expiry;
 pub use fingerprint::fingerprint;
+pub use key_fetch::{FETCH_AGAIN_MS, FETCH_EVERY_MS, Fetched, KeyFetch};
 pub use limits::Limits;
 pub use pattern::{Pattern, PatternError, PatternText};
 pub use principal::{Issued, Principal, Proof, SpokenFor, Voucher};

@@ -51,11 +51,12 @@ enum Section {
     Flags = 15,
     Groups = 16,
     Providers = 17,
+    KeyFetches = 18,
 }
 
 impl Section {
     /// In the order in which they stand.
-    const ALL: [Self; 17] = [
+    const ALL: [Self; 18] = [
         Self::Head,
         Self::Apps,
         Self::Aliases,
@@ -72,6 +73,7 @@ impl Section {
         Self::Flags,
         Self::Groups,
         Self::Providers,
+        Self::KeyFetches,
         Self::End,
     ];
 
@@ -94,7 +96,8 @@ impl Section {
             | Self::Members
             | Self::Departed
             | Self::Requests
-            | Self::Flags => 1024,
+            | Self::Flags
+            | Self::KeyFetches => 1024,
         }
     }
 }
@@ -154,7 +157,8 @@ pub(super) fn frames(state: &State, out: &mut dyn FnMut(&[u8])) -> u64 {
     records += chunks(Section::Requests, state.requests.iter(), out);
     records += chunks(Section::Flags, state.flags.iter(), out);
     records += chunks(Section::Groups, state.groups.iter(), out);
-    records + chunks(Section::Providers, state.providers.iter(), out)
+    records += chunks(Section::Providers, state.providers.iter(), out);
+    records + chunks(Section::KeyFetches, state.key_fetches.iter(), out)
 }
 
 fn chunks<T: Serialize>(
@@ -277,6 +281,7 @@ fn read(state: &mut State, section: Section, record: &[u8]) -> Result<u64, Snaps
         Section::Requests => read_requests(&mut state.requests, record),
         Section::Groups => insert(&mut state.groups, record),
         Section::Providers => insert(&mut state.providers, record),
+        Section::KeyFetches => insert(&mut state.key_fetches, record),
         Section::End => Ok(0),
     }
 }
@@ -347,6 +352,10 @@ fn finish(mut state: State) -> Result<State, SnapshotError> {
         && state.flags.keys().all(|(app, ..)| known(app))
         && state.groups.keys().all(|(app, _)| known(app))
         && state.providers.keys().all(|(app, _)| known(app))
+        && state
+            .key_fetches
+            .keys()
+            .all(|of| state.providers.contains_key(of))
         && state.grants.keys().all(|key| known(&key.app));
     if !whole {
         return Err(damaged("a record names an app or key that is not there"));

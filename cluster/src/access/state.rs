@@ -6,6 +6,7 @@
 //! would never be swept, so that two nodes could differ.
 
 use super::expiry::Expiring;
+use super::key_fetch::KeyFetch;
 use super::lookup::{GrantLookup, PatternRef, Place};
 use super::provider::Provider;
 use super::records::{
@@ -50,6 +51,8 @@ pub struct State {
     pub groups: OrdMap<(AppId, Text), OrdSet<Text>>,
     /// Identity providers of apps.
     pub providers: OrdMap<(AppId, Text), Provider>,
+    /// How it stands with those keys of providers that are fetched; none = nobody has asked or tried yet.
+    pub key_fetches: OrdMap<(AppId, Text), KeyFetch>,
     /// The member list.
     pub members: OrdMap<NodeId, Member>,
     /// Last epoch of members that have left, so that a return is not taken for the former self.

@@ -46,10 +46,12 @@ pub(crate) fn is_urgent(command: &Command) -> bool {
             }
             Administered::NoKey { .. }
             | Administered::Provider { .. }
-            | Administered::NoProvider { .. } => true,
+            | Administered::NoProvider { .. }
+            | Administered::KeysFetched { .. } => true,
             Administered::NewKey(_)
             | Administered::Rotated { .. }
-            | Administered::NewProvider(_) => false,
+            | Administered::NewProvider(_)
+            | Administered::AskForKeys { .. } => false,
         },
         Command::Tick
         | Command::SetClusterVersion(_)

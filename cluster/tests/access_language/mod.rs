@@ -4,7 +4,7 @@
 //! `key create|update|rotate|delete …` · `grant APP SUBJECT RIGHTS [ttl= by= mode=replace]` ·
 //! `ungrant APP SUBJECT [PATTERN…] [by=]` · `token APP ID key= cap= …` · `revoke|disconnect APP TARGET …` · `signout APP TARGET… [by=]` ·
 //! `block|unblock APP SUBJECT …` · `nonce APP KEY NONCE expires=` · `flag APP CHANNEL FLAG on|off` ·
-//! `provider create|update|delete APP ID …` (by `administer`) · `group APP GROUP [add= remove= clear=]` · `administer APP KEY|operator app update … | key … [hands=RIGHTS]` · `as NAME APP key=|named= under= user= …` ·
+//! `provider create|update|delete|ask|fetched APP ID …` (by `administer`) · `group APP GROUP [add= remove= clear=]` · `administer APP KEY|operator app update … | key … [hands=RIGHTS]` · `as NAME APP key=|named= under= user= …` ·
 //! `check|allowed PRINCIPAL NAME [OPS]` · `stands PRINCIPAL` · `grants APP SUBJECT` · `counts` · `reopen` ·
 //! `request N COMMAND…` · `same COMMAND…` (in the log entry of the command before).
 //!
@@ -520,6 +520,21 @@ fn provider(line: &Line<'_>) -> Administered {
             }),
         },
         "delete" => Administered::NoProvider { id },
+        "ask" => Administered::AskForKeys {
+            id,
+            pause_ms: line.millis("for").unwrap_or(0),
+        },
+        "fetched" => Administered::KeysFetched {
+            id,
+            fetched: Box::new(Fetched {
+                source: source(line.option("source").unwrap_or_default()),
+                after: line.millis("before").unwrap_or(0),
+                outcome: match line.text("reason") {
+                    Some(why) => Err(why),
+                    None => Ok(public_keys(line.option("kids").unwrap_or_default())),
+                },
+            }),
+        },
         other => panic!("no provider command: {other}"),
     }
 }

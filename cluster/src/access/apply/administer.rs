@@ -10,7 +10,7 @@ use super::super::{
     Pattern, ProviderChange, Rejection, Resource, Right, State, Text,
 };
 use super::issuer::authority;
-use super::{Result, apps, keys, providers};
+use super::{Result, apps, key_fetches, keys, providers};
 
 pub(super) fn administer(
     state: &mut State,
@@ -33,6 +33,12 @@ pub(super) fn administer(
             providers::update(state, (asked.app, id), change, effects)
         }
         Administered::NoProvider { id } => providers::delete(state, (asked.app, id), effects),
+        Administered::AskForKeys { id, pause_ms } => {
+            key_fetches::ask(state, (asked.app, id), *pause_ms)
+        }
+        Administered::KeysFetched { id, fetched } => {
+            key_fetches::fetched(state, (asked.app, id), fetched, effects)
+        }
     }
 }
 
@@ -81,7 +87,12 @@ fn given(state: &State, app: AppId, change: &Administered) -> Result<Capability>
             }
             Ok(given)
         }
-        Administered::NoProvider { id } => {
+        Administered::KeysFetched { id, .. } => {
+            let provider = state.provider(app, id).ok_or(Rejection::NotFound)?;
+            let ceiling = state.key_of(app, &provider.ceiling);
+            Ok(ceiling.map_or_else(Capability::default, |key| key.capability.clone()))
+        }
+        Administered::NoProvider { id } | Administered::AskForKeys { id, .. } => {
             state.provider(app, id).ok_or(Rejection::NotFound)?;
             Ok(Capability::default())
         }

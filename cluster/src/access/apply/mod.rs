@@ -14,6 +14,7 @@ mod flags;
 mod grants;
 mod groups;
 mod issuer;
+mod key_fetches;
 mod keys;
 mod members;
 mod providers;

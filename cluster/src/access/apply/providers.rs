@@ -80,6 +80,9 @@ pub(super) fn update(
     }
     provider.revision = state.revision;
     check(state, &provider)?;
+    if provider.source != before.source {
+        state.key_fetches.remove(&(app, id.clone()));
+    }
     state.put_provider(provider);
     effects.push(judged_again(app, id));
     let only_on = ProviderChange {
@@ -99,6 +102,7 @@ pub(super) fn delete(
     effects: &mut Vec<Effect>,
 ) -> Result {
     state.drop_provider(app, id).ok_or(Rejection::NotFound)?;
+    state.key_fetches.remove(&(app, id.clone()));
     effects.push(judged_again(app, id));
     Ok(Reply::Narrowed(1))
 }
@@ -108,6 +112,7 @@ pub(super) fn clear(state: &mut State, app: AppId) -> u64 {
     let doomed: Vec<Text> = state.providers_of(app).map(|one| one.id.clone()).collect();
     for id in &doomed {
         state.drop_provider(app, id);
+        state.key_fetches.remove(&(app, id.clone()));
     }
     doomed.len() as u64
 }
@@ -126,7 +131,7 @@ pub(super) fn follow(state: &mut State, app: AppId, old: &Text, new: &Text) {
     }
 }
 
-fn judged_again(app: AppId, id: &Text) -> Effect {
+pub(super) fn judged_again(app: AppId, id: &Text) -> Effect {
     let scope = Scope::Provider(id.clone());
     Effect::Recheck { app, scope }
 }
@@ -138,7 +143,11 @@ fn set<T: Clone>(place: &mut T, given: &Option<T>) {
 }
 
 /// Keys as they are kept: one that was there before is as old as it was.
-fn stored(keys: &[PublicKey], before: &[ProviderKey], now: Revision) -> Vec<ProviderKey> {
+pub(super) fn stored(
+    keys: &[PublicKey],
+    before: &[ProviderKey],
+    now: Revision,
+) -> Vec<ProviderKey> {
     let since = |key: &PublicKey| {
         let same = before.iter().find(|one| one.key == *key);
         same.map_or(now, |one| one.since)
@@ -150,7 +159,7 @@ fn stored(keys: &[PublicKey], before: &[ProviderKey], now: Revision) -> Vec<Prov
     keys.collect()
 }
 
-fn check(state: &State, provider: &Provider) -> Result<()> {
+pub(super) fn check(state: &State, provider: &Provider) -> Result<()> {
     limits::word("provider", &provider.id)?;
     limits::name("iss", &provider.iss, Limits::MAX_TEXT)?;
     limits::at_most(
