@@ -1,9 +1,9 @@
 //! Gatecast: a self-hosted realtime messaging broker whose access control is a replicated truth.
 //!
 //! The map, in reading order: [`core`] (connections, channels, delivery, what asks the cluster),
-//! [`transport`] (sockets to frames), [`identity`] (tokens of identity providers), [`adapters`] (one folder per dialect), [`peers`] (links between nodes),
+//! [`transport`] (sockets to frames), [`identity`] (tokens of identity providers), [`outbound`] (requests of our own to addresses that others named), [`adapters`] (one folder per dialect), [`peers`] (links between nodes),
 //! `server` (wiring). Every arrow points inward: `server -> adapters -> transport -> core -> cluster`,
-//! `adapters -> identity -> core` and `peers -> core`; a structure test holds them.
+//! `adapters -> outbound -> identity -> core` and `peers -> core`; a structure test holds them.
 //!
 //! **Must never know:** anything; this is the list of the rooms.
 
@@ -13,6 +13,7 @@ pub mod config;
 pub mod console;
 pub mod core;
 pub mod identity;
+pub mod outbound;
 pub mod peers;
 pub mod server;
 pub mod transport;

@@ -48,6 +48,10 @@ pub fn provider(command: ProviderCommand) -> Result<Request, Failure> {
             set(&mut body, "enabled", enabled);
             Request::new("PATCH", one(app, &provider)).body(body.into())
         }
+        ProviderCommand::Refresh { app, provider } => {
+            let path = named(&format!("/v1/apps/{app}/providers"), &provider, "/refresh");
+            Request::new("POST", path)
+        }
         ProviderCommand::Delete { app, provider } => Request::new("DELETE", one(app, &provider)),
     })
 }
@@ -67,6 +71,8 @@ fn provider_body(args: ProviderArgs) -> Result<Map<String, Value>, Failure> {
         let keys: Value = serde_json::from_str(&text).map_err(|error| unread(error.to_string()))?;
         body.insert("keys".into(), keys);
     }
+    set(&mut body, "jwks_uri", args.jwks_uri);
+    set(&mut body, "discovery", args.discovery);
     set(&mut body, "ceiling", args.ceiling);
     let mut claims = Map::new();
     set(&mut claims, "rights", args.rights);

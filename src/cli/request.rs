@@ -710,6 +710,13 @@ mod tests {
             ("PATCH", "/v1/apps/7/providers/kc")
         );
         assert_eq!(off.body, Some(json!({"enabled": false})));
+        let refresh = typed("provider refresh 7 kc");
+        assert_eq!(
+            (refresh.method, &*refresh.path),
+            ("POST", "/v1/apps/7/providers/kc/refresh")
+        );
+        let found = typed("provider update 7 kc --discovery https://id");
+        assert_eq!(found.body, Some(json!({"discovery": "https://id"})));
         assert_eq!(typed("cluster remove 3").method, "DELETE");
         assert_eq!(
             typed("cluster remove 3 --force").path,

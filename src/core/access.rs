@@ -7,12 +7,12 @@
 pub use gatecast_cluster::access::{
     Administered, Administration, Algorithm, Answered, ApiKey, App, AppChange, AppId, AppSpec,
     Block, Capability, CarriedRights, ChannelFlag, Claims, Command, Cut, Decision, Effect,
-    EnabledProtocol, Grant, GrantEntry, GrantKey, GrantMode, GroupChange, Issued, Issuer,
-    KeyChange, KeyKind, KeySource, KeySpec, MemberState, Millis, NodeId, OpenRule, Operations,
-    Pattern, PatternError, PatternText, Principal, Proof, Provider, ProviderChange, ProviderKey,
-    ProviderSpec, PublicKey, Question, Reason, Rejection, Reply, Resource, Revision, Revocation,
-    Right, Rule, Scope, Secret, SettingValue, SignOut, SpokenFor, State, Subject, Target, Text,
-    Token, Vouched, Voucher,
+    EnabledProtocol, FETCH_AGAIN_MS, Fetched, Grant, GrantEntry, GrantKey, GrantMode, GroupChange,
+    Issued, Issuer, KeyChange, KeyFetch, KeyKind, KeySource, KeySpec, MemberState, Millis, NodeId,
+    OpenRule, Operations, Pattern, PatternError, PatternText, Principal, Proof, Provider,
+    ProviderChange, ProviderKey, ProviderSpec, PublicKey, Question, Reason, Rejection, Reply,
+    Resource, Revision, Revocation, Right, Rule, Scope, Secret, SettingValue, SignOut, SpokenFor,
+    State, Subject, Target, Text, Token, Vouched, Voucher,
 };
 pub use gatecast_cluster::{
     BarrierMode, BarrierReport, ClusterStatus, Committed, EffectBatch, Freshness, ProposeError,

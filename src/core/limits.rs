@@ -152,6 +152,12 @@ pub const DEAD_LETTERS: Setting = Setting {
 pub const DEAD_LETTERS_MS: u64 = 7 * 24 * 3_600 * 1_000;
 /// What they may weigh, bytes.
 pub const DEAD_LETTERS_BYTES: u64 = 4 << 20;
+/// Whether keys of identity providers may be fetched from addresses that are not public, and without TLS. Operators set it,
+/// not the app's own servers.
+pub const PROVIDER_PRIVATE_TARGETS: Setting = Setting {
+    name: "provider_private_targets",
+    default: 0,
+};
 /// Whether subscribers are told how many subscriptions there are.
 pub const SUBSCRIPTION_COUNT: Setting = Setting {
     name: "subscription_count",

@@ -1,7 +1,7 @@
 //! Tokens of identity providers: read, verified, and turned into whoever bears them; and the key sets they are verified with.
 //!
 //! In reading order: `compact` (the three parts of a signed token), `token` (whose it is and what it says), `rights`,
-//! `logout`, `keys` (key sets), `refused`.
+//! `logout`, `keys` (key sets), `wanted` (a key that nobody knows), `refused`.
 //!
 //! **Must never know:** a dialect, HTTP, how a right is judged.
 //! **Why a room of its own:** every dialect takes the same tokens, and none of them may be the one that takes more.
@@ -12,6 +12,7 @@ pub mod logout;
 pub mod refused;
 mod rights;
 pub mod token;
+mod wanted;
 
 #[cfg(test)]
 pub(crate) mod fixture;
@@ -21,3 +22,4 @@ mod hostile_tests;
 pub use compact::is_meant;
 pub use refused::{Refused, Remedy};
 pub use token::{Borne, presented, read};
+pub use wanted::want_key;

@@ -14,6 +14,7 @@ use crate::core::close::End;
 use crate::core::delivery::encoding::Encodings;
 use crate::core::delivery::enforcer;
 use crate::core::delivery::messages::EndAll;
+use crate::outbound::key_fetcher::KeyFetcher;
 use crate::peers::{self, Peers};
 use crate::transport::{Worker, stream::Streams};
 use actix_web::web;
@@ -33,6 +34,7 @@ const REFUSALS_LOGGED: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(super) struct Plane {
     broker: Broker,
+    key_fetcher: KeyFetcher,
     workers: Workers,
     peers: Peers,
 }
@@ -108,8 +110,11 @@ impl Plane {
         broker.connect_queries(peers.queries());
         enforce(cluster, &broker, peers.clone());
         log_refusals(broker.clone());
+        let key_fetcher = KeyFetcher::new(authority.clone());
+        key_fetcher.start();
         Self {
             broker,
+            key_fetcher,
             workers,
             peers,
         }
@@ -131,6 +136,7 @@ impl Plane {
         for (_, running) in &self.workers.running {
             running.register(registry);
         }
+        self.key_fetcher.register(registry);
         let channels = &self.broker.channels;
         registry.register_collector(Box::new(Histories(channels.clone())));
         registry.register_collector(Box::new(Unreplicated(channels.clone())));

@@ -26,6 +26,10 @@ pub(super) fn catalog(dialects: Dialects) -> Catalog {
     let switches = [
         SettingSpec::switch(limits::WILDCARDS),
         SettingSpec {
+            operators_only: true,
+            ..SettingSpec::switch(limits::PROVIDER_PRIVATE_TARGETS)
+        },
+        SettingSpec {
             // Whoever subscribes is told how many do.
             hands_on: HandsOn::On(Operations::METADATA),
             ..SettingSpec::switch(SUBSCRIPTION_COUNT)

@@ -1,6 +1,6 @@
 //! The import law as data: which room may not name what, and why.
 //!
-//! `server -> adapters -> transport -> core -> cluster`, `adapters -> identity -> core`, and `peers -> core, cluster`.
+//! `server -> adapters -> transport -> core -> cluster`, `adapters -> outbound -> identity -> core`, and `peers -> core, cluster`.
 
 use crate::Finding;
 use crate::imports::{Import, module_of};
@@ -184,6 +184,29 @@ const LAWS: &[Never] = &[
         why: "tokens of providers are read above core: below it there are principals",
     },
     Never {
+        room: &["src/outbound/"],
+        except: &[],
+        paths: &[
+            "gatecast::adapters",
+            "gatecast::transport",
+            "gatecast::peers",
+            "gatecast::server",
+            "gatecast::cli",
+            "gatecast::config",
+            "gatecast::console",
+            "gatecast_cluster",
+            "actix_web::web",
+            "actix_http",
+        ],
+        why: "where a request of ours may go does not depend on who asks",
+    },
+    Never {
+        room: &["src/core/", "src/transport/", "src/peers/", "src/identity/"],
+        except: &[],
+        paths: &["gatecast::outbound"],
+        why: "no decision waits for somebody else's server",
+    },
+    Never {
         room: &["src/adapters/"],
         except: &[],
         paths: &[
@@ -297,6 +320,7 @@ const ROOMS: &[&str] = &[
     "src/core/",
     "src/transport/",
     "src/identity/",
+    "src/outbound/",
     "src/adapters/",
     "src/peers/",
     "src/cli/",

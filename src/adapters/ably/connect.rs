@@ -14,6 +14,7 @@ use crate::core::authority::{Authority, Reason, State};
 use crate::core::broker::Broker;
 use crate::core::ids::ConnectionId;
 use crate::core::limits::Setting;
+use crate::identity;
 use crate::transport::ws::{self, Opening};
 use actix_web::{HttpRequest, HttpResponse, web};
 
@@ -162,7 +163,11 @@ async fn verified(
 ) -> Result<Identity, Fault> {
     let now = || authority.now().cluster_ms;
     let look = |state: &State| auth::check(credential, asks, state, now());
-    authority.look(look, auth::is_of_credentials).await
+    let identity = authority.look(look, auth::is_of_credentials).await;
+    if let (Err(_), Credential::Token(token)) = (&identity, credential) {
+        identity::want_key(authority, None, token);
+    }
+    identity
 }
 
 /// The connection that this one wants to carry on, or why it cannot.

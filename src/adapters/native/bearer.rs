@@ -31,6 +31,7 @@ pub(super) async fn read(broker: &Broker, token: &str) -> Result<Caller, ApiErro
     let borne = authority.look(look, lifts).await;
     let borne = borne.map_err(|failed| match failed {
         Failed::Token(why) => {
+            identity::want_key(authority, None, token);
             ApiError::new(Code::BadCredential, why.to_string()).because(why.rule())
         }
         Failed::Other(refusal) => refusal.into(),

@@ -14,7 +14,7 @@ use crate::core::authority::{
 };
 use crate::core::broker::Broker;
 use crate::core::error::Refusal;
-use crate::identity::{Refused, logout};
+use crate::identity::{self, Refused, logout};
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
 use serde_json::json;
@@ -103,7 +103,8 @@ async fn read(
         Failed::Token(why) => why.may_be_lifted(),
         Failed::Other(_) => false,
     };
-    Ok(authority.look(look, lifts).await?)
+    let read = authority.look(look, lifts).await;
+    Ok(read.inspect_err(|_| identity::want_key(authority, Some(app), token))?)
 }
 
 /// The form's `logout_token`.

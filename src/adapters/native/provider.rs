@@ -10,19 +10,25 @@ use super::resource;
 use super::text::name;
 use super::write::{APPLY_TIMEOUT, Write, answer};
 use crate::core::authority::{
-    Administered, Algorithm, AppId, Capability, CarriedRights, Claims, KeyKind, KeySource, Millis,
-    Operations, Provider, ProviderChange, ProviderSpec, PublicKey, State, Text,
+    Administered, Algorithm, AppId, BarrierMode, Capability, CarriedRights, Claims, KeyKind,
+    KeySource, Millis, Operations, Provider, ProviderChange, ProviderSpec, PublicKey, State, Text,
 };
 use crate::core::suggest::did_you_mean;
 use crate::identity::keys;
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
+use reqwest::Url;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
+use std::time::Duration;
 
 /// How far a provider's clock may be off where nothing is said.
 const LEEWAY_MS: Millis = 5_000;
+/// Longest wait for keys that are fetched: an attempt, and what is said and heard around it.
+const FETCHED_WITHIN: Duration = Duration::from_secs(25);
+/// How often it is looked whether they came.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// What tokens may do by themselves.
 const RIGHTS: [(&str, CarriedRights); 4] = [
     ("grants", CarriedRights::Grants),
@@ -40,7 +46,8 @@ pub fn routes(config: &mut web::ServiceConfig) {
                 .get(show)
                 .patch(update)
                 .delete(delete),
-        );
+        )
+        .service(resource("/apps/{app}/providers/{provider}/refresh").post(refresh));
 }
 
 /// Which claim is what; what is left out is as usual, or stays.
@@ -73,6 +80,10 @@ pub struct ProviderIn {
     pub algorithms: Option<Vec<String>>,
     /// Its key set (RFC 7517).
     pub keys: Option<Box<RawValue>>,
+    /// Address of its key set, in place of the set.
+    pub jwks_uri: Option<String>,
+    /// Address of an issuer whose metadata name the key set's.
+    pub discovery: Option<String>,
     /// Which claim is what.
     pub claims: Option<ClaimsIn>,
     /// How far its clock may be off.
@@ -131,6 +142,9 @@ fn usual() -> Claims {
     }
 }
 
+/// Where keys come from, and those that are given.
+type Sourced = (KeySource, Option<Vec<PublicKey>>);
+
 impl ProviderIn {
     fn audiences(&self) -> Result<Option<Vec<Text>>, ApiError> {
         let all = self.audiences.as_ref();
@@ -151,6 +165,30 @@ impl ProviderIn {
             .map_err(|why| bad(format!("`keys`: {why}")))
     }
 
+    /// Where its keys come from, and those that are given.
+    fn source(&self) -> Result<Option<Sourced>, ApiError> {
+        let url = |what: &str, text: &String| {
+            let usable = Url::parse(text).is_ok_and(|url| {
+                matches!(url.scheme(), "https" | "http")
+                    && url.username().is_empty()
+                    && url.password().is_none()
+                    && url.fragment().is_none()
+            });
+            let no_address = || bad(format!("`{what}`: this is no address of https"));
+            usable
+                .then(|| Text::from(text.as_str()))
+                .ok_or_else(no_address)
+        };
+        let given = (&self.keys, &self.jwks_uri, &self.discovery);
+        Ok(match given {
+            (None, None, None) => None,
+            (Some(_), None, None) => Some((KeySource::Given, self.keys()?)),
+            (None, Some(text), None) => Some((KeySource::KeySet(url("jwks_uri", text)?), None)),
+            (None, None, Some(text)) => Some((KeySource::Discovery(url("discovery", text)?), None)),
+            _several => return Err(bad("one of `keys`, `jwks_uri` and `discovery` is enough")),
+        })
+    }
+
     fn text(what: &'static str, given: &Option<String>) -> Result<Text, ApiError> {
         let given = given.as_deref();
         let missing = || bad(format!("`{what}` is missing"));
@@ -167,13 +205,14 @@ impl ProviderIn {
         }
         let claims = self.claims.clone().unwrap_or_default();
         let missing = |what: &str| bad(format!("`{what}` is missing"));
+        let (source, keys) = self.source()?.ok_or_else(|| missing("keys"))?;
         Ok(ProviderSpec {
             id: Self::text("id", &self.id)?,
             iss: Self::text("issuer", &self.issuer)?,
             audiences: self.audiences()?.ok_or_else(|| missing("audiences"))?,
             algorithms: self.algorithms()?.unwrap_or_else(|| vec![Algorithm::Rs256]),
-            keys: self.keys()?.ok_or_else(|| missing("keys"))?,
-            source: KeySource::Given,
+            keys: keys.unwrap_or_default(),
+            source,
             claims: claims.over(&usual())?,
             leeway_ms: self.leeway_ms.unwrap_or(LEEWAY_MS),
             ceiling: Self::text("ceiling", &self.ceiling)?,
@@ -191,15 +230,15 @@ impl ProviderIn {
         let issuer = self.issuer.as_ref().map(|text| name("issuer", text));
         let ceiling = self.ceiling.as_ref().map(|text| name("ceiling", text));
         let claims = self.claims.as_ref().map(|claims| claims.over(&now.claims));
-        let keys = self.keys()?;
+        let (source, keys) = self.source()?.unzip();
         Ok(ProviderChange {
             if_source: None,
             enabled: self.enabled,
             iss: issuer.transpose()?,
             audiences: self.audiences()?,
             algorithms: self.algorithms()?,
-            source: keys.is_some().then_some(KeySource::Given),
-            keys,
+            source,
+            keys: keys.flatten(),
             claims: claims.transpose()?,
             leeway_ms: self.leeway_ms,
             ceiling: ceiling.transpose()?,
@@ -212,7 +251,8 @@ async fn list(call: Call, path: web::Path<String>) -> Result<HttpResponse, ApiEr
     let app = call.app(&path).await?.id;
     call.caller.require_app_wide(app, Operations::ADMIN)?;
     let view = call.broker.authority.view();
-    let all: Vec<Value> = view.providers_of(app).map(provider_json).collect();
+    let all = view.providers_of(app).map(|one| provider_json(&view, one));
+    let all: Vec<Value> = all.collect();
     let body = json!({ "providers": all });
     Ok(answer(StatusCode::OK, view.revision, body))
 }
@@ -220,9 +260,53 @@ async fn list(call: Call, path: web::Path<String>) -> Result<HttpResponse, ApiEr
 async fn show(call: Call, path: web::Path<(String, String)>) -> Result<HttpResponse, ApiError> {
     let id = Params::only_name(&call.http, &path.1)?;
     let provider = own(&call, &path.0, &id).await?;
-    let body = json!({ "provider": provider_json(&provider) });
-    let revision = call.broker.authority.view().revision;
-    Ok(answer(StatusCode::OK, revision, body))
+    let view = call.broker.authority.view();
+    let body = json!({ "provider": provider_json(&view, &provider) });
+    Ok(answer(StatusCode::OK, view.revision, body))
+}
+
+/// Has the keys fetched now, and answers when what came of it is true on every node.
+async fn refresh(call: Call, path: web::Path<(String, String)>) -> Result<HttpResponse, ApiError> {
+    let id = Params::only_name(&call.http, &path.1)?;
+    let provider = own(&call, &path.0, &id).await?;
+    let (app, id) = (provider.app, provider.id);
+    let ask = Administered::AskForKeys {
+        id: id.clone(),
+        pause_ms: 0,
+    };
+    let command = call.administer(app, Capability::default(), ask)?;
+    let asked = Write::of(&call, b"")?.make(command, Wait::All).await?;
+    let authority = &call.broker.authority;
+    authority.at_least(asked.revision(), APPLY_TIMEOUT).await?;
+    let tried = async {
+        loop {
+            let fetch = authority.view().key_fetch(app, &id);
+            if !fetch.is_open() {
+                return fetch;
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    };
+    let fetch = tokio::time::timeout(FETCHED_WITHIN, tried).await;
+    let nobody = "the keys are asked for, and nobody has fetched them yet: show the provider later";
+    let fetch = fetch.map_err(|_late| ApiError::new(Code::Unavailable, nobody))?;
+    if let Some(why) = fetch.error {
+        let message = format!("the keys could not be fetched, and the last ones stay: {why}");
+        return Err(ApiError::new(Code::Unavailable, message));
+    }
+    // Whoever fetched has waited for all nodes as well, but has told only itself.
+    let report = authority.barrier(fetch.tried, BarrierMode::All).await;
+    if !report.pending.is_empty() {
+        let message = "the keys are stored, but not every node has confirmed it yet";
+        return Err(ApiError::new(Code::OutcomeUnknown, message));
+    }
+    let view = authority.view();
+    let shown = view.provider(app, &id).map(|one| provider_json(&view, one));
+    Ok(answer(
+        StatusCode::OK,
+        fetch.tried,
+        json!({ "provider": shown }),
+    ))
 }
 
 async fn create(
@@ -275,7 +359,8 @@ async fn delete(call: Call, path: web::Path<(String, String)>) -> Result<HttpRes
 async fn applied(call: &Call, (app, id): (AppId, &Text), revision: u64) -> Option<Value> {
     let authority = &call.broker.authority;
     authority.at_least(revision, APPLY_TIMEOUT).await.ok()?;
-    authority.view().provider(app, id).map(provider_json)
+    let view = authority.view();
+    view.provider(app, id).map(|one| provider_json(&view, one))
 }
 
 /// The provider of the path, if the caller may change the app. It may have been made a moment ago through another node.
@@ -289,7 +374,7 @@ async fn own(call: &Call, app: &str, id: &str) -> Result<Provider, ApiError> {
 
 /// A provider as `/v1` shows it. Its keys are public.
 #[must_use]
-pub fn provider_json(provider: &Provider) -> Value {
+pub fn provider_json(state: &State, provider: &Provider) -> Value {
     let kind = |kind| match kind {
         KeyKind::Rsa => "RSA",
         KeyKind::P256 => "P-256",
@@ -305,6 +390,20 @@ pub fn provider_json(provider: &Provider) -> Value {
         })
     });
     let algorithms = provider.algorithms.iter().map(|one| one.name());
+    let (set, discovery) = match &provider.source {
+        KeySource::Given => (None, None),
+        KeySource::KeySet(url) => (Some(&**url), None),
+        KeySource::Discovery(url) => (None, Some(&**url)),
+    };
+    let fetch = provider.source.url().map(|_| {
+        let fetch = state.key_fetch(provider.app, &provider.id);
+        json!({
+            "tried_ms": (fetch.tried > 0).then_some(fetch.tried_ms),
+            "came_ms": fetch.came_ms,
+            "failures": fetch.failures,
+            "error": fetch.error.as_deref(),
+        })
+    });
     let rights = RIGHTS
         .into_iter()
         .find(|(_, one)| *one == provider.claims.rights);
@@ -315,6 +414,9 @@ pub fn provider_json(provider: &Provider) -> Value {
         "audiences": provider.audiences.iter().map(|one| &**one).collect::<Vec<_>>(),
         "algorithms": algorithms.collect::<Vec<_>>(),
         "keys": keys.collect::<Vec<_>>(),
+        "jwks_uri": set,
+        "discovery": discovery,
+        "fetch": fetch,
         "claims": {
             "user": &*provider.claims.user,
             "session": &*provider.claims.session,

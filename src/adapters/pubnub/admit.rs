@@ -139,7 +139,10 @@ pub(super) fn on_view(
     };
     if identity::is_meant(auth) {
         let borne = identity::read(&state, Some(app.id), auth, now_ms);
-        let borne = borne.map_err(|why| (of_provider(why), why.may_be_lifted()))?;
+        let borne = borne.map_err(|why| {
+            identity::want_key(authority, Some(app.id), auth);
+            (of_provider(why), why.may_be_lifted())
+        })?;
         let stranger = *borne.user != *uuid;
         return Ok(caller(borne.principal, None, stranger));
     }

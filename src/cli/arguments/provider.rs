@@ -45,6 +45,13 @@ pub enum ProviderCommand {
         #[command(flatten)]
         args: ProviderArgs,
     },
+    /// Fetches a provider's keys now; who stands on one that left is cut before this returns
+    Refresh {
+        /// App id
+        app: u64,
+        /// Its id
+        provider: String,
+    },
     /// Removes a provider, and cuts whoever it vouched for
     Delete {
         /// App id
@@ -69,6 +76,12 @@ pub struct ProviderArgs {
     /// File with its key set (JWKS)
     #[arg(long)]
     pub keys: Option<PathBuf>,
+    /// Address of its key set, in place of a file
+    #[arg(long, conflicts_with = "keys")]
+    pub jwks_uri: Option<String>,
+    /// Address of an issuer whose metadata name the key set's, in place of both
+    #[arg(long, conflicts_with_all = ["keys", "jwks_uri"])]
+    pub discovery: Option<String>,
     /// Key id: its tokens never exceed what that key may do
     #[arg(long)]
     pub ceiling: Option<String>,

@@ -5,13 +5,15 @@
 //! and tests of everything above run against a state that stands still.
 
 use super::catchup::CatchUp;
+use super::key_wishes::KeyWishes;
 use crate::core::access::{
     ApiKey, App, AppId, Decision, Freshness, Millis, Principal, Question, ReadError, Reason,
-    Revision, State,
+    Revision, State, Text,
 };
 use crate::core::clock::Now;
 use gatecast_cluster::Cluster;
 use gatecast_cluster::access::{check_revocation, decide_until};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -22,6 +24,7 @@ pub struct Authority {
     pub(super) source: Source,
     started: Instant,
     catch_up: CatchUp,
+    key_wishes: KeyWishes,
 }
 
 /// What the authority stands over.
@@ -45,6 +48,7 @@ impl Authority {
             source,
             started: Instant::now(),
             catch_up: CatchUp::default(),
+            key_wishes: KeyWishes::default(),
         }
     }
 
@@ -135,6 +139,16 @@ impl Authority {
         }
         let now_ms = self.now().cluster_ms;
         check_revocation(state, principal, principal.proof.as_ref(), now_ms)
+    }
+
+    /// Wants this provider's keys fetched. It has to be there: what is wanted is bounded by that.
+    pub fn want_keys(&self, app: AppId, provider: Text) {
+        self.key_wishes.want(app, provider);
+    }
+
+    /// Waits until keys are wanted, and takes all of that up.
+    pub async fn wanted_keys(&self) -> BTreeSet<(AppId, Text)> {
+        self.key_wishes.wanted().await
     }
 
     /// Waits until this node's view is at least as new as `revision`.

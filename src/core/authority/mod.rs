@@ -1,7 +1,7 @@
 //! The access plane as everything above it sees it: every decision, every change, every wait for freshness.
 //!
 //! In reading order: `pass` (the proof of a decision), `facade` (the [`Authority`]), `judge`, `newer`, `ceiling` and
-//! `stale` (how it decides), `write` (how it changes something), `holder`, `attested`, `issue`, `presented` and `nonce` (who showed
+//! `stale` (how it decides), `write` (how it changes something), `holder`, `attested`, `issue`, `presented`, `nonce` and `key_wishes` (who showed
 //! what), `operator`.
 //!
 //! **Must never know:** wire formats; who asked over which transport.
@@ -15,6 +15,7 @@ pub(crate) mod fixture;
 pub(crate) mod holder;
 mod issue;
 mod judge;
+mod key_wishes;
 mod newer;
 mod nonce;
 mod operator;

@@ -44,6 +44,14 @@ impl Authority {
         }
     }
 
+    /// Whether this node leads, as far as it knows and may serve: what one node does for all is its work.
+    #[must_use]
+    pub fn leads(&self) -> bool {
+        let status = self.status();
+        let leads = status.is_none_or(|status| status.leader == Some(status.node));
+        leads && self.serving()
+    }
+
     /// The same with what the leader says of it now.
     pub async fn survey(&self) -> Option<ClusterStatus> {
         match &self.source {

@@ -187,7 +187,7 @@ impl Authority {
     }
 
     /// Waits until every node that may still be serving has enforced `revision`.
-    async fn barrier(&self, revision: Revision, mode: BarrierMode) -> BarrierReport {
+    pub async fn barrier(&self, revision: Revision, mode: BarrierMode) -> BarrierReport {
         match &self.source {
             Source::Cluster(cluster) => cluster.barrier(revision, mode).await,
             #[cfg(test)]

@@ -88,6 +88,11 @@ export const recipes = {
     const { id } = await providerOf(world);
     return { path: at(call.path, world, { provider: id }) };
   }),
+  'POST /v1/apps/{app}/providers/{provider}/refresh': to(async (world, call) => {
+    const { id } = await providerOf(world);
+    // Its keys are given: whoever may ask is told so.
+    return { path: at(call.path, world, { provider: id }), harmless: true, answers: [400] };
+  }),
   'POST /v1/apps/{app}/providers/{provider}/logout': to((world, call) => ({
     path: at(call.path, world, { provider: 'nobody' }),
     harmless: true,

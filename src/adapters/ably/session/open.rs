@@ -8,6 +8,7 @@ use crate::adapters::ably::frame::{Auth, Details, ProtocolMessage, action};
 use crate::adapters::ably::{limits, position, resume};
 use crate::core::authority::{Millis, State};
 use crate::core::session::{Action, Intent};
+use crate::identity;
 
 /// What a connection's address said, with the credential checked.
 #[derive(Debug)]
@@ -65,7 +66,10 @@ pub(super) fn renewed(
     let token = token.ok_or_else(|| Fault::bad("AUTH without a token"))?;
     let (state, now) = (turn.cx.authority.view(), turn.cx.now.cluster_ms);
     let asks = own.client.as_deref();
-    let identity = auth::check(&Credential::Token(token), asks, &state, now)?;
+    let identity = auth::check(&Credential::Token(token.clone()), asks, &state, now);
+    let identity = identity.inspect_err(|_| {
+        identity::want_key(turn.cx.authority, None, &token);
+    })?;
     if identity.not_before_ms > now {
         return Err(codes::not_yet());
     }

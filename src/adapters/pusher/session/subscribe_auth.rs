@@ -120,6 +120,7 @@ pub(super) fn borne(token: &str, turn: &Turn<'_>) -> Result<Borne, Unclaimed> {
     read.map_err(|why| {
         let error = SubscriptionError::auth(401, format!("Invalid token: {why}"));
         let error = error.because(why.rule());
+        identity::want_key(turn.cx.authority, Some(turn.app.id), token);
         match why.may_be_lifted() {
             true => Unclaimed::NoKey(error),
             false => Unclaimed::Wrong(error),

@@ -4,7 +4,7 @@
 //! over, home and backup of the channel keep it: the next home posts it again. What waits is bounded; what is dropped or
 //! given up is in the delivery log, and what is given up is a dead letter that can be delivered after all.
 //!
-//! In reading order: [`hook`] (what an app asks for), `event` (what is said), `target` (where we may connect), `log`,
+//! In reading order: [`hook`] (what an app asks for), `event` (what is said), `log`,
 //! `retry` (when again), `batch` (one delivery), `letters` (given up), `sender` (on its way), `batcher` (sorting and batching).
 //!
 //! **Must never know:** how a home is chosen, or how it learns what happened.
@@ -18,7 +18,6 @@ mod letters;
 mod log;
 mod retry;
 mod sender;
-mod target;
 
 use crate::core::authority::{AppId, Authority, SettingValue};
 use crate::core::broker::Broker;

@@ -6,13 +6,13 @@
 use super::batch::{EVENT_IDS, SealedBatch};
 use super::letters::Letters;
 use super::retry::{Tried, Verdict, next_attempt};
-use super::target::Clients;
 use super::{Counts, log::Log};
 use crate::adapters::pusher::limits;
 use crate::core::authority::{ApiKey, AppId, Authority};
 use crate::core::broker::Broker;
 use crate::core::channel::registry::Channels;
 use crate::core::lifecycle::{WebhookDelivery, WebhookDeliveryState};
+use crate::outbound::target::{ATTEMPT_TIMEOUT, Clients};
 use hmac::{Hmac, KeyInit, Mac};
 use reqwest::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use reqwest::{Client, Url};
@@ -22,6 +22,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
+/// What receivers are told who posts.
+const AGENT: &str = concat!("Gatecast-Webhooks/", env!("CARGO_PKG_VERSION"));
 /// Longest pause of a node that is leaving.
 const MAX_DRAIN_PAUSE: Duration = Duration::from_millis(500);
 /// Requests of one app under way at once.
@@ -80,7 +82,7 @@ impl WebhookSender {
             letters: Letters::new(broker),
             log,
             counts,
-            clients: Clients::new(),
+            clients: Clients::new(AGENT, ATTEMPT_TIMEOUT),
             room: Arc::new(Semaphore::new(BYTES.1)),
             apps: Arc::default(),
             waiting: watch::Sender::default(),

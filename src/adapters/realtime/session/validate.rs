@@ -92,6 +92,9 @@ impl RealtimeSession {
             // Nobody is refused for good on a view that may be old.
             (_, Err(_)) => self.not_now(out),
             (None, Ok(())) => {
+                if let Some(app) = app {
+                    identity::want_key(cx.authority, Some(app.id), &who.token);
+                }
                 let why = auth::why_not(&state, &who.application, &who.token, now_ms);
                 self.refuse(why, cx, out);
             }

@@ -1,9 +1,10 @@
-//! Where a webhook may connect to, and the HTTP client that connects nowhere else.
+//! Where a request of ours may connect to that somebody else has named the target of, and the HTTP client that connects
+//! nowhere else.
 //!
 //! A name is resolved here, every address is judged, and the connection goes to one of the addresses that were
 //! judged: a name that answers differently the second time gains nothing.
 //!
-//! **Why redirects are not followed:** whoever may answer could send us to an address of the inside.
+//! **Must never know:** what is sent or read. **Why redirects are not followed:** whoever may answer could send us to an address of the inside.
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::{Client, Url};
@@ -11,13 +12,13 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long one attempt may take.
-const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long one attempt takes at most.
+pub const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest wait for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Whether the address belongs to the public Internet.
-pub(super) fn is_public(addr: IpAddr) -> bool {
+pub(crate) fn is_public(addr: IpAddr) -> bool {
     match addr {
         IpAddr::V4(addr) => public_v4(addr),
         IpAddr::V6(addr) => public_v6(addr),
@@ -61,15 +62,17 @@ fn public_v6(addr: Ipv6Addr) -> bool {
     }
 }
 
-/// The clients: one for apps that may reach the inside, one for all others.
+/// The clients: one for targets that may be inside, one for all others.
 #[derive(Clone, Debug)]
-pub(super) struct Clients {
+pub struct Clients {
     public: Option<Client>,
     any: Option<Client>,
 }
 
 impl Clients {
-    pub(super) fn new() -> Self {
+    /// With this name in every request; no attempt takes longer than that.
+    #[must_use]
+    pub fn new(agent: &'static str, within: Duration) -> Self {
         let build = |private: bool| {
             let client = Client::builder()
                 .http1_only()
@@ -77,14 +80,16 @@ impl Clients {
                 .http1_title_case_headers()
                 .redirect(reqwest::redirect::Policy::none())
                 .no_proxy()
-                .timeout(ATTEMPT_TIMEOUT)
-                .connect_timeout(CONNECT_TIMEOUT)
+                .timeout(within)
+                .connect_timeout(CONNECT_TIMEOUT.min(within))
                 .pool_max_idle_per_host(4)
-                .user_agent(concat!("Gatecast-Webhooks/", env!("CARGO_PKG_VERSION")))
+                .user_agent(agent)
                 .dns_resolver(Arc::new(Judged { private }))
                 .build();
             client
-                .inspect_err(|error| tracing::error!(%error, "no client for webhooks"))
+                .inspect_err(
+                    |error| tracing::error!(%error, agent, "no client for requests of our own"),
+                )
                 .ok()
         };
         Self {
@@ -97,7 +102,7 @@ impl Clients {
     ///
     /// # Errors
     /// When the address is itself one that may not be reached.
-    pub(super) fn to(&self, url: &Url, private: bool) -> Result<&Client, String> {
+    pub fn to(&self, url: &Url, private: bool) -> Result<&Client, String> {
         // Addresses are not resolved, so they are judged here. The parser has made one of every odd spelling.
         let host = url.host_str().unwrap_or_default();
         let literal: Option<IpAddr> = host.trim_matches(['[', ']']).parse().ok();
