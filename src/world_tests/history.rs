@@ -65,6 +65,8 @@ pub(crate) struct History {
     /// Counts everything that is noted.
     order: u64,
     pub(crate) asked: Vec<Asked>,
+    /// From which of them on they were asked for when everything had been mended for long.
+    pub(crate) last_words: usize,
     pub(crate) sights: BTreeMap<usize, Vec<(u64, Sight)>>,
     /// Where each message stands, by whoever delivered it: a message may come to stand in two places, a place may not hold
     /// two messages.

@@ -14,6 +14,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(crate) enum Promise {
     /// Whoever wants a channel is subscribed to it, once everything is mended.
     Comes,
+    /// What is published through any node once everything is mended is acknowledged.
+    Answered,
     /// What was acknowledged is received, or the client is told that something is missing.
     Complete,
     /// The same for those who may get a message again: they get it at least once.
@@ -121,7 +123,8 @@ impl World {
                 }
             }
         }
-        one_order(&orders, &mut broken);
+        self.judge_order(&orders, &places, &mut broken);
+        self.judge_last_words(&mut broken);
         self.judge_homes(&mut broken);
         self.judge_presence(&mut broken);
         self.judge_lifecycle(&mut broken);
@@ -216,7 +219,10 @@ impl World {
         let newest = self.newest_epoch(channel);
         let mut seen = BTreeSet::new();
         for (_, text) in &span.got {
-            if !seen.insert(text.as_str()) && !repeats {
+            // What was asked for again after a stream was lost stands in the next one too, and who is told of no epochs
+            // cannot be told that it does.
+            let twice = !seen.insert(text.as_str()) && !repeats;
+            if twice && !(silent && self.stands_twice(text)) {
                 broken.push((Promise::Once, format!("{who} got {text} twice")));
             }
         }
@@ -397,22 +403,46 @@ impl World {
             }
         }
     }
-}
 
-/// Whether any two saw any two messages in two orders.
-fn one_order(spans: &[(String, usize, Span)], broken: &mut Vec<Broken>) {
-    let mut before: BTreeMap<(usize, &str, &str), &str> = BTreeMap::new();
-    for (who, channel, span) in spans {
-        for pair in span.got.windows(2) {
-            let [(_, one), (_, other)] = pair else {
-                continue;
-            };
-            before.entry((*channel, one, other)).or_insert(who);
-            if let Some(elsewhere) = before.get(&(*channel, other.as_str(), one.as_str())) {
-                broken.push((
-                    Promise::Order,
-                    format!("{who} got {one} before {other}, {elsewhere} the other way"),
-                ));
+    /// Everybody sees the messages of a stream in the order in which they stand in it.
+    fn judge_order(
+        &self,
+        spans: &[(String, usize, Span)],
+        places: &BTreeMap<&str, (usize, u64, u64)>,
+        broken: &mut Vec<Broken>,
+    ) {
+        for (who, channel, span) in spans {
+            let mut last: BTreeMap<u64, (u64, &str)> = BTreeMap::new();
+            for (_, text) in &span.got {
+                // What stands in two streams may have been got from either.
+                let place = places
+                    .get(text.as_str())
+                    .filter(|_| !self.stands_twice(text));
+                let Some((_, epoch, seq)) = place else {
+                    continue;
+                };
+                let before = last.insert(*epoch, (*seq, text));
+                if let Some((_, other)) = before.filter(|(before, _)| before > seq) {
+                    let what = format!(
+                        "{who} got {other} of channel {channel} before {text}, which stands before it"
+                    );
+                    broken.push((Promise::Order, what));
+                }
+            }
+        }
+    }
+
+    fn judge_last_words(&self, broken: &mut Vec<Broken>) {
+        let asked = &self.history.asked[self.history.last_words..];
+        let from = self.history.last_words;
+        for (number, one) in asked.iter().enumerate() {
+            if one.answered.is_none() || !one.is_acknowledged() {
+                let (text, channel) = (self.history.text((from + number) as u64), one.channel);
+                let what = format!(
+                    "{text} on {channel} was asked for when all was mended: {:?}",
+                    one.fate
+                );
+                broken.push((Promise::Answered, what));
             }
         }
     }

@@ -339,8 +339,8 @@ impl World {
     /// One message to every channel through every node: everybody gets these.
     fn say_last(&mut self) {
         self.note(|| "last words".to_owned());
-        let nodes: Vec<u64> = self.running.keys().copied().collect();
-        for node in nodes {
+        self.history.last_words = self.history.asked.len();
+        for node in 1..=self.voters {
             for channel in 0..self.channels {
                 self.call(node, channel);
             }

@@ -313,7 +313,10 @@ impl Follower {
     ) {
         self.catching_up = false;
         if let Some(own) = self.position {
-            let new = |one: &Entry| own.epoch != upto.epoch || one.number > own.entry;
+            // Numbers go on from one epoch to the next. Below its own a node lacks what was decided again in the new one,
+            // and has what came since it asked.
+            let again = |one: &Entry| one.logged.epoch().is_some_and(|epoch| epoch != own.epoch);
+            let new = |one: &Entry| one.number > own.entry || own.epoch != upto.epoch && again(one);
             let missed = entries.into_iter().filter(new);
             let shown = missed.filter_map(|one| one.logged.shown());
             out.extend(shown.map(Effect::Deliver));

@@ -86,8 +86,9 @@ impl Replica {
                 (follower, Vec::new(), told)
             }
         };
-        // Whoever was subscribed under a former home was told of by it.
-        let known = told || (guesses && follower.position.is_some());
+        // Whoever was subscribed under a former home was told of by it; unless nothing at all was said there, which comes
+        // first.
+        let known = told || (guesses && follower.position.is_some_and(|one| one.entry > 0));
         let takes_over = known || !guesses;
         self.go_on_telling(&mut stream, known);
         let lease_ms = self.local.lease_ms;

@@ -42,7 +42,7 @@ impl Home {
     }
 
     /// A node has had subscribers since before this one was home, which has no copy to know that from: that was told by
-    /// the home before.
+    /// the home before, as the first of what its stream said.
     pub(super) fn was_occupied(&mut self, now: Now, out: &mut Vec<Effect>) {
         if !self.guesses || !self.clock.unsettled(now.mono_ms) {
             return;

@@ -383,7 +383,7 @@ impl Home {
         {
             self.admit_loss(fresh, now, out);
         }
-        if position.is_some() && subscribers > 0 {
+        if position.is_some_and(|one| one.entry > 0) && subscribers > 0 {
             self.was_occupied(now, out);
         }
         let entries = self.stream.reconcile(from, members, now);

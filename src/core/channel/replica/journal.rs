@@ -59,6 +59,15 @@ impl Logged {
         }
     }
 
+    /// The epoch in which it was decided, of what subscribers are shown with a place.
+    pub(super) fn epoch(&self) -> Option<u64> {
+        match self {
+            Self::Message(publication) => Some(publication.position.epoch),
+            Self::Presence(change) => Some(change.position.epoch),
+            Self::Count(_) | Self::Lifecycle { .. } => None,
+        }
+    }
+
     /// Stands behind the cut, and belongs to a new epoch. Events keep their names: they were given before.
     pub(super) fn renew(&mut self, renewal: &Renewal) {
         match self {

@@ -320,7 +320,7 @@ impl Stream {
 
     /// What a node that has seen so much still needs. `None` when some of it is not to be had any more, or when nobody
     /// can know: it is at a place of a stream that this one does not go on from. Also at the beginning of one: what
-    /// stands here may have been said long before that began.
+    /// stands here may have been said long before that began, unless nothing was said here that anybody is shown.
     #[must_use]
     pub fn missed(&self, seen: LogPosition) -> Option<Vec<Entry>> {
         let from = match self.knows(seen.epoch) {
@@ -328,7 +328,7 @@ impl Stream {
                 let later = self.cuts.iter().skip_while(|one| one.epoch != seen.epoch);
                 later.fold(seen.entry, |entry, cut| entry.min(cut.entry))
             }
-            false => return (seen.entry == 0 && self.entry == 0).then(Vec::new),
+            false => return (seen.entry == 0 && self.is_unused()).then(Vec::new),
         };
         let first = self.journal.first().unwrap_or(self.entry + 1);
         let later = self.journal.behind(from);

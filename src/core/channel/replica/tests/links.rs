@@ -92,6 +92,11 @@ proptest! {
         sim.rehome(second, &members);
         play(&mut sim, after);
         sim.settle();
+        // Who had just come, and had been shown nothing, may be asked to come once more: what the dead home has said since
+        // nobody knows.
+        assert!(sim.interrupted.iter().all(|(_, one)| one.got.is_empty()));
+        sim.interrupted.clear();
+        sim.left = 0;
         sim.check();
         sim.wait_for_graces();
         sim.check_told();
