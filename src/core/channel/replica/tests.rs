@@ -21,6 +21,7 @@ use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+mod entries;
 mod forks;
 mod heals;
 mod homes;

@@ -7,7 +7,7 @@
 use super::*;
 
 /// Home, backup and a third node with a subscriber each, and a message that everybody got.
-fn three() -> (Sim, u64, u64, u64) {
+pub(super) fn three() -> (Sim, u64, u64, u64) {
     let mut sim = Sim::new(&[1, 2, 3]);
     let (home, backup) = (sim.home(), sim.backup());
     let edge = 6 - home - backup;
@@ -33,7 +33,7 @@ fn take_over(sim: &mut Sim, dead: u64, revision: u64) {
     }
 }
 
-fn stream(sim: &Sim, node: u64) -> &stream::Stream {
+pub(super) fn stream(sim: &Sim, node: u64) -> &stream::Stream {
     match &sim.states[&node].role {
         Role::Home(home) => &home.stream,
         Role::Follower(_) | Role::Claiming(_) => panic!("not home"),
@@ -386,57 +386,6 @@ fn a_new_epoch_is_answered_for_when_the_backup_has_it() {
 }
 
 #[test]
-fn a_home_that_withdraws_still_refuses_and_still_says_who_was_taken_out() {
-    let (mut sim, home, backup, edge) = three();
-    let whose = (ConnectionId(9, 9), Text::from("ana"));
-    let request = Request::EnsurePresent {
-        connection: whose.0,
-        client: whose.1.clone(),
-        data: Bytes::new(),
-    };
-    sim.feed(
-        edge,
-        Input::Request {
-            ticket: 900,
-            request,
-        },
-    );
-    sim.settle();
-    let full = Limits {
-        presence_clients: 0,
-        ..limits()
-    };
-    sim.states.get_mut(&home).unwrap().set_limits(full);
-    sim.links.clear();
-    sim.break_link(home, backup);
-    let held = sim.publish(home);
-    sim.join(home, true);
-    let request = Request::Leave {
-        connection: whose.0,
-        client: whose.1.clone(),
-    };
-    sim.feed(
-        home,
-        Input::Request {
-            ticket: 901,
-            request,
-        },
-    );
-    assert!(
-        sim.refused.is_empty(),
-        "nothing leaves before the backup has it"
-    );
-    let drained = list(&[backup, edge], &[home], 2);
-    sim.rehome(home, &drained);
-    let limit = "presence_clients";
-    assert_eq!(sim.refused, [Refusal::Limit { limit, max: 0 }]);
-    let told = sim.links.get(&(home, edge)).into_iter().flatten();
-    let taken = told.filter(|one| matches!(one, PeerMessage::TakenOut { .. }));
-    assert_eq!(taken.count(), 1);
-    assert!(sim.acked.iter().all(|(text, _)| *text != held));
-}
-
-#[test]
 fn no_more_than_ten_thousand_wait_for_a_backup() {
     let (mut sim, home, backup, _) = three();
     sim.break_link(home, backup);
@@ -464,104 +413,4 @@ fn a_new_backup_is_waited_for_from_when_it_is_one() {
     assert_eq!(got(&sim), 1, "the new one has not been silent for so long");
     sim.pass(1);
     assert_eq!(got(&sim), 2);
-}
-
-#[test]
-fn who_enters_and_at_once_says_more_is_there_though_the_first_was_given_up() {
-    let mut sim = Sim::new(&[1, 2]);
-    let (home, edge) = (sim.home(), 3 - sim.home());
-    let whose = (ConnectionId(9, 9), Text::from("ana"));
-    let enter = |sim: &mut Sim, ticket: u64, data: &'static str| {
-        let request = Request::Enter {
-            connection: whose.0,
-            client: whose.1.clone(),
-            data: Bytes::from_static(data.as_bytes()),
-        };
-        sim.feed(edge, Input::Request { ticket, request });
-    };
-    sim.break_link(1, 2);
-    enter(&mut sim, 901, "one");
-    sim.pass(100);
-    enter(&mut sim, 902, "two");
-    sim.pass(4_950);
-    sim.mend_all();
-    sim.settle();
-    let data = |sim: &Sim, node: u64| {
-        let member = stream(sim, node).presence.get(&whose);
-        member.map(|one| one.data.clone())
-    };
-    assert_eq!(data(&sim, home), Some(Bytes::from_static(b"two")));
-    // The next home hears of it from the node that it is on.
-    let drained = list(&[edge], &[home], 2);
-    sim.states.get_mut(&home).unwrap().copy = None;
-    for node in [edge, home] {
-        sim.rehome(node, &drained);
-    }
-    sim.settle();
-    assert_eq!(data(&sim, edge), Some(Bytes::from_static(b"two")));
-}
-
-#[test]
-fn a_home_that_ceased_is_heard_when_it_says_who_was_taken_out() {
-    let whose = (ConnectionId(9, 9), Text::from("ana"));
-    let ensure = || Request::EnsurePresent {
-        connection: whose.0,
-        client: whose.1.clone(),
-        data: Bytes::new(),
-    };
-    for (late, comes_back) in [(false, false), (true, false), (true, true)] {
-        let (mut sim, home, backup, edge) = three();
-        let ask = |sim: &mut Sim, ticket: u64, request: Request| {
-            sim.feed(edge, Input::Request { ticket, request });
-        };
-        ask(&mut sim, 900, ensure());
-        sim.settle();
-        let request = Request::Leave {
-            connection: whose.0,
-            client: whose.1.clone(),
-        };
-        sim.feed(
-            home,
-            Input::Request {
-                ticket: 901,
-                request,
-            },
-        );
-        // The backup has it; what the holder is to hear waits on the link while the home moves.
-        let mut said = VecDeque::new();
-        while sim.step(0) {
-            let queue = sim.links.entry((home, edge)).or_default();
-            said.extend(queue.extract_if_taken_out());
-        }
-        assert_eq!(said.len(), 1);
-        let drained = list(&[backup, edge], &[home], 2);
-        for node in [edge, home, backup] {
-            sim.rehome(node, &drained);
-        }
-        if late {
-            sim.settle();
-        }
-        if comes_back {
-            ask(&mut sim, 902, ensure());
-            sim.settle();
-        }
-        let (from, message) = (NodeId(home), said.pop_front().unwrap());
-        sim.feed(edge, Input::From { from, message });
-        sim.settle();
-        let there = stream(&sim, backup).presence.get(&whose).is_some();
-        assert_eq!(there, comes_back, "late {late}");
-    }
-}
-
-trait TakenOut {
-    fn extract_if_taken_out(&mut self) -> Vec<PeerMessage>;
-}
-
-impl TakenOut for VecDeque<PeerMessage> {
-    fn extract_if_taken_out(&mut self) -> Vec<PeerMessage> {
-        let is = |one: &PeerMessage| matches!(one, PeerMessage::TakenOut { .. });
-        let taken = self.iter().filter(|one| is(one)).cloned().collect();
-        self.retain(|one| !is(one));
-        taken
-    }
 }

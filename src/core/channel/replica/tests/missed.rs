@@ -128,3 +128,19 @@ fn a_quiet_channel_that_changes_home_disturbs_nobody() {
     sim.settle();
     sim.check();
 }
+
+#[test]
+fn at_the_beginning_of_another_stream_nothing_is_known() {
+    let now = Now {
+        mono_ms: 1,
+        cluster_ms: 1_000,
+    };
+    let mut stream = stream::Stream::new(1);
+    let beginning = stream::LogPosition { epoch: 2, entry: 0 };
+    stream.decide(lifecycle_log::Decision::Occupied, now);
+    assert_eq!(stream.missed(beginning), Some(Vec::new()), "nothing shown");
+    stream.publish(Box::new(draft("said before")), limits().bounds, now);
+    assert_eq!(stream.missed(beginning), None);
+    let own = stream::LogPosition { epoch: 1, entry: 0 };
+    assert_eq!(stream.missed(own).map(|all| all.len()), Some(2));
+}

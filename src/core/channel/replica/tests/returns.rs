@@ -417,3 +417,41 @@ fn a_node_that_returns_asks_the_backup_when_the_home_dies_meanwhile() {
         sim.check_delivery();
     }
 }
+
+/// What waits in a claim was said by a start of the node, or over a link, that may be no more when the claim ends.
+#[test]
+fn a_claim_counts_nothing_that_a_dead_start_or_a_broken_link_has_said() {
+    for restarts in [true, false] {
+        let mut sim = Sim::new(&[1, 2, 3]);
+        let (home, backup) = (sim.home(), sim.backup());
+        let edge = 6 - home - backup;
+        sim.join(backup, false);
+        sim.settle();
+        sim.break_link(home, backup);
+        let drained = list(&[backup, edge], &[home], 2);
+        sim.rehome(backup, &drained);
+        assert_eq!(sim.states[&backup].role_name(), "claiming");
+        let subscribers = 7;
+        let message = PeerMessage::Interest { subscribers };
+        let from = NodeId(edge);
+        sim.feed(backup, Input::From { from, message });
+        if restarts {
+            let mut again = Members::clone(&drained);
+            again.revision += 1;
+            for (id, epoch) in &mut again.live {
+                *epoch += u64::from(id.0 == edge);
+            }
+            sim.rehome(backup, &Arc::new(again));
+        } else {
+            sim.feed(backup, Input::LinkUp(NodeId(edge)));
+        }
+        let told = sim.links.get(&(backup, edge)).cloned().unwrap_or_default();
+        assert!(told.contains(&PeerMessage::NotHome), "{told:?}");
+        sim.pass(4_500);
+        sim.pass(1_500);
+        let Role::Home(own) = &sim.states[&backup].role else {
+            panic!("not home")
+        };
+        assert!(own.interest.is_empty(), "{:?}", own.interest);
+    }
+}
