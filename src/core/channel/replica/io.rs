@@ -103,10 +103,16 @@ impl Input {
             Self::Request { request, .. } => {
                 !matches!(request, Request::Publish(_) | Request::PublishBatch(_))
             }
+            // What a home shows, and what it copies: it alone counts, and there are as many of these as publications.
+            Self::From { message, .. } => !matches!(
+                message,
+                PeerMessage::Broadcast { .. }
+                    | PeerMessage::Replicate { .. }
+                    | PeerMessage::ReplicateBatch { .. }
+            ),
             Self::Trim | Self::Settled(_) => false,
             Self::Leave { .. }
             | Self::Detach { .. }
-            | Self::From { .. }
             | Self::LinkUp(_)
             | Self::Differs(_)
             | Self::Dropped(_)
