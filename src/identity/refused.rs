@@ -74,13 +74,28 @@ pub enum Remedy {
     Nothing,
 }
 
+/// What is at fault: from this, everything else about a refusal follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    /// The token is none that anybody could take.
+    Token,
+    /// It is over.
+    Over,
+    /// It does not count yet.
+    Early,
+    /// There is no provider for it.
+    Provider,
+    /// Its provider's keys do not speak for it.
+    Key,
+}
+
 impl Refused {
-    /// What a client can do about it.
-    #[must_use]
-    pub fn remedy(self) -> Remedy {
+    fn fault(self) -> Fault {
         match self {
-            Self::Expired => Remedy::Renew,
-            Self::NotYet => Remedy::Wait,
+            Self::Expired => Fault::Over,
+            Self::NotYet => Fault::Early,
+            Self::NoProvider | Self::Ambiguous | Self::Disabled => Fault::Provider,
+            Self::NoKey | Self::WrongAlgorithm | Self::Signature => Fault::Key,
             Self::TooLong
             | Self::Malformed
             | Self::NoAlgorithm
@@ -88,58 +103,39 @@ impl Refused {
             | Self::Kind
             | Self::Claim(_)
             | Self::NoUser
-            | Self::NoProvider
-            | Self::Ambiguous
-            | Self::Disabled
-            | Self::NoKey
-            | Self::WrongAlgorithm
-            | Self::Signature
             | Self::Rights
-            | Self::NoLogout(_) => Remedy::Nothing,
+            | Self::NoLogout(_) => Fault::Token,
+        }
+    }
+
+    /// What a client can do about it.
+    #[must_use]
+    pub fn remedy(self) -> Remedy {
+        match self.fault() {
+            Fault::Over => Remedy::Renew,
+            Fault::Early => Remedy::Wait,
+            Fault::Token | Fault::Provider | Fault::Key => Remedy::Nothing,
         }
     }
 
     /// The rule that it breaks, for operators.
     #[must_use]
     pub fn rule(self) -> Rule {
-        match self {
-            Self::Expired => Rule::TokenExpired,
-            Self::NotYet => Rule::TokenNotYet,
-            Self::NoProvider | Self::Ambiguous | Self::Disabled => Rule::ProviderUnknown,
-            Self::NoKey | Self::WrongAlgorithm | Self::Signature => Rule::ProviderKey,
-            Self::TooLong
-            | Self::Malformed
-            | Self::NoAlgorithm
-            | Self::Critical
-            | Self::Kind
-            | Self::Claim(_)
-            | Self::NoUser
-            | Self::Rights
-            | Self::NoLogout(_) => Rule::CredentialMalformed,
+        match self.fault() {
+            Fault::Over => Rule::TokenExpired,
+            Fault::Early => Rule::TokenNotYet,
+            Fault::Provider => Rule::ProviderUnknown,
+            Fault::Key => Rule::ProviderKey,
+            Fault::Token => Rule::CredentialMalformed,
         }
     }
 
     /// Whether a newer view may lift it: the provider, or a key of its, may be new.
     #[must_use]
     pub fn may_be_lifted(self) -> bool {
-        match self {
-            Self::NoProvider
-            | Self::Ambiguous
-            | Self::Disabled
-            | Self::NoKey
-            | Self::WrongAlgorithm
-            | Self::Signature => true,
-            Self::TooLong
-            | Self::Malformed
-            | Self::NoAlgorithm
-            | Self::Critical
-            | Self::Kind
-            | Self::Claim(_)
-            | Self::NoUser
-            | Self::Expired
-            | Self::NotYet
-            | Self::Rights
-            | Self::NoLogout(_) => false,
+        match self.fault() {
+            Fault::Provider | Fault::Key => true,
+            Fault::Token | Fault::Over | Fault::Early => false,
         }
     }
 }

@@ -2,11 +2,8 @@
 //!
 //! **Must never know:** what it says. **Why not what the HTTP client reads by itself:** that takes as much as is sent.
 
-use super::target::Clients;
+use super::target::{Clients, innermost};
 use reqwest::{StatusCode, Url};
-
-/// Longest text of a failure.
-const TEXT_BYTES: usize = 200;
 
 /// The body of what stands at this address, if that is at most this long.
 ///
@@ -43,15 +40,4 @@ pub(super) async fn get(
         body.extend_from_slice(&piece);
     }
     Ok(body)
-}
-
-/// The innermost cause says what is wrong; the outer ones say that something is.
-fn innermost(error: &dyn std::error::Error) -> String {
-    let mut last = error;
-    while let Some(inner) = last.source() {
-        last = inner;
-    }
-    let text = last.to_string();
-    let end = text.floor_char_boundary(TEXT_BYTES);
-    text.get(..end).unwrap_or_default().to_owned()
 }

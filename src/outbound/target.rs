@@ -16,6 +16,8 @@ use std::time::Duration;
 pub const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest wait for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longest text of what went wrong.
+const REASON_BYTES: usize = 200;
 
 /// Whether the address belongs to the public Internet.
 pub(crate) fn is_public(addr: IpAddr) -> bool {
@@ -135,6 +137,19 @@ impl Resolve for Judged {
             Ok(Box::new(good.into_iter()) as Addrs)
         })
     }
+}
+
+/// What went wrong with a request, in at most [`REASON_BYTES`]. The innermost cause says what; the outer ones say that
+/// something did.
+#[must_use]
+pub fn innermost(error: &dyn std::error::Error) -> String {
+    let mut last = error;
+    while let Some(inner) = last.source() {
+        last = inner;
+    }
+    let text = last.to_string();
+    let end = text.floor_char_boundary(REASON_BYTES);
+    text.get(..end).unwrap_or_default().to_owned()
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ import assert from 'node:assert/strict';
 import { after, afterEach, before, test } from 'node:test';
 import { Client as Ably, closeClients as closeAbly, keyOf } from './lib/ably.mjs';
 import { Tab, closeTabs } from './lib/client.mjs';
-import { Cluster } from './lib/cluster.mjs';
+import { Cluster, appOf } from './lib/cluster.mjs';
 import { Native } from './lib/native.mjs';
 import { Provider } from './lib/provider.mjs';
 import { Client as PubNub, closeClients as closePubNub } from './lib/pubnub.mjs';
@@ -31,14 +31,7 @@ before(async () => {
     settings: { client_events: true, user_sign_in: true, realtime_authentication: true, pubnub_access_manager: true },
     keys: [{ name: 'server' }],
   });
-  app = {
-    id: String(made.app.id),
-    key: made.keys[0].id,
-    secret: made.keys[0].secret,
-    publishKey: made.env.PUBNUB_PUBLISH_KEY,
-    subscribeKey: made.env.PUBNUB_SUBSCRIBE_KEY,
-    application: made.env.REALTIME_APPLICATION_KEY,
-  };
+  app = appOf(made);
   root = `/v1/apps/${app.id}`;
   const capability = [
     { pattern: 'private-chat-*', operations: CHAT },

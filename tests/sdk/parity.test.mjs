@@ -6,7 +6,7 @@ import assert from 'node:assert/strict';
 import { after, afterEach, before, describe, test } from 'node:test';
 import { closeClients as closeAbly, jwt } from './lib/ably.mjs';
 import { Tab, closeTabs, serverSdk } from './lib/client.mjs';
-import { Cluster } from './lib/cluster.mjs';
+import { Cluster, appOf } from './lib/cluster.mjs';
 import { DIALECTS } from './lib/parity.mjs';
 import { Client as PubNub, closeClients as closePubNub } from './lib/pubnub.mjs';
 import { AppServer, closeClients as closeRealtime } from './lib/realtime.mjs';
@@ -42,16 +42,7 @@ async function makeApp({ settings, ...spec }) {
     keys: [{ name: 'server', revocable_tokens: true }],
     ...spec,
   });
-  const { env } = made;
-  const app = {
-    id: String(made.app.id),
-    key: made.keys[0].id,
-    secret: made.keys[0].secret,
-    publishKey: env.PUBNUB_PUBLISH_KEY,
-    subscribeKey: env.PUBNUB_SUBSCRIBE_KEY,
-    secretKey: env.PUBNUB_SECRET_KEY,
-    application: env.REALTIME_APPLICATION_KEY,
-  };
+  const app = appOf(made);
   if (settings.realtime_authentication) {
     app.register = ({ token }) => cluster.server(1, app).grant(app.id, { token }, [{ pattern: 'its-own', operations: ['subscribe'] }]);
   }

@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { Client as Ably, closeClients as closeAbly, keyOf } from './lib/ably.mjs';
-import { Cluster } from './lib/cluster.mjs';
+import { Cluster, appOf } from './lib/cluster.mjs';
 import { Client as PubNub, closeClients } from './lib/pubnub.mjs';
 import { rawPusher, sign } from './lib/raw.mjs';
 import { until } from './lib/wait.mjs';
@@ -23,14 +23,7 @@ before(async () => {
     settings: { client_events: true, user_sign_in: true, grants_open_channels: true },
     keys: [{ name: 'server' }],
   });
-  app = {
-    id: String(made.app.id),
-    key: made.keys[0].id,
-    secret: made.keys[0].secret,
-    publishKey: made.env.PUBNUB_PUBLISH_KEY,
-    subscribeKey: made.env.PUBNUB_SUBSCRIBE_KEY,
-    secretKey: made.env.PUBNUB_SECRET_KEY,
-  };
+  app = appOf(made);
 });
 after(async () => {
   closeAbly();

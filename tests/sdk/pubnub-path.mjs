@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import PubNubModule from 'pubnub';
-import { Cluster } from './lib/cluster.mjs';
+import { Cluster, appOf } from './lib/cluster.mjs';
 import { rawPusher } from './lib/raw.mjs';
 import { until, within } from './lib/wait.mjs';
 
@@ -12,14 +12,7 @@ const PubNub = PubNubModule.default ?? PubNubModule;
 /** The keyset of an app, as `gatecast app show` prints it. */
 export async function keyset(cluster, spec = {}) {
   const made = await cluster.admin(1).createApp({ name: 'pubnub', protocols: ['pubnub', 'pusher'], keys: [{ name: 'server' }], ...spec });
-  return {
-    id: String(made.app.id),
-    key: made.keys[0].id,
-    secret: made.keys[0].secret,
-    publishKey: made.env.PUBNUB_PUBLISH_KEY,
-    subscribeKey: made.env.PUBNUB_SUBSCRIBE_KEY,
-    secretKey: made.env.PUBNUB_SECRET_KEY,
-  };
+  return appOf(made);
 }
 
 const open = new Set();

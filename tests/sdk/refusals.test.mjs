@@ -6,7 +6,7 @@ import { spawn } from 'node:child_process';
 import { createHash, createHmac } from 'node:crypto';
 import { after, before, test } from 'node:test';
 import { jwt } from './lib/ably.mjs';
-import { BINARY, Cluster } from './lib/cluster.mjs';
+import { BINARY, Cluster, appOf } from './lib/cluster.mjs';
 import { RawSocket, frame, rawPusher, sign } from './lib/raw.mjs';
 import { Inbox, until } from './lib/wait.mjs';
 
@@ -26,16 +26,7 @@ async function makeApp(spec = {}) {
     ...spec,
     settings: { client_events: true, user_sign_in: true, ...spec.settings },
   });
-  const [key] = made.keys;
-  const { env } = made;
-  return {
-    id: String(made.app.id),
-    key: key.id,
-    secret: key.secret,
-    publish: env.PUBNUB_PUBLISH_KEY,
-    subscribe: env.PUBNUB_SUBSCRIBE_KEY,
-    application: env.REALTIME_APPLICATION_KEY,
-  };
+  return appOf(made);
 }
 
 before(async () => {
@@ -103,7 +94,7 @@ const pubnub = (path, query = 'uuid=caller') => http('GET', `${path}?${query}`);
 /** A signed call of PubNub's, `ago` seconds old. */
 function signedPubnub(app, path, { ago = 0, secret = app.secret } = {}) {
   const query = `timestamp=${Math.floor(Date.now() / 1000) - ago}&uuid=server`;
-  const text = `GET\n${app.publish}\n${path}\n${query}\n`;
+  const text = `GET\n${app.publishKey}\n${path}\n${query}\n`;
   return pubnub(path, `${query}&signature=v2.${createHmac('sha256', secret).update(text).digest('base64url')}`);
 }
 
@@ -170,10 +161,10 @@ const MISTAKES = [
   ['a message that is too large for Ably', MAIN, 'ably', 'message_too_large', { channel: 'a' }, () => ablyPublish('a', basic(ablyKey(apps.main)), JSON.stringify({ data: 'x'.repeat(2_000) }))],
   ['a body of another shape', MAIN, 'ably', 'bad_message', {}, () => ablyPublish('a', basic(ablyKey(apps.main)), '[[')],
   ['a subscribe key that nobody has', NOBODYS, 'pubnub', 'unknown_key', {}, () => pubnub('/v2/subscribe/sub-c-nobody/a/0')],
-  ['no grant to publish', MAIN, 'pubnub', 'not_granted', { channel: 'a' }, () => pubnub(`/publish/${apps.main.publish}/${apps.main.subscribe}/0/a/0/%221%22`)],
-  ['a PubNub server whose clock is off', MAIN, 'pubnub', 'clock_off', {}, () => signedPubnub(apps.main, `/v1/auth/grant/sub-key/${apps.main.subscribe}`, { ago: 600 })],
-  ['a PubNub server with the wrong secret', MAIN, 'pubnub', 'wrong_secret', {}, () => signedPubnub(apps.main, `/v1/auth/grant/sub-key/${apps.main.subscribe}`, { secret: 'x' })],
-  ['what is no JSON to PubNub', MAIN, 'pubnub', 'bad_message', { channel: 'a' }, () => pubnub(`/publish/${apps.main.publish}/${apps.main.subscribe}/0/a/0/%7B`)],
+  ['no grant to publish', MAIN, 'pubnub', 'not_granted', { channel: 'a' }, () => pubnub(`/publish/${apps.main.publishKey}/${apps.main.subscribeKey}/0/a/0/%221%22`)],
+  ['a PubNub server whose clock is off', MAIN, 'pubnub', 'clock_off', {}, () => signedPubnub(apps.main, `/v1/auth/grant/sub-key/${apps.main.subscribeKey}`, { ago: 600 })],
+  ['a PubNub server with the wrong secret', MAIN, 'pubnub', 'wrong_secret', {}, () => signedPubnub(apps.main, `/v1/auth/grant/sub-key/${apps.main.subscribeKey}`, { secret: 'x' })],
+  ['what is no JSON to PubNub', MAIN, 'pubnub', 'bad_message', { channel: 'a' }, () => pubnub(`/publish/${apps.main.publishKey}/${apps.main.subscribeKey}/0/a/0/%7B`)],
   ['an application key that nobody has', NOBODYS, 'realtime', 'unknown_key', {}, () => realtime('validate;nobody;tok;;;me;')],
   ['a token that was never authenticated', MAIN, 'realtime', 'token_unknown', { code: 1008 }, () => realtime(`validate;${apps.main.application};tok;;;me;`)],
   ['a private key that is wrong', MAIN, 'realtime', 'wrong_secret', { channel: 'a', code: 401 }, () => http('POST', '/send', form({ AK: apps.main.application, PK: 'x', AT: 't', C: 'a', M: 'm' }))],

@@ -6,7 +6,7 @@ import assert from 'node:assert/strict';
 import { after, afterEach, before, test } from 'node:test';
 import { Client as Ably, closeClients as closeAbly, jwt, keyOf } from './lib/ably.mjs';
 import { Tab, closeTabs, serverSdk } from './lib/client.mjs';
-import { Cluster } from './lib/cluster.mjs';
+import { Cluster, appOf } from './lib/cluster.mjs';
 import { Client as PubNub, closeClients as closePubNub } from './lib/pubnub.mjs';
 import { AppServer, Client as Ortc, closeClients as closeRealtime } from './lib/realtime.mjs';
 import { RawSocket } from './lib/raw.mjs';
@@ -29,15 +29,7 @@ before(async () => {
     settings: { client_events: true, user_sign_in: true, grants_open_channels: true },
     keys: [{ name: 'server', revocable_tokens: true }],
   });
-  app = {
-    id: String(made.app.id),
-    key: made.keys[0].id,
-    secret: made.keys[0].secret,
-    publishKey: made.env.PUBNUB_PUBLISH_KEY,
-    subscribeKey: made.env.PUBNUB_SUBSCRIBE_KEY,
-    secretKey: made.env.PUBNUB_SECRET_KEY,
-    application: made.env.REALTIME_APPLICATION_KEY,
-  };
+  app = appOf(made);
 });
 afterEach(() => {
   closeAbly();

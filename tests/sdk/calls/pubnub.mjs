@@ -12,7 +12,7 @@ const INSIDE = 'marker-inside';
 const WHO = 'caller';
 const READ = ['subscribe', 'presence', 'presence-read', 'history'];
 const strict = (text) => encodeURIComponent(text).replace(/[!'()*~]/g, (one) => `%${one.charCodeAt(0).toString(16).toUpperCase()}`);
-const at = (world, text) => text.replace('{sub}', world.app.subscribe).replace('{pub}', world.app.publish);
+const at = (world, text) => text.replace('{sub}', world.app.subscribeKey).replace('{pub}', world.app.publishKey);
 
 /** A call by its path below the keys; `more` makes the rest of it. */
 const to = (path, more) => async (world, call) => {
@@ -185,7 +185,7 @@ export async function send(world, instance, { app, auth, tamper, ago = 0, signs 
   if (app) {
     const secret = { 'no secret': '', 'wrong secret': 'x'.repeat(32) }[tamper] ?? app.secret;
     // Of another app's key everything is that app's but the path.
-    const whole = `${by}\n${world.app.publish}\n${signs}\n${text}\n${instance.method === 'POST' ? (instance.body ?? '') : ''}`;
+    const whole = `${by}\n${world.app.publishKey}\n${signs}\n${text}\n${instance.method === 'POST' ? (instance.body ?? '') : ''}`;
     text += `&signature=v2.${createHmac('sha256', secret).update(whole).digest('base64url')}`;
   }
   const answer = await fetch(`${world.url()}${instance.path}?${text}`, { method: instance.method, body: instance.body });

@@ -2,7 +2,7 @@
 // to be changed, another app beside it, and a way to say all of the app's state, so that "nothing changed" can be seen.
 
 import { Client as Ably, closeClients, jwt, keyOf } from '../lib/ably.mjs';
-import { Cluster } from '../lib/cluster.mjs';
+import { Cluster, appOf } from '../lib/cluster.mjs';
 import { until } from '../lib/wait.mjs';
 
 /** A name that is good in every dialect, of a channel that has members in all of them. */
@@ -55,16 +55,7 @@ export class World {
       keys: [{ name: 'full' }],
       ...more,
     });
-    const [key] = made.keys;
-    const { env } = made;
-    return {
-      id: String(made.app.id),
-      key: key.id,
-      secret: key.secret,
-      publish: env.PUBNUB_PUBLISH_KEY,
-      subscribe: env.PUBNUB_SUBSCRIBE_KEY,
-      application: env.REALTIME_APPLICATION_KEY,
-    };
+    return appOf(made);
   }
 
   get root() {

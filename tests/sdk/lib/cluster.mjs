@@ -40,6 +40,20 @@ export async function freePorts(count) {
   return ports;
 }
 
+/** An app that was just made, with what its clients and app servers need in each protocol. */
+export function appOf({ app, keys: [key], env, revision }) {
+  return {
+    id: String(app.id),
+    key: key.id,
+    secret: key.secret,
+    revision,
+    publishKey: env.PUBNUB_PUBLISH_KEY,
+    subscribeKey: env.PUBNUB_SUBSCRIBE_KEY,
+    secretKey: env.PUBNUB_SECRET_KEY,
+    application: env.REALTIME_APPLICATION_KEY,
+  };
+}
+
 export class Cluster {
   /** Starts `nodes` nodes and waits until every one is ready; then makes the tests' app. */
   static async start({ nodes = 3, app = {}, args = [], limit } = {}) {
@@ -186,8 +200,7 @@ export class Cluster {
       keys: [{ name: 'server' }],
       ...spec,
     });
-    const key = made.keys[0];
-    return { id: String(made.app.id), key: key.id, secret: key.secret, revision: made.revision };
+    return appOf(made);
   }
 
   /** The node that leads, as node `asked` sees it. */

@@ -12,7 +12,7 @@ use crate::core::authority::{ApiKey, AppId, Authority};
 use crate::core::broker::Broker;
 use crate::core::channel::registry::Channels;
 use crate::core::lifecycle::{WebhookDelivery, WebhookDeliveryState};
-use crate::outbound::target::{ATTEMPT_TIMEOUT, Clients};
+use crate::outbound::target::{ATTEMPT_TIMEOUT, Clients, innermost};
 use hmac::{Hmac, KeyInit, Mac};
 use reqwest::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use reqwest::{Client, Url};
@@ -275,20 +275,8 @@ async fn post(client: &Client, url: Url, batch: &SealedBatch, key: &ApiKey) -> T
     }
     match request.body(body).send().await {
         Ok(answer) => Tried::Answered(answer.status().as_u16()),
-        Err(error) => Tried::Again(reason(&error.without_url())),
+        Err(error) => Tried::Again(innermost(&error.without_url())),
     }
-}
-
-/// The innermost cause says what is wrong; the outer ones say that something is.
-fn reason(error: &dyn std::error::Error) -> String {
-    let mut last = error;
-    while let Some(inner) = last.source() {
-        last = inner;
-    }
-    let text = last.to_string();
-    text.get(..text.floor_char_boundary(200))
-        .unwrap_or_default()
-        .to_owned()
 }
 
 /// Says so in the log. No path, query or user of the address: they may be secrets.
