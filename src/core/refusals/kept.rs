@@ -1,4 +1,5 @@
-//! Which refusals are kept: the last of each app, within bounds for one app, for all, and for one second.
+//! Which refusals are kept: the last of each app, within bounds for one app, for all, and for one second. In a second an
+//! app is kept no more than are left for the others, so whoever floods one hides nothing of another.
 //!
 //! **Why the longest list gives way when all are full:** an app with few refusals is the one whose operator looks for one
 //! of them; whoever floods another app must not wash it out.
@@ -19,6 +20,8 @@ const PER_SECOND: u32 = 100;
 #[derive(Debug, Default)]
 struct Ring {
     last: VecDeque<RefusalRecord>,
+    /// Kept in the second that was looked at last.
+    in_second: (u64, u32),
     /// Those that were too many for their second.
     left_out: u64,
 }
@@ -40,11 +43,17 @@ impl Kept {
         if self.second != second {
             (self.second, self.in_second) = (second, 0);
         }
-        if self.in_second < PER_SECOND {
+        let ring = self.rings.entry(app).or_default();
+        if ring.in_second.0 != second {
+            ring.in_second = (second, 0);
+        }
+        let left = PER_SECOND.saturating_sub(self.in_second);
+        if ring.in_second.1 < left {
             self.in_second += 1;
+            ring.in_second.1 += 1;
             return true;
         }
-        self.rings.entry(app).or_default().left_out += 1;
+        ring.left_out += 1;
         false
     }
 
@@ -158,9 +167,10 @@ mod tests {
                 kept.push(Some(AppId(1)), record(1, 5_000));
             }
         }
-        assert_eq!(made, PER_SECOND);
+        assert_eq!(made, PER_SECOND / 2);
         let (all, left_out) = kept.last(&of(Some(1), 5_000));
-        assert_eq!((all.len(), left_out), (100, 9_900));
+        assert_eq!((all.len(), left_out), (50, 9_950));
+        assert!(kept.has_room(Some(AppId(2)), 5_900), "another's is kept");
         assert!(kept.has_room(Some(AppId(1)), 6_000), "the next second");
     }
 
