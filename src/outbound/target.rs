@@ -139,7 +139,7 @@ impl Resolve for Judged {
     }
 }
 
-/// What went wrong with a request, in at most [`REASON_BYTES`]. The innermost cause says what; the outer ones say that
+/// What went wrong with a request, in at most `REASON_BYTES`. The innermost cause says what; the outer ones say that
 /// something did.
 #[must_use]
 pub fn innermost(error: &dyn std::error::Error) -> String {
