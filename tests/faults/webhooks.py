@@ -42,10 +42,10 @@ class Receiver:
 
     def __init__(self, address):
         self.address, self.port, self.away, self.events, self.requests, self.again = address, 0, False, [], 0, 0
-        self.ids, self.server = set(), None
+        self.ids, self.server, self.serving, self.broken = set(), None, set(), []
 
     async def start(self):
-        self.server = await asyncio.start_server(self.serve, self.address, 0)
+        self.server = await asyncio.start_server(self.accept, self.address, 0)
         self.port = self.server.sockets[0].getsockname()[1]
 
     def stop(self):
@@ -55,6 +55,17 @@ class Receiver:
         """An app's hooks to this receiver, of the channels whose names begin so."""
         url = f"http://{self.address}:{self.port}/hook"
         return [{"url": url, "event_types": list(ENDS), "filter": {"channel_name_starts_with": prefix}, "batch": True}]
+
+    def accept(self, reader, writer):
+        """Tasks of our own: asyncio's would only print what went wrong in one, and a delivery refused by us would be no finding."""
+        task = asyncio.create_task(self.serve(reader, writer))
+        self.serving.add(task)
+        task.add_done_callback(self.served)
+
+    def served(self, task):
+        self.serving.discard(task)
+        if not task.cancelled() and task.exception():
+            self.broken.append(f"webhooks: a delivery that could not be read: {task.exception()!r}")
 
     async def serve(self, reader, writer):
         try:
@@ -83,7 +94,7 @@ class Receiver:
         self.events += zip(ids, events)
 
     def judge(self, truth=None):
-        return judge(self.events, truth)
+        return self.broken + judge(self.events, truth)
 
     async def whole(self, truth, seconds):
         """What is wrong still after so long."""
