@@ -65,11 +65,15 @@ export const recipes = {
     const targets = [{ resource: 'channel', pattern: channel }];
     return { path: `/v2/presence/sub-key/{sub}/channel/${channel}/heartbeat`, targets, probe: seen(channel, world), harmless: true };
   }),
-  'GET /v2/presence/{tail:.*} leave': to(`/v2/presence/sub-key/{sub}/channel/${ROOM}/leave`, async (world) => ({
-    ...(await both(world)),
-    probe: seen(ROOM, world),
-    harmless: true,
-  })),
+  // Of a channel of its own: those who polled the room leave it by themselves, in the middle of this.
+  'GET /v2/presence/{tail:.*} leave': to('', async (world) => {
+    await grouped(world);
+    const channel = world.fresh('left');
+    const channels = `/v2/presence/sub-key/{sub}/channel/${channel}`;
+    await does(world, `${channels}/heartbeat`, { uuid: WHO });
+    const targets = [{ resource: 'channel', pattern: channel }, { resource: 'group', pattern: GROUP }];
+    return { path: `${channels}/leave`, query: { 'channel-group': GROUP }, targets, probe: seen(channel, world), harmless: true };
+  }),
   'GET /v2/presence/{tail:.*} set state': to('', (world) => {
     const channel = world.fresh('state');
     const path = `/v2/presence/sub-key/{sub}/channel/${channel}/uuid/${WHO}/data`;
