@@ -113,7 +113,7 @@ impl Broker {
     ///
     /// # Errors
     /// When the set is full, the pass does not allow it, or the home cannot be asked.
-    pub async fn hold(
+    pub async fn ensure_present(
         &self,
         key: &Arc<ChannelKey>,
         connection: ConnectionId,

@@ -112,7 +112,7 @@ pub struct PresenceChange {
     /// Who (with the data of this connection's entry).
     pub member: Member,
     /// Enter: the client's first connection here. Leave/Timeout: its last.
-    pub edge: bool,
+    pub client_transition: bool,
     /// Distinct clients afterwards.
     pub clients: u64,
     /// Where it stands among the channel's broadcasts.

@@ -12,9 +12,9 @@ use serde::Deserialize;
 /// Most bytes of a set.
 pub const MAX_BYTES: usize = 256 << 10;
 /// Most keys of a set, those that are left out included.
-const MAX_KEYS: usize = 256;
+const MAX_LISTED_KEYS: usize = 256;
 /// Most keys that are kept.
-const KEPT: usize = 32;
+const MAX_SIGNING_KEYS: usize = 32;
 /// Sizes of an RSA key that are taken, bits.
 const RSA_BITS: std::ops::RangeInclusive<usize> = 2_048..=8_192;
 
@@ -22,7 +22,7 @@ const RSA_BITS: std::ops::RangeInclusive<usize> = 2_048..=8_192;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadKeys {
     /// It is too large.
-    #[error("a key set has at most {MAX_BYTES} bytes and {KEPT} keys for signing")]
+    #[error("a key set has at most {MAX_BYTES} bytes and {MAX_SIGNING_KEYS} keys for signing")]
     TooLarge,
     /// It is no key set.
     #[error("this is no key set: an object with a list `keys`")]
@@ -66,7 +66,7 @@ pub fn read(bytes: &[u8]) -> Result<Vec<PublicKey>, BadKeys> {
         return Err(BadKeys::TooLarge);
     }
     let set: Set = serde_json::from_slice(bytes).map_err(|_| BadKeys::Malformed)?;
-    if set.keys.len() > MAX_KEYS {
+    if set.keys.len() > MAX_LISTED_KEYS {
         return Err(BadKeys::TooLarge);
     }
     let mut kept: Vec<PublicKey> = Vec::new();
@@ -80,7 +80,7 @@ pub fn read(bytes: &[u8]) -> Result<Vec<PublicKey>, BadKeys> {
         }
         kept.push(key);
     }
-    match kept.len() > KEPT {
+    match kept.len() > MAX_SIGNING_KEYS {
         true => Err(BadKeys::TooLarge),
         false => Ok(kept),
     }

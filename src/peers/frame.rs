@@ -28,7 +28,7 @@ pub enum Frame {
         message: PeerMessage,
     },
     /// A question apart from any channel.
-    Ask {
+    Query {
         /// Comes back with the answer.
         id: u64,
         /// The question itself.
@@ -66,8 +66,8 @@ pub enum FrameError {
 }
 
 const CHANNEL: u8 = 1;
-const ASK: u8 = 2;
-const FOUND: u8 = 3;
+const QUERY: u8 = 2;
+const QUERY_ANSWER: u8 = 3;
 const ALIVE: u8 = 4;
 const DIGEST: u8 = 5;
 const DIFFERS: u8 = 6;
@@ -96,8 +96,8 @@ pub fn encode_channel(key: &Arc<ChannelKey>, message: &PeerMessage) -> Result<Ve
 pub fn encode(frame: &Frame) -> Result<Vec<u8>, FrameError> {
     match frame {
         Frame::Channel { key, message } => encode_channel(key, message),
-        Frame::Ask { id, query } => whole(ASK, &(id, query)),
-        Frame::QueryAnswer { id, found } => whole(FOUND, &(id, found)),
+        Frame::Query { id, query } => whole(QUERY, &(id, query)),
+        Frame::QueryAnswer { id, found } => whole(QUERY_ANSWER, &(id, found)),
         Frame::Alive => whole(ALIVE, &()),
         Frame::Digest(digest) => whole(DIGEST, digest),
         Frame::Differs(buckets) => whole(DIFFERS, buckets),
@@ -144,11 +144,11 @@ fn decode(frame: &[u8]) -> Result<Frame, FrameError> {
             let (key, message) = codec::decode(VERSION, body, limit)?;
             Ok(Frame::Channel { key, message })
         }
-        ASK => {
+        QUERY => {
             let (id, query) = codec::decode(VERSION, body, limit)?;
-            Ok(Frame::Ask { id, query })
+            Ok(Frame::Query { id, query })
         }
-        FOUND => {
+        QUERY_ANSWER => {
             let (id, found) = codec::decode(VERSION, body, limit)?;
             Ok(Frame::QueryAnswer { id, found })
         }

@@ -114,7 +114,7 @@ impl Router {
     pub fn take(self: &Arc<Self>, from: NodeId, frame: Frame) {
         match frame {
             Frame::Channel { key, message } => self.to_channel(from, key, message),
-            Frame::Ask { id, query } => {
+            Frame::Query { id, query } => {
                 let router = self.clone();
                 tokio::spawn(async move { router.reply(from, id, query).await });
             }
@@ -256,7 +256,7 @@ impl PeerPort for Router {
 
 impl QueryPort for Router {
     fn ask(&self, node: NodeId, query: Query) -> QueryFuture {
-        let send = |id| self.push(node, &Frame::Ask { id, query });
+        let send = |id| self.push(node, &Frame::Query { id, query });
         self.questions.ask(node, send)
     }
 }

@@ -70,7 +70,7 @@ struct Line {
 
 /// What becomes of a byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fate {
+enum Verdict {
     Kept,
     /// Replaced by what no parser takes.
     Refused,
@@ -105,9 +105,9 @@ impl Heads {
             }
             let Some(byte) = left.first_mut() else { break };
             match self.step(*byte) {
-                Fate::Kept => {}
-                Fate::Refused => *byte = 0,
-                Fate::Escaped => {
+                Verdict::Kept => {}
+                Verdict::Refused => *byte = 0,
+                Verdict::Escaped => {
                     let behind = bytes.get(at..).unwrap_or_default();
                     self.lengthen(behind, rest);
                     return at;
@@ -132,9 +132,9 @@ impl Heads {
                 continue;
             }
             match self.step(*byte) {
-                Fate::Kept => rest.push(*byte),
-                Fate::Refused => rest.push(0),
-                Fate::Escaped => rest.extend(escaped(*byte)),
+                Verdict::Kept => rest.push(*byte),
+                Verdict::Refused => rest.push(0),
+                Verdict::Escaped => rest.extend(escaped(*byte)),
             }
             left = behind;
         }
@@ -174,7 +174,7 @@ impl Heads {
         bytes.len()
     }
 
-    fn step(&mut self, byte: u8) -> Fate {
+    fn step(&mut self, byte: u8) -> Verdict {
         let last = std::mem::replace(&mut self.last, byte);
         if byte == b'\n' {
             self.seen.bare |= last != b'\r';
@@ -192,14 +192,14 @@ impl Heads {
             (At::Target { .. }, b'?') => self.at = At::Target { query: true },
             (At::Target { .. }, b'<' | b'>' | b'`' | 0x80..)
             // In a path it has always been taken as it is.
-            | (At::Target { query: true }, b'"') => return Fate::Escaped,
+            | (At::Target { query: true }, b'"') => return Verdict::Escaped,
             (At::Method | At::Header, byte) => self.line.push(byte),
             (At::Target { .. } | At::Version | At::Body(_) | At::Blind, _) => {}
         }
-        Fate::Kept
+        Verdict::Kept
     }
 
-    fn line_ended(&mut self, blank: bool) -> Fate {
+    fn line_ended(&mut self, blank: bool) -> Verdict {
         match self.at {
             // Empty lines before a request do not count; the parser refuses any other line that ends here.
             At::Method if blank => {}
@@ -214,7 +214,7 @@ impl Heads {
                 if bare && (chunks || !socket) {
                     // The parser ends here.
                     self.at = At::Blind;
-                    return Fate::Refused;
+                    return Verdict::Refused;
                 }
                 self.at = match std::mem::replace(&mut self.body, Body::Known(0)) {
                     Body::Known(0) => At::Method,
@@ -226,7 +226,7 @@ impl Heads {
             At::Body(_) | At::Blind => {}
         }
         self.line.len = 0;
-        Fate::Kept
+        Verdict::Kept
     }
 
     /// What a header line says of the request's end.

@@ -17,8 +17,8 @@ use std::sync::Arc;
 
 /// Marks requests of the core's own, whose answers no session waits for.
 const CORE_TAG: u64 = u64::MAX;
-/// How long a socket may take to swallow the goodbye before it is cut, ms.
-const GOODBYE_MS: u64 = 2_000;
+/// How long a socket may take to take the last frames before it is closed, ms.
+const CLOSE_TIMEOUT_MS: u64 = 2_000;
 
 impl World {
     /// Puts a message into a connection's mailbox.
@@ -69,13 +69,13 @@ impl World {
         let Some(one) = self.one(at, id) else { return };
         let ending = one.ending;
         match message {
-            ToConnection::Carry(batch, left) => {
-                self.carry(at, id, &batch);
+            ToConnection::EnforceEffects(batch, left) => {
+                self.enforce_effects(at, id, &batch);
                 left.set(left.get() - 1);
                 self.enforced(at);
             }
-            ToConnection::Due => self.due(at, id),
-            ToConnection::Gone => self.gone(at, id),
+            ToConnection::DeadlineReached => self.deadline_reached(at, id),
+            ToConnection::SocketClosed => self.socket_closed(at, id),
             _ if ending => {}
             ToConnection::Frame(text) if one.pending.is_some() || !one.waiting.is_empty() => {
                 one.unread.push_back(text);
@@ -84,15 +84,15 @@ impl World {
                 let frame = Frame::Text(text.into());
                 self.feed(at, id, Input::Frame(frame), Source::SESSION);
             }
-            ToConnection::Tell(event) => self.told(at, id, event),
+            ToConnection::Tell(event) => self.tell_session(at, id, event),
             ToConnection::Attached(subscribed) => self.attached(at, id, subscribed),
-            ToConnection::Heard(channel, broadcast, source) => {
+            ToConnection::DeliverBroadcast(channel, broadcast, source) => {
                 if one.state.stands(&channel) {
                     let event = Event::Broadcast { channel, broadcast };
                     self.feed(at, id, Input::Event(event), source);
                 }
             }
-            ToConnection::Finish(end) => self.finish(at, id, Some(end), None),
+            ToConnection::EndConnection(end) => self.finish(at, id, Some(end), None),
             ToConnection::CaughtUp(confirmed) => self.caught_up(at, id, confirmed),
         }
     }
@@ -129,7 +129,7 @@ impl World {
     pub(super) fn act(&mut self, at: usize, id: ConnectionId, action: Action, source: Source) {
         match action {
             Action::Send(frame) => self.push(at, id, source, framing(frame)),
-            Action::Do(intent) => self.intend(at, id, intent),
+            Action::Do(intent) => self.execute(at, id, intent),
             Action::Close(close) => self.finish(at, id, None, Some(close)),
             Action::Refused(_) => {}
             Action::Wake { at_mono_ms } => {
@@ -163,7 +163,7 @@ impl World {
         }
     }
 
-    fn told(&mut self, at: usize, id: ConnectionId, event: Event) {
+    fn tell_session(&mut self, at: usize, id: ConnectionId, event: Event) {
         let mut leaves = None;
         match &event {
             Event::SubscribeRefused { channel, .. } => {
@@ -186,15 +186,15 @@ impl World {
         let local = self.processes[at].local.clone();
         let Some(one) = self.one(at, id) else { return };
         let (slot, channel) = (one.slot, subscribed.channel.clone());
-        let mut steps = Vec::new();
-        match one.state.subscribed(&mut subscribed, &mut steps) {
+        let mut outputs = Vec::new();
+        match one.state.subscribed(&mut subscribed, &mut outputs) {
             SubscribeOutcome::Unknown => {
                 local.detach(slot, &channel);
             }
             SubscribeOutcome::Lost(refusal) => {
                 local.detach(slot, &channel);
                 let tag = subscribed.tag;
-                steps.push(Output::Tell(Event::SubscribeRefused {
+                outputs.push(Output::Tell(Event::SubscribeRefused {
                     channel,
                     refusal,
                     tag,
@@ -210,35 +210,35 @@ impl World {
                 }
             }
         }
-        self.steps(at, id, steps);
+        self.apply_outputs(at, id, outputs);
     }
 
-    fn carry(&mut self, at: usize, id: ConnectionId, batch: &EffectBatch) {
+    fn enforce_effects(&mut self, at: usize, id: ConnectionId, batch: &EffectBatch) {
         let authority = self.processes[at].authority.clone();
         let Some(one) = self.one(at, id) else { return };
-        let mut steps = Vec::new();
+        let mut outputs = Vec::new();
         let enforced = batch.effects.iter().filter_map(|effect| {
             one.state
-                .enforce(effect, &batch.state, &authority, &mut steps)
+                .enforce(effect, &batch.state, &authority, &mut outputs)
         });
         let cut = enforced.last();
         if one.ending {
             one.outbox.drop_queued();
             if one.lingering.is_some() {
-                self.steps(at, id, steps);
+                self.apply_outputs(at, id, outputs);
                 if cut.is_some() {
                     self.stop(at, id);
                 }
             }
             return;
         }
-        self.steps(at, id, steps);
+        self.apply_outputs(at, id, outputs);
         if let Some(cut) = cut {
             self.finish(at, id, Some(End::Cut(cut)), None);
         }
     }
 
-    fn due(&mut self, at: usize, id: ConnectionId) {
+    fn deadline_reached(&mut self, at: usize, id: ConnectionId) {
         let process = &mut self.processes[at];
         let (now, authority) = (process.now(), process.authority.clone());
         let Some(one) = process.connections.get_mut(&id) else {
@@ -258,16 +258,16 @@ impl World {
         let Some(one) = self.one(at, id).filter(|one| !one.ending) else {
             return;
         };
-        let mut steps = Vec::new();
-        let cut: Option<Cut> = one.state.expire(&authority, &mut steps);
-        self.steps(at, id, steps);
+        let mut outputs = Vec::new();
+        let cut: Option<Cut> = one.state.expire(&authority, &mut outputs);
+        self.apply_outputs(at, id, outputs);
         if let Some(cut) = cut {
             self.finish(at, id, Some(End::Cut(cut)), None);
         }
     }
 
     /// The socket is gone.
-    fn gone(&mut self, at: usize, id: ConnectionId) {
+    fn socket_closed(&mut self, at: usize, id: ConnectionId) {
         self.finish(at, id, Some(End::Gone), None);
         let Some(one) = self.one(at, id) else { return };
         one.outbox.abort();
@@ -286,7 +286,7 @@ impl World {
             process.local.unregister(one.slot);
             // Whoever hands out effects does not wait for one that is gone.
             for left in one.mailbox.0.borrow_mut().drain(..) {
-                if let ToConnection::Carry(_, left) = left {
+                if let ToConnection::EnforceEffects(_, left) = left {
                     left.set(left.get() - 1);
                 }
             }
@@ -300,8 +300,8 @@ impl World {
             return;
         };
         let _ = one;
-        let (goodbye, words) = end
-            .map(|end| self.last_words(at, id, end))
+        let (frames, asked) = end
+            .map(|end| self.closing_frames(at, id, end))
             .unwrap_or_default();
         let Some(one) = self.one(at, id) else { return };
         one.ending = true;
@@ -326,7 +326,7 @@ impl World {
             one.outbox.drop_queued();
         }
         if end != Some(End::Gone) {
-            for frame in goodbye {
+            for frame in frames {
                 one.outbox.push_last(framing(frame));
             }
             let plain = || {
@@ -335,7 +335,7 @@ impl World {
                     reason: "".into(),
                 })
             };
-            if let Some(close) = close.or(words).or_else(plain) {
+            if let Some(close) = close.or(asked).or_else(plain) {
                 one.outbox.push_last(closing(&close));
             }
         }
@@ -350,10 +350,15 @@ impl World {
         self.schedule(at, id);
         let Some(one) = self.one(at, id) else { return };
         let (client, socket) = (one.client, one.socket.clone());
-        self.later(GOODBYE_MS, Later::CutOff(at, id, client, socket));
+        self.later(CLOSE_TIMEOUT_MS, Later::CutOff(at, id, client, socket));
     }
 
-    fn last_words(&mut self, at: usize, id: ConnectionId, end: End) -> (Vec<Frame>, Option<Close>) {
+    fn closing_frames(
+        &mut self,
+        at: usize,
+        id: ConnectionId,
+        end: End,
+    ) -> (Vec<Frame>, Option<Close>) {
         let process = &mut self.processes[at];
         let (now, authority) = (process.now(), process.authority.clone());
         let (mut actions, mut frames, mut close) = (Vec::new(), Vec::new(), None);
@@ -369,7 +374,7 @@ impl World {
         for action in actions {
             match action {
                 Action::Send(frame) => frames.push(frame),
-                Action::Close(words) => close = close.or(Some(words)),
+                Action::Close(asked) => close = close.or(Some(asked)),
                 Action::Do(_) | Action::Wake { .. } | Action::Refused(_) => {}
             }
         }
@@ -410,19 +415,24 @@ impl World {
         left
     }
 
-    pub(super) fn steps(&mut self, at: usize, id: ConnectionId, mut steps: Vec<Output<usize>>) {
+    pub(super) fn apply_outputs(
+        &mut self,
+        at: usize,
+        id: ConnectionId,
+        mut outputs: Vec<Output<usize>>,
+    ) {
         // The order of channels in a hash map is nobody's business.
         let keys = &self.keys;
         let of = |key: &ChannelKey| keys.iter().position(|one| **one == *key);
-        steps.sort_by_key(|step| match step {
+        outputs.sort_by_key(|output| match output {
             Output::Detach { channel, .. } | Output::LeavePresence(channel, ..) => of(channel),
             Output::Leave(channel) => Some(*channel),
             Output::Tell(Event::RightsChanged { channel, .. }) => of(channel),
             Output::Tell(_) => None,
         });
         let local = self.processes[at].local.clone();
-        for step in steps {
-            match step {
+        for output in outputs {
+            match output {
                 Output::Tell(event) => self.feed(at, id, Input::Event(event), Source::SESSION),
                 Output::Detach { channel, drop } => {
                     if let Some(one) = self.one(at, id) {
@@ -458,10 +468,10 @@ impl World {
     }
 
     pub(super) fn leave(&mut self, at: usize, id: ConnectionId, channel: &Arc<ChannelKey>) {
-        let mut steps = Vec::new();
+        let mut outputs = Vec::new();
         if let Some(one) = self.one(at, id) {
-            one.state.unsubscribe(channel, &mut steps);
+            one.state.unsubscribe(channel, &mut outputs);
         }
-        self.steps(at, id, steps);
+        self.apply_outputs(at, id, outputs);
     }
 }

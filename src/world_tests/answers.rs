@@ -110,9 +110,9 @@ impl World {
     fn attach(&mut self, at: usize, channel: usize, joiner: Joiner, joined: Joined) {
         let key = self.keys[channel].clone();
         let process = &mut self.processes[at];
-        let seat = (joiner.encoding, joiner.mode);
+        let how = (joiner.encoding, joiner.mode);
         if let Some(actor) = process.channels.get_mut(&channel) {
-            actor.seats.insert(joiner.connection, seat);
+            actor.subscribers.insert(joiner.connection, how);
         }
         process.dispatch.attach(Attach {
             channel: key.clone(),
@@ -134,7 +134,7 @@ impl World {
         let joins =
             |one: &Waiting| matches!(one, Waiting::Join(joiner) if joiner.connection == connection);
         actor.waiting.retain(|_, one| !joins(one));
-        if actor.seats.remove(&connection).is_some() {
+        if actor.subscribers.remove(&connection).is_some() {
             process.dispatch.detach(&Detach {
                 channel: key,
                 connection,

@@ -78,7 +78,7 @@ pub(crate) struct Channel {
     pub(crate) replica: Option<Replica>,
     pub(crate) mailbox: VecDeque<ToChannel>,
     pub(crate) queued: bool,
-    pub(super) seats: BTreeMap<ConnectionId, (EncodingId, DeliveryMode)>,
+    pub(super) subscribers: BTreeMap<ConnectionId, (EncodingId, DeliveryMode)>,
     pub(super) waiting: BTreeMap<Ticket, Waiting>,
     tickets: Ticket,
     wakes_at: Option<u64>,
@@ -345,11 +345,11 @@ impl World {
         let Some(actor) = process
             .channels
             .get(&channel)
-            .filter(|one| !one.seats.is_empty())
+            .filter(|one| !one.subscribers.is_empty())
         else {
             return;
         };
-        let shared = actor.seats.values();
+        let shared = actor.subscribers.values();
         let shared = shared.filter(|(_, mode)| *mode == DeliveryMode::Shared);
         let mut used: Vec<EncodingId> = shared.map(|(encoding, _)| *encoding).collect();
         used.sort_unstable();

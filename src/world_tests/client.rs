@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 use std::fmt::Debug;
 
 /// A dialect, as a world plays it.
-pub(crate) trait Spoken: Debug {
+pub(crate) trait DialectModel: Debug {
     /// Its name.
     fn name(&self) -> &'static str;
     /// How it writes broadcasts.
@@ -99,6 +99,6 @@ pub(crate) enum Seen {
     Wrong(String),
     /// What it published was accepted.
     Accepted(String),
-    /// What it published was refused, or its fate is unknown.
+    /// What it published was refused, or its outcome is unknown.
     Refused(String),
 }

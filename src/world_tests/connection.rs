@@ -52,39 +52,39 @@ pub(crate) struct Socket {
     bytes: RefCell<VecDeque<u8>>,
     /// The client does not read.
     pub(crate) full: Cell<bool>,
-    pub(crate) severed: Cell<bool>,
+    pub(crate) aborted: Cell<bool>,
 }
 
 /// What a client reads.
 #[derive(Debug, PartialEq)]
-pub(crate) enum Heard {
+pub(crate) enum Received {
     Frame(String),
     Close,
 }
 
 impl Socket {
     /// The next that has arrived whole.
-    pub(crate) fn read(&self) -> Option<Heard> {
+    pub(crate) fn read(&self) -> Option<Received> {
         let mut bytes = self.bytes.borrow_mut();
         let mut head = bytes.iter().copied();
         let head: [u8; 4] = [head.next()?, head.next()?, head.next()?, head.next()?];
         let length = u32::from_be_bytes(head);
         if length == CLOSE {
             bytes.clear();
-            return Some(Heard::Close);
+            return Some(Received::Close);
         }
         let whole = 4 + length as usize;
         if bytes.len() < whole {
             return None;
         }
         let payload = bytes.drain(..whole).skip(4).collect();
-        Some(Heard::Frame(String::from_utf8(payload).unwrap()))
+        Some(Received::Frame(String::from_utf8(payload).unwrap()))
     }
 }
 
 impl Sink for Socket {
     fn write(&self, slices: &[IoSlice<'_>]) -> Result<usize, Error> {
-        if self.severed.get() {
+        if self.aborted.get() {
             return Err(ErrorKind::BrokenPipe.into());
         }
         if self.full.get() {
@@ -97,7 +97,7 @@ impl Sink for Socket {
     }
 
     fn abort(&self) {
-        self.severed.set(true);
+        self.aborted.set(true);
     }
 }
 
@@ -107,12 +107,12 @@ pub(crate) enum ToConnection {
     Frame(String),
     Tell(Event),
     Attached(Box<Subscribed>),
-    Heard(Arc<ChannelKey>, Broadcast, Source),
-    Finish(End),
-    Gone,
-    Due,
+    DeliverBroadcast(Arc<ChannelKey>, Broadcast, Source),
+    EndConnection(End),
+    SocketClosed,
+    DeadlineReached,
     /// Access effects, and how many connections have yet to carry them out.
-    Carry(EffectBatch, Rc<Cell<usize>>),
+    EnforceEffects(EffectBatch, Rc<Cell<usize>>),
     /// The node's view is as new as it could be had.
     CaughtUp(bool),
 }
@@ -129,16 +129,18 @@ impl ConnectionPort for Mailbox {
     }
 
     fn broadcast(&self, channel: Arc<ChannelKey>, broadcast: Broadcast, source: Source) {
-        let heard = ToConnection::Heard(channel, broadcast, source);
-        self.0.borrow_mut().push_back(heard);
+        let message = ToConnection::DeliverBroadcast(channel, broadcast, source);
+        self.0.borrow_mut().push_back(message);
     }
 
     fn end(&self, end: End) {
-        self.0.borrow_mut().push_back(ToConnection::Finish(end));
+        self.0
+            .borrow_mut()
+            .push_back(ToConnection::EndConnection(end));
     }
 
     fn due(&self) {
-        self.0.borrow_mut().push_back(ToConnection::Due);
+        self.0.borrow_mut().push_back(ToConnection::DeadlineReached);
     }
 
     fn take_over(&self) -> LocalBoxFuture<'static, Option<HandOver>> {
@@ -147,11 +149,11 @@ impl ConnectionPort for Mailbox {
 
     /// Counted by whoever hands it out: see [`World::enforce`].
     fn enforce(&self, batch: EffectBatch) -> LocalBoxFuture<'static, bool> {
-        let left = super::world::CARRYING.with_borrow(Clone::clone);
+        let left = super::world::ENFORCING.with_borrow(Clone::clone);
         left.set(left.get() + 1);
         self.0
             .borrow_mut()
-            .push_back(ToConnection::Carry(batch, left));
+            .push_back(ToConnection::EnforceEffects(batch, left));
         std::future::ready(false).boxed_local()
     }
 }
@@ -191,7 +193,7 @@ pub(crate) struct Connection {
 }
 
 /// What a connection is made of.
-pub(crate) struct Seat {
+pub(crate) struct NewConnection {
     pub(crate) client: usize,
     pub(crate) session: Box<dyn Session>,
     pub(crate) mailbox: Mailbox,
@@ -203,19 +205,19 @@ pub(crate) struct Seat {
 }
 
 impl Connection {
-    pub(crate) fn new(seat: Seat) -> Self {
+    pub(crate) fn new(new: NewConnection) -> Self {
         let mut state = State::default();
-        state.take_over_entries(seat.inherits);
+        state.take_over_entries(new.inherits);
         Self {
-            client: seat.client,
-            session: seat.session,
+            client: new.client,
+            session: new.session,
             state,
-            mailbox: seat.mailbox,
+            mailbox: new.mailbox,
             queued: false,
-            outbox: seat.outbox,
-            socket: seat.socket,
-            encoding: seat.encoding,
-            slot: seat.slot,
+            outbox: new.outbox,
+            socket: new.socket,
+            encoding: new.encoding,
+            slot: new.slot,
             waiting: VecDeque::new(),
             pending: None,
             unread: VecDeque::new(),

@@ -12,7 +12,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 /// What came of a publication.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fate {
+pub(crate) enum Outcome {
     /// Nobody has said yet.
     Open,
     /// It was acknowledged, with its place.
@@ -29,7 +29,7 @@ pub(crate) struct Asked {
     pub(crate) channel: usize,
     /// When, in the order of everything.
     pub(crate) at: u64,
-    pub(crate) fate: Fate,
+    pub(crate) outcome: Outcome,
     /// When it was answered.
     pub(crate) answered: Option<u64>,
 }
@@ -39,13 +39,13 @@ impl Asked {
         Self {
             channel,
             at: 0,
-            fate: Fate::Open,
+            outcome: Outcome::Open,
             answered: None,
         }
     }
 
     pub(crate) fn is_acknowledged(&self) -> bool {
-        matches!(self.fate, Fate::Stamped(_) | Fate::Acknowledged)
+        matches!(self.outcome, Outcome::Stamped(_) | Outcome::Acknowledged)
     }
 }
 
@@ -109,7 +109,7 @@ impl History {
         self.asked.get(number)
     }
 
-    pub(crate) fn answered(&mut self, text: &str, fate: Fate) {
+    pub(crate) fn answered(&mut self, text: &str, outcome: Outcome) {
         let at = self.tick();
         let number = text
             .strip_prefix('m')
@@ -117,7 +117,7 @@ impl History {
         if let Some(asked) = number.and_then(|number| self.asked.get_mut(number))
             && !asked.is_acknowledged()
         {
-            asked.fate = fate;
+            asked.outcome = outcome;
             asked.answered = Some(at);
         }
     }

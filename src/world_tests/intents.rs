@@ -22,7 +22,7 @@ const NOT_SERVING: Refusal = Refusal::Unavailable("this node may not serve now")
 const UNCONFIRMED: Refusal = Refusal::Unavailable("the view could not be confirmed");
 
 impl World {
-    pub(super) fn intend(&mut self, at: usize, id: ConnectionId, intent: Intent) {
+    pub(super) fn execute(&mut self, at: usize, id: ConnectionId, intent: Intent) {
         match intent {
             Intent::Identify(principal) => self.identify(at, id, principal, None),
             Intent::CatchUp => self.wait(at, id, Pending::CatchUp),
@@ -130,17 +130,17 @@ impl World {
         };
         let local = self.processes[at].local.clone();
         let Some(one) = self.one(at, id) else { return };
-        let mut steps = Vec::new();
+        let mut outputs = Vec::new();
         match answer {
-            Err(refusal) => steps.push(Output::Tell(Event::IdentifyRefused(refusal))),
+            Err(refusal) => outputs.push(Output::Tell(Event::IdentifyRefused(refusal))),
             Ok(()) => {
-                one.state.identify(principal, &authority, &mut steps);
+                one.state.identify(principal, &authority, &mut outputs);
                 if let Some(principal) = one.state.principal() {
                     local.identify(one.slot, principal);
                 }
             }
         }
-        self.steps(at, id, steps);
+        self.apply_outputs(at, id, outputs);
     }
 
     /// The pass for this, or `None` when it has to wait.

@@ -3,7 +3,7 @@
 //! **Must never know:** which faults there were: a judge that knows the faults excuses them.
 
 use super::client::Seen;
-use super::history::{Fate, Sight};
+use super::history::{Outcome, Sight};
 use super::rights::Kind;
 use super::world::World;
 use crate::core::lifecycle::LifecycleKind;
@@ -99,7 +99,7 @@ impl World {
         let mut orders = Vec::new();
         for (number, sights) in &self.history.sights {
             let client = &self.clients[*number];
-            let who = format!("client {number} ({})", self.spoken[client.dialect].name());
+            let who = format!("client {number} ({})", self.dialects[client.dialect].name());
             if !client.away && !self.stands(*number) {
                 broken.push((
                     Promise::Comes,
@@ -196,8 +196,8 @@ impl World {
             .iter()
             .rev()
             .filter(|one| one.channel == channel);
-        let stamped = of_channel.filter_map(|one| match one.fate {
-            Fate::Stamped(place) => Some(place.epoch),
+        let stamped = of_channel.filter_map(|one| match one.outcome {
+            Outcome::Stamped(place) => Some(place.epoch),
             _ => None,
         });
         stamped.take(1).next().unwrap_or_default()
@@ -233,9 +233,9 @@ impl World {
                 continue;
             }
             // A repetition is answered with where the message stands, though nobody was shown it there.
-            let epoch = match asked.fate {
-                Fate::Stamped(place) => Some(place.epoch),
-                Fate::Acknowledged | Fate::Open | Fate::Refused | Fate::Unknown => {
+            let epoch = match asked.outcome {
+                Outcome::Stamped(place) => Some(place.epoch),
+                Outcome::Acknowledged | Outcome::Open | Outcome::Refused | Outcome::Unknown => {
                     places.get(text.as_str()).map(|one| one.1)
                 }
             };
@@ -322,7 +322,7 @@ impl World {
                 if let Some(sees) = sees.filter(|_| client.channel == channel)
                     && sees != there
                 {
-                    let name = self.spoken[client.dialect].name();
+                    let name = self.dialects[client.dialect].name();
                     broken.push((
                         Promise::Presence,
                         format!("client {number} ({name}) sees {sees:?}, there are {there:?}"),
@@ -383,7 +383,7 @@ impl World {
         let epoch = home.home_view().map(|(_, epoch)| epoch);
         let first = history.first().map_or(u64::MAX, |one| one.position.seq);
         for (number, asked) in self.history.asked.iter().enumerate() {
-            let Fate::Stamped(place) = asked.fate else {
+            let Outcome::Stamped(place) = asked.outcome else {
                 continue;
             };
             let kept = asked.channel == channel && Some(place.epoch) == epoch && place.seq >= first;
@@ -440,7 +440,7 @@ impl World {
                 let (text, channel) = (self.history.text((from + number) as u64), one.channel);
                 let what = format!(
                     "{text} on {channel} was asked for when all was mended: {:?}",
-                    one.fate
+                    one.outcome
                 );
                 broken.push((Promise::Answered, what));
             }

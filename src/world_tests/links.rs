@@ -30,7 +30,7 @@ pub(crate) struct Link {
     /// The other side has accepted it.
     pub(crate) accepted: bool,
     /// Nothing gets through any more.
-    pub(crate) severed: bool,
+    pub(crate) aborted: bool,
 }
 
 /// All of them.
@@ -51,7 +51,7 @@ impl Links {
             nodes,
             queues: [VecDeque::new(), VecDeque::new()],
             accepted: false,
-            severed: false,
+            aborted: false,
         };
         self.links.insert(self.last, link);
         self.in_use.insert((ends[0], nodes[1]), self.last);
@@ -60,13 +60,13 @@ impl Links {
 
     /// The other side uses it as well, in place of an older one.
     pub(crate) fn accept(&mut self, id: LinkId) -> Option<(usize, u64)> {
-        let link = self.links.get_mut(&id).filter(|one| !one.severed)?;
+        let link = self.links.get_mut(&id).filter(|one| !one.aborted)?;
         link.accepted = true;
         let (to, from) = (link.ends[1], link.nodes[0]);
         if let Some(old) = self.in_use.insert((to, from), id)
             && let Some(old) = self.links.get_mut(&old)
         {
-            old.sever();
+            old.abort();
         }
         Some((to, from))
     }
@@ -97,7 +97,7 @@ impl Links {
         // In order, whatever delay each was given.
         let last = link.queues[direction].back().map_or(0, |one| one.due_ms);
         let due_ms = frame.due_ms.max(last);
-        if !link.severed {
+        if !link.aborted {
             link.queues[direction].push_back(UnderWay { due_ms, ..frame });
         }
         Some((id, direction, due_ms))
@@ -110,9 +110,9 @@ impl Links {
     }
 
     /// What was under way is lost, and nothing gets through from now on.
-    pub(crate) fn sever(&mut self, id: LinkId) {
+    pub(crate) fn abort(&mut self, id: LinkId) {
         if let Some(link) = self.links.get_mut(&id) {
-            link.sever();
+            link.abort();
         }
     }
 
@@ -135,7 +135,7 @@ impl Links {
 
     /// The links that end in this process, and where each of them ends.
     pub(crate) fn of(&self, process: usize) -> Vec<LinkId> {
-        let its = |link: &Link| !link.severed && link.ends.contains(&process);
+        let its = |link: &Link| !link.aborted && link.ends.contains(&process);
         let all = self.links.iter();
         all.filter(|(_, link)| its(link))
             .map(|(id, _)| *id)
@@ -144,8 +144,8 @@ impl Links {
 }
 
 impl Link {
-    fn sever(&mut self) {
-        self.severed = true;
+    fn abort(&mut self) {
+        self.aborted = true;
         self.queues = [VecDeque::new(), VecDeque::new()];
     }
 }

@@ -7,7 +7,7 @@
 
 use super::channel::ToChannel;
 use super::process::{LEASE_MS, Process};
-use super::world::{CARRYING, Event, Task, World};
+use super::world::{ENFORCING, Event, Task, World};
 use crate::core::authority::{Command, Effect, MemberState, Reply};
 use crate::core::ids::NodeId;
 use gatecast_cluster::access::MemberCommand;
@@ -15,7 +15,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 /// How often a node looks at its lease, its timers and its own start, ms.
-const BEAT_MS: u64 = 100;
+const TICK_MS: u64 = 100;
 /// How long nobody must have listened at an address until its node counts as gone, ms.
 const GONE_MS: u64 = 1_000;
 
@@ -26,7 +26,7 @@ impl World {
             return;
         }
         let at = self.processes.len();
-        let mut process = Process::new(node, self.now_ms, &self.spoken);
+        let mut process = Process::new(node, self.now_ms, &self.dialects);
         let known = self.disks.get(&node).copied().unwrap_or(0);
         process.access.applied = known;
         process.access.enforced = known;
@@ -39,8 +39,8 @@ impl World {
             self.reached("a node starts under a list that names its former start");
         }
         self.list_anew(at);
-        let first = self.chance.between(1, BEAT_MS);
-        self.later(first, Event::Beat(at));
+        let first = self.chance.between(1, TICK_MS);
+        self.later(first, Event::Tick(at));
         self.apply_soon(at);
     }
 
@@ -62,7 +62,7 @@ impl World {
         };
         self.disks.insert(node, applied.saturating_sub(lost));
         for link in self.links.of(at) {
-            self.links.sever(link);
+            self.links.abort(link);
             let ends = self.links.get(link).map(|one| one.ends);
             let other = ends.into_iter().flatten().find(|end| *end != at);
             let ms = match power {
@@ -172,7 +172,7 @@ impl World {
         }
         let batch = self.log.batch(access.enforced + 1);
         let left = Rc::new(Cell::new(0));
-        CARRYING.set(left.clone());
+        ENFORCING.set(left.clone());
         let concerns =
             |effect: &Effect| matches!(effect, Effect::Recheck { .. } | Effect::Cut { .. });
         if batch.effects.iter().any(concerns) {
@@ -235,7 +235,7 @@ impl World {
     }
 
     /// What a node looks at again and again.
-    pub(crate) fn beat(&mut self, at: usize) {
+    pub(crate) fn tick(&mut self, at: usize) {
         let node = self.processes[at].node;
         if self.reads(node) {
             self.heard_ms.insert(node, self.now_ms);
@@ -257,7 +257,7 @@ impl World {
         process.local.fire(mono_ms);
         self.wake_connections(at);
         self.flush_later(at);
-        self.later(BEAT_MS, Event::Beat(at));
+        self.later(TICK_MS, Event::Tick(at));
     }
 
     /// Has the cluster agree on this start of the node.
@@ -304,10 +304,10 @@ impl World {
 
     /// Who leads, and whom the leader takes for dead.
     pub(crate) fn lead(&mut self) {
-        self.later(BEAT_MS, Event::Leader);
+        self.later(TICK_MS, Event::Leader);
         let leads = |node: &u64| self.running.contains_key(node) && self.majority(*node);
         if self.leader.as_ref().is_some_and(leads) {
-            return self.judge();
+            return self.mark_silent_down();
         }
         let candidates: Vec<u64> = (1..=self.voters).filter(leads).collect();
         self.leader = None;
@@ -333,7 +333,7 @@ impl World {
         }
     }
 
-    fn judge(&mut self) {
+    fn mark_silent_down(&mut self) {
         let newest = self.log.state(self.log.len());
         let since = self.elected_ms;
         let silent = |node: u64| {

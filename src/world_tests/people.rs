@@ -3,9 +3,9 @@
 //! **Must never know:** any dialect.
 
 use super::channel::{Reply, ToChannel};
-use super::client::{Act, Model, Opened, Seen, Site, Spoken};
-use super::connection::{Connection, Heard, Mailbox, Seat, Socket, ToConnection};
-use super::history::{Asked, Fate};
+use super::client::{Act, DialectModel, Model, Opened, Seen, Site};
+use super::connection::{Connection, Mailbox, NewConnection, Received, Socket, ToConnection};
+use super::history::{Asked, Outcome};
 use super::world::{Event, Task, World};
 use crate::core::authority::Pass;
 use crate::core::close::End;
@@ -14,7 +14,7 @@ use crate::core::delivery::worker_state::ConnectionMeta;
 use crate::core::error::Refusal;
 use crate::core::ids::ConnectionId;
 use crate::core::message::{ContentKind, Draft, Receipt};
-use crate::core::session::{Event as Told, Input};
+use crate::core::session::{Event as SessionEvent, Input};
 use std::rc::Rc;
 
 /// Most bytes that wait for a client.
@@ -50,7 +50,7 @@ impl Client {
     /// Its socket ends without a word.
     pub(crate) fn lose_socket(&self) {
         if let Some(socket) = &self.socket {
-            socket.severed.set(true);
+            socket.aborted.set(true);
         }
     }
 }
@@ -92,7 +92,7 @@ impl World {
         let mut inherits = Vec::new();
         if resumes.is_some() {
             self.reached("a connection is carried on");
-            self.later(1, Event::Sever(id, at));
+            self.later(1, Event::AbortElsewhere(id, at));
             inherits = self.take_over(at, id);
         }
         let process = &self.processes[at];
@@ -105,13 +105,13 @@ impl World {
         let mailbox = Mailbox::default();
         let about = ConnectionMeta {
             id,
-            dialect: self.spoken[dialect].name(),
+            dialect: self.dialects[dialect].name(),
             remote: "".into(),
             since_ms: 0,
         };
         let port = Box::new(mailbox.clone());
         let slot = process.local.register(about, outbox.clone(), port);
-        let connection = Connection::new(Seat {
+        let connection = Connection::new(NewConnection {
             client: number,
             session,
             mailbox,
@@ -135,7 +135,7 @@ impl World {
     }
 
     /// The socket of a connection that goes on elsewhere ends, wherever it is held yet.
-    pub(crate) fn sever_elsewhere(&mut self, id: ConnectionId, but: usize) {
+    pub(crate) fn abort_elsewhere(&mut self, id: ConnectionId, but: usize) {
         let held: Vec<usize> = self
             .running
             .values()
@@ -143,7 +143,7 @@ impl World {
             .filter(|at| *at != but)
             .collect();
         for at in held {
-            self.mail_connection(at, id, ToConnection::Finish(End::Gone));
+            self.mail_connection(at, id, ToConnection::EndConnection(End::Gone));
         }
     }
 
@@ -170,15 +170,15 @@ impl World {
         }
         loop {
             match socket.read() {
-                Some(Heard::Frame(frame)) => {
+                Some(Received::Frame(frame)) => {
                     let mut acts = Vec::new();
                     self.clients[number].model.hear(&frame, &mut acts);
                     if !self.acts(number, acts) {
                         return;
                     }
                 }
-                Some(Heard::Close) => return self.disconnected(number),
-                None if socket.severed.get() => return self.disconnected(number),
+                Some(Received::Close) => return self.disconnected(number),
+                None if socket.aborted.get() => return self.disconnected(number),
                 None => return,
             }
         }
@@ -209,7 +209,7 @@ impl World {
         client.socket = None;
         client.model.closed();
         if let Some((at, id)) = client.at.take() {
-            self.mail_connection(at, id, ToConnection::Gone);
+            self.mail_connection(at, id, ToConnection::SocketClosed);
         }
         self.note(|| format!("client {number} has no socket"));
         self.history.closed(number);
@@ -217,7 +217,7 @@ impl World {
         self.later(ms, Event::Connect(number));
     }
 
-    /// The goodbye has had its time.
+    /// The last frames have had their time.
     pub(crate) fn cut_off(
         &mut self,
         at: usize,
@@ -225,7 +225,7 @@ impl World {
         number: usize,
         socket: &Rc<Socket>,
     ) {
-        socket.severed.set(true);
+        socket.aborted.set(true);
         if self.clients[number]
             .socket
             .as_ref()
@@ -235,7 +235,7 @@ impl World {
         } else {
             let its = self.processes[at].connections.get(&id);
             if its.is_some_and(|one| Rc::ptr_eq(&one.socket, socket)) {
-                self.mail_connection(at, id, ToConnection::Gone);
+                self.mail_connection(at, id, ToConnection::SocketClosed);
             }
         }
     }
@@ -243,8 +243,8 @@ impl World {
     fn saw(&mut self, number: usize, seen: Seen) {
         self.note(|| format!("client {number} saw {seen:?}"));
         match &seen {
-            Seen::Accepted(text) => self.history.answered(text, Fate::Acknowledged),
-            Seen::Refused(text) => self.history.answered(text, Fate::Unknown),
+            Seen::Accepted(text) => self.history.answered(text, Outcome::Acknowledged),
+            Seen::Refused(text) => self.history.answered(text, Outcome::Unknown),
             _ => {}
         }
         self.history.saw(number, seen);
@@ -294,19 +294,19 @@ impl World {
             (Reply::Call(call), answer) => {
                 let text = self.history.text(call);
                 self.note(|| format!("{text} is answered {answer:?}"));
-                let fate = match answer {
-                    Ok(receipt) => Fate::Stamped(receipt.position),
-                    Err(Refusal::OutcomeUnknown) => Fate::Unknown,
-                    Err(_) => Fate::Refused,
+                let outcome = match answer {
+                    Ok(receipt) => Outcome::Stamped(receipt.position),
+                    Err(Refusal::OutcomeUnknown) => Outcome::Unknown,
+                    Err(_) => Outcome::Refused,
                 };
-                self.history.answered(&text, fate);
+                self.history.answered(&text, outcome);
             }
             (Reply::Connection(id, tag, true), Ok(receipt)) => {
-                self.tell(at, id, Told::Published { tag, receipt });
+                self.tell(at, id, SessionEvent::Published { tag, receipt });
             }
             (Reply::Connection(..), Ok(_)) => {}
             (Reply::Connection(id, tag, _), Err(refusal)) => {
-                let event = Told::PublishRefused {
+                let event = SessionEvent::PublishRefused {
                     channel: key,
                     tag,
                     refusal,
@@ -318,7 +318,7 @@ impl World {
 }
 
 /// The dialects that are played.
-const SPOKEN: &[&dyn Spoken] = &[
+const DIALECTS: &[&dyn DialectModel] = &[
     &crate::adapters::pusher::model::Pusher,
     &crate::adapters::ably::model::Ably,
     &crate::adapters::pubnub::model::PubNub,
@@ -331,14 +331,14 @@ const CHANNELS: &[&str] = &["room-1", "presence-2"];
 impl World {
     /// A world with clients of every dialect on every channel.
     pub(crate) fn peopled(seed: u64) -> Self {
-        let mut world = Self::new(seed, SPOKEN.to_vec(), CHANNELS);
+        let mut world = Self::new(seed, DIALECTS.to_vec(), CHANNELS);
         for (channel, name) in CHANNELS.iter().enumerate() {
             let most = world.chance.between(6, 10) as usize;
             for number in 0..most {
-                let dialect = number % SPOKEN.len();
+                let dialect = number % DIALECTS.len();
                 let own = world.clients.len() as u64;
                 let present = name.starts_with("presence-");
-                let model = SPOKEN[dialect].client(own, name, present);
+                let model = DIALECTS[dialect].client(own, name, present);
                 world.clients.push(Client::new(dialect, channel, model));
             }
         }

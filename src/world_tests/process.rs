@@ -6,7 +6,7 @@
 //! former start must find nobody.
 
 use super::channel::Channel;
-use super::client::Spoken;
+use super::client::DialectModel;
 use super::connection::Connection;
 use crate::core::authority::{Authority, MemberState};
 use crate::core::clock::Now;
@@ -73,7 +73,7 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    pub(crate) fn new(node: u64, now_ms: u64, spoken: &[&dyn Spoken]) -> Self {
+    pub(crate) fn new(node: u64, now_ms: u64, dialects: &[&dyn DialectModel]) -> Self {
         let state = crate::core::authority::State::default();
         let authority = Arc::new(Authority::fixed(state, EPOCH_MS + now_ms));
         authority.set_serving(false);
@@ -89,7 +89,7 @@ impl Process {
             authority,
             channels: BTreeMap::new(),
             connections: BTreeMap::new(),
-            kept: spoken.iter().map(|one| one.node()).collect(),
+            kept: dialects.iter().map(|one| one.node()).collect(),
             list: List {
                 now: Arc::new(Members::alone(NodeId(node))),
                 before: None,

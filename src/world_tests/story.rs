@@ -11,7 +11,7 @@ use crate::core::authority::{AppSpec, Capability, Command, KeySpec, Reply, Secre
 use crate::core::channel::replica::io::Input;
 use crate::core::channel::replica::lifecycle_log::Unsettled;
 use crate::core::channel::replica::protocol::PeerMessage;
-use crate::core::channel::replica::stream::Logged;
+use crate::core::channel::replica::stream::EntryKind;
 use crate::core::ids::NodeId;
 use crate::core::message::Broadcast;
 use gatecast_cluster::access::MemberCommand;
@@ -88,7 +88,7 @@ impl World {
         let plan = Plan::of(self);
         self.voters = plan.nodes;
         self.leader = Some(1);
-        let mut names: Vec<_> = self.spoken.iter().map(|one| one.name()).collect();
+        let mut names: Vec<_> = self.dialects.iter().map(|one| one.name()).collect();
         names.dedup();
         let made = self.log.append(&app(&names), EPOCH_MS);
         assert!(!matches!(made, Reply::Rejected(_)), "{made:?}");
@@ -406,7 +406,7 @@ impl World {
         for one in self.links.under_way(at) {
             match &one.message {
                 PeerMessage::Broadcast { entry, .. } => {
-                    if let Logged::Message(one) = &entry.logged {
+                    if let EntryKind::Message(one) = &entry.kind {
                         let text = String::from_utf8_lossy(&one.draft.data);
                         let asked = self.history.of(&text);
                         if asked.is_some_and(super::history::Asked::is_acknowledged) {

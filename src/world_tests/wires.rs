@@ -35,7 +35,7 @@ impl World {
 
     /// The next frame of a direction arrives.
     pub(crate) fn arrive(&mut self, id: LinkId, direction: usize) {
-        let Some(link) = self.links.get(id).filter(|one| !one.severed) else {
+        let Some(link) = self.links.get(id).filter(|one| !one.aborted) else {
             return;
         };
         let (to, from) = (link.ends[1 - direction], link.nodes[direction]);
@@ -130,7 +130,7 @@ impl World {
 
     /// A link ends: what is under way is lost, and each side sees it within so many milliseconds.
     pub(crate) fn break_link(&mut self, id: LinkId, within_ms: u64) {
-        self.links.sever(id);
+        self.links.abort(id);
         let ends = self.links.get(id).map(|one| one.ends);
         for at in ends.into_iter().flatten() {
             let ms = self.chance.between(0, within_ms);
@@ -143,7 +143,7 @@ impl World {
         let nodes = self
             .links
             .get(id)
-            .filter(|one| !one.severed)
+            .filter(|one| !one.aborted)
             .map(|one| one.nodes);
         if nodes.is_some_and(|[a, b]| !self.reach(a, b)) {
             self.break_link(id, 50);

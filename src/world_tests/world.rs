@@ -7,7 +7,7 @@
 
 use super::chance::Chance;
 use super::channel::ToChannel;
-use super::client::Spoken;
+use super::client::DialectModel;
 use super::connection::{Socket, ToConnection};
 use super::history::History;
 use super::links::{LinkId, Links};
@@ -25,7 +25,7 @@ use std::time::Duration;
 
 thread_local! {
     /// How many connections have yet to carry out the batch that is being handed out.
-    pub(crate) static CARRYING: RefCell<Rc<Cell<usize>>> = RefCell::default();
+    pub(crate) static ENFORCING: RefCell<Rc<Cell<usize>>> = RefCell::default();
 }
 
 /// The app that everybody uses.
@@ -53,7 +53,7 @@ pub(crate) enum Task {
 pub(crate) enum Event {
     Ready(Task),
     Wake(usize, usize),
-    Beat(usize),
+    Tick(usize),
     Apply(usize),
     CaughtUp(usize, ConnectionId, Option<u64>),
     /// Whether a write has been carried out everywhere.
@@ -65,7 +65,7 @@ pub(crate) enum Event {
     Notice(LinkId, usize),
     Silent(LinkId),
     Connect(usize),
-    Sever(ConnectionId, usize),
+    AbortElsewhere(ConnectionId, usize),
     Proceed(usize),
     Start(u64),
     Kill(u64),
@@ -80,7 +80,7 @@ impl Event {
     fn process(&self) -> Option<usize> {
         match self {
             Self::Wake(at, _)
-            | Self::Beat(at)
+            | Self::Tick(at)
             | Self::Apply(at)
             | Self::CaughtUp(at, ..)
             | Self::CutOff(at, ..)
@@ -94,7 +94,7 @@ impl Event {
             | Self::Accept(_)
             | Self::Silent(_)
             | Self::Connect(_)
-            | Self::Sever(..)
+            | Self::AbortElsewhere(..)
             | Self::Proceed(_)
             | Self::Start(_)
             | Self::Kill(_)
@@ -129,7 +129,7 @@ pub(crate) struct World {
     pub(crate) clients: Vec<Client>,
     pub(crate) keys: Vec<Arc<ChannelKey>>,
     pub(crate) encodings: Encodings,
-    pub(crate) spoken: Vec<&'static dyn Spoken>,
+    pub(crate) dialects: Vec<&'static dyn DialectModel>,
     pub(crate) history: History,
     ready: Vec<Task>,
     timed: BTreeMap<(u64, u64), Event>,
@@ -148,9 +148,13 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub(crate) fn new(seed: u64, spoken: Vec<&'static dyn Spoken>, channels: &[&str]) -> Self {
+    pub(crate) fn new(
+        seed: u64,
+        dialects: Vec<&'static dyn DialectModel>,
+        channels: &[&str],
+    ) -> Self {
         let mut encodings = Encodings::default();
-        for one in &spoken {
+        for one in &dialects {
             encodings.add(Encoding {
                 encoder: one.encoder(),
                 framing: super::connection::framing,
@@ -175,7 +179,7 @@ impl World {
             clients: Vec::new(),
             keys: keys.collect(),
             encodings,
-            spoken,
+            dialects,
             history: History::default(),
             ready: Vec::new(),
             timed: BTreeMap::new(),
@@ -330,7 +334,7 @@ impl World {
         match event {
             Event::Ready(task) => self.ready(task),
             Event::Wake(at, channel) => self.wake_channel(at, channel),
-            Event::Beat(at) => self.beat(at),
+            Event::Tick(at) => self.tick(at),
             Event::Apply(at) => self.apply(at),
             Event::CaughtUp(at, id, covers) => match covers {
                 Some(index) if self.processes[at].access.applied < index => {
@@ -347,7 +351,7 @@ impl World {
             Event::Notice(link, at) => self.notice(link, at),
             Event::Silent(link) => self.silent(link),
             Event::Connect(client) => self.connect(client),
-            Event::Sever(id, but) => self.sever_elsewhere(id, but),
+            Event::AbortElsewhere(id, but) => self.abort_elsewhere(id, but),
             Event::Proceed(at) => self.proceed(at),
             Event::Start(node) => self.start(node),
             Event::Kill(node) => self.kill(node, false),

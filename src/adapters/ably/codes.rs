@@ -217,7 +217,7 @@ pub(super) fn channel_name() -> Fault {
 
 /// How a goodbye is framed: who reads what as final is the clients' law, not ours.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Goodbye {
+pub(super) struct ClosingError {
     /// `true`: the client gives up (or renews its token) and says so; else it comes back by itself.
     pub(super) fails: bool,
     /// The error that the client is told.
@@ -225,22 +225,22 @@ pub(super) struct Goodbye {
 }
 
 /// The core ends the connection; `None` = there is nobody to tell.
-pub(super) fn ending(end: End) -> Option<Goodbye> {
-    let back = |code, status, text: &'static str| Goodbye {
+pub(super) fn ending(end: End) -> Option<ClosingError> {
+    let back = |code, status, text: &'static str| ClosingError {
         fails: false,
         fault: Fault::new(code, status, text),
     };
-    let goodbye = match end {
-        End::Cut(Cut::Revoked { .. }) => Goodbye {
+    let closing = match end {
+        End::Cut(Cut::Revoked { .. }) => ClosingError {
             fails: false,
             fault: revoked(),
         },
         End::Cut(Cut::Disconnected) => back(80003, 400, "Disconnected by the app"),
-        End::Cut(Cut::Blocked) => Goodbye {
+        End::Cut(Cut::Blocked) => ClosingError {
             fails: true,
             fault: Fault::new(40300, 403, "Blocked by the app"),
         },
-        End::Cut(Cut::Disabled) => Goodbye {
+        End::Cut(Cut::Disabled) => ClosingError {
             fails: true,
             fault: Fault::new(40131, 401, "The app or its key is disabled"),
         },
@@ -252,11 +252,11 @@ pub(super) fn ending(end: End) -> Option<Goodbye> {
         End::Silent => back(80014, 408, "Nothing was received in time"),
         End::Slow | End::Gone => return None,
     };
-    Some(goodbye)
+    Some(closing)
 }
 
 /// A refused identification on opening or in place.
-pub(super) fn identify(refusal: &Refusal) -> Goodbye {
+pub(super) fn identify(refusal: &Refusal) -> ClosingError {
     let fault = Fault::from(refusal);
     let fails = match refusal {
         Refusal::Denied(_) => true,
@@ -269,7 +269,7 @@ pub(super) fn identify(refusal: &Refusal) -> Goodbye {
         | Refusal::NotSubscribed
         | Refusal::Invalid(_) => false,
     };
-    Goodbye { fails, fault }
+    ClosingError { fails, fault }
 }
 
 /// The close frame after the last word.

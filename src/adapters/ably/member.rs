@@ -211,7 +211,7 @@ mod tests {
         let change = PresenceChange {
             action,
             member,
-            edge: true,
+            client_transition: true,
             clients: 1,
             position: Position::default(),
             timetoken: 30_000,

@@ -11,7 +11,7 @@ use super::frame::{action, flag};
 use super::resume::{self, ClosedConnections};
 use super::session::{AblySession, Hello};
 use crate::core::delivery::encoding::Encoder;
-use crate::world_tests::client::{Act, Model, Opened, Seen, Site, Spoken};
+use crate::world_tests::client::{Act, DialectModel, Model, Opened, Seen, Site};
 use crate::world_tests::story::{KEY, SECRET};
 use crate::world_tests::world::APP;
 use serde_json::{Value, json};
@@ -43,7 +43,7 @@ struct Client {
     syncing: BTreeSet<(String, String)>,
 }
 
-impl Spoken for Ably {
+impl DialectModel for Ably {
     fn name(&self) -> &'static str {
         super::DIALECT
     }

@@ -137,7 +137,7 @@ pub(super) fn presence_event(
 
 /// Whether a change of a presence set is told at all: once per client, not once per connection.
 pub(super) fn is_told(change: &PresenceChange) -> bool {
-    change.edge || change.action == PresenceAction::Update || restated(change)
+    change.client_transition || change.action == PresenceAction::Update || restated(change)
 }
 
 /// Whether a PubNub client that was there has said its state to another node.
@@ -199,9 +199,9 @@ fn message(
 fn presence(change: &PresenceChange) -> Option<Value> {
     let state = state(&change.member.data);
     let action = match change.action {
-        PresenceAction::Enter if change.edge => "join",
-        PresenceAction::Leave if change.edge => "leave",
-        PresenceAction::Timeout if change.edge => "timeout",
+        PresenceAction::Enter if change.client_transition => "join",
+        PresenceAction::Leave if change.client_transition => "leave",
+        PresenceAction::Timeout if change.client_transition => "timeout",
         PresenceAction::Update => "state-change",
         // Its client has come to another node with a state: which one it is there, nobody knows here.
         PresenceAction::Enter if restated(change) => "state-change",
@@ -315,7 +315,7 @@ pub(super) mod tests {
 
     #[test]
     fn presence_is_told_once_per_client() {
-        let change = |action, edge, data: &str| {
+        let change = |action, transition, data: &str| {
             let member = Member {
                 client: "alice".into(),
                 connection: ConnectionId(1, 1),
@@ -326,7 +326,7 @@ pub(super) mod tests {
             let change = PresenceChange {
                 action,
                 member,
-                edge,
+                client_transition: transition,
                 clients: 2,
                 position: Position::default(),
                 timetoken: 17_953_525_500_000_000,

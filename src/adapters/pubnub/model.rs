@@ -16,7 +16,7 @@ use crate::core::polling::queue::{Item, Queue, stamp};
 use crate::core::session::{
     Action, Context, Event, Frame, Input, Intent, Session, Start, Subscribe,
 };
-use crate::world_tests::client::{Act, Model, Opened, Seen, Site, Spoken};
+use crate::world_tests::client::{Act, DialectModel, Model, Opened, Seen, Site};
 use crate::world_tests::world::APP;
 use serde_json::{Value, json};
 use std::any::Any;
@@ -38,7 +38,7 @@ impl Encoder for Silent {
     }
 }
 
-impl Spoken for PubNub {
+impl DialectModel for PubNub {
     fn name(&self) -> &'static str {
         super::DIALECT
     }

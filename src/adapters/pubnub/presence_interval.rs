@@ -110,7 +110,7 @@ mod tests {
                 data: bytes::Bytes::new(),
                 since: 0,
             },
-            edge: true,
+            client_transition: true,
             clients,
             position: Position::default(),
             timetoken: 17_953_525_500_000_000 + clients,

@@ -155,7 +155,7 @@ impl PresenceLeases {
         let by = heartbeat.guest.connection(broker.channels.node(), key.app);
         let client = heartbeat.guest.uuid.clone();
         let member = NewMember { client, data };
-        if broker.hold(key, by, member, pass).await.is_err() {
+        if broker.ensure_present(key, by, member, pass).await.is_err() {
             // Not in: the next sign of life asks again.
             self.forget(&heartbeat.guest, key);
         }

@@ -40,7 +40,7 @@ pub(super) const CLIENT_EVENT_RATE: u16 = 4301;
 
 /// What a connection is told as it ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Goodbye {
+pub(super) struct ClosingError {
     /// The close code of the WebSocket.
     pub(super) code: u16,
     /// Text of the error and of the close frame.
@@ -49,7 +49,7 @@ pub(super) struct Goodbye {
     pub(super) why: Why,
 }
 
-impl Goodbye {
+impl ClosingError {
     /// An error with this code or status and this text, for what the code says.
     pub(super) fn new(code: u16, text: impl Into<Cow<'static, str>>) -> Self {
         Self {
@@ -95,40 +95,40 @@ fn rule(code: u16) -> Rule {
 }
 
 /// The core ends the connection; `None` = there is nobody to tell.
-pub(super) fn ending(end: End) -> Option<Goodbye> {
-    let goodbye = match end {
+pub(super) fn ending(end: End) -> Option<ClosingError> {
+    let closing = match end {
         End::Cut(cut) => self::cut(cut),
         // It reads too slowly for this node now; at once would be too soon.
-        End::Slow => Goodbye::new(
+        End::Slow => ClosingError::new(
             OVER_CAPACITY,
             "Too many messages are waiting for this connection",
         ),
         // WebSocket's own numbers: the fault is below this protocol.
-        End::Abuse(Abuse::TooLarge) => Goodbye::new(1009, "Message too large"),
-        End::Abuse(Abuse::Protocol) => Goodbye::new(1002, "WebSocket protocol error"),
-        End::Abuse(Abuse::NotUtf8) => Goodbye::new(1007, "Text is not UTF-8"),
-        End::Draining => Goodbye::new(RECONNECT, "Server is restarting, please reconnect"),
-        End::Stale => Goodbye::new(RECONNECT, "Server lost its cluster, please reconnect"),
-        End::Missed => Goodbye::new(RECONNECT, "Messages were missed, please reconnect"),
-        End::Silent => Goodbye::new(NO_PONG, "Nothing was received in time"),
+        End::Abuse(Abuse::TooLarge) => ClosingError::new(1009, "Message too large"),
+        End::Abuse(Abuse::Protocol) => ClosingError::new(1002, "WebSocket protocol error"),
+        End::Abuse(Abuse::NotUtf8) => ClosingError::new(1007, "Text is not UTF-8"),
+        End::Draining => ClosingError::new(RECONNECT, "Server is restarting, please reconnect"),
+        End::Stale => ClosingError::new(RECONNECT, "Server lost its cluster, please reconnect"),
+        End::Missed => ClosingError::new(RECONNECT, "Messages were missed, please reconnect"),
+        End::Silent => ClosingError::new(NO_PONG, "Nothing was received in time"),
         End::Gone => return None,
     };
-    Some(goodbye)
+    Some(closing)
 }
 
-fn cut(cut: Cut) -> Goodbye {
+fn cut(cut: Cut) -> ClosingError {
     match cut {
-        Cut::Disconnected => Goodbye::new(UNAUTHORIZED, "You got disconnected by the app."),
-        Cut::Blocked => Goodbye::new(UNAUTHORIZED, "You have been blocked by the app."),
-        Cut::Revoked { .. } => Goodbye::new(UNAUTHORIZED, "Your access has been revoked."),
-        Cut::Disabled => Goodbye::new(APP_DISABLED, "The app or its key is disabled"),
+        Cut::Disconnected => ClosingError::new(UNAUTHORIZED, "You got disconnected by the app."),
+        Cut::Blocked => ClosingError::new(UNAUTHORIZED, "You have been blocked by the app."),
+        Cut::Revoked { .. } => ClosingError::new(UNAUTHORIZED, "Your access has been revoked."),
+        Cut::Disabled => ClosingError::new(APP_DISABLED, "The app or its key is disabled"),
     }
 }
 
 /// An identity (the key's on connecting, the user's on signing in) was refused: the connection ends,
 /// because a client that waits for its sign-in has no other way to learn of it.
-pub(super) fn identify(refusal: &Refusal, key: &str, quota_retry: bool) -> Goodbye {
-    let goodbye = match refusal {
+pub(super) fn identify(refusal: &Refusal, key: &str, quota_retry: bool) -> ClosingError {
+    let closing = match refusal {
         Refusal::Denied(reason) => {
             let code = match reason {
                 Reason::NoSuchApp(_) | Reason::NoSuchKey(_) | Reason::KeyDisabled(_) => {
@@ -143,7 +143,7 @@ pub(super) fn identify(refusal: &Refusal, key: &str, quota_retry: bool) -> Goodb
                 | Reason::NotVouched(_)
                 | Reason::NotGranted(_) => UNAUTHORIZED,
             };
-            Goodbye::new(code, why(reason))
+            ClosingError::new(code, why(reason))
         }
         Refusal::Limit { .. } => {
             let code = if quota_retry {
@@ -151,23 +151,23 @@ pub(super) fn identify(refusal: &Refusal, key: &str, quota_retry: bool) -> Goodb
             } else {
                 OVER_QUOTA
             };
-            Goodbye::new(code, "Application is over connection quota")
+            ClosingError::new(code, "Application is over connection quota")
         }
         Refusal::Rate { .. } | Refusal::Unavailable(_) | Refusal::OutcomeUnknown => {
-            Goodbye::new(OVER_CAPACITY, general(refusal))
+            ClosingError::new(OVER_CAPACITY, general(refusal))
         }
         Refusal::AlreadySubscribed | Refusal::NotSubscribed | Refusal::Invalid(_) => {
-            Goodbye::new(UNAUTHORIZED, general(refusal))
+            ClosingError::new(UNAUTHORIZED, general(refusal))
         }
     };
-    goodbye.because(refusal)
+    closing.because(refusal)
 }
 
 /// What is said of a key nobody has.
-pub(super) fn unknown_key(key: &str) -> Goodbye {
+pub(super) fn unknown_key(key: &str) -> ClosingError {
     let key = clip(key, 40);
     let text = format!("App key {key} not in this cluster. Did you forget to specify the cluster?");
-    Goodbye::new(NO_SUCH_APP, text)
+    ClosingError::new(NO_SUCH_APP, text)
 }
 
 /// A refused subscription, as `pusher:subscription_error` says it.
@@ -410,8 +410,8 @@ mod tests {
 
     #[test]
     fn close_texts_fit_a_close_frame() {
-        let goodbye = Goodbye::new(4001, "ü".repeat(200));
-        let reason = goodbye.close().reason;
+        let closing = ClosingError::new(4001, "ü".repeat(200));
+        let reason = closing.close().reason;
         assert!(reason.len() <= 123 && reason.chars().all(|c| c == 'ü'));
         assert!(unknown_key(&"k".repeat(5000)).close().reason.len() <= 123);
     }

@@ -57,7 +57,7 @@ pub(super) fn message(channel: &ChannelKey, draft: &Draft) -> Option<Frame> {
 fn presence(channel: &ChannelKey, change: &PresenceChange) -> Option<Frame> {
     let shown = channel.space == Space::Channel
         && channel_name::class(&channel.name) == Class::Presence
-        && change.edge;
+        && change.client_transition;
     if !shown {
         return None;
     }
@@ -105,11 +105,11 @@ mod tests {
         Broadcast::Message(publication.into())
     }
 
-    fn changed(action: PresenceAction, edge: bool) -> Broadcast {
+    fn changed(action: PresenceAction, transition: bool) -> Broadcast {
         let change = PresenceChange {
             action,
             member: member("u2", "{\"n\":1}"),
-            edge,
+            client_transition: transition,
             clients: 1,
             position: Position::default(),
             timetoken: 0,
@@ -160,7 +160,7 @@ mod tests {
     fn only_first_and_last_connections_of_users_are_told() {
         let added = r#"{"event":"pusher_internal:member_added","channel":"presence-r","data":"{\"user_id\":\"u2\",\"user_info\":{\"n\":1}}"}"#;
         let removed = r#"{"event":"pusher_internal:member_removed","channel":"presence-r","data":"{\"user_id\":\"u2\"}"}"#;
-        let told = |action, edge| encoded("presence-r", changed(action, edge));
+        let told = |action, transition| encoded("presence-r", changed(action, transition));
         assert_eq!(told(PresenceAction::Enter, true).unwrap(), added);
         assert_eq!(told(PresenceAction::Leave, true).unwrap(), removed);
         assert_eq!(told(PresenceAction::Timeout, true).unwrap(), removed);

@@ -7,7 +7,7 @@ use super::auth;
 use super::encoder::PusherEncoder;
 use super::session::{Hello, PusherSession};
 use crate::core::delivery::encoding::Encoder;
-use crate::world_tests::client::{Act, Model, Opened, Seen, Site, Spoken};
+use crate::world_tests::client::{Act, DialectModel, Model, Opened, Seen, Site};
 use crate::world_tests::story::{KEY, SECRET};
 use serde_json::{Value, json};
 use std::any::Any;
@@ -26,7 +26,7 @@ struct Client {
     members: BTreeSet<String>,
 }
 
-impl Spoken for Pusher {
+impl DialectModel for Pusher {
     fn name(&self) -> &'static str {
         super::DIALECT
     }

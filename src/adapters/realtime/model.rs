@@ -7,7 +7,7 @@ use super::OfNode;
 use super::encoder::RealtimeEncoder;
 use super::session::RealtimeSession;
 use crate::core::delivery::encoding::Encoder;
-use crate::world_tests::client::{Act, Model, Opened, Seen, Site, Spoken};
+use crate::world_tests::client::{Act, DialectModel, Model, Opened, Seen, Site};
 use crate::world_tests::story::APPLICATION;
 use serde_json::Value;
 use std::any::Any;
@@ -29,7 +29,7 @@ struct Client {
     stood: bool,
 }
 
-impl Spoken for Realtime {
+impl DialectModel for Realtime {
     fn name(&self) -> &'static str {
         super::DIALECT
     }

@@ -102,14 +102,14 @@ impl Authority {
     }
 
     /// The decision, and until when a yes holds by what is known now.
-    pub(super) fn judge(
+    pub(super) fn decide_until(
         &self,
         state: &State,
         question: &Question<'_>,
     ) -> (Decision, Option<Millis>) {
         #[cfg(test)]
-        if let Some(judge) = self.own_judge() {
-            return (judge(state, question), None);
+        if let Some(decide) = self.own_rules() {
+            return (decide(state, question), None);
         }
         decide_until(state, question)
     }
@@ -134,7 +134,7 @@ impl Authority {
     #[must_use]
     pub fn objection_on(&self, state: &State, principal: &Principal) -> Option<Reason> {
         #[cfg(test)]
-        if self.own_judge().is_some() {
+        if self.own_rules().is_some() {
             return None;
         }
         let now_ms = self.now().cluster_ms;

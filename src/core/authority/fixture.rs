@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 /// A test's own decision function.
-pub(crate) type Judge = fn(&State, &Question<'_>) -> Decision;
+pub(crate) type Decide = fn(&State, &Question<'_>) -> Decision;
 
 /// A state that stands still, and how writes to it are answered: none is taken until [`Authority::take_writes`].
 #[derive(Debug)]
@@ -20,7 +20,7 @@ pub(super) struct Fixed {
     state: ArcSwap<State>,
     now_ms: AtomicU64,
     serving: AtomicBool,
-    judge: Option<Judge>,
+    decide: Option<Decide>,
     writes: Mutex<Option<Taken>>,
 }
 
@@ -57,16 +57,16 @@ impl Authority {
 
     /// As [`Self::fixed`], deciding by a function of the test; it takes every credential for standing.
     #[must_use]
-    pub(crate) fn fixed_by(state: State, now_ms: Millis, judge: Judge) -> Self {
-        Self::still(state, now_ms, Some(judge))
+    pub(crate) fn fixed_by(state: State, now_ms: Millis, decide: Decide) -> Self {
+        Self::still(state, now_ms, Some(decide))
     }
 
-    fn still(state: State, now_ms: Millis, judge: Option<Judge>) -> Self {
+    fn still(state: State, now_ms: Millis, decide: Option<Decide>) -> Self {
         Self::over(Source::Fixed(Box::new(Fixed {
             state: ArcSwap::from_pointee(state),
             now_ms: now_ms.into(),
             serving: true.into(),
-            judge,
+            decide,
             writes: Mutex::default(),
         })))
     }
@@ -80,10 +80,10 @@ impl Authority {
     }
 
     /// The decision function of the test, if it brought one.
-    pub(super) fn own_judge(&self) -> Option<Judge> {
+    pub(super) fn own_rules(&self) -> Option<Decide> {
         match &self.source {
             Source::Cluster(_) => None,
-            Source::Fixed(fixed) => fixed.judge,
+            Source::Fixed(fixed) => fixed.decide,
         }
     }
 
@@ -218,7 +218,7 @@ pub(crate) fn allowing(operations: Operations, revision: Revision) -> State {
     state
 }
 
-/// A [`Judge`]: what is allowed is written in the state's time, as bits; until when in its version, 0 for
+/// A [`Decide`]: what is allowed is written in the state's time, as bits; until when in its version, 0 for
 /// ever.
 pub(crate) fn judge(state: &State, question: &Question<'_>) -> Decision {
     if !Operations(state.time_ms).contains(question.operations) {

@@ -1,6 +1,6 @@
 //! The access plane as everything above it sees it: every decision, every change, every wait for freshness.
 //!
-//! In reading order: `pass` (the proof of a decision), `facade` (the [`Authority`]), `judge`, `newer`, `ceiling` and
+//! In reading order: `pass` (the proof of a decision), `facade` (the [`Authority`]), `decide`, `newer`, `ceiling` and
 //! `stale` (how it decides), `write` (how it changes something), `holder`, `attested`, `issue`, `presented`, `nonce` and `key_wishes` (who showed
 //! what), `operator`.
 //!
@@ -9,12 +9,12 @@
 mod attested;
 mod catchup;
 mod ceiling;
+mod decide;
 mod facade;
 #[cfg(test)]
 pub(crate) mod fixture;
 pub(crate) mod holder;
 mod issue;
-mod judge;
 mod key_wishes;
 mod newer;
 mod nonce;
@@ -30,9 +30,9 @@ pub use crate::core::access::*;
 pub use attested::{
     Attested, Bearer, SaidBy, Unattested, session_key, sessionless_key, whole_ceiling,
 };
+pub use decide::MAX_AHEAD_MS;
 pub use facade::Authority;
 pub use holder::{Holder, Signer, server_proof};
-pub use judge::MAX_AHEAD_MS;
 pub use newer::UNCONFIRMED;
 pub use nonce::{NonceRefused, Signed};
 pub use operator::{DiskSpace, JoinError, Member, NodeChange, NodeStatus};

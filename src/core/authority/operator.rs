@@ -114,7 +114,7 @@ impl Authority {
             operations: ask.needs,
             now_ms: self.now().cluster_ms,
         };
-        self.judge(&self.view(), &question).0
+        self.decide_until(&self.view(), &question).0
     }
 
     /// The pass of the cluster's operator, who is above every app's rules. Only the internal port may ask.

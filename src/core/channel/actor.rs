@@ -364,9 +364,9 @@ impl Channel {
             encoding,
             tell: _,
         } = joiner.subscriber;
-        let seat = (worker, relay.clone());
+        let through = (worker, relay.clone());
         let how = (encoding, joiner.mode, joiner.echo);
-        self.fan.attach(connection, seat, how);
+        self.fan.attach(connection, through, how);
         let message = Attach {
             channel: self.key.clone(),
             connection,

@@ -25,7 +25,7 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 use tokio::sync::mpsc;
 
-/// Encodes to "{seq}:{data}" or "{action}:{client}:{edge}".
+/// Encodes to "{seq}:{data}" or "{action}:{client}:{client_transition}".
 struct Plain;
 
 impl Encoder for Plain {
@@ -37,7 +37,7 @@ impl Encoder for Plain {
             }
             Broadcast::Presence(one) => {
                 let (action, client) = (one.action, &one.member.client);
-                format!("{action:?}:{client}:{}", one.edge)
+                format!("{action:?}:{client}:{}", one.client_transition)
             }
             Broadcast::Count(count) => format!("count:{count}"),
         };

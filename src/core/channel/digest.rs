@@ -267,7 +267,7 @@ mod tests {
     /// A channel at its home and at a node with a subscriber, whose announcement arrives or is lost.
     fn channel(n: u64, lost: bool, nodes: [&Arc<Digests>; 2]) -> (ChannelKey, [Counted; 2]) {
         let key = ChannelKey::channel(AppId(1), &format!("room-{n}"));
-        let (mut home, mut edge) = (replica(&key, 1), replica(&key, 2));
+        let (mut home, mut follower) = (replica(&key, 1), replica(&key, 2));
         let request = Request::Join(JoinRequest {
             connection: ConnectionId(2, n),
             start: Start::Now,
@@ -276,7 +276,7 @@ mod tests {
             subscribers: 0,
         });
         let mut out = Vec::new();
-        edge.handle(Input::Request { ticket: 1, request }, NOW, &mut out);
+        follower.handle(Input::Request { ticket: 1, request }, NOW, &mut out);
         for effect in out {
             if let Effect::Send { message, .. } = effect
                 && !(lost && matches!(message, PeerMessage::Request(_)))
@@ -290,7 +290,7 @@ mod tests {
             Counted::new(one.clone(), &key),
             Counted::new(two.clone(), &key),
         ];
-        for (counted, replica) in counted.iter_mut().zip([&home, &edge]) {
+        for (counted, replica) in counted.iter_mut().zip([&home, &follower]) {
             counted.update(replica);
         }
         (ChannelKey::clone(&key), counted)
@@ -298,12 +298,12 @@ mod tests {
 
     #[test]
     fn ten_thousand_channels_are_compared_by_one_frame_and_heal_by_one_bucket() {
-        let (home, edge) = (Arc::new(Digests::default()), Arc::new(Digests::default()));
+        let (home, follower) = (Arc::new(Digests::default()), Arc::new(Digests::default()));
         let lost = 4_711;
         let all: Vec<_> = (0..10_000)
-            .map(|n| channel(n, n == lost, [&home, &edge]))
+            .map(|n| channel(n, n == lost, [&home, &follower]))
             .collect();
-        let digest = edge.own(NodeId(1));
+        let digest = follower.own(NodeId(1));
         assert_eq!(digest.len(), BUCKETS, "however many channels there are");
         let differing = home.differing(NodeId(2), &digest);
         let key = ChannelKey::channel(AppId(1), &format!("room-{lost}"));
@@ -315,7 +315,10 @@ mod tests {
         assert!(again < 100, "{again} channels are announced again");
         // Nobody is left: neither has anything of the other.
         drop(all);
-        assert_eq!(edge.own(NodeId(1)), vec![0; BUCKETS]);
-        assert_eq!(home.differing(NodeId(2), &edge.own(NodeId(1))), [0u8; 0]);
+        assert_eq!(follower.own(NodeId(1)), vec![0; BUCKETS]);
+        assert_eq!(
+            home.differing(NodeId(2), &follower.own(NodeId(1))),
+            [0u8; 0]
+        );
     }
 }

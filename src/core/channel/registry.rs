@@ -109,8 +109,8 @@ impl Siblings for Registry {
         let cap = histories.find_cap(sizes);
         for shard in &self.shards {
             let shard = lock(shard);
-            let above = shard.values().filter(|one| weight(one) > cap);
-            above.for_each(|one| one.addr.do_send(Trim));
+            let over_cap = shard.values().filter(|one| weight(one) > cap);
+            over_cap.for_each(|one| one.addr.do_send(Trim));
         }
         let used = histories.used();
         tracing::info!(

@@ -66,7 +66,7 @@ pub fn repeated(channel: &str, broadcast: &Broadcast) -> Option<Draft> {
             })
         }
         Broadcast::Presence(one) => {
-            let what = letter(one.action, one.edge);
+            let what = letter(one.action, one.client_transition);
             Some(Draft {
                 id: Some(format!("{channel} {}", one.timetoken).into()),
                 name: "".into(),
@@ -92,11 +92,11 @@ const ACTIONS: [(PresenceAction, char); 4] = [
     (PresenceAction::Timeout, 't'),
 ];
 
-/// In capitals at the edge.
-fn letter(action: PresenceAction, edge: bool) -> char {
+/// In capitals when it is the first or the last of its client.
+fn letter(action: PresenceAction, transition: bool) -> char {
     let known = ACTIONS.iter().find(|(one, _)| *one == action);
     let letter = known.map_or('u', |(_, letter)| *letter);
-    if edge {
+    if transition {
         letter.to_ascii_uppercase()
     } else {
         letter
@@ -129,7 +129,7 @@ pub fn repeats(publication: &Publication) -> Option<Repeated> {
         Some((action, _)) => Broadcast::Presence(Arc::new(PresenceChange {
             action: *action,
             member: member(draft, timetoken),
-            edge: what.is_ascii_uppercase(),
+            client_transition: what.is_ascii_uppercase(),
             clients,
             position: publication.position,
             timetoken,
@@ -237,7 +237,7 @@ mod tests {
     #[test]
     fn presence_keeps_what_it_says() {
         for (action, letter) in ACTIONS {
-            for edge in [false, true] {
+            for transition in [false, true] {
                 let change = PresenceChange {
                     action,
                     member: Member {
@@ -247,7 +247,7 @@ mod tests {
                         data: Bytes::from_static(b"{\"mood\":1}"),
                         since: 5,
                     },
-                    edge,
+                    client_transition: transition,
                     clients: 4,
                     position: Position::default(),
                     timetoken: 17,
@@ -257,7 +257,10 @@ mod tests {
                 let Broadcast::Presence(one) = repeats(&published(taken)).unwrap().broadcast else {
                     panic!("presence");
                 };
-                assert_eq!((one.action, one.edge, one.clients), (action, edge, 4));
+                assert_eq!(
+                    (one.action, one.client_transition, one.clients),
+                    (action, transition, 4)
+                );
                 assert_eq!((&*one.member.client, one.timetoken), ("ann", 17));
                 assert_eq!(one.member.data, "{\"mood\":1}");
             }

@@ -52,13 +52,13 @@ enum Phase {
 }
 
 /// Who is judged, and on what.
-struct Judge<'a> {
+struct Decider<'a> {
     access: &'a Access,
     authority: &'a Authority,
     principal: &'a Principal,
 }
 
-impl Judge<'_> {
+impl Decider<'_> {
     fn decide(&self, proof: Option<&Proof>, ask: AccessQuery<'_>) -> Result<Pass, Reason> {
         self.authority
             .decide_on(self.access, self.principal, proof, ask)
@@ -331,7 +331,7 @@ impl<A: Clone> State<A> {
         std::mem::take(&mut self.entries)
     }
 
-    /// Judges everything again on the current view: rights may have been added, narrowed or lost.
+    /// Decides everything again on the current view: rights may have been added, narrowed or lost.
     pub fn recheck(&mut self, authority: &Authority, out: &mut Vec<Output<A>>) {
         let view = authority.view();
         // While this node serves, no change that it has not carried out has returned to its caller. After that,
@@ -341,19 +341,19 @@ impl<A: Clone> State<A> {
             true => new,
             false => new.as_of(old.revision()),
         };
-        self.judge(&view, authority, |_| true, renewed, out);
+        self.decide_anew(&view, authority, |_| true, renewed, out);
     }
 
-    /// Judges everything again on the state right after a log entry, but for what a newer one has allowed.
+    /// Decides everything again on the state right after a log entry, but for what a newer one has allowed.
     ///
     /// The current view will not do: a node that was away for both does not see there that a right was taken
     /// and given back, and would deliver what was published in between.
     pub fn recheck_on(&mut self, after: &Access, authority: &Authority, out: &mut Vec<Output<A>>) {
         let older = |pass: &Pass| pass.revision() < after.revision;
-        self.judge(after, authority, older, |_, new| new, out);
+        self.decide_anew(after, authority, older, |_, new| new, out);
     }
 
-    fn judge(
+    fn decide_anew(
         &mut self,
         access: &Access,
         authority: &Authority,
@@ -364,7 +364,7 @@ impl<A: Clone> State<A> {
         let Some(principal) = self.principal.as_deref() else {
             return;
         };
-        let judge = Judge {
+        let decider = Decider {
             access,
             authority,
             principal,
@@ -375,12 +375,12 @@ impl<A: Clone> State<A> {
                 return true;
             }
             let ask = one.ask(key, one.needs);
-            let kept = match judge.decide(one.proof.as_deref(), ask) {
+            let kept = match decider.decide(one.proof.as_deref(), ask) {
                 Ok(pass) => {
                     one.keep(key, renewed(&one.pass, pass), out);
                     true
                 }
-                Err(reason) => one.lose(key, &judge, reason, out),
+                Err(reason) => one.lose(key, &decider, reason, out),
             };
             if !kept {
                 speaks_for::record(spoken, key, &one.speaks_for, false);
@@ -391,7 +391,7 @@ impl<A: Clone> State<A> {
             if !concerns(&one.pass) {
                 return true;
             }
-            match judge.decide(one.proof.as_deref(), one.ask()) {
+            match decider.decide(one.proof.as_deref(), one.ask()) {
                 Ok(pass) => one.pass = renewed(&one.pass, pass),
                 Err(_) => {
                     out.push(one.leaving());
@@ -464,7 +464,7 @@ impl<A: Clone> Subscription<A> {
     fn lose(
         &mut self,
         key: &Arc<ChannelKey>,
-        judge: &Judge<'_>,
+        decider: &Decider<'_>,
         reason: Reason,
         out: &mut Vec<Output<A>>,
     ) -> bool {
@@ -474,7 +474,7 @@ impl<A: Clone> Subscription<A> {
             return true;
         }
         let ask = self.ask(key, Operations::NONE);
-        let rest = judge.decide(self.proof.as_deref(), ask);
+        let rest = decider.decide(self.proof.as_deref(), ask);
         // Whatever else is left, a subscription without all it needs has ended.
         let granted = rest.map_or(Operations::NONE, |pass| {
             Operations(pass.operations().0 & !Operations::SUBSCRIBE.0)

@@ -239,7 +239,7 @@ impl Poller {
     /// # Errors
     /// Why it has ended.
     pub fn take(&self, max: usize) -> Result<Vec<Item>, Ended> {
-        self.judge_if_due();
+        self.recheck_if_due();
         if self.lock().queue.is_spent() {
             self.finish(Ended::Over);
         }
@@ -335,15 +335,15 @@ impl Poller {
         });
     }
 
-    fn judge_if_due(&self) {
+    fn recheck_if_due(&self) {
         let now_ms = self.broker.authority.now().cluster_ms;
         if self.lock().until_ms.is_some_and(|end| end <= now_ms) {
-            self.judge();
+            self.recheck();
         }
     }
 
-    /// Judges every requirement on the present view. One that is gone ends the poller, with all that waits in it.
-    fn judge(&self) -> bool {
+    /// Decides every requirement again, on the present view. One that is gone ends the poller, with all that waits in it.
+    fn recheck(&self) -> bool {
         let view = self.broker.authority.view();
         let held = self.renew_passes(&view, |_| true, |old, new| new.as_of(old.revision()));
         if !held {
@@ -352,12 +352,12 @@ impl Poller {
         held
     }
 
-    /// As [`Self::judge`], on the state right after a log entry, but for what a newer one has allowed: the present
+    /// As [`Self::recheck`], on the state right after a log entry, but for what a newer one has allowed: the present
     /// view does not show what was taken and given back. Then its client asks again, and goes on where it stands.
-    fn judge_on(&self, after: &Access) -> bool {
+    fn recheck_on(&self, after: &Access) -> bool {
         let older = |pass: &Pass| pass.revision() < after.revision;
         let held = self.renew_passes(after, older, |_, new| new);
-        if !held && self.judge() {
+        if !held && self.recheck() {
             self.finish(Ended::Sent);
         }
         held
@@ -432,7 +432,7 @@ impl ConnectionPort for Port {
     }
 
     fn broadcast(&self, channel: Arc<ChannelKey>, broadcast: Broadcast, _source: Source) {
-        self.0.judge_if_due();
+        self.0.recheck_if_due();
         self.0.push(Item { channel, broadcast });
     }
 
@@ -471,7 +471,7 @@ impl ConnectionPort for Port {
             }
         }
         let everyone = |effect: &Effect| matches!(effect, Effect::Recheck { app, scope: Scope::App } if *app == principal.app);
-        if poller.judge_on(&batch.state)
+        if poller.recheck_on(&batch.state)
             && poller.through_group()
             && batch.effects.iter().any(everyone)
         {

@@ -3,7 +3,7 @@
 use super::attach::{AttachParams, Attachment, Stage};
 use super::modes;
 use super::{AblySession, Turn};
-use crate::adapters::ably::codes::{Fault, Goodbye};
+use crate::adapters::ably::codes::{ClosingError, Fault};
 use crate::adapters::ably::encoder;
 use crate::adapters::ably::format::Format;
 use crate::adapters::ably::frame::{ChannelName, ProtocolMessage, action, flag};
@@ -191,7 +191,7 @@ impl AblySession {
         let fault = Fault::from(refusal);
         if fault.wants_token() {
             return self.leave(
-                Goodbye {
+                ClosingError {
                     fails: false,
                     fault,
                 },

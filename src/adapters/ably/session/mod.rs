@@ -19,7 +19,7 @@ pub(super) use open::Hello;
 pub(super) use publish::check_size;
 
 use super::auth::Identity;
-use super::codes::{self, Fault, Goodbye};
+use super::codes::{self, ClosingError, Fault};
 use super::format::Format;
 use super::frame::{Auth, ProtocolMessage, action};
 use super::limits;
@@ -191,7 +191,7 @@ impl AblySession {
                 let fault = Fault::bad("The frame is not a ProtocolMessage");
                 let fault = fault.because(Rule::BadMessage);
                 self.leave(
-                    Goodbye {
+                    ClosingError {
                         fails: false,
                         fault,
                     },
@@ -230,8 +230,8 @@ impl AblySession {
         match event {
             Event::Identified => self.identified(turn),
             Event::IdentifyRefused(refusal) => {
-                let goodbye = codes::identify(&refusal);
-                self.leave(goodbye, turn);
+                let closing = codes::identify(&refusal);
+                self.leave(closing, turn);
             }
             Event::Expiring { .. } => turn.send(&ProtocolMessage::new(action::AUTH)),
             Event::Subscribed(subscribed) => self.subscribed(&subscribed, turn),
@@ -269,10 +269,10 @@ impl AblySession {
     }
 
     /// Says goodbye in a frame, because no client reads close codes, and ends.
-    fn leave(&mut self, goodbye: Goodbye, turn: &mut Turn<'_>) {
+    fn leave(&mut self, closing: ClosingError, turn: &mut Turn<'_>) {
         let now = turn.cx.now.cluster_ms;
         // A token error is no end: the client renews its token and comes back.
-        self.comes_back = !goodbye.fails || goodbye.fault.wants_token();
+        self.comes_back = !closing.fails || closing.fault.wants_token();
         let until = if self.comes_back {
             resume::until(now)
         } else {
@@ -281,13 +281,13 @@ impl AblySession {
         self.closed_connections.ended(turn.cx.id, until);
         let greeting = self.phase == Phase::Greeting;
         // On an open connection a token error is a reason to come back with another token.
-        let fails = goodbye.fails && (greeting || !goodbye.fault.wants_token());
+        let fails = closing.fails && (greeting || !closing.fault.wants_token());
         let number = match fails {
             true => action::ERROR,
             false => action::DISCONNECTED,
         };
         let mut frame = ProtocolMessage::new(number);
-        frame.error = Some(goodbye.fault);
+        frame.error = Some(closing.fault);
         turn.send(&frame);
         turn.out.push(Action::Close(codes::close()));
         self.phase = Phase::Closed;
@@ -295,7 +295,7 @@ impl AblySession {
 
     fn end(&mut self, end: End, turn: &mut Turn<'_>) {
         match codes::ending(end) {
-            Some(goodbye) => self.leave(goodbye, turn),
+            Some(closing) => self.leave(closing, turn),
             None => {
                 let now = turn.cx.now.cluster_ms;
                 self.closed_connections
@@ -320,7 +320,7 @@ impl AblySession {
                 self.renewing = auth;
                 turn.ask(Intent::CatchUp);
             }
-            Err(fault) => self.leave(Goodbye { fails: true, fault }, turn),
+            Err(fault) => self.leave(ClosingError { fails: true, fault }, turn),
         }
     }
 
@@ -332,9 +332,9 @@ impl AblySession {
         let Some(own) = &self.identity else { return };
         match (open::renewed(own, Some(&auth), turn), confirmed) {
             (Ok(identity), _) => self.renewed(identity, turn),
-            (Err(fault), Ok(())) => self.leave(Goodbye { fails: true, fault }, turn),
+            (Err(fault), Ok(())) => self.leave(ClosingError { fails: true, fault }, turn),
             (Err(_), Err(fault)) => self.leave(
-                Goodbye {
+                ClosingError {
                     fails: false,
                     fault,
                 },

@@ -2,7 +2,7 @@
 
 use super::{AblySession, Phase, Turn};
 use crate::adapters::ably::auth::{self, Credential, Identity};
-use crate::adapters::ably::codes::{self, Fault, Goodbye};
+use crate::adapters::ably::codes::{self, ClosingError, Fault};
 use crate::adapters::ably::format::Format;
 use crate::adapters::ably::frame::{Auth, Details, ProtocolMessage, action};
 use crate::adapters::ably::{limits, position, resume};
@@ -115,7 +115,7 @@ impl AblySession {
             }
             Err(fault) => {
                 let fault = fault.clone();
-                self.leave(Goodbye { fails: true, fault }, turn);
+                self.leave(ClosingError { fails: true, fault }, turn);
             }
         }
     }
@@ -188,7 +188,7 @@ impl AblySession {
         if due(self.timers.expires) {
             let fault = codes::expired();
             return self.leave(
-                Goodbye {
+                ClosingError {
                     fails: false,
                     fault,
                 },

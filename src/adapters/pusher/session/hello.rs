@@ -2,7 +2,7 @@
 //!
 //! Refusals wait until the socket is open, because a refused handshake leaves clients retrying for ever.
 
-use crate::adapters::pusher::codes::{self, Goodbye};
+use crate::adapters::pusher::codes::{self, ClosingError};
 use crate::adapters::pusher::{DIALECT, auth, limits, query};
 use crate::core::authority::{ApiKey, State, UNCONFIRMED};
 use crate::core::refusals::Rule;
@@ -53,22 +53,22 @@ impl Hello {
     }
 
     /// Whether the address can be read and its protocol is spoken here, whatever the view.
-    fn spoken(&self) -> Result<(), Goodbye> {
+    fn spoken(&self) -> Result<(), ClosingError> {
         if !self.path {
-            return Err(Goodbye::new(codes::BAD_PATH, "Path not found"));
+            return Err(ClosingError::new(codes::BAD_PATH, "Path not found"));
         }
         let Some(protocol) = self.protocol.as_deref() else {
-            return Err(Goodbye::new(
+            return Err(ClosingError::new(
                 codes::NO_PROTOCOL,
                 "No protocol version supplied",
             ));
         };
         if !PROTOCOLS.contains(&protocol) {
             let text = format!("Unsupported protocol version {}", codes::clip(protocol, 20));
-            return Err(Goodbye::new(codes::BAD_PROTOCOL, text));
+            return Err(ClosingError::new(codes::BAD_PROTOCOL, text));
         }
         if !self.version.as_deref().is_none_or(is_version) {
-            return Err(Goodbye::new(
+            return Err(ClosingError::new(
                 codes::BAD_VERSION,
                 "Invalid version string format",
             ));
@@ -86,22 +86,25 @@ impl Hello {
         &self,
         state: &'s State,
         now_ms: u64,
-    ) -> Result<&'s ApiKey, Goodbye> {
+    ) -> Result<&'s ApiKey, ClosingError> {
         self.spoken()?;
         let found = self.find(state, now_ms);
-        found.map_err(|goodbye| match self.unconfirmed {
+        found.map_err(|closing| match self.unconfirmed {
             true => codes::identify(&UNCONFIRMED, &self.key, false),
-            false => goodbye,
+            false => closing,
         })
     }
 
-    fn find<'s>(&self, state: &'s State, now_ms: u64) -> Result<&'s ApiKey, Goodbye> {
+    fn find<'s>(&self, state: &'s State, now_ms: u64) -> Result<&'s ApiKey, ClosingError> {
         let unknown = || codes::unknown_key(&self.key);
         let key = state.keys.get(&*self.key).ok_or_else(unknown)?;
         let app = state.apps.get(&key.app).ok_or_else(unknown)?;
         let key = auth::usable_key(state, app.id, &self.key, now_ms).ok_or_else(unknown)?;
         if !app.enabled {
-            return Err(Goodbye::new(codes::APP_DISABLED, "Application is disabled"));
+            return Err(ClosingError::new(
+                codes::APP_DISABLED,
+                "Application is disabled",
+            ));
         }
         if !app
             .protocols
@@ -109,11 +112,11 @@ impl Hello {
             .any(|protocol| &*protocol.name == DIALECT)
         {
             let text = "The Pusher protocol is not enabled for this application";
-            return Err(Goodbye::new(codes::APP_DISABLED, text).because(Rule::ProtocolOff));
+            return Err(ClosingError::new(codes::APP_DISABLED, text).because(Rule::ProtocolOff));
         }
         if limits::TLS_ONLY.on(app) && !self.secure {
             let text = "Application only accepts SSL connections, reconnect using wss://";
-            return Err(Goodbye::new(codes::TLS_ONLY, text));
+            return Err(ClosingError::new(codes::TLS_ONLY, text));
         }
         Ok(key)
     }

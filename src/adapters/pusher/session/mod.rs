@@ -20,7 +20,7 @@ mod watchlist;
 
 pub(super) use hello::Hello;
 
-use super::codes::{self, Goodbye};
+use super::codes::{self, ClosingError};
 use super::frame::client::{self, Command};
 use super::frame::server;
 use super::limits;
@@ -45,7 +45,7 @@ enum Phase {
     Greeting,
     /// `connection_established` was sent.
     Open,
-    /// Goodbye was said; nothing is answered any more.
+    /// The connection was told why it ends; nothing is answered any more.
     Closed,
 }
 
@@ -206,8 +206,8 @@ impl PusherSession {
     ) {
         let state = cx.authority.view();
         let Some(app) = state.apps.get(&self.app) else {
-            let goodbye = codes::unknown_key(&self.hello.key);
-            return self.leave(&goodbye, out);
+            let closing = codes::unknown_key(&self.hello.key);
+            return self.leave(&closing, out);
         };
         let state = &state;
         part(
@@ -232,7 +232,7 @@ impl PusherSession {
                 let principal = Principal::anonymous(key.app, Some(key.id.clone()), state.revision);
                 out.push(Action::Do(Intent::Identify(principal.into())));
             }
-            Err(goodbye) => self.leave(&goodbye, out),
+            Err(closing) => self.leave(&closing, out),
         }
     }
 
@@ -278,11 +278,11 @@ impl PusherSession {
             Due::Ping => turn.send(server::bare("pusher:ping", None)),
             Due::Silent => {
                 let text = "Pong reply not received in time";
-                return self.leave(&Goodbye::new(codes::NO_PONG, text), turn.out);
+                return self.leave(&ClosingError::new(codes::NO_PONG, text), turn.out);
             }
             Due::Unauthorized => {
                 let text = "Connection not authorized within timeout";
-                return self.leave(&Goodbye::new(codes::UNAUTHORIZED, text), turn.out);
+                return self.leave(&ClosingError::new(codes::UNAUTHORIZED, text), turn.out);
             }
         }
         let at_mono_ms = self.alive.next(timeout_ms);
@@ -290,17 +290,17 @@ impl PusherSession {
     }
 
     fn end(&mut self, end: End, out: &mut Vec<Action>) {
-        if let Some(goodbye) = codes::ending(end) {
-            say_goodbye(&goodbye, out);
+        if let Some(closing) = codes::ending(end) {
+            send_closing_error(&closing, out);
         }
         self.phase = Phase::Closed;
     }
 
     /// Ends the connection for something that its client did.
-    fn leave(&mut self, goodbye: &Goodbye, out: &mut Vec<Action>) {
-        let told = goodbye.told().key(Some(&self.hello.key));
+    fn leave(&mut self, closing: &ClosingError, out: &mut Vec<Action>) {
+        let told = closing.told().key(Some(&self.hello.key));
         out.push(Action::Refused(told.into()));
-        say_goodbye(goodbye, out);
+        send_closing_error(closing, out);
         self.phase = Phase::Closed;
     }
 
@@ -320,8 +320,8 @@ impl PusherSession {
 }
 
 /// Says goodbye twice, because old clients read the error and new ones the close frame.
-fn say_goodbye(goodbye: &Goodbye, out: &mut Vec<Action>) {
-    let error = server::error(Some(goodbye.code), &goodbye.text);
+fn send_closing_error(closing: &ClosingError, out: &mut Vec<Action>) {
+    let error = server::error(Some(closing.code), &closing.text);
     out.push(Action::Send(error));
-    out.push(Action::Close(goodbye.close()));
+    out.push(Action::Close(closing.close()));
 }

@@ -5,7 +5,7 @@
 use super::subscribe_auth::Unclaimed;
 use super::unsure::NoKey;
 use super::{Arriving, PusherSession, SigningIn, Turn, User, subscribe_auth};
-use crate::adapters::pusher::codes::{self, Goodbye};
+use crate::adapters::pusher::codes::{self, ClosingError};
 use crate::adapters::pusher::frame::{client, json, server};
 use crate::adapters::pusher::{auth, limits};
 use crate::core::authority::{Principal, Signer};
@@ -39,17 +39,17 @@ impl PusherSession {
         let word = match verify(&ask, turn) {
             Ok(word) => word,
             Err(Unsigned::NoKey { id, why, text }) => {
-                let goodbye = match self.no_key() {
+                let closing = match self.no_key() {
                     NoKey::Later => return,
-                    NoKey::Unknown => Goodbye::new(codes::UNAUTHORIZED, text).because(why),
+                    NoKey::Unknown => ClosingError::new(codes::UNAUTHORIZED, text).because(why),
                     NoKey::Refused(refusal) => codes::identify(&refusal, &id, false),
                 };
-                return self.leave(&goodbye, turn.out);
+                return self.leave(&closing, turn.out);
             }
             Err(Unsigned::Wrong(rule, text)) => {
                 // A wrong signature will not become right: the client must not try again by itself.
-                let goodbye = Goodbye::new(codes::UNAUTHORIZED, text).because(rule);
-                return self.leave(&goodbye, turn.out);
+                let closing = ClosingError::new(codes::UNAUTHORIZED, text).because(rule);
+                return self.leave(&closing, turn.out);
             }
         };
         let (user, watchlist) = match user(&ask.user_data, turn) {
@@ -163,8 +163,8 @@ impl PusherSession {
     pub(super) fn turn_back(&mut self, refusal: &Refusal, turn: &mut Turn<'_>) {
         self.arriving = None;
         let retry = limits::QUOTA_RETRY.on(turn.app);
-        let goodbye = codes::identify(refusal, &self.hello.key, retry);
-        self.leave(&goodbye, turn.out);
+        let closing = codes::identify(refusal, &self.hello.key, retry);
+        self.leave(&closing, turn.out);
     }
 }
 

@@ -173,7 +173,7 @@ fn refused(channel: &str, kind: &str, status: u16, text: &str) -> Vec<Action> {
     ]
 }
 
-fn goodbye(code: u16, text: &str) -> Vec<Action> {
+fn closing(code: u16, text: &str) -> Vec<Action> {
     let reason = text.into();
     vec![
         Action::Send(server::error(Some(code), text)),

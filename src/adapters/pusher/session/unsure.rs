@@ -4,7 +4,7 @@
 //! they mean what it meant.
 
 use super::{PusherSession, Turn};
-use crate::adapters::pusher::codes::{self, Goodbye};
+use crate::adapters::pusher::codes::{self, ClosingError};
 use crate::core::authority::UNCONFIRMED;
 use crate::core::error::Refusal;
 use crate::core::session::{Frame, Intent};
@@ -100,7 +100,7 @@ impl PusherSession {
             && !waiting.push(frame.clone())
         {
             let text = "Too many messages while a key was looked for, please reconnect";
-            self.leave(&Goodbye::new(codes::RECONNECT, text), turn.out);
+            self.leave(&ClosingError::new(codes::RECONNECT, text), turn.out);
         }
     }
 

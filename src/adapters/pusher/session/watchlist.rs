@@ -132,8 +132,8 @@ impl PusherSession {
             return;
         };
         match change.action {
-            PresenceAction::Enter if change.edge => self.saw(user, true, turn),
-            PresenceAction::Leave | PresenceAction::Timeout if change.edge => {
+            PresenceAction::Enter if change.client_transition => self.saw(user, true, turn),
+            PresenceAction::Leave | PresenceAction::Timeout if change.client_transition => {
                 self.saw(user, false, turn);
             }
             PresenceAction::Enter

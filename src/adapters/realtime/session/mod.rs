@@ -33,7 +33,7 @@ use crate::core::token_bucket::TokenBucket;
 use buffer::Buffer;
 use std::collections::HashMap;
 use std::sync::Arc;
-use validate::{Greeting, Who};
+use validate::{ClaimedIdentity, Greeting};
 
 /// How far the connection has come.
 #[derive(Debug, PartialEq)]
@@ -69,7 +69,7 @@ struct Subscription {
 #[derive(Debug)]
 pub(super) struct RealtimeSession {
     phase: Phase,
-    who: Who,
+    who: ClaimedIdentity,
     app: AppId,
     subscriptions: HashMap<Text, Subscription>,
     of_node: OfNode,
@@ -140,7 +140,7 @@ impl RealtimeSession {
     pub(super) fn new(of_node: OfNode) -> Self {
         Self {
             phase: Phase::Silent,
-            who: Who::default(),
+            who: ClaimedIdentity::default(),
             app: AppId(0),
             subscriptions: HashMap::new(),
             of_node,

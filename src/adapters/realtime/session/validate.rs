@@ -15,7 +15,7 @@ use crate::identity;
 
 /// Who the client says it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Who {
+pub(super) struct ClaimedIdentity {
     pub(super) application: Text,
     pub(super) token: Text,
     /// Sub-channel of the announcements it causes; empty = none.
@@ -47,7 +47,7 @@ impl RealtimeSession {
         if !auth::is_token(ask.key) || too_long || bad_name {
             return self.refuse(Rule::CredentialMalformed, cx, out);
         }
-        self.who = Who {
+        self.who = ClaimedIdentity {
             application: ask.key.into(),
             token: ask.token.into(),
             announcements: ask.announcements.into(),

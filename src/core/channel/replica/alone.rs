@@ -59,7 +59,7 @@ impl Renewal {
             PeerMessage::Broadcast { epoch, entry } => {
                 if *epoch == self.former && entry.number > self.entry {
                     *epoch = self.epoch;
-                    entry.logged.renew(self);
+                    entry.kind.renew(self);
                 }
             }
             PeerMessage::CatchUp(CatchUp {
@@ -67,7 +67,7 @@ impl Renewal {
             }) => {
                 self.log_position(position);
                 let later = entries.iter_mut().filter(|one| one.number > self.entry);
-                later.for_each(|one| one.logged.renew(self));
+                later.for_each(|one| one.kind.renew(self));
             }
             // None of these names a place, or none of them is held back.
             PeerMessage::Response { .. }

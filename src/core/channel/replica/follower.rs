@@ -249,7 +249,7 @@ impl Follower {
         }
         if position.epoch == epoch && entry.number == position.entry + 1 {
             position.entry = entry.number;
-            out.extend(entry.logged.shown().map(Effect::Deliver));
+            out.extend(entry.kind.shown().map(Effect::Deliver));
         } else {
             self.catch_up(local, out);
         }
@@ -315,10 +315,10 @@ impl Follower {
         if let Some(own) = self.position {
             // Numbers go on from one epoch to the next. Below its own a node lacks what was decided again in the new one,
             // and has what came since it asked.
-            let again = |one: &Entry| one.logged.epoch().is_some_and(|epoch| epoch != own.epoch);
+            let again = |one: &Entry| one.kind.epoch().is_some_and(|epoch| epoch != own.epoch);
             let new = |one: &Entry| one.number > own.entry || own.epoch != upto.epoch && again(one);
             let missed = entries.into_iter().filter(new);
-            let shown = missed.filter_map(|one| one.logged.shown());
+            let shown = missed.filter_map(|one| one.kind.shown());
             out.extend(shown.map(Effect::Deliver));
             self.position = Some(upto);
         }

@@ -104,7 +104,7 @@ impl Replica {
             }
             match home.stream.missed(position) {
                 Some(missed) => {
-                    let shown = missed.iter().filter_map(|one| one.logged.shown());
+                    let shown = missed.iter().filter_map(|one| one.kind.shown());
                     out.extend(shown.map(Effect::Deliver));
                 }
                 None => out.push(Effect::Missed),

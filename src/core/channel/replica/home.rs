@@ -185,7 +185,7 @@ impl Home {
     /// To everybody, when the backup has everything up to here.
     fn broadcast(&mut self, entry: Entry, now: Now, out: &mut Vec<Effect>) {
         let epoch = self.stream.log_position().epoch;
-        if let Some(shown) = entry.logged.shown() {
+        if let Some(shown) = entry.kind.shown() {
             self.enqueue(Effect::Deliver(shown), out);
         }
         self.tell_of(&entry, now, out);

@@ -9,7 +9,7 @@ use super::home::Home;
 use super::io::Effect;
 use super::lifecycle_log::{Decision, LifecycleLog, Unsettled};
 use super::protocol::PeerMessage;
-use super::stream::{Entry, Logged};
+use super::stream::{Entry, EntryKind};
 use crate::core::clock::Now;
 use crate::core::lifecycle::{EventId, LifecycleKind};
 
@@ -71,8 +71,8 @@ impl Home {
 
     /// What an entry is to the world.
     pub(super) fn tell_of(&mut self, entry: &Entry, now: Now, out: &mut Vec<Effect>) {
-        if let Logged::Presence(change) = &entry.logged
-            && change.edge
+        if let EntryKind::Presence(change) = &entry.kind
+            && change.client_transition
             && self.stream.lifecycle.is_some()
         {
             match self.stream.presence.has_client(&change.member.client) {

@@ -24,14 +24,14 @@ const JOURNAL_ENTRIES: usize = 65_536;
 pub struct Entry {
     /// Its number, from 1, without gaps within an epoch.
     pub number: u64,
-    /// What was logged.
-    pub logged: Logged,
+    /// What it records.
+    pub kind: EntryKind,
 }
 
 /// What is logged: broadcasts, and what the world is told of the lifecycle, which subscribers are not shown. The first
 /// three are on the wire as a [`Broadcast`] is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub enum Logged {
+pub enum EntryKind {
     /// Somebody published a message.
     Message(Arc<Publication>),
     /// A presence change.
@@ -47,7 +47,7 @@ pub enum Logged {
     },
 }
 
-impl Logged {
+impl EntryKind {
     /// What subscribers are shown of it.
     #[must_use]
     pub fn shown(&self) -> Option<Broadcast> {
@@ -97,7 +97,7 @@ pub(super) struct Journal {
 impl Journal {
     /// Keeps the next.
     pub(super) fn push(&mut self, entry: Entry) {
-        self.bytes += weight(&entry.logged);
+        self.bytes += weight(&entry.kind);
         self.entries.push_back(entry);
         if self.entries.len() > JOURNAL_ENTRIES {
             self.forget_first();
@@ -106,7 +106,7 @@ impl Journal {
 
     fn forget_first(&mut self) {
         if let Some(gone) = self.entries.pop_front() {
-            self.bytes = self.bytes.saturating_sub(weight(&gone.logged));
+            self.bytes = self.bytes.saturating_sub(weight(&gone.kind));
         }
     }
 
@@ -146,7 +146,7 @@ impl Journal {
     /// Takes the last one out, if it is behind that number.
     pub(super) fn pop_behind(&mut self, number: u64) -> Option<Entry> {
         let last = self.entries.pop_back_if(|one| one.number > number)?;
-        self.bytes = self.bytes.saturating_sub(weight(&last.logged));
+        self.bytes = self.bytes.saturating_sub(weight(&last.kind));
         Some(last)
     }
 
@@ -166,7 +166,7 @@ impl Journal {
         let later = self.entries.iter_mut();
         later
             .filter(|one| one.number > renewal.entry)
-            .for_each(|one| one.logged.renew(renewal));
+            .for_each(|one| one.kind.renew(renewal));
     }
 
     /// For another node, which gets these publications beside it.
@@ -178,28 +178,28 @@ impl Journal {
     pub(super) fn unpack(journal: Vec<JournalSnapshot>, ring: &[Arc<Publication>]) -> Self {
         let entries = unpack(journal, ring);
         Self {
-            bytes: entries.iter().map(|one| weight(&one.logged)).sum(),
+            bytes: entries.iter().map(|one| weight(&one.kind)).sum(),
             entries,
         }
     }
 }
 
 /// As the history weighs it: its payload is the history's, as long as that has it.
-fn weight(logged: &Logged) -> usize {
-    match logged {
-        Logged::Message(publication) => publication.draft.data.len() + OVERHEAD,
-        Logged::Presence(change) => change.member.data.len() + OVERHEAD,
-        Logged::Count(_) | Logged::Lifecycle { .. } => OVERHEAD,
+fn weight(kind: &EntryKind) -> usize {
+    match kind {
+        EntryKind::Message(publication) => publication.draft.data.len() + OVERHEAD,
+        EntryKind::Presence(change) => change.member.data.len() + OVERHEAD,
+        EntryKind::Count(_) | EntryKind::Lifecycle { .. } => OVERHEAD,
     }
 }
 
 /// When an entry was stamped; a count is not.
 pub(super) fn stamp(entry: &Entry) -> Timetoken {
-    match &entry.logged {
-        Logged::Message(publication) => publication.timetoken,
-        Logged::Presence(change) => change.timetoken,
-        Logged::Lifecycle { at, .. } => *at,
-        Logged::Count(_) => 0,
+    match &entry.kind {
+        EntryKind::Message(publication) => publication.timetoken,
+        EntryKind::Presence(change) => change.timetoken,
+        EntryKind::Lifecycle { at, .. } => *at,
+        EntryKind::Count(_) => 0,
     }
 }
 
@@ -214,9 +214,9 @@ pub(super) enum JournalSnapshot {
 
 fn pack(journal: &VecDeque<Entry>, ring: &[Arc<Publication>]) -> Vec<JournalSnapshot> {
     let places: HashMap<Position, u32> = ring.iter().map(|one| one.position).zip(0..).collect();
-    let place = |entry: &Entry| match &entry.logged {
-        Logged::Message(publication) => places.get(&publication.position).copied(),
-        Logged::Presence(_) | Logged::Count(_) | Logged::Lifecycle { .. } => None,
+    let place = |entry: &Entry| match &entry.kind {
+        EntryKind::Message(publication) => places.get(&publication.position).copied(),
+        EntryKind::Presence(_) | EntryKind::Count(_) | EntryKind::Lifecycle { .. } => None,
     };
     let one = |entry: &Entry| match place(entry) {
         Some(at) => JournalSnapshot::Stored {
@@ -233,8 +233,8 @@ fn unpack(journal: Vec<JournalSnapshot>, ring: &[Arc<Publication>]) -> VecDeque<
         JournalSnapshot::Whole(entry) => Some(entry),
         JournalSnapshot::Stored { number, at } => {
             let publication = ring.get(at as usize)?.clone();
-            let logged = Logged::Message(publication);
-            Some(Entry { number, logged })
+            let kind = EntryKind::Message(publication);
+            Some(Entry { number, kind })
         }
     };
     journal.into_iter().filter_map(one).collect()

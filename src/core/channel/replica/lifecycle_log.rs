@@ -109,7 +109,7 @@ impl LifecycleLog {
 
     /// A change of the presence set was logged: what is to be told of it.
     pub fn on_presence(&mut self, id: EventId, change: &PresenceChange) -> Option<Unsettled> {
-        if !change.edge {
+        if !change.client_transition {
             return None;
         }
         let client = &change.member.client;
@@ -152,7 +152,7 @@ impl LifecycleLog {
 
     /// So was this change of the presence set. The newest is taken back first.
     pub fn take_back_presence(&mut self, id: EventId, change: &PresenceChange) {
-        if !change.edge {
+        if !change.client_transition {
             return;
         }
         let client = &change.member.client;
@@ -236,7 +236,7 @@ mod tests {
         EventId { at, epoch: 7 }
     }
 
-    fn change(action: PresenceAction, edge: bool) -> PresenceChange {
+    fn change(action: PresenceAction, transition: bool) -> PresenceChange {
         PresenceChange {
             action,
             member: Member {
@@ -246,7 +246,7 @@ mod tests {
                 data: bytes::Bytes::new(),
                 since: 0,
             },
-            edge,
+            client_transition: transition,
             clients: 0,
             position: Position::default(),
             timetoken: 0,

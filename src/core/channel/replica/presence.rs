@@ -37,7 +37,7 @@ pub struct Change {
     /// The member that entered, changed or left.
     pub member: Member,
     /// First or last entry of the client.
-    pub edge: bool,
+    pub client_transition: bool,
     /// Distinct clients afterwards.
     pub clients: u64,
 }
@@ -69,11 +69,11 @@ impl Presence {
         self.toggle(&member);
         let count = self.clients.entry(member.client.clone()).or_insert(0);
         *count += 1;
-        let edge = *count == 1;
+        let transition = *count == 1;
         self.order.insert(key, self.next);
         self.entries.insert(self.next, member.clone());
         self.next += 1;
-        self.change(PresenceAction::Enter, member, edge)
+        self.change(PresenceAction::Enter, member, transition)
     }
 
     /// Removes an entry; `None` when there is none.
@@ -84,11 +84,11 @@ impl Presence {
             *count = count.saturating_sub(1);
             *count
         });
-        let edge = left.is_none_or(|count| count == 0);
-        if edge {
+        let transition = left.is_none_or(|count| count == 0);
+        if transition {
             self.clients.remove(&member.client);
         }
-        Some(self.change(action, member, edge))
+        Some(self.change(action, member, transition))
     }
 
     /// An entry comes into its node's number, or goes out of it.
@@ -105,11 +105,11 @@ impl Presence {
         &self.sums
     }
 
-    fn change(&self, action: PresenceAction, member: Member, edge: bool) -> Change {
+    fn change(&self, action: PresenceAction, member: Member, transition: bool) -> Change {
         Change {
             action,
             member,
-            edge,
+            client_transition: transition,
             clients: self.clients(),
         }
     }

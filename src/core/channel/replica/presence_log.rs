@@ -94,7 +94,7 @@ mod tests {
         Arc::new(PresenceChange {
             action: PresenceAction::Enter,
             member,
-            edge: true,
+            client_transition: true,
             clients: 1,
             position: Position::default(),
             timetoken: at_ms * TICKS_PER_MS,

@@ -27,24 +27,24 @@ fn a_client_enters_with_its_first_connection_and_leaves_with_its_last() {
     let mut presence = Presence::default();
     let first = presence.enter(member(1, 1, 0));
     assert_eq!(
-        (first.action, first.edge, first.clients),
+        (first.action, first.client_transition, first.clients),
         (PresenceAction::Enter, true, 1)
     );
     let second = presence.enter(member(1, 2, 0));
     assert_eq!(
-        (second.action, second.edge, second.clients),
+        (second.action, second.client_transition, second.clients),
         (PresenceAction::Enter, false, 1)
     );
     let update = presence.enter(member(1, 1, 9));
     assert_eq!(
-        (update.action, update.edge),
+        (update.action, update.client_transition),
         (PresenceAction::Update, false)
     );
     let left = presence.leave(&key(1, 1), PresenceAction::Leave).unwrap();
-    assert!(!left.edge);
+    assert!(!left.client_transition);
     assert_eq!(left.member.data, [9].as_slice());
     let last = presence.leave(&key(1, 2), PresenceAction::Timeout).unwrap();
-    assert!(last.edge && last.clients == 0);
+    assert!(last.client_transition && last.clients == 0);
     assert_eq!(presence.leave(&key(1, 2), PresenceAction::Leave), None);
 }
 
@@ -136,8 +136,8 @@ proptest! {
                 }
             };
             let after = clients(&model);
-            let edges = changes.iter().filter(|one| one.edge).count();
-            prop_assert_eq!(edges, before.symmetric_difference(&after).count());
+            let transitions = changes.iter().filter(|one| one.client_transition).count();
+            prop_assert_eq!(transitions, before.symmetric_difference(&after).count());
             prop_assert!(changes.last().is_none_or(|one| one.clients == after.len() as u64));
             let now: Vec<Member> = presence.members().cloned().collect();
             prop_assert_eq!(&now, &model);

@@ -3,7 +3,7 @@
 
 use super::super::history::Bounds;
 use super::super::lifecycle_log::Decision;
-use super::super::stream::{Logged, Stream};
+use super::super::stream::{EntryKind, Stream};
 use super::*;
 use crate::core::clock::Now;
 use crate::core::ids::{AppId, ChannelKey, NodeId};
@@ -236,7 +236,7 @@ fn messages() -> Vec<PeerMessage> {
             epoch: 8,
             entry: Entry {
                 number: 3,
-                logged: Logged::Lifecycle {
+                kind: EntryKind::Lifecycle {
                     at: 16,
                     decision: Decision::Left("ben".into()),
                 },

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-pub use super::journal::{Entry, LogPosition, Logged};
+pub use super::journal::{Entry, EntryKind, LogPosition};
 
 /// Most epochs that a stream remembers to go on from.
 const MAX_CUTS: usize = 16;
@@ -127,7 +127,7 @@ impl Stream {
             timetoken,
             duplicate: false,
         };
-        let entry = self.log(Logged::Message(publication));
+        let entry = self.log(EntryKind::Message(publication));
         (receipt, Some(entry))
     }
 
@@ -187,19 +187,19 @@ impl Stream {
         let change = Arc::new(PresenceChange {
             action: change.action,
             member: change.member,
-            edge: change.edge,
+            client_transition: change.client_transition,
             clients: change.clients,
             position,
             timetoken,
         });
         self.presence_log.push(&change);
-        self.log(Logged::Presence(change))
+        self.log(EntryKind::Presence(change))
     }
 
     /// Logs something that was decided about the lifecycle.
     pub fn decide(&mut self, decision: Decision, now: Now) -> Entry {
         let at = self.stamp(now);
-        self.log(Logged::Lifecycle { at, decision })
+        self.log(EntryKind::Lifecycle { at, decision })
     }
 
     /// Names an event that no entry stands for.
@@ -208,28 +208,28 @@ impl Stream {
         EventId { at, epoch }
     }
 
-    fn log(&mut self, logged: Logged) -> Entry {
+    fn log(&mut self, kind: EntryKind) -> Entry {
         self.entry += 1;
         let entry = Entry {
             number: self.entry,
-            logged,
+            kind,
         };
-        let news = self.follow_lifecycle(&entry.logged);
+        let news = self.follow_lifecycle(&entry.kind);
         self.untold.extend(news);
         self.journal.push(entry.clone());
         entry
     }
 
     /// What the world is to be told of an entry. The same at the home and at its backup.
-    fn follow_lifecycle(&mut self, logged: &Logged) -> Option<Unsettled> {
+    fn follow_lifecycle(&mut self, kind: &EntryKind) -> Option<Unsettled> {
         let epoch = self.epoch;
         let id = |at| EventId { at, epoch };
         let log = self.lifecycle.as_mut()?;
-        match logged {
-            Logged::Message(one) => log.on_publication(id(one.timetoken), one),
-            Logged::Presence(change) => log.on_presence(id(change.timetoken), change),
-            Logged::Count(_) => None,
-            Logged::Lifecycle { at, decision } => Some(log.on_decision(id(*at), decision)),
+        match kind {
+            EntryKind::Message(one) => log.on_publication(id(one.timetoken), one),
+            EntryKind::Presence(change) => log.on_presence(id(change.timetoken), change),
+            EntryKind::Count(_) => None,
+            EntryKind::Lifecycle { at, decision } => Some(log.on_decision(id(*at), decision)),
         }
     }
 
@@ -246,7 +246,7 @@ impl Stream {
     /// Whether nothing was logged but what was told of the lifecycle.
     #[must_use]
     pub fn is_unused(&self) -> bool {
-        let told = |one: &Entry| matches!(one.logged, Logged::Lifecycle { .. });
+        let told = |one: &Entry| matches!(one.kind, EntryKind::Lifecycle { .. });
         self.entry == self.journal.len() as u64 && self.journal.all(told)
     }
 
@@ -297,22 +297,22 @@ impl Stream {
         if epoch != self.epoch || entry.number != self.entry + 1 {
             return epoch == self.epoch && self.journal.has(&entry);
         }
-        match &entry.logged {
-            Logged::Message(publication) => {
+        match &entry.kind {
+            EntryKind::Message(publication) => {
                 self.seq = publication.position.seq;
                 self.timetoken = self.timetoken.max(publication.timetoken);
                 self.history.push(publication, bounds, now);
                 self.journal.trim(bounds, now);
             }
-            Logged::Presence(change) => {
+            EntryKind::Presence(change) => {
                 self.timetoken = self.timetoken.max(change.timetoken);
                 self.presence.replay(change.action, &change.member);
                 self.presence_log.push(change);
             }
-            Logged::Count(_) => {}
-            Logged::Lifecycle { at, .. } => self.timetoken = self.timetoken.max(*at),
+            EntryKind::Count(_) => {}
+            EntryKind::Lifecycle { at, .. } => self.timetoken = self.timetoken.max(*at),
         }
-        self.follow_lifecycle(&entry.logged);
+        self.follow_lifecycle(&entry.kind);
         self.entry = entry.number;
         self.journal.push(entry);
         true
@@ -366,20 +366,20 @@ impl Stream {
     /// Breaks off behind that entry. What stands behind it here was decided again elsewhere.
     pub fn fork(&mut self, entry: u64, epoch: u64) {
         while let Some(last) = self.journal.pop_behind(entry) {
-            self.take_back(&last.logged);
+            self.take_back(&last.kind);
         }
         self.entry = self.entry.min(entry);
         self.untold.clear();
         self.break_off(epoch);
     }
 
-    fn take_back(&mut self, logged: &Logged) {
-        match logged {
-            Logged::Message(publication) => {
+    fn take_back(&mut self, kind: &EntryKind) {
+        match kind {
+            EntryKind::Message(publication) => {
                 self.history.take_back(publication);
                 self.seq = self.seq.min(publication.position.seq.saturating_sub(1));
             }
-            Logged::Presence(change) => {
+            EntryKind::Presence(change) => {
                 let member = &change.member;
                 match change.action {
                     PresenceAction::Enter => {
@@ -393,27 +393,27 @@ impl Stream {
                     PresenceAction::Update => {}
                 }
             }
-            Logged::Count(_) | Logged::Lifecycle { .. } => {}
+            EntryKind::Count(_) | EntryKind::Lifecycle { .. } => {}
         }
         let epoch = self.epoch;
         let id = |at| EventId { at, epoch };
         let Some(log) = &mut self.lifecycle else {
             return;
         };
-        match logged {
-            Logged::Message(one) => log.take_back(id(one.timetoken)),
-            Logged::Presence(change) => log.take_back_presence(id(change.timetoken), change),
-            Logged::Count(_) => {}
-            Logged::Lifecycle { at, decision } => log.take_back_decision(id(*at), decision),
+        match kind {
+            EntryKind::Message(one) => log.take_back(id(one.timetoken)),
+            EntryKind::Presence(change) => log.take_back_presence(id(change.timetoken), change),
+            EntryKind::Count(_) => {}
+            EntryKind::Lifecycle { at, decision } => log.take_back_decision(id(*at), decision),
         }
     }
 
     /// Gives everything behind that entry a new epoch: it is shown though no other copy has it.
     pub(super) fn renew(&mut self, entry: u64, epoch: u64) -> Renewal {
         let later = self.journal.behind(entry);
-        let seqs = later.filter_map(|one| match &one.logged {
-            Logged::Message(publication) => Some(publication.position.seq - 1),
-            Logged::Presence(_) | Logged::Count(_) | Logged::Lifecycle { .. } => None,
+        let seqs = later.filter_map(|one| match &one.kind {
+            EntryKind::Message(publication) => Some(publication.position.seq - 1),
+            EntryKind::Presence(_) | EntryKind::Count(_) | EntryKind::Lifecycle { .. } => None,
         });
         let renewal = Renewal {
             former: self.epoch,

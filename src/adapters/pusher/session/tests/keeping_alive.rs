@@ -18,7 +18,7 @@ fn pings_are_answered_and_silence_is_pinged_then_ended() {
     client.now_ms = 70_000;
     assert_eq!(
         client.feed(Input::Wake),
-        goodbye(4201, "Pong reply not received in time")
+        closing(4201, "Pong reply not received in time")
     );
 }
 
@@ -45,11 +45,11 @@ fn unauthorized_connections_end_after_thirty_seconds() {
         client.feed(Input::Wake)
     };
     let text = "Connection not authorized within timeout";
-    assert_eq!(late(|_| {}), goodbye(4009, text));
+    assert_eq!(late(|_| {}), closing(4009, text));
     let public = late(|client| {
         client.join("news", None, Operations::SUBSCRIBE);
     });
-    assert_eq!(public, goodbye(4009, text));
+    assert_eq!(public, closing(4009, text));
     let stays = [Action::Wake {
         at_mono_ms: 120_000,
     }];

@@ -29,18 +29,18 @@ fn old_protocols_are_spoken_and_others_refused_on_the_open_socket() {
     }
     assert_eq!(
         opened("client=js"),
-        goodbye(4008, "No protocol version supplied")
+        closing(4008, "No protocol version supplied")
     );
     assert_eq!(
         opened("protocol=8"),
-        goodbye(4007, "Unsupported protocol version 8")
+        closing(4007, "Unsupported protocol version 8")
     );
     assert_eq!(
         opened("protocol=x"),
-        goodbye(4007, "Unsupported protocol version x")
+        closing(4007, "Unsupported protocol version x")
     );
     let bad = opened("protocol=7&version=%3Cscript%3E");
-    assert_eq!(bad, goodbye(4006, "Invalid version string format"));
+    assert_eq!(bad, closing(4006, "Invalid version string format"));
 }
 
 #[test]
@@ -50,26 +50,26 @@ fn unknown_keys_and_closed_apps_are_refused_for_good() {
     let state = fixture::state(|_| {});
     assert_eq!(
         opened(Hello::new("nokey", "protocol=7", false), state.clone()),
-        goodbye(4001, text)
+        closing(4001, text)
     );
     assert_eq!(
         opened(Hello::new("a/b", "protocol=7", false), state.clone()),
-        goodbye(4005, "Path not found")
+        closing(4005, "Path not found")
     );
     assert_eq!(
         opened(Hello::new("", "protocol=7", false), state),
-        goodbye(4005, "Path not found")
+        closing(4005, "Path not found")
     );
     let hello = || Hello::new(KEY, "protocol=7", false);
     let disabled = fixture::state(|app| app.enabled = false);
     assert_eq!(
         opened(hello(), disabled),
-        goodbye(4003, "Application is disabled")
+        closing(4003, "Application is disabled")
     );
     let text = "The Pusher protocol is not enabled for this application";
     assert_eq!(
         opened(hello(), fixture::state(|app| app.protocols.clear())),
-        goodbye(4003, text)
+        closing(4003, text)
     );
     let mut state = fixture::state(|_| {});
     let key = crate::core::authority::ApiKey {
@@ -103,7 +103,7 @@ fn the_core_has_the_last_word() {
         let mut client = Client::new("protocol=7", |_| {});
         client.feed(Input::Opened);
         let said = client.event(Event::IdentifyRefused(refusal));
-        assert_eq!(said, goodbye(code, text));
+        assert_eq!(said, closing(code, text));
         assert_eq!(client.say("{}"), [], "nothing after goodbye");
         assert_eq!(client.feed(Input::Ending(End::Gone)), []);
     }

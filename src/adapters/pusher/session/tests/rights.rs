@@ -86,7 +86,7 @@ fn every_ending_says_goodbye_in_its_code() {
         ),
     ];
     for (end, code, text) in table {
-        assert_eq!(ended(end), goodbye(code, text));
+        assert_eq!(ended(end), closing(code, text));
     }
     assert_eq!(ended(End::Gone), []);
 }

@@ -142,13 +142,13 @@ fn wrong_signatures_end_the_connection() {
         client.event(Event::CaughtUp(Ok(())))
     };
     let format = "Invalid sign-in: `auth` should be of format 'key:signature'";
-    assert_eq!(no("x"), goodbye(4009, format));
+    assert_eq!(no("x"), closing(4009, format));
     let key = "Invalid key in sign-in auth data: 'other'";
-    assert_eq!(confirmed("other:00"), goodbye(4009, key));
+    assert_eq!(confirmed("other:00"), closing(4009, key));
     let signature = "Invalid signature of the sign-in";
     assert_eq!(
         no(&format!("{KEY}:{}", sign("1234.1234::user::{}"))),
-        goodbye(4009, signature)
+        closing(4009, signature)
     );
 }
 
@@ -218,7 +218,7 @@ fn blocked_users_are_sent_away_for_good() {
     let said = client.event(Event::IdentifyRefused(blocked));
     assert_eq!(
         said,
-        goodbye(4009, "you have been blocked by the app until 5 ms")
+        closing(4009, "you have been blocked by the app until 5 ms")
     );
 }
 

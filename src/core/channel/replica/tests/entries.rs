@@ -33,8 +33,8 @@ fn ask(sim: &mut Sim, node: u64, request: Request) {
 
 #[test]
 fn a_home_that_withdraws_still_refuses_and_still_says_who_was_taken_out() {
-    let (mut sim, home, backup, edge) = three();
-    ask(&mut sim, edge, ensure());
+    let (mut sim, home, backup, follower) = three();
+    ask(&mut sim, follower, ensure());
     sim.settle();
     let full = Limits {
         presence_clients: 0,
@@ -50,11 +50,11 @@ fn a_home_that_withdraws_still_refuses_and_still_says_who_was_taken_out() {
         sim.refused.is_empty(),
         "nothing leaves before the backup has it"
     );
-    let drained = list(&[backup, edge], &[home], 2);
+    let drained = list(&[backup, follower], &[home], 2);
     sim.rehome(home, &drained);
     let limit = "presence_clients";
     assert_eq!(sim.refused, [Refusal::Limit { limit, max: 0 }]);
-    let told = sim.links.get(&(home, edge)).into_iter().flatten();
+    let told = sim.links.get(&(home, follower)).into_iter().flatten();
     let taken = told.filter(|one| matches!(one, PeerMessage::TakenOut { .. }));
     assert_eq!(taken.count(), 1);
     assert!(sim.acked.iter().all(|(text, _)| *text != held));
@@ -63,7 +63,7 @@ fn a_home_that_withdraws_still_refuses_and_still_says_who_was_taken_out() {
 #[test]
 fn who_enters_and_at_once_says_more_is_there_though_the_first_was_given_up() {
     let mut sim = Sim::new(&[1, 2]);
-    let (home, edge) = (sim.home(), 3 - sim.home());
+    let (home, follower) = (sim.home(), 3 - sim.home());
     let enter = |data: &'static str| {
         let (connection, client) = whose();
         let data = Bytes::from_static(data.as_bytes());
@@ -74,9 +74,9 @@ fn who_enters_and_at_once_says_more_is_there_though_the_first_was_given_up() {
         }
     };
     sim.break_link(1, 2);
-    ask(&mut sim, edge, enter("one"));
+    ask(&mut sim, follower, enter("one"));
     sim.pass(100);
-    ask(&mut sim, edge, enter("two"));
+    ask(&mut sim, follower, enter("two"));
     sim.pass(4_950);
     sim.mend_all();
     sim.settle();
@@ -86,42 +86,42 @@ fn who_enters_and_at_once_says_more_is_there_though_the_first_was_given_up() {
     };
     assert_eq!(data(&sim, home), Some(Bytes::from_static(b"two")));
     // The next home hears of it from the node that it is on.
-    let drained = list(&[edge], &[home], 2);
+    let drained = list(&[follower], &[home], 2);
     sim.states.get_mut(&home).unwrap().copy = None;
-    for node in [edge, home] {
+    for node in [follower, home] {
         sim.rehome(node, &drained);
     }
     sim.settle();
-    assert_eq!(data(&sim, edge), Some(Bytes::from_static(b"two")));
+    assert_eq!(data(&sim, follower), Some(Bytes::from_static(b"two")));
 }
 
 #[test]
 fn a_home_that_ceased_is_heard_when_it_says_who_was_taken_out() {
     for (late, comes_back) in [(false, false), (true, false), (true, true)] {
-        let (mut sim, home, backup, edge) = three();
-        ask(&mut sim, edge, ensure());
+        let (mut sim, home, backup, follower) = three();
+        ask(&mut sim, follower, ensure());
         sim.settle();
         ask(&mut sim, home, leave());
         // The backup has it; what the holder is to hear waits on the link while the home moves.
         let mut said = VecDeque::new();
         while sim.step(0) {
-            let queue = sim.links.entry((home, edge)).or_default();
+            let queue = sim.links.entry((home, follower)).or_default();
             said.extend(queue.extract_if_taken_out());
         }
         assert_eq!(said.len(), 1);
-        let drained = list(&[backup, edge], &[home], 2);
-        for node in [edge, home, backup] {
+        let drained = list(&[backup, follower], &[home], 2);
+        for node in [follower, home, backup] {
             sim.rehome(node, &drained);
         }
         if late {
             sim.settle();
         }
         if comes_back {
-            ask(&mut sim, edge, ensure());
+            ask(&mut sim, follower, ensure());
             sim.settle();
         }
         let (from, message) = (NodeId(home), said.pop_front().unwrap());
-        sim.feed(edge, Input::From { from, message });
+        sim.feed(follower, Input::From { from, message });
         sim.settle();
         let there = stream(&sim, backup).presence.get(&whose()).is_some();
         assert_eq!(there, comes_back, "late {late}");

@@ -10,14 +10,14 @@ use super::*;
 pub(super) fn three() -> (Sim, u64, u64, u64) {
     let mut sim = Sim::new(&[1, 2, 3]);
     let (home, backup) = (sim.home(), sim.backup());
-    let edge = 6 - home - backup;
-    for node in [home, backup, edge] {
+    let follower = 6 - home - backup;
+    for node in [home, backup, follower] {
         sim.join(node, false);
     }
     sim.settle();
-    sim.publish(edge);
+    sim.publish(follower);
     sim.settle();
-    (sim, home, backup, edge)
+    (sim, home, backup, follower)
 }
 
 fn steps(sim: &mut Sim) {
@@ -60,7 +60,7 @@ fn epoch_of(sim: &Sim, at: usize) -> u64 {
 
 #[test]
 fn a_gap_leaves_what_came_before_it() {
-    let (mut sim, home, backup, edge) = three();
+    let (mut sim, home, backup, follower) = three();
     sim.publish(home);
     sim.links.remove(&(home, backup));
     sim.publish(home);
@@ -85,25 +85,25 @@ fn a_gap_leaves_what_came_before_it() {
     sim.settle();
     assert_eq!(texts(&sim, backup), [sim.acked[0].0.clone()]);
     assert_eq!(stream(&sim, backup).position().epoch, epoch);
-    sim.publish(edge);
+    sim.publish(follower);
     sim.settle();
     sim.check();
 }
 
 #[test]
 fn a_handover_that_was_lost_with_its_link_is_sent_again_with_the_next() {
-    let (mut sim, home, backup, edge) = three();
+    let (mut sim, home, backup, follower) = three();
     sim.break_link(home, backup);
     sim.publish(home);
     sim.pass(4_500);
     assert_eq!(sim.acked.len(), 2, "the home goes on alone");
-    let drained = list(&[backup, edge], &[home], 2);
+    let drained = list(&[backup, follower], &[home], 2);
     sim.rehome(home, &drained);
     sim.mend_all();
     steps(&mut sim);
     // The new home hears of it so late that the former one has let go of its copy.
     sim.pass(11_000);
-    for node in [edge, backup] {
+    for node in [follower, backup] {
         sim.rehome(node, &drained);
     }
     sim.settle();
@@ -114,26 +114,26 @@ fn a_handover_that_was_lost_with_its_link_is_sent_again_with_the_next() {
 
 #[test]
 fn an_older_handover_that_comes_late_replaces_nothing() {
-    let (mut sim, home, backup, edge) = three();
-    let drained = list(&[backup, edge], &[home], 2);
+    let (mut sim, home, backup, follower) = three();
+    let drained = list(&[backup, follower], &[home], 2);
     sim.rehome(home, &drained);
     let handover = sim.links[&(home, backup)].iter().rev();
     let handover = handover
         .clone()
         .find(|one| matches!(one, PeerMessage::Copy { handover: true, .. }));
     let handover = handover.cloned().unwrap();
-    for node in [backup, edge] {
+    for node in [backup, follower] {
         sim.rehome(node, &drained);
     }
     sim.settle();
-    sim.publish(edge);
+    sim.publish(follower);
     sim.settle();
     let back = list(&[1, 2, 3], &[], 3);
-    for node in [backup, edge, home] {
+    for node in [backup, follower, home] {
         sim.rehome(node, &back);
     }
     sim.settle();
-    sim.publish(edge);
+    sim.publish(follower);
     sim.settle();
     sim.feed(
         backup,
@@ -152,11 +152,11 @@ fn an_older_handover_that_comes_late_replaces_nothing() {
 #[test]
 fn what_a_home_shows_alone_is_of_an_epoch_that_its_backup_cannot_go_on_with() {
     for before in [0, 1, 2] {
-        let (mut sim, home, backup, edge) = three();
+        let (mut sim, home, backup, follower) = three();
         let epoch = epoch_of(&sim, 0);
         sim.break_link(home, backup);
         for _ in 0..=before {
-            sim.publish(edge);
+            sim.publish(follower);
         }
         steps(&mut sim);
         assert_eq!(sim.acked.len(), 1);
@@ -173,7 +173,7 @@ fn what_a_home_shows_alone_is_of_an_epoch_that_its_backup_cannot_go_on_with() {
         let watcher = *sim
             .conns
             .iter()
-            .find(|(_, one)| one.node == edge)
+            .find(|(_, one)| one.node == follower)
             .unwrap()
             .0;
         assert_eq!(
@@ -183,13 +183,13 @@ fn what_a_home_shows_alone_is_of_an_epoch_that_its_backup_cannot_go_on_with() {
         );
         // The backup has as many of its own before anybody tells it what was seen.
         sim.kill(home);
-        let members = list(&[backup, edge], &[], 2);
+        let members = list(&[backup, follower], &[], 2);
         sim.rehome(backup, &members);
         sim.links.clear();
         for _ in 0..=before {
             sim.publish(backup);
         }
-        sim.rehome(edge, &members);
+        sim.rehome(follower, &members);
         sim.settle();
         assert_ne!(
             stream(&sim, backup).position().epoch,
@@ -197,7 +197,11 @@ fn what_a_home_shows_alone_is_of_an_epoch_that_its_backup_cannot_go_on_with() {
             "who resumes is told"
         );
         let told: BTreeSet<u64> = sim.interrupted.iter().map(|(_, one)| one.node).collect();
-        assert_eq!(told, BTreeSet::from([backup, edge]), "nobody has all of it");
+        assert_eq!(
+            told,
+            BTreeSet::from([backup, follower]),
+            "nobody has all of it"
+        );
         assert!(!sim.conns.contains_key(&watcher));
         sim.check_delivery();
     }
@@ -206,12 +210,12 @@ fn what_a_home_shows_alone_is_of_an_epoch_that_its_backup_cannot_go_on_with() {
 #[test]
 fn a_backup_that_was_counted_out_goes_on_in_a_new_epoch() {
     for skips in [false, true] {
-        let (mut sim, home, backup, edge) = three();
+        let (mut sim, home, backup, follower) = three();
         let epoch = epoch_of(&sim, 0);
         // It stands still while the third node is the backup.
         sim.paused.insert(backup);
-        let without = list(&[home, edge], &[], 2);
-        for node in [home, edge] {
+        let without = list(&[home, follower], &[], 2);
+        for node in [home, follower] {
             sim.rehome(node, &without);
         }
         sim.quiet();
@@ -221,7 +225,7 @@ fn a_backup_that_was_counted_out_goes_on_in_a_new_epoch() {
         let watcher = *sim
             .conns
             .iter()
-            .find(|(_, one)| one.node == edge)
+            .find(|(_, one)| one.node == follower)
             .unwrap()
             .0;
         sim.kill(home);
@@ -230,19 +234,19 @@ fn a_backup_that_was_counted_out_goes_on_in_a_new_epoch() {
         if !skips {
             sim.rehome(backup, &without);
         }
-        let mut again = Members::clone(&list(&[backup, edge], &[], 4));
+        let mut again = Members::clone(&list(&[backup, follower], &[], 4));
         for (id, start) in &mut again.live {
             *start += u64::from(id.0 == backup);
         }
         let again = Arc::new(again);
         // The third node has a copy, and is not asked: it stands still now.
-        sim.paused.insert(edge);
+        sim.paused.insert(follower);
         sim.rehome(backup, &again);
         sim.pass(1_000);
         sim.pass(4_500);
         sim.publish(backup);
         sim.paused.clear();
-        sim.rehome(edge, &again);
+        sim.rehome(follower, &again);
         sim.settle();
         assert_ne!(stream(&sim, sim.home()).position().epoch, epoch);
         let told: Vec<u64> = sim.interrupted.iter().map(|(id, _)| *id).collect();
@@ -257,11 +261,11 @@ fn a_backup_that_was_counted_out_goes_on_in_a_new_epoch() {
 #[test]
 fn a_home_that_the_others_have_counted_out_and_in_is_acknowledged_nothing_before_it_knows() {
     for more in 0..4 {
-        let (mut sim, home, backup, edge) = three();
+        let (mut sim, home, backup, follower) = three();
         sim.paused.insert(home);
         sim.uncounted.insert(home);
-        let without = list(&[backup, edge], &[], 2);
-        for node in [backup, edge] {
+        let without = list(&[backup, follower], &[], 2);
+        for node in [backup, follower] {
             sim.rehome(node, &without);
         }
         sim.quiet();
@@ -274,7 +278,7 @@ fn a_home_that_the_others_have_counted_out_and_in_is_acknowledged_nothing_before
             *start += u64::from(id.0 == home);
         }
         let again = Arc::new(again);
-        for node in [backup, edge] {
+        for node in [backup, follower] {
             sim.rehome(node, &again);
         }
         sim.paused.clear();
@@ -298,11 +302,11 @@ fn a_home_that_the_others_have_counted_out_and_in_is_acknowledged_nothing_before
 
 #[test]
 fn a_home_that_another_node_has_followed_is_acknowledged_nothing() {
-    let (mut sim, home, backup, edge) = three();
+    let (mut sim, home, backup, follower) = three();
     // The third node is home by the list of the others, and cannot ask the former one yet.
-    sim.break_link(home, edge);
-    let moved = list(&[edge], &[home, backup], 2);
-    for node in [edge, backup] {
+    sim.break_link(home, follower);
+    let moved = list(&[follower], &[home, backup], 2);
+    for node in [follower, backup] {
         sim.rehome(node, &moved);
     }
     let before = sim.acked.len();
@@ -322,15 +326,15 @@ fn a_home_that_another_node_has_followed_is_acknowledged_nothing() {
 
 #[test]
 fn a_backup_that_was_behind_asks_for_what_it_has_not_taken() {
-    let (mut sim, home, backup, edge) = three();
+    let (mut sim, home, backup, follower) = three();
     // Back and forth, and the backup has heard of the first half only.
-    let moved = list(&[edge], &[home, backup], 2);
+    let moved = list(&[follower], &[home, backup], 2);
     let back = list(&[1, 2, 3], &[], 3);
-    for node in [home, edge, backup] {
+    for node in [home, follower, backup] {
         sim.rehome(node, &moved);
     }
     sim.settle();
-    for node in [edge, home] {
+    for node in [follower, home] {
         sim.rehome(node, &back);
     }
     steps(&mut sim);
@@ -352,7 +356,7 @@ fn a_backup_that_was_behind_asks_for_what_it_has_not_taken() {
 #[test]
 fn a_new_epoch_is_answered_for_when_the_backup_has_it() {
     for held in [false, true] {
-        let (mut sim, home, _, edge) = three();
+        let (mut sim, home, _, follower) = three();
         let before = sim.acked.len();
         if held {
             sim.publish(home);
@@ -367,18 +371,18 @@ fn a_new_epoch_is_answered_for_when_the_backup_has_it() {
             members: Vec::new(),
             position: Some(seen),
         });
-        let from = NodeId(edge);
+        let from = NodeId(follower);
         sim.feed(home, Input::From { from, message });
         assert_ne!(stream(&sim, home).log_position().epoch, position.epoch);
         assert_eq!(sim.acked.len(), before, "the backup has not got it");
         let answers = |sim: &Sim| {
-            let queue = sim.links.get(&(home, edge)).into_iter().flatten();
+            let queue = sim.links.get(&(home, follower)).into_iter().flatten();
             queue
                 .filter(|one| matches!(one, PeerMessage::CatchUp(_)))
                 .count()
         };
         assert_eq!(answers(&sim), 0, "nor the new epoch");
-        sim.paused.insert(edge);
+        sim.paused.insert(follower);
         steps(&mut sim);
         assert_eq!(answers(&sim), 1);
         assert_eq!(sim.acked.len(), before + usize::from(held));
@@ -398,13 +402,13 @@ fn no_more_than_ten_thousand_wait_for_a_backup() {
 
 #[test]
 fn a_new_backup_is_waited_for_from_when_it_is_one() {
-    let (mut sim, home, backup, edge) = three();
-    for node in [backup, edge] {
+    let (mut sim, home, backup, follower) = three();
+    for node in [backup, follower] {
         sim.break_link(home, node);
     }
     sim.publish(home);
     sim.pass(4_000);
-    sim.rehome(home, &list(&[home, edge], &[], 2));
+    sim.rehome(home, &list(&[home, follower], &[], 2));
     let got = |sim: &Sim| {
         let here = sim.conns.values().find(|one| one.node == home).unwrap();
         here.got.len()

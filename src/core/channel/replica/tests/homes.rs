@@ -132,15 +132,15 @@ fn a_home_that_dies_halfway_has_given_nobody_half_a_batch() {
     for (delivered, from_home) in (0..40).flat_map(|n| [(n, false), (n, true)]) {
         let mut sim = Sim::new(&[1, 2, 3]);
         let home = sim.home();
-        let edge = sim.ids().into_iter().find(|id| *id != home).unwrap();
+        let follower = sim.ids().into_iter().find(|id| *id != home).unwrap();
         for node in sim.ids() {
             sim.join(node, false);
         }
         sim.settle();
         // From the second entry on, the backup is sent entries and not the whole.
-        sim.publish(edge);
+        sim.publish(follower);
         sim.settle();
-        sim.publish_batch(if from_home { home } else { edge }, 4);
+        sim.publish_batch(if from_home { home } else { follower }, 4);
         for pick in 0..delivered {
             sim.step(pick);
         }
@@ -162,15 +162,15 @@ fn a_home_that_dies_halfway_has_given_nobody_half_a_batch() {
 #[test]
 fn an_unreachable_home_leaves_a_publication_unknown_or_undone_never_silent() {
     let mut sim = Sim::new(&[1, 2]);
-    let edge = 3 - sim.home();
+    let follower = 3 - sim.home();
     sim.break_link(1, 2);
-    sim.publish(edge);
-    sim.join(edge, true);
+    sim.publish(follower);
+    sim.join(follower, true);
     sim.pass(5_000);
     let down = Refusal::Unavailable("the channel's home does not answer");
     assert_eq!(sim.refused, [down.clone(), down]);
     sim.mend_all();
-    sim.publish(edge);
+    sim.publish(follower);
     sim.break_link(1, 2);
     sim.pass(5_000);
     assert_eq!(sim.refused.last(), Some(&Refusal::OutcomeUnknown));
@@ -225,9 +225,9 @@ fn a_copy_that_lacks_what_somebody_has_seen_begins_a_new_epoch() {
 #[test]
 fn a_channel_nobody_needs_stops() {
     let mut sim = Sim::new(&[1, 2, 3]);
-    let edge = sim.ids().into_iter().find(|id| *id != sim.home()).unwrap();
-    let id = sim.join(edge, true);
-    sim.publish(edge);
+    let follower = sim.ids().into_iter().find(|id| *id != sim.home()).unwrap();
+    let id = sim.join(follower, true);
+    sim.publish(follower);
     sim.settle();
     sim.leave(id);
     sim.settle();
@@ -242,7 +242,7 @@ fn a_channel_nobody_needs_stops() {
 #[test]
 fn a_full_presence_set_refuses_the_join_and_counts_nobody() {
     let mut sim = Sim::new(&[1, 2]);
-    let edge = 3 - sim.home();
+    let follower = 3 - sim.home();
     let home = sim.home();
     sim.join(home, false);
     let full = Limits {
@@ -250,7 +250,7 @@ fn a_full_presence_set_refuses_the_join_and_counts_nobody() {
         ..limits()
     };
     sim.states.get_mut(&home).unwrap().set_limits(full);
-    sim.join(edge, true);
+    sim.join(follower, true);
     sim.settle();
     let limit = "presence_clients";
     assert_eq!(sim.refused, [Refusal::Limit { limit, max: 0 }]);
@@ -261,14 +261,14 @@ fn a_full_presence_set_refuses_the_join_and_counts_nobody() {
 fn a_home_that_restarts_gets_its_stream_back_from_the_backup() {
     let mut sim = Sim::new(&[1, 2, 3]);
     let home = sim.home();
-    let edge = sim.ids().into_iter().find(|id| *id != home).unwrap();
-    let watcher = sim.join(edge, true);
+    let follower = sim.ids().into_iter().find(|id| *id != home).unwrap();
+    let watcher = sim.join(follower, true);
     sim.settle();
     let doomed = sim.join(home, true);
-    let first = sim.publish(edge);
+    let first = sim.publish(follower);
     sim.settle();
     sim.restart(home);
-    let second = sim.publish(edge);
+    let second = sim.publish(follower);
     sim.settle();
     sim.check();
     let positions: Vec<_> = sim

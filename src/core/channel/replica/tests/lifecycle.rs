@@ -8,7 +8,7 @@ impl Sim {
     }
 
     /// Everybody left learns that the others are dead.
-    fn bury(&mut self) {
+    fn drop_dead_nodes(&mut self) {
         let rest = self.ids();
         let members = list(&rest, &[], 2);
         for node in rest {
@@ -136,12 +136,12 @@ fn strike(sim: &mut Sim, fault: Fault, home_first: bool) {
         }
         Fault::Killed => {
             sim.kill(home);
-            sim.bury();
+            sim.drop_dead_nodes();
         }
         Fault::Restarts => sim.restart(home),
         Fault::BackupKilled => {
             sim.kill(backup);
-            sim.bury();
+            sim.drop_dead_nodes();
         }
     }
 }
@@ -151,23 +151,23 @@ fn strike(sim: &mut Sim, fault: Fault, home_first: bool) {
 fn play(fault: Fault, frames: usize, home_first: bool, world_is_away: bool) {
     let mut sim = Sim::new(&[1, 2, 3]);
     let (home, backup) = (sim.home(), sim.backup());
-    let edge = 6 - home - backup;
-    let one = sim.join_as(edge, 0);
-    let other = sim.join_as(edge, 1);
+    let follower = 6 - home - backup;
+    let one = sim.join_as(follower, 0);
+    let other = sim.join_as(follower, 1);
     sim.settle();
     sim.world_is_away = world_is_away;
     sim.leave(one);
     sim.leave(other);
     sim.pass(25);
     sim.steps(frames % 7);
-    sim.join_as(edge, 2);
+    sim.join_as(follower, 2);
     sim.steps(frames / 7);
     strike(&mut sim, fault, home_first);
     for pick in 0..20 {
         while sim.step(pick) {}
         sim.pass(50);
     }
-    sim.join_as(edge, 1);
+    sim.join_as(follower, 1);
     sim.wait_for_graces();
     sim.world_is_back();
     sim.wait_for_graces();
@@ -222,8 +222,8 @@ fn the_backup_lets_go_of_what_is_settled() {
 fn a_hook_that_is_made_later_is_not_told_of_what_is_there_and_its_successor_neither() {
     let mut sim = Sim::new(&[1, 2, 3]);
     let (home, backup) = (sim.home(), sim.backup());
-    let edge = 6 - home - backup;
-    sim.join(edge, true);
+    let follower = 6 - home - backup;
+    sim.join(follower, true);
     let watched = |sim: &mut Sim, watched: bool| {
         let new = Limits {
             watched,
@@ -236,13 +236,13 @@ fn a_hook_that_is_made_later_is_not_told_of_what_is_there_and_its_successor_neit
     sim.settle();
     sim.told.clear();
     watched(&mut sim, false);
-    let more = sim.join(edge, false);
+    let more = sim.join(follower, false);
     sim.settle();
     watched(&mut sim, true);
     sim.leave(more);
     sim.wait();
     sim.kill(home);
-    sim.bury();
+    sim.drop_dead_nodes();
     sim.wait();
     assert_eq!(sim.told, []);
     let all: Vec<u64> = sim.conns.keys().copied().collect();
@@ -275,7 +275,7 @@ fn a_home_that_takes_over_tells_the_number_of_subscriptions_anew() {
     };
     assert_eq!(counted(&sim), Some(2));
     sim.kill(home);
-    sim.bury();
+    sim.drop_dead_nodes();
     sim.wait();
     assert_eq!(
         counted(&sim),
@@ -344,7 +344,7 @@ fn a_dead_home_takes_nothing_back_and_its_successor_repeats_nothing() {
     let (lost, kept) = (sim.join(home, true), sim.join(other, true));
     sim.settle();
     sim.kill(home);
-    sim.bury();
+    sim.drop_dead_nodes();
     sim.wait();
     assert_eq!(sim.count(&LifecycleKind::Occupied), 1);
     assert_eq!(sim.count(&LifecycleKind::Vacated), 0);
@@ -368,7 +368,7 @@ fn when_everybody_was_on_the_dead_home_its_backup_says_so() {
     sim.join(home, false);
     sim.settle();
     sim.kill(home);
-    sim.bury();
+    sim.drop_dead_nodes();
     sim.wait();
     assert_eq!(sim.told, [LifecycleKind::Occupied, LifecycleKind::Vacated]);
 }

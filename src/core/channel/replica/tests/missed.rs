@@ -6,25 +6,25 @@ use super::*;
 fn two() -> (Sim, u64, u64) {
     let mut sim = Sim::new(&[1, 2, 3]);
     let (home, backup) = (sim.home(), sim.backup());
-    let edge = 6 - home - backup;
+    let follower = 6 - home - backup;
     sim.join(home, false);
-    let far = sim.join(edge, false);
+    let far = sim.join(follower, false);
     sim.settle();
     sim.publish(home);
     sim.settle();
-    (sim, edge, far)
+    (sim, follower, far)
 }
 
-fn cut_off(sim: &mut Sim, edge: u64) {
-    for other in sim.ids().into_iter().filter(|id| *id != edge) {
-        sim.break_link(edge, other);
+fn cut_off(sim: &mut Sim, follower: u64) {
+    for other in sim.ids().into_iter().filter(|id| *id != follower) {
+        sim.break_link(follower, other);
     }
 }
 
 #[test]
 fn whatever_the_history_still_has_is_caught_up_with() {
-    let (mut sim, edge, far) = two();
-    cut_off(&mut sim, edge);
+    let (mut sim, follower, far) = two();
+    cut_off(&mut sim, follower);
     let home = sim.home();
     for _ in 0..1_000 {
         sim.publish(home);
@@ -41,8 +41,8 @@ fn whatever_the_history_still_has_is_caught_up_with() {
 #[test]
 fn what_is_too_old_to_be_had_is_told_and_nothing_behind_it_is_shown() {
     for (age, bytes) in [(true, false), (false, true)] {
-        let (mut sim, edge, far) = two();
-        cut_off(&mut sim, edge);
+        let (mut sim, follower, far) = two();
+        cut_off(&mut sim, follower);
         let home = sim.home();
         sim.publish(home);
         if age {
@@ -70,7 +70,7 @@ fn what_is_too_old_to_be_had_is_told_and_nothing_behind_it_is_shown() {
         assert_eq!(sim.interrupted[0].1.got.len(), 1, "only what came before");
         sim.check_delivery();
         // Whoever comes back gets what follows.
-        let again = sim.join(edge, false);
+        let again = sim.join(follower, false);
         sim.settle();
         sim.publish(home);
         sim.settle();
@@ -80,8 +80,8 @@ fn what_is_too_old_to_be_had_is_told_and_nothing_behind_it_is_shown() {
 
 #[test]
 fn what_arrives_before_the_answer_is_not_missed() {
-    let (mut sim, edge, far) = two();
-    cut_off(&mut sim, edge);
+    let (mut sim, follower, far) = two();
+    cut_off(&mut sim, follower);
     let home = sim.home();
     let bounds = Bounds {
         bytes: 1_000,
@@ -101,11 +101,11 @@ fn what_arrives_before_the_answer_is_not_missed() {
 
 #[test]
 fn who_had_a_stream_that_died_with_home_and_backup_is_told() {
-    let (mut sim, edge, far) = two();
+    let (mut sim, follower, far) = two();
     for node in [sim.home(), sim.backup()] {
         sim.kill(node);
     }
-    sim.rehome(edge, &list(&[edge], &[], 2));
+    sim.rehome(follower, &list(&[follower], &[], 2));
     sim.settle();
     let told: Vec<u64> = sim.interrupted.iter().map(|(id, _)| *id).collect();
     assert_eq!(told, [far]);
@@ -115,16 +115,16 @@ fn who_had_a_stream_that_died_with_home_and_backup_is_told() {
 fn a_quiet_channel_that_changes_home_disturbs_nobody() {
     let mut sim = Sim::new(&[1, 2, 3]);
     let (home, backup) = (sim.home(), sim.backup());
-    let edge = 6 - home - backup;
-    sim.join(edge, false);
+    let follower = 6 - home - backup;
+    sim.join(follower, false);
     sim.settle();
     sim.kill(home);
-    let members = list(&[backup, edge], &[], 2);
+    let members = list(&[backup, follower], &[], 2);
     for node in sim.ids() {
         sim.rehome(node, &members);
     }
     sim.settle();
-    sim.publish(edge);
+    sim.publish(follower);
     sim.settle();
     sim.check();
 }

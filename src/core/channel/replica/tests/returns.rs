@@ -125,26 +125,30 @@ fn who_waits_for_a_claim_that_is_given_up_is_told_so() {
     let mut sim = Sim::new(&[1, 2, 3]);
     let home = sim.home();
     let backup = sim.backup();
-    let edge = 6 - home - backup;
-    sim.join(edge, false);
+    let follower = 6 - home - backup;
+    sim.join(follower, false);
     sim.settle();
     // The backup hears that the home drains, claims, and hears that it does not before the claim is answered.
     sim.break_link(home, backup);
-    let drained = list(&[backup, edge], &[home], 2);
-    for node in [backup, edge] {
+    let drained = list(&[backup, follower], &[home], 2);
+    for node in [backup, follower] {
         sim.rehome(node, &drained);
     }
     while sim.step(0) {}
     assert!(matches!(sim.states[&backup].role, Role::Claiming(_)));
     sim.rehome(backup, &list(&[1, 2, 3], &[], 3));
-    let waits = sim.links.get(&(backup, edge)).cloned().unwrap_or_default();
+    let waits = sim
+        .links
+        .get(&(backup, follower))
+        .cloned()
+        .unwrap_or_default();
     assert!(waits.contains(&PeerMessage::NotHome), "{waits:?}");
 }
 
 #[test]
 fn what_was_taken_out_through_another_node_is_announced_to_no_home_any_more() {
     let whose = (ConnectionId(9, 9), Text::from("ana"));
-    let hold = || Request::EnsurePresent {
+    let ensure = || Request::EnsurePresent {
         connection: whose.0,
         client: whose.1.clone(),
         data: Bytes::new(),
@@ -175,12 +179,12 @@ fn what_was_taken_out_through_another_node_is_announced_to_no_home_any_more() {
         .flat_map(|(holder, other)| [(holder, other, false), (holder, other, true)])
     {
         let mut sim = Sim::new(&[1, 2, 3]);
-        ask(&mut sim, holder, hold());
+        ask(&mut sim, holder, ensure());
         assert!(there(&sim));
         ask(&mut sim, other, absent());
         assert!(!there(&sim), "held by {holder}, taken out through {other}");
         if back {
-            ask(&mut sim, holder, hold());
+            ask(&mut sim, holder, ensure());
         }
         let leaving = sim.home();
         let rest: Vec<u64> = sim.ids().into_iter().filter(|id| *id != leaving).collect();
@@ -238,10 +242,10 @@ fn a_node_that_returns_asks_whoever_has_the_channel_now() {
     for (knew, first) in [(true, true), (true, false), (false, true), (false, false)] {
         let mut sim = Sim::new(&[1, 2, 3]);
         let (home, backup) = (sim.home(), sim.backup());
-        let edge = 6 - home - backup;
-        sim.join(edge, false);
+        let follower = 6 - home - backup;
+        sim.join(follower, false);
         sim.settle();
-        sim.publish(edge);
+        sim.publish(follower);
         sim.settle();
         let mut of_its_disk = Members::clone(&sim.lists[&home]);
         of_its_disk
@@ -253,12 +257,12 @@ fn a_node_that_returns_asks_whoever_has_the_channel_now() {
         let (_, up) = lists(&sim, home);
         sim.kill(home);
         sim.lists.insert(home, Arc::new(of_its_disk));
-        for other in [backup, edge] {
+        for other in [backup, follower] {
             sim.rehome(other, &up);
         }
         if first {
             // Somebody asks the returned node for the channel before it knows that it is there.
-            for other in [backup, edge] {
+            for other in [backup, follower] {
                 sim.cut.insert(pair(home, other));
                 sim.mend(home, other);
             }
@@ -266,13 +270,13 @@ fn a_node_that_returns_asks_whoever_has_the_channel_now() {
         }
         sim.rehome(home, &up);
         if !first {
-            for other in [backup, edge] {
+            for other in [backup, follower] {
                 sim.cut.insert(pair(home, other));
                 sim.mend(home, other);
             }
         }
         sim.settle();
-        sim.publish(edge);
+        sim.publish(follower);
         sim.settle();
         sim.check();
         let Role::Home(own) = &sim.states[&home].role else {
@@ -289,35 +293,35 @@ fn a_node_that_returns_is_not_given_what_an_earlier_backup_had() {
     for first in [true, false] {
         let mut sim = Sim::new(&[1, 2, 3]);
         let (home, backup) = (sim.home(), sim.backup());
-        let edge = 6 - home - backup;
-        sim.join(edge, false);
-        let alone = list(&[home, edge], &[], 2);
-        for node in [home, edge] {
+        let follower = 6 - home - backup;
+        sim.join(follower, false);
+        let alone = list(&[home, follower], &[], 2);
+        for node in [home, follower] {
             sim.rehome(node, &alone);
         }
         sim.settle();
-        sim.publish(edge);
+        sim.publish(follower);
         sim.settle();
         let whole = list(&sim.ids(), &[], 3);
         for node in sim.ids() {
             sim.rehome(node, &whole);
         }
         sim.settle();
-        sim.publish(edge);
+        sim.publish(follower);
         sim.settle();
         sim.kill(home);
-        sim.lists.insert(home, list(&[edge], &[], 2));
+        sim.lists.insert(home, list(&[follower], &[], 2));
         let mut up = Members::clone(&whole);
         for (id, epoch) in &mut up.live {
             *epoch += u64::from(id.0 == home);
         }
         up.revision = 4;
         let up = Arc::new(up);
-        for other in [backup, edge] {
+        for other in [backup, follower] {
             sim.rehome(other, &up);
         }
         let link = |sim: &mut Sim| {
-            for other in [backup, edge] {
+            for other in [backup, follower] {
                 sim.cut.insert(pair(home, other));
                 sim.mend(home, other);
             }
@@ -331,7 +335,7 @@ fn a_node_that_returns_is_not_given_what_an_earlier_backup_had() {
             link(&mut sim);
         }
         sim.settle();
-        sim.publish(edge);
+        sim.publish(follower);
         sim.settle();
         sim.check();
         let Role::Home(own) = &sim.states[&home].role else {
@@ -424,28 +428,32 @@ fn a_claim_counts_nothing_that_a_dead_start_or_a_broken_link_has_said() {
     for restarts in [true, false] {
         let mut sim = Sim::new(&[1, 2, 3]);
         let (home, backup) = (sim.home(), sim.backup());
-        let edge = 6 - home - backup;
+        let follower = 6 - home - backup;
         sim.join(backup, false);
         sim.settle();
         sim.break_link(home, backup);
-        let drained = list(&[backup, edge], &[home], 2);
+        let drained = list(&[backup, follower], &[home], 2);
         sim.rehome(backup, &drained);
         assert_eq!(sim.states[&backup].role_name(), "claiming");
         let subscribers = 7;
         let message = PeerMessage::Interest { subscribers };
-        let from = NodeId(edge);
+        let from = NodeId(follower);
         sim.feed(backup, Input::From { from, message });
         if restarts {
             let mut again = Members::clone(&drained);
             again.revision += 1;
             for (id, epoch) in &mut again.live {
-                *epoch += u64::from(id.0 == edge);
+                *epoch += u64::from(id.0 == follower);
             }
             sim.rehome(backup, &Arc::new(again));
         } else {
-            sim.feed(backup, Input::LinkUp(NodeId(edge)));
+            sim.feed(backup, Input::LinkUp(NodeId(follower)));
         }
-        let told = sim.links.get(&(backup, edge)).cloned().unwrap_or_default();
+        let told = sim
+            .links
+            .get(&(backup, follower))
+            .cloned()
+            .unwrap_or_default();
         assert!(told.contains(&PeerMessage::NotHome), "{told:?}");
         sim.pass(4_500);
         sim.pass(1_500);

@@ -1,4 +1,4 @@
-//! Judging: one question to the access machine becomes a [`Pass`] with the time it has to be asked again.
+//! Deciding: one question to the access machine becomes a [`Pass`] with the time it has to be asked again.
 //!
 //! **Why expiry is taken conservatively:** an operation may be allowed by several rules and the machine names one; the
 //! pass ends with the earliest thing that may end it, and is simply asked again then.
@@ -89,7 +89,7 @@ impl Authority {
                 operations,
                 now_ms,
             };
-            match self.judge(state, &question) {
+            match self.decide_until(state, &question) {
                 (Decision::Allow(rule), until) => {
                     Ok(earliest(until, rule_until(&rule, principal, proof, now_ms)))
                 }
