@@ -37,8 +37,8 @@ fn registered(name: &str, text: &str) -> BTreeSet<String> {
             continue;
         }
         found.insert(match name.contains("adapters/native/") {
-            true => format!("/v1{literal}"),
-            false => literal.to_owned(),
+            true if !literal.starts_with("/access/") => format!("/v1{literal}"),
+            _other => literal.to_owned(),
         });
     }
     found

@@ -28,7 +28,7 @@ use std::time::Duration;
 use subtle::ConstantTimeEq as _;
 
 /// Longest wait for a read to be as fresh as asked.
-const FRESHNESS_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const FRESHNESS_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Who calls, by the credential that was shown.
 #[derive(Clone, Debug)]

@@ -16,6 +16,7 @@ pub mod cluster;
 pub mod codes;
 pub mod connection;
 pub mod delivery;
+pub mod evaluation;
 pub mod explain;
 pub mod grant;
 pub mod hint;
@@ -109,11 +110,14 @@ pub fn routes(config: &mut web::ServiceConfig) {
             unknown(&request, StatusCode::NOT_FOUND)
         }))
         .wrap(from_fn(auth::guard));
-    config.configure(logout::routes).service(scope);
+    config
+        .configure(logout::routes)
+        .configure(evaluation::routes)
+        .service(scope);
 }
 
 /// Its paths begin with these: `/x` is that path alone, `/x/` is everything below it.
-pub const BEGINNINGS: &[&str] = &["/v1", "/v1/"];
+pub const BEGINNINGS: &[&str] = &["/v1", "/v1/", "/access/v1/"];
 
 /// The answer to a path or method that nobody knows, here or anywhere. Any page may read it: it says nothing.
 #[must_use]

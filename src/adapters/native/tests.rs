@@ -23,6 +23,7 @@ use actix_web::{App as Web, HttpRequest, HttpResponse, web};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
+mod evaluation;
 mod providers;
 
 const OWNER: &str = "Bearer owner:0123456789abcdef";

@@ -159,7 +159,13 @@ impl Authority {
         match &self.source {
             Source::Cluster(cluster) => cluster.at_least(revision, timeout).await,
             #[cfg(test)]
-            Source::Fixed(_) => Ok(()),
+            Source::Fixed(fixed) => match fixed.view().revision {
+                at if at >= revision => Ok(()),
+                at => Err(ReadError::Behind {
+                    wanted: revision,
+                    at,
+                }),
+            },
         }
     }
 

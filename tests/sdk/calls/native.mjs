@@ -52,6 +52,13 @@ const grants = (more) =>
 
 const secrets = reads((world, call) => ({ path: `${at(call.path, world, {})}?secrets=true`, marker: `"${world.app.secret}"` }));
 
+/** Asked of the key's own app; an operator, who has none, names it. */
+const evaluates = reads((world, call) => ({
+  internal: `${call.path}?app=${world.app.id}`,
+  body: { subject: { type: 'everyone' }, action: { name: 'subscribe' }, resource: { type: 'channel', id: OPEN.replace('*', '1') } },
+  marker: '"decision":true',
+}));
+
 export const recipes = {
   'GET /v1/apps': reads(() => ({ marker: OPEN })),
   'POST /v1/apps': to((world) => ({ body: { name: world.fresh('made') } })),
@@ -155,6 +162,8 @@ export const recipes = {
   'GET /v1/apps/{app}/webhooks/dead': reads(() => ({ marker: '"dead_letters"' })),
   'POST /v1/apps/{app}/webhooks/replay': to(() => ({ body: {}, harmless: true })),
   'POST /v1/apps/{app}/explain': reads(() => ({ body: { user: MEMBER, channel: ROOM, operations: ['publish'] }, marker: '"allowed"' })),
+  'POST /access/v1/evaluation': evaluates,
+  'POST /access/v1/evaluations': evaluates,
   'GET /v1/operations/{operation}': reads((world, call) => ({ path: at(call.path, world, { operation: '0'.repeat(32) }), answers: [404] })),
   'GET /v1/cluster': reads(() => ({ marker: '"nodes"' })),
   'POST /v1/cluster/nodes': ofNode(0, { body: { node: 0, peer_addr: '127.0.0.1:1' } }),
@@ -202,7 +211,8 @@ async function lookers(world) {
 
 export async function send(world, instance, { headers, internal }) {
   const url = internal ? world.cluster.adminUrls[world.count % 3] : world.url();
-  const answer = await fetch(url + instance.path, {
+  const path = (internal && instance.internal) || instance.path;
+  const answer = await fetch(url + path, {
     method: instance.method,
     headers: { ...headers, 'content-type': 'application/json' },
     body: instance.body && JSON.stringify(instance.body),
