@@ -8,16 +8,24 @@ mod traffic;
 pub use cluster::{BackupCommand, ClusterCommand, Recover};
 pub use key::KeyCommand;
 pub use provider::{ProviderArgs, ProviderCommand};
-pub use traffic::{ChannelCommand, ConnCommand, WebhookCommand};
+pub use traffic::{ChannelCommand, ConnCommand, RefusalsArgs, WebhookCommand};
 
 use super::duration::millis;
-use super::manual::VERSION;
-use super::refusals::Refusals;
 use crate::adapters::ALL;
 use crate::config::Flags;
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
+
+/// Version, commit and build.
+pub const VERSION: &str = concat!(
+    env!("CARGO_PKG_VERSION"),
+    " (",
+    env!("GATECAST_COMMIT"),
+    ", ",
+    env!("GATECAST_BUILD"),
+    ")"
+);
 
 /// A self-hosted realtime messaging broker whose access control is a replicated truth.
 #[derive(Parser)]
@@ -139,7 +147,7 @@ pub enum Command {
     #[command(subcommand)]
     Channel(ChannelCommand),
     /// Who was refused what lately, on every node, and what to do about it
-    Refusals(Refusals),
+    Refusals(RefusalsArgs),
     /// What became of webhooks
     #[command(subcommand)]
     Webhook(WebhookCommand),

@@ -11,16 +11,6 @@ use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-/// Version, commit and build.
-pub const VERSION: &str = concat!(
-    env!("CARGO_PKG_VERSION"),
-    " (",
-    env!("GATECAST_COMMIT"),
-    ", ",
-    env!("GATECAST_BUILD"),
-    ")"
-);
-
 /// The completions of one shell.
 #[must_use]
 pub fn completion(shell: Shell) -> String {
@@ -128,6 +118,7 @@ mod tests {
 
     #[test]
     fn the_version_says_what_was_built() {
+        use crate::cli::arguments::VERSION;
         assert!(VERSION.starts_with(env!("CARGO_PKG_VERSION")) && VERSION.ends_with(')'));
     }
 }

@@ -185,7 +185,7 @@ fn carry_out(cli: Cli) -> Result<(), Failure> {
         Command::Refusals(asked) => refusals::carry_out(&cli.remote, &asked),
         Command::Webhook(command) => client::ask(&cli.remote, request::webhook(command)),
         Command::Channel(command) => client::ask(&cli.remote, request::channel(command)),
-        Command::Version => output::print(&format!("gatecast {}\n", manual::VERSION)).map(drop),
+        Command::Version => output::print(&format!("gatecast {}\n", arguments::VERSION)).map(drop),
         Command::Completion { shell } => output::print(&manual::completion(shell)).map(drop),
         Command::Man { folder } => manual::pages(&folder),
     }

@@ -4,11 +4,10 @@
 //! shown is known; a stream would be one more thing that a proxy can cut.
 
 use super::address::encoded;
-use super::arguments::{Output, Remote};
+use super::arguments::{Output, RefusalsArgs, Remote};
 use super::output::{self, Printed};
 use super::request::Request;
 use super::{Failure, client};
-use clap::Args;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -23,27 +22,11 @@ const COLUMNS: &[&str] = &[
     "detail", "advice",
 ];
 
-/// What can be typed.
-#[derive(Args)]
-pub struct Refusals {
-    /// App id; left out, those of all apps and of none
-    app: Option<u64>,
-    /// Only of this user
-    #[arg(long)]
-    user: Option<String>,
-    /// At most so many
-    #[arg(long, default_value_t = 100)]
-    limit: u32,
-    /// Goes on with what is refused from now on, until it is interrupted
-    #[arg(long)]
-    follow: bool,
-}
-
 /// Shows them.
 ///
 /// # Errors
 /// When a node does not agree.
-pub fn carry_out(remote: &Remote, asked: &Refusals) -> Result<(), Failure> {
+pub fn carry_out(remote: &Remote, asked: &RefusalsArgs) -> Result<(), Failure> {
     if !asked.follow {
         return client::ask(remote, request(asked, asked.limit));
     }
@@ -59,7 +42,7 @@ pub fn carry_out(remote: &Remote, asked: &Refusals) -> Result<(), Failure> {
     Ok(())
 }
 
-fn request(asked: &Refusals, limit: u32) -> Request {
+fn request(asked: &RefusalsArgs, limit: u32) -> Request {
     let place = match asked.app {
         Some(app) => format!("/v1/apps/{app}/refusals"),
         None => "/v1/refusals".to_owned(),
@@ -154,7 +137,7 @@ mod tests {
 
     #[test]
     fn an_app_and_a_user_are_asked_for_by_address() {
-        let mut asked = Refusals {
+        let mut asked = RefusalsArgs {
             app: Some(7),
             user: Some("a b".into()),
             limit: 5,

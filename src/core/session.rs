@@ -167,21 +167,31 @@ pub struct Subscribe {
 }
 
 impl Subscribe {
-    /// What a long poll asks for: to receive, its own messages among them, into a queue of its session.
+    /// The least that can be asked for: to receive what is published from now on, encoded once for all who read it.
     #[must_use]
-    pub fn by_poll(channel: Arc<ChannelKey>, start: Start, tag: u64) -> Self {
+    pub fn from_now(channel: Arc<ChannelKey>, tag: u64) -> Self {
         Self {
             channel,
             needs: Operations::SUBSCRIBE,
             wants: Operations::NONE,
             proof: None,
-            start,
+            start: Start::Now,
             member: None,
             speaks_for: None,
             with_members: false,
-            delivery: DeliveryMode::Session,
+            delivery: DeliveryMode::Shared,
             echo: true,
             tag,
+        }
+    }
+
+    /// What a long poll asks for: to receive, its own messages among them, into a queue of its session.
+    #[must_use]
+    pub fn by_poll(channel: Arc<ChannelKey>, start: Start, tag: u64) -> Self {
+        Self {
+            start,
+            delivery: DeliveryMode::Session,
+            ..Self::from_now(channel, tag)
         }
     }
 }

@@ -361,7 +361,8 @@ async fn authenticate(
         AuthMode::Operators { token } => operator(token, header),
         AuthMode::Keys => {
             if let Some(token) = after_scheme(header, "bearer").filter(|one| is_meant(one)) {
-                return bearer::read(broker, token).await;
+                let principal = bearer::read(broker, token).await?;
+                return Ok(Caller::Bearer(Arc::new(principal)));
             }
             let (id, secret) = credentials(header)?;
             key(broker, &id, &secret).await

@@ -3,16 +3,14 @@
 //! **Must never know:** how a token is read. **Why a list of paths beside the right that each asks for:** a path that is
 //! made later is closed to users until somebody writes it down here.
 
-use super::auth::Caller;
 use super::codes::{ApiError, Code, reason_text};
-use crate::core::authority::State;
+use crate::core::authority::{Principal, State};
 use crate::core::broker::Broker;
 use crate::core::error::Refusal;
 use crate::identity::{self, Refused};
-use std::sync::Arc;
 
 /// Whoever shows a token of an identity provider.
-pub(super) async fn read(broker: &Broker, token: &str) -> Result<Caller, ApiError> {
+pub(super) async fn read(broker: &Broker, token: &str) -> Result<Principal, ApiError> {
     enum Failed {
         Token(Refused),
         Other(Refusal),
@@ -37,7 +35,7 @@ pub(super) async fn read(broker: &Broker, token: &str) -> Result<Caller, ApiErro
         Failed::Other(refusal) => refusal.into(),
     })?;
     match authority.admit(&borne.principal).await {
-        Ok(()) => Ok(Caller::Bearer(Arc::new(borne.principal))),
+        Ok(()) => Ok(borne.principal),
         Err(Refusal::Denied(reason)) => {
             let error = ApiError::new(Code::BadCredential, reason_text(&reason));
             Err(error.because(&reason))

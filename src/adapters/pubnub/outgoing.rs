@@ -1,11 +1,14 @@
 //! What a subscriber is shown, and the answers that show it.
 
-use super::envelope::{self, Place};
+use super::envelope::{self, Place, TICKS_PER_SECOND};
 use super::names;
-use super::presence_interval::Digest;
 use crate::core::ids::{Text, Timetoken};
-use crate::core::message::Broadcast;
-use serde_json::json;
+use crate::core::message::{Broadcast, PresenceAction, PresenceChange};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+/// Above so many bytes of names the reader is told to ask who is there, instead of being told.
+const LISTED_BYTES: usize = 24 << 10;
 
 /// One thing shown.
 #[derive(Clone, Debug)]
@@ -26,14 +29,60 @@ pub(super) enum What {
     /// As it was broadcast.
     Broadcast(Broadcast),
     /// An interval event.
-    Digest(Digest),
+    Interval(PresenceInterval),
+}
+
+/// What became of a presence set in a while, told as one event.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct PresenceInterval {
+    /// Of the last change.
+    pub(super) timetoken: Timetoken,
+    occupancy: u64,
+    last: BTreeMap<Text, PresenceAction>,
+}
+
+impl PresenceInterval {
+    pub(super) fn add(&mut self, change: &PresenceChange) {
+        self.timetoken = change.timetoken;
+        self.occupancy = change.clients;
+        self.last
+            .insert(change.member.client.clone(), change.action);
+    }
+
+    /// In PubNub's words.
+    pub(super) fn data(&self) -> Value {
+        let mut shown = json!({
+            "action": "interval",
+            "timestamp": self.timetoken / TICKS_PER_SECOND,
+            "occupancy": self.occupancy,
+        });
+        let Some(map) = shown.as_object_mut() else {
+            return shown;
+        };
+        if self.last.keys().map(|uuid| uuid.len() + 3).sum::<usize>() > LISTED_BYTES {
+            map.insert("here_now_refresh".into(), true.into());
+            return shown;
+        }
+        for (name, action) in [
+            ("join", PresenceAction::Enter),
+            ("leave", PresenceAction::Leave),
+            ("timeout", PresenceAction::Timeout),
+        ] {
+            let of = self.last.iter().filter(|(_, last)| **last == action);
+            let uuids: Vec<Value> = of.map(|(uuid, _)| Value::from(&**uuid)).collect();
+            if !uuids.is_empty() {
+                map.insert(name.into(), uuids.into());
+            }
+        }
+        shown
+    }
 }
 
 impl Outgoing {
     /// Whether it is about presence.
     pub(super) fn is_presence(&self) -> bool {
         match &self.what {
-            What::Broadcast(Broadcast::Presence(_)) | What::Digest(_) => true,
+            What::Broadcast(Broadcast::Presence(_)) | What::Interval(_) => true,
             What::Broadcast(Broadcast::Message(_) | Broadcast::Count(_)) => false,
         }
     }
@@ -53,8 +102,8 @@ impl Outgoing {
             What::Broadcast(broadcast) => {
                 envelope::write(broadcast, &self.channel, named, place, out)
             }
-            What::Digest(digest) => {
-                let (at, data) = (digest.timetoken, digest.data());
+            What::Interval(interval) => {
+                let (at, data) = (interval.timetoken, interval.data());
                 envelope::presence_event((at, &data), &self.channel, named, place, out);
                 true
             }
@@ -115,7 +164,6 @@ mod tests {
     use super::super::envelope::tests::{draft, publication};
     use super::*;
     use crate::core::message::ContentKind;
-    use serde_json::Value;
 
     const PLACE: Place<'_> = Place {
         region: 3,

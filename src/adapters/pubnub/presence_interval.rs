@@ -3,61 +3,8 @@
 //! **Why the last change of a client counts:** one that came and went was never missed; a list that names it twice
 //! would have to be replayed in order.
 
-use super::envelope::TICKS_PER_SECOND;
-use super::outgoing::{Outgoing, What};
-use crate::core::ids::{Text, Timetoken};
-use crate::core::message::{Broadcast, PresenceAction, PresenceChange};
-use serde_json::{Value, json};
-use std::collections::BTreeMap;
-
-/// Above so many bytes of names the reader is told to ask who is there, instead of being told.
-const LISTED_BYTES: usize = 24 << 10;
-
-/// What became of a presence set.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Digest {
-    /// Of the last change.
-    pub(super) timetoken: Timetoken,
-    occupancy: u64,
-    last: BTreeMap<Text, PresenceAction>,
-}
-
-impl Digest {
-    fn add(&mut self, change: &PresenceChange) {
-        self.timetoken = change.timetoken;
-        self.occupancy = change.clients;
-        self.last
-            .insert(change.member.client.clone(), change.action);
-    }
-
-    /// In PubNub's words.
-    pub(super) fn data(&self) -> Value {
-        let mut shown = json!({
-            "action": "interval",
-            "timestamp": self.timetoken / TICKS_PER_SECOND,
-            "occupancy": self.occupancy,
-        });
-        let Some(map) = shown.as_object_mut() else {
-            return shown;
-        };
-        if self.last.keys().map(|uuid| uuid.len() + 3).sum::<usize>() > LISTED_BYTES {
-            map.insert("here_now_refresh".into(), true.into());
-            return shown;
-        }
-        for (name, action) in [
-            ("join", PresenceAction::Enter),
-            ("leave", PresenceAction::Leave),
-            ("timeout", PresenceAction::Timeout),
-        ] {
-            let of = self.last.iter().filter(|(_, last)| **last == action);
-            let uuids: Vec<Value> = of.map(|(uuid, _)| Value::from(&**uuid)).collect();
-            if !uuids.is_empty() {
-                map.insert(name.into(), uuids.into());
-            }
-        }
-        shown
-    }
-}
+use super::outgoing::{Outgoing, PresenceInterval, What};
+use crate::core::message::{Broadcast, PresenceAction};
 
 /// Whether a change is told together with others where channels of more than `max` occupants are crowded.
 pub(super) fn is_crowded(shown: &Outgoing, max: u64) -> bool {
@@ -65,7 +12,7 @@ pub(super) fn is_crowded(shown: &Outgoing, max: u64) -> bool {
         What::Broadcast(Broadcast::Presence(one)) => {
             one.clients > max && one.action != PresenceAction::Update
         }
-        What::Broadcast(Broadcast::Message(_) | Broadcast::Count(_)) | What::Digest(_) => false,
+        What::Broadcast(Broadcast::Message(_) | Broadcast::Count(_)) | What::Interval(_) => false,
     }
 }
 
@@ -80,14 +27,14 @@ pub(super) fn together(changes: impl Iterator<Item = Outgoing>) -> Vec<Outgoing>
             (&known.channel, &known.matched) == (&change.channel, &change.matched)
         };
         if let Some(known) = all.iter_mut().find(of) {
-            if let What::Digest(digest) = &mut known.what {
-                digest.add(one);
+            if let What::Interval(interval) = &mut known.what {
+                interval.add(one);
             }
             continue;
         }
-        let mut digest = Digest::default();
-        digest.add(one);
-        let what = What::Digest(digest);
+        let mut interval = PresenceInterval::default();
+        interval.add(one);
+        let what = What::Interval(interval);
         all.push(Outgoing { what, ..change });
     }
     all
@@ -98,7 +45,8 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
     use crate::core::ids::{ConnectionId, NodeId, Position};
-    use crate::core::message::Member;
+    use crate::core::message::{Member, PresenceChange};
+    use serde_json::{Value, json};
 
     fn change(channel: &str, uuid: &str, action: PresenceAction, clients: u64) -> Outgoing {
         let change = PresenceChange {
@@ -137,7 +85,7 @@ mod tests {
         let data: Vec<Value> = all
             .iter()
             .filter_map(|one| match &one.what {
-                What::Digest(digest) => Some(digest.data()),
+                What::Interval(interval) => Some(interval.data()),
                 What::Broadcast(_) => None,
             })
             .collect();
@@ -151,10 +99,10 @@ mod tests {
     fn too_many_names_are_left_to_be_asked_for() {
         let many = (0..1_000).map(|n| change("a", &format!("{n:040}"), PresenceAction::Enter, n));
         let all = together(many);
-        let What::Digest(digest) = &all[0].what else {
-            unreachable!("a digest");
+        let What::Interval(interval) = &all[0].what else {
+            unreachable!("an interval event");
         };
-        let data = digest.data();
+        let data = interval.data();
         assert_eq!(data.get("here_now_refresh"), Some(&json!(true)));
         assert_eq!(
             (data.get("join"), data.get("occupancy")),

@@ -1,6 +1,6 @@
-//! What can be typed about what goes through a cluster: connections, channels, webhooks.
+//! What can be typed about what goes through a cluster: connections, channels, webhooks, refusals.
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 
 /// What can be done with connections.
 #[derive(Subcommand)]
@@ -86,4 +86,20 @@ pub enum WebhookCommand {
         #[arg(long = "id")]
         ids: Vec<String>,
     },
+}
+
+/// Which refusals are shown, and for how long.
+#[derive(Args)]
+pub struct RefusalsArgs {
+    /// App id; left out, those of all apps and of none
+    pub app: Option<u64>,
+    /// Only of this user
+    #[arg(long)]
+    pub user: Option<String>,
+    /// At most so many
+    #[arg(long, default_value_t = 100)]
+    pub limit: u32,
+    /// Goes on with what is refused from now on, until it is interrupted
+    #[arg(long)]
+    pub follow: bool,
 }

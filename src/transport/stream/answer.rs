@@ -16,15 +16,6 @@ use std::time::Duration;
 /// Longest wait for a body, and for room at the connection.
 const BODY_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Which kind of response was asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Asked {
-    /// Many lines, as they come.
-    Stream,
-    /// What there is, or the first that comes.
-    Poll,
-}
-
 /// Says to the connection of that name what the body says: `parse` makes frames of it.
 pub async fn say(
     request: &HttpRequest,

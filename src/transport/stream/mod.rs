@@ -10,7 +10,8 @@ mod answer;
 mod reader;
 mod spool;
 
-pub use answer::{Asked, preflight, say};
+pub use answer::{preflight, say};
+pub use reader::Asked;
 
 use super::Worker;
 use super::ws::Opening;

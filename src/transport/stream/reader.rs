@@ -1,6 +1,5 @@
 //! A response's body: takes lines away until it has brought enough.
 
-use super::answer::Asked;
 use super::spool::Spool;
 use super::{ABSENCE_TIMEOUT, LineProtocol};
 use crate::transport::half_close::HangUp;
@@ -20,6 +19,15 @@ const PREAMBLE: usize = 2_048;
 const RESPONSE: usize = 128 << 10;
 /// After so much a client that breaks off does so, as soon as it has read it all.
 const BROKEN_OFF: usize = (256 << 10) + 1;
+
+/// Which kind of response was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// Many lines, as they come.
+    Stream,
+    /// What there is, or the first that comes.
+    Poll,
+}
 
 /// The body of one response: the lines of a spool, until it is full or over.
 pub(super) struct Reader {

@@ -12,7 +12,7 @@ use crate::adapters::pusher::limits;
 use crate::core::authority::{Operations, Principal};
 use crate::core::ids::{ChannelKey, Text};
 use crate::core::refusals::Rule;
-use crate::core::session::{DeliveryMode, Intent, NewMember, Start, Subscribe};
+use crate::core::session::{Intent, NewMember, Start, Subscribe};
 use std::sync::Arc;
 
 impl PusherSession {
@@ -227,17 +227,8 @@ fn operations(class: Class) -> (Operations, Operations) {
 
 fn plain(subscription: &Subscription) -> Subscribe {
     Subscribe {
-        channel: subscription.key.clone(),
-        needs: Operations::SUBSCRIBE,
-        wants: Operations::NONE,
-        proof: None,
-        start: Start::Now,
-        member: None,
-        speaks_for: None,
-        with_members: false,
-        delivery: DeliveryMode::Shared,
         echo: false,
-        tag: subscription.tag,
+        ..Subscribe::from_now(subscription.key.clone(), subscription.tag)
     }
 }
 

@@ -7,7 +7,7 @@ use super::batch::{Item, Receipt, SealedBatch};
 use super::event::{self, Said};
 use super::hook::{self, Hook};
 use super::sender::WebhookSender;
-use crate::core::authority::{App, AppId, Authority, Revision, SettingValue};
+use crate::core::authority::{AppId, Authority, Revision};
 use crate::core::channel::registry::Channels;
 use crate::core::lifecycle::{EventId, LifecycleEvent};
 use std::collections::{BTreeMap, HashMap};
@@ -61,14 +61,6 @@ struct Batch {
     at_ms: u64,
     items: Vec<Item>,
     bytes: usize,
-}
-
-/// The hooks of an app.
-pub(super) fn hooks(app: &App) -> Vec<Hook> {
-    match app.settings.get(super::SETTING) {
-        Some(SettingValue::Text(document)) => hook::read(document),
-        Some(SettingValue::Bool(_) | SettingValue::Int(_)) | None => Vec::new(),
-    }
 }
 
 impl Batcher {
@@ -172,7 +164,7 @@ impl Batcher {
             .get(&id)
             .is_none_or(|(at, _)| *at != app.revision);
         if stale {
-            let read = hooks(app).into_iter().map(Arc::new).collect();
+            let read = hook::of_app(app).into_iter().map(Arc::new).collect();
             self.hooks.insert(id, (app.revision, read));
         }
         self.hooks
@@ -238,6 +230,7 @@ mod tests {
     use super::*;
     use crate::adapters::pusher::fixture;
     use crate::adapters::pusher::webhooks::{Counts, SETTING, log::Log};
+    use crate::core::authority::SettingValue;
     use crate::core::broker::Broker;
     use crate::core::ids::{ChannelKey, NodeId};
     use crate::core::lifecycle::LifecycleKind;

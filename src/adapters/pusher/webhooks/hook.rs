@@ -3,6 +3,7 @@
 //! **Why checked when it is written:** a misspelt event type that is silently kept looks like a server that sends
 //! nothing.
 
+use crate::core::authority::{App, SettingValue};
 use crate::core::suggest::did_you_mean;
 use reqwest::Url;
 use reqwest::header::{HeaderName, HeaderValue};
@@ -173,6 +174,14 @@ pub fn check(given: &Value) -> Result<String, String> {
 #[must_use]
 pub fn read(document: &str) -> Vec<Hook> {
     serde_json::from_str(document).unwrap_or_default()
+}
+
+/// The hooks of an app.
+pub(super) fn of_app(app: &App) -> Vec<Hook> {
+    match app.settings.get(super::SETTING) {
+        Some(SettingValue::Text(document)) => read(document),
+        Some(SettingValue::Bool(_) | SettingValue::Int(_)) | None => Vec::new(),
+    }
 }
 
 #[cfg(test)]

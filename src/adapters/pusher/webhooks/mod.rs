@@ -167,7 +167,7 @@ impl Webhooks {
         let of_app = view
             .apps
             .get(&app)
-            .map(|app| batcher::hooks(app))
+            .map(|app| hook::of_app(app))
             .unwrap_or_default();
         let hooks: Vec<_> = of_app.into_iter().map(Arc::new).collect();
         let now_ms = self.authority.now().cluster_ms;

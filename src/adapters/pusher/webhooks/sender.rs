@@ -4,6 +4,7 @@
 //! it for five minutes.
 
 use super::batch::{EVENT_IDS, SealedBatch};
+use super::hook;
 use super::letters::Letters;
 use super::retry::{Tried, Verdict, next_attempt};
 use super::{Counts, log::Log};
@@ -245,7 +246,7 @@ impl WebhookSender {
         let view = self.authority.view();
         let app = view.apps.get(&batch.app).filter(|app| app.enabled);
         let app = app.ok_or_else(|| Tried::Unwanted("the app is gone or disabled".into()))?;
-        if !super::batcher::hooks(app).contains(&*batch.hook) {
+        if !hook::of_app(app).contains(&*batch.hook) {
             return Err(Tried::Unwanted("the hook was taken away".into()));
         }
         let now_ms = self.authority.now().cluster_ms;

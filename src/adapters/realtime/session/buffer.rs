@@ -12,7 +12,6 @@
 
 use super::announce::OWN;
 use super::outstanding::Outstanding;
-use super::subscribe::plain;
 use super::{RealtimeSession, Turn};
 use crate::adapters::realtime::{auth, command, encoder, limits};
 use crate::core::authority::{Operations, Resource};
@@ -129,7 +128,7 @@ impl RealtimeSession {
         let subscribe = Subscribe {
             start: Start::Last,
             proof: auth::server_proof(turn.state, self.app, target, operations, now_ms),
-            ..plain(place, tag)
+            ..Subscribe::from_now(place.clone(), tag)
         };
         turn.ask(Intent::Subscribe(Box::new(subscribe)));
     }

@@ -9,7 +9,6 @@ use crate::core::error::Refusal;
 use crate::core::ids::ChannelKey;
 use crate::core::refusals::Rule;
 use crate::core::session::{DeliveryMode, Intent, Start, Subscribe};
-use std::sync::Arc;
 
 impl RealtimeSession {
     /// Empty texts mean: no filter, no place.
@@ -90,7 +89,7 @@ impl RealtimeSession {
                 false => DeliveryMode::Shared,
             },
             wants: WANTS | more.unwrap_or(Operations::NONE),
-            ..plain(&subscription.key, subscription.tag)
+            ..Subscribe::from_now(subscription.key.clone(), subscription.tag)
         };
         turn.ask(Intent::Subscribe(Box::new(subscribe)));
     }
@@ -106,22 +105,5 @@ impl RealtimeSession {
                 turn.fail("unsubscribe", channel, (Rule::NotSubscribed, text));
             }
         }
-    }
-}
-
-/// The least a subscription can ask for.
-pub(super) fn plain(channel: &Arc<ChannelKey>, tag: u64) -> Subscribe {
-    Subscribe {
-        channel: channel.clone(),
-        needs: Operations::SUBSCRIBE,
-        wants: Operations::NONE,
-        proof: None,
-        start: Start::Now,
-        member: None,
-        speaks_for: None,
-        with_members: false,
-        delivery: DeliveryMode::Shared,
-        echo: true,
-        tag,
     }
 }
