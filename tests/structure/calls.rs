@@ -37,7 +37,12 @@ fn registered(name: &str, text: &str) -> BTreeSet<String> {
             continue;
         }
         found.insert(match name.contains("adapters/native/") {
-            true if !literal.starts_with("/access/") => format!("/v1{literal}"),
+            true if !["/access/", "/oauth/"]
+                .iter()
+                .any(|one| literal.starts_with(one)) =>
+            {
+                format!("/v1{literal}")
+            }
             _other => literal.to_owned(),
         });
     }

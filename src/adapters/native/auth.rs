@@ -332,6 +332,21 @@ pub async fn guard(
     }
 }
 
+/// The call of a path that stands outside the guard, because it refuses in other words.
+///
+/// # Errors
+/// Those of the guard.
+pub(super) async fn call(request: &HttpRequest) -> Result<Call, ApiError> {
+    let caller = admit(request).await?;
+    let (native, broker) = wired(request)?;
+    Ok(Call {
+        caller,
+        broker,
+        native,
+        http: request.clone(),
+    })
+}
+
 async fn admit(request: &HttpRequest) -> Result<Caller, ApiError> {
     let (native, broker) = wired(request)?;
     let header = request.headers().get(header::AUTHORIZATION);

@@ -133,7 +133,7 @@ fn of_key(key: &ApiKey, seen: Revision) -> Principal {
 }
 
 /// Who presents a token that the broker can look up.
-fn of_token(app: AppId, token: &Token) -> Principal {
+pub(super) fn of_token(app: AppId, token: &Token) -> Principal {
     let proof = Proof {
         key: token.key.clone(),
         issued: Issued::At(token.issued_ms),

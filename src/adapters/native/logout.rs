@@ -18,12 +18,9 @@ use crate::identity::{self, Refused, logout};
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
 use serde_json::json;
-use std::time::Duration;
 
 /// Most bytes of a body.
 const MAX_BODY: usize = 16 << 10;
-/// Longest wait for one.
-const BODY_WITHIN: Duration = Duration::from_secs(15);
 
 /// Adds the path of this file: it stands before the scope whose guard asks for a key.
 pub fn routes(config: &mut web::ServiceConfig) {
@@ -109,20 +106,9 @@ async fn read(
 
 /// The form's `logout_token`.
 async fn token(payload: web::Payload) -> Result<String, ApiError> {
-    let read = tokio::time::timeout(BODY_WITHIN, payload.to_bytes_limited(MAX_BODY)).await;
-    let late = |_| ApiError::new(Code::TooSlow, "the body did not arrive in time");
-    let large = |_| {
-        ApiError::new(
-            Code::TooLarge,
-            format!("a body is at most {MAX_BODY} bytes"),
-        )
-    };
-    let bytes = read.map_err(late)?.map_err(large)?;
-    let unread = || ApiError::new(Code::BadValue, "the body is no form with a `logout_token`");
-    let bytes = bytes.map_err(|_| unread())?;
-    let text = std::str::from_utf8(&bytes).map_err(|_| unread())?;
-    let form = web::Query::<Vec<(String, String)>>::from_query(text).map_err(|_| unread())?;
-    let mut tokens = form.into_inner().into_iter();
-    let found = tokens.find(|(name, _)| name == "logout_token");
-    found.map(|(_, token)| token).ok_or_else(unread)
+    let (fields, _) = input::form(payload, MAX_BODY).await?;
+    let found = fields.into_iter().find(|(name, _)| name == "logout_token");
+    found
+        .map(|(_, token)| token)
+        .ok_or_else(|| ApiError::new(Code::BadValue, "the body is no form with a `logout_token`"))
 }

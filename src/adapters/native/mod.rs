@@ -25,6 +25,7 @@ pub mod input;
 pub mod key;
 pub mod logout;
 pub mod meter;
+pub mod oauth;
 pub mod operation;
 pub mod provider;
 pub mod publish;
@@ -113,11 +114,12 @@ pub fn routes(config: &mut web::ServiceConfig) {
     config
         .configure(logout::routes)
         .configure(evaluation::routes)
+        .configure(oauth::routes)
         .service(scope);
 }
 
 /// Its paths begin with these: `/x` is that path alone, `/x/` is everything below it.
-pub const BEGINNINGS: &[&str] = &["/v1", "/v1/", "/access/v1/"];
+pub const BEGINNINGS: &[&str] = &["/v1", "/v1/", "/access/v1/", "/oauth/"];
 
 /// The answer to a path or method that nobody knows, here or anywhere. Any page may read it: it says nothing.
 #[must_use]

@@ -21,11 +21,22 @@ pub struct Known {
     pub bearer: Option<Box<Principal>>,
 }
 
+/// What a text is, given as a token.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Shown {
+    /// One that has a name.
+    Known(Known),
+    /// A signed one without a name of its own, and who bears it.
+    Nameless(Box<Principal>),
+    /// One as this dialect signs them, signed by nobody here, or over.
+    Foreign(&'static str),
+}
+
 /// Reads what is given as a token. A node that may not know its key yet catches up first.
 ///
 /// # Errors
-/// `bad_value` when it is a signed token of nobody here, or no token at all.
-pub async fn known(call: &Call, app: AppId, text: &str) -> Result<Known, ApiError> {
+/// `bad_value` or `bad_name` when it is no token at all.
+pub async fn shown(call: &Call, app: AppId, text: &str) -> Result<Shown, ApiError> {
     if text.len() > MAX_TOKEN {
         let message = format!("a token has at most {MAX_TOKEN} bytes");
         return Err(ApiError::new(Code::BadValue, message));
@@ -42,27 +53,45 @@ pub async fn known(call: &Call, app: AppId, text: &str) -> Result<Known, ApiErro
         authority.catch_up().await?;
         found = read();
     }
-    match found {
-        (_, Presented::Signed(bearer)) => {
-            let id = bearer.token.clone().ok_or_else(|| {
-                let message = "this token has no name of its own: revoke its user, its revocation key or its key";
-                ApiError::new(Code::BadValue, message)
-            })?;
-            let bearer = Some(bearer);
-            Ok(Known { id, bearer })
-        }
-        (dialect, Presented::Foreign) => {
+    Ok(match found {
+        (_, Presented::Signed(bearer)) => match bearer.token.clone() {
+            Some(id) => Shown::Known(Known {
+                id,
+                bearer: Some(bearer),
+            }),
+            None => Shown::Nameless(bearer),
+        },
+        (dialect, Presented::Foreign) => Shown::Foreign(dialect),
+        (_, Presented::Other) => Shown::Known(Known {
+            id: plain(text)?,
+            bearer: None,
+        }),
+    })
+}
+
+/// As [`shown`], for those who need its name.
+///
+/// # Errors
+/// `bad_value` when it is a signed token of nobody here, one without a name, or no token at all.
+pub async fn known(call: &Call, app: AppId, text: &str) -> Result<Known, ApiError> {
+    match shown(call, app, text).await? {
+        Shown::Known(known) => Ok(known),
+        Shown::Nameless(_) => Err(nameless()),
+        Shown::Foreign(dialect) => {
             let message = format!(
                 "this is a token as {dialect} signs them, but no enabled key of this app has signed it, or it has ended: \
                  check the app, and that the whole token was given"
             );
             Err(ApiError::new(Code::BadValue, message))
         }
-        (_, Presented::Other) => Ok(Known {
-            id: plain(text)?,
-            bearer: None,
-        }),
     }
+}
+
+/// What is said of a signed token that nothing can name.
+pub(super) fn nameless() -> ApiError {
+    let message =
+        "this token has no name of its own: revoke its user, its revocation key or its key";
+    ApiError::new(Code::BadValue, message)
 }
 
 /// The name of a stored token or an auth key. It may be unknown here (the rights of one that still is connected may

@@ -164,6 +164,14 @@ export const recipes = {
   'POST /v1/apps/{app}/explain': reads(() => ({ body: { user: MEMBER, channel: ROOM, operations: ['publish'] }, marker: '"allowed"' })),
   'POST /access/v1/evaluation': evaluates,
   'POST /access/v1/evaluations': evaluates,
+  'POST /oauth/introspect': reads(async (world, call) => {
+    const person = await world.once('introspected', () => world.person());
+    return { form: { token: person.token }, internal: `${call.path}?app=${world.app.id}`, marker: '"active":true' };
+  }),
+  'POST /oauth/revoke': to(async (world, call) => {
+    const person = await world.person();
+    return { ...person, form: { token: person.token }, internal: `${call.path}?app=${world.app.id}` };
+  }),
   'GET /v1/operations/{operation}': reads((world, call) => ({ path: at(call.path, world, { operation: '0'.repeat(32) }), answers: [404] })),
   'GET /v1/cluster': reads(() => ({ marker: '"nodes"' })),
   'POST /v1/cluster/nodes': ofNode(0, { body: { node: 0, peer_addr: '127.0.0.1:1' } }),
@@ -214,22 +222,23 @@ export async function send(world, instance, { headers, internal }) {
   const path = (internal && instance.internal) || instance.path;
   const answer = await fetch(url + path, {
     method: instance.method,
-    headers: { ...headers, 'content-type': 'application/json' },
-    body: instance.body && JSON.stringify(instance.body),
+    headers: { ...headers, 'content-type': instance.form ? 'application/x-www-form-urlencoded' : 'application/json' },
+    body: instance.form ? new URLSearchParams(instance.form).toString() : instance.body && JSON.stringify(instance.body),
   });
   const text = await answer.text();
   return { status: answer.status, text, body: text.startsWith('{') ? JSON.parse(text) : undefined };
 }
 
+// The second words are OAuth's.
 const WHY = {
-  unknown: [401, /^(unauthenticated|bad_credential)$/],
-  forbidden: [403, /^(not_allowed|denied|operator_only)$/],
-  'wrong app': [403, /^wrong_app$/],
+  unknown: [401, /^(unauthenticated|bad_credential|invalid_client)$/],
+  forbidden: [403, /^(not_allowed|denied|operator_only|access_denied)$/],
+  'wrong app': [403, /^(wrong_app|access_denied)$/],
 };
 
 export function refused({ status, body }, why) {
   assert.equal(status, WHY[why][0]);
-  assert.match(body.error.code, WHY[why][1]);
+  assert.match(body.error.code ?? body.error, WHY[why][1]);
 }
 
 export function allowed({ status }, { answers = [200, 201] }) {
