@@ -4,13 +4,13 @@
 
 import assert from 'node:assert/strict';
 import { after, afterEach, before, test } from 'node:test';
-import { Client as Ably, closeClients as closeAbly, keyOf } from './lib/ably.mjs';
-import { Tab, closeTabs } from './lib/client.mjs';
+import { Client as Ably, keyOf } from './lib/ably.mjs';
+import { Tab } from './lib/client.mjs';
 import { Cluster, appOf } from './lib/cluster.mjs';
 import { Native } from './lib/native.mjs';
 import { Provider } from './lib/provider.mjs';
-import { Client as PubNub, closeClients as closePubNub } from './lib/pubnub.mjs';
-import { Client as Ortc, closeClients as closeRealtime } from './lib/realtime.mjs';
+import { Client as PubNub } from './lib/pubnub.mjs';
+import { closeAll, signedIn } from './lib/signed-in.mjs';
 import { until } from './lib/wait.mjs';
 
 const CHAT = ['subscribe', 'publish', 'presence', 'presence-read', 'history', 'metadata'];
@@ -22,6 +22,7 @@ let unique = 0;
 const fresh = (prefix) => `${prefix}-${(unique += 1)}`;
 const url = (n) => cluster.urls[n % 3];
 const server = (n) => cluster.server(1 + (n % 3), app);
+const SDKS = signedIn(() => ({ app, url }));
 
 before(async () => {
   cluster = await Cluster.start({ nodes: 3 });
@@ -42,43 +43,8 @@ before(async () => {
   const record = provider.record(ceiling.key.id, { claims: { rights: 'ceiling' } });
   await server(1).call('POST', `${root}/providers`, record);
 });
-afterEach(() => {
-  closeAbly();
-  closeTabs();
-  closePubNub();
-  closeRealtime();
-});
+afterEach(closeAll);
 after(() => cluster?.stop());
-
-/** A client of each SDK with a token: connected, and heard on a channel. `over()` waits until it was told that it is out. */
-const SDKS = {
-  async pusher(n, token, channel) {
-    const tab = new Tab(url(n), app, { user: 'ana', sign: () => ({ auth: token }) });
-    await tab.connected();
-    const inbox = await tab.subscribed(channel);
-    return { heard: (text) => inbox.all(({ data }) => data === text), over: () => until(() => tab.state !== 'connected', 'the tab is cut') };
-  },
-  async ably(n, token, channel) {
-    const client = new Ably(url(n), { token });
-    await client.connected();
-    const inbox = await client.subscribed(channel);
-    return { heard: (text) => inbox.all(({ data }) => data === text), over: () => client.state('failed').catch(() => client.state('disconnected')) };
-  },
-  async pubnub(n, token, channel, user) {
-    const client = new PubNub(url(n), app, { uuid: user });
-    client.sdk.setToken(token);
-    const inbox = await client.hear(channel);
-    return { heard: (text) => inbox.all((one) => one === text), over: () => client.denied() };
-  },
-  async realtime(n, token, channel) {
-    const client = await new Ortc('node', url(n)).connected(app, token);
-    await client.subscribed(channel);
-    return {
-      heard: (text) => client.messages.all(({ message }) => message === text),
-      over: () => client.events.next((event) => /Disconnected|Reconnecting/.test(event), 'the client is cut'),
-    };
-  },
-};
 
 /** Publishes with the app's key; returns once watchers with keys have it on all three nodes. */
 async function said(watchers, channel, text) {
