@@ -19,6 +19,8 @@ use crate::core::message::Broadcast;
 
 /// After a "not home", how long until everything is sent again, ms.
 const RETRY_DELAY_MS: u64 = 100;
+/// How long an announcement may go unanswered before it is made again, ms.
+const ANNOUNCE_AGAIN_MS: u64 = 2_000;
 /// How long changes of the subscriber count are gathered, ms.
 pub(super) const INTEREST_DELAY_MS: u64 = 20;
 
@@ -34,6 +36,8 @@ pub(super) struct Follower {
     retry_due: Option<u64>,
     /// An announcement is under way; broadcasts that leave a gap wait for its answer.
     catching_up: bool,
+    /// When it is made again, mono ms; 0 = it has been made just now.
+    announce_due: Option<u64>,
 }
 
 impl Follower {
@@ -51,7 +55,12 @@ impl Follower {
     }
 
     pub(super) fn wake_at(&self) -> Option<u64> {
-        let all = [self.pending.wake_at(), self.interest_due, self.retry_due];
+        let all = [
+            self.pending.wake_at(),
+            self.interest_due,
+            self.retry_due,
+            self.announce_due,
+        ];
         all.into_iter().flatten().min()
     }
 
@@ -312,6 +321,7 @@ impl Follower {
         out: &mut Vec<Effect>,
     ) {
         self.catching_up = false;
+        self.announce_due = None;
         if let Some(own) = self.position {
             // Numbers go on from one epoch to the next. Below its own a node lacks what was decided again in the new one,
             // and has what came since it asked.
@@ -331,13 +341,17 @@ impl Follower {
             return;
         }
         self.reset_position(local);
-        self.catching_up |= local.home() == Some(to);
+        if local.home() == Some(to) {
+            self.catching_up = true;
+            self.announce_due = Some(0);
+        }
         local.announce(to, self.position, out);
     }
 
     /// There is a new home, or a new link to it: everything is told again, then asked again.
     pub(super) fn start_over(&mut self, local: &mut LocalNode, out: &mut Vec<Effect>) {
         self.catching_up = false;
+        self.announce_due = None;
         self.retry_due = None;
         if let Some(home) = local.remote_home() {
             // Also when there is nobody here now: the last to leave may have told a home that is none.
@@ -358,6 +372,16 @@ impl Follower {
         }
         if due(self.retry_due) {
             self.start_over(local, out);
+        }
+        match self.announce_due {
+            Some(0) => self.announce_due = Some(now.mono_ms + ANNOUNCE_AGAIN_MS),
+            // Broadcasts wait for its answer, so nobody here would ever get one again.
+            Some(at) if now.mono_ms >= at => {
+                if let Some(home) = local.remote_home() {
+                    self.announce(local, home, out);
+                }
+            }
+            Some(_) | None => {}
         }
         if let Some(given_up) = self.pending.give_up_overdue(local, now, out) {
             // The home may count it yet: the next update sets that right.
