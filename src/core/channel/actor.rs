@@ -27,7 +27,9 @@ use crate::core::delivery::relay::Relay;
 use crate::core::error::Refusal;
 use crate::core::ids::{ChannelKey, ConnectionId, NodeId};
 use crate::core::lifecycle::LifecycleEvent;
-use crate::core::message::{Broadcast, Member, Occupancy, PresenceChange, Publication, Receipt};
+use crate::core::message::{
+    Broadcast, Draft, Member, Occupancy, PresenceChange, Publication, Receipt,
+};
 use crate::core::session::{DeliveryMode, Event};
 use actix::dev::ToEnvelope;
 use actix::prelude::*;
@@ -60,8 +62,8 @@ pub(super) trait Siblings: std::fmt::Debug + Send + Sync {
 pub struct Channel {
     pub(super) key: Arc<ChannelKey>,
     /// The wildcards it stands below.
-    parent_wildcards: Vec<Arc<ChannelKey>>,
-    replica: Replica,
+    pub(super) parent_wildcards: Vec<Arc<ChannelKey>>,
+    pub(super) replica: Replica,
     fan: Fanout<Addr<Relay>>,
     /// In the order of their tickets; mostly the last is answered, and at once.
     waiting: VecDeque<(Ticket, Waiting)>,
@@ -69,9 +71,11 @@ pub struct Channel {
     /// What waits for a full relay, in order.
     queue: VecDeque<(Addr<Relay>, ToRelay)>,
     /// What waits for a wildcard whose mailbox is full, in order.
-    repeats: VecDeque<(Addr<Self>, Repeat)>,
+    pub(super) repeats: VecDeque<(Addr<Self>, Repeat)>,
+    /// What this wildcard's home did not take, and how often it is asked of it again.
+    again: Vec<(Draft, usize)>,
     pub(super) context: Arc<NodeContext>,
-    siblings: Arc<dyn Siblings>,
+    pub(super) siblings: Arc<dyn Siblings>,
     stat: Arc<Stat>,
     counted: Counted,
     effects: Vec<Effect>,
@@ -89,8 +93,13 @@ pub struct Channel {
 pub(super) enum Waiting {
     Publish(ReplyTo),
     PublishBatch(oneshot::Sender<Result<Vec<Receipt>, Refusal>>),
+    /// Nobody, but the wildcard: what its home did not take is asked of it again, so often.
+    Repeat(Box<Draft>, usize),
     Join(Box<Joiner>),
-    Presence { tell: Recipient<Tell>, tag: u64 },
+    Presence {
+        tell: Recipient<Tell>,
+        tag: u64,
+    },
     Mutation(oneshot::Sender<Result<(), Refusal>>),
     Occupancy(oneshot::Sender<Result<Occupancy, Refusal>>),
     Members(oneshot::Sender<Result<Arc<[Member]>, Refusal>>),
@@ -131,6 +140,7 @@ impl Channel {
             tickets: tickets >> 1,
             queue: VecDeque::new(),
             repeats: VecDeque::new(),
+            again: Vec::new(),
             context,
             siblings,
             stat,
@@ -159,7 +169,11 @@ impl Channel {
         let mut effects = std::mem::take(&mut self.effects);
         let counts = input.may_change_counts();
         let waits = self.replica.may_wait(&input);
+        let was_home = self.replica.is_home();
         self.replica.handle(input, now, &mut effects);
+        if !was_home && self.replica.is_home() {
+            self.repeat_recent(now);
+        }
         if counts {
             self.show();
         }
@@ -205,6 +219,9 @@ impl Channel {
             }
         }
         self.effects = effects;
+        for (draft, left) in std::mem::take(&mut self.again) {
+            self.take_repeated(draft, left, now, cx);
+        }
         self.drain(cx);
     }
 
@@ -235,31 +252,6 @@ impl Channel {
         let ticket = self.tickets;
         self.waiting.push_back((ticket, waiting));
         self.feed_at(now, Input::Request { ticket, request }, cx);
-    }
-
-    /// Repeats what this home broadcasts to the wildcards above, where an app has any.
-    fn repeat(&mut self, broadcast: &Broadcast) {
-        if self.parent_wildcards.is_empty()
-            || !self.replica.is_home()
-            || !self.context.wildcards(self.key.app)
-        {
-            return;
-        }
-        let Some(draft) = wildcard::repeated(&self.key.name, broadcast) else {
-            return;
-        };
-        for key in &self.parent_wildcards {
-            let wildcard = self.siblings.clone().find_or_start(key);
-            let message = Repeat(draft.clone());
-            // Once one had to wait, all wait: order.
-            let sent = match self.repeats.is_empty() {
-                true => wildcard.try_send(message),
-                false => Err(SendError::Full(message)),
-            };
-            if let Err(SendError::Full(message)) = sent {
-                self.repeats.push_back((wildcard, message));
-            }
-        }
     }
 
     /// Encodes once per encoding in use, and hands one message to each worker with subscribers.
@@ -319,6 +311,8 @@ impl Channel {
                 published(reply, Ok(receipt), &self.key);
             }
             (Waiting::Publish(reply), Err(refusal)) => published(reply, Err(refusal), &self.key),
+            (Waiting::Repeat(..), Ok(_)) => {}
+            (Waiting::Repeat(draft, left), Err(_)) => self.again.push((*draft, left)),
             (Waiting::PublishBatch(to), Ok(Response::Receipts(all))) => drop(to.send(Ok(all))),
             (Waiting::PublishBatch(to), Err(refusal)) => drop(to.send(Err(refusal))),
             (Waiting::Join(joiner), Ok(Response::Joined(joined))) => self.attach(*joiner, *joined),

@@ -98,9 +98,17 @@ fn members(ids: &[u64], revision: u64) -> Members {
 }
 
 fn net(ids: &[u64]) -> (Arc<Net>, HashMap<u64, Channels>) {
+    net_of(ids, |_| None)
+}
+
+/// The same, with what each node knows of the app.
+fn net_of(
+    ids: &[u64],
+    authority: impl Fn(u64) -> Option<Arc<Authority>>,
+) -> (Arc<Net>, HashMap<u64, Channels>) {
     let net = Arc::new(Net::default());
     let start = |id: &u64| {
-        let channels = Channels::build(NodeId(*id), encodings(), None, &[]);
+        let channels = Channels::build(NodeId(*id), encodings(), authority(*id), &[]);
         let port = Port {
             from: NodeId(*id),
             net: net.clone(),
@@ -535,6 +543,33 @@ async fn a_dead_home_costs_its_own_members_and_nothing_else() {
     ];
     world.expect(&ana, &told).await;
     assert_eq!(read_members(&nodes[&other], &key).await, ["ana", "bob"]);
+}
+
+#[actix::test]
+async fn a_home_that_begins_repeats_what_the_one_before_it_may_not_have() {
+    let mut world = World::new();
+    let wildcard = ChannelKey::wildcard(AppId(1), "a.*");
+    let names = (0..).map(|n| ChannelKey::channel(AppId(1), &format!("a.{n}")));
+    let mut elsewhere = names.filter(|key| roles(key).0 != roles(&wildcard).0);
+    let key = elsewhere.next().unwrap();
+    let (home, backup, other) = roles(&key);
+    // As if it died between its answer and what it repeats.
+    let knows = |node| {
+        let on = SettingValue::Bool(node != home);
+        let state = with_settings(&[(WILDCARDS.name, on)]);
+        Some(Arc::new(Authority::fixed(state, 1_000)))
+    };
+    let (net, nodes) = net_of(&[1, 2, 3], knows);
+    let client = Client::new(1);
+    client.join(&nodes[&other], &wildcard, None);
+    world.expect(&client, &["attach"]).await;
+    publish(&nodes[&other], &key, "one").await.unwrap();
+    net.nodes.lock().unwrap().remove(&NodeId(home));
+    for node in [other, backup] {
+        nodes[&node].set_members(members(&[backup.min(other), backup.max(other)], 2));
+    }
+    publish(&nodes[&other], &key, "two").await.unwrap();
+    world.expect(&client, &["attach", "1:one", "2:two"]).await;
 }
 
 #[actix::test]

@@ -6,12 +6,13 @@
 use super::actor::{Channel, Joiner, Waiting, published};
 use super::messages::{
     Differs, Dropped, FromPeer, Join, Leave, LinkUp, MembersChanged, Mutate, Mutation, PresenceTo,
-    PublishBatchTo, PublishTo, Read, Repeat, ReplyTo, Settled, Tell, Trim,
+    PublishBatchTo, PublishTo, Read, Repeat, Settled, Tell, Trim,
 };
 use super::replica::io::Input;
 use super::replica::protocol::{JoinRequest, Request};
 use super::requests;
 use super::timer::Wake;
+use super::wildcard;
 use crate::core::authority::{Operations, Pass, Reason};
 use crate::core::clock::Now;
 use crate::core::error::Refusal;
@@ -115,10 +116,8 @@ impl Handler<Repeat> for Channel {
         let Some(Repeat(draft)) = self.unless_retired(message) else {
             return;
         };
-        // Nobody waits for it: its publisher was answered where it published.
-        let (nobody, _) = tokio::sync::oneshot::channel();
-        let waiting = Waiting::Publish(ReplyTo::Once(nobody));
-        self.request(Request::Publish(Box::new(draft)), waiting, cx);
+        let now = self.context.now();
+        self.take_repeated(draft, wildcard::ATTEMPTS, now, cx);
     }
 }
 

@@ -5,7 +5,7 @@
 //!
 //! In reading order: [`messages`] (what a channel is told), [`replica`] (all rules, as pure states), [`budget`] (what all
 //! histories of a node may weigh), [`wildcard`], then the shells: `shared` (what all channels of a node stand on), `fanout`,
-//! `relays`, `timer`, [`actor`] with `mailbox`, and [`registry`].
+//! `relays`, `timer`, [`actor`] with `mailbox` and `repeats`, and [`registry`].
 //!
 //! What is promised: one order per channel; every subscriber gets a broadcast once; nothing is delivered or
 //! acknowledged before the backup has it, unless the backup is silent for longer than a lease and the home itself is
@@ -27,6 +27,7 @@ pub mod messages;
 pub mod port;
 pub mod registry;
 mod relays;
+mod repeats;
 pub mod replica;
 pub(crate) mod requests;
 mod shared;

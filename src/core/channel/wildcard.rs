@@ -15,6 +15,9 @@ use crate::core::message::{
 use bytes::Bytes;
 use std::sync::Arc;
 
+/// How often a wildcard is asked to take what was broadcast below it, before that is given up: each time it is waited for
+/// its home as long as any request is.
+pub(crate) const ATTEMPTS: usize = 6;
 /// Wildcards have at most so many levels.
 const LEVELS: usize = 2;
 

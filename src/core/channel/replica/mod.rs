@@ -34,6 +34,7 @@ mod pending;
 pub mod presence;
 pub mod presence_log;
 pub mod protocol;
+mod recent;
 mod renewal;
 pub mod stream;
 

@@ -13,7 +13,9 @@ use super::renewal::Renewal;
 use crate::core::clock::Now;
 use crate::core::ids::{NodeId, Position, Timetoken};
 use crate::core::lifecycle::EventId;
-use crate::core::message::{Draft, Member, PresenceAction, PresenceChange, Publication, Receipt};
+use crate::core::message::{
+    Broadcast, Draft, Member, PresenceAction, PresenceChange, Publication, Receipt,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -333,6 +335,13 @@ impl Stream {
         let first = self.journal.first().unwrap_or(self.entry + 1);
         let later = self.journal.behind(from);
         (first <= from + 1).then(|| later.cloned().collect())
+    }
+
+    /// The newest of what was broadcast since then, so many at most, oldest first.
+    pub fn recent(&self, most: u64, since: Timetoken) -> impl Iterator<Item = Broadcast> {
+        let newest = self.journal.behind(self.entry.saturating_sub(most));
+        let later = newest.filter(move |one| stamp(one) >= since);
+        later.filter_map(|one| one.kind.shown())
     }
 
     /// Whether it is of this epoch, or goes on from it.
