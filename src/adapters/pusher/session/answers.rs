@@ -25,13 +25,19 @@ impl PusherSession {
             Event::Subscribed(subscribed) if subscribed.channel.space == Space::Status => {
                 self.watched(&subscribed, turn);
             }
-            Event::SubscribeRefused { channel, .. }
+            Event::SubscribeRefused {
+                channel, refusal, ..
+            }
             | Event::RightsChanged {
                 channel,
-                refusal: Some(_),
+                refusal: Some(refusal),
                 ..
             } if channel.space == Space::Status => {
-                self.unwatched(&channel.name, turn);
+                match passes(&refusal) {
+                    // Nothing would be said of him for as long as she stays: she comes back and signs in again.
+                    true => self.turn_back(&refusal, turn),
+                    false => self.unwatched(&channel.name, turn),
+                }
             }
             Event::Broadcast { channel, broadcast } if channel.space == Space::Status => {
                 self.status_changed(&channel.name, &broadcast, turn);

@@ -120,6 +120,34 @@ fn who_is_told_that_she_signed_in_is_online_and_has_her_inbox() {
 }
 
 #[test]
+fn whose_list_cannot_be_read_now_comes_back_and_reads_it_then() {
+    let down = Refusal::Unavailable("the channel's home does not answer");
+    let beyond = Refusal::Denied(Reason::BeyondKey(KEY.into()));
+    for (refusal, leaves) in [(down, true), (beyond, false)] {
+        let mut client = Client::open(|app| on(app, "watchlist"));
+        client.sign_in(r#"{"id":"ana","watchlist":["bea"]}"#);
+        let asked = client.event(Event::Identified);
+        let [Action::Do(Intent::Presence(status))] = &asked[..] else {
+            panic!("first she comes online: {asked:?}");
+        };
+        let asked = client.event(Event::PresenceDone {
+            channel: status.channel.clone(),
+            tag: status.tag,
+            refusal: None,
+        });
+        let told = client.inbox_stands(&asked);
+        let watched = subscription(&told);
+        let told = client.event(Event::SubscribeRefused {
+            channel: watched.channel,
+            refusal,
+            tag: watched.tag,
+        });
+        let closes = |one: &Action| matches!(one, Action::Close(_));
+        assert_eq!(told.iter().any(closes), leaves, "{told:?}");
+    }
+}
+
+#[test]
 fn the_same_user_may_sign_in_again_and_another_may_not() {
     let mut client = Client::signed_in(|_| {});
     let other = client.sign_in(r#"{"id":"bob"}"#);
