@@ -19,8 +19,9 @@ pub const BUDGET_BYTES: usize = 64 << 20;
 pub const BULK_BUDGET_BYTES: usize = 24 << 20;
 /// A link says something at least this often.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(1);
-/// A link that has said nothing for so long is dead.
-const SILENCE_LIMIT: Duration = Duration::from_secs(5);
+/// A link that has said nothing for so long is dead. Less than a new home waits for what it is handed: a node that lost its
+/// power and is back holds on to nobody by a link that only the other side has yet, and gets its channels from their backups.
+pub(crate) const SILENCE_LIMIT: Duration = Duration::from_secs(3);
 const READ_BUFFER: usize = 64 << 10;
 
 /// The sending side: any thread puts frames in, one task writes all of them at once.
