@@ -9,7 +9,7 @@
 pub mod frame;
 pub mod link;
 pub mod query;
-mod repair;
+pub(crate) mod repair;
 pub mod router;
 mod stalled;
 

@@ -12,7 +12,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// How often a node looks whether there is something to say, ms.
-pub(super) const LOOK_INTERVAL_MS: u64 = 250;
+pub(crate) const LOOK_INTERVAL_MS: u64 = 250;
 /// How often a node sends its digest to each other, ms. Two of them and the way there and back are less than 5 s.
 const DIGEST_INTERVAL_MS: u64 = 1_500;
 /// How long a node that has come in waits for copies before it takes part without them, ms.
@@ -71,7 +71,7 @@ pub(super) enum Copying {
 
 /// The others, and how this node has come in.
 #[derive(Debug, Default)]
-pub(super) struct Repair {
+pub(crate) struct Repair {
     peers: Mutex<HashMap<NodeId, Peer>>,
     arrival: Mutex<Option<Arrival>>,
 }
@@ -83,12 +83,12 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Repair {
     /// There is a new link to a node: it may have started anew.
-    pub(super) fn linked(&self, node: NodeId) {
+    pub(crate) fn linked(&self, node: NodeId) {
         lock(&self.peers).insert(node, Peer::default());
     }
 
     /// Whether the digest is to be sent to a node now.
-    pub(super) fn digest_is_due(&self, node: NodeId, now_ms: u64) -> bool {
+    pub(crate) fn digest_is_due(&self, node: NodeId, now_ms: u64) -> bool {
         let mut peers = lock(&self.peers);
         let peer = peers.entry(node).or_default();
         let due = now_ms >= peer.digest_due_ms;
@@ -106,7 +106,7 @@ impl Repair {
     }
 
     /// A node's digest has come; the buckets in which it has differed for the second time.
-    pub(super) fn compared(&self, node: NodeId, differing: Vec<u8>) -> Vec<u8> {
+    pub(crate) fn compared(&self, node: NodeId, differing: Vec<u8>) -> Vec<u8> {
         let mut peers = lock(&self.peers);
         let peer = peers.entry(node).or_default();
         let before = std::mem::take(&mut peer.suspects);

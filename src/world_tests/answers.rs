@@ -32,6 +32,11 @@ impl World {
             (Waiting::Publish(reply), Err(refusal)) => {
                 self.published(at, channel, reply, Err(refusal));
             }
+            (Waiting::Repeat(..), Ok(_)) => {}
+            (Waiting::Repeat(draft, left), Err(_)) => {
+                self.reached("what a wildcard did not take is repeated again");
+                self.ask_to_repeat(at, channel, draft, left);
+            }
             (Waiting::Batch(connection, tag), Ok(Response::Receipts(receipts))) => {
                 for (tag, receipt) in (tag..).zip(receipts) {
                     self.tell(at, connection, Event::Published { tag, receipt });

@@ -5,13 +5,14 @@
 use super::process::Process;
 use super::world::{Event as Later, Task, World};
 use crate::core::authority::{Operations, Pass, Reason};
+use crate::core::channel::digest::Counted;
 use crate::core::channel::replica::Replica;
 use crate::core::channel::replica::history::Bounds;
 use crate::core::channel::replica::io::{Effect, Input, Limits, NewReplica, Ticket};
 use crate::core::channel::replica::protocol::{
     ForwardedRequest, JoinRequest, PeerMessage, Request,
 };
-use crate::core::channel::requests;
+use crate::core::channel::{requests, wildcard};
 use crate::core::delivery::encoding::{EncodingId, Frames};
 use crate::core::delivery::messages::{Deliver, Interrupt};
 use crate::core::error::Refusal;
@@ -33,11 +34,15 @@ pub(crate) enum ToChannel {
     },
     Publish(Box<Draft>, Pass, Reply),
     PublishBatch(Vec<Draft>, Pass, ConnectionId, u64),
+    /// What was broadcast in a channel below this wildcard.
+    Repeat(Draft),
     Presence(ConnectionId, Box<PresenceRequest>, Pass),
     Members(ConnectionId, u64),
     History(ConnectionId, u64, HistoryPage),
     From(NodeId, PeerMessage),
     LinkUp(NodeId),
+    Differs(NodeId),
+    Dropped(NodeId),
     MembersChanged(Arc<Members>),
     Wake,
 }
@@ -56,6 +61,8 @@ pub(crate) enum Reply {
 pub(super) enum Waiting {
     Publish(Reply),
     Batch(ConnectionId, u64),
+    /// Nobody: its publisher was answered where it published. It is repeated until it is there.
+    Repeat(Draft, usize),
     Join(Box<Joiner>),
     Presence(ConnectionId, u64),
     Members(ConnectionId, u64),
@@ -80,6 +87,7 @@ pub(crate) struct Channel {
     pub(crate) queued: bool,
     pub(super) subscribers: BTreeMap<ConnectionId, (EncodingId, DeliveryMode)>,
     pub(super) waiting: BTreeMap<Ticket, Waiting>,
+    counted: Option<Counted>,
     tickets: Ticket,
     wakes_at: Option<u64>,
 }
@@ -181,6 +189,9 @@ impl World {
                 let request = Request::PublishBatch(drafts);
                 self.ask(at, channel, request, Waiting::Batch(connection, tag));
             }
+            ToChannel::Repeat(draft) => {
+                self.ask_to_repeat(at, channel, draft, wildcard::ATTEMPTS);
+            }
             ToChannel::Presence(connection, request, pass) => {
                 if let Some(refusal) = denied(&pass, Operations::PRESENCE, process) {
                     let tag = request.tag;
@@ -206,6 +217,8 @@ impl World {
                 self.feed_channel(at, channel, Input::From { from, message });
             }
             ToChannel::LinkUp(node) => self.feed_channel(at, channel, Input::LinkUp(node)),
+            ToChannel::Differs(node) => self.feed_channel(at, channel, Input::Differs(node)),
+            ToChannel::Dropped(node) => self.feed_channel(at, channel, Input::Dropped(node)),
             ToChannel::MembersChanged(members) => {
                 self.feed_channel(at, channel, Input::MembersChanged(members));
             }
@@ -216,7 +229,7 @@ impl World {
         }
     }
 
-    fn ask(&mut self, at: usize, channel: usize, request: Request, waiting: Waiting) {
+    pub(super) fn ask(&mut self, at: usize, channel: usize, request: Request, waiting: Waiting) {
         let Some(actor) = self.processes[at].channels.get_mut(&channel) else {
             return;
         };
@@ -244,7 +257,10 @@ impl World {
         let actor = process.channels.entry(channel).or_default();
         if actor.replica.is_none() {
             actor.tickets = actor.tickets.max(seed >> 1);
-            actor.replica = Some(Replica::new(new, now, out));
+            let counted = Counted::new(process.digests.clone(), &self.keys[channel]);
+            let counted = actor.counted.insert(counted);
+            let replica = actor.replica.insert(Replica::new(new, now, out));
+            counted.update(replica);
         }
     }
 
@@ -259,8 +275,12 @@ impl World {
         let Some(replica) = &mut actor.replica else {
             return;
         };
-        let before = replica.role_name();
+        let (before, was_home) = (replica.role_name(), replica.is_home());
+        let counts = input.may_change_counts();
         replica.handle(input, now, &mut out);
+        if let Some(counted) = actor.counted.as_mut().filter(|_| counts) {
+            counted.update(replica);
+        }
         let after = replica.role_name();
         let wake_at = replica.wake_at();
         let sooner = actor.wakes_at.is_none_or(|at| wake_at < at);
@@ -272,6 +292,9 @@ impl World {
         }
         if sooner {
             self.later_mono(at, wake_at, Later::Wake(at, channel));
+        }
+        if !was_home {
+            self.repeat_recent(at, channel);
         }
         for effect in out {
             self.carry_out(at, channel, effect);
@@ -293,7 +316,10 @@ impl World {
 
     fn carry_out(&mut self, at: usize, channel: usize, effect: Effect) {
         match effect {
-            Effect::Deliver(broadcast) => self.deliver(at, channel, broadcast),
+            Effect::Deliver(broadcast) => {
+                self.repeat(at, channel, &broadcast);
+                self.deliver(at, channel, broadcast);
+            }
             Effect::Send { to, message } => {
                 let unsent = match &message {
                     PeerMessage::Request(ForwardedRequest { id, .. }) => Some(*id),
@@ -332,6 +358,7 @@ impl World {
             Effect::Stop => {
                 if let Some(actor) = self.processes[at].channels.get_mut(&channel) {
                     actor.replica = None;
+                    actor.counted = None;
                     actor.wakes_at = None;
                 }
             }

@@ -8,7 +8,7 @@
 use crate::core::authority::Authority;
 use crate::core::clock::Now;
 use crate::core::delivery::encoding::Encoder;
-use crate::core::ids::ConnectionId;
+use crate::core::ids::{ChannelKey, ConnectionId};
 use crate::core::session::Session;
 use std::any::Any;
 use std::collections::BTreeSet;
@@ -22,8 +22,8 @@ pub(crate) trait DialectModel: Debug {
     fn encoder(&self) -> Box<dyn Encoder>;
     /// What it keeps on a node beside its sessions.
     fn node(&self) -> Box<dyn Any>;
-    /// A client of that number that wants this channel; in its presence set, if it says so.
-    fn client(&self, number: u64, channel: &str, present: bool) -> Box<dyn Model>;
+    /// A client of that number that wants this; in its presence set, if it says so.
+    fn client(&self, number: u64, channel: &ChannelKey, present: bool) -> Box<dyn Model>;
 }
 
 /// Where a client connects to.
@@ -53,6 +53,26 @@ pub(crate) trait Model: Debug {
     fn closed(&mut self);
     /// Publishes over its own socket; whether it can.
     fn publish(&mut self, text: &str, out: &mut Vec<Act>) -> bool;
+    /// Publishes these as one; whether it can.
+    fn publish_batch(&mut self, _texts: &[String], _out: &mut Vec<Act>) -> bool {
+        false
+    }
+    /// How long it waits before it opens its next socket, ms.
+    fn patience_ms(&self) -> (u64, u64) {
+        (20, 600)
+    }
+    /// What it has let pass, and has to get again.
+    fn owed(&self) -> BTreeSet<String> {
+        BTreeSet::new()
+    }
+    /// As which user it has signed in, or is about to.
+    fn user(&self) -> Option<String> {
+        None
+    }
+    /// Which users it believes to be online, if it watches any.
+    fn watches(&self) -> Option<BTreeSet<String>> {
+        None
+    }
     /// Whom it believes to be in the presence set, if it is told.
     fn present(&self) -> Option<BTreeSet<String>> {
         None
@@ -93,6 +113,8 @@ pub(crate) enum Seen {
     Stands(bool),
     /// Its subscription is over, or refused.
     Ended,
+    /// It was refused for want of a right, and does not come back before it is told to.
+    GaveUp,
     /// A message.
     Got(String),
     /// What no client may see.

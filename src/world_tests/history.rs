@@ -9,6 +9,7 @@ use crate::core::ids::Position;
 use crate::core::lifecycle::{EventId, LifecycleKind};
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::ops::Range;
 
 /// What came of a publication.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,9 +72,15 @@ pub(crate) struct History {
     /// Where each message stands, by whoever delivered it: a message may come to stand in two places, a place may not hold
     /// two messages.
     pub(crate) stamps: BTreeMap<(usize, u64, u64), String>,
+    /// The same of the streams that nobody publishes to: wildcards, and places.
+    pub(crate) aside: BTreeMap<(usize, u64, u64), String>,
+    /// The numbers of messages that were published as one.
+    pub(crate) batches: Vec<Range<usize>>,
     pub(crate) told: Vec<(u64, usize, LifecycleKind)>,
     /// What was told of the lifecycle has a name: told again, it is no news.
     pub(crate) told_ids: BTreeSet<EventId>,
+    /// Messages that were acknowledged, and lost with every node that held them.
+    pub(crate) lost: BTreeSet<usize>,
     pub(crate) broken: Vec<String>,
     pub(crate) writes: Vec<Write>,
     /// Requests that were refused for want of a right that everybody had.
@@ -147,9 +154,13 @@ impl History {
     }
 
     /// A node hands this to its subscribers as the message of that place.
-    pub(crate) fn stamped(&mut self, channel: usize, position: Position, text: &str) {
+    pub(crate) fn stamped(&mut self, channel: usize, position: Position, text: &str, aside: bool) {
         let place = (channel, position.epoch, position.seq);
-        let own = self.stamps.entry(place).or_insert_with(|| text.to_owned());
+        let stamps = match aside {
+            true => &mut self.aside,
+            false => &mut self.stamps,
+        };
+        let own = stamps.entry(place).or_insert_with(|| text.to_owned());
         if own != text {
             let what = format!("{own} and {text} both stand at {place:?}: two nodes have ordered");
             self.broken.push(what);

@@ -6,6 +6,7 @@ use super::client::Seen;
 use super::history::{Outcome, Sight};
 use super::rights::Kind;
 use super::world::World;
+use crate::core::ids::Space;
 use crate::core::lifecycle::LifecycleKind;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -39,6 +40,10 @@ pub(crate) enum Promise {
     Revoked,
     /// What was granted works at once.
     Granted,
+    /// What was published as one stands as one, or not at all.
+    Whole,
+    /// Who is online is seen by all who watch.
+    Watched,
 }
 
 /// What is broken, in a sentence.
@@ -68,7 +73,7 @@ fn spans(sights: &[(u64, Sight)]) -> Vec<Span> {
                     ..Span::default()
                 });
             }
-            Sight::Seen(Seen::Ended) => spans.extend(current.take()),
+            Sight::Seen(Seen::Ended | Seen::GaveUp) => spans.extend(current.take()),
             Sight::Seen(Seen::Got(text)) => {
                 if let Some(span) = &mut current {
                     span.got.push((*at, text.clone()));
@@ -114,8 +119,15 @@ impl World {
             });
             broken.extend(wrong);
             self.judge_rights(&who, *number, sights, &mut broken);
-            for span in spans(sights) {
+            // Whoever stays away does not come for what it has let pass.
+            let owed = match client.at {
+                Some(_) => BTreeSet::new(),
+                None => client.model.owed(),
+            };
+            for mut span in spans(sights) {
                 let model = &client.model;
+                span.got
+                    .extend(owed.iter().map(|text| (u64::MAX, text.clone())));
                 let about = (client.channel, model.may_repeat(), model.is_silent());
                 self.judge_span(&who, about, &span, &places, &mut broken);
                 if !client.model.may_repeat() {
@@ -126,6 +138,9 @@ impl World {
         self.judge_order(&orders, &places, &mut broken);
         self.judge_last_words(&mut broken);
         self.judge_homes(&mut broken);
+        self.judge_kept(&mut broken);
+        self.judge_batches(&mut broken);
+        self.judge_watchlists(&mut broken);
         self.judge_presence(&mut broken);
         self.judge_lifecycle(&mut broken);
         broken
@@ -188,21 +203,6 @@ impl World {
         }
     }
 
-    /// The epoch of the last message that was acknowledged.
-    fn newest_epoch(&self, channel: usize) -> u64 {
-        let of_channel = self
-            .history
-            .asked
-            .iter()
-            .rev()
-            .filter(|one| one.channel == channel);
-        let stamped = of_channel.filter_map(|one| match one.outcome {
-            Outcome::Stamped(place) => Some(place.epoch),
-            _ => None,
-        });
-        stamped.take(1).next().unwrap_or_default()
-    }
-
     fn judge_span(
         &self,
         who: &str,
@@ -215,8 +215,6 @@ impl World {
             true => Promise::AtLeastOnce,
             false => Promise::Complete,
         };
-        // A stream that was lost with home and backup is told by a new epoch, to whom its dialect has a word for it.
-        let newest = self.newest_epoch(channel);
         let mut seen = BTreeSet::new();
         for (_, text) in &span.got {
             // What was asked for again after a stream was lost stands in the next one too, and who is told of no epochs
@@ -232,14 +230,8 @@ impl World {
             {
                 continue;
             }
-            // A repetition is answered with where the message stands, though nobody was shown it there.
-            let epoch = match asked.outcome {
-                Outcome::Stamped(place) => Some(place.epoch),
-                Outcome::Acknowledged | Outcome::Open | Outcome::Refused | Outcome::Unknown => {
-                    places.get(text.as_str()).map(|one| one.1)
-                }
-            };
-            if silent && epoch.is_some_and(|epoch| epoch != newest) {
+            // Its dialect has no word for what was lost with every node that held it.
+            if silent && self.history.lost.contains(&number) {
                 continue;
             }
             if span.open && asked.at > span.begun {
@@ -278,10 +270,7 @@ impl World {
                     .then_some((self.processes[*at].node, replica))
             });
             let homes: Vec<_> = replicas.collect();
-            let wanted = self
-                .clients
-                .iter()
-                .filter(|one| one.channel == channel && one.at.is_some());
+            let wanted = self.clients.iter().filter(|one| one.subscribes(channel));
             let subscribers = wanted.count() as u64;
             match homes.as_slice() {
                 [] if subscribers == 0 => {}
@@ -351,11 +340,10 @@ impl World {
                 ));
             }
         }
-        for channel in 0..self.channels {
-            let here = self
-                .clients
-                .iter()
-                .filter(|one| one.channel == channel && one.at.is_some());
+        let channels = (0..self.channels).filter(|one| self.keys[*one].space == Space::Channel);
+        for channel in channels {
+            let all = self.clients.iter();
+            let here = all.filter(|one| one.subscribes(channel));
             let mut truth: BTreeSet<String> =
                 here.clone().filter_map(|one| one.model.is()).collect();
             if here.count() > 0 {

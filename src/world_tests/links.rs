@@ -11,11 +11,21 @@ use std::collections::{BTreeMap, VecDeque};
 /// Names a link; a pair of processes has one after the other.
 pub(crate) type LinkId = u64;
 
+/// What a frame carries.
+#[derive(Debug)]
+pub(crate) enum Frame {
+    /// To a channel.
+    Channel(usize, PeerMessage),
+    /// What the sender has in channels whose home the other is.
+    Digest(Vec<u64>),
+    /// Where the two have not the same.
+    Differs(Vec<u8>),
+}
+
 /// What is under way.
 #[derive(Debug)]
 pub(crate) struct UnderWay {
-    pub(crate) channel: usize,
-    pub(crate) message: PeerMessage,
+    pub(crate) frame: Frame,
     pub(crate) due_ms: u64,
 }
 

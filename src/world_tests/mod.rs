@@ -11,8 +11,8 @@
 //! `GATECAST_SEEDS=5000` plays more of them, `GATECAST_FIRST_SEED` others; `scripts/search` does so for as long as it is told to.
 //!
 //! In reading order: `world` (the scheduler), `chance`, `log` and `nodes` (the access plane as each node knows it), `process`,
-//! `links` and `wires`, `channel` and `answers`, `connection`, `actor` and `intents` (the shells), `client` and `people`, `story` (faults), `history` and
-//! `judges`, `seeds`.
+//! `links`, `wires` and `digests`, `channel` and `answers`, `connection`, `actor` and `intents` (the shells), `client` and `people`, `story` and `faults`, `clocks`, `history`,
+//! `judges`, `kept` and `together`, `seeds`.
 //!
 //! **Must never know:** any dialect by its name: each brings its own client.
 #![allow(
@@ -30,17 +30,23 @@ mod answers;
 mod chance;
 mod channel;
 pub(crate) mod client;
+mod clocks;
 mod connection;
+mod digests;
+mod faults;
 mod history;
 mod intents;
 mod judges;
+mod kept;
 mod links;
 mod log;
 mod nodes;
-mod people;
+pub(crate) mod people;
 mod process;
+mod repeats;
 mod rights;
 mod seeds;
 pub(crate) mod story;
+mod together;
 mod wires;
 pub(crate) mod world;

@@ -7,6 +7,7 @@
 
 use super::channel::ToChannel;
 use super::process::{LEASE_MS, Process};
+use super::wires::SILENT_MS;
 use super::world::{ENFORCING, Event, Task, World};
 use crate::core::authority::{Command, Effect, MemberState, Reply};
 use crate::core::ids::NodeId;
@@ -34,6 +35,7 @@ impl World {
         let stale = process.authority.view().members.get(&NodeId(node)).cloned();
         self.processes.push(process);
         self.running.insert(node, at);
+        self.hear_stamp(at, known);
         self.note(|| format!("node {node} starts as process {at}, knowing {known} entries"));
         if stale.is_some_and(|one| one.state == MemberState::Up) {
             self.reached("a node starts under a list that names its former start");
@@ -41,6 +43,7 @@ impl World {
         self.list_anew(at);
         let first = self.chance.between(1, TICK_MS);
         self.later(first, Event::Tick(at));
+        self.later(first, Event::Look(at));
         self.apply_soon(at);
     }
 
@@ -51,6 +54,8 @@ impl World {
         };
         self.note(|| format!("node {node} (process {at}) is killed, power {power}"));
         self.on_kill(at);
+        self.processes[at].alive = false;
+        self.note_lost();
         let process = &mut self.processes[at];
         let applied = process.access.applied;
         process.alive = false;
@@ -66,7 +71,7 @@ impl World {
             let ends = self.links.get(link).map(|one| one.ends);
             let other = ends.into_iter().flatten().find(|end| *end != at);
             let ms = match power {
-                true => 5_000,
+                true => SILENT_MS,
                 false => self.chance.between(0, 30),
             };
             if let Some(other) = other {
@@ -90,7 +95,7 @@ impl World {
             self.note(|| format!("node {node} stands still for {ms} ms"));
             self.later(ms, Event::Proceed(at));
             for link in self.links.of(at) {
-                self.later(5_000, Event::Silent(link));
+                self.later(SILENT_MS, Event::Silent(link));
             }
         }
     }
@@ -126,10 +131,11 @@ impl World {
     /// Agrees on a command, if anybody leads.
     pub(crate) fn agree(&mut self, command: &Command) -> Option<(u64, Reply)> {
         self.leader.filter(|leader| self.majority(*leader))?;
-        let time_ms = super::process::EPOCH_MS + self.now_ms;
+        let time_ms = super::process::EPOCH_MS + self.cluster_ms();
         let reply = self.log.append(command, time_ms);
         let index = self.log.len();
         self.note(|| format!("entry {index}: {command:?} -> {reply:?}"));
+        self.note_lost();
         let all: Vec<usize> = self.running.values().copied().collect();
         for at in all {
             self.apply_soon(at);
@@ -157,6 +163,7 @@ impl World {
             let process = &mut self.processes[at];
             process.access.applied = to;
             process.authority.set_view(self.log.state(to));
+            self.hear_stamp(at, to);
             self.ready(Task::Enforce(at));
             if to < newest {
                 self.apply_soon(at);
@@ -239,6 +246,9 @@ impl World {
         let node = self.processes[at].node;
         if self.reads(node) {
             self.heard_ms.insert(node, self.now_ms);
+            if self.chance.percent(20) {
+                self.ask_the_time(at);
+            }
             self.apply_soon(at);
             self.come_up(at);
             let (now_ms, covers) = (self.now_ms, self.log.len());

@@ -6,16 +6,17 @@ use super::channel::{Reply, ToChannel};
 use super::client::{Act, DialectModel, Model, Opened, Seen, Site};
 use super::connection::{Connection, Mailbox, NewConnection, Received, Socket, ToConnection};
 use super::history::{Asked, Outcome};
-use super::world::{Event, Task, World};
+use super::world::{APP, Event, Task, World};
 use crate::core::authority::Pass;
 use crate::core::close::End;
 use crate::core::delivery::outbox::{Outbox, Source};
 use crate::core::delivery::worker_state::ConnectionMeta;
 use crate::core::error::Refusal;
-use crate::core::ids::ConnectionId;
+use crate::core::ids::{ChannelKey, ConnectionId, Space};
 use crate::core::message::{ContentKind, Draft, Receipt};
 use crate::core::session::{Event as SessionEvent, Input};
 use std::rc::Rc;
+use std::sync::Arc;
 
 /// Most bytes that wait for a client.
 const OUTBOX_BYTES: usize = 1 << 20;
@@ -26,6 +27,10 @@ pub(crate) struct Client {
     pub(crate) dialect: usize,
     pub(crate) channel: usize,
     pub(crate) model: Box<dyn Model>,
+    /// It gets the channel through the wildcard above it, and is no subscriber there.
+    pub(crate) wild: bool,
+    /// When it last opened a socket, in the order of everything.
+    opened: u64,
     /// Its connection.
     pub(crate) at: Option<(usize, ConnectionId)>,
     pub(crate) socket: Option<Rc<Socket>>,
@@ -40,11 +45,18 @@ impl Client {
             dialect,
             channel,
             model,
+            wild: false,
+            opened: 0,
             at: None,
             socket: None,
             reading: false,
             away: false,
         }
+    }
+
+    /// Whether it counts as a subscriber of its channel.
+    pub(crate) fn subscribes(&self, channel: usize) -> bool {
+        self.channel == channel && self.at.is_some() && !self.wild
     }
 
     /// Its socket ends without a word.
@@ -126,6 +138,7 @@ impl World {
         client.at = Some((at, id));
         client.socket = Some(socket);
         self.history.opened(number);
+        self.clients[number].opened = self.history.tick();
         self.note(|| format!("client {number} connects to node {node} as {id:?}"));
         self.feed(at, id, Input::Opened, Source::SESSION);
         self.flush_later(at);
@@ -213,11 +226,12 @@ impl World {
         }
         self.note(|| format!("client {number} has no socket"));
         self.history.closed(number);
-        let ms = self.chance.between(20, 600);
+        let (least, most) = self.clients[number].model.patience_ms();
+        let ms = self.chance.between(least, most);
         self.later(ms, Event::Connect(number));
     }
 
-    /// The last frames have had their time.
+    /// The goodbye has had its time.
     pub(crate) fn cut_off(
         &mut self,
         at: usize,
@@ -245,9 +259,25 @@ impl World {
         match &seen {
             Seen::Accepted(text) => self.history.answered(text, Outcome::Acknowledged),
             Seen::Refused(text) => self.history.answered(text, Outcome::Unknown),
+            Seen::GaveUp => {
+                self.reached("a client is refused, and gives up");
+                let since = self.clients[number].opened;
+                self.refused_for_want(since);
+            }
+            Seen::Got(_) => self.got_by(number),
             _ => {}
         }
         self.history.saw(number, seen);
+    }
+
+    /// Notes by which way a message was got.
+    fn got_by(&mut self, number: usize) {
+        let client = &self.clients[number];
+        if client.wild {
+            self.reached("a message is got through a wildcard");
+        } else if self.keys[client.channel].space == Space::User {
+            self.reached("a message is got in an inbox");
+        }
     }
 
     /// An app server publishes through a node.
@@ -277,6 +307,27 @@ impl World {
         if self.clients[number].model.publish(&text, &mut acts) {
             self.history.asked(Asked::new(channel));
             self.note(|| format!("client {number} publishes {text}"));
+            self.acts(number, acts);
+        }
+    }
+
+    /// A client publishes several messages as one.
+    pub(crate) fn client_publishes_batch(&mut self, number: usize) {
+        let channel = self.clients[number].channel;
+        if self.clients[number].at.is_none() {
+            return;
+        }
+        let first = self.history.asked.len();
+        let numbers = first..first + self.chance.between(2, 4) as usize;
+        let texts = numbers.clone().map(|one| self.history.text(one as u64));
+        let texts: Vec<String> = texts.collect();
+        let mut acts = Vec::new();
+        if self.clients[number].model.publish_batch(&texts, &mut acts) {
+            for _ in &texts {
+                self.history.asked(Asked::new(channel));
+            }
+            self.history.batches.push(numbers);
+            self.note(|| format!("client {number} publishes {texts:?} as one"));
             self.acts(number, acts);
         }
     }
@@ -317,6 +368,8 @@ impl World {
     }
 }
 
+/// Which of them has wildcards.
+const POLLS: usize = 2;
 /// The dialects that are played.
 const DIALECTS: &[&dyn DialectModel] = &[
     &crate::adapters::pusher::model::Pusher,
@@ -325,23 +378,47 @@ const DIALECTS: &[&dyn DialectModel] = &[
     &crate::adapters::realtime::model::Realtime { buffered: false },
     &crate::adapters::realtime::model::Realtime { buffered: true },
 ];
-/// The channels; who can be is in the presence set of the last one.
-const CHANNELS: &[&str] = &["room-1", "presence-2"];
+/// Who signs in, and watches the others.
+pub(crate) const USERS: &[&str] = &["ann", "bob"];
+
+/// What is published to. Who can be is in the presence set of the second one.
+fn channels() -> Vec<Arc<ChannelKey>> {
+    let names = ["room-1", "presence-2", "below.a"];
+    let rooms = names.map(|name| ChannelKey::channel(APP, name));
+    let inboxes = USERS.iter().map(|user| ChannelKey::user(APP, user));
+    rooms.into_iter().chain(inboxes).collect()
+}
 
 impl World {
-    /// A world with clients of every dialect on every channel.
+    /// A world with clients of every dialect on every channel, and of those that have wildcards and inboxes, on these.
     pub(crate) fn peopled(seed: u64) -> Self {
-        let mut world = Self::new(seed, DIALECTS.to_vec(), CHANNELS);
-        for (channel, name) in CHANNELS.iter().enumerate() {
-            let most = world.chance.between(6, 10) as usize;
+        let channels = channels();
+        let mut world = Self::new(seed, DIALECTS.to_vec(), channels.clone());
+        for (channel, key) in channels.iter().enumerate() {
+            let most = match (key.space, &*key.name) {
+                (Space::User, _) => 1,
+                (_, "below.a") => 3,
+                _ => world.chance.between(6, 9) as usize,
+            };
             for number in 0..most {
-                let dialect = number % DIALECTS.len();
-                let own = world.clients.len() as u64;
-                let present = name.starts_with("presence-");
-                let model = DIALECTS[dialect].client(own, name, present);
-                world.clients.push(Client::new(dialect, channel, model));
+                world.joins(number % DIALECTS.len(), channel, key);
             }
         }
+        let wildcard = ChannelKey::wildcard(APP, "below.*");
+        for _ in 0..2 {
+            world.joins(POLLS, 2, &wildcard);
+        }
+        // On two devices.
+        world.joins(0, 3, &channels[3]);
         world
+    }
+
+    fn joins(&mut self, dialect: usize, channel: usize, key: &ChannelKey) {
+        let own = self.clients.len() as u64;
+        let present = key.name.starts_with("presence-");
+        let model = DIALECTS[dialect].client(own, key, present);
+        let mut client = Client::new(dialect, channel, model);
+        client.wild = key.space == Space::Wildcard;
+        self.clients.push(client);
     }
 }

@@ -7,13 +7,16 @@
 
 use super::channel::Channel;
 use super::client::DialectModel;
+use super::clocks::Clock;
 use super::connection::Connection;
 use crate::core::authority::{Authority, MemberState};
+use crate::core::channel::digest::Digests;
 use crate::core::clock::Now;
 use crate::core::delivery::dispatch::Dispatch;
 use crate::core::delivery::worker_state::WorkerState;
 use crate::core::ids::{ConnectionId, NodeId};
 use crate::core::nodes::Members;
+use crate::peers::repair::Repair;
 use std::any::Any;
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -69,6 +72,9 @@ pub(crate) struct Process {
     pub(crate) connections: BTreeMap<ConnectionId, Connection>,
     /// By dialect.
     pub(crate) kept: Vec<Box<dyn Any>>,
+    pub(crate) digests: Arc<Digests>,
+    pub(crate) repair: Repair,
+    pub(crate) clock: Clock,
     list: List,
 }
 
@@ -90,6 +96,9 @@ impl Process {
             channels: BTreeMap::new(),
             connections: BTreeMap::new(),
             kept: dialects.iter().map(|one| one.node()).collect(),
+            digests: Arc::default(),
+            repair: Repair::default(),
+            clock: Clock::default(),
             list: List {
                 now: Arc::new(Members::alone(NodeId(node))),
                 before: None,

@@ -125,7 +125,7 @@ impl World {
         if !here || (silent > 0 && !over) {
             return self.later(10, Event::Fence(number));
         }
-        if silent > 0 {
+        if silent > 0 || self.now_ms > write.committed_ms + LEASE_MS / 2 {
             self.reached("a silent node is waited out");
         }
         let returned = self.history.tick();

@@ -20,6 +20,23 @@ const SOMETIMES: &[&str] = &[
     "a node is lost while a copy is under way",
     "a node starts under a list that names its former start",
     "a node leaves in order",
+    "an announcement is lost",
+    "a digest finds what was lost",
+    "a channel drops what is too much for it",
+    "a channel stands still, and its node does not",
+    "a connection stands still, and its node does not",
+    "one direction of one link stands still",
+    "effects of the log stand still",
+    "sockets are not written for a while",
+    "the clocks of two nodes differ",
+    "what was acknowledged is lost with all that held it",
+    "a silent node is waited out",
+    "a client is refused, and gives up",
+    "a message is got through a wildcard",
+    "a message is got in an inbox",
+    "what is published as one stands as one",
+    "what was not acknowledged comes again",
+    "a right is taken or given while a channel moves",
 ];
 
 /// What the world has shown to be broken and nobody has mended yet: told, and no failure. `GATECAST_WORLD_ALL` makes it one.

@@ -3,6 +3,7 @@
 //! **Must never know:** what is to be proven.
 
 use super::client::Seen;
+use super::links::Frame;
 use super::process::EPOCH_MS;
 use super::rights::Kind;
 use super::world::{APP, Event, Task, World};
@@ -12,9 +13,7 @@ use crate::core::channel::replica::io::Input;
 use crate::core::channel::replica::lifecycle_log::Unsettled;
 use crate::core::channel::replica::protocol::PeerMessage;
 use crate::core::channel::replica::stream::EntryKind;
-use crate::core::ids::NodeId;
 use crate::core::message::Broadcast;
-use gatecast_cluster::access::MemberCommand;
 
 /// The key that everybody uses, and its secret.
 pub(crate) const KEY: &str = "worldkey";
@@ -61,6 +60,8 @@ fn app(dialects: &[&'static str]) -> Command {
     let settings = [
         ("realtime_authentication", false),
         ("pubnub_access_manager", false),
+        ("user_sign_in", true),
+        ("watchlist", true),
     ];
     Command::CreateApp(AppSpec {
         id: APP,
@@ -123,6 +124,8 @@ impl World {
         }
         self.run_until(plan.last_ms);
         self.say_last();
+        self.run_until(plan.last_ms + 7_000);
+        self.have_it_again();
         self.run_until(plan.end_ms);
         plan
     }
@@ -145,15 +148,26 @@ impl World {
         }
         match self.chance.below(10) {
             0 => self.client_publishes_some(),
+            1 => {
+                let number = self.chance.below(self.clients.len());
+                self.client_publishes_batch(number);
+            }
             _ => {
-                let channel = self.chance.below(self.channels);
+                let channel = self.some_channel();
                 self.call(node, channel);
             }
         }
     }
 
+    /// Most is said in the first two.
+    fn some_channel(&mut self) -> usize {
+        let all = self.channels;
+        let among = if self.chance.percent(60) { 2 } else { all };
+        self.chance.below(among.min(all))
+    }
+
     /// Takes a right, or gives it back.
-    fn change_rights(&mut self, node: u64) {
+    pub(super) fn change_rights(&mut self, node: u64) {
         self.writes -= 1;
         let kind = match self.shut() {
             true => Kind::Open,
@@ -174,164 +188,28 @@ impl World {
         self.client_publishes(number);
     }
 
-    fn fault(&mut self, node: u64, plan: Plan) {
-        let whole = self.whole(plan.nodes);
-        let ms = self
-            .chance
-            .pick(&[50, 200, 700, 1_800, 2_500, 4_500, 6_500]);
-        match self.chance.below(15) {
-            0 | 1 if whole || self.chance.percent(10) => {
-                let power = self.chance.percent(25);
-                self.kill(node, power);
-                self.later(ms, Event::Start(node));
-            }
-            2 if whole || self.chance.percent(10) => self.pause(node, ms),
-            3 if whole => self.isolate(node, ms),
-            // It comes back, and is gone again while it asks for what it is home of.
-            11 if whole => {
-                self.kill(node, false);
-                self.later(100, Event::Start(node));
-                let after = self.chance.between(250, 500);
-                self.later(after, Event::Isolate(node, 4_500));
-            }
-            4 if whole => {
-                let other = 1 + node % plan.nodes;
-                self.part(node, other);
-                self.later(ms, Event::Mend);
-            }
-            5 | 6 => self.break_some_link(node),
-            7 => self.stall_some(node, ms.min(1_800)),
-            8 => {
-                self.delay_ms = self.chance.pick(&[1, 5, 40, 200]);
-                self.note_delay();
-            }
-            9 => {
-                let number = self.chance.below(self.clients.len());
-                self.clients[number].lose_socket();
-                self.later(0, Event::Ready(Task::Read(number)));
-            }
-            10 if whole => {
-                let stays = self.chance.between(300, 2_500);
-                self.leave_in_order(node, stays, ms);
-            }
-            12 if whole => self.say_and_die(ms),
-            // It is lost while what it was home of is copied.
-            13 if whole => {
-                let stays = self.chance.between(2, 10 + 6 * self.delay_ms);
-                self.leave_in_order(node, stays, ms);
-            }
-            _ => self.come_and_go(),
-        }
-    }
-
-    pub(crate) fn isolate(&mut self, node: u64, ms: u64) {
-        let nodes = self.plan.map_or(0, |plan| plan.nodes);
-        let mended = self.plan.is_none_or(|plan| self.now_ms >= plan.heal_ms);
-        for other in (1..=nodes).filter(|other| *other != node && !mended) {
-            self.part(node, other);
-        }
-        self.later(ms, Event::Mend);
-    }
-
-    fn note_delay(&mut self) {
-        let delay = self.delay_ms;
-        self.note(|| format!("frames take up to {delay} ms"));
-    }
-
-    /// Whether all nodes run, stand in the list, and nothing keeps them apart.
-    fn whole(&self, nodes: u64) -> bool {
-        let up = |node: u64| {
-            let at = self.running.get(&node);
-            at.is_some_and(|at| {
-                !self.processes[*at].paused && self.processes[*at].authority.serving()
-            })
-        };
-        self.cut.is_empty() && (1..=nodes).all(up)
-    }
-
-    fn break_some_link(&mut self, node: u64) {
-        let Some(at) = self.running.get(&node).copied() else {
-            return;
-        };
-        let links = self.links.of(at);
-        if !links.is_empty() {
-            let link = links[self.chance.below(links.len())];
-            let within = self.chance.pick(&[0, 30, 1_500]);
-            self.note(|| format!("link {link} breaks, seen within {within} ms"));
-            self.break_link(link, within);
-        }
-    }
-
-    fn stall_some(&mut self, node: u64, ms: u64) {
-        let Some(at) = self.running.get(&node).copied() else {
-            return;
-        };
-        let channel = self.chance.below(self.channels);
-        let connections: Vec<_> = self.processes[at].connections.keys().copied().collect();
-        let task = match self.chance.below(4) {
-            0 => Task::Flush(at),
-            1 if !connections.is_empty() => {
-                Task::Connection(at, connections[self.chance.below(connections.len())])
-            }
-            2 => Task::Enforce(at),
-            _ => Task::Channel(at, channel),
-        };
-        self.note(|| format!("{task:?} stands still for {ms} ms"));
-        self.stall(task, ms);
-    }
-
-    /// A node drains for so long, and stops for so long.
-    fn leave_in_order(&mut self, node: u64, stays: u64, ms: u64) {
-        let drain = MemberCommand::Drain { node: NodeId(node) };
-        if self.agree(&Command::Member(drain)).is_some() {
-            self.reached("a node leaves in order");
-            self.later(stays, Event::Kill(node));
-            self.later(stays + ms, Event::Start(node));
-        }
-    }
-
-    /// A home is asked to publish, and dies about when it has acknowledged that and the others are being told.
-    fn say_and_die(&mut self, ms: u64) {
-        let channel = self.chance.below(self.channels);
-        let home = self.running.iter().find_map(|(node, at)| {
-            let replica = self.processes[*at]
-                .channels
-                .get(&channel)?
-                .replica
-                .as_ref()?;
-            replica.is_home().then_some(*node)
-        });
-        if let Some(home) = home {
-            self.call(home, channel);
-            let soon = self.chance.between(2, 4 + 2 * self.delay_ms);
-            self.later(soon, Event::Kill(home));
-            self.later(soon + ms, Event::Start(home));
-        }
-    }
-
-    /// A client goes away for a while, or for good, or comes back.
-    fn come_and_go(&mut self) {
-        let number = self.chance.below(self.clients.len());
-        let client = &mut self.clients[number];
-        client.away = !client.away;
-        if client.away {
-            client.lose_socket();
-            self.later(0, Event::Ready(Task::Read(number)));
-        } else {
-            self.later(0, Event::Connect(number));
-        }
-    }
-
     /// Everything is mended.
     fn heal(&mut self, nodes: u64) {
         self.note(|| "everything is mended".to_owned());
         self.cut.clear();
         self.delay_ms = 3;
+        self.losing_until_ms = 0;
         self.forget_stalls();
         for node in 1..=nodes {
             match self.running.get(&node).copied() {
                 Some(at) => self.proceed(at),
                 None => self.start(node),
+            }
+        }
+    }
+
+    /// Whoever has let something pass comes back for it.
+    fn have_it_again(&mut self) {
+        for number in 0..self.clients.len() {
+            if !self.clients[number].model.owed().is_empty() {
+                self.reached("what was not acknowledged comes again");
+                self.clients[number].lose_socket();
+                self.later(0, Event::Ready(Task::Read(number)));
             }
         }
     }
@@ -364,7 +242,8 @@ impl World {
         }
         if let Broadcast::Message(one) = broadcast {
             let text = String::from_utf8_lossy(&one.draft.data).into_owned();
-            self.history.stamped(channel, one.position, &text);
+            let aside = channel >= self.channels;
+            self.history.stamped(channel, one.position, &text, aside);
             let node = self.processes[at].node;
             let place = one.position;
             self.note(|| format!("node {node} shows {text} on {channel} at {place:?}"));
@@ -404,7 +283,10 @@ impl World {
     pub(crate) fn on_kill(&mut self, at: usize) {
         let mut met = Vec::new();
         for one in self.links.under_way(at) {
-            match &one.message {
+            let Frame::Channel(_, message) = &one.frame else {
+                continue;
+            };
+            match message {
                 PeerMessage::Broadcast { entry, .. } => {
                     if let EntryKind::Message(one) = &entry.kind {
                         let text = String::from_utf8_lossy(&one.draft.data);
@@ -423,11 +305,14 @@ impl World {
         let all = self.running.values();
         for one in all.flat_map(|other| self.links.under_way(*other)) {
             if matches!(
-                one.message,
-                PeerMessage::Copy {
-                    handover: false,
-                    ..
-                }
+                one.frame,
+                Frame::Channel(
+                    _,
+                    PeerMessage::Copy {
+                        handover: false,
+                        ..
+                    }
+                )
             ) {
                 met.push("a node is lost while a copy is under way");
             }
@@ -446,9 +331,8 @@ impl World {
             .rev()
             .find_map(|(_, sight)| match sight {
                 super::history::Sight::Seen(Seen::Stands(_)) => Some(true),
-                super::history::Sight::Seen(Seen::Ended) | super::history::Sight::Closed => {
-                    Some(false)
-                }
+                super::history::Sight::Seen(Seen::Ended | Seen::GaveUp)
+                | super::history::Sight::Closed => Some(false),
                 super::history::Sight::Seen(_) | super::history::Sight::Opened => None,
             });
         last.unwrap_or(false)

@@ -3,13 +3,14 @@
 //! **Must never know:** what a frame means.
 
 use super::channel::ToChannel;
-use super::links::{LinkId, UnderWay};
+use super::links::{Frame, LinkId, UnderWay};
 use super::world::{Event, Task, World};
 use crate::core::channel::replica::protocol::PeerMessage;
 use crate::core::ids::NodeId;
+use crate::peers::link::SILENCE_LIMIT;
 
 /// A link that has said nothing for so long is dead, ms.
-const SILENT_MS: u64 = 5_000;
+pub(super) const SILENT_MS: u64 = SILENCE_LIMIT.as_millis() as u64;
 
 impl World {
     /// Sends to a channel on another node; false when there is no link.
@@ -20,10 +21,14 @@ impl World {
         channel: usize,
         message: PeerMessage,
     ) -> bool {
+        self.loses(&message) || self.put(at, to, Frame::Channel(channel, message))
+    }
+
+    /// Puts a frame into the link to a node; false when there is none.
+    pub(super) fn put(&mut self, at: usize, to: u64, frame: Frame) -> bool {
         let delay = self.chance.between(0, self.delay_ms);
         let frame = UnderWay {
-            channel,
-            message,
+            frame,
             due_ms: self.now_ms + delay,
         };
         let Some((link, direction, due_ms)) = self.links.push(at, to, frame) else {
@@ -54,14 +59,24 @@ impl World {
         if !self.links.uses(id, to, from) {
             return;
         }
-        let Some(frame) = self.links.pop(id, direction, self.now_ms) else {
-            return;
-        };
-        let known = self.processes[to].channels.get(&frame.channel);
+        match self
+            .links
+            .pop(id, direction, self.now_ms)
+            .map(|one| one.frame)
+        {
+            Some(Frame::Channel(channel, message)) => self.arrived(to, from, channel, message),
+            Some(Frame::Digest(digest)) => self.compare(to, from, &digest),
+            Some(Frame::Differs(buckets)) => self.say_again(to, from, &buckets),
+            None => {}
+        }
+    }
+
+    fn arrived(&mut self, to: usize, from: u64, channel: usize, message: PeerMessage) {
+        let known = self.processes[to].channels.get(&channel);
         let known = known.is_some_and(|one| one.replica.is_some() || !one.mailbox.is_empty());
-        if known || frame.message.starts_channel() {
-            let message = ToChannel::From(NodeId(from), frame.message);
-            self.mail_channel(to, frame.channel, message);
+        if known || message.starts_channel() {
+            self.make_room(to, NodeId(from), channel);
+            self.mail_channel(to, channel, ToChannel::From(NodeId(from), message));
         }
     }
 
@@ -82,6 +97,7 @@ impl World {
         };
         let link = self.links.dial([at, other], [own, node]);
         self.note(|| format!("link {link}: {own} -> {node}"));
+        self.processes[at].repair.linked(NodeId(node));
         self.mail_channels(at, || ToChannel::LinkUp(NodeId(node)));
         let ms = self.chance.between(0, 10);
         self.later(ms, Event::Accept(link));
@@ -95,6 +111,7 @@ impl World {
         if let Some((to, node)) = self.links.accept(id)
             && self.processes[to].alive
         {
+            self.processes[to].repair.linked(NodeId(node));
             self.mail_channels(to, || ToChannel::LinkUp(NodeId(node)));
         }
     }

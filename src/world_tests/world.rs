@@ -55,6 +55,7 @@ pub(crate) enum Event {
     Wake(usize, usize),
     Tick(usize),
     Apply(usize),
+    Look(usize),
     CaughtUp(usize, ConnectionId, Option<u64>),
     /// Whether a write has been carried out everywhere.
     Fence(usize),
@@ -82,6 +83,7 @@ impl Event {
             Self::Wake(at, _)
             | Self::Tick(at)
             | Self::Apply(at)
+            | Self::Look(at)
             | Self::CaughtUp(at, ..)
             | Self::CutOff(at, ..)
             | Self::Dial(at, _)
@@ -140,6 +142,10 @@ pub(crate) struct World {
     last: u64,
     /// Most that a frame takes from node to node, ms.
     pub(crate) delay_ms: u64,
+    /// Until then announcements are lost.
+    pub(crate) losing_until_ms: u64,
+    /// How far the wall clocks of a majority have moved since the world began.
+    pub(crate) walls_ms: u64,
     pub(crate) plan: Option<super::story::Plan>,
     /// How often rights are still taken or given.
     pub(crate) writes: u64,
@@ -151,7 +157,7 @@ impl World {
     pub(crate) fn new(
         seed: u64,
         dialects: Vec<&'static dyn DialectModel>,
-        channels: &[&str],
+        keys: Vec<Arc<ChannelKey>>,
     ) -> Self {
         let mut encodings = Encodings::default();
         for one in &dialects {
@@ -160,7 +166,6 @@ impl World {
                 framing: super::connection::framing,
             });
         }
-        let keys = channels.iter().map(|name| ChannelKey::channel(APP, name));
         Self {
             chance: Chance::of(seed),
             now_ms: 0,
@@ -177,7 +182,8 @@ impl World {
             links: Links::default(),
             dialling: BTreeSet::new(),
             clients: Vec::new(),
-            keys: keys.collect(),
+            channels: keys.len(),
+            keys,
             encodings,
             dialects,
             history: History::default(),
@@ -188,9 +194,10 @@ impl World {
             flushing: BTreeSet::new(),
             last: 0,
             delay_ms: 3,
+            losing_until_ms: 0,
+            walls_ms: 0,
             plan: None,
             writes: 0,
-            channels: channels.len(),
         }
     }
 
@@ -242,6 +249,11 @@ impl World {
         self.stalled.insert(task, self.now_ms + ms);
     }
 
+    pub(crate) fn is_stalled(&self, task: &Task) -> bool {
+        let until = self.stalled.get(task);
+        until.is_some_and(|until| *until > self.now_ms)
+    }
+
     pub(crate) fn forget_stalls(&mut self) {
         self.stalled.clear();
     }
@@ -272,8 +284,8 @@ impl World {
             self.now_ms = to;
             // Only the clock moves: nothing else runs on this runtime.
             let _ = tokio::time::advance(by).now_or_never();
-            for process in self.processes.iter().filter(|one| one.alive) {
-                process.authority.set_now(EPOCH_MS + to);
+            for process in self.processes.iter_mut().filter(|one| one.alive) {
+                process.authority.set_now(EPOCH_MS + process.clock.at(to));
                 process.authority.set_serving(process.holds_lease(to));
             }
         }
@@ -336,6 +348,7 @@ impl World {
             Event::Wake(at, channel) => self.wake_channel(at, channel),
             Event::Tick(at) => self.tick(at),
             Event::Apply(at) => self.apply(at),
+            Event::Look(at) => self.look(at),
             Event::CaughtUp(at, id, covers) => match covers {
                 Some(index) if self.processes[at].access.applied < index => {
                     self.later(5, Event::CaughtUp(at, id, covers));

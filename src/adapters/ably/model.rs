@@ -11,6 +11,7 @@ use super::frame::{action, flag};
 use super::resume::{self, ClosedConnections};
 use super::session::{AblySession, Hello};
 use crate::core::delivery::encoding::Encoder;
+use crate::core::ids::ChannelKey;
 use crate::world_tests::client::{Act, DialectModel, Model, Opened, Seen, Site};
 use crate::world_tests::story::{KEY, SECRET};
 use crate::world_tests::world::APP;
@@ -36,8 +37,8 @@ struct Client {
     /// It has attached before.
     attached: bool,
     last_serial: u64,
-    /// Frames that are not acknowledged, and their text.
-    unacknowledged: BTreeMap<u64, (Value, Option<String>)>,
+    /// Frames that are not acknowledged, and their texts.
+    unacknowledged: BTreeMap<u64, (Value, Vec<String>)>,
     /// Who is there: connection and client.
     members: BTreeSet<(String, String)>,
     syncing: BTreeSet<(String, String)>,
@@ -56,9 +57,9 @@ impl DialectModel for Ably {
         Box::new(ClosedConnections::default())
     }
 
-    fn client(&self, number: u64, channel: &str, present: bool) -> Box<dyn Model> {
+    fn client(&self, number: u64, channel: &ChannelKey, present: bool) -> Box<dyn Model> {
         Box::new(Client {
-            channel: channel.to_owned(),
+            channel: channel.name.to_string(),
             user: present.then(|| format!("u{number}")),
             ..Client::default()
         })
@@ -82,8 +83,8 @@ impl Client {
         if !carried_on {
             // What was not acknowledged may have been published or not: it is given up here.
             self.last_serial = 0;
-            for (_, text) in std::mem::take(&mut self.unacknowledged).into_values() {
-                out.extend(text.map(|text| Act::Saw(Seen::Refused(text))));
+            for (_, texts) in std::mem::take(&mut self.unacknowledged).into_values() {
+                out.extend(texts.into_iter().map(|text| Act::Saw(Seen::Refused(text))));
             }
         }
         self.attach(out);
@@ -117,14 +118,14 @@ impl Client {
             let entry = json!([{"action": 2, "clientId": self.user}]);
             let frame =
                 json!({"action": action::PRESENCE, "channel": self.channel, "presence": entry});
-            self.owe(frame, None, out);
+            self.owe(frame, Vec::new(), out);
         }
     }
 
-    fn owe(&mut self, mut frame: Value, text: Option<String>, out: &mut Vec<Act>) {
+    fn owe(&mut self, mut frame: Value, texts: Vec<String>, out: &mut Vec<Act>) {
         frame["msgSerial"] = json!(self.last_serial);
         out.push(Act::Say(frame.to_string()));
-        self.unacknowledged.insert(self.last_serial, (frame, text));
+        self.unacknowledged.insert(self.last_serial, (frame, texts));
         self.last_serial += 1;
     }
 
@@ -136,7 +137,7 @@ impl Client {
 
     fn acknowledged(&mut self, frame: &Value, accepted: bool, out: &mut Vec<Act>) {
         let serial = frame["msgSerial"].as_u64().unwrap();
-        let Some((sent, text)) = self.unacknowledged.remove(&serial) else {
+        let Some((sent, texts)) = self.unacknowledged.remove(&serial) else {
             return;
         };
         if !accepted && sent["action"] == action::PRESENCE {
@@ -148,7 +149,7 @@ impl Client {
         } else {
             Seen::Refused
         };
-        out.extend(text.map(|text| Act::Saw(seen(text))));
+        out.extend(texts.into_iter().map(|text| Act::Saw(seen(text))));
     }
 }
 
@@ -230,11 +231,16 @@ impl Model for Client {
     fn closed(&mut self) {}
 
     fn publish(&mut self, text: &str, out: &mut Vec<Act>) -> bool {
-        let messages = json!([{"name": "n", "data": text}]);
+        self.publish_batch(&[text.to_owned()], out)
+    }
+
+    fn publish_batch(&mut self, texts: &[String], out: &mut Vec<Act>) -> bool {
+        let messages = texts.iter().map(|text| json!({"name": "n", "data": text}));
+        let messages: Vec<Value> = messages.collect();
         let frame =
             json!({"action": action::MESSAGE, "channel": self.channel, "messages": messages});
         if self.attached {
-            self.owe(frame, Some(text.to_owned()), out);
+            self.owe(frame, texts.to_vec(), out);
         }
         self.attached
     }

@@ -6,12 +6,15 @@
 //! **Must never know:** nodes, faults.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
+use super::admit::requirement;
 use super::cursor::Cursor;
-use crate::core::authority::Principal;
+use crate::core::authority::{Operations, Principal, Resource};
+use crate::core::channel::wildcard::repeats;
 use crate::core::close::{Close, End};
 use crate::core::delivery::encoding::Encoder;
-use crate::core::ids::{ChannelKey, Timetoken};
-use crate::core::message::Broadcast;
+use crate::core::error::Refusal;
+use crate::core::ids::{ChannelKey, Space, Timetoken};
+use crate::core::message::{Broadcast, Publication};
 use crate::core::polling::queue::{Item, Queue, stamp};
 use crate::core::session::{
     Action, Context, Event, Frame, Input, Intent, Session, Start, Subscribe,
@@ -20,6 +23,7 @@ use crate::world_tests::client::{Act, DialectModel, Model, Opened, Seen, Site};
 use crate::world_tests::world::APP;
 use serde_json::{Value, json};
 use std::any::Any;
+use std::sync::Arc;
 
 /// Most messages of one answer.
 const PER_POLL: usize = 100;
@@ -51,10 +55,13 @@ impl DialectModel for PubNub {
         Box::new(())
     }
 
-    fn client(&self, _number: u64, channel: &str, _present: bool) -> Box<dyn Model> {
+    fn client(&self, number: u64, channel: &ChannelKey, _present: bool) -> Box<dyn Model> {
         Box::new(Client {
-            channel: channel.to_owned(),
+            number,
+            channel: Arc::new(channel.clone()),
             cursor: 0,
+            failures: 0,
+            gave_up: false,
         })
     }
 }
@@ -62,9 +69,13 @@ impl DialectModel for PubNub {
 /// A poller.
 #[derive(Debug)]
 struct Poller {
-    channel: String,
+    channel: Arc<ChannelKey>,
+    /// Whom its polls speak for.
+    principal: Option<Principal>,
     queue: Queue,
     joined: bool,
+    /// It is being judged again, after a refusal.
+    judging: bool,
     /// The cursor of the poll that waits.
     waiting: Option<Timetoken>,
 }
@@ -74,17 +85,19 @@ impl Poller {
         if !self.joined && self.waiting.is_none() {
             let start = match cursor {
                 0 => Start::Now,
-                timetoken => Start::AfterTime(Cursor { timetoken }.begin(false)),
+                timetoken => {
+                    let several = self.channel.space == Space::Wildcard;
+                    Start::AfterTime(Cursor { timetoken }.begin(several))
+                }
             };
-            let channel = ChannelKey::channel(APP, &self.channel);
-            let request = Subscribe::by_poll(channel, start, 1);
+            let request = Subscribe::by_poll(self.channel.clone(), start, 1);
             out.push(Action::Do(Intent::Subscribe(request.into())));
         }
         self.waiting = Some(cursor);
         self.answer(cx, out);
     }
 
-    fn push(&mut self, channel: &std::sync::Arc<ChannelKey>, broadcast: Broadcast) {
+    fn push(&mut self, channel: &Arc<ChannelKey>, broadcast: Broadcast) {
         let item = Item {
             channel: channel.clone(),
             broadcast,
@@ -99,7 +112,7 @@ impl Poller {
         };
         if cursor != 0 && self.queue.is_empty() {
             if self.queue.is_spent() {
-                self.end(out);
+                self.end(&How::Again, out);
             }
             return;
         }
@@ -113,14 +126,25 @@ impl Poller {
             0 => first,
             cursor => cursor.max(last.unwrap_or_default()),
         };
-        let text = |item: &Item| match &item.broadcast {
-            Broadcast::Message(one) => Some(String::from_utf8_lossy(&one.draft.data).into_owned()),
-            Broadcast::Presence(_) | Broadcast::Count(_) => None,
-        };
-        let texts: Vec<String> = items.iter().filter_map(text).collect();
+        let texts: Vec<String> = items.iter().filter_map(shown).collect();
         self.waiting = None;
         let answer = json!({"t": cursor.to_string(), "m": texts}).to_string();
         out.push(Action::Send(Frame::Text(answer.into())));
+    }
+}
+
+/// What of this is shown to the client.
+fn shown(item: &Item) -> Option<String> {
+    let text = |one: &Publication| String::from_utf8_lossy(&one.draft.data).into_owned();
+    match &item.broadcast {
+        Broadcast::Message(one) if item.channel.space == Space::Wildcard => {
+            match repeats(one)?.broadcast {
+                Broadcast::Message(one) => Some(text(&one)),
+                Broadcast::Presence(_) | Broadcast::Count(_) => None,
+            }
+        }
+        Broadcast::Message(one) => Some(text(one)),
+        Broadcast::Presence(_) | Broadcast::Count(_) => None,
     }
 }
 
@@ -129,6 +153,7 @@ impl Session for Poller {
         match input {
             Input::Opened => {
                 let principal = Principal::anonymous(APP, None, cx.authority.view().revision);
+                self.principal = Some(principal.clone());
                 out.push(Action::Do(Intent::Identify(Box::new(principal))));
             }
             Input::Frame(Frame::Text(text)) => {
@@ -146,20 +171,70 @@ impl Session for Poller {
                 self.answer(cx, out);
             }
             Input::Event(
-                Event::SubscribeRefused { .. }
-                | Event::IdentifyRefused(_)
-                | Event::RightsChanged { .. },
-            ) => self.end(out),
+                Event::SubscribeRefused { refusal, .. } | Event::IdentifyRefused(refusal),
+            ) => self.refused(&refusal, out),
+            Input::Event(Event::RightsChanged {
+                refusal: Some(refusal),
+                ..
+            }) => self.refused(&refusal, out),
+            Input::Event(Event::CaughtUp(caught)) if self.judging => {
+                let how = match caught {
+                    Ok(()) => self.judged(cx),
+                    Err(_) => How::Unanswered,
+                };
+                self.end(&how, out);
+            }
             Input::Ending(End::Gone) => {}
-            Input::Ending(_) => self.end(out),
+            Input::Ending(End::Draining | End::Stale) => self.end(&How::Unanswered, out),
+            Input::Ending(End::Cut(_)) => match self.judged(cx) {
+                // Nobody has been asked for a newer view.
+                How::Denied => self.end(&How::Unanswered, out),
+                how @ (How::Again | How::Unanswered) => self.end(&how, out),
+            },
+            Input::Ending(_) => self.end(&How::Again, out),
             Input::Frame(_) | Input::Alive | Input::Event(_) | Input::Wake => {}
         }
     }
 }
 
+/// How a poll ends without messages: as `over` in `subscribe.rs` says it.
+enum How {
+    /// With the cursor that it had: its client asks again at once.
+    Again,
+    /// Without an answer: its client takes it for a broken network, and asks again after a while.
+    Unanswered,
+    /// With 403: its client stops.
+    Denied,
+}
+
 impl Poller {
-    /// Its client asks again, and goes on from its cursor.
-    fn end(&self, out: &mut Vec<Action>) {
+    fn refused(&mut self, refusal: &Refusal, out: &mut Vec<Action>) {
+        if matches!(refusal, Refusal::Denied(_)) {
+            self.judging = true;
+            out.push(Action::Do(Intent::CatchUp));
+        } else {
+            self.end(&How::Unanswered, out);
+        }
+    }
+
+    /// Judges its channel again, by whom it has dialects for so far.
+    fn judged(&self, cx: Context<'_>) -> How {
+        let ask = requirement(Resource::Channel, &self.channel.name, Operations::SUBSCRIBE);
+        let principal = self.principal.as_ref().unwrap();
+        match cx.authority.decide(principal, None, ask.ask()) {
+            Ok(_) => How::Again,
+            Err(_) => How::Denied,
+        }
+    }
+
+    /// Its client asks again, and goes on from its cursor; or not, as it is told.
+    fn end(&self, how: &How, out: &mut Vec<Action>) {
+        let word = match how {
+            How::Again => None,
+            How::Unanswered => Some(json!({"unanswered": true})),
+            How::Denied => Some(json!({"status": 403})),
+        };
+        out.extend(word.map(|word| Action::Send(Frame::Text(word.to_string().into()))));
         let reason = "".into();
         out.push(Action::Close(Close { code: 0, reason }));
     }
@@ -168,17 +243,29 @@ impl Poller {
 /// One client.
 #[derive(Debug)]
 struct Client {
-    channel: String,
+    number: u64,
+    channel: Arc<ChannelKey>,
     cursor: Timetoken,
+    /// How often in a row it was not answered.
+    failures: u32,
+    gave_up: bool,
 }
 
 impl Model for Client {
     fn open(&mut self, _site: &Site<'_>) -> Opened {
+        if std::mem::take(&mut self.gave_up) && self.number % 2 == 1 {
+            // Its app subscribes anew, and does not have the SDK reconnect.
+            self.cursor = 0;
+        }
+        // Until it is answered.
+        self.failures += 1;
         Opened {
             session: Box::new(Poller {
                 channel: self.channel.clone(),
+                principal: None,
                 queue: Queue::default(),
                 joined: false,
+                judging: false,
                 waiting: None,
             }),
             resumes: None,
@@ -195,6 +282,15 @@ impl Model for Client {
 
     fn hear(&mut self, frame: &str, out: &mut Vec<Act>) {
         let answer: Value = serde_json::from_str(frame).unwrap();
+        if answer["status"] == 403 {
+            self.gave_up = true;
+            out.push(Act::Saw(Seen::GaveUp));
+            return out.push(Act::Hangup);
+        }
+        if answer["unanswered"] == true {
+            return out.push(Act::Hangup);
+        }
+        self.failures = 0;
         let first = self.cursor == 0;
         self.cursor = answer["t"].as_str().unwrap().parse().unwrap();
         if first {
@@ -208,8 +304,23 @@ impl Model for Client {
 
     fn closed(&mut self) {}
 
+    /// Some SDKs wait twice as long each time that nothing answers, others come back as soon as anything does.
+    fn patience_ms(&self) -> (u64, u64) {
+        match self.failures {
+            _ if self.gave_up => (2_500, 3_500),
+            0 | 1 => (20, 600),
+            many if self.number.is_multiple_of(3) => (1_000 << many.min(3), 1_200 << many.min(3)),
+            _ => (20, 600),
+        }
+    }
+
     fn is_silent(&self) -> bool {
         true
+    }
+
+    /// A cursor over what several homes stamp begins a little earlier than it stands.
+    fn may_repeat(&self) -> bool {
+        self.channel.space == Space::Wildcard
     }
 
     /// It publishes by calls, as app servers do.

@@ -7,7 +7,9 @@ use super::auth;
 use super::encoder::PusherEncoder;
 use super::session::{Hello, PusherSession};
 use crate::core::delivery::encoding::Encoder;
+use crate::core::ids::{ChannelKey, Space};
 use crate::world_tests::client::{Act, DialectModel, Model, Opened, Seen, Site};
+use crate::world_tests::people::USERS;
 use crate::world_tests::story::{KEY, SECRET};
 use serde_json::{Value, json};
 use std::any::Any;
@@ -24,6 +26,10 @@ struct Client {
     /// As whom it is present.
     user: Option<String>,
     members: BTreeSet<String>,
+    /// As which user it signs in: then it wants her inbox, and no channel.
+    signs_in: Option<String>,
+    /// Whom of her watchlist it believes to be online.
+    online: BTreeSet<String>,
 }
 
 impl DialectModel for Pusher {
@@ -39,11 +45,14 @@ impl DialectModel for Pusher {
         Box::new(())
     }
 
-    fn client(&self, number: u64, channel: &str, present: bool) -> Box<dyn Model> {
+    fn client(&self, number: u64, channel: &ChannelKey, present: bool) -> Box<dyn Model> {
+        let inbox = channel.space == Space::User;
         Box::new(Client {
-            channel: channel.to_owned(),
+            channel: channel.name.to_string(),
             user: present.then(|| format!("u{number}")),
             members: BTreeSet::new(),
+            signs_in: inbox.then(|| channel.name.to_string()),
+            online: BTreeSet::new(),
         })
     }
 }
@@ -66,6 +75,25 @@ impl Client {
         let text = auth::channel_text(socket, &self.channel, member.as_deref());
         let data = json!({"channel": self.channel, "auth": sign(&text), "channel_data": member});
         Act::Say(json!({"event": "pusher:subscribe", "data": data}).to_string())
+    }
+
+    fn sign_in(&self, user: &str, socket: &str) -> Act {
+        let user_data = json!({"id": user, "watchlist": USERS}).to_string();
+        let auth = sign(&auth::user_text(socket, &user_data));
+        let data = json!({"auth": auth, "user_data": user_data});
+        Act::Say(json!({"event": "pusher:signin", "data": data}).to_string())
+    }
+
+    fn watched(&mut self, events: &Value) {
+        for event in events["events"].as_array().into_iter().flatten() {
+            let users = event["user_ids"].as_array().into_iter().flatten();
+            for user in users.filter_map(Value::as_str) {
+                match event["name"] == "online" {
+                    true => self.online.insert(user.to_owned()),
+                    false => self.online.remove(user),
+                };
+            }
+        }
     }
 
     fn changed(&mut self, news: bool, what: &str, user: &str, out: &mut Vec<Act>) {
@@ -92,7 +120,25 @@ impl Model for Client {
         let inner = inner.unwrap_or_default();
         match frame["event"].as_str().unwrap_or_default() {
             "pusher:connection_established" => {
-                out.push(self.subscribe(inner["socket_id"].as_str().unwrap()));
+                let socket = inner["socket_id"].as_str().unwrap();
+                self.online.clear();
+                out.push(match &self.signs_in {
+                    Some(user) => self.sign_in(user, socket),
+                    None => self.subscribe(socket),
+                });
+            }
+            "pusher:signin_success" => out.push(Act::Saw(Seen::Stands(false))),
+            "pusher_internal:watchlist_events" => {
+                let events = if data.is_some() {
+                    inner
+                } else {
+                    frame["data"].clone()
+                };
+                self.watched(&events);
+            }
+            "pusher:error" if self.signs_in.is_some() => {
+                out.push(Act::Saw(Seen::Ended));
+                out.push(Act::Hangup);
             }
             "pusher:ping" => out.push(Act::Say(json!({"event": "pusher:pong"}).to_string())),
             "pusher_internal:subscription_succeeded" => {
@@ -129,9 +175,17 @@ impl Model for Client {
         self.user.as_ref().map(|_| self.members.clone())
     }
 
-    /// What it signs for opens its channel as well.
+    /// What it signs for opens its channel, or its inbox, as well.
     fn needs_open(&self) -> bool {
-        self.user.is_none()
+        self.user.is_none() && self.signs_in.is_none()
+    }
+
+    fn user(&self) -> Option<String> {
+        self.signs_in.clone()
+    }
+
+    fn watches(&self) -> Option<BTreeSet<String>> {
+        self.signs_in.as_ref().map(|_| self.online.clone())
     }
 
     fn is(&self) -> Option<String> {

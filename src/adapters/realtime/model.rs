@@ -7,10 +7,12 @@ use super::OfNode;
 use super::encoder::RealtimeEncoder;
 use super::session::RealtimeSession;
 use crate::core::delivery::encoding::Encoder;
+use crate::core::ids::ChannelKey;
 use crate::world_tests::client::{Act, DialectModel, Model, Opened, Seen, Site};
 use crate::world_tests::story::APPLICATION;
 use serde_json::Value;
 use std::any::Any;
+use std::collections::BTreeSet;
 
 /// The dialect.
 #[derive(Debug)]
@@ -27,6 +29,12 @@ struct Client {
     subscriber: Option<String>,
     /// It has stood before.
     stood: bool,
+    /// What has come at least once.
+    came: BTreeSet<String>,
+    /// What it has let pass: it fails at every seventh message, and acknowledges it when it comes again.
+    owed: BTreeSet<String>,
+    /// Acknowledgements that it sends with the next one.
+    late: Vec<Act>,
 }
 
 impl DialectModel for Realtime {
@@ -42,11 +50,14 @@ impl DialectModel for Realtime {
         Box::new(OfNode::default())
     }
 
-    fn client(&self, number: u64, channel: &str, _present: bool) -> Box<dyn Model> {
+    fn client(&self, number: u64, channel: &ChannelKey, _present: bool) -> Box<dyn Model> {
         Box::new(Client {
-            channel: channel.to_owned(),
+            channel: channel.name.to_string(),
             subscriber: self.buffered.then(|| format!("s{number}")),
             stood: false,
+            came: BTreeSet::new(),
+            owed: BTreeSet::new(),
+            late: Vec::new(),
         })
     }
 }
@@ -56,17 +67,32 @@ fn command(text: &str) -> Act {
 }
 
 impl Client {
-    fn message(&self, object: &Value, out: &mut Vec<Act>) {
+    fn message(&mut self, object: &Value, out: &mut Vec<Act>) {
         let said = object["m"].as_str().unwrap_or_default();
         let mut parts = said.splitn(3, '_');
         let (id, _, body) = (parts.next(), parts.next(), parts.next());
+        let text = body.unwrap_or(said).to_owned();
         if let (Some(id), Some(sequence)) = (id, object["s"].as_str()) {
+            let number: u64 = text.trim_start_matches('m').parse().unwrap_or_default();
+            if self.came.insert(text.clone()) && number % 7 == 3 {
+                self.owed.insert(text);
+                return;
+            }
             let channel = &self.channel;
-            out.push(command(&format!(
-                "ack;{APPLICATION};{channel};{id};{sequence};1"
-            )));
+            let ack = command(&format!("ack;{APPLICATION};{channel};{id};{sequence};1"));
+            match number % 5 {
+                // Late.
+                1 => self.late.push(ack),
+                // Lost; what it has got comes again.
+                2 => {}
+                _ => {
+                    out.push(ack);
+                    out.append(&mut self.late);
+                }
+            }
         }
-        out.push(Act::Saw(Seen::Got(body.unwrap_or(said).to_owned())));
+        self.owed.remove(&text);
+        out.push(Act::Saw(Seen::Got(text)));
     }
 }
 
@@ -113,7 +139,13 @@ impl Model for Client {
         }
     }
 
-    fn closed(&mut self) {}
+    fn closed(&mut self) {
+        self.late.clear();
+    }
+
+    fn owed(&self) -> BTreeSet<String> {
+        self.owed.clone()
+    }
 
     /// It only listens.
     fn publish(&mut self, _text: &str, _out: &mut Vec<Act>) -> bool {

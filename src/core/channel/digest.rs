@@ -22,7 +22,7 @@ pub const BUCKETS: usize = 256;
 
 /// In which of them a channel counts. All channels of one are in one part of the registry.
 #[must_use]
-pub(super) fn bucket(key: &ChannelKey) -> u8 {
+pub(crate) fn bucket(key: &ChannelKey) -> u8 {
     u8::try_from(mix(key_hash(key)) & 0xff).unwrap_or(0)
 }
 
@@ -64,7 +64,7 @@ pub(super) struct Tables {
 
 /// The tables by node.
 #[derive(Debug, Default)]
-pub(super) struct Digests {
+pub(crate) struct Digests {
     tables: arc_swap::ArcSwap<HashMap<NodeId, Arc<Tables>>>,
     /// Channels that wait for what their former home hands over.
     claims: AtomicU64,
@@ -84,12 +84,12 @@ impl Digests {
     }
 
     /// What this node has in channels whose home that one is.
-    pub(super) fn own(&self, node: NodeId) -> Vec<u64> {
+    pub(crate) fn own(&self, node: NodeId) -> Vec<u64> {
         self.of(node).own.read()
     }
 
     /// The buckets in which that node has something else than it has said to this one.
-    pub(super) fn differing(&self, node: NodeId, digest: &[u64]) -> Vec<u8> {
+    pub(crate) fn differing(&self, node: NodeId, digest: &[u64]) -> Vec<u8> {
         let heard = self.of(node).heard.read();
         let both = (0..=u8::MAX).zip(heard.iter().zip(digest));
         both.filter(|(_, (heard, said))| heard != said)
@@ -119,7 +119,7 @@ impl Digests {
 
 /// What one channel counts for at present.
 #[derive(Debug)]
-pub(super) struct Counted {
+pub(crate) struct Counted {
     digests: Arc<Digests>,
     hash: u64,
     bucket: u8,
@@ -132,7 +132,7 @@ pub(super) struct Counted {
 }
 
 impl Counted {
-    pub(super) fn new(digests: Arc<Digests>, key: &ChannelKey) -> Self {
+    pub(crate) fn new(digests: Arc<Digests>, key: &ChannelKey) -> Self {
         Self {
             digests,
             hash: key_hash(key),
@@ -146,7 +146,7 @@ impl Counted {
     }
 
     /// Counts the channel as it is now.
-    pub(super) fn update(&mut self, replica: &Replica) {
+    pub(crate) fn update(&mut self, replica: &Replica) {
         let own = replica.own_interest();
         if own != self.own {
             let before = std::mem::replace(&mut self.own, own);

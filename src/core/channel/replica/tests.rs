@@ -53,6 +53,14 @@ impl Replica {
         }
     }
 
+    /// The messages that this node holds: as the home, or in a copy.
+    pub(crate) fn held_messages(&self) -> Vec<Arc<crate::core::message::Publication>> {
+        let mut held = self.home_history();
+        let copy = self.copy.iter();
+        held.extend(copy.flat_map(|one| one.stream.history.snapshot().publications().to_vec()));
+        held
+    }
+
     /// The messages of its history, as its home has it.
     pub(crate) fn home_history(&self) -> Vec<Arc<crate::core::message::Publication>> {
         match &self.role {
