@@ -55,7 +55,11 @@ administer 7 k1 provider delete 7 p
 administer 7 k1 provider ask 7 p for=60000
 administer 7 operator provider fetched 7 p source=set:https://id/keys before=3 kids=e
 administer 7 operator provider fetched 7 p source=discovery:https://id reason=late
-signout 7 user:u revkey:s by=k1";
+signout 7 user:u revkey:s by=k1
+members 7 g add=user:u,group:h remove=user:v by=k1
+nogroup 7 g
+grant 7 group:g room=subscribe
+revoke 7 group:g";
 
 /// A log whose state has something in every section.
 const LOG: &str = "\
@@ -76,7 +80,9 @@ flag 7 room f on
 group 7 g add=a,b
 same administer 7 operator provider create 7 p iss=https://id aud=a,b kids=e ceiling=k1
 administer 7 operator provider create 7 q iss=https://q aud=a source=set:https://q/keys ceiling=k1
-administer 7 operator provider ask 7 q";
+administer 7 operator provider ask 7 q
+members 7 g add=user:u,group:h
+members 7 h add=user:u,user:v";
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {

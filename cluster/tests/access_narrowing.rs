@@ -12,7 +12,7 @@
 
 mod access_random;
 
-use access_random::{NAMES, app_of, full_key, log, play, principal};
+use access_random::{NAMES, USERS, app_of, full_key, log, model, play, principal};
 use gatecast_cluster::access::*;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -96,10 +96,147 @@ proptest! {
             }
             let lost = lost(&before, &state, &principals, state.time_ms);
             prop_assert_eq!(lost, None, "{:?} came to {:?}", command, outcome.reply);
-            let cut = outcome.effects.iter().find(|effect| matches!(effect, Effect::Cut { .. }));
+            let cut = outcome.effects.iter().find(|effect| matches!(effect, Effect::Cut { .. } | Effect::CutAll { .. }));
             prop_assert_eq!(cut, None, "{:?} came to {:?}", command, outcome.reply);
         }
     }
+}
+
+/// Whether an effect makes the connections of this principal look at themselves.
+fn concerns(effect: &Effect, principal: &Principal) -> bool {
+    match effect {
+        Effect::Recheck { app, scope } if *app == principal.app => match scope {
+            Scope::App | Scope::Subject(Subject::Everyone | Subject::Key(_)) => true,
+            Scope::Subject(Subject::User(user)) => principal.user.as_ref() == Some(user),
+            Scope::Subject(Subject::Token(token)) | Scope::Copies(token) => {
+                principal.token.as_ref() == Some(token)
+            }
+            // The machine names who is in a group: a connection does not know it.
+            Scope::Subject(Subject::Group(_)) => false,
+            Scope::Provider(_) => principal
+                .proof
+                .as_ref()
+                .is_some_and(|p| p.vouched.is_some()),
+            Scope::Affected(whom) => names(whom, principal),
+        },
+        Effect::Cut { app, target, .. } if *app == principal.app => match target {
+            Target::User(user) => principal.user.as_ref() == Some(user),
+            Target::Token(token) => principal.token.as_ref() == Some(token),
+            Target::RevocationKey(key) => principal.revocation_key.as_ref() == Some(key),
+            Target::Channel(_) | Target::Key(_) | Target::App => true,
+            Target::Group(_) => false,
+        },
+        Effect::CutAll { app, whom, .. } if *app == principal.app => names(whom, principal),
+        Effect::Recheck { .. }
+        | Effect::Cut { .. }
+        | Effect::CutAll { .. }
+        | Effect::AppChanged(_)
+        | Effect::MembersChanged => false,
+    }
+}
+
+fn names(whom: &Affected, principal: &Principal) -> bool {
+    let user = principal.user.as_ref();
+    user.is_some_and(|user| whom.has_user(user)) || whom.has_claim(principal.claimed())
+}
+
+/// The groups of every user, by walking.
+fn walked(state: &State) -> BTreeMap<&'static str, Vec<Text>> {
+    let all = USERS.map(|user| {
+        let mut next = model::direct(state, AppId(1), &GroupMember::User(user.into()));
+        (user, model::walk(state, AppId(1), &mut next))
+    });
+    all.into()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(600))]
+
+    #[test]
+    fn whoever_lost_something_is_named_by_an_effect(
+        log in log(),
+        commands in vec(prop_oneof![
+            access_random::user_group_command(),
+            access_random::command(),
+        ], 1..12),
+        principals in vec(principal(), 1..10),
+    ) {
+        let mut state = State::default();
+        play(&mut state, &log, 1);
+        for (index, command) in (1_000..).zip(&commands) {
+            let stamp = Stamp { index, time_ms: state.time_ms };
+            for _ in 0..20 {
+                apply(&mut state, &Command::Tick, stamp);
+            }
+            let before = state.clone();
+            let outcome = apply(&mut state, command, stamp);
+            for principal in &principals {
+                let one = std::slice::from_ref(principal);
+                // Rights that a shortened life takes later are judged by their ends.
+                let had = rights(&before, one, state.time_ms);
+                let has = rights(&state, one, state.time_ms);
+                let less = had.iter().any(|(at, had)| at.3 == 0 && !has[at].contains(*had));
+                let named = outcome.effects.iter().any(|effect| concerns(effect, principal));
+                prop_assert!(named || !less, "{command:?}: {principal:?} {:?}", outcome.effects);
+            }
+            if let Command::SetUserGroup(change) = command {
+                prop_assert_eq!(model_named(&before, &state), named_users(change.app, &outcome));
+            }
+        }
+    }
+
+    #[test]
+    fn groups_are_those_that_can_be_walked_to(log in log(), commands in vec(access_random::user_group_command(), 1..30)) {
+        let mut state = State::default();
+        play(&mut state, &log, 1);
+        for (index, command) in (1_000..).zip(&commands) {
+            let stamp = Stamp { index, time_ms: state.time_ms };
+            apply(&mut state, command, stamp);
+        }
+        let resumed = restore(&snapshot(&state)).unwrap();
+        for state in [&state, &resumed] {
+            for (user, walked) in walked(state) {
+                let user: Text = user.into();
+                let mut all = state.groups_of_user(AppId(1), Some(&user), &[]);
+                all.sort();
+                prop_assert_eq!(all, walked.iter().collect::<Vec<_>>());
+                for group in &walked {
+                    let way = state.way_to_group(AppId(1), Some(&user), &[], group).unwrap();
+                    prop_assert!(way.len() <= Limits::GROUP_DEPTH && way.last() == Some(group));
+                }
+            }
+        }
+        let groups = |state: &State| {
+            let all = state.user_groups_from(AppId(1), Text::default());
+            all.map(|(name, group)| (name.clone(), group.clone())).collect::<Vec<_>>()
+        };
+        prop_assert_eq!(groups(&state), groups(&resumed));
+    }
+}
+
+/// Users whose groups are others than before.
+fn model_named(before: &State, after: &State) -> Vec<Text> {
+    let (had, has) = (walked(before), walked(after));
+    let changed = USERS.into_iter().filter(|user| had[user] != has[user]);
+    changed.map(Into::into).collect()
+}
+
+fn named_users(app: AppId, outcome: &Outcome) -> Vec<Text> {
+    let named = outcome.effects.iter().filter_map(|effect| match effect {
+        Effect::Recheck {
+            app: of,
+            scope: Scope::Affected(whom),
+        }
+        | Effect::CutAll { app: of, whom, .. } => (*of == app && app == AppId(1)).then_some(whom),
+        Effect::Recheck { .. }
+        | Effect::Cut { .. }
+        | Effect::AppChanged(_)
+        | Effect::MembersChanged => None,
+    });
+    let mut all: Vec<Text> = named.flat_map(|whom| whom.users.to_vec()).collect();
+    all.sort();
+    all.dedup();
+    all
 }
 
 /// An app with a key, and what `after` comes to in it.

@@ -140,8 +140,13 @@ proptest! {
                 prop_assert!(alone.contains(for_her));
                 let place = (principal.app, Target::User(user.into()));
                 let void = state.revocations.get(&place).is_some_and(|r| r.voids(other.issued, now_ms));
-                let block = state.blocks.get(&(principal.app, Subject::User(user.into())));
-                let kept_out = block.is_some_and(|block| block.until_ms.is_none_or(|end| end > now_ms));
+                let mut next = model::direct(&state, principal.app, &GroupMember::User(user.into()));
+                let groups = model::walk(&state, principal.app, &mut next);
+                let hers = groups.into_iter().map(Subject::Group).chain([Subject::User(user.into())]);
+                let kept_out = hers.into_iter().any(|subject| {
+                    let block = state.blocks.get(&(principal.app, subject));
+                    block.is_some_and(|block| block.until_ms.is_none_or(|end| end > now_ms))
+                });
                 prop_assert_eq!(for_her, if void || kept_out { Operations::NONE } else { alone });
             }
         }

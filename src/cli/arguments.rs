@@ -1,11 +1,13 @@
 //! The command line: what can be typed, and the help that is printed of it.
 
 mod cluster;
+mod group;
 mod key;
 mod provider;
 mod traffic;
 
 pub use cluster::{BackupCommand, ClusterCommand, Recover};
+pub use group::{GroupCommand, MemberArgs};
 pub use key::KeyCommand;
 pub use provider::{ProviderArgs, ProviderCommand};
 pub use traffic::{ChannelCommand, ConnCommand, RefusalsArgs, WebhookCommand};
@@ -131,6 +133,9 @@ pub enum Command {
     /// Users of an app
     #[command(subcommand)]
     User(UserCommand),
+    /// User groups of an app: who is in them has what is granted to them
+    #[command(subcommand)]
+    Group(GroupCommand),
     /// Identity providers of an app
     #[command(subcommand)]
     Provider(ProviderCommand),
@@ -303,6 +308,9 @@ pub struct SubjectArgs {
     /// A key id
     #[arg(long)]
     pub key: Option<String>,
+    /// A user group: whoever is in it
+    #[arg(long)]
+    pub group: Option<String>,
     /// Anyone connected to the app
     #[arg(long)]
     pub everyone: bool,
@@ -423,6 +431,8 @@ pub enum TargetKind {
     Channel,
     /// Everything issued under a key
     Key,
+    /// Every credential of whoever is in a user group
+    Group,
 }
 
 /// What can be done with users.
@@ -454,7 +464,7 @@ pub enum UserCommand {
         #[arg(long, default_value = "all")]
         wait: WaitArg,
     },
-    /// Shows whether a user is kept out, until when and why
+    /// Shows a user's groups, and whether she is kept out, until when and why
     Show {
         /// App id
         app: u64,

@@ -12,6 +12,7 @@ pub mod confirm;
 pub mod dev;
 pub mod duration;
 pub mod files;
+pub mod group;
 pub mod import;
 pub mod manual;
 pub mod output;
@@ -177,6 +178,7 @@ fn carry_out(cli: Cli) -> Result<(), Failure> {
         Command::Grant(command) => client::ask(&cli.remote, request::grant(command)?),
         Command::Revoke(command) => client::ask(&cli.remote, request::revoke(command)?),
         Command::User(command) => client::ask(&cli.remote, request::user(command)),
+        Command::Group(command) => client::ask(&cli.remote, group::group(command)),
         Command::Provider(command) => client::ask(&cli.remote, provider::provider(command)?),
         Command::Cluster(ClusterCommand::Recover(how)) => backup::recover(how),
         Command::Cluster(command) => client::ask(&cli.remote, request::cluster(command)?),

@@ -78,6 +78,7 @@ fn provider_body(args: ProviderArgs) -> Result<Map<String, Value>, Failure> {
     set(&mut claims, "rights", args.rights);
     set(&mut claims, "user", args.user_claim);
     set(&mut claims, "session", args.session_claim);
+    set(&mut claims, "groups", args.groups_claim);
     if !claims.is_empty() {
         body.insert("claims".into(), claims.into());
     }

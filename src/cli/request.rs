@@ -63,7 +63,7 @@ impl Request {
         Some(format!("{{{}}}", all.collect::<Vec<_>>().join(",")))
     }
 
-    fn destroys(mut self, what: String) -> Self {
+    pub(super) fn destroys(mut self, what: String) -> Self {
         self.destroys = Some(what);
         self
     }
@@ -271,6 +271,7 @@ pub fn revoke(command: RevokeCommand) -> Result<Request, Failure> {
         TargetKind::RevocationKey => "revocation_key",
         TargetKind::Channel => "channel",
         TargetKind::Key => "key",
+        TargetKind::Group => "group",
     };
     let mut body = Map::new();
     body.insert("target".into(), json!({ kind: command.name }));
@@ -305,7 +306,9 @@ pub fn user(command: UserCommand) -> Request {
             set(&mut body, "wait", Some(wait.word()));
             Request::new("POST", path(app, &user, "block")).body(body.into())
         }
-        UserCommand::Show { app, user } => Request::new("GET", path(app, &user, "block")),
+        UserCommand::Show { app, user } => {
+            Request::new("GET", named(&format!("/v1/apps/{app}/users"), &user, ""))
+        }
         UserCommand::Unblock { app, user } => Request::new("DELETE", path(app, &user, "block")),
     }
 }
@@ -374,12 +377,16 @@ pub(super) fn set(body: &mut Map<String, Value>, name: &str, value: Option<impl 
 }
 
 fn subject_pair(subject: &SubjectArgs) -> (&'static str, &str) {
-    match (&subject.user, &subject.auth_token, &subject.key) {
-        (Some(user), _, _) => ("user", user),
-        (_, Some(token), _) => ("token", token),
-        (_, _, Some(key)) => ("key", key),
-        (None, None, None) => ("everyone", "1"),
-    }
+    let named = [
+        ("user", &subject.user),
+        ("token", &subject.auth_token),
+        ("key", &subject.key),
+        ("group", &subject.group),
+    ];
+    let mut named = named
+        .into_iter()
+        .filter_map(|(kind, name)| Some((kind, name.as_deref()?)));
+    named.next().unwrap_or(("everyone", "1"))
 }
 
 fn subject_json(subject: &SubjectArgs) -> Value {
@@ -432,7 +439,7 @@ fn pairs(settings: &[String]) -> Result<Value, Failure> {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::super::arguments::{Cli, Command};
-    use super::super::provider;
+    use super::super::{group, provider};
     use super::*;
     use clap::Parser as _;
 
@@ -447,6 +454,7 @@ mod tests {
             Command::Grant(command) => grant(command).unwrap(),
             Command::Revoke(command) => revoke(command).unwrap(),
             Command::User(command) => user(command),
+            Command::Group(command) => group::group(command),
             Command::Provider(command) => provider::provider(command).unwrap(),
             Command::Cluster(command) => cluster(command).unwrap(),
             Command::Conn(command) => conn(command),
@@ -519,6 +527,13 @@ mod tests {
                 "user block 7 {}",
                 "user unblock 7 {}",
                 "user show 7 {}",
+                "group show 7 {}",
+                "group members 7 {}",
+                "group add 7 {} --user ana",
+                "group remove 7 {} --group eng",
+                "group delete 7 {}",
+                "group block 7 {}",
+                "group unblock 7 {}",
                 "user disconnect 7 {}",
                 "channel show 7 {}",
                 "channel members 7 {}",
@@ -606,6 +621,15 @@ mod tests {
             typed("user unblock 7 a/b").path,
             "/v1/apps/7/users/a%2Fb/block"
         );
+        let add = typed("group add 7 eng --user ana,bob --group ops");
+        let expected = json!({"add": [{"user": "ana"}, {"user": "bob"}, {"group": "ops"}]});
+        assert_eq!(
+            (&*add.path, add.body),
+            ("/v1/apps/7/groups/eng/members", Some(expected))
+        );
+        let given = typed("grant set 7 --group eng --pattern code --can publish").body;
+        let subject = given.and_then(|body| body.get("subject").cloned());
+        assert_eq!(subject, Some(json!({"group": "eng"})));
         assert_eq!(
             typed("grant list 7 --everyone").path,
             "/v1/apps/7/grants?everyone=1"

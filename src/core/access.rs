@@ -5,14 +5,15 @@
 //! **Why apart from the authority:** names, limits and refusals are said in these words and lie below it.
 
 pub use gatecast_cluster::access::{
-    Administered, Administration, Algorithm, Answered, ApiKey, App, AppChange, AppId, AppSpec,
-    Block, Capability, CarriedRights, ChannelFlag, Claims, Command, Cut, Decision, Effect,
+    Administered, Administration, Affected, Algorithm, Answered, ApiKey, App, AppChange, AppId,
+    AppSpec, Block, Capability, CarriedRights, ChannelFlag, Claims, Command, Cut, Decision, Effect,
     EnabledProtocol, FETCH_AGAIN_MS, Fetched, Grant, GrantEntry, GrantKey, GrantMode, GroupChange,
-    Issued, Issuer, KeyChange, KeyFetch, KeyKind, KeySource, KeySpec, MemberState, Millis, NodeId,
-    OpenRule, Operations, Pattern, PatternError, PatternText, Principal, Proof, Provider,
-    ProviderChange, ProviderKey, ProviderSpec, PublicKey, Question, Reason, Rejection, Reply,
-    Resource, Revision, Revocation, Right, Rule, Scope, Secret, SettingValue, SignOut, SpokenFor,
-    State, Subject, Target, Text, Token, Vouched, Voucher,
+    GroupMember, Issued, Issuer, KeyChange, KeyFetch, KeyKind, KeySource, KeySpec, Limits,
+    MemberState, Millis, NodeId, OpenRule, Operations, Pattern, PatternError, PatternText,
+    Principal, Proof, Provider, ProviderChange, ProviderKey, ProviderSpec, PublicKey, Question,
+    Reason, Rejection, Reply, Resource, Revision, Revocation, Right, Rule, Scope, Secret,
+    SettingValue, SignOut, SpokenFor, State, Subject, Target, Text, Token, UserGroup,
+    UserGroupChange, UserGroupDeletion, Vouched, Voucher,
 };
 pub use gatecast_cluster::{
     BarrierMode, BarrierReport, ClusterStatus, Committed, EffectBatch, Freshness, ProposeError,

@@ -7,6 +7,9 @@
 //! **Why a room of its own:** every dialect takes the same tokens, and none of them may be the one that takes more.
 
 mod compact;
+#[cfg(test)]
+mod group_tests;
+mod groups;
 pub mod keys;
 pub mod logout;
 pub mod refused;

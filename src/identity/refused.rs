@@ -4,7 +4,7 @@
 //! **Why kinds and not texts:** a dialect has to know which of them a newer view may lift, and which ends by itself when
 //! the client fetches another token.
 
-use crate::core::authority::Unattested;
+use crate::core::authority::{Limits, Unattested};
 use crate::core::refusals::Rule;
 
 /// Why it is not taken.
@@ -58,6 +58,12 @@ pub enum Refused {
     /// What it says of rights cannot be read.
     #[error("the token's rights cannot be read")]
     Rights,
+    /// It claims more groups than are looked at, or what it claims are none.
+    #[error(
+        "the token's groups cannot be read: a provider's record names a claim that is a list of texts, of at most {} groups",
+        Limits::CLAIMED_GROUPS
+    )]
+    Groups,
     /// A logout token that names neither a user nor a session, or is not one.
     #[error("this is no logout token: {0}")]
     NoLogout(&'static str),
@@ -104,6 +110,7 @@ impl Refused {
             | Self::Claim(_)
             | Self::NoUser
             | Self::Rights
+            | Self::Groups
             | Self::NoLogout(_) => Fault::Token,
         }
     }

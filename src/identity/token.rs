@@ -5,7 +5,7 @@
 //! signs for many audiences must not be able to speak for one that is not ours.
 
 use super::compact::Compact;
-use super::{Refused, rights};
+use super::{Refused, groups, rights};
 use crate::core::authority::{
     AppId, Attested, Bearer, MAX_AHEAD_MS, Millis, Presented, Principal, Provider, SaidBy, State,
     Text,
@@ -100,6 +100,7 @@ pub fn read(
         token: compact.id(),
         issued_ms,
         expires_ms,
+        groups: groups::claimed(provider, &compact)?,
         capability: rights::carried(state, provider, &compact)?,
     };
     Ok(Borne {

@@ -1,11 +1,11 @@
-//! Commands, replies and effects: the machine's whole vocabulary.
+//! Commands and replies: the machine's whole vocabulary, but for what it tells connections to do.
 //!
 //! Variants are only ever appended; they are stored.
 
 use super::records::{EnabledProtocol, Issuer, OpenRule, Secret, SettingValue, Subject, Target};
 use super::{
     AppId, Capability, Fetched, Millis, NodeId, Operations, Pattern, ProviderChange, ProviderSpec,
-    Resource, Revision, Text, Token,
+    Resource, Text, Token, UserGroupChange, UserGroupDeletion,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -151,6 +151,10 @@ pub enum Command {
     /// Voids the credentials that a target has by now and cuts its connections, as [`Self::Revoke`] does, but leaves what is
     /// stored for it: whoever signs in again has what she had.
     SignOut(SignOut),
+    /// Puts members into a user group and takes others out.
+    SetUserGroup(UserGroupChange),
+    /// Takes a user group away: who is in it, what it is in, and the grants stored for it.
+    DeleteUserGroup(UserGroupDeletion),
 }
 
 /// Who is signed out.
@@ -436,63 +440,4 @@ pub enum Rejection {
     Invalid(Text),
     /// Needs a newer cluster version than has been agreed.
     VersionNotEnabled(u16),
-}
-
-/// What connection shards have to do because of a command. Produced by every node alike; each acts on
-/// the connections it holds.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Effect {
-    /// The app's record or settings changed: cached copies are stale.
-    AppChanged(AppId),
-    /// Rights in this scope may have changed: ask again for every subscription in it.
-    Recheck {
-        /// The app it is about.
-        app: AppId,
-        /// Whom it may concern.
-        scope: Scope,
-    },
-    /// End these connections.
-    Cut {
-        /// The app it is about.
-        app: AppId,
-        /// Whose connections are cut.
-        target: Target,
-        /// Why; decides what the client is told and whether it may return.
-        cut: Cut,
-    },
-    /// The member list changed: channels may have a new home.
-    MembersChanged,
-}
-
-/// Whose rights may have changed.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum Scope {
-    /// Everyone in the app (open rules, settings, grants to everyone).
-    App,
-    /// One subject and nobody else.
-    Subject(Subject),
-    /// Whoever has taken a copy of what is stored for this token: more than what is left may be in it.
-    Copies(Text),
-    /// Whoever this provider vouches for: it may not any more.
-    Provider(Text),
-}
-
-/// Why connections are ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Cut {
-    /// Their credential was revoked at `revision`; those that hold a newer one stay.
-    Revoked {
-        /// Credentials stating a time of issue are reached when it is before this.
-        issued_before_ms: Millis,
-        /// Credentials seen live before this revision are reached.
-        revision: Revision,
-        /// When to act; later than the stamp if a renewal margin was asked for.
-        applies_ms: Millis,
-    },
-    /// Asked to go; may come back.
-    Disconnected,
-    /// Blocked: may not come back until the block ends.
-    Blocked,
-    /// The app or key was disabled or deleted.
-    Disabled,
 }

@@ -60,6 +60,23 @@ impl Limits {
     pub const GROUP_CHANNELS: usize = 2_000;
     /// Channel groups in the cluster.
     pub const GROUPS: usize = 1_000_000;
+    /// Members that one command puts into a user group or takes out.
+    pub const GROUP_CHANGES: usize = 1_000;
+    /// User groups of one app that have members or are one.
+    pub const USER_GROUPS_PER_APP: usize = 100_000;
+    /// Memberships of user groups in the cluster.
+    pub const MEMBERSHIPS: usize = 20_000_000;
+    /// User groups that one user or group is a member of itself.
+    pub const GROUPS_PER_MEMBER: usize = 64;
+    /// User groups above one: those that it is in, and those that they are in. A check asks for all of them.
+    pub const GROUPS_ABOVE: usize = 32;
+    /// User groups in a row, each in the next.
+    pub const GROUP_DEPTH: usize = 4;
+    /// Members below one user group, its groups' members included: whoever takes a group out waits until all of them
+    /// are looked at, and the log does as well.
+    pub const BELOW_GROUP: u64 = 100_000;
+    /// User groups that one token may claim.
+    pub const CLAIMED_GROUPS: usize = 200;
     /// Remembered nonces in the cluster.
     pub const NONCES: usize = 10_000_000;
     /// Channel flags that are on, in the cluster.
@@ -137,7 +154,7 @@ pub(super) fn subject(subject: &Subject) -> Checked {
     match subject {
         Subject::Everyone => Ok(()),
         Subject::User(text) | Subject::Token(text) => name("subject", text, Limits::MAX_TEXT),
-        Subject::Key(text) => name("subject", text, Limits::ID_TEXT),
+        Subject::Key(text) | Subject::Group(text) => name("subject", text, Limits::ID_TEXT),
     }
 }
 
@@ -145,7 +162,7 @@ pub(super) fn subject(subject: &Subject) -> Checked {
 pub(super) fn target(target: &Target) -> Checked {
     match target {
         Target::App => Ok(()),
-        Target::Key(text) => name("target", text, Limits::ID_TEXT),
+        Target::Key(text) | Target::Group(text) => name("target", text, Limits::ID_TEXT),
         Target::Token(text)
         | Target::User(text)
         | Target::RevocationKey(text)

@@ -16,6 +16,7 @@ mod capability;
 mod checksum;
 mod command;
 mod decide;
+mod effect;
 mod expiry;
 mod fingerprint;
 mod key_fetch;
@@ -31,18 +32,19 @@ mod restored;
 mod revocation;
 mod snapshot;
 mod state;
+mod user_group;
 
 pub use apply::{Applied, Batch, Op, Outcome, apply, apply_batch};
 pub use capability::{Capability, Operations, Right};
 pub use command::{
-    Administered, Administration, AppChange, AppSpec, ChannelFlag, Command, Cut, Effect,
-    GrantEntry, GrantMode, GroupChange, KeyChange, KeySpec, MemberCommand, Rejection, Reply, Scope,
-    SignOut,
+    Administered, Administration, AppChange, AppSpec, ChannelFlag, Command, GrantEntry, GrantMode,
+    GroupChange, KeyChange, KeySpec, MemberCommand, Rejection, Reply, SignOut,
 };
 pub use decide::{
     Decision, Question, Reason, Rule, allowed, check_revocation, check_spoken_for, decide,
     decide_until,
 };
+pub use effect::{Cut, Effect, Scope};
 pub use expiry::next_expiry;
 pub use fingerprint::fingerprint;
 pub use key_fetch::{FETCH_AGAIN_MS, FETCH_EVERY_MS, Fetched, KeyFetch};
@@ -61,6 +63,9 @@ pub use requests::{Answered, Requests};
 pub use restored::restored;
 pub use snapshot::{SnapshotError, restore, snapshot};
 pub use state::State;
+pub use user_group::{
+    Affected, GroupMember, MemberOf, UserGroup, UserGroupChange, UserGroupDeletion,
+};
 
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;

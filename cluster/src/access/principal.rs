@@ -34,6 +34,14 @@ pub struct Proof {
     pub vouched: Option<Arc<Vouched>>,
 }
 
+impl Proof {
+    /// The user groups that its bearer is in, as its provider says.
+    #[must_use]
+    pub fn claimed(&self) -> &[Text] {
+        self.vouched.as_ref().map_or(&[], |by| &by.groups)
+    }
+}
+
 /// Somebody for whom a connection speaks on one channel without being her: an app server has signed that this is her
 /// name there, or a client that may use any name has given hers. It takes from its connection what a block or a
 /// revocation of her takes, and gives it nothing: only who signs a user in vouches for the grants stored for her.
@@ -149,6 +157,12 @@ impl Principal {
     pub fn key(&self) -> Option<&Text> {
         let voucher = self.vouched_by.as_ref().map(Voucher::key);
         self.opened_under.as_ref().or(voucher)
+    }
+
+    /// The user groups that its credential says its user is in.
+    #[must_use]
+    pub fn claimed(&self) -> &[Text] {
+        self.proof.as_ref().map_or(&[], Proof::claimed)
     }
 
     /// Every key whose end ends this, held or named.

@@ -6,6 +6,7 @@
 
 use super::{AppId, Millis, Revision, State, Text};
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// How a provider signs. Taken from its record and never from a token alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -234,6 +235,8 @@ pub struct Vouched {
     pub algorithm: Algorithm,
     /// For whom it was said to be.
     pub audience: Text,
+    /// The user groups that it says its user is in, in order: as long as it is vouched for so, she is.
+    pub groups: Arc<[Text]>,
 }
 
 impl Provider {

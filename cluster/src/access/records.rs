@@ -125,6 +125,8 @@ pub enum Subject {
     /// Whoever this key vouches for: who showed its secret, or what was signed with it. Never more than the key
     /// itself may.
     Key(Text),
+    /// Whoever is in this user group: as a member, through a group that is in it, or by the claim of a token.
+    Group(Text),
 }
 
 /// Where a grant is stored. Exact names sort before wildcards, so that a check is one lookup plus one
@@ -200,6 +202,9 @@ pub enum Target {
     Key(Text),
     /// Everything of the app.
     App,
+    /// Every credential of whoever is in this user group by now. Stored, it stands for those that claim the group
+    /// themselves: what members have is revoked by their names, so that nothing comes back when one is taken out.
+    Group(Text),
 }
 
 /// A revocation: credentials of the target that came before it are void.

@@ -8,7 +8,7 @@
 //! damaged length cannot ask for more than a chunk.
 
 use super::checksum::Sum;
-use super::{Answered, Issuer, Millis, Requests, Revision, State, expiry};
+use super::{Answered, Issuer, Millis, Requests, Revision, State, expiry, user_group};
 use crate::codec;
 use imbl::OrdMap;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -52,11 +52,12 @@ enum Section {
     Groups = 16,
     Providers = 17,
     KeyFetches = 18,
+    Memberships = 19,
 }
 
 impl Section {
     /// In the order in which they stand.
-    const ALL: [Self; 18] = [
+    const ALL: [Self; 19] = [
         Self::Head,
         Self::Apps,
         Self::Aliases,
@@ -74,6 +75,7 @@ impl Section {
         Self::Groups,
         Self::Providers,
         Self::KeyFetches,
+        Self::Memberships,
         Self::End,
     ];
 
@@ -97,7 +99,8 @@ impl Section {
             | Self::Departed
             | Self::Requests
             | Self::Flags
-            | Self::KeyFetches => 1024,
+            | Self::KeyFetches
+            | Self::Memberships => 1024,
         }
     }
 }
@@ -158,7 +161,8 @@ pub(super) fn frames(state: &State, out: &mut dyn FnMut(&[u8])) -> u64 {
     records += chunks(Section::Flags, state.flags.iter(), out);
     records += chunks(Section::Groups, state.groups.iter(), out);
     records += chunks(Section::Providers, state.providers.iter(), out);
-    records + chunks(Section::KeyFetches, state.key_fetches.iter(), out)
+    records += chunks(Section::KeyFetches, state.key_fetches.iter(), out);
+    records + chunks(Section::Memberships, state.memberships.iter(), out)
 }
 
 fn chunks<T: Serialize>(
@@ -282,6 +286,7 @@ fn read(state: &mut State, section: Section, record: &[u8]) -> Result<u64, Snaps
         Section::Groups => insert(&mut state.groups, record),
         Section::Providers => insert(&mut state.providers, record),
         Section::KeyFetches => insert(&mut state.key_fetches, record),
+        Section::Memberships => insert(&mut state.memberships, record),
         Section::End => Ok(0),
     }
 }
@@ -352,6 +357,7 @@ fn finish(mut state: State) -> Result<State, SnapshotError> {
         && state.flags.keys().all(|(app, ..)| known(app))
         && state.groups.keys().all(|(app, _)| known(app))
         && state.providers.keys().all(|(app, _)| known(app))
+        && state.memberships.keys().all(|(app, _)| known(app))
         && state
             .key_fetches
             .keys()
@@ -361,7 +367,10 @@ fn finish(mut state: State) -> Result<State, SnapshotError> {
         return Err(damaged("a record names an app or key that is not there"));
     }
     expiry::rebuild(&mut state);
-    Ok(state)
+    match user_group::rebuild(&mut state) {
+        true => Ok(state),
+        false => Err(damaged("user groups are in themselves or out of order")),
+    }
 }
 
 fn decode<T: DeserializeOwned>(record: &[u8]) -> Result<T, SnapshotError> {

@@ -13,6 +13,7 @@ use super::records::{
     ApiKey, App, Block, Grant, GrantKey, Issuer, Member, NodeId, Revocation, Subject, Target, Token,
 };
 use super::requests::Requests;
+use super::user_group::{GroupMember, MemberOf, UserGroup};
 use super::{AppId, Millis, Operations, Pattern, Resource, Revision, Text};
 use imbl::{OrdMap, OrdSet};
 use std::ops::Bound;
@@ -49,6 +50,8 @@ pub struct State {
     pub flags: OrdMap<(AppId, Text, Text), Revision>,
     /// Channel groups and their channels; none is empty.
     pub groups: OrdMap<(AppId, Text), OrdSet<Text>>,
+    /// The user groups that users and user groups are in themselves.
+    pub memberships: OrdMap<(AppId, GroupMember), MemberOf>,
     /// Identity providers of apps.
     pub providers: OrdMap<(AppId, Text), Provider>,
     /// How it stands with those keys of providers that are fetched; none = nobody has asked or tried yet.
@@ -61,6 +64,12 @@ pub struct State {
     pub requests: Requests,
     /// Keys of each app. Derived from `keys`.
     pub(super) app_keys: OrdSet<(AppId, Text)>,
+    /// Members by their groups. Derived from `memberships`.
+    pub(super) group_members: OrdSet<(AppId, Text, GroupMember)>,
+    /// User groups that have members or are one. Derived from `memberships`.
+    pub(super) user_groups: OrdMap<(AppId, Text), UserGroup>,
+    /// How many of them an app has. Derived from `memberships`.
+    pub(super) user_group_counts: OrdMap<AppId, usize>,
     /// Whose an audience of an issuer is. Derived from `providers`.
     pub(super) audiences: OrdMap<(Text, Text), (AppId, Text)>,
     /// How many wildcard grants a subject has on a kind of resource; none = no entry. Derived from

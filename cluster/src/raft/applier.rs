@@ -223,7 +223,8 @@ impl Applier {
 
 /// Records in the state: what a snapshot costs.
 fn records(state: &State) -> u64 {
-    (state.grants.len() + state.tokens.len() + state.nonces.len() + state.revocations.len()) as u64
+    let rights = state.grants.len() + state.tokens.len() + state.memberships.len();
+    (rights + state.nonces.len() + state.revocations.len()) as u64
 }
 
 pub(super) fn encode_meta(meta: &SnapshotMeta<u64, Peer>) -> Result<Vec<u8>, CodecError> {

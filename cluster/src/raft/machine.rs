@@ -34,7 +34,9 @@ pub(crate) fn is_urgent(command: &Command) -> bool {
         | Command::DeleteKey { .. }
         | Command::DeleteApp { .. }
         | Command::SignOut(_)
+        | Command::DeleteUserGroup(_)
         | Command::Member(_) => true,
+        Command::SetUserGroup(change) => !change.remove.is_empty(),
         Command::UpdateKey { change, .. } => {
             change.enabled == Some(false) || change.capability.is_some()
         }

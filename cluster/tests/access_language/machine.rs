@@ -97,6 +97,19 @@ impl Machine {
                 )
             }
             "grants" => self.grants(line),
+            "groups" => {
+                let who = &self.principals[line.word(1)];
+                let all = self
+                    .state
+                    .groups_of_user(who.app, who.user.as_ref(), who.claimed());
+                let way = |group: &&Text| {
+                    let way =
+                        self.state
+                            .way_to_group(who.app, who.user.as_ref(), who.claimed(), group);
+                    way.expect("a way").join(">")
+                };
+                format!("{:?}", all.iter().map(way).collect::<Vec<_>>())
+            }
             "counts" => self.counts(),
             "next" => format!("{:?}", next_expiry(&self.state)),
             "reopen" => {
@@ -175,6 +188,9 @@ impl Machine {
             since: key.map_or(0, |key| key.since),
             algorithm: Algorithm::named(algorithm).expect("an algorithm"),
             audience: audience.into(),
+            groups: line.option("groups").map_or_else(Arc::default, |text| {
+                text.split(',').map(Into::into).collect()
+            }),
         })
     }
 

@@ -4,6 +4,7 @@
 //! `key create|update|rotate|delete …` · `grant APP SUBJECT RIGHTS [ttl= by= mode=replace]` ·
 //! `ungrant APP SUBJECT [PATTERN…] [by=]` · `token APP ID key= cap= …` · `revoke|disconnect APP TARGET …` · `signout APP TARGET… [by=]` ·
 //! `block|unblock APP SUBJECT …` · `nonce APP KEY NONCE expires=` · `flag APP CHANNEL FLAG on|off` ·
+//! `members APP GROUP [add= remove=]` (`user:a,group:g`) · `nogroup APP GROUP` · `groups PRINCIPAL` ·
 //! `provider create|update|delete|ask|fetched APP ID …` (by `administer`) · `group APP GROUP [add= remove= clear=]` · `administer APP KEY|operator app update … | key … [hands=RIGHTS]` · `as NAME APP key=|named= under= user= …` ·
 //! `check|allowed PRINCIPAL NAME [OPS]` · `stands PRINCIPAL` · `grants APP SUBJECT` · `counts` · `reopen` ·
 //! `request N COMMAND…` · `same COMMAND…` (in the log entry of the command before).
@@ -33,7 +34,7 @@ pub struct Line<'a> {
 
 impl<'a> Line<'a> {
     /// Options start with one of these names; everything else is a word.
-    const OPTIONS: [&'static str; 43] = [
+    const OPTIONS: [&'static str; 44] = [
         "ttl",
         "by",
         "mode",
@@ -77,6 +78,7 @@ impl<'a> Line<'a> {
         "ceiling",
         "sid",
         "vouched",
+        "groups",
     ];
 
     pub fn read(text: &'a str) -> Self {
@@ -131,6 +133,7 @@ pub fn subject(text: &str) -> Subject {
         Some(("user", name)) => Subject::User(name.into()),
         Some(("token", name)) => Subject::Token(name.into()),
         Some(("key", name)) => Subject::Key(name.into()),
+        Some(("group", name)) => Subject::Group(name.into()),
         _ => panic!("no subject: {text}"),
     }
 }
@@ -141,6 +144,7 @@ pub fn target(text: &str) -> Target {
         Some(("user", name)) => Target::User(name.into()),
         Some(("token", name)) => Target::Token(name.into()),
         Some(("key", name)) => Target::Key(name.into()),
+        Some(("group", name)) => Target::Group(name.into()),
         Some(("revkey", name)) => Target::RevocationKey(name.into()),
         Some(("channel", name)) => Target::Channel(name.into()),
         _ => panic!("no target: {text}"),
@@ -307,8 +311,31 @@ pub fn command(line: &Line<'_>, now_ms: Millis) -> Option<Command> {
                 clear: line.option("clear").is_some(),
             })
         }
+        "members" => Command::SetUserGroup(UserGroupChange {
+            app: app(line.word(1)),
+            issuer: line.issuer(),
+            group: line.word(2).into(),
+            add: members(line.option("add").unwrap_or_default()),
+            remove: members(line.option("remove").unwrap_or_default()),
+        }),
+        "nogroup" => Command::DeleteUserGroup(UserGroupDeletion {
+            app: app(line.word(1)),
+            issuer: line.issuer(),
+            group: line.word(2).into(),
+        }),
         _ => return None,
     })
+}
+
+fn members(text: &str) -> Vec<GroupMember> {
+    text.split(',')
+        .filter(|one| !one.is_empty())
+        .map(|one| match one.split_once(':') {
+            Some(("user", name)) => GroupMember::User(name.into()),
+            Some(("group", name)) => GroupMember::Group(name.into()),
+            _ => panic!("no member: {one}"),
+        })
+        .collect()
 }
 
 fn entries(text: &str, ttl_ms: Option<Millis>) -> Vec<GrantEntry> {

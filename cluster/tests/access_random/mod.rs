@@ -15,6 +15,8 @@ use std::collections::BTreeMap;
 pub const NAMES: [&str; 7] = ["a", "b", "a:1", "a:1:x", "l.x", "pub-1", "pub-"];
 pub const KEYS: [&str; 4] = ["k1", "k2", "k3", "k4"];
 pub const USERS: [&str; 3] = ["ana", "bob", "col"];
+/// User groups: enough of them for rows that are too long, and for circles.
+pub const GROUPS: [&str; 6] = ["g1", "g2", "g3", "g4", "g5", "g6"];
 
 pub fn app() -> impl Strategy<Value = AppId> {
     prop_oneof![9 => Just(AppId(1)), 2 => Just(AppId(2))]
@@ -75,6 +77,7 @@ pub fn subject() -> impl Strategy<Value = Subject> {
         4 => text(&USERS).prop_map(Subject::User),
         2 => text(&USERS).prop_map(Subject::Token),
         1 => key().prop_map(Subject::Key),
+        3 => text(&GROUPS).prop_map(Subject::Group),
     ]
 }
 
@@ -86,6 +89,7 @@ pub fn target() -> impl Strategy<Value = Target> {
         2 => text(&NAMES).prop_map(Target::Channel),
         1 => key().prop_map(Target::Key),
         1 => Just(Target::App),
+        2 => text(&GROUPS).prop_map(Target::Group),
     ]
 }
 
@@ -323,6 +327,33 @@ fn group_command() -> impl Strategy<Value = Command> {
         })
 }
 
+fn group_member() -> impl Strategy<Value = GroupMember> {
+    prop_oneof![
+        1 => text(&GROUPS).prop_map(GroupMember::Group),
+        1 => text(&USERS).prop_map(GroupMember::User),
+    ]
+}
+
+/// Changes of user groups: who comes in, who goes, or the whole group.
+pub fn user_group_command() -> impl Strategy<Value = Command> {
+    let members = |most| vec(group_member(), 0..most);
+    let set = (app(), issuer(), text(&GROUPS), members(4), members(2)).prop_map(
+        |(app, issuer, group, add, remove)| {
+            Command::SetUserGroup(UserGroupChange {
+                app,
+                issuer,
+                group,
+                add,
+                remove,
+            })
+        },
+    );
+    let delete = (app(), issuer(), text(&GROUPS)).prop_map(|(app, issuer, group)| {
+        Command::DeleteUserGroup(UserGroupDeletion { app, issuer, group })
+    });
+    prop_oneof![8 => set, 1 => delete]
+}
+
 fn member_command() -> impl Strategy<Value = Command> {
     let node = || (1u64..4).prop_map(NodeId);
     let up = (node(), 0u16..3).prop_map(|(node, reads_version)| MemberCommand::Up {
@@ -348,6 +379,7 @@ pub fn command() -> impl Strategy<Value = Command> {
         8 => grant_command(),
         3 => token_command(),
         5 => ending_command(),
+        6 => user_group_command(),
         1 => member_command(),
         1 => Just(Command::Tick),
     ]
@@ -384,17 +416,65 @@ pub fn full_key() -> KeySpec {
     }
 }
 
+/// A provider of that app, which vouches for claims up to what the key may.
+fn provider() -> Command {
+    let spec = ProviderSpec {
+        id: "p".into(),
+        iss: "https://id".into(),
+        audiences: vec!["a".into()],
+        algorithms: vec![Algorithm::EdDsa],
+        keys: vec![PublicKey {
+            kid: "e".into(),
+            kind: KeyKind::Ed25519,
+            algorithm: None,
+            bytes: vec![0; 32],
+        }],
+        source: KeySource::Given,
+        claims: Claims {
+            user: "sub".into(),
+            session: "sid".into(),
+            groups: Some("groups".into()),
+            rights: CarriedRights::Grants,
+        },
+        leeway_ms: 0,
+        ceiling: "k1".into(),
+    };
+    Command::Administer(Administration {
+        app: AppId(1),
+        issuer: Issuer::Operator,
+        hands_on: Capability::default(),
+        change: Administered::NewProvider(Box::new(spec)),
+    })
+}
+
+/// What it vouches for, with claims of groups.
+fn vouched(mut groups: Vec<Text>) -> std::sync::Arc<Vouched> {
+    groups.sort();
+    groups.dedup();
+    std::sync::Arc::new(Vouched {
+        provider: "p".into(),
+        kid: "e".into(),
+        since: 1,
+        algorithm: Algorithm::EdDsa,
+        audience: "a".into(),
+        groups: groups.into(),
+    })
+}
+
 /// A log that begins with an app and a full key, so that most of what follows means something.
 pub fn log() -> impl Strategy<Value = Vec<Batch>> {
     vec(entry(), 1..60).prop_map(|entries| {
-        let first = app_of(vec![full_key()]);
+        let first = [app_of(vec![full_key()]), provider()];
         let mut time_ms = 1_000;
         let mut log = vec![Batch {
             time_ms,
-            ops: vec![Op {
-                request: u128::MAX,
-                command: first,
-            }],
+            ops: (0..)
+                .zip(first)
+                .map(|(at, command)| Op {
+                    request: u128::MAX - at,
+                    command,
+                })
+                .collect(),
         }];
         for (later, ops) in entries {
             time_ms += later;
@@ -438,17 +518,34 @@ pub fn principal() -> impl Strategy<Value = Principal> {
         option::of(text(&USERS)),
         option::weighted(0.2, text(&USERS)),
     );
-    (app(), names, issued, ends(), option::of(proof)).prop_map(
-        |(app, (keys, user, token, revocation_key), issued, expires_ms, proof)| Principal {
-            app,
-            vouched_by: keys.0,
-            opened_under: keys.1,
-            user,
-            token,
-            revocation_key,
-            issued,
-            expires_ms,
-            proof,
+    let claims = option::weighted(0.3, vec(text(&GROUPS), 0..3));
+    (app(), names, issued, ends(), option::of(proof), claims).prop_map(
+        |(app, (keys, user, token, revocation_key), issued, expires_ms, proof, claims)| {
+            let one = Principal {
+                app,
+                vouched_by: keys.0,
+                opened_under: keys.1,
+                user,
+                token,
+                revocation_key,
+                issued,
+                expires_ms,
+                proof,
+            };
+            match (claims, one.proof.clone()) {
+                // Who is vouched for by a provider is so with all of its identity.
+                (Some(groups), Some(proof)) => Principal {
+                    app: AppId(1),
+                    vouched_by: Some(Voucher::Held("k1".into())),
+                    proof: Some(Proof {
+                        key: "k1".into(),
+                        vouched: Some(vouched(groups)),
+                        ..proof
+                    }),
+                    ..one
+                },
+                (_, _) => one,
+            }
         },
     )
 }

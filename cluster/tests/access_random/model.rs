@@ -41,6 +41,7 @@ pub fn allowed(
             Subject::User(user) => voucher.is_some() && principal.user.as_ref() == Some(user),
             Subject::Token(token) => principal.token.as_ref() == Some(token),
             Subject::Key(id) => voucher == Some(id),
+            Subject::Group(group) => voucher.is_some() && is_in(state, principal, group),
         };
         if mine
             && key.app == principal.app
@@ -106,8 +107,19 @@ fn stands(state: &State, principal: &Principal, now_ms: Millis) -> bool {
             Subject::User(user) => principal.user.as_ref() == Some(user),
             Subject::Token(token) => principal.token.as_ref() == Some(token),
             Subject::Key(id) => keys.clone().any(|key| key == id),
+            Subject::Group(group) => is_in(state, principal, group),
         };
         if *of == app && mine && block.until_ms.is_none_or(|end| end > now_ms) {
+            return false;
+        }
+    }
+    if let Some((proof, by)) = proof.and_then(|proof| Some((proof, proof.vouched.as_ref()?))) {
+        let heir = state.key_successors.get(&proof.key).unwrap_or(&proof.key);
+        let provider = state.provider(app, &by.provider);
+        let stands = provider.is_some_and(|provider| {
+            provider.vouches(by) && [&proof.key, heir].contains(&&provider.ceiling)
+        });
+        if !stands {
             return false;
         }
     }
@@ -133,7 +145,7 @@ fn stands(state: &State, principal: &Principal, now_ms: Millis) -> bool {
             Target::User(user) => principal.user.as_ref() == Some(user),
             Target::Token(token) => principal.token.as_ref() == Some(token),
             Target::RevocationKey(key) => principal.revocation_key.as_ref() == Some(key),
-            Target::Channel(_) => false,
+            Target::Channel(_) | Target::Group(_) => false,
         };
         if whole && revocation.voids(principal.issued, now_ms) {
             return false;
@@ -146,6 +158,7 @@ fn stands(state: &State, principal: &Principal, now_ms: Millis) -> bool {
                     right.resource == Resource::Channel
                         && right.pattern == Pattern::Exact(name.clone())
                 }),
+                Target::Group(group) => principal.claimed().contains(group),
                 Target::User(_) | Target::Token(_) | Target::RevocationKey(_) => false,
             };
             reached && revocation.voids(proof.issued, now_ms)
@@ -155,4 +168,37 @@ fn stands(state: &State, principal: &Principal, now_ms: Millis) -> bool {
         }
     }
     true
+}
+
+/// Whether somebody is in a group, by walking from what she is in herself.
+pub fn is_in(state: &State, principal: &Principal, group: &Text) -> bool {
+    let own = principal
+        .user
+        .iter()
+        .flat_map(|user| direct(state, principal.app, &GroupMember::User(user.clone())));
+    let mut next: Vec<Text> = own.chain(principal.claimed().to_vec()).collect();
+    walk(state, principal.app, &mut next).contains(group)
+}
+
+/// Every group that can be walked to from these, these included.
+pub fn walk(state: &State, app: AppId, next: &mut Vec<Text>) -> Vec<Text> {
+    let mut seen = Vec::new();
+    while let Some(one) = next.pop() {
+        if !seen.contains(&one) {
+            next.extend(direct(state, app, &GroupMember::Group(one.clone())));
+            seen.push(one);
+        }
+    }
+    seen.sort();
+    seen
+}
+
+pub fn direct(state: &State, app: AppId, member: &GroupMember) -> Vec<Text> {
+    let mut all = Vec::new();
+    for ((of, one), groups) in &state.memberships {
+        if *of == app && one == member {
+            all.extend(groups.groups.iter().cloned());
+        }
+    }
+    all
 }

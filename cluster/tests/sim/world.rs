@@ -258,8 +258,12 @@ async fn enforce(cluster: Cluster, held: Held) {
         return;
     };
     while let Some(batch) = batches.recv().await {
-        let concerns =
-            |effect: &Effect| matches!(effect, Effect::Recheck { .. } | Effect::Cut { .. });
+        let concerns = |effect: &Effect| {
+            matches!(
+                effect,
+                Effect::Recheck { .. } | Effect::Cut { .. } | Effect::CutAll { .. }
+            )
+        };
         let mut closed = 0;
         if batch.effects.iter().any(concerns) {
             let slow = chance::per_mille(30);

@@ -12,10 +12,11 @@ use super::resource;
 use super::revoke::nonsense;
 use super::text::{ResourceText, SubjectText, TargetText, name, operation_names, operations};
 use super::token::{self, Known};
+use super::user::block_json;
 use super::write::answer;
 use crate::core::authority::{
-    AccessQuery, ApiKey, AppId, Decision, Issued, Millis, Operations, Principal, Proof, Reason,
-    Revision, Rule, State, Token, Voucher,
+    AccessQuery, ApiKey, AppId, Decision, GroupMember, Issued, Millis, Operations, Principal,
+    Proof, Reason, Revision, Rule, State, Subject, Text, Token, Voucher,
 };
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
@@ -189,6 +190,9 @@ async fn explain(
         found.ok_or_else(|| ApiError::new(Code::Unavailable, "nobody could be asked about"))?;
     let mut told = decision_json(&decision);
     if let Some(fields) = told.as_object_mut() {
+        if let Some(path) = path_json(&view, principal, &decision, now_ms) {
+            fields.insert("path".into(), path);
+        }
         fields.insert(
             "vouched_by".into(),
             principal.held().map(|key| &**key).into(),
@@ -197,6 +201,49 @@ async fn explain(
         fields.insert("fresh".into(), fresh.into());
     }
     Ok(answer(StatusCode::OK, view.revision, told))
+}
+
+/// The way to the user group that gives the right, or that is blocked: who is in what, from the user (or what her token
+/// claims) outwards.
+fn path_json(
+    view: &State,
+    principal: &Principal,
+    decision: &Decision,
+    now_ms: Millis,
+) -> Option<Value> {
+    let (app, user) = (principal.app, principal.user.as_ref());
+    let group = match decision {
+        Decision::Allow(Rule::Grant {
+            subject: Subject::Group(group),
+            ..
+        }) => group,
+        Decision::Deny(Reason::Blocked { .. }) => {
+            let own = user.cloned().map(Subject::User);
+            if own.is_some_and(|own| block_json(view, app, own, now_ms).is_some()) {
+                return None;
+            }
+            let all = view.groups_of_user(app, user, principal.claimed());
+            let mut all = all.into_iter();
+            let blocked = |group: &&Text| {
+                block_json(view, app, Subject::Group((*group).clone()), now_ms).is_some()
+            };
+            all.find(blocked)?
+        }
+        Decision::Allow(_) | Decision::Deny(_) => return None,
+    };
+    let way = view.way_to_group(app, user, principal.claimed(), group)?;
+    let first = match (user, way.first()) {
+        (Some(user), Some(near))
+            if view
+                .groups_with(app, GroupMember::User(user.clone()))
+                .contains(near) =>
+        {
+            json!({ "user": &**user })
+        }
+        (_, _) => json!({ "claim_of": user.map(|user| &**user) }),
+    };
+    let groups = way.iter().map(|group| json!({ "group": &**group }));
+    Some(std::iter::once(first).chain(groups).collect())
 }
 
 /// A decision as `/v1` shows it.

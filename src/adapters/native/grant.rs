@@ -165,7 +165,7 @@ async fn list(call: Call, path: web::Path<String>) -> Result<HttpResponse, ApiEr
     Ok(answer(StatusCode::OK, view.revision, body))
 }
 
-/// The subject named by `user`, `token`, `key` or `everyone`; none when nothing is named.
+/// The subject named by `user`, `token`, `key`, `group` or `everyone`; none when nothing is named.
 ///
 /// # Errors
 /// `bad_value` when several are named.
@@ -174,6 +174,7 @@ fn subject_of(params: &mut Params) -> Result<Option<SubjectText>, ApiError> {
         params.text("user").map(SubjectText::User),
         params.text("token").map(SubjectText::Token),
         params.text("key").map(SubjectText::Key),
+        params.text("group").map(SubjectText::Group),
         params.flag("everyone")?.then_some(SubjectText::Everyone),
     ];
     let mut named = named.into_iter().flatten();
@@ -182,7 +183,7 @@ fn subject_of(params: &mut Params) -> Result<Option<SubjectText>, ApiError> {
         (Some(one), None) => Ok(Some(one)),
         (Some(_), Some(_)) => Err(ApiError::new(
             Code::BadValue,
-            "name one of user, token, key, everyone",
+            "name one of user, token, key, group, everyone",
         )),
     }
 }
@@ -191,7 +192,11 @@ fn line_json(key: &GrantKey, grant: &Grant, clear: bool) -> Value {
     let (pattern, kind) = pattern_text(&key.pattern);
     let subject = match &key.subject {
         Subject::Token(token) if !clear => json!({ "token_fingerprint": fingerprint(token) }),
-        Subject::Everyone | Subject::User(_) | Subject::Token(_) | Subject::Key(_) => {
+        Subject::Everyone
+        | Subject::User(_)
+        | Subject::Token(_)
+        | Subject::Key(_)
+        | Subject::Group(_) => {
             json!(SubjectText::from(&key.subject))
         }
     };

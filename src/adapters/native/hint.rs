@@ -43,6 +43,7 @@ async fn text(call: &Call, app: AppId, named: &Named, made: &Made) -> Option<Str
         | Target::RevocationKey(_)
         | Target::Channel(_)
         | Target::Key(_)
+        | Target::Group(_)
         | Target::App => None,
     }
 }

@@ -19,6 +19,7 @@ pub mod delivery;
 pub mod evaluation;
 pub mod explain;
 pub mod grant;
+pub mod group;
 pub mod hint;
 pub mod id_source;
 pub mod input;
@@ -100,6 +101,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .configure(grant::routes)
         .configure(revoke::routes)
         .configure(user::routes)
+        .configure(group::routes)
         .configure(channel::routes)
         .configure(connection::routes)
         .configure(delivery::routes)

@@ -58,7 +58,7 @@ pub struct ClaimsIn {
     pub user: Option<String>,
     /// The session: `sid`.
     pub session: Option<String>,
-    /// Path of the groups.
+    /// Name or path of the claim that lists groups; empty = none.
     pub groups: Option<String>,
     /// `grants`, `ceiling`, `authorization_details` or `x-ably-capability`.
     pub rights: Option<String>,
@@ -122,11 +122,15 @@ impl ClaimsIn {
             let unknown = || bad(format!("no rights `{text}`{}", did_you_mean(text, names)));
             found.map(|(_, rights)| rights).ok_or_else(unknown)
         });
-        let groups = self.groups.as_ref().map(|text| name("groups", text));
+        let groups = match self.groups.as_deref() {
+            None => now.groups.clone(),
+            Some("") => None,
+            Some(text) => Some(name("groups", text)?),
+        };
         Ok(Claims {
             user: given("user", &self.user, &now.user)?,
             session: given("session", &self.session, &now.session)?,
-            groups: groups.transpose()?.or_else(|| now.groups.clone()),
+            groups,
             rights: rights.transpose()?.unwrap_or(now.rights),
         })
     }

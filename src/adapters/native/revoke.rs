@@ -59,7 +59,9 @@ async fn revoke(
     let named = token::target(&call, app, &body.value.target).await?;
     match &named.target {
         Target::Channel(name) => call.caller.channel(app, name, Operations::REVOKE)?,
-        Target::App | Target::Key(_) => call.caller.require_app_wide(app, Operations::REVOKE)?,
+        Target::App | Target::Key(_) | Target::Group(_) => {
+            call.caller.require_app_wide(app, Operations::REVOKE)?
+        }
         Target::User(_) | Target::Token(_) | Target::RevocationKey(_) => {
             call.caller.require_any(app, Operations::REVOKE)?;
         }

@@ -5,7 +5,8 @@
 
 use super::codes::{ApiError, Code};
 use crate::core::authority::{
-    Capability, Issuer, OpenRule, Operations, Pattern, Resource, Right, Subject, Target, Text,
+    Capability, GroupMember, Issuer, OpenRule, Operations, Pattern, Resource, Right, Subject,
+    Target, Text,
 };
 use crate::core::suggest::did_you_mean;
 use serde::{Deserialize, Serialize};
@@ -216,7 +217,39 @@ pub fn open_text(rules: &[OpenRule]) -> Vec<OpenText> {
     rules.iter().map(line).collect()
 }
 
-/// `"everyone"`, `{"user": …}`, `{"token": …}` or `{"key": …}`.
+/// `{"user": …}` or `{"group": …}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MemberText {
+    /// A user, by her id.
+    User(String),
+    /// A user group inside another.
+    Group(String),
+}
+
+impl MemberText {
+    /// The member, its name checked.
+    ///
+    /// # Errors
+    /// `bad_name`.
+    pub fn read(&self) -> Result<GroupMember, ApiError> {
+        Ok(match self {
+            Self::User(text) => GroupMember::User(name("user", text)?),
+            Self::Group(text) => GroupMember::Group(name("group", text)?),
+        })
+    }
+}
+
+impl From<&GroupMember> for MemberText {
+    fn from(member: &GroupMember) -> Self {
+        match member {
+            GroupMember::User(text) => Self::User(text.to_string()),
+            GroupMember::Group(text) => Self::Group(text.to_string()),
+        }
+    }
+}
+
+/// `"everyone"`, `{"user": …}`, `{"token": …}`, `{"key": …}` or `{"group": …}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SubjectText {
@@ -228,6 +261,8 @@ pub enum SubjectText {
     Token(String),
     /// Whoever this key vouches for.
     Key(String),
+    /// Whoever is in this user group.
+    Group(String),
 }
 
 impl SubjectText {
@@ -241,6 +276,7 @@ impl SubjectText {
             Self::User(text) => Subject::User(name("user", text)?),
             Self::Token(text) => Subject::Token(name("token", text)?),
             Self::Key(text) => Subject::Key(name("key", text)?),
+            Self::Group(text) => Subject::Group(name("group", text)?),
         })
     }
 }
@@ -252,11 +288,12 @@ impl From<&Subject> for SubjectText {
             Subject::User(text) => Self::User(text.to_string()),
             Subject::Token(text) => Self::Token(text.to_string()),
             Subject::Key(text) => Self::Key(text.to_string()),
+            Subject::Group(text) => Self::Group(text.to_string()),
         }
     }
 }
 
-/// `{"user"|"token"|"revocation_key"|"channel"|"key": …}` or `"app"`.
+/// `{"user"|"token"|"revocation_key"|"channel"|"key"|"group": …}` or `"app"`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TargetText {
@@ -272,6 +309,8 @@ pub enum TargetText {
     Key(String),
     /// Everything of the app.
     App,
+    /// Every credential of whoever is in this user group.
+    Group(String),
 }
 
 impl TargetText {
@@ -287,6 +326,7 @@ impl TargetText {
             Self::Channel(text) => Target::Channel(name("channel", text)?),
             Self::Key(text) => Target::Key(name("key", text)?),
             Self::App => Target::App,
+            Self::Group(text) => Target::Group(name("group", text)?),
         })
     }
 }
@@ -300,6 +340,7 @@ impl From<&Target> for TargetText {
             Target::Channel(text) => Self::Channel(text.to_string()),
             Target::Key(text) => Self::Key(text.to_string()),
             Target::App => Self::App,
+            Target::Group(text) => Self::Group(text.to_string()),
         }
     }
 }

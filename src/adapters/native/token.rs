@@ -137,6 +137,7 @@ pub async fn target(call: &Call, app: AppId, target: &TargetText) -> Result<Name
         | TargetText::RevocationKey(_)
         | TargetText::Channel(_)
         | TargetText::Key(_)
+        | TargetText::Group(_)
         | TargetText::App => Ok(target.read()?.into()),
     }
 }
@@ -148,6 +149,9 @@ pub async fn target(call: &Call, app: AppId, target: &TargetText) -> Result<Name
 pub async fn subject(call: &Call, app: AppId, subject: &SubjectText) -> Result<Subject, ApiError> {
     match subject {
         SubjectText::Token(text) => Ok(Subject::Token(known(call, app, text).await?.id)),
-        SubjectText::Everyone | SubjectText::User(_) | SubjectText::Key(_) => subject.read(),
+        SubjectText::Everyone
+        | SubjectText::User(_)
+        | SubjectText::Key(_)
+        | SubjectText::Group(_) => subject.read(),
     }
 }

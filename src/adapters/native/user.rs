@@ -1,23 +1,27 @@
-//! `/v1/apps/{app}/users/{user}`: disconnect, block, unblock, show the block.
+//! `/v1/apps/{app}/users/{user}`: her groups; disconnect, block, unblock, show the block.
 
 use super::app::missing;
 use super::auth::Call;
 use super::codes::ApiError;
+use super::group::groups_json;
 use super::hint;
 use super::input::{Body, Params, Wait};
 use super::resource;
 use super::revoke::nonsense;
 use super::text::{label, name};
 use super::write::{Write, answer};
-use crate::core::authority::{AppId, Command, Issuer, Millis, Operations, Subject, Target, Text};
+use crate::core::authority::{
+    AppId, Command, Issuer, Millis, Operations, State, Subject, Target, Text,
+};
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// Adds the paths of this file.
 pub fn routes(config: &mut web::ServiceConfig) {
     config
+        .service(resource("/apps/{app}/users/{user}").get(whole))
         .service(resource("/apps/{app}/users/{user}/disconnect").post(disconnect))
         .service(
             resource("/apps/{app}/users/{user}/block")
@@ -66,7 +70,10 @@ impl DisconnectIn {
     /// As [`block_command`].
     pub fn command(&self, app: AppId, issuer: Issuer, user: Text) -> Result<Command, ApiError> {
         match &self.block {
-            Some(block) => block_command(app, issuer, user, block.for_ms, &block.reason),
+            Some(block) => {
+                let subject = Subject::User(user);
+                block_command(app, issuer, subject, block.for_ms, &block.reason)
+            }
             None => Ok(Command::Disconnect {
                 app,
                 issuer,
@@ -76,14 +83,14 @@ impl DisconnectIn {
     }
 }
 
-/// The command that keeps a user out.
+/// The command that keeps a subject out.
 ///
 /// # Errors
 /// When the reason is unusable or the time is nothing.
 pub fn block_command(
     app: AppId,
     issuer: Issuer,
-    user: Text,
+    subject: Subject,
     for_ms: Option<Millis>,
     reason: &str,
 ) -> Result<Command, ApiError> {
@@ -95,7 +102,7 @@ pub fn block_command(
     Ok(Command::Block {
         app,
         issuer,
-        subject: Subject::User(user),
+        subject,
         for_ms,
         reason: label("reason", reason)?,
     })
@@ -123,7 +130,8 @@ async fn block(
     let (app, user) = allowed(&call, &path).await?;
     let asked = &body.value;
     let issuer = call.caller.issuer()?;
-    let command = block_command(app, issuer, user.clone(), asked.for_ms, &asked.reason)?;
+    let subject = Subject::User(user.clone());
+    let command = block_command(app, issuer, subject, asked.for_ms, &asked.reason)?;
     let write = Write::of(&call, &body.raw)?;
     let made = write.make(command, asked.wait).await?;
     let named = Target::User(user).into();
@@ -145,13 +153,40 @@ async fn show(call: Call, path: web::Path<(String, String)>) -> Result<HttpRespo
     let (app, user) = allowed(&call, &path).await?;
     let authority = &call.broker.authority;
     let (view, now) = (authority.view(), authority.now().cluster_ms);
-    let block = view.blocks.get(&(app, Subject::User(user)));
-    let block = block.filter(|block| block.until_ms.is_none_or(|end| end > now));
+    let block = block_json(&view, app, Subject::User(user), now);
     let block = block.ok_or_else(|| missing("block"))?;
-    let body = json!({ "block": {
-        "until_ms": block.until_ms, "reason": &*block.reason, "revision": block.revision,
+    Ok(answer(
+        StatusCode::OK,
+        view.revision,
+        json!({ "block": block }),
+    ))
+}
+
+/// A user's own block, if there is one, and the groups that she is in.
+async fn whole(call: Call, path: web::Path<(String, String)>) -> Result<HttpResponse, ApiError> {
+    let (app, user) = allowed(&call, &path).await?;
+    let authority = &call.broker.authority;
+    let (view, now) = (authority.view(), authority.now().cluster_ms);
+    let body = json!({ "user": {
+        "user": &*user,
+        "groups": groups_json(&view, app, &user),
+        "block": block_json(&view, app, Subject::User(user), now),
     }});
     Ok(answer(StatusCode::OK, view.revision, body))
+}
+
+/// The block of a subject, while it holds.
+pub(super) fn block_json(
+    view: &State,
+    app: AppId,
+    subject: Subject,
+    now_ms: Millis,
+) -> Option<Value> {
+    let block = view.blocks.get(&(app, subject));
+    let block = block.filter(|block| block.until_ms.is_none_or(|end| end > now_ms))?;
+    Some(json!({
+        "until_ms": block.until_ms, "reason": &*block.reason, "revision": block.revision,
+    }))
 }
 
 async fn allowed(call: &Call, path: &(String, String)) -> Result<(AppId, Text), ApiError> {

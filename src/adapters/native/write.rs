@@ -161,7 +161,11 @@ impl Made {
     pub fn answer_about(&self, subject: &Subject, call: &Call, app: &App) -> HttpResponse {
         let keeps = match subject {
             Subject::Token(_) if self.written.narrowed => call.native.catalog.keeps(app),
-            Subject::Token(_) | Subject::User(_) | Subject::Key(_) | Subject::Everyone => None,
+            Subject::Token(_)
+            | Subject::User(_)
+            | Subject::Key(_)
+            | Subject::Group(_)
+            | Subject::Everyone => None,
         };
         self.answer(keeps.map_or_else(|| json!({}), |text| json!({ "exception": text })))
     }

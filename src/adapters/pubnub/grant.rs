@@ -148,7 +148,9 @@ pub(super) async fn grant(
 fn request_id(ctx: &Ctx<'_>, subject: &Subject) -> RequestId {
     let part = match subject {
         Subject::Everyone => "",
-        Subject::User(name) | Subject::Token(name) | Subject::Key(name) => name,
+        Subject::User(name) | Subject::Token(name) | Subject::Key(name) | Subject::Group(name) => {
+            name
+        }
     };
     RequestId(u128::from_be_bytes(fingerprint(ctx.query, part)))
 }
@@ -352,7 +354,11 @@ impl Stored<'_> {
                     auths.insert(auth, Value::Object(shown));
                     merge_auths(&mut all, &name, auths);
                 }
-                Subject::Everyone | Subject::Token(_) | Subject::User(_) | Subject::Key(_) => {}
+                Subject::Everyone
+                | Subject::Token(_)
+                | Subject::User(_)
+                | Subject::Key(_)
+                | Subject::Group(_) => {}
             }
         }
         Value::Object(all)

@@ -213,7 +213,7 @@ pub(super) fn permissions(
     Some(held.iter().filter_map(named).collect())
 }
 
-/// The same for a token of an identity provider: what it carries and what is granted to its user. `None` where that
+/// The same for a token of an identity provider: what it carries and what is granted to its user and her groups. `None` where that
 /// cannot be said in names and wildcards: then the client asks, and is answered, for each channel.
 fn vouched(
     state: &State,
@@ -237,12 +237,13 @@ fn vouched(
             add(&right.pattern, right.operations)?;
         }
     }
-    let user = principal.user.clone().map(Subject::User);
-    let held = user
-        .as_ref()
-        .map(|user| held(state, principal.app, user, now_ms));
-    for (key, _, gives) in held.into_iter().flatten() {
-        add(&key.pattern, gives)?;
+    let user = principal.user.as_ref();
+    let groups = state.groups_of_user(principal.app, user, principal.claimed());
+    let groups = groups.into_iter().cloned().map(Subject::Group);
+    for subject in user.cloned().map(Subject::User).into_iter().chain(groups) {
+        for (key, _, gives) in held(state, principal.app, &subject, now_ms) {
+            add(&key.pattern, gives)?;
+        }
     }
     let named = all.into_iter().map(|(name, operations)| {
         let hash = hash(

@@ -94,6 +94,9 @@ pub struct ProviderArgs {
     /// Claim that is the session; sid when left out
     #[arg(long)]
     pub session_claim: Option<String>,
+    /// Claim that lists the user's groups, or a path of names with dots between them; "" = none
+    #[arg(long)]
+    pub groups_claim: Option<String>,
     /// How far its clock may be off: 5s
     #[arg(long, value_parser = millis)]
     pub leeway: Option<u64>,

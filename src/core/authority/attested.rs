@@ -62,6 +62,8 @@ pub struct Bearer {
     pub issued_ms: Millis,
     /// When it is over.
     pub expires_ms: Millis,
+    /// The user groups that it says she is in.
+    pub groups: Vec<Text>,
     /// What it may do by itself.
     pub capability: Capability,
 }
@@ -99,6 +101,7 @@ impl Attested {
                 since: key.since,
                 algorithm: said.algorithm,
                 audience: audience.clone(),
+                groups: Arc::default(),
             }),
         })
     }
@@ -122,7 +125,7 @@ impl Attested {
             issued: Issued::At(bearer.issued_ms),
             expires_ms: Some(bearer.expires_ms),
             capability: bearer.capability,
-            vouched: Some(self.by.clone()),
+            vouched: Some(self.vouched(bearer.groups)),
         };
         Principal {
             revocation_key: Some(key),
@@ -130,6 +133,20 @@ impl Attested {
             token: Some(bearer.token),
             ..Principal::proven(self.app, proof)
         }
+    }
+}
+
+/// For as long as the provider vouches for the rest.
+impl Attested {
+    fn vouched(&self, mut groups: Vec<Text>) -> Arc<Vouched> {
+        if groups.is_empty() {
+            return self.by.clone();
+        }
+        groups.sort();
+        groups.dedup();
+        let groups = groups.into();
+        let by = Vouched::clone(&self.by);
+        Arc::new(Vouched { groups, ..by })
     }
 }
 

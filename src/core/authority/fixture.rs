@@ -3,13 +3,32 @@
 
 use super::facade::{Authority, Source};
 use crate::core::access::{
-    BarrierMode, BarrierReport, Command, Committed, Decision, Millis, NodeId, Operations, Pattern,
-    ProposeError, Question, Reason, Rejection, Reply, Revision, Rule, State, Subject,
+    Algorithm, BarrierMode, BarrierReport, Capability, Command, Committed, Decision, Issued,
+    Millis, NodeId, Operations, Pattern, Proof, ProposeError, Question, Reason, Rejection, Reply,
+    Revision, Rule, State, Subject, Vouched,
 };
 use arc_swap::ArcSwap;
 pub(crate) use gatecast_cluster::access::{Stamp, apply};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+
+/// What a provider has signed that says its bearer is in this user group.
+pub(crate) fn claiming(group: &str) -> Proof {
+    Proof {
+        key: "key".into(),
+        issued: Issued::Seen(1),
+        expires_ms: None,
+        capability: Capability::default(),
+        vouched: Some(Arc::new(Vouched {
+            provider: "idp".into(),
+            kid: "k1".into(),
+            since: 1,
+            algorithm: Algorithm::EdDsa,
+            audience: "chat".into(),
+            groups: [group.into()].into(),
+        })),
+    }
+}
 
 /// A test's own decision function.
 pub(crate) type Decide = fn(&State, &Question<'_>) -> Decision;

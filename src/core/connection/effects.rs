@@ -1,11 +1,9 @@
 //! Access effects on one connection: what is judged again, what is cut, and when a margin is over. Pure.
 
 use super::io::Output;
+use super::reached::{Named, is_among, is_old_enough, reached};
 use super::state::State;
-use crate::core::authority::{
-    Authority, Cut, Effect, Issued, Pattern, Principal, Proof, Resource, Scope, State as Access,
-    Subject, Target, Text,
-};
+use crate::core::authority::{Authority, Cut, Effect, Principal, Scope, State as Access, Subject};
 use crate::core::session::Event;
 
 impl<A: Clone> State<A> {
@@ -30,39 +28,52 @@ impl<A: Clone> State<A> {
                     Scope::Provider(_) if authority.objection_on(after, principal).is_some() => {
                         return Some(unvouched(after, authority));
                     }
-                    Scope::Provider(_) | Scope::App | Scope::Subject(_) => {}
+                    Scope::Provider(_) | Scope::App | Scope::Subject(_) | Scope::Affected(_) => {}
                 }
                 self.recheck_on(after, authority, out);
                 None
             }
             Effect::Cut { app, target, cut } if *app == principal.app => {
-                let counts = authority.spoken_names_count(after, *app);
-                let named = reached(principal, target, cut) || counts && self.is_hers(target, cut);
-                if !named {
-                    if counts {
-                        self.send_away(target, cut, out);
-                    }
-                    // The credential of a single subscription may be what was named.
-                    self.recheck_on(after, authority, out);
-                    return None;
-                }
-                let now_ms = authority.now().cluster_ms;
-                match cut {
-                    Cut::Revoked { applies_ms, .. } if *applies_ms > now_ms => {
-                        self.cuts.push((*applies_ms, *cut));
-                        let at_ms = *applies_ms;
-                        out.push(Output::Tell(Event::Expiring { at_ms }));
-                        None
-                    }
-                    Cut::Revoked { .. } | Cut::Disconnected | Cut::Blocked | Cut::Disabled => {
-                        Some(*cut)
-                    }
-                }
+                self.cut(Named::One(target), *cut, after, authority, out)
+            }
+            Effect::CutAll { app, whom, cut } if *app == principal.app => {
+                self.cut(Named::All(whom), *cut, after, authority, out)
             }
             Effect::Recheck { .. }
             | Effect::Cut { .. }
+            | Effect::CutAll { .. }
             | Effect::AppChanged(_)
             | Effect::MembersChanged => None,
+        }
+    }
+
+    /// Whether a cut ends the connection now; later, where it says so.
+    fn cut(
+        &mut self,
+        named: Named<'_>,
+        cut: Cut,
+        after: &Access,
+        authority: &Authority,
+        out: &mut Vec<Output<A>>,
+    ) -> Option<Cut> {
+        let principal = self.principal.as_deref()?;
+        let counts = authority.spoken_names_count(after, principal.app);
+        if !(reached(principal, named, &cut) || counts && self.is_hers(named, &cut)) {
+            if counts {
+                self.send_away(named, &cut, out);
+            }
+            // The credential of a single subscription may be what was named.
+            self.recheck_on(after, authority, out);
+            return None;
+        }
+        let now_ms = authority.now().cluster_ms;
+        match cut {
+            Cut::Revoked { applies_ms, .. } if applies_ms > now_ms => {
+                self.cuts.push((applies_ms, cut));
+                out.push(Output::Tell(Event::Expiring { at_ms: applies_ms }));
+                None
+            }
+            Cut::Revoked { .. } | Cut::Disconnected | Cut::Blocked | Cut::Disabled => Some(cut),
         }
     }
 
@@ -84,12 +95,9 @@ impl<A: Clone> State<A> {
     }
 
     /// Whether the connection is, on any channel, the user's whom a cut names, by word that is old enough.
-    fn is_hers(&self, target: &Target, cut: &Cut) -> bool {
-        let Target::User(user) = target else {
-            return false;
-        };
+    fn is_hers(&self, named: Named<'_>, cut: &Cut) -> bool {
         let mut others = self.subscribed_for();
-        others.any(|other| other.user == *user && is_old_enough(other.issued, cut))
+        others.any(|other| named.user(&other.user) && is_old_enough(other.issued, cut))
     }
 }
 
@@ -111,6 +119,9 @@ fn in_scope(principal: &Principal, scope: &Scope) -> bool {
         Scope::Subject(Subject::Token(token)) => principal.token.as_ref() == Some(token),
         // A key is also the ceiling of every proof it has signed, and those hang on single subscriptions.
         Scope::Subject(Subject::Key(_)) => true,
+        // Who is in a group is named by the machine.
+        Scope::Subject(Subject::Group(_)) => false,
+        Scope::Affected(whom) => is_among(principal, whom),
         Scope::Copies(token) => principal.copied_from() == Some(token),
         Scope::Provider(provider) => {
             let proof = principal.proof.as_ref();
@@ -118,47 +129,4 @@ fn in_scope(principal: &Principal, scope: &Scope) -> bool {
             by.is_some_and(|by| by.provider == *provider)
         }
     }
-}
-
-/// Whether a cut ends this principal's connection: it is named, and its credential is old enough.
-pub(crate) fn reached(principal: &Principal, target: &Target, cut: &Cut) -> bool {
-    let own = Some(principal.issued);
-    let proof = principal.proof.as_ref();
-    let issued = match target {
-        Target::App => own,
-        Target::User(user) => own.filter(|_| principal.user.as_ref() == Some(user)),
-        Target::Token(token) => own.filter(|_| principal.token.as_ref() == Some(token)),
-        Target::RevocationKey(key) => {
-            own.filter(|_| principal.revocation_key.as_ref() == Some(key))
-        }
-        Target::Key(key) if principal.keys().any(|own| own == key) => own,
-        Target::Key(key) => proof
-            .filter(|proof| proof.key == *key)
-            .map(|proof| proof.issued),
-        Target::Channel(name) => proof
-            .filter(|proof| names_exactly(proof, name))
-            .map(|proof| proof.issued),
-    };
-    issued.is_some_and(|issued| is_old_enough(issued, cut))
-}
-
-/// Whether a cut reaches what was issued then.
-fn is_old_enough(issued: Issued, cut: &Cut) -> bool {
-    match (issued, cut) {
-        (
-            Issued::At(at),
-            Cut::Revoked {
-                issued_before_ms, ..
-            },
-        ) => at < *issued_before_ms,
-        (Issued::Seen(seen), Cut::Revoked { revision, .. }) => seen < *revision,
-        (_, Cut::Disconnected | Cut::Blocked | Cut::Disabled) => true,
-    }
-}
-
-fn names_exactly(proof: &Proof, name: &Text) -> bool {
-    proof.capability.rights.iter().any(|right| {
-        right.resource == Resource::Channel
-            && matches!(&right.pattern, Pattern::Exact(own) | Pattern::Segments(own) if own == name)
-    })
 }

@@ -21,6 +21,7 @@ impl Connection {
             Effect::AppChanged(_)
             | Effect::Recheck { .. }
             | Effect::Cut { .. }
+            | Effect::CutAll { .. }
             | Effect::MembersChanged => None,
         }
     }

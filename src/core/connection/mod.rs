@@ -9,7 +9,7 @@
 pub mod accepted;
 pub mod actor;
 mod batch;
-pub(crate) mod effects;
+mod effects;
 mod ending;
 mod enforce;
 mod hand_over;
@@ -18,6 +18,7 @@ pub(crate) mod io;
 pub mod messages;
 mod port;
 pub(crate) mod presence_entry;
+pub(crate) mod reached;
 mod refused;
 mod speaks_for;
 pub mod state;

@@ -4,7 +4,8 @@
 //! one of them takes her entry, and leaves the connection to the others.
 
 use super::io::{Output, ask};
-use crate::core::authority::{AccessQuery, Operations, Pass, Proof, SpokenFor, Target, Text};
+use super::reached::Named;
+use crate::core::authority::{AccessQuery, Operations, Pass, Proof, SpokenFor, Text};
 use crate::core::ids::ChannelKey;
 use std::sync::Arc;
 
@@ -53,8 +54,8 @@ impl<A: Clone> PresenceEntry<A> {
     }
 
     /// Whether it is this user's whom the connection is not.
-    pub(super) fn is_for(&self, target: &Target) -> bool {
+    pub(super) fn is_for(&self, named: Named<'_>) -> bool {
         let other = self.speaks_for.as_ref();
-        other.is_some_and(|other| matches!(target, Target::User(user) if *user == other.user))
+        other.is_some_and(|other| named.user(&other.user))
     }
 }

@@ -6,10 +6,11 @@
 
 use super::io::{Output, SubscribeOutcome, ask};
 use super::presence_entry::{NewPresenceEntry, PresenceEntry};
+use super::reached::Named;
 use super::speaks_for;
 use crate::core::authority::{
     AccessQuery, Authority, Cut, Millis, Operations, Pass, Principal, Proof, Reason, SpokenFor,
-    State as Access, Target,
+    State as Access,
 };
 use crate::core::clock::Now;
 use crate::core::delivery::speaks_for::SpeaksForChange;
@@ -306,13 +307,13 @@ impl<A: Clone> State<A> {
 
     /// Takes out whoever was asked to go of those it entered. (What a block or a revocation takes is found by judging
     /// again; being asked to go voids nothing.)
-    pub(super) fn send_away(&mut self, target: &Target, cut: &Cut, out: &mut Vec<Output<A>>) {
+    pub(super) fn send_away(&mut self, named: Named<'_>, cut: &Cut, out: &mut Vec<Output<A>>) {
         if *cut != Cut::Disconnected {
             return;
         }
-        let sent = self.entries.iter().filter(|one| one.is_for(target));
+        let sent = self.entries.iter().filter(|one| one.is_for(named));
         out.extend(sent.map(PresenceEntry::leaving));
-        self.forget_entries(|one| one.is_for(target));
+        self.forget_entries(|one| one.is_for(named));
     }
 
     /// Takes on presence entries of the same connection's former socket.

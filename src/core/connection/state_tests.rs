@@ -2,7 +2,7 @@
 use super::*;
 use crate::core::authority::fixture::{allowing, judge};
 use crate::core::authority::{
-    AppId, Capability, Effect, Issued, Pattern, Resource, Right, Scope, Subject,
+    AppId, Capability, Effect, Issued, Pattern, Resource, Right, Scope, Subject, Target,
 };
 use crate::core::connection::presence_entry::NewPresenceEntry;
 use crate::core::ids::Position;
@@ -283,7 +283,10 @@ fn a_cut_reaches_what_it_names_and_what_is_old_enough() {
             }],
         },
     });
-    let reached = |target: Target, cut: Cut| super::super::effects::reached(&one, &target, &cut);
+    let reached = |target: Target, cut: Cut| {
+        use super::super::reached::{Named, reached};
+        reached(&one, Named::One(&target), &cut)
+    };
     let named = [
         Target::App,
         Target::User("ana".into()),

@@ -20,7 +20,7 @@ pub async fn run(
     while let Some(batch) = batches.recv().await {
         let revision = batch.revision;
         let concerns = |effect: &Effect| match effect {
-            Effect::Recheck { .. } | Effect::Cut { .. } => true,
+            Effect::Recheck { .. } | Effect::Cut { .. } | Effect::CutAll { .. } => true,
             Effect::AppChanged(_) | Effect::MembersChanged => false,
         };
         let moved = batch.effects.contains(&Effect::MembersChanged);

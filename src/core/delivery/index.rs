@@ -3,7 +3,7 @@
 //! Pure.
 
 use super::speaks_for::SpeaksForChange;
-use crate::core::authority::{AppId, Effect, Principal, Scope, Subject, Target, Text};
+use crate::core::authority::{Affected, AppId, Effect, Principal, Scope, Subject, Target, Text};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -11,6 +11,8 @@ enum Name {
     User(Text),
     Token(Text),
     RevocationKey(Text),
+    /// Of a user group that its token claims.
+    Claim(Text),
 }
 
 /// Slots by app, and by the names in their principals. Keys are not indexed: an effect on a key is rare and
@@ -87,6 +89,14 @@ impl Index {
     /// Adds the slots that an effect may concern.
     pub(super) fn concerned(&self, effect: &Effect, out: &mut BTreeSet<u32>) {
         let (app, name) = match effect {
+            Effect::Recheck {
+                app,
+                scope: Scope::Affected(whom),
+            } => return self.affected(*app, whom, out),
+            Effect::CutAll { app, whom, .. } => {
+                self.spoken_among(*app, whom, out);
+                return self.affected(*app, whom, out);
+            }
             Effect::Recheck { app, scope } => match scope {
                 Scope::Subject(Subject::User(user)) => (app, Some(Name::User(user.clone()))),
                 Scope::Subject(Subject::Token(token)) | Scope::Copies(token) => {
@@ -95,13 +105,16 @@ impl Index {
                 // Nor are providers: that one changes is rare as well.
                 Scope::App
                 | Scope::Provider(_)
-                | Scope::Subject(Subject::Everyone | Subject::Key(_)) => (app, None),
+                | Scope::Affected(_)
+                | Scope::Subject(Subject::Everyone | Subject::Key(_) | Subject::Group(_)) => {
+                    (app, None)
+                }
             },
             Effect::Cut { app, target, .. } => match target {
                 Target::User(user) => (app, Some(Name::User(user.clone()))),
                 Target::Token(token) => (app, Some(Name::Token(token.clone()))),
                 Target::RevocationKey(key) => (app, Some(Name::RevocationKey(key.clone()))),
-                Target::Channel(_) | Target::Key(_) | Target::App => (app, None),
+                Target::Channel(_) | Target::Key(_) | Target::Group(_) | Target::App => (app, None),
             },
             Effect::AppChanged(_) | Effect::MembersChanged => return,
         };
@@ -118,18 +131,79 @@ impl Index {
             None => out.extend(self.apps.get(app).into_iter().flatten()),
         }
     }
+
+    /// Those among so many users: where the app has fewer connections than are named, they are all asked.
+    fn affected(&self, app: AppId, whom: &Affected, out: &mut BTreeSet<u32>) {
+        if whom.users.len() > self.of_app(app) {
+            out.extend(self.apps.get(&app).into_iter().flatten());
+            return;
+        }
+        let users = whom.users.iter().cloned().map(Name::User);
+        let claims = whom.groups.iter().cloned().map(Name::Claim);
+        for name in users.chain(claims) {
+            out.extend(self.names.get(&(app, name)).into_iter().flatten());
+        }
+    }
+
+    fn spoken_among(&self, app: AppId, whom: &Affected, out: &mut BTreeSet<u32>) {
+        if self.spoken.is_empty() {
+            return;
+        }
+        for user in whom.users.iter() {
+            let slots = self.spoken.get(&(app, user.clone()));
+            out.extend(slots.into_iter().flat_map(BTreeMap::keys));
+        }
+    }
 }
 
 fn names(principal: &Principal) -> impl Iterator<Item = Name> {
     let user = principal.user.clone().map(Name::User);
     let token = principal.token.clone().map(Name::Token);
     let key = principal.revocation_key.clone().map(Name::RevocationKey);
-    [user, token, key].into_iter().flatten()
+    let claims = principal.claimed().iter().cloned().map(Name::Claim);
+    [user, token, key].into_iter().flatten().chain(claims)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whoever_a_change_of_a_group_names_is_found_by_user_and_by_claim() {
+        let mut index = Index::default();
+        let app = AppId(1);
+        for (slot, user, claims) in [(1, "ana", None), (2, "bob", Some("eng")), (3, "col", None)] {
+            let mut principal = Principal::anonymous(app, None, 1);
+            principal.user = Some(user.into());
+            principal.proof = claims.map(crate::core::authority::fixture::claiming);
+            index.enter(slot, &principal);
+        }
+        index.speaks_for_changed(
+            3,
+            SpeaksForChange {
+                app,
+                user: "ana".into(),
+                begins: true,
+            },
+        );
+        let concerned = |effect| {
+            let mut out = BTreeSet::new();
+            index.concerned(&effect, &mut out);
+            out
+        };
+        let whom = Affected {
+            users: ["ana".into()].into(),
+            groups: ["eng".into()].into(),
+        };
+        let scope = Scope::Affected(whom.clone());
+        assert_eq!(concerned(Effect::Recheck { app, scope }), [1, 2].into());
+        let cut = crate::core::authority::Cut::Blocked;
+        // Who speaks for a user is cut off with her.
+        assert_eq!(
+            concerned(Effect::CutAll { app, whom, cut }),
+            [1, 2, 3].into()
+        );
+    }
 
     #[test]
     fn an_effect_on_copies_concerns_the_tokens_connections() {

@@ -11,7 +11,7 @@ use crate::core::authority::{
 use crate::core::broker::Broker;
 use crate::core::channel::messages::{Join, Leave, Subscriber, Tell};
 use crate::core::close::End;
-use crate::core::connection::effects::reached;
+use crate::core::connection::reached::{Named, reached};
 use crate::core::delivery::encoding::EncodingId;
 use crate::core::delivery::outbox::Source;
 use crate::core::delivery::port::{ConnectionPort, HandOver};
@@ -459,10 +459,14 @@ impl ConnectionPort for Port {
         let principal = &poller.principal;
         let was = poller.is_over();
         for effect in batch.effects.iter() {
-            if let Effect::Cut { app, target, cut } = effect
-                && *app == principal.app
+            let (app, named, cut) = match effect {
+                Effect::Cut { app, target, cut } => (app, Named::One(target), cut),
+                Effect::CutAll { app, whom, cut } => (app, Named::All(whom), cut),
+                Effect::Recheck { .. } | Effect::AppChanged(_) | Effect::MembersChanged => continue,
+            };
+            if *app == principal.app
                 && matches!(cut, Cut::Disconnected | Cut::Blocked | Cut::Disabled)
-                && reached(principal, target, cut)
+                && reached(principal, named, cut)
             {
                 poller.finish(match cut {
                     Cut::Disconnected => Ended::Sent,

@@ -41,6 +41,15 @@ const ofUser = (more) =>
     const person = await world.person();
     return { ...person, path: at(call.path, world, { user: person.user }), ...more?.(world, person) };
   });
+/** A group with a grant, and somebody in it who is connected. */
+const ofGroup = (more, { alone = false } = {}) =>
+  to(async (world, call) => {
+    const group = world.fresh('group');
+    const person = alone ? { user: world.fresh('user') } : await world.person();
+    await world.admin().grant(world.app.id, { group }, [{ pattern: ROOM, operations: ['history'] }]);
+    await world.admin().call('POST', `${world.root}/groups/${group}/members`, { add: [{ user: person.user }] });
+    return { ...(alone ? {} : person), group, path: at(call.path, world, { group }), ...more?.(world, group, person) };
+  });
 const ofNode = (node, more) =>
   to(async (world, call) => ({ path: at(call.path, world, { node }), harmless: true, answers: [200, 201, 400, 404, 409], ...more }));
 const grants = (more) =>
@@ -125,6 +134,7 @@ export const recipes = {
     const person = await world.person();
     return { ...person, body: { target: { token: person.token } } };
   }),
+  'POST /v1/apps/{app}/revoke group': ofGroup((world, group) => ({ body: { target: { group } } })),
   'POST /v1/apps/{app}/revoke app': to(async (world, call) => {
     const apart = await world.apart();
     const person = await apart.person();
@@ -135,6 +145,29 @@ export const recipes = {
     const person = await world.person({ ...world.app, key: voucher.key.id, secret: voucher.key.secret });
     return { ...person, body: { target: { key: voucher.key.id } } };
   }),
+  'GET /v1/apps/{app}/groups': reads(async (world) => {
+    await world.admin().call('POST', `${world.root}/groups/marker-group/members`, { add: [{ user: MEMBER }] });
+    return { marker: 'marker-group' };
+  }),
+  'GET /v1/apps/{app}/groups/{group}': reads((world, call) => ({ path: at(call.path, world, { group: 'g' }), marker: '"members_below"' })),
+  'DELETE /v1/apps/{app}/groups/{group}': ofGroup(() => ({}), { alone: true }),
+  'GET /v1/apps/{app}/groups/{group}/members': reads(async (world, call) => {
+    await world.admin().call('POST', `${world.root}/groups/marker-group/members`, { add: [{ user: MEMBER }] });
+    return { path: at(call.path, world, { group: 'marker-group' }), marker: MEMBER };
+  }),
+  'POST /v1/apps/{app}/groups/{group}/members add': ofGroup(
+    (world) => ({ body: { add: [{ user: world.fresh('added') }] }, gives: ['history'] }),
+    { alone: true },
+  ),
+  'POST /v1/apps/{app}/groups/{group}/members remove': ofGroup((_, group, { user }) => ({ body: { remove: [{ user }] } }), { alone: true }),
+  'POST /v1/apps/{app}/groups/{group}/disconnect': ofGroup(() => ({ body: {} })),
+  'POST /v1/apps/{app}/groups/{group}/block': ofGroup(() => ({ body: { reason: 'tried' } })),
+  'DELETE /v1/apps/{app}/groups/{group}/block': to(async (world, call) => {
+    const group = world.fresh('blocked');
+    await world.admin().call('POST', `${world.root}/groups/${group}/block`, {});
+    return { group, path: at(call.path, world, { group }) };
+  }),
+  'GET /v1/apps/{app}/users/{user}': reads((world, call) => ({ user: MEMBER, path: at(call.path, world, { user: MEMBER }), marker: '"groups"' })),
   'POST /v1/apps/{app}/users/{user}/disconnect': ofUser(() => ({ body: {} })),
   'POST /v1/apps/{app}/users/{user}/block': ofUser(() => ({ body: { reason: 'tried' } })),
   'GET /v1/apps/{app}/users/{user}/block': reads(async (world, call) => {

@@ -113,7 +113,7 @@ export class World {
   }
 
   /** Everything that a call may change, as one text. `touched` is what the call at hand is about. */
-  async state({ user, probe } = {}) {
+  async state({ user, group, probe } = {}) {
     const applied = await Promise.all([1, 2, 3].map(async (node) => (await this.admin(node).cluster()).applied));
     const ask = async (path) => {
       const join = path.includes('?') ? '&' : '?';
@@ -128,6 +128,8 @@ export class World {
       ask(`/v1/apps/${this.other.id}?secrets=true`),
       ask(`${this.root}/grants?limit=10000`),
       ask(`${this.root}/providers`),
+      ask(`${this.root}/groups?limit=10000`),
+      group ? ask(`${this.root}/groups/${group}`) : null,
       user ? ask(`${this.root}/users/${user}/block`) : null,
       user ? ask(`${this.root}/connections?user=${user}`).then(({ connections }) => connections.map((one) => [one.id, one.subscriptions])) : null,
       probe ? probe() : null,

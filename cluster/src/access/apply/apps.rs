@@ -189,8 +189,12 @@ fn clear_rest(state: &mut State, id: AppId) -> u64 {
         state.drop_nonce(nonce);
     }
     let groups = super::groups::clear(state, id);
+    let members = super::user_groups::clear(state, id);
     let providers = super::providers::clear(state, id);
-    groups + providers + (tokens.len() + revocations.len() + blocks.len() + nonces.len()) as u64
+    groups
+        + members
+        + providers
+        + (tokens.len() + revocations.len() + blocks.len() + nonces.len()) as u64
 }
 
 fn gone(app: AppId) -> Effect {

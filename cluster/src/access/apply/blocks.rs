@@ -8,7 +8,7 @@ use super::super::{
     AppId, Block, Cut, Effect, Issuer, Millis, Rejection, Reply, State, Subject, Text,
 };
 use super::issuer::{authority, target_of};
-use super::{Result, recheck};
+use super::{Result, cut, recheck};
 
 pub(super) fn block(
     state: &mut State,
@@ -29,11 +29,7 @@ pub(super) fn block(
         revision: state.revision,
     };
     state.put_block(app, subject.clone(), record);
-    effects.push(Effect::Cut {
-        app,
-        target: target_of(subject),
-        cut: Cut::Blocked,
-    });
+    effects.push(cut(state, app, &target_of(subject), Cut::Blocked));
     Ok(Reply::Narrowed(1))
 }
 
@@ -46,7 +42,7 @@ pub(super) fn unblock(
 ) -> Result {
     check(state, app, issuer, subject)?;
     state.drop_block(app, subject).ok_or(Rejection::NotFound)?;
-    effects.push(recheck(app, subject));
+    effects.push(recheck(state, app, subject));
     Ok(Reply::Done)
 }
 
@@ -62,7 +58,7 @@ fn check(state: &State, app: AppId, issuer: &Issuer, subject: &Subject) -> Resul
         Subject::Key(key) => {
             state.key_of(app, key).ok_or(Rejection::NoSuchKey)?;
         }
-        Subject::User(_) | Subject::Token(_) => {}
+        Subject::User(_) | Subject::Token(_) | Subject::Group(_) => {}
     }
     authority.may_end(state, app, &target_of(subject))
 }

@@ -73,7 +73,7 @@ pub(super) fn set(
         narrowed |= less || entry.operations.is_empty();
     }
     if touched > 0 {
-        effects.push(recheck(app, &subject));
+        effects.push(recheck(state, app, &subject));
     }
     if took && mode != GrantMode::Renew {
         effects.extend(copies(app, &subject));
@@ -129,6 +129,20 @@ fn may_take_all(authority: Authority<'_>, grants: &[GrantKey]) -> Result<()> {
             "other grants of the subject".into(),
         )),
     }
+}
+
+/// As [`may_take_all`], of everything that the subject has.
+pub(super) fn may_take_all_of(
+    state: &State,
+    authority: Authority<'_>,
+    app: AppId,
+    subject: &Subject,
+) -> Result<()> {
+    let held: Vec<GrantKey> = state
+        .grants_of(app, subject)
+        .map(|(key, _)| key.clone())
+        .collect();
+    may_take_all(authority, &held)
 }
 
 /// Bounds of what the subject and the cluster hold afterwards.
@@ -200,7 +214,7 @@ pub(super) fn delete(
     for key in &doomed {
         touched += u64::from(state.drop_grant(key).is_some());
     }
-    effects.push(recheck(app, subject));
+    effects.push(recheck(state, app, subject));
     effects.extend(copies(app, subject));
     Ok(Reply::Narrowed(touched))
 }
@@ -212,7 +226,7 @@ fn copies(app: AppId, subject: &Subject) -> Option<Effect> {
             app,
             scope: Scope::Copies(token.clone()),
         }),
-        Subject::Everyone | Subject::User(_) | Subject::Key(_) => None,
+        Subject::Everyone | Subject::User(_) | Subject::Key(_) | Subject::Group(_) => None,
     }
 }
 

@@ -105,7 +105,9 @@ impl Authority<'_> {
             {
                 Ok(())
             }
-            Target::Token(_) | Target::RevocationKey(_) => everywhere(Operations::REVOKE),
+            Target::Token(_) | Target::RevocationKey(_) | Target::Group(_) => {
+                everywhere(Operations::REVOKE)
+            }
             Target::Key(id) if *id == key.id => everywhere(Operations::REVOKE),
             Target::Key(_) | Target::App => everywhere(Operations::ADMIN),
         }
@@ -133,5 +135,6 @@ pub(super) fn target_of(subject: &Subject) -> Target {
         Subject::User(text) => Target::User(text.clone()),
         Subject::Token(text) => Target::Token(text.clone()),
         Subject::Key(text) => Target::Key(text.clone()),
+        Subject::Group(text) => Target::Group(text.clone()),
     }
 }

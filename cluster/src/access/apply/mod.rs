@@ -21,6 +21,7 @@ mod providers;
 mod revoke;
 mod sweep;
 mod tokens;
+mod user_groups;
 
 pub use batch::{Batch, Op, apply_batch};
 
@@ -37,7 +38,7 @@ pub(super) fn void_everything(state: &mut State, app: AppId) {
     revoke::leave_void(state, app, super::Target::App);
 }
 
-use super::{App, Subject};
+use super::{App, Cut, Subject, Target};
 use super::{AppId, Command, Effect, Limits, Rejection, Reply, Revision, Scope, Stamp, State};
 use std::sync::Arc;
 
@@ -111,7 +112,9 @@ fn since(command: &Command) -> u16 {
         | Command::SetChannelFlag(_)
         | Command::SetGroup(_)
         | Command::Administer(_)
-        | Command::SignOut(_) => 0,
+        | Command::SignOut(_)
+        | Command::SetUserGroup(_)
+        | Command::DeleteUserGroup(_) => 0,
     }
 }
 
@@ -157,12 +160,9 @@ fn run(state: &mut State, command: &Command, effects: &mut Vec<Effect>) -> Resul
             app,
             issuer,
             target,
-            issued_before_ms,
-            margin_ms,
-        } => {
-            let when = (*issued_before_ms, *margin_ms);
-            revoke::revoke(state, (*app, issuer, target), when, effects)
-        }
+            issued_before_ms: before,
+            margin_ms: margin,
+        } => revoke::revoke(state, (*app, issuer, target), (*before, *margin), effects),
         Command::Disconnect {
             app,
             issuer,
@@ -190,6 +190,8 @@ fn run(state: &mut State, command: &Command, effects: &mut Vec<Effect>) -> Resul
         Command::SetGroup(change) => groups::set(state, change, effects),
         Command::Administer(asked) => administer::administer(state, asked, effects),
         Command::SignOut(asked) => revoke::sign_out(state, asked, effects),
+        Command::SetUserGroup(change) => user_groups::set(state, change, effects),
+        Command::DeleteUserGroup(asked) => user_groups::delete(state, asked, effects),
     }
 }
 
@@ -206,12 +208,34 @@ fn app(state: &State, app: AppId) -> Result<&App> {
     found.ok_or(Rejection::NoSuchApp)
 }
 
-fn recheck(app: AppId, subject: &Subject) -> Effect {
+fn recheck(state: &State, app: AppId, subject: &Subject) -> Effect {
     let scope = match subject {
         Subject::Everyone => Scope::App,
+        Subject::Group(group) => Scope::Affected(state.reach_of_group(app, group)),
         one @ (Subject::User(_) | Subject::Token(_) | Subject::Key(_)) => {
             Scope::Subject(one.clone())
         }
     };
     Effect::Recheck { app, scope }
+}
+
+/// Ends the connections of a target.
+fn cut(state: &State, app: AppId, target: &Target, cut: Cut) -> Effect {
+    match target {
+        Target::Group(group) => Effect::CutAll {
+            app,
+            whom: state.reach_of_group(app, group),
+            cut,
+        },
+        one @ (Target::Token(_)
+        | Target::User(_)
+        | Target::RevocationKey(_)
+        | Target::Channel(_)
+        | Target::Key(_)
+        | Target::App) => Effect::Cut {
+            app,
+            target: one.clone(),
+            cut,
+        },
+    }
 }

@@ -7,10 +7,10 @@
 use super::super::limits::{self, Limits};
 use super::super::{
     AppId, Cut, Effect, Issuer, Millis, Rejection, Reply, Revocation, SignOut, State, Subject,
-    Target,
+    Target, Text,
 };
 use super::issuer::authority;
-use super::{Result, everyone, grants, recheck};
+use super::{Result, cut, everyone, grants, recheck};
 
 /// Issued before (none = now) and margin.
 type When = (Option<Millis>, Millis);
@@ -30,6 +30,8 @@ pub(super) fn revoke(
         Target::Token(text) => end(state, app, Subject::Token(text.clone()), end_ms, effects),
         Target::User(text) => end(state, app, Subject::User(text.clone()), end_ms, effects),
         Target::Key(text) => end(state, app, Subject::Key(text.clone()), end_ms, effects),
+        // Who is in it stays in it, with what is her own.
+        Target::Group(text) => end(state, app, Subject::Group(text.clone()), end_ms, effects),
         Target::RevocationKey(_) => 0,
         Target::Channel(_) => {
             effects.push(everyone(app));
@@ -81,11 +83,15 @@ fn void(
             | Target::User(_)
             | Target::RevocationKey(_)
             | Target::Key(_)
+            | Target::Group(_)
             | Target::App => Some(applies_ms.saturating_add(Limits::CREDENTIAL_MS)),
         },
         revision: state.revision,
         standing: None,
     };
+    if let Target::Group(group) = target {
+        return void_members(state, app, group, &made, effects);
+    }
     let before = state.revocations.get(&(app, target.clone()));
     let record = made.joined(before, now_ms);
     effects.push(Effect::Cut {
@@ -100,6 +106,35 @@ fn void(
     let end_ms = record.applies_ms;
     state.put_revocation(app, target.clone(), record);
     end_ms
+}
+
+/// Voids what everybody has who is in a group now: of members by their names, of others by what they claim. Who comes
+/// later is not meant, and who goes is.
+fn void_members(
+    state: &mut State,
+    app: AppId,
+    group: &Text,
+    made: &Revocation,
+    effects: &mut Vec<Effect>,
+) -> Millis {
+    let whom = state.reach_of_group(app, group);
+    let users = whom.users.iter().cloned().map(Target::User);
+    let claims = whom.groups.iter().cloned().map(Target::Group);
+    for target in users.chain(claims) {
+        let before = state.revocations.get(&(app, target.clone()));
+        let record = made.clone().joined(before, state.time_ms);
+        state.put_revocation(app, target, record);
+    }
+    effects.push(Effect::CutAll {
+        app,
+        whom,
+        cut: Cut::Revoked {
+            issued_before_ms: made.issued_before_ms,
+            revision: made.revision,
+            applies_ms: made.applies_ms,
+        },
+    });
+    made.applies_ms
 }
 
 /// Voids everything of a target that is being deleted, for when its id should be made again.
@@ -125,7 +160,7 @@ fn end(
 ) -> u64 {
     let touched = grants::end_all(state, app, &subject, end_ms);
     if touched > 0 {
-        effects.push(recheck(app, &subject));
+        effects.push(recheck(state, app, &subject));
     }
     touched
 }
@@ -153,11 +188,7 @@ pub(super) fn disconnect(
     effects: &mut Vec<Effect>,
 ) -> Result {
     check(state, app, issuer, target)?;
-    effects.push(Effect::Cut {
-        app,
-        target: target.clone(),
-        cut: Cut::Disconnected,
-    });
+    effects.push(cut(state, app, target, Cut::Disconnected));
     Ok(Reply::Narrowed(0))
 }
 

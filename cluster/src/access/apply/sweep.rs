@@ -4,8 +4,8 @@
 //! memory and tells the shards.
 
 use super::super::expiry::Expiring;
-use super::super::{ApiKey, Effect, State};
-use super::{everyone, keys, recheck};
+use super::super::{ApiKey, AppId, Effect, Scope, State, Subject};
+use super::{everyone, keys};
 
 /// Removes up to `budget` records that have ended.
 pub(super) fn sweep(state: &mut State, budget: usize, effects: &mut Vec<Effect>) {
@@ -27,16 +27,16 @@ fn end(state: &mut State, what: Expiring, effects: &mut Vec<Effect>) {
     match what {
         Expiring::Grant(key) => {
             state.drop_grant(&key);
-            effects.push(recheck(key.app, &key.subject));
+            effects.push(ended(key.app, &key.subject));
         }
         Expiring::Token(app, id) => {
             state.drop_token(app, &id);
-            effects.push(recheck(app, &super::Subject::Token(id)));
+            effects.push(ended(app, &Subject::Token(id)));
         }
         Expiring::Revocation(app, target) => state.drop_revocation(app, &target),
         Expiring::Block(app, subject) => {
             state.drop_block(app, &subject);
-            effects.push(recheck(app, &subject));
+            effects.push(ended(app, &subject));
         }
         Expiring::Nonce(nonce) => state.drop_nonce(&nonce),
         Expiring::Key(id) => {
@@ -54,4 +54,16 @@ fn end(state: &mut State, what: Expiring, effects: &mut Vec<Effect>) {
             effects.push(everyone(app));
         }
     }
+}
+
+/// What has ended was judged by its end all along, so that nobody is waited for: members of a group are not gathered,
+/// however many end at once.
+fn ended(app: AppId, subject: &Subject) -> Effect {
+    let scope = match subject {
+        Subject::Everyone | Subject::Group(_) => Scope::App,
+        one @ (Subject::User(_) | Subject::Token(_) | Subject::Key(_)) => {
+            Scope::Subject(one.clone())
+        }
+    };
+    Effect::Recheck { app, scope }
 }

@@ -27,6 +27,7 @@ pub(super) fn stands(state: &State, principal: &Principal, now_ms: Millis) -> St
         for subject in subjects_that_are_blocked(principal) {
             not_blocked(state, app, subject, now_ms)?;
         }
+        groups_not_blocked(state, app, (principal.user.as_ref(), &[]), now_ms)?;
     }
     until = earliest(
         until,
@@ -53,15 +54,19 @@ pub(super) fn proof_stands(state: &State, app: AppId, proof: &Proof, now_ms: Mil
         return Err(Reason::NotVouched(by.provider.clone()));
     }
     not_blocked(state, app, Subject::Key(proof.key.clone()), now_ms)?;
+    let claimed = proof.claimed();
+    groups_not_blocked(state, app, (None, claimed), now_ms)?;
     until = earliest(until, in_its_time(proof.expires_ms, proof.issued, now_ms)?);
     let named = proof
         .capability
         .names_channels()
         .cloned()
         .map(Target::Channel);
+    let claims = claimed.iter().cloned().map(Target::Group);
     for target in [Target::App, Target::Key(proof.key.clone())]
         .into_iter()
         .chain(named)
+        .chain(claims)
     {
         until = earliest(
             until,
@@ -74,6 +79,7 @@ pub(super) fn proof_stands(state: &State, app: AppId, proof: &Proof, now_ms: Mil
 /// Somebody who is spoken for: blocked, or revoked since that was said.
 pub(super) fn spoken_for(state: &State, app: AppId, other: &SpokenFor, now_ms: Millis) -> Standing {
     not_blocked(state, app, Subject::User(other.user.clone()), now_ms)?;
+    groups_not_blocked(state, app, (Some(&other.user), &[]), now_ms)?;
     let target = Target::User(other.user.clone());
     not_revoked(state, app, target, other.issued, now_ms)
 }
@@ -92,6 +98,24 @@ fn targets(principal: &Principal) -> impl Iterator<Item = Target> {
     let keys = principal.keys().cloned().map(Target::Key);
     let named = [token, user, revocation_key].into_iter().flatten();
     std::iter::once(Target::App).chain(keys).chain(named)
+}
+
+/// Nothing that somebody is in is blocked. Asked only where some group of the app is.
+fn groups_not_blocked(
+    state: &State,
+    app: AppId,
+    (user, claimed): (Option<&Text>, &[Text]),
+    now_ms: Millis,
+) -> Result<(), Reason> {
+    let first = (app, Subject::Group(Text::default()));
+    let next = state.blocks.range(first..).next();
+    if next.is_none_or(|((of, _), _)| *of != app) {
+        return Ok(());
+    }
+    for group in state.groups_of_user(app, user, claimed) {
+        not_blocked(state, app, Subject::Group(group.clone()), now_ms)?;
+    }
+    Ok(())
 }
 
 fn key_is_live(state: &State, app: AppId, key: &Text, now_ms: Millis) -> Standing {

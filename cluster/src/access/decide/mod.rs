@@ -7,7 +7,7 @@
 //!
 //! Order: app and key alive -> not blocked -> credential issued and not expired -> not revoked -> open rule, else the
 //! credential's own proof (cut to its issuing key), else a live grant to everyone, else one to the principal's
-//! user, token or key (cut to the key that vouches for them).
+//! user, token, key or the groups she is in (cut to the key that vouches for them).
 
 mod credential;
 mod rights;

@@ -107,6 +107,22 @@ pub(super) fn collect(state: &State, question: &Question<'_>, tally: &mut Tally)
             Some(_) | None => {}
         }
     }
+    if held.is_none() || tally.done() {
+        return;
+    }
+    let (app, user, claimed) = (principal.app, principal.user.as_ref(), principal.claimed());
+    let mut ask = |group: &Text| {
+        if !tally.done() {
+            let subject = Subject::Group(group.clone());
+            granted(state, question, subject, ceiling.as_ref(), tally);
+        }
+        tally.done()
+    };
+    // First those that she is in herself: what is above them is gathered only where they leave something open.
+    if !state.nearest(app, user, claimed).any(&mut ask) {
+        let beyond = state.groups_beyond(app, user, claimed);
+        let _ = beyond.into_iter().any(&mut ask);
+    }
 }
 
 /// What the key that vouches for an identity may do itself: no grant to that identity reaches further.
