@@ -44,12 +44,12 @@ export class Chromium {
     return within(answer, `${method} in Chromium`, 60_000);
   }
 
-  /** Opens a page in a profile of its own (no shared cookies). */
-  async open(url) {
-    const { browserContextId } = await this.call('Target.createBrowserContext');
+  /** Opens a page in a profile of its own (no shared cookies), or beside another in its. */
+  async open(url, beside) {
+    const { browserContextId } = beside ?? (await this.call('Target.createBrowserContext'));
     const { targetId } = await this.call('Target.createTarget', { url, browserContextId });
     const { sessionId } = await this.call('Target.attachToTarget', { targetId, flatten: true });
-    return new Page(this, sessionId);
+    return new Page(this, sessionId, browserContextId);
   }
 
   async close() {
@@ -64,8 +64,8 @@ export class Chromium {
 }
 
 class Page {
-  constructor(chromium, session) {
-    Object.assign(this, { chromium, session });
+  constructor(chromium, session, browserContextId) {
+    Object.assign(this, { chromium, session, browserContextId });
   }
 
   /** The value of an expression in the page. */
