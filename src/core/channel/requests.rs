@@ -9,7 +9,8 @@ use crate::core::ids::{ChannelKey, ConnectionId};
 use crate::core::session::{PresenceRequest, Subscribed};
 use std::sync::Arc;
 
-/// Whoever names a member enters or updates it, and whoever does not leaves.
+/// Whoever names a member enters or updates it, and whoever does not leaves: on its own connection, as far as that has not
+/// gone on through another node.
 pub(crate) fn presence(connection: ConnectionId, request: PresenceRequest) -> Request {
     match request.member {
         Some(member) => Request::Enter {
@@ -17,7 +18,7 @@ pub(crate) fn presence(connection: ConnectionId, request: PresenceRequest) -> Re
             client: member.client,
             data: member.data,
         },
-        None => Request::Leave {
+        None => Request::LeaveHere {
             connection,
             client: request.client,
         },

@@ -82,6 +82,11 @@ impl Claim {
         Some(next)
     }
 
+    /// This node is not known to be counted in: it may be itself that nobody hears. Whoever is asked is not given up for that.
+    pub(super) fn wait_anew(&mut self, lease_ms: u64, now: Now) {
+        self.until = now.mono_ms + lease_ms + CLAIM_TIMEOUT_MS;
+    }
+
     /// Whether it is time to ask the former home again.
     pub(super) fn asks_again(&mut self, now: Now) -> bool {
         let due = now.mono_ms >= self.ask_due;

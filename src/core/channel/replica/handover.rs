@@ -114,8 +114,7 @@ impl Replica {
         let (node, members) = (self.local.id, self.local.members.clone());
         home.remove_dead_nodes(|one| members.has(one), now, out);
         home.ask_everybody(members.nodes().filter(|one| *one != node), out);
-        let own = home.stream.reconcile(node, self.local.entries(), now);
-        home.commit_all(own, now, out);
+        home.hear_members(node, self.local.entries(), &mut self.local, now, out);
         home.tell_again(out);
         if takes_over && self.local.limits.counts {
             home.count_later(now);
@@ -376,7 +375,7 @@ impl Replica {
         };
         match (&mut self.role, home == Some(self.local.id)) {
             (Role::Home(own), true) => {
-                own.remove_dead_nodes(|node| members.has(node), now, out);
+                own.lose_dead_nodes(|node| members.has(node), &mut self.local, now, out);
                 own.ask_to_announce(restarted, out);
                 own.set_backup(self.local.place.and_then(|place| place.backup), now, out);
             }
@@ -467,6 +466,11 @@ impl Replica {
     }
 
     pub(super) fn wake_role(&mut self, serving: bool, now: Now, out: &mut Vec<Effect>) {
+        if let Role::Claiming(claim) = &mut self.role
+            && !serving
+        {
+            claim.wait_anew(self.local.lease_ms, now);
+        }
         if matches!(&self.role, Role::Claiming(claim) if now.mono_ms >= claim.until) {
             self.ask_the_next(now, out);
         }

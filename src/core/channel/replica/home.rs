@@ -6,6 +6,7 @@
 //! join behind an unreplicated publication gets its snapshot after that publication went out, and never twice.
 
 use super::fingerprint::interest;
+use super::holders::Holders;
 use super::io::Effect;
 use super::lifecycle_clock::LifecycleClock;
 use super::local::LocalNode;
@@ -65,6 +66,8 @@ pub(super) struct Home {
     pub(super) clock: LifecycleClock,
     /// It began without a copy: what the home before has told it can only guess.
     pub(super) guesses: bool,
+    /// Whose word counts of an entry that two nodes have.
+    pub(super) holders: Holders,
     /// It went on from a copy, and nobody has named an epoch yet in which the home before showed more.
     pub(super) may_lack: bool,
     /// How far those who were subscribed on this node had got when it began: if it has begun too early, they have got no
@@ -87,6 +90,7 @@ impl Home {
             backup: None,
             clock,
             guesses,
+            holders: Holders::default(),
             may_lack: false,
             began_behind: None,
             pending_ack: VecDeque::new(),

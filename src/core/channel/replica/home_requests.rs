@@ -12,7 +12,6 @@ use super::home::Home;
 use super::io::{Effect, Limits, Ticket};
 use super::local::LocalNode;
 use super::pending::Pending;
-use super::presence::EntryKey;
 use super::protocol::{
     Announcement, CatchUp, Declined, JoinRequest, Joined, LeftConnection, PeerMessage, Request,
     Response,
@@ -22,9 +21,8 @@ use crate::core::clock::Now;
 use crate::core::error::Refusal;
 use crate::core::ids::{ConnectionId, NodeId, Text, Timetoken};
 use crate::core::lifecycle::LifecycleKind;
-use crate::core::message::{Draft, Member, PresenceAction};
+use crate::core::message::{Draft, Member};
 use crate::core::session::Start;
-use bytes::Bytes;
 use std::sync::Arc;
 
 /// Whose request it is.
@@ -91,8 +89,7 @@ impl Home {
     ) {
         let given_up = self.unanswered.give_up_overdue(local, now, out);
         if given_up.is_some_and(|one| one.entering) {
-            let left = self.stream.reconcile(local.id, local.entries(), now);
-            self.commit_all(left, now, out);
+            self.hear_members(local.id, local.entries(), local, now, out);
             self.count_changed(local, now, out);
         }
     }
@@ -121,14 +118,17 @@ impl Home {
                 connection,
                 client,
                 data,
-            } => self.enter(node, (connection, client), data, (again, local), now, out),
-            Request::EnsurePresent {
+            }
+            | Request::EnsurePresent {
                 connection,
                 client,
                 data,
-            } => self.enter(node, (connection, client), data, (true, local), now, out),
+            } => self.enter(node, (connection, client), data, local, now, out),
             Request::Leave { connection, client } => {
                 Ok(self.leave(node, (connection, client), local, now, out))
+            }
+            Request::LeaveHere { connection, client } => {
+                Ok(self.leave_here(node, &(connection, client), now, out))
             }
             Request::Erase { after, until } => Ok(self.erase(after, until, out)),
             Request::Occupancy => Ok(Response::Occupancy(self.occupancy(local.subscribers()))),
@@ -214,75 +214,6 @@ impl Home {
         Response::Done
     }
 
-    fn leave(
-        &mut self,
-        node: NodeId,
-        key: EntryKey,
-        local: &mut LocalNode,
-        now: Now,
-        out: &mut Vec<Effect>,
-    ) -> Response {
-        let holder = self.stream.presence.get(&key).map(|entry| entry.node);
-        let left = self.stream.leave(&key, PresenceAction::Leave, now);
-        self.commit_all(left.into_iter().collect(), now, out);
-        self.tell_former_holder(holder, node, key, local, out);
-        Response::Done
-    }
-
-    /// Whoever announces an entry is told that it has gone to another node, or is gone by its word: it would announce it to
-    /// the next home, and take it out again with what its connection leaves behind.
-    fn tell_former_holder(
-        &mut self,
-        holder: Option<NodeId>,
-        node: NodeId,
-        key: EntryKey,
-        local: &mut LocalNode,
-        out: &mut Vec<Effect>,
-    ) {
-        match holder.filter(|holder| *holder != node) {
-            Some(holder) if holder == local.id => local.forget_entry(&key),
-            Some(holder) => {
-                let (connection, client) = key;
-                self.send(holder, PeerMessage::TakenOut { connection, client }, out);
-            }
-            None => {}
-        }
-    }
-
-    fn enter(
-        &mut self,
-        node: NodeId,
-        key: EntryKey,
-        data: Bytes,
-        (again, local): (bool, &mut LocalNode),
-        now: Now,
-        out: &mut Vec<Effect>,
-    ) -> Result<Response, Declined> {
-        let max = local.limits.presence_clients;
-        let presence = &self.stream.presence;
-        if !presence.has_client(&key.1) && presence.clients() >= max {
-            return Err(Declined::PresenceClients { max });
-        }
-        let same = presence.get(&key).filter(|entry| entry.data == data);
-        // Saying the same again is no news, but it may come from another node than before.
-        if same.is_some_and(|entry| again || entry.node == node) {
-            return Ok(Response::Done);
-        }
-        let holder = presence.get(&key).map(|entry| entry.node);
-        let (connection, client) = key.clone();
-        let member = Member {
-            client,
-            connection,
-            node,
-            data,
-            since: 0,
-        };
-        let entry = self.stream.enter(member, now);
-        self.commit(entry, now, out);
-        self.tell_former_holder(holder, node, key, local, out);
-        Ok(Response::Done)
-    }
-
     /// Enters the member before the subscriber counts: the snapshot holds it, the news of it goes to others.
     fn join(
         &mut self,
@@ -295,7 +226,7 @@ impl Home {
     ) -> Result<Response, Declined> {
         if let Some((client, data)) = join.member {
             let key: (ConnectionId, Text) = (join.connection, client);
-            self.enter(node, key, data, (again, local), now, out)?;
+            self.enter(node, key, data, local, now, out)?;
         }
         if node != local.id {
             self.set_interest(node, join.subscribers);
@@ -344,24 +275,6 @@ impl Home {
         self.on_interest(from, left.subscribers, local, now, out);
     }
 
-    /// Removes the presence entries of a node's connection.
-    pub(super) fn remove_connection(
-        &mut self,
-        node: NodeId,
-        (connection, gone): (ConnectionId, bool),
-        now: Now,
-        out: &mut Vec<Effect>,
-    ) {
-        let action = if gone {
-            PresenceAction::Timeout
-        } else {
-            PresenceAction::Leave
-        };
-        let its = |member: &Member| member.connection == connection && member.node == node;
-        let left = self.stream.leave_all(its, action, now);
-        self.commit_all(left, now, out);
-    }
-
     /// Another node says everything about itself. `fresh` is an epoch that nobody has used.
     pub(super) fn on_announce(
         &mut self,
@@ -371,7 +284,7 @@ impl Home {
             members,
             position,
         }: Announcement,
-        (local, fresh): (&LocalNode, u64),
+        (local, fresh): (&mut LocalNode, u64),
         now: Now,
         out: &mut Vec<Effect>,
     ) {
@@ -386,8 +299,7 @@ impl Home {
         if position.is_some_and(|one| one.entry > 0) && subscribers > 0 {
             self.was_occupied(now, out);
         }
-        let entries = self.stream.reconcile(from, members, now);
-        self.commit_all(entries, now, out);
+        self.hear_members(from, members, local, now, out);
         let changed = self.set_interest(from, subscribers);
         let missed = position.map_or(Some(Vec::new()), |one| self.stream.missed(one));
         let message = PeerMessage::CatchUp(CatchUp {

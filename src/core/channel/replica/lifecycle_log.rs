@@ -85,6 +85,13 @@ impl LifecycleLog {
         !std::mem::replace(&mut self.occupied, true)
     }
 
+    /// These clients are there since before this home, and are about to be entered: that is no news. Whether there are any.
+    pub fn assume_joined(&mut self, clients: impl Iterator<Item = Text>) -> bool {
+        let before = self.leaving.len();
+        self.leaving.extend(clients);
+        self.leaving.len() > before
+    }
+
     /// The clients who are gone but of whom that was not told yet.
     pub fn leaving(&self) -> impl Iterator<Item = &Text> {
         self.leaving.iter()

@@ -135,7 +135,7 @@ impl LocalNode {
                 client,
                 data,
             } => self.record_entry(*connection, client, data),
-            Request::Leave { connection, client } => {
+            Request::Leave { connection, client } | Request::LeaveHere { connection, client } => {
                 self.forget_entry(&(*connection, client.clone()));
             }
             Request::Publish(_)

@@ -6,7 +6,7 @@
 //!
 //! From below: `fingerprint`, `renewal`, `history`, `journal`, `presence`, `presence_log`, `lifecycle_log` (what a stream is made of),
 //! `stream` (what a backup has a copy of), [`protocol`] (what replicas say to each other), [`io`], `local`, `pending`,
-//! `alone`, then the roles: `follower`, `home` with `home_epochs`, `lifecycle_clock`, `home_lifecycle` and `home_requests`,
+//! `holders`, `alone`, then the roles: `follower`, `home` with `home_epochs`, `lifecycle_clock`, `home_lifecycle`, `home_presence` and `home_requests`,
 //! `claim`, `backup`; and `handover`, which changes the role.
 //!
 //! **Must never know:** addresses, mailboxes, sockets, clocks, randomness (a seed comes in).
@@ -21,9 +21,11 @@ mod fingerprint;
 mod follower;
 mod handover;
 pub mod history;
+mod holders;
 mod home;
 mod home_epochs;
 mod home_lifecycle;
+mod home_presence;
 mod home_requests;
 pub mod io;
 mod journal;
@@ -454,8 +456,7 @@ impl Replica {
         let follower = match &mut self.role {
             Role::Home(own) => {
                 local.forget_entry(key);
-                let left = own.stream.reconcile(local.id, local.entries(), now);
-                return own.commit_all(left, now, out);
+                return own.hear_members(local.id, local.entries(), local, now, out);
             }
             Role::Follower(follower) => follower,
             Role::Claiming(claim) => &mut claim.follower,

@@ -29,6 +29,9 @@ pub struct Announced {
     pub confirmed: bool,
 }
 
+/// An announced entry that stands in the set as another node's, and that node.
+pub type Contested = (EntryKey, NodeId);
+
 /// What became of the set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
@@ -135,8 +138,14 @@ impl Presence {
         self.clients.contains_key(client)
     }
 
-    /// Makes the entries of `node` what it announces.
-    pub fn reconcile(&mut self, node: NodeId, set: Vec<Announced>, at: Timetoken) -> Vec<Change> {
+    /// Makes the entries of `node` what it announces. What stands here as another node's stays that one's: the word by
+    /// which it moved there may be newer than the announcement.
+    pub fn reconcile(
+        &mut self,
+        node: NodeId,
+        set: Vec<Announced>,
+        at: Timetoken,
+    ) -> (Vec<Change>, Vec<Contested>) {
         let mut wanted: HashMap<EntryKey, (Bytes, bool)> = HashMap::new();
         let mut order = Vec::with_capacity(set.len());
         for one in set {
@@ -144,7 +153,7 @@ impl Presence {
             order.push(key.clone());
             wanted.insert(key, (one.data, one.confirmed));
         }
-        let mut changes = Vec::new();
+        let (mut changes, mut contested) = (Vec::new(), Vec::new());
         for key in self.keys(|member| member.node == node) {
             if !wanted.contains_key(&key) {
                 changes.extend(self.leave(&key, PresenceAction::Timeout));
@@ -154,8 +163,12 @@ impl Presence {
             let Some((data, confirmed)) = wanted.remove(&key) else {
                 continue;
             };
-            let same = self.get(&key).map(|entry| entry.data == data);
-            if confirmed && same != Some(true) {
+            let entry = self.get(&key);
+            let other = entry.map(|entry| entry.node).filter(|one| *one != node);
+            let same = entry.is_some_and(|entry| entry.data == data);
+            if let Some(other) = other.filter(|_| confirmed) {
+                contested.push((key, other));
+            } else if confirmed && !same {
                 let (connection, client) = key;
                 changes.push(self.enter(Member {
                     client,
@@ -166,7 +179,7 @@ impl Presence {
                 }));
             }
         }
-        changes
+        (changes, contested)
     }
 
     /// Repeats a change on a copy.

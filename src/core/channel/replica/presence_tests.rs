@@ -65,7 +65,8 @@ fn an_announcement_ends_ghosts_and_keeps_what_is_only_asked_for() {
         announced(4, 9, 0, false),
         announced(5, 12, 0, true),
     ];
-    let changes = presence.reconcile(NodeId(0), set, 7);
+    let (changes, contested) = presence.reconcile(NodeId(0), set, 7);
+    assert_eq!(contested, []);
     let told: Vec<_> = changes
         .iter()
         .map(|one| (one.action, &*one.member.client))
@@ -132,7 +133,7 @@ proptest! {
                 }
                 Op::Dead(node) => {
                     model.retain(|one| one.node.0 != node);
-                    presence.reconcile(NodeId(node), Vec::new(), 0)
+                    presence.reconcile(NodeId(node), Vec::new(), 0).0
                 }
             };
             let after = clients(&model);

@@ -36,7 +36,7 @@ pub enum Request {
         /// What it says of itself.
         data: Bytes,
     },
-    /// Remove a presence entry; done as well when there is none.
+    /// Remove a presence entry, whichever node it is on; done as well when there is none.
     Leave {
         /// On which connection.
         connection: ConnectionId,
@@ -71,6 +71,14 @@ pub enum Request {
     PresenceLog(HistoryPage),
     /// Publish all of these, in this order and with nothing in between.
     PublishBatch(Vec<Draft>),
+    /// Remove a presence entry that the asking node has. Its connection may have gone on through another node since, and
+    /// this have come late: then the entry is that node's, and stays.
+    LeaveHere {
+        /// On which connection.
+        connection: ConnectionId,
+        /// The client id that leaves.
+        client: Text,
+    },
 }
 
 /// What a connection that subscribes is and wants.
@@ -113,6 +121,7 @@ impl Request {
             | Self::Enter { .. }
             | Self::EnsurePresent { .. }
             | Self::Leave { .. }
+            | Self::LeaveHere { .. }
             | Self::Erase { .. }
             | Self::Occupancy
             | Self::Members
@@ -137,6 +146,7 @@ impl Request {
             } => Some((*connection, Arc::clone(client))),
             Self::Erase { .. }
             | Self::Leave { .. }
+            | Self::LeaveHere { .. }
             | Self::Publish(_)
             | Self::PublishBatch(_)
             | Self::Occupancy
@@ -153,7 +163,8 @@ impl Request {
             Self::Join(join) => Some(join.connection),
             Self::Enter { connection, .. }
             | Self::EnsurePresent { connection, .. }
-            | Self::Leave { connection, .. } => Some(*connection),
+            | Self::Leave { connection, .. }
+            | Self::LeaveHere { connection, .. } => Some(*connection),
             Self::Publish(_)
             | Self::PublishBatch(_)
             | Self::Occupancy

@@ -93,6 +93,10 @@ fn requests() -> Vec<Request> {
         Request::Erase { after: 1, until: 2 },
         Request::PresenceLog(page),
         Request::PublishBatch(vec![draft("a"), draft("b")]),
+        Request::LeaveHere {
+            connection,
+            client: "ana".into(),
+        },
     ]
 }
 

@@ -7,7 +7,7 @@
 use super::history::{Bounds, History, HistorySnapshot, TICKS_PER_MS};
 use super::journal::{Journal, JournalSnapshot, stamp};
 use super::lifecycle_log::{Decision, LifecycleLog, Unsettled};
-use super::presence::{Announced, Change, EntryKey, Presence};
+use super::presence::{Announced, Change, Contested, EntryKey, Presence};
 use super::presence_log::PresenceLog;
 use super::renewal::Renewal;
 use crate::core::clock::Now;
@@ -175,12 +175,17 @@ impl Stream {
         left.collect()
     }
 
-    /// Makes a node's entries what it announces.
-    pub fn reconcile(&mut self, node: NodeId, set: Vec<Announced>, now: Now) -> Vec<Entry> {
+    /// Makes a node's entries what it announces, as far as they are no other node's.
+    pub fn reconcile(
+        &mut self,
+        node: NodeId,
+        set: Vec<Announced>,
+        now: Now,
+    ) -> (Vec<Entry>, Vec<Contested>) {
         let at = self.stamp(now);
-        let changes = self.presence.reconcile(node, set, at);
+        let (changes, contested) = self.presence.reconcile(node, set, at);
         let entries = changes.into_iter().map(|one| self.log_change(one, now));
-        entries.collect()
+        (entries.collect(), contested)
     }
 
     fn log_change(&mut self, change: Change, now: Now) -> Entry {

@@ -28,6 +28,7 @@ mod homes;
 mod lifecycle;
 mod links;
 mod missed;
+mod moves;
 mod orderers;
 mod returns;
 

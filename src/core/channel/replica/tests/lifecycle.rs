@@ -372,3 +372,31 @@ fn when_everybody_was_on_the_dead_home_its_backup_says_so() {
     sim.wait();
     assert_eq!(sim.told, [LifecycleKind::Occupied, LifecycleKind::Vacated]);
 }
+
+#[test]
+fn of_whom_it_was_told_before_a_stream_was_lost_it_is_not_told_again() {
+    let mut sim = Sim::new(&[1, 2, 3, 4]);
+    let (home, backup) = (sim.home(), sim.backup());
+    let edges: Vec<u64> = (1..=4).filter(|id| ![home, backup].contains(id)).collect();
+    sim.join_as(edges[0], 0);
+    sim.join_as(edges[1], 1);
+    sim.settle();
+    assert_eq!(sim.told.len(), 3, "{:?}", sim.told);
+    sim.kill(home);
+    sim.kill(backup);
+    sim.drop_dead_nodes();
+    sim.settle();
+    // The next home has nothing but their nodes' word. Who comes now is news, and the home after it knows all of that.
+    sim.join_as(edges[0], 2);
+    sim.settle();
+    let (next, after) = (sim.home(), sim.backup());
+    sim.move_home(&list(&[after], &[next], 3), true);
+    sim.wait();
+    sim.check_told();
+    let all: Vec<u64> = sim.conns.keys().copied().collect();
+    for id in all {
+        sim.leave(id);
+    }
+    sim.wait();
+    sim.check_told();
+}

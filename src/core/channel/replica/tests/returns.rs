@@ -463,3 +463,31 @@ fn a_claim_counts_nothing_that_a_dead_start_or_a_broken_link_has_said() {
         assert!(own.interest.is_empty(), "{:?}", own.interest);
     }
 }
+
+#[test]
+fn who_claims_gives_nobody_up_while_it_is_not_counted_in_itself() {
+    let (mut sim, home, backup, edge) = super::forks::three();
+    let before = super::forks::stream(&sim, home).log_position();
+    sim.restart(home);
+    while !sim.states.get(&home).is_some_and(Replica::is_claiming) {
+        assert!(sim.step(0), "it claims");
+    }
+    // It is cut off before it has an answer.
+    for other in [backup, edge] {
+        sim.break_link(home, other);
+    }
+    sim.uncounted.insert(home);
+    for _ in 0..400 {
+        sim.pass(50);
+    }
+    assert!(sim.states[&home].is_claiming());
+    sim.uncounted.clear();
+    sim.mend_all();
+    sim.settle();
+    sim.check();
+    let after = super::forks::stream(&sim, home).log_position();
+    assert_eq!(
+        after.epoch, before.epoch,
+        "what the backup has is asked for"
+    );
+}
