@@ -261,6 +261,7 @@ impl World {
             let counted = actor.counted.insert(counted);
             let replica = actor.replica.insert(Replica::new(new, now, out));
             counted.update(replica);
+            self.began(at, channel);
         }
     }
 
@@ -289,6 +290,7 @@ impl World {
         }
         if before != after {
             self.moved(at, channel, before, after);
+            self.began(at, channel);
         }
         if sooner {
             self.later_mono(at, wake_at, Later::Wake(at, channel));

@@ -77,6 +77,8 @@ pub(crate) struct History {
     /// The numbers of messages that were published as one.
     pub(crate) batches: Vec<Range<usize>>,
     pub(crate) told: Vec<(u64, usize, LifecycleKind)>,
+    /// Where a channel began anew because nobody had anything of it any more, and how much had been told then.
+    pub(crate) begun_anew: Vec<(usize, usize)>,
     /// What was told of the lifecycle has a name: told again, it is no news.
     pub(crate) told_ids: BTreeSet<EventId>,
     /// Messages that were acknowledged, and lost with every node that held them.

@@ -6,8 +6,6 @@ use super::client::Seen;
 use super::history::{Outcome, Sight};
 use super::rights::Kind;
 use super::world::World;
-use crate::core::ids::Space;
-use crate::core::lifecycle::LifecycleKind;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What is promised.
@@ -317,45 +315,6 @@ impl World {
                         format!("client {number} ({name}) sees {sees:?}, there are {there:?}"),
                     ));
                 }
-            }
-        }
-    }
-
-    /// What is told of the lifecycle alternates, and ends with the truth.
-    fn judge_lifecycle(&self, broken: &mut Vec<Broken>) {
-        let mut state: BTreeMap<(usize, String), bool> = BTreeMap::new();
-        for (at_ms, channel, kind) in &self.history.told {
-            let (what, on) = match kind {
-                LifecycleKind::Occupied => (String::new(), true),
-                LifecycleKind::Vacated => (String::new(), false),
-                LifecycleKind::Joined(client) => (client.to_string(), true),
-                LifecycleKind::Left(client) => (client.to_string(), false),
-                _ => continue,
-            };
-            let before = state.insert((*channel, what), on).unwrap_or(false);
-            if before == on {
-                broken.push((
-                    Promise::Lifecycle,
-                    format!("at {at_ms} ms {kind:?} of channel {channel} was told again"),
-                ));
-            }
-        }
-        let channels = (0..self.channels).filter(|one| self.keys[*one].space == Space::Channel);
-        for channel in channels {
-            let all = self.clients.iter();
-            let here = all.filter(|one| one.subscribes(channel));
-            let mut truth: BTreeSet<String> =
-                here.clone().filter_map(|one| one.model.is()).collect();
-            if here.count() > 0 {
-                truth.insert(String::new());
-            }
-            let told = state.iter().filter(|((of, _), on)| *of == channel && **on);
-            let told: BTreeSet<String> = told.map(|((_, what), _)| what.clone()).collect();
-            if told != truth {
-                broken.push((
-                    Promise::Lifecycle,
-                    format!("of channel {channel} {told:?} was told, {truth:?} is true"),
-                ));
             }
         }
     }

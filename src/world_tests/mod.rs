@@ -12,7 +12,7 @@
 //!
 //! In reading order: `world` (the scheduler), `chance`, `log` and `nodes` (the access plane as each node knows it), `process`,
 //! `links`, `wires` and `digests`, `channel` and `answers`, `connection`, `actor` and `intents` (the shells), `client` and `people`, `story` and `faults`, `clocks`, `history`,
-//! `judges`, `kept` and `together`, `seeds`.
+//! `judges`, `lifecycle`, `kept` and `together`, `seeds`.
 //!
 //! **Must never know:** any dialect by its name: each brings its own client.
 #![allow(
@@ -38,6 +38,7 @@ mod history;
 mod intents;
 mod judges;
 mod kept;
+mod lifecycle;
 mod links;
 mod log;
 mod nodes;

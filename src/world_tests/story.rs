@@ -9,8 +9,6 @@ use super::rights::Kind;
 use super::world::{APP, Event, Task, World};
 use crate::core::authority::EnabledProtocol;
 use crate::core::authority::{AppSpec, Capability, Command, KeySpec, Reply, Secret, SettingValue};
-use crate::core::channel::replica::io::Input;
-use crate::core::channel::replica::lifecycle_log::Unsettled;
 use crate::core::channel::replica::protocol::PeerMessage;
 use crate::core::channel::replica::stream::EntryKind;
 use crate::core::message::Broadcast;
@@ -266,17 +264,6 @@ impl World {
             ("home", "follower") => self.reached("a home steps down"),
             _ => {}
         }
-    }
-
-    /// The world takes it at once, and what it has had before under the same id it drops.
-    pub(crate) fn lifecycle(&mut self, at: usize, channel: usize, one: Unsettled) {
-        let node = self.processes[at].node;
-        self.note(|| format!("node {node} tells of channel {channel}: {:?}", one.kind));
-        let now = self.now_ms;
-        if self.history.told_ids.insert(one.id) {
-            self.history.told.push((now, channel, one.kind));
-        }
-        self.feed_channel(at, channel, Input::Settled(vec![one.id]));
     }
 
     /// What was under way from a process that dies.

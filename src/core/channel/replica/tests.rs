@@ -43,6 +43,20 @@ impl Replica {
         }
     }
 
+    /// Whether it is home and has begun without a copy.
+    pub(crate) fn began_with_nothing(&self) -> bool {
+        matches!(&self.role, Role::Home(home) if home.guesses)
+    }
+
+    /// Whether it has anything that a home could go on with.
+    pub(crate) fn has_something(&self) -> bool {
+        let own = match &self.role {
+            Role::Home(home) => Some(&home.stream),
+            Role::Follower(_) | Role::Claiming(_) => self.copy.as_ref().map(|copy| &copy.stream),
+        };
+        own.is_some_and(|stream| !stream.is_unused())
+    }
+
     /// The presence set and the epoch, as its home has them.
     pub(crate) fn home_view(&self) -> Option<(Vec<Member>, u64)> {
         match &self.role {
