@@ -78,7 +78,10 @@ proptest! {
     #[test]
     fn whoever_may_do_less_afterwards_is_told_of_in_the_reply(
         log in log(),
-        commands in vec(access_random::command(), 1..8),
+        commands in vec(prop_oneof![
+            access_random::user_group_command(),
+            access_random::command(),
+        ], 1..12),
         principals in vec(principal(), 1..10),
     ) {
         let mut state = State::default();
@@ -291,6 +294,21 @@ fn a_ceiling_is_narrowing_also_when_it_is_there_already() {
         clear: false,
     });
     assert_eq!(reply(&[], group), Reply::Narrowed(0));
+    let ana = || vec![GroupMember::User("ana".into())];
+    let members = |add, remove| {
+        Command::SetUserGroup(UserGroupChange {
+            app: AppId(1),
+            issuer: Issuer::Operator,
+            group: "eng".into(),
+            add,
+            remove,
+        })
+    };
+    let put = members(ana(), Vec::new());
+    let taken = members(Vec::new(), ana());
+    assert_eq!(reply(&[], put.clone()), Reply::Changed(1));
+    assert_eq!(reply(&[put], taken.clone()), Reply::Narrowed(1));
+    assert_eq!(reply(&[], taken), Reply::Narrowed(0));
     let key = Command::UpdateKey {
         key: "k1".into(),
         change: KeyChange {
