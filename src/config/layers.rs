@@ -13,7 +13,7 @@ use figment::{Figment, Metadata, Profile, Provider};
 use std::path::Path;
 
 /// Variables that start with `GATECAST_` and belong to something else: the CLI, the scripts, the tests.
-const NOT_OURS: [&str; 14] = [
+const NOT_OURS: &[&str] = &[
     "server",
     "config",
     "urls",
@@ -28,6 +28,11 @@ const NOT_OURS: [&str; 14] = [
     "port",
     "host",
     "output",
+    "seed",
+    "seeds",
+    "first_seed",
+    "world_seed",
+    "faults_dir",
 ];
 
 /// Reads, merges and checks.
@@ -224,5 +229,40 @@ mod tests {
         let secret = env(&[("GATECAST_ADMIN_TOKEN", "12345678901234567890")]);
         let config = load(&Flags::default(), secret, None).unwrap();
         assert_eq!(&*config.admin_token, "12345678901234567890");
+    }
+
+    /// What scripts and tests set is in the environment of every broker and command that they start.
+    #[test]
+    fn no_variable_of_the_scripts_and_tests_is_taken_for_a_misspelt_key() {
+        let mut folders: Vec<std::path::PathBuf> = [
+            "scripts",
+            "src/world_tests",
+            "cluster/tests/sim",
+            "tests/faults",
+        ]
+        .map(|folder| Path::new(env!("CARGO_MANIFEST_DIR")).join(folder))
+        .into();
+        let mut seen = Vec::new();
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path);
+                    continue;
+                }
+                let bytes = std::fs::read(&path).unwrap();
+                let text = String::from_utf8_lossy(&bytes);
+                for behind in text.split("GATECAST_").skip(1) {
+                    let ends = |c: char| !(c.is_ascii_uppercase() || c == '_');
+                    let name = behind.split(ends).next().unwrap_or_default();
+                    let name = name.trim_end_matches('_').to_lowercase();
+                    if !KEYS.iter().any(|key| key.name == name) {
+                        foreign(&format!("GATECAST_{name}"), &name).unwrap();
+                        seen.push(name);
+                    }
+                }
+            }
+        }
+        assert!(seen.iter().any(|name| name == "seeds"), "{seen:?}");
     }
 }
