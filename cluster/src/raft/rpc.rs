@@ -93,7 +93,7 @@ pub(super) struct NotLeader {
     pub(super) leader: Option<u64>,
 }
 
-/// Fate of one forwarded operation.
+/// What became of one forwarded operation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum ProposalOutcome {
     /// It was committed and applied.

@@ -70,7 +70,7 @@ pub(super) enum Command<'a> {
         channels: Vec<String>,
         message: &'a [u8],
     },
-    Beat,
+    Heartbeat,
 }
 
 /// The command by which a client says who it is.
@@ -91,7 +91,7 @@ pub(super) struct Malformed(pub &'static str);
 /// Parses one command.
 pub(super) fn parse(command: &[u8]) -> Result<Command<'_>, Malformed> {
     if command == b"b" {
-        return Ok(Command::Beat);
+        return Ok(Command::Heartbeat);
     }
     let mut fields = Fields {
         rest: Some(command),

@@ -46,7 +46,7 @@ enum Phase {
     Open,
     /// Refused, and left open for the client to read why.
     Refused,
-    /// Goodbye was said; nothing is answered any more.
+    /// The client was told why it ends; nothing is answered any more.
     Closed,
 }
 
@@ -198,7 +198,7 @@ impl RealtimeSession {
 
     fn serve(&mut self, command: Command<'_>, turn: &mut Turn<'_>) {
         match command {
-            Command::Validate(_) | Command::Beat => {}
+            Command::Validate(_) | Command::Heartbeat => {}
             Command::Subscribe { channel, .. } => self.subscribe(channel, "", "", turn),
             Command::SubscribeFilter {
                 channel, filter, ..
