@@ -12,7 +12,7 @@
 
 mod access_random;
 
-use access_random::{NAMES, USERS, app_of, full_key, log, model, play, principal};
+use access_random::{GROUPS, NAMES, USERS, app_of, full_key, log, model, play, principal};
 use gatecast_cluster::access::*;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -184,6 +184,7 @@ proptest! {
             }
             if let Command::SetUserGroup(change) = command {
                 prop_assert_eq!(model_named(&before, &state), named_users(change.app, &outcome));
+                prop_assert_eq!(model_claims(&before, &state), named_claims(change.app, &outcome));
             }
         }
     }
@@ -224,7 +225,27 @@ fn model_named(before: &State, after: &State) -> Vec<Text> {
     changed.map(Into::into).collect()
 }
 
+/// Groups that lead elsewhere than before: whoever claims one has lost or gained by it.
+fn model_claims(before: &State, after: &State) -> Vec<Text> {
+    let leads = |state: &State, group: &str| {
+        let mut next = vec![group.into()];
+        model::walk(state, AppId(1), &mut next)
+    };
+    let changed = GROUPS
+        .into_iter()
+        .filter(|group| leads(before, group) != leads(after, group));
+    changed.map(Into::into).collect()
+}
+
 fn named_users(app: AppId, outcome: &Outcome) -> Vec<Text> {
+    named(app, outcome, |whom| &whom.users)
+}
+
+fn named_claims(app: AppId, outcome: &Outcome) -> Vec<Text> {
+    named(app, outcome, |whom| &whom.groups)
+}
+
+fn named(app: AppId, outcome: &Outcome, of: fn(&Affected) -> &[Text]) -> Vec<Text> {
     let named = outcome.effects.iter().filter_map(|effect| match effect {
         Effect::Recheck {
             app: of,
@@ -236,7 +257,7 @@ fn named_users(app: AppId, outcome: &Outcome) -> Vec<Text> {
         | Effect::AppChanged(_)
         | Effect::MembersChanged => None,
     });
-    let mut all: Vec<Text> = named.flat_map(|whom| whom.users.to_vec()).collect();
+    let mut all: Vec<Text> = named.flat_map(|whom| of(whom).to_vec()).collect();
     all.sort();
     all.dedup();
     all
