@@ -36,6 +36,15 @@ impl Cursor {
         })
     }
 
+    /// Where it stands after what was stamped `last`, as the latest of what it is given. In one stream that is its place,
+    /// also when it had a later one from its node's clock: what the home stamps next may be earlier than that.
+    pub(super) fn after(self, last: Timetoken, several: bool) -> Timetoken {
+        match several {
+            true => self.timetoken.max(last),
+            false => last,
+        }
+    }
+
     /// Where to begin for a client whose place was not kept.
     pub(super) fn begin(self, several: bool) -> Timetoken {
         match several {
@@ -75,6 +84,18 @@ mod tests {
         for bad in ["tt=x", "tt=-1", "t=%7B"] {
             assert!(read(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_cursor_goes_by_what_the_home_has_stamped() {
+        let first = Cursor {
+            timetoken: 5_000_000,
+        };
+        // The clock of the client's node was ahead of what the home stamps.
+        assert_eq!(first.after(4_990_000, false), 4_990_000);
+        assert_eq!(first.after(5_010_000, false), 5_010_000);
+        assert_eq!(first.after(4_990_000, true), 5_000_000);
+        assert_eq!(first.after(5_010_000, true), 5_010_000);
     }
 
     #[test]

@@ -81,13 +81,18 @@ struct Poller {
 }
 
 impl Poller {
+    /// Whether its cursor spans what several homes stamp.
+    fn is_several(&self) -> bool {
+        self.channel.space == Space::Wildcard
+    }
+
     fn poll(&mut self, cursor: Timetoken, cx: Context<'_>, out: &mut Vec<Action>) {
         if !self.joined && self.waiting.is_none() {
             let start = match cursor {
                 0 => Start::Now,
                 timetoken => {
-                    let several = self.channel.space == Space::Wildcard;
-                    Start::AfterTime(Cursor { timetoken }.begin(several))
+                    let cursor = Cursor { timetoken };
+                    Start::AfterTime(cursor.begin(self.is_several()))
                 }
             };
             let request = Subscribe::by_poll(self.channel.clone(), start, 1);
@@ -124,7 +129,10 @@ impl Poller {
         let last = items.iter().map(|one| stamp(&one.broadcast)).max();
         let cursor = match cursor {
             0 => first,
-            cursor => cursor.max(last.unwrap_or_default()),
+            timetoken => match last {
+                Some(last) => Cursor { timetoken }.after(last, self.is_several()),
+                None => timetoken,
+            },
         };
         let texts: Vec<String> = items.iter().filter_map(shown).collect();
         self.waiting = None;

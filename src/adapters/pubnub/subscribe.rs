@@ -311,7 +311,8 @@ impl Wait {
                 Err(ended) => return self.over(guard, ended).await,
             };
             if let Some(last) = items.iter().map(|item| stamp(&item.broadcast)).max() {
-                self.cursor = self.cursor.max(last);
+                let timetoken = self.cursor;
+                self.cursor = Cursor { timetoken }.after(last, self.selection.is_several());
                 self.repark(&mut guard);
             }
             let shown = self.sort_out(&guard, items);
