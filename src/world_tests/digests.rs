@@ -15,7 +15,7 @@ use crate::core::ids::NodeId;
 use crate::peers::repair::LOOK_INTERVAL_MS;
 
 /// Most frames of one node that wait for one channel; so few that a channel which stands still gets there.
-const WAITING_FRAMES: usize = 6;
+const WAITING_FRAMES: usize = 3;
 
 impl World {
     /// Whether a frame is lost that says who subscribes or is present.

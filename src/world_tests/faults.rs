@@ -5,19 +5,18 @@
 //! **Why most of them need a whole cluster:** what is promised holds under one fault at a time. Two at once are played as
 //! well, seldom, for what holds then.
 
-use super::story::Plan;
 use super::world::{Event, Task, World};
 use crate::core::authority::Command;
 use crate::core::ids::NodeId;
 use gatecast_cluster::access::MemberCommand;
 
 impl World {
-    pub(super) fn fault(&mut self, node: u64, plan: Plan) {
-        let whole = self.whole(plan.nodes);
+    pub(super) fn fault(&mut self, node: u64) {
+        let whole = self.whole();
         let ms = self
             .chance
             .pick(&[50, 200, 700, 1_800, 2_500, 4_500, 6_500]);
-        match self.chance.below(18) {
+        match self.chance.below(22) {
             0 | 1 if whole || self.chance.percent(10) => {
                 let power = self.chance.percent(25);
                 self.kill(node, power);
@@ -27,7 +26,7 @@ impl World {
             3 if whole => {
                 self.isolate(node, ms);
                 if self.writes > 0 && self.chance.percent(50) {
-                    self.change_rights(1 + node % plan.nodes);
+                    self.change_rights(1 + node % self.nodes);
                 }
             }
             // It comes back, and is gone again while it asks for what it is home of.
@@ -38,7 +37,7 @@ impl World {
                 self.later(after, Event::Isolate(node, 4_500));
             }
             4 if whole => {
-                let other = 1 + node % plan.nodes;
+                let other = 1 + node % self.nodes;
                 self.part(node, other);
                 self.later(ms, Event::Mend);
             }
@@ -69,12 +68,16 @@ impl World {
             }
             15 => self.move_clocks(),
             16 => self.stall_some(node, ms.min(1_800)),
+            17 if whole => self.join_cluster(),
+            18 if whole => self.leave_for_good(),
+            19 => self.fill_disk(node, ms),
+            20 => self.stall_some(node, ms.min(1_800)),
             _ => self.come_and_go(),
         }
     }
 
     pub(crate) fn isolate(&mut self, node: u64, ms: u64) {
-        let nodes = self.plan.map_or(0, |plan| plan.nodes);
+        let nodes = self.nodes;
         let mended = self.plan.is_none_or(|plan| self.now_ms >= plan.heal_ms);
         for other in (1..=nodes).filter(|other| *other != node && !mended) {
             self.part(node, other);
@@ -88,14 +91,14 @@ impl World {
     }
 
     /// Whether all nodes run, stand in the list, and nothing keeps them apart.
-    fn whole(&self, nodes: u64) -> bool {
+    fn whole(&self) -> bool {
         let up = |node: u64| {
             let at = self.running.get(&node);
             at.is_some_and(|at| {
                 !self.processes[*at].paused && self.processes[*at].authority.serving()
             })
         };
-        self.cut.is_empty() && (1..=nodes).all(up)
+        self.cut.is_empty() && (1..=self.nodes).all(up)
     }
 
     fn break_some_link(&mut self, node: u64) {

@@ -3,8 +3,9 @@
 //! **Must never know:** how a majority agrees. That is simulated in the cluster crate; here it is given, and what is played
 //! with is when each node gets to know of it.
 
+use super::world::APP;
 use crate::core::authority::fixture::{Stamp, apply};
-use crate::core::authority::{Command, Effect, EffectBatch, Reply, Revision, State};
+use crate::core::authority::{Command, Effect, EffectBatch, Reply, Revision, Scope, State};
 use std::sync::Arc;
 
 /// One entry.
@@ -42,6 +43,19 @@ impl Log {
         match index.checked_sub(1) {
             Some(at) => self.entries[at as usize].state.clone(),
             None => Arc::default(),
+        }
+    }
+
+    /// What a broker has to do about a snapshot of so many entries: nobody knows what they took.
+    pub(crate) fn snapshot(&self, index: Revision) -> EffectBatch {
+        let recheck = Effect::Recheck {
+            app: APP,
+            scope: Scope::App,
+        };
+        EffectBatch {
+            effects: [Effect::MembersChanged, Effect::AppChanged(APP), recheck].into(),
+            skipped: true,
+            ..self.batch(index)
         }
     }
 

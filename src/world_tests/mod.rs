@@ -11,7 +11,7 @@
 //! `GATECAST_SEEDS=5000` plays more of them, `GATECAST_FIRST_SEED` others; `scripts/search` does so for as long as it is told to.
 //!
 //! In reading order: `world` (the scheduler), `chance`, `log` and `nodes` (the access plane as each node knows it), `process`,
-//! `links`, `wires` and `digests`, `channel` and `answers`, `connection`, `actor` and `intents` (the shells), `client` and `people`, `story` and `faults`, `clocks`, `history`,
+//! `links`, `wires` and `digests`, `channel` and `answers`, `connection`, `actor` and `intents` (the shells), `client` and `people`, `story`, `faults` and `membership`, `clocks`, `history`,
 //! `judges`, `lifecycle`, `kept` and `together`, `seeds`.
 //!
 //! **Must never know:** any dialect by its name: each brings its own client.
@@ -41,6 +41,7 @@ mod kept;
 mod lifecycle;
 mod links;
 mod log;
+mod membership;
 mod nodes;
 pub(crate) mod people;
 mod process;

@@ -23,7 +23,7 @@ const GONE_MS: u64 = 1_000;
 impl World {
     /// Starts a node on its disk.
     pub(crate) fn start(&mut self, node: u64) {
-        if self.running.contains_key(&node) {
+        if self.running.contains_key(&node) || node > self.nodes {
             return;
         }
         let at = self.processes.len();
@@ -130,7 +130,8 @@ impl World {
 
     /// Agrees on a command, if anybody leads.
     pub(crate) fn agree(&mut self, command: &Command) -> Option<(u64, Reply)> {
-        self.leader.filter(|leader| self.majority(*leader))?;
+        let led = self.leader.filter(|leader| self.majority(*leader));
+        led.filter(|leader| !self.is_full(*leader))?;
         let time_ms = super::process::EPOCH_MS + self.cluster_ms();
         let reply = self.log.append(command, time_ms);
         let index = self.log.len();
@@ -177,7 +178,16 @@ impl World {
         if access.carrying.is_some() || access.enforced >= access.applied {
             return;
         }
-        let batch = self.log.batch(access.enforced + 1);
+        let (from, to) = (access.enforced + 1, access.applied);
+        // Who is far behind gets a snapshot in the place of what it has missed.
+        let behind = to - from >= 3 && self.chance.percent(50);
+        let batch = match behind {
+            true => self.log.snapshot(to),
+            false => self.log.batch(from),
+        };
+        if behind {
+            self.reached("a snapshot stands for entries");
+        }
         let left = Rc::new(Cell::new(0));
         ENFORCING.set(left.clone());
         let concerns =
@@ -185,7 +195,9 @@ impl World {
         if batch.effects.iter().any(concerns) {
             drop(self.processes[at].dispatch.enforce(&batch));
         }
-        self.processes[at].access.carrying = Some(left);
+        let access = &mut self.processes[at].access;
+        access.carrying = Some(left);
+        access.carries = batch.revision;
         self.wake_connections(at);
         self.enforced(at);
     }
@@ -196,13 +208,13 @@ impl World {
         if access.carrying.take_if(|left| left.get() == 0).is_none() {
             return;
         }
-        access.enforced += 1;
-        let index = access.enforced;
-        let moved = self
-            .log
-            .batch(index)
-            .effects
-            .contains(&Effect::MembersChanged);
+        let moved = (access.enforced + 1..=access.carries).any(|one| {
+            self.log
+                .batch(one)
+                .effects
+                .contains(&Effect::MembersChanged)
+        });
+        access.enforced = access.carries;
         if moved {
             self.list_anew(at);
         }
@@ -316,10 +328,14 @@ impl World {
     pub(crate) fn lead(&mut self) {
         self.later(TICK_MS, Event::Leader);
         let leads = |node: &u64| self.running.contains_key(node) && self.majority(*node);
-        if self.leader.as_ref().is_some_and(leads) {
+        let others = (1..=self.voters).any(|node| leads(&node) && !self.is_full(node));
+        let stays = |node: &u64| leads(node) && !(others && self.is_full(*node));
+        if self.leader.as_ref().is_some_and(stays) {
             return self.mark_silent_down();
         }
-        let candidates: Vec<u64> = (1..=self.voters).filter(leads).collect();
+        let mut candidates: Vec<u64> = (1..=self.voters).filter(leads).collect();
+        // One with room first.
+        candidates.sort_by_key(|node| self.is_full(*node));
         self.leader = None;
         let Some(first) = candidates.first() else {
             self.electing_ms = None;

@@ -39,6 +39,8 @@ pub(crate) struct Access {
     pub(crate) enforced: u64,
     /// What of the next one is still to be carried out by connections.
     pub(crate) carrying: Option<Rc<Cell<usize>>>,
+    /// Up to where that goes.
+    pub(crate) carries: u64,
     /// Where its own start was agreed on, and as what; before it has learnt of it.
     pub(crate) proposed: Option<(u64, u64)>,
     /// Its own start, as agreed on; 0 = not yet.

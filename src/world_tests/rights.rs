@@ -72,7 +72,7 @@ impl World {
             Kind::Shut => change(Vec::new()),
             Kind::Open => change(vec![open()]),
         };
-        if !self.reads(node) {
+        if !self.reads(node) || self.is_full(node) {
             return;
         }
         let asked = self.history.tick();

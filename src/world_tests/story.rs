@@ -86,6 +86,7 @@ impl World {
     pub(crate) fn play(&mut self) -> Plan {
         let plan = Plan::of(self);
         self.voters = plan.nodes;
+        self.nodes = plan.nodes;
         self.leader = Some(1);
         let mut names: Vec<_> = self.dialects.iter().map(|one| one.name()).collect();
         names.dedup();
@@ -111,12 +112,12 @@ impl World {
         self.plan = Some(plan);
         self.later(0, Event::Story);
         self.run_until(plan.heal_ms);
-        self.heal(plan.nodes);
+        self.heal();
         // Everybody may everything again, as soon as there is somebody who can be asked.
         for n in 0..60 {
             self.run_until(plan.heal_ms + 50 * n);
             if self.shut() {
-                let node = 1 + n % plan.nodes;
+                let node = 1 + n % self.nodes;
                 self.write(node, Kind::Open);
             }
         }
@@ -135,11 +136,11 @@ impl World {
         };
         let ms = self.chance.between(10, 120);
         self.later(ms, Event::Story);
-        let node = self.chance.between(1, plan.nodes);
+        let node = self.chance.between(1, self.nodes);
         let faults =
             self.now_ms >= plan.faults_ms && self.chance.below(1_000) < plan.faults as usize;
         if faults {
-            return self.fault(node, plan);
+            return self.fault(node);
         }
         if self.writes > 0 && self.chance.percent(3) {
             return self.change_rights(node);
@@ -187,13 +188,14 @@ impl World {
     }
 
     /// Everything is mended.
-    fn heal(&mut self, nodes: u64) {
+    fn heal(&mut self) {
         self.note(|| "everything is mended".to_owned());
         self.cut.clear();
         self.delay_ms = 3;
         self.losing_until_ms = 0;
         self.forget_stalls();
-        for node in 1..=nodes {
+        self.full.clear();
+        for node in 1..=self.nodes {
             match self.running.get(&node).copied() {
                 Some(at) => self.proceed(at),
                 None => self.start(node),
@@ -216,7 +218,7 @@ impl World {
     fn say_last(&mut self) {
         self.note(|| "last words".to_owned());
         self.history.last_words = self.history.asked.len();
-        for node in 1..=self.voters {
+        for node in 1..=self.nodes {
             for channel in 0..self.channels {
                 self.call(node, channel);
             }

@@ -70,6 +70,10 @@ pub(crate) enum Event {
     Proceed(usize),
     Start(u64),
     Kill(u64),
+    /// This node gets a vote.
+    Vote(u64),
+    /// This node is taken out for good.
+    Remove(u64),
     /// Nobody hears this node for so long.
     Isolate(u64, u64),
     Mend,
@@ -100,6 +104,8 @@ impl Event {
             | Self::Proceed(_)
             | Self::Start(_)
             | Self::Kill(_)
+            | Self::Vote(_)
+            | Self::Remove(_)
             | Self::Isolate(..)
             | Self::Mend
             | Self::Story => None,
@@ -119,6 +125,10 @@ pub(crate) struct World {
     /// How much of the log is on a node's disk.
     pub(crate) disks: BTreeMap<u64, u64>,
     pub(crate) voters: u64,
+    /// The nodes are those from 1 up to this one.
+    pub(crate) nodes: u64,
+    /// Whose disk is full, and until when.
+    pub(crate) full: BTreeMap<u64, u64>,
     pub(crate) leader: Option<u64>,
     pub(crate) elected_ms: u64,
     pub(crate) electing_ms: Option<u64>,
@@ -174,6 +184,8 @@ impl World {
             running: BTreeMap::new(),
             disks: BTreeMap::new(),
             voters: 0,
+            nodes: 0,
+            full: BTreeMap::new(),
             leader: None,
             elected_ms: 0,
             electing_ms: None,
@@ -368,6 +380,8 @@ impl World {
             Event::Proceed(at) => self.proceed(at),
             Event::Start(node) => self.start(node),
             Event::Kill(node) => self.kill(node, false),
+            Event::Vote(node) => self.give_vote(node),
+            Event::Remove(node) => self.remove(node),
             Event::Isolate(node, ms) => self.isolate(node, ms),
             Event::Mend => self.cut.clear(),
             Event::Story => self.story(),
