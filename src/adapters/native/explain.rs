@@ -5,6 +5,7 @@
 //! **Must never know:** how the decision is made; it only asks the one that everybody asks.
 
 use super::auth::Call;
+use super::block::block_json;
 use super::codes::{ApiError, Code, reason_text};
 use super::input::{Body, Params};
 use super::key::keys_of;
@@ -12,7 +13,6 @@ use super::resource;
 use super::revoke::nonsense;
 use super::text::{ResourceText, SubjectText, TargetText, name, operation_names, operations};
 use super::token::{self, Known};
-use super::user::block_json;
 use super::write::answer;
 use crate::core::authority::{
     AccessQuery, ApiKey, AppId, Decision, GroupMember, Issued, Millis, Operations, Principal,

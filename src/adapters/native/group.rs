@@ -5,11 +5,11 @@
 //! **Why users and groups come in one list:** who comes and who goes at once is one change, at one revision.
 
 use super::auth::Call;
+use super::block::{BlockIn, block_command, block_json};
 use super::codes::{ApiError, Code};
 use super::input::{Body, Params, Wait};
 use super::resource;
 use super::text::{MemberText, name};
-use super::user::{BlockIn, block_command, block_json};
 use super::write::{Write, answer};
 use crate::core::authority::{
     AppId, Command, GroupMember, Operations, State, Subject, Target, Text, UserGroup,

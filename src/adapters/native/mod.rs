@@ -10,6 +10,7 @@
 pub mod app;
 pub mod auth;
 mod bearer;
+mod block;
 pub mod catalog;
 pub mod channel;
 pub mod cluster;

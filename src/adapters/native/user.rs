@@ -2,21 +2,19 @@
 
 use super::app::missing;
 use super::auth::Call;
+use super::block::{BlockIn, block_command, block_json};
 use super::codes::ApiError;
 use super::group::groups_json;
 use super::hint;
 use super::input::{Body, Params, Wait};
 use super::resource;
-use super::revoke::nonsense;
-use super::text::{label, name};
+use super::text::name;
 use super::write::{Write, answer};
-use crate::core::authority::{
-    AppId, Command, Issuer, Millis, Operations, State, Subject, Target, Text,
-};
+use crate::core::authority::{AppId, Command, Issuer, Millis, Operations, Subject, Target, Text};
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
 /// Adds the paths of this file.
 pub fn routes(config: &mut web::ServiceConfig) {
@@ -39,18 +37,6 @@ pub struct BlockFor {
     pub for_ms: Option<Millis>,
     /// Why, in words for people.
     pub reason: String,
-}
-
-/// A block as asked for.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct BlockIn {
-    /// Milliseconds; none = until unblocked.
-    pub for_ms: Option<Millis>,
-    /// Why, in words for people.
-    pub reason: String,
-    /// How far to wait.
-    pub wait: Wait,
 }
 
 /// A disconnection as asked for.
@@ -81,31 +67,6 @@ impl DisconnectIn {
             }),
         }
     }
-}
-
-/// The command that keeps a subject out.
-///
-/// # Errors
-/// When the reason is unusable or the time is nothing.
-pub fn block_command(
-    app: AppId,
-    issuer: Issuer,
-    subject: Subject,
-    for_ms: Option<Millis>,
-    reason: &str,
-) -> Result<Command, ApiError> {
-    if for_ms == Some(0) {
-        return Err(nonsense(
-            "`for_ms` is at least 1; leave it out to block until unblocked",
-        ));
-    }
-    Ok(Command::Block {
-        app,
-        issuer,
-        subject,
-        for_ms,
-        reason: label("reason", reason)?,
-    })
 }
 
 async fn disconnect(
@@ -173,20 +134,6 @@ async fn whole(call: Call, path: web::Path<(String, String)>) -> Result<HttpResp
         "block": block_json(&view, app, Subject::User(user), now),
     }});
     Ok(answer(StatusCode::OK, view.revision, body))
-}
-
-/// The block of a subject, while it holds.
-pub(super) fn block_json(
-    view: &State,
-    app: AppId,
-    subject: Subject,
-    now_ms: Millis,
-) -> Option<Value> {
-    let block = view.blocks.get(&(app, subject));
-    let block = block.filter(|block| block.until_ms.is_none_or(|end| end > now_ms))?;
-    Some(json!({
-        "until_ms": block.until_ms, "reason": &*block.reason, "revision": block.revision,
-    }))
 }
 
 async fn allowed(call: &Call, path: &(String, String)) -> Result<(AppId, Text), ApiError> {
