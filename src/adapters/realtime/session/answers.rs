@@ -97,7 +97,8 @@ impl RealtimeSession {
             self.keep_place(name, turn);
         }
         for publication in &subscribed.backlog {
-            if encoder::is_kept(publication, turn.cx.now.cluster_ms) {
+            let stored = publication.draft.store;
+            if stored && encoder::is_kept(publication, turn.cx.now.cluster_ms) {
                 self.deliver(&subscribed.channel, publication, turn);
             }
         }

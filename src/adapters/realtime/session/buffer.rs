@@ -22,9 +22,6 @@ use sha2::{Digest as _, Sha256};
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-/// How far the clocks of this node and of a channel's home may differ, in milliseconds: far more than nodes that serve do.
-const SKEW_MS: u64 = 10_000;
-
 /// One subscriber's place.
 #[derive(Debug)]
 pub(super) struct Buffer {
@@ -149,12 +146,8 @@ impl RealtimeSession {
         if let Some(publication) = subscribed.backlog.last() {
             buffer.take_up(&publication.draft.data);
         }
-        let now_ms = turn.cx.now.cluster_ms;
-        let ago_ms = now_ms.saturating_sub(buffer.done / encoder::TICKS_PER_MS);
-        // A little more; what was acknowledged is not sent again.
-        let start = Start::Since {
-            ago_ms: ago_ms.saturating_add(SKEW_MS),
-        };
+        // By the home's own stamps: no clock of this node, which may be seconds behind the home's, counts.
+        let start = Start::AfterTime(buffer.done);
         self.join(&name, start, turn);
     }
 
