@@ -53,7 +53,7 @@ impl DisconnectIn {
     /// One command: a block ends the user's connections by itself.
     ///
     /// # Errors
-    /// As [`block_command`].
+    /// As `block_command`.
     pub fn command(&self, app: AppId, issuer: Issuer, user: Text) -> Result<Command, ApiError> {
         match &self.block {
             Some(block) => {
