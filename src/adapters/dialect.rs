@@ -1,7 +1,6 @@
 //! What a dialect is to the rest of the broker. Wiring, `/v1`, settings, the command line and the scripts learn of a
 //! dialect through this trait and its place in [`super::ALL`]; none of them names one.
 //!
-//! **Must never know:** any dialect.
 //! **Why objects behind a trait and no enum of dialects:** an enum is one more place to enter each of them, and every
 //! `match` over it another. Nothing here is called per message, so nothing is lost by asking through a pointer.
 

@@ -3,7 +3,6 @@
 //! It is `serve` with everything answered: the data and the credentials stay in one folder, so that what was pasted
 //! yesterday works today, and deleting the folder begins anew. The app is made through `/v1`, as anybody would.
 //!
-//! **Must never know:** any dialect: each says by itself what is to be pasted.
 //! **Why the process listens on loopback only and has no switch for more:** its app lets everyone in.
 
 use super::arguments::{Dev, Remote};

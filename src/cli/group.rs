@@ -1,6 +1,4 @@
 //! `gatecast group …`, as one request of `/v1`. Pure.
-//!
-//! **Must never know:** how requests travel.
 
 use super::address::named;
 use super::arguments::{GroupCommand, MemberArgs};

@@ -1,6 +1,5 @@
 //! `gatecast provider …`, as one request of `/v1`.
 //!
-//! **Must never know:** how requests travel.
 //! **Why a key set is read from a file:** it is many lines, and comes from the provider as one.
 
 use super::address::named;

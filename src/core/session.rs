@@ -3,8 +3,6 @@
 //! A connection = transport × session × core. The session (an adapter's pure state machine) is fed
 //! [`Input`]s and answers with [`Action`]s; the actor around it, its outbox, limits and timers are written
 //! once for all dialects.
-//!
-//! **Must never know:** wire formats, sockets, HTTP, the cluster crate.
 
 use super::authority::{Authority, Operations, Principal, Proof, SpokenFor};
 use super::clock::Now;

@@ -1,6 +1,5 @@
 //! Key sets of providers (RFC 7517), as the plain bytes that the access machine keeps.
 //!
-//! **Must never know:** where a set came from.
 //! **Why a weak or double key refuses the whole set:** half a set is another set. Keys that are not for signing, or of a kind
 //! that is not known here, are left out, as the standard says.
 

@@ -1,6 +1,5 @@
 //! Logout tokens (OpenID Connect Back-Channel Logout 1.0): that a provider says that a session, or a user, is over.
 //!
-//! **Must never know:** how what it names is ended.
 //! **Why it must not be taken for a token that lets in, nor the other way round:** both are signed by the same keys. What
 //! tells them apart is the `events` claim, which one has to have and the other must not.
 

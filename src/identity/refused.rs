@@ -1,6 +1,5 @@
 //! Why a token of a provider is not taken, each with a sentence of its own.
 //!
-//! **Must never know:** how a dialect tells its client.
 //! **Why kinds and not texts:** a dialect has to know which of them a newer view may lift, and which ends by itself when
 //! the client fetches another token.
 

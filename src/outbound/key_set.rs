@@ -1,6 +1,5 @@
 //! The keys that a provider publishes, from where its record says.
 //!
-//! **Must never know:** when, or what becomes of them.
 //! **Why the metadata has to name the very issuer:** whoever serves them for another would otherwise speak for this one
 //! (OpenID Connect Discovery 1.0, 4.3).
 

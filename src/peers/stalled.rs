@@ -1,7 +1,5 @@
 //! Frames for a channel that takes none at the moment: they wait in order, up to a bound, and hold up nobody else's.
 //!
-//! **Must never know:** sockets, what a frame says.
-//!
 //! **Why what is too much is dropped as a whole:** a channel that lacks one frame has to ask for everything anyhow; it is told
 //! that something was dropped, and both sides tell each other everything again. The other channels of that node go on.
 

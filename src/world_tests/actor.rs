@@ -1,6 +1,4 @@
 //! The actor of a connection, as `core/connection/{actor,ending,enforce}.rs` are: what it does with what it is told.
-//!
-//! **Must never know:** any dialect, any rule of access.
 
 use super::channel::ToChannel;
 use super::connection::{Connection, ToConnection, closing, framing};

@@ -1,6 +1,4 @@
 //! What a channel of the world answers, and whom it attaches, as `core/channel/actor.rs` does.
-//!
-//! **Must never know:** any rule of order, history or presence.
 
 use super::channel::{Joiner, Waiting};
 use super::world::World;

@@ -1,6 +1,4 @@
 //! Where all chance of a world comes from: one seed.
-//!
-//! **Must never know:** what is decided by it.
 
 /// SplitMix64.
 #[derive(Clone, Debug)]

@@ -1,6 +1,4 @@
 //! The shell of a channel on one node, as `core/channel/actor.rs` is one: a mailbox and a timer around the real replica.
-//!
-//! **Must never know:** any rule of order, history or presence.
 
 use super::process::Process;
 use super::world::{Event as Later, Task, World};

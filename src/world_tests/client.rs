@@ -1,7 +1,5 @@
 //! What a world needs of a dialect: how its sessions are made, and a client that speaks it.
 //!
-//! **Must never know:** any dialect: each brings its own model client (`model.rs` in its folder).
-//!
 //! **Why the client is modelled and the session is real:** what is proven is what a client can see. So it is given the bytes
 //! that the outbox lets out, and believes only those.
 

@@ -1,7 +1,5 @@
 //! The clocks of nodes in the world: each carries cluster time, from the last stamp that it has heard of, by a clock of its own.
 //!
-//! **Must never know:** what is stamped.
-//!
 //! **Why no clock goes backwards or far ahead:** by `cluster/src/raft/clock.rs` one wrong clock moves nothing. What is left are
 //! nodes that have heard of the last stamp and nodes that have not, as in `cluster/src/raft/view.rs`.
 

@@ -1,7 +1,5 @@
 //! A connection in the world: the real session on the real state of a connection, with a real outbox before a socket that a
 //! client reads. What it does is in `actor` and `intents`.
-//!
-//! **Must never know:** any dialect, any rule of access.
 
 use crate::core::authority::{EffectBatch, Principal};
 use crate::core::close::{Close, End};

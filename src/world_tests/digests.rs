@@ -1,8 +1,6 @@
 //! What nodes of the world say to each other so that what was lost between them heals: digests, as `peers/router.rs` sends
 //! them, and what a channel says that could not take all that was sent to it, as `peers/stalled.rs` does.
 //!
-//! **Must never know:** what a channel does when it is told that something differs.
-//!
 //! **Why frames are lost inside a link that holds:** no socket does that. But what was announced may be lost by a bug, and then
 //! the digest is all that heals it: it has to be seen to do so by itself.
 

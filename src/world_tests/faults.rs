@@ -1,7 +1,5 @@
 //! The faults of a world: what breaks, and for how long.
 //!
-//! **Must never know:** what is to be proven.
-//!
 //! **Why most of them need a whole cluster:** what is promised holds under one fault at a time. Two at once are played as
 //! well, seldom, for what holds then.
 

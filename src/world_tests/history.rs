@@ -1,6 +1,4 @@
 //! What has been seen and said in a world, in order: all that the judges look at.
-//!
-//! **Must never know:** nodes, links, actors.
 
 use super::client::Seen;
 use super::rights::Write;

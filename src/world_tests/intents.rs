@@ -1,7 +1,5 @@
 //! What sessions ask of the core, carried out as `core/connection/intents.rs` does: the question to the authority, then the
 //! message to the channel.
-//!
-//! **Must never know:** any dialect; what a channel does with the message.
 
 use super::channel::{Reply, ToChannel};
 use super::connection::Pending;

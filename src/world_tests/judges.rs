@@ -1,6 +1,4 @@
 //! What must hold of a whole history, by what clients could see.
-//!
-//! **Must never know:** which faults there were: a judge that knows the faults excuses them.
 
 use super::client::Seen;
 use super::history::{Outcome, Sight};

@@ -1,7 +1,5 @@
 //! What was acknowledged is in the stream that follows: by who holds it, and not by the epoch in which it stands.
 //!
-//! **Must never know:** which faults there were.
-//!
 //! **Why holders are looked at:** a new epoch tells whoever hears of epochs that something may be missing. It excuses nobody who
 //! could have gone on with what was there. So a message counts as lost with its holders only when neither who orders the
 //! channel, or is about to, nor its backup has it any more, of the nodes that the others count in.

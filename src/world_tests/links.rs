@@ -1,7 +1,5 @@
 //! The links between nodes: one per pair, dialled by the node with the smaller id, in order, and broken in every way.
 //!
-//! **Must never know:** what a frame means.
-//!
 //! **Why each side has its own idea of the link:** a side that has not noticed its end goes on sending into it, and one that
 //! dials anew is told so before the other.
 

@@ -1,7 +1,5 @@
 //! Nodes that come into the cluster of a world and leave it for good while messages flow, and disks that are full.
 //!
-//! **Must never know:** what a node does about it.
-//!
 //! **Why only the node with the greatest number leaves:** voters are counted by number. Which channels a node has is decided by a
 //! hash, so no number is like another.
 

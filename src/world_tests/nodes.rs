@@ -1,7 +1,5 @@
 //! Nodes: how they start, stand still and die, what they know of the log and when, and who leads them.
 //!
-//! **Must never know:** what clients want.
-//!
 //! **Why leading is given and not played:** that a majority agrees on one log is simulated in the cluster crate. What matters
 //! here is that nodes hear of it at different times, and that who hears of no majority holds no lease.
 

@@ -1,6 +1,4 @@
 //! Clients in the world: their sockets, what they read and say, how they come back, and calls of app servers.
-//!
-//! **Must never know:** any dialect.
 
 use super::channel::{Reply, ToChannel};
 use super::client::{Act, DialectModel, Model, Opened, Seen, Site};

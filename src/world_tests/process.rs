@@ -1,7 +1,5 @@
 //! One start of a node: its view of the access plane, its member lists, its tables, and the actors that live on it.
 //!
-//! **Must never know:** other nodes, chance.
-//!
 //! **Why a start and not a node:** a node that was killed comes back with nothing but its disk. What was under way to its
 //! former start must find nobody.
 

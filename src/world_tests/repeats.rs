@@ -1,6 +1,4 @@
 //! What homes repeat to the wildcards above their channels, as `core/channel/repeats.rs` does.
-//!
-//! **Must never know:** who subscribes by a wildcard.
 
 use super::channel::{ToChannel, Waiting};
 use super::world::World;

@@ -1,7 +1,5 @@
 //! Rights in the world: they are taken and given while everything else happens, and what that promises is judged.
 //!
-//! **Must never know:** how a node finds what was taken.
-//!
 //! **Why by the order of everything and not by the clock:** a revoke has returned before a message was published, or it has
 //! not; how long either took says nothing.
 

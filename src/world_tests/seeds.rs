@@ -1,6 +1,4 @@
 //! Many seeds, and what must be met by some of them.
-//!
-//! **Must never know:** how a world works.
 
 use super::judges::{Broken, Promise};
 use super::world::World;

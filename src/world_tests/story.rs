@@ -1,6 +1,4 @@
 //! What happens in a world: who publishes where, which faults come when, and how everything is mended at the end.
-//!
-//! **Must never know:** what is to be proven.
 
 use super::client::Seen;
 use super::links::Frame;

@@ -1,6 +1,4 @@
 //! What must hold of several at once: messages that were published as one, and users who watch each other.
-//!
-//! **Must never know:** which faults there were.
 
 use super::judges::{Broken, Promise};
 use super::world::World;

@@ -1,6 +1,4 @@
 //! What links do in the world: they are dialled, carry frames, break, and are noticed to be broken.
-//!
-//! **Must never know:** what a frame means.
 
 use super::channel::ToChannel;
 use super::links::{Frame, LinkId, UnderWay};

@@ -1,7 +1,5 @@
 //! The world: every actor of every node, every frame under way and every clock, with one scheduler that a seed drives.
 //!
-//! **Must never know:** what is to be proven.
-//!
 //! **Why one list of what may happen next:** which of two things comes first is decided by how busy a machine is. Here it is
 //! decided by the seed, for every single message, so that no order is unlikely.
 

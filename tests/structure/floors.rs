@@ -1,8 +1,6 @@
 //! The floors of the broker core as data: a file names files of its own floor or of a lower one, and no two files
 //! of core stand on each other.
 //!
-//! **Must never know:** what is done on a floor.
-//!
 //! **Why no circle has leave to be there:** in a circle no file can be read, tested or changed before the others are. An
 //! actor and who talks to it need none: messages lie below the actor, and a port says what it needs from above.
 

@@ -1,6 +1,5 @@
 //! Effects: what connection shards have to do because of a command.
 //!
-//! **Must never know:** connections: every node acts on those that it holds.
 //! **Why a change of a user group names users and not the group:** whoever was taken out is found in no later state, so
 //! that the machine says at apply whom it was.
 

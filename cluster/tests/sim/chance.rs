@@ -3,8 +3,6 @@
 //! Besides our own draws, the engine draws election time-outs, tokio draws which ready branch of a `select!`
 //! runs, and hash maps draw their keys. All of them ask the operating system once per thread; the two
 //! functions here stand in front of it. Outside a simulated thread they pass everything on.
-//!
-//! **Must never know:** what is simulated.
 #![allow(unsafe_code, unsafe_op_in_unsafe_fn)]
 
 use std::cell::Cell;

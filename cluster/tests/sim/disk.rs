@@ -1,8 +1,6 @@
 //! A simulated disk: what was written, what of it is durable, and what a power cut leaves.
 //!
 //! A cut leaves everything synced and a prefix of what was written after; so does the real engine.
-//!
-//! **Must never know:** what is stored.
 
 use super::chance;
 use crate::store::SyncQueue;

@@ -1,8 +1,6 @@
 //! One start of a simulated node: all its tasks, which can be frozen, and ended between any two polls.
 //!
 //! Whatever a node's code starts belongs to the same life, the engine's own tasks included.
-//!
-//! **Must never know:** what the tasks do.
 
 use std::cell::RefCell;
 use std::pin::Pin;

@@ -1,7 +1,5 @@
 //! One simulated run: clients that grant, revoke, check, deliver and use nonces through all nodes, while
 //! things break; then everything is mended and the history judged.
-//!
-//! **Must never know:** how the cluster works.
 
 use super::chance::{self, below, millis, pick};
 use super::checker::{self, Call, Right, RightOp, Verdict};

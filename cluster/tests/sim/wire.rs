@@ -2,8 +2,6 @@
 //!
 //! Nodes talk over ordered streams, as over TCP: a lost packet shows as a stall, many lost ones as a broken
 //! connection; what is reordered is what travels on different connections.
-//!
-//! **Must never know:** what is said.
 
 use super::chance;
 use super::life::Life;

@@ -1,6 +1,4 @@
 //! The simulated world: nodes with their disks, the network, and what may happen to them.
-//!
-//! **Must never know:** what the clients want.
 
 use super::chance;
 use super::disk::Disk;

@@ -1,7 +1,5 @@
 //! A client of this dialect, as the world of whole nodes plays it: it carries its connection on where it can, attaches from the
 //! last serial it has, and sends again what was not acknowledged.
-//!
-//! **Must never know:** nodes, faults.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use super::auth::{self, Credential};

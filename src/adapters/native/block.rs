@@ -1,6 +1,4 @@
 //! Blocks of a user or a user group: how one is asked for, and how it is shown.
-//!
-//! **Must never know:** the paths that ask for one.
 
 use super::codes::ApiError;
 use super::input::Wait;

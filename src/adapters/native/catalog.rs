@@ -1,6 +1,5 @@
 //! What this broker's apps can be given: the dialects with their defaults, and the settings with their kinds.
 //!
-//! **Must never know:** the dialects themselves: `server` hands the tables in.
 //! **Why a table and not free text:** a misspelt switch that is silently kept looks like one that is on.
 
 use super::codes::{ApiError, Code};

@@ -1,8 +1,6 @@
 //! `GET /v1/apps/{app}/webhooks/deliveries`: what became of the last webhooks, on every node.
 //! `GET /v1/apps/{app}/webhooks/dead`, `POST /v1/apps/{app}/webhooks/replay`: those that were given up, and having them
 //! delivered after all.
-//!
-//! **Must never know:** what a webhook looks like on the wire.
 
 use super::auth::Call;
 use super::codes::{ApiError, Code};

@@ -1,7 +1,6 @@
 //! `POST /v1/apps/{app}/providers/{provider}/logout`: OpenID Connect Back-Channel Logout 1.0. A provider says that a session,
 //! or a user, is over; it is answered once no node serves her any more.
 //!
-//! **Must never know:** how a connection is ended.
 //! **Why without a credential of ours:** what is asked is in a token that the provider has signed, and nothing else can be asked.
 //! **Why the request's id is the token's:** a provider that got no answer sends it again, and it is carried out once.
 

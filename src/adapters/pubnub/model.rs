@@ -2,8 +2,6 @@
 //!
 //! A socket stands for the life of a poller, a frame for a poll and its answer. The queue and where a cursor begins are the
 //! real ones; what `core/polling/poller.rs` does around the queue is modelled, because it is made of actors.
-//!
-//! **Must never know:** nodes, faults.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use super::admit::requirement;

@@ -1,6 +1,5 @@
 //! No call is answered to a key that has every right, but not there, nor to nobody.
 #![allow(clippy::unwrap_used)]
-//! **Must never know:** how a right is judged.
 
 use super::PubNub;
 use super::fixture::{self, NARROW, PUB, SUB};

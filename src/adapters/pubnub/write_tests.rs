@@ -1,6 +1,5 @@
 //! Calls that take rights away, as clients send them: fenced by what the log says, and never answered too early.
 #![allow(clippy::unwrap_used)]
-//! **Must never know:** how a right is judged.
 
 use super::fixture::{self, APP, PUB, SECRET, SUB};
 use super::rest::routes;

@@ -1,6 +1,4 @@
 //! A client of this dialect, as the world of whole nodes plays it.
-//!
-//! **Must never know:** nodes, faults.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use super::auth;

@@ -1,6 +1,4 @@
 //! Clients of this dialect, as the world of whole nodes plays them: with and without a place that is kept.
-//!
-//! **Must never know:** nodes, faults.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use super::OfNode;

@@ -1,6 +1,4 @@
 //! What can be typed about user groups.
-//!
-//! **Must never know:** how it is carried out.
 
 use super::super::duration::millis;
 use super::WaitArg;

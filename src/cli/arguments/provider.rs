@@ -1,6 +1,4 @@
 //! What can be typed about identity providers.
-//!
-//! **Must never know:** how it is carried out.
 
 use super::super::duration::millis;
 use clap::{Args, Subcommand};

@@ -5,8 +5,6 @@
 //! one for each node with subscribers or members. Where two nodes have the same of all channels the numbers are equal,
 //! whatever was lost in between; where they differ, only the channels of that bucket are announced again.
 //!
-//! **Must never know:** links, frames, when digests are sent.
-//!
 //! **Why the numbers are kept and not counted when asked:** a channel changes one number when it changes. To ask ten
 //! thousand channels every other second would cost more than all they do meanwhile.
 

@@ -1,6 +1,4 @@
 //! Connections: what it costs to make one, and what one weighs that does nothing.
-//!
-//! **Must never know:** frames and signatures.
 
 use super::Figures;
 use super::tally::latencies;

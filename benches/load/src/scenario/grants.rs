@@ -1,6 +1,4 @@
 //! Durable grants through `/v1`: each call gives another user rights on a few channels.
-//!
-//! **Must never know:** how the cluster agrees on them; it sees HTTP only.
 
 use super::Figures;
 use super::tally::latencies;

@@ -1,6 +1,4 @@
 //! What the subscribers of a stretch have received, and what that cost.
-//!
-//! **Must never know:** how the messages were published.
 
 use super::Figures;
 use crate::histogram::Histogram;

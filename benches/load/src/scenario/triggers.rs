@@ -1,6 +1,4 @@
 //! Signed HTTP triggers on a channel nobody listens to: the price of the request itself.
-//!
-//! **Must never know:** signatures.
 
 use super::Figures;
 use super::tally::latencies;

@@ -1,6 +1,5 @@
 //! Changes to an app and its keys in somebody's name, judged by the rights that they hand on to others.
 //!
-//! **Must never know:** what a setting means: what it hands on rides in the command.
 //! **Why judged here and not only where it is asked for:** the node that was asked may not know yet that the asking key
 //! was narrowed, or what is open by now; what a key opens to everyone, or puts into a new key, would outlive its own
 //! narrowing.

@@ -1,6 +1,5 @@
 //! User groups: who comes in, who goes, and from whom that takes something.
 //!
-//! **Must never know:** which connections they have.
 //! **Why on a copy of the state first:** what is changed is compared with what was, user by user, and a bound that turns
 //! out to be exceeded leaves nothing behind. A copy costs some pointers.
 //! **Why whoever puts somebody in has to cover what the group has:** a member is handed all of it.

@@ -1,6 +1,5 @@
 //! No call is answered to a token that has every right, but not there.
 #![allow(clippy::unwrap_used)]
-//! **Must never know:** how a right is judged.
 
 use super::routes;
 use crate::adapters::ably::fixture;

@@ -1,6 +1,5 @@
 //! What one request carries: events that go to the same hook, and who is to be told when they are over.
 //!
-//! **Must never know:** when it is tried, how it is posted.
 //! **Why the body is built for each attempt:** the channel of one of several events may have moved to another home in
 //! between; that one tells it then, and this node leaves it out.
 

@@ -3,7 +3,6 @@
 //! They are the history of a channel that nobody subscribes to ([`ChannelKey::dead_letters`]), so they are on two nodes,
 //! move with their home and are bounded like everything in a channel.
 //!
-//! **Must never know:** when a delivery is given up.
 //! **Why the hook is kept by its address alone:** its headers may hold secrets, and may be others by the time.
 
 use super::batch::{Item, SealedBatch};

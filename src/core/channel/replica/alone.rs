@@ -1,7 +1,5 @@
 //! What waits for the backup while its home goes on alone: the same effects, of a new epoch.
 //!
-//! **Must never know:** when a home goes on alone.
-//!
 //! **Why the effects are changed and not decided again:** they are in order, and some of them are answers to questions
 //! that are not asked twice.
 

@@ -1,7 +1,5 @@
 //! What a node has in a channel, as a number: two nodes compare very many channels by few of them.
 //!
-//! **Must never know:** who is compared with whom.
-//!
 //! **Why exclusive or over entries:** one that comes or goes changes the number by itself, so that a full presence set costs
 //! no more than an empty one.
 

@@ -1,7 +1,5 @@
 //! Which nodes have told a home what they have, and which of them claim what is another's that has not: pure.
 //!
-//! **Must never know:** entries, messages.
-//!
 //! **Why a claim waits and is not decided by its time:** the clocks of two nodes are not one. What a home has heard from the
 //! node that an entry is on, it need not guess.
 

@@ -1,7 +1,5 @@
 //! When a home begins a new epoch: somebody has seen more than it has, or it shows what no other copy has.
 //!
-//! **Must never know:** what is in the stream.
-//!
 //! **Why what is said of a new epoch waits like an entry:** a backup that had not got it would go on in the old one.
 
 use super::home::{BACKUP_RETRY_INTERVAL_MS, Home, Unacknowledged};

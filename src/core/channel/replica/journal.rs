@@ -1,7 +1,5 @@
 //! The broadcasts of a stream that nodes may have missed, by number, as far back as the history may reach.
 //!
-//! **Must never know:** who has missed what, members, epochs.
-//!
 //! **Why apart from the history:** a change of presence is broadcast and is no publication; and what the history has
 //! erased was seen by those who were there.
 

@@ -1,7 +1,5 @@
 //! What was broadcast of late: a home that begins repeats it to the wildcards above, because the one before it may have been lost
 //! before it could.
-//!
-//! **Must never know:** which wildcards there are.
 
 use super::history::TICKS_PER_MS;
 use super::{Replica, Role};

@@ -1,7 +1,5 @@
 //! A new epoch for what is shown before the backup has it.
 //!
-//! **Must never know:** streams, effects, when this happens.
-//!
 //! **Why not the epoch in which it was stamped:** the backup's copy ends before it, in that epoch. Should the home be
 //! lost, the backup goes on from there with entries of the same numbers, and whoever has seen the others would take them
 //! for the same. So what leaves a home that goes on alone is of an epoch that no other copy can go on with.

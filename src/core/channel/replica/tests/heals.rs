@@ -1,6 +1,4 @@
 //! Whatever one node does not take of what another said, both say it again, and then they have the same of each other.
-//!
-//! **Must never know:** actors, sockets, digests as they travel.
 
 use super::*;
 
