@@ -11,10 +11,12 @@
     clippy::print_stdout
 )]
 
+mod stopwatch;
+
 use gatecast_cluster::access::*;
 use std::collections::BTreeMap;
 use std::hint::black_box;
-use std::time::{Duration, Instant};
+use stopwatch::Cpu;
 
 const APP: AppId = AppId(1);
 const BATCH: usize = 500;
@@ -66,27 +68,6 @@ fn main() {
     without(&state);
     whole(&state);
     moves(state, users);
-}
-
-/// A stopwatch that stands still while the thread does not run.
-struct Cpu(Option<u64>, Instant);
-
-impl Cpu {
-    fn now() -> Self {
-        Self(Self::spent(), Instant::now())
-    }
-
-    fn spent() -> Option<u64> {
-        let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
-        text.split_whitespace().next()?.parse().ok()
-    }
-
-    fn elapsed(&self) -> Duration {
-        match (self.0, Self::spent()) {
-            (Some(then), Some(now)) => Duration::from_nanos(now - then),
-            _ => self.1.elapsed(),
-        }
-    }
 }
 
 fn run(state: &mut State, command: &Command) -> Outcome {

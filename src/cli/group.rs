@@ -2,8 +2,8 @@
 
 use super::address::named;
 use super::arguments::{GroupCommand, MemberArgs};
-use super::request::{Request, set};
-use serde_json::{Map, Value, json};
+use super::request::{Request, block_body};
+use serde_json::{Value, json};
 
 /// The request behind a command `group …`.
 #[must_use]
@@ -49,11 +49,8 @@ pub fn group(command: GroupCommand) -> Request {
             reason,
             wait,
         } => {
-            let mut body = Map::new();
-            set(&mut body, "for_ms", for_ms);
-            set(&mut body, "reason", Some(reason));
-            set(&mut body, "wait", Some(wait.word()));
-            Request::new("POST", path(app, &group, "/block")).body(body.into())
+            let body = block_body(for_ms, reason, wait.word());
+            Request::new("POST", path(app, &group, "/block")).body(body)
         }
         GroupCommand::Unblock { app, group } => Request::new("DELETE", path(app, &group, "/block")),
     }

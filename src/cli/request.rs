@@ -282,6 +282,15 @@ pub fn revoke(command: RevokeCommand) -> Result<Request, Failure> {
     Ok(Request::new("POST", path).body(body.into()))
 }
 
+/// How long to keep somebody out, and why.
+pub(super) fn block_body(for_ms: Option<u64>, reason: String, wait: &str) -> Value {
+    let mut body = Map::new();
+    set(&mut body, "for_ms", for_ms);
+    set(&mut body, "reason", Some(reason));
+    set(&mut body, "wait", Some(wait));
+    body.into()
+}
+
 /// The request behind a command `user …`.
 #[must_use]
 pub fn user(command: UserCommand) -> Request {
@@ -300,11 +309,8 @@ pub fn user(command: UserCommand) -> Request {
             reason,
             wait,
         } => {
-            let mut body = Map::new();
-            set(&mut body, "for_ms", for_ms);
-            set(&mut body, "reason", Some(reason));
-            set(&mut body, "wait", Some(wait.word()));
-            Request::new("POST", path(app, &user, "block")).body(body.into())
+            let body = block_body(for_ms, reason, wait.word());
+            Request::new("POST", path(app, &user, "block")).body(body)
         }
         UserCommand::Show { app, user } => {
             Request::new("GET", named(&format!("/v1/apps/{app}/users"), &user, ""))

@@ -264,6 +264,25 @@ impl Call {
         Ok(())
     }
 
+    /// The app of a call whose path names none: the key's own; an operator, who has none, says which by `?app=`.
+    ///
+    /// # Errors
+    /// `bad_value` when an operator does not, `unknown_parameter`, or as [`Self::app`].
+    pub async fn named_app(&self) -> Result<AppId, ApiError> {
+        let mut params = input::Params::of(&self.http)?;
+        let named = params.text("app");
+        params.finish()?;
+        let id = match (named, &self.caller) {
+            (Some(named), _) => named,
+            (None, Caller::Key(key)) => key.app.to_string(),
+            (None, Caller::Operator | Caller::Bearer(_)) => {
+                let message = "say which app is meant: `?app=`";
+                return Err(ApiError::new(Code::BadValue, message));
+            }
+        };
+        Ok(self.app(&id).await?.id)
+    }
+
     /// The app, if the caller may see that it is there.
     ///
     /// # Errors

@@ -5,16 +5,16 @@
 //! **Why not `explain` under another name:** that tells an operator what this node thinks, also when it may not serve. A
 //! decision that somebody acts on is final or is none: a yes only while this node serves, a no only on a fresh view.
 
-use super::auth::{self, Call, Caller};
+use super::auth::{self, Call};
 use super::codes::{ApiError, Code};
 use super::explain::{ExplainIn, decision_json};
-use super::input::{Body, MAX_BODY, Params};
+use super::input::{Body, MAX_BODY};
 use super::resource;
 use super::revoke::nonsense;
 use super::text::{ResourceText, name, operations};
 use super::token;
 use crate::core::authority::{
-    AccessQuery, AppId, Decision, Operations, Principal, Revision, UNCONFIRMED,
+    AccessQuery, AppId, Decision, Operations, Principal, Reason, Revision, UNCONFIRMED,
 };
 use crate::core::error::Refusal;
 use actix_web::http::header::HeaderName;
@@ -215,14 +215,16 @@ impl Evaluation {
 }
 
 async fn evaluation(call: Call, body: Body<Evaluation>) -> Result<HttpResponse, ApiError> {
-    let app = app(&call).await?;
+    let app = call.named_app().await?;
+    call.caller.require_app_wide(app, Operations::INSPECT)?;
     let asked = body.value.read()?;
     let told = decide(&call, app, asked).await?;
     Ok(told_as(&call, told))
 }
 
 async fn evaluations(call: Call, body: Body<Evaluations>) -> Result<HttpResponse, ApiError> {
-    let app = app(&call).await?;
+    let app = call.named_app().await?;
+    call.caller.require_app_wide(app, Operations::INSPECT)?;
     let Evaluations {
         common,
         evaluations,
@@ -253,23 +255,6 @@ async fn evaluations(call: Call, body: Body<Evaluations>) -> Result<HttpResponse
     let end = last.and_then(|last| answers.iter().position(|one| one.decision == last));
     answers.truncate(end.map_or(answers.len(), |at| at + 1));
     Ok(told_as(&call, json!({ "evaluations": &answers })))
-}
-
-/// The app that is asked about: the key's own; an operator, who has none, says which.
-async fn app(call: &Call) -> Result<AppId, ApiError> {
-    let mut params = Params::of(&call.http)?;
-    let named = params.text("app");
-    params.finish()?;
-    let id = match (named, &call.caller) {
-        (Some(named), _) => named,
-        (None, Caller::Key(key)) => key.app.to_string(),
-        (None, Caller::Operator | Caller::Bearer(_)) => {
-            return Err(nonsense("say which app is asked about: `?app=`"));
-        }
-    };
-    let app = call.app(&id).await?.id;
-    call.caller.require_app_wide(app, Operations::INSPECT)?;
-    Ok(app)
 }
 
 /// A decision that may be acted on.
@@ -318,10 +303,15 @@ async fn decide(call: &Call, app: AppId, asked: Asked) -> Result<Answer, ApiErro
                 Ok(all) => all,
                 Err(error) => return Ok(unasked(&error)),
             };
+            // A credential of this very moment is good in the next one. Nobody else is asked about twice: each question
+            // would cost a round of its own, and a user is asked about under every key of the app.
             for one in &all {
-                match authority.authorize(one, None, ask).await {
-                    Ok(_) | Err(Refusal::Denied(_)) => {}
-                    Err(other) => return Err(other.into()),
+                let decision = authority.explain(one, None, ask);
+                if matches!(decision, Decision::Deny(Reason::NotYet { .. })) {
+                    match authority.authorize(one, None, ask).await {
+                        Ok(_) | Err(Refusal::Denied(_)) => {}
+                        Err(other) => return Err(other.into()),
+                    }
                 }
             }
             let first = all.first().map(|one| authority.explain(one, None, ask));

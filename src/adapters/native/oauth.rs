@@ -4,10 +4,10 @@
 //! **Must never know:** how a token is read, or how what it opened is ended.
 //! **Why a token that is nobody's is not an error:** both RFCs say so. Whoever asks holds something that a client has shown.
 
-use super::auth::{self, Call, Caller};
+use super::auth::{self, Call};
 use super::codes::{ApiError, Code};
 use super::explain::of_token;
-use super::input::{Params, Wait, form};
+use super::input::{Wait, form};
 use super::resource;
 use super::revoke::nonsense;
 use super::text::{operation_names, pattern_text};
@@ -96,17 +96,7 @@ struct Asked {
 
 async fn asked(http: &HttpRequest, payload: web::Payload) -> Result<Asked, ApiError> {
     let call = auth::call(http).await?;
-    let mut params = Params::of(http)?;
-    let named = params.text("app");
-    params.finish()?;
-    let id = match (named, &call.caller) {
-        (Some(named), _) => named,
-        (None, Caller::Key(key)) => key.app.to_string(),
-        (None, Caller::Operator | Caller::Bearer(_)) => {
-            return Err(nonsense("say whose tokens are meant: `?app=`"));
-        }
-    };
-    let app = call.app(&id).await?.id;
+    let app = call.named_app().await?;
     let (fields, raw) = form(payload, MAX_FORM).await?;
     let mut tokens = fields.into_iter().filter(|(name, _)| name == "token");
     match (tokens.next(), tokens.next()) {

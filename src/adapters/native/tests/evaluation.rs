@@ -177,3 +177,14 @@ async fn nobody_decides_on_a_view_that_cannot_be_confirmed() {
         (503, &json!("unavailable"))
     );
 }
+
+#[actix_web::test]
+async fn a_no_about_a_user_costs_one_round_however_many_keys_might_vouch_for_her() {
+    let authority = Arc::new(Authority::fixed(state(), 1000));
+    let request = TestRequest::post().uri("/access/v1/evaluation");
+    let request = request.set_json(question("ana", "publish", "a"));
+    let request = request.insert_header(("Authorization", OWNER));
+    let (status, _, told) = ask_of(authority.clone(), AuthMode::Keys, request).await;
+    assert_eq!((status, &told["decision"]), (200, &json!(false)));
+    assert_eq!(authority.rounds(), 1);
+}

@@ -696,3 +696,15 @@ impl Sim {
 fn pair(a: u64, b: u64) -> (u64, u64) {
     (a.min(b), a.max(b))
 }
+
+/// An entry of a presence set, on which tests agree.
+fn whose() -> EntryKey {
+    (ConnectionId(9, 9), Text::from("ana"))
+}
+
+/// Asks a node, under a ticket that nobody has used.
+fn ask(sim: &mut Sim, node: u64, request: Request) {
+    sim.next += 1;
+    let ticket = 10_000 + sim.next;
+    sim.feed(node, Input::Request { ticket, request });
+}

@@ -5,10 +5,6 @@ use super::forks::{stream, three};
 use super::*;
 
 /// The entry that is held, taken out and held again.
-fn whose() -> EntryKey {
-    (ConnectionId(9, 9), Text::from("ana"))
-}
-
 fn ensure() -> Request {
     let (connection, client) = whose();
     let data = Bytes::new();
@@ -22,13 +18,6 @@ fn ensure() -> Request {
 fn leave() -> Request {
     let (connection, client) = whose();
     Request::Leave { connection, client }
-}
-
-/// Asks a node, under a ticket that nobody has used.
-fn ask(sim: &mut Sim, node: u64, request: Request) {
-    sim.next += 1;
-    let ticket = 10_000 + sim.next;
-    sim.feed(node, Input::Request { ticket, request });
 }
 
 #[test]

@@ -5,10 +5,6 @@ use super::forks::stream;
 use super::*;
 
 /// The entry that moves.
-fn whose() -> EntryKey {
-    (ConnectionId(9, 9), Text::from("ana"))
-}
-
 fn enter(data: &'static str) -> Request {
     let (connection, client) = whose();
     let data = Bytes::from_static(data.as_bytes());
@@ -23,12 +19,6 @@ fn enter(data: &'static str) -> Request {
 fn end() -> Request {
     let (connection, client) = whose();
     Request::LeaveHere { connection, client }
-}
-
-fn ask(sim: &mut Sim, node: u64, request: Request) {
-    sim.next += 1;
-    let ticket = 10_000 + sim.next;
-    sim.feed(node, Input::Request { ticket, request });
 }
 
 /// On which node the home has the entry.
