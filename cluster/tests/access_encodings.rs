@@ -59,7 +59,11 @@ signout 7 user:u revkey:s by=k1
 members 7 g add=user:u,group:h remove=user:v by=k1
 nogroup 7 g
 grant 7 group:g room=subscribe
-revoke 7 group:g";
+revoke 7 group:g
+signal 7 p j user:u revkey:s before=5 state=v
+administer 7 k1 provider signals 7 p bearer=b aud=a,b device=newer
+administer 7 operator provider signals 7 p endpoint=https://id/poll stream=s state=v assurance=newer
+administer 7 k1 provider nosignals 7 p";
 
 /// A log whose state has something in every section.
 const LOG: &str = "\
@@ -82,7 +86,9 @@ same administer 7 operator provider create 7 p iss=https://id aud=a,b kids=e cei
 administer 7 operator provider create 7 q iss=https://q aud=a source=set:https://q/keys ceiling=k1
 administer 7 operator provider ask 7 q
 members 7 g add=user:u,group:h
-members 7 h add=user:u,user:v";
+members 7 h add=user:u,user:v
+administer 7 operator provider signals 7 p endpoint=https://id/poll stream=s state=v
+signal 7 p j before=5 state=v";
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {

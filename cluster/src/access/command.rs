@@ -5,7 +5,7 @@
 use super::records::{EnabledProtocol, Issuer, OpenRule, Secret, SettingValue, Subject, Target};
 use super::{
     AppId, Capability, Fetched, Millis, NodeId, Operations, Pattern, ProviderChange, ProviderSpec,
-    Resource, Text, Token, UserGroupChange, UserGroupDeletion,
+    Resource, Signal, SignalsSpec, Text, Token, UserGroupChange, UserGroupDeletion,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -155,6 +155,8 @@ pub enum Command {
     SetUserGroup(UserGroupChange),
     /// Takes a user group away: who is in it, what it is in, and the grants stored for it.
     DeleteUserGroup(UserGroupDeletion),
+    /// Carries out what an identity provider has told of somebody, once. What is stored for her stays.
+    Signal(Signal),
 }
 
 /// Who is signed out.
@@ -236,6 +238,18 @@ pub enum Administered {
         id: Text,
         /// What came of it.
         fetched: Box<Fetched>,
+    },
+    /// How a provider's signals come is said anew.
+    Signals {
+        /// Which provider it is.
+        id: Text,
+        /// How they are to be.
+        spec: Box<SignalsSpec>,
+    },
+    /// A provider's signals are no longer asked for, and mean what they do by themselves.
+    NoSignals {
+        /// Which provider it is.
+        id: Text,
     },
 }
 

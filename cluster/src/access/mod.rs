@@ -30,6 +30,7 @@ mod rejection;
 mod requests;
 mod restored;
 mod revocation;
+mod signals;
 mod snapshot;
 mod state;
 mod user_group;
@@ -61,6 +62,7 @@ pub use records::{
 };
 pub use requests::{Answered, Requests};
 pub use restored::restored;
+pub use signals::{Delivery, Reaction, Signal, Signals, SignalsSpec, Stream};
 pub use snapshot::{SnapshotError, restore, snapshot};
 pub use state::State;
 pub use user_group::{

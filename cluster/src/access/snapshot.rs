@@ -53,11 +53,12 @@ enum Section {
     Providers = 17,
     KeyFetches = 18,
     Memberships = 19,
+    Signals = 20,
 }
 
 impl Section {
     /// In the order in which they stand.
-    const ALL: [Self; 19] = [
+    const ALL: [Self; 20] = [
         Self::Head,
         Self::Apps,
         Self::Aliases,
@@ -76,6 +77,7 @@ impl Section {
         Self::Providers,
         Self::KeyFetches,
         Self::Memberships,
+        Self::Signals,
         Self::End,
     ];
 
@@ -88,7 +90,12 @@ impl Section {
     const fn chunk(self) -> usize {
         match self {
             Self::Head | Self::End => 1,
-            Self::Apps | Self::Keys | Self::Tokens | Self::Groups | Self::Providers => 16,
+            Self::Apps
+            | Self::Keys
+            | Self::Tokens
+            | Self::Groups
+            | Self::Providers
+            | Self::Signals => 16,
             Self::Grants => 4096,
             Self::Aliases
             | Self::KeySuccessors
@@ -162,7 +169,8 @@ pub(super) fn frames(state: &State, out: &mut dyn FnMut(&[u8])) -> u64 {
     records += chunks(Section::Groups, state.groups.iter(), out);
     records += chunks(Section::Providers, state.providers.iter(), out);
     records += chunks(Section::KeyFetches, state.key_fetches.iter(), out);
-    records + chunks(Section::Memberships, state.memberships.iter(), out)
+    records += chunks(Section::Memberships, state.memberships.iter(), out);
+    records + chunks(Section::Signals, state.signals.iter(), out)
 }
 
 fn chunks<T: Serialize>(
@@ -287,6 +295,7 @@ fn read(state: &mut State, section: Section, record: &[u8]) -> Result<u64, Snaps
         Section::Providers => insert(&mut state.providers, record),
         Section::KeyFetches => insert(&mut state.key_fetches, record),
         Section::Memberships => insert(&mut state.memberships, record),
+        Section::Signals => insert(&mut state.signals, record),
         Section::End => Ok(0),
     }
 }
@@ -361,6 +370,7 @@ fn finish(mut state: State) -> Result<State, SnapshotError> {
         && state
             .key_fetches
             .keys()
+            .chain(state.signals.keys())
             .all(|of| state.providers.contains_key(of))
         && state.grants.keys().all(|key| known(&key.app));
     if !whole {

@@ -13,6 +13,7 @@ use super::records::{
     ApiKey, App, Block, Grant, GrantKey, Issuer, Member, NodeId, Revocation, Subject, Target, Token,
 };
 use super::requests::Requests;
+use super::signals::Signals;
 use super::user_group::{GroupMember, MemberOf, UserGroup};
 use super::{AppId, Millis, Operations, Pattern, Resource, Revision, Text};
 use imbl::{OrdMap, OrdSet};
@@ -56,6 +57,8 @@ pub struct State {
     pub providers: OrdMap<(AppId, Text), Provider>,
     /// How it stands with those keys of providers that are fetched; none = nobody has asked or tried yet.
     pub key_fetches: OrdMap<(AppId, Text), KeyFetch>,
+    /// How the signals of providers come, where somebody has said.
+    pub signals: OrdMap<(AppId, Text), Signals>,
     /// The member list.
     pub members: OrdMap<NodeId, Member>,
     /// Last epoch of members that have left, so that a return is not taken for the former self.

@@ -34,6 +34,7 @@ pub(crate) fn is_urgent(command: &Command) -> bool {
         | Command::DeleteKey { .. }
         | Command::DeleteApp { .. }
         | Command::SignOut(_)
+        | Command::Signal(_)
         | Command::DeleteUserGroup(_)
         | Command::Member(_) => true,
         Command::SetUserGroup(change) => !change.remove.is_empty(),
@@ -53,7 +54,9 @@ pub(crate) fn is_urgent(command: &Command) -> bool {
             Administered::NewKey(_)
             | Administered::Rotated { .. }
             | Administered::NewProvider(_)
-            | Administered::AskForKeys { .. } => false,
+            | Administered::AskForKeys { .. }
+            | Administered::Signals { .. }
+            | Administered::NoSignals { .. } => false,
         },
         Command::Tick
         | Command::SetClusterVersion(_)

@@ -34,7 +34,7 @@ pub struct Line<'a> {
 
 impl<'a> Line<'a> {
     /// Options start with one of these names; everything else is a word.
-    const OPTIONS: [&'static str; 44] = [
+    const OPTIONS: [&'static str; 50] = [
         "ttl",
         "by",
         "mode",
@@ -79,6 +79,12 @@ impl<'a> Line<'a> {
         "sid",
         "vouched",
         "groups",
+        "endpoint",
+        "bearer",
+        "stream",
+        "state",
+        "device",
+        "assurance",
     ];
 
     pub fn read(text: &'a str) -> Self {
@@ -266,6 +272,14 @@ pub fn command(line: &Line<'_>, now_ms: Millis) -> Option<Command> {
             app: app(line.word(1)),
             issuer: line.issuer(),
             targets: line.words.iter().skip(2).map(|text| target(text)).collect(),
+        }),
+        "signal" => Command::Signal(Signal {
+            app: app(line.word(1)),
+            provider: line.word(2).into(),
+            id: line.word(3).into(),
+            issued_before_ms: line.millis("before").unwrap_or(0),
+            targets: line.words.iter().skip(4).map(|text| target(text)).collect(),
+            verifies: line.text("state"),
         }),
         "disconnect" => Command::Disconnect {
             app: app(line.word(1)),
@@ -562,7 +576,42 @@ fn provider(line: &Line<'_>) -> Administered {
                 },
             }),
         },
+        "signals" => Administered::Signals {
+            id,
+            spec: Box::new(signals(line)),
+        },
+        "nosignals" => Administered::NoSignals { id },
         other => panic!("no provider command: {other}"),
+    }
+}
+
+/// `[endpoint=|bearer=] [stream= state=] [aud=] [device=newer]`
+fn signals(line: &Line<'_>) -> SignalsSpec {
+    let reaction = |name: &str| match line.option(name) {
+        Some("newer") => Reaction::NewerToken,
+        _ => Reaction::Ignore,
+    };
+    SignalsSpec {
+        audiences: list(line.option("aud").unwrap_or_default())
+            .map(Into::into)
+            .collect(),
+        device_compliance: reaction("device"),
+        assurance_level: reaction("assurance"),
+        delivery: match line.text("endpoint") {
+            Some(endpoint) => Delivery::Poll { endpoint },
+            None => Delivery::Push {
+                bearer: line.text("bearer").map(Secret),
+            },
+        },
+        stream: line.text("stream").map(|id| Stream {
+            id,
+            configuration: "https://id/streams".into(),
+            token: "https://id/token".into(),
+            client: "c".into(),
+            secret: Secret("client secret".into()),
+            scope: Some("ssf.manage".into()),
+            state: line.text("state"),
+        }),
     }
 }
 

@@ -9,7 +9,7 @@ use super::super::{
     Pattern, ProviderChange, Rejection, Resource, Right, State, Text,
 };
 use super::issuer::authority;
-use super::{Result, apps, key_fetches, keys, providers};
+use super::{Result, apps, key_fetches, keys, providers, signals};
 
 pub(super) fn administer(
     state: &mut State,
@@ -38,6 +38,8 @@ pub(super) fn administer(
         Administered::KeysFetched { id, fetched } => {
             key_fetches::fetched(state, (asked.app, id), fetched, effects)
         }
+        Administered::Signals { id, spec } => signals::set(state, (asked.app, id), spec),
+        Administered::NoSignals { id } => signals::unset(state, (asked.app, id)),
     }
 }
 
@@ -91,7 +93,11 @@ fn given(state: &State, app: AppId, change: &Administered) -> Result<Capability>
             let ceiling = state.key_of(app, &provider.ceiling);
             Ok(ceiling.map_or_else(Capability::default, |key| key.capability.clone()))
         }
-        Administered::NoProvider { id } | Administered::AskForKeys { id, .. } => {
+        // What a provider tells takes, and gives nobody anything.
+        Administered::NoProvider { id }
+        | Administered::AskForKeys { id, .. }
+        | Administered::Signals { id, .. }
+        | Administered::NoSignals { id } => {
             state.provider(app, id).ok_or(Rejection::NotFound)?;
             Ok(Capability::default())
         }

@@ -19,6 +19,7 @@ mod keys;
 mod members;
 mod providers;
 mod revoke;
+mod signals;
 mod sweep;
 mod tokens;
 mod user_groups;
@@ -114,7 +115,8 @@ fn since(command: &Command) -> u16 {
         | Command::Administer(_)
         | Command::SignOut(_)
         | Command::SetUserGroup(_)
-        | Command::DeleteUserGroup(_) => 0,
+        | Command::DeleteUserGroup(_)
+        | Command::Signal(_) => 0,
     }
 }
 
@@ -192,6 +194,7 @@ fn run(state: &mut State, command: &Command, effects: &mut Vec<Effect>) -> Resul
         Command::SignOut(asked) => revoke::sign_out(state, asked, effects),
         Command::SetUserGroup(change) => user_groups::set(state, change, effects),
         Command::DeleteUserGroup(asked) => user_groups::delete(state, asked, effects),
+        Command::Signal(told) => signals::told(state, told, effects),
     }
 }
 

@@ -103,6 +103,7 @@ pub(super) fn delete(
 ) -> Result {
     state.drop_provider(app, id).ok_or(Rejection::NotFound)?;
     state.key_fetches.remove(&(app, id.clone()));
+    state.signals.remove(&(app, id.clone()));
     effects.push(judged_again(app, id));
     Ok(Reply::Narrowed(1))
 }
@@ -113,6 +114,7 @@ pub(super) fn clear(state: &mut State, app: AppId) -> u64 {
     for id in &doomed {
         state.drop_provider(app, id);
         state.key_fetches.remove(&(app, id.clone()));
+        state.signals.remove(&(app, id.clone()));
     }
     doomed.len() as u64
 }

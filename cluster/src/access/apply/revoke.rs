@@ -89,9 +89,20 @@ fn void(
         revision: state.revision,
         standing: None,
     };
+    put(state, (app, target), made, effects)
+}
+
+/// Stores a revocation beside what stands, and cuts whom it reaches; from when on.
+pub(super) fn put(
+    state: &mut State,
+    (app, target): (AppId, &Target),
+    made: Revocation,
+    effects: &mut Vec<Effect>,
+) -> Millis {
     if let Target::Group(group) = target {
         return void_members(state, app, group, &made, effects);
     }
+    let now_ms = state.time_ms;
     let before = state.revocations.get(&(app, target.clone()));
     let record = made.joined(before, now_ms);
     effects.push(Effect::Cut {
