@@ -155,6 +155,21 @@ pub(crate) fn logout_token(now_s: u64, more: Value) -> String {
     signed(&b64(&header), &b64(&with(said, more)), SEEDS[0])
 }
 
+/// A security event: of this kind, with these fields, and these claims over the good ones.
+pub(crate) fn event(now_s: u64, kind: &str, fields: Value, more: Value) -> String {
+    let said = json!({
+        "iss": ISS, "aud": "chat", "iat": now_s, "jti": "e1", "events": {kind: fields},
+        "sub_id": {"format": "iss_sub", "iss": ISS, "sub": "ana"},
+    });
+    event_with(json!({}), with(said, more))
+}
+
+/// A security event whose header has these fields over the good ones, and that says exactly this.
+pub(crate) fn event_with(more: Value, said: Value) -> String {
+    let header = with(header(), json!({"typ": "secevent+jwt"}));
+    signed(&b64(&with(header, more)), &b64(&said), SEEDS[0])
+}
+
 /// Tokens that nobody may take, with what each is and why.
 pub(crate) fn hostile(now_s: u64) -> Vec<(&'static str, String, Refused)> {
     let [mut all, claims, rest] = [headers(now_s), bodies(now_s), spellings(now_s)];

@@ -4,12 +4,11 @@
 //! tells them apart is the `events` claim, which one has to have and the other must not.
 
 use super::compact::Compact;
-use super::{Refused, token};
+use super::{Refused, once, token};
 use crate::core::authority::{
-    AppId, Claims, MAX_AHEAD_MS, Millis, State, Target, Text, session_key, sessionless_key,
+    AppId, Claims, MAX_AHEAD_MS, Millis, State, Target, session_key, sessionless_key,
 };
 use serde_json::Value;
-use sha2::{Digest as _, Sha256};
 
 /// The event that makes it one.
 const EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
@@ -70,7 +69,7 @@ pub fn read(
     Ok(Logout {
         targets,
         said_ms,
-        request: request(app, &record.id, &id),
+        request: once::request("logout", app, &record.id, &id),
     })
 }
 
@@ -94,17 +93,4 @@ fn targets(compact: &Compact<'_>, provider: &str, claims: &Claims) -> Result<Vec
         (None, Some(user)) => Ok(vec![Target::User(user)]),
         (None, None) => Err(Refused::NoLogout("it names neither a user nor a session")),
     }
-}
-
-fn request(app: AppId, provider: &Text, id: &Text) -> u128 {
-    let mut hash = Sha256::new();
-    hash.update(b"gatecast logout\n");
-    hash.update(app.0.to_be_bytes());
-    for part in [provider, id] {
-        hash.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
-        hash.update(part.as_bytes());
-    }
-    let digest = hash.finalize();
-    let head = digest.iter().take(16);
-    head.fold(0, |id, byte| id << 8 | u128::from(*byte))
 }

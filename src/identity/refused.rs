@@ -66,6 +66,18 @@ pub enum Refused {
     /// A logout token that names neither a user nor a session, or is not one.
     #[error("this is no logout token: {0}")]
     NoLogout(&'static str),
+    /// A security event that cannot be acted on, or is none.
+    #[error("this event is not taken: {0}")]
+    NoEvent(&'static str),
+    /// An event of another issuer than the provider that it was told as.
+    #[error("the event's issuer is not this provider's")]
+    Issuer,
+    /// An event for nobody here.
+    #[error("the event's audience is neither the provider's nor its stream's")]
+    Audience,
+    /// A verification of a stream that nobody has asked for so.
+    #[error("the verification's state is not the one that was asked for")]
+    State,
 }
 
 /// What a client can do about it.
@@ -99,7 +111,12 @@ impl Refused {
         match self {
             Self::Expired => Fault::Over,
             Self::NotYet => Fault::Early,
-            Self::NoProvider | Self::Ambiguous | Self::Disabled => Fault::Provider,
+            Self::NoProvider
+            | Self::Ambiguous
+            | Self::Disabled
+            | Self::Issuer
+            | Self::Audience
+            | Self::State => Fault::Provider,
             Self::NoKey | Self::WrongAlgorithm | Self::Signature => Fault::Key,
             Self::TooLong
             | Self::Malformed
@@ -110,7 +127,8 @@ impl Refused {
             | Self::NoUser
             | Self::Rights
             | Self::Groups
-            | Self::NoLogout(_) => Fault::Token,
+            | Self::NoLogout(_)
+            | Self::NoEvent(_) => Fault::Token,
         }
     }
 

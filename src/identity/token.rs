@@ -136,7 +136,11 @@ fn times(
 
 /// A claim that names somebody or something.
 pub(super) fn name(compact: &Compact<'_>, claim: &str) -> Option<Text> {
-    let text = compact.text(claim)?;
+    usable_name(compact.text(claim)?)
+}
+
+/// A text that can be one.
+pub(super) fn usable_name(text: &str) -> Option<Text> {
     let usable = (1..=NAME_BYTES).contains(&text.len()) && !text.chars().any(char::is_control);
     usable.then(|| text.into())
 }

@@ -7,7 +7,8 @@
 //! at every decision.
 
 use crate::core::access::{
-    Algorithm, AppId, Capability, Issued, Millis, Principal, Proof, Provider, State, Text, Vouched,
+    Algorithm, AppId, Capability, Issued, Millis, Principal, Proof, Provider, ProviderKey, State,
+    Text, Vouched,
 };
 use ring::signature::{
     ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ED25519, RSA_PKCS1_2048_8192_SHA256,
@@ -85,13 +86,7 @@ impl Attested {
         let audiences = &provider.audiences;
         let audience = audiences.iter().find(|one| ***one == *said.audience);
         let audience = audience.ok_or(Unattested::Audience)?;
-        let key = provider.key(said.kid).ok_or(Unattested::NoKey)?;
-        if !provider.signs(&key.key, said.algorithm) {
-            return Err(Unattested::Algorithm);
-        }
-        let public = UnparsedPublicKey::new(check(said.algorithm), &key.key.bytes);
-        let verified = public.verify(signed, signature);
-        verified.map_err(|_| Unattested::Signature)?;
+        let key = signed_by(provider, (said.kid, said.algorithm), signed, signature)?;
         Ok(Self {
             app: provider.app,
             ceiling: provider.ceiling.clone(),
@@ -148,6 +143,29 @@ impl Attested {
         let by = Vouched::clone(&self.by);
         Arc::new(Vouched { groups, ..by })
     }
+}
+
+/// The provider's key that a text is signed with. It says so of itself, and of nobody who shows it.
+///
+/// # Errors
+/// See [`Unattested`]; for whom it is does not count.
+pub fn signed_by<'p>(
+    provider: &'p Provider,
+    (kid, algorithm): (&str, Algorithm),
+    signed: &[u8],
+    signature: &[u8],
+) -> Result<&'p ProviderKey, Unattested> {
+    if !provider.enabled {
+        return Err(Unattested::Disabled);
+    }
+    let key = provider.key(kid).ok_or(Unattested::NoKey)?;
+    if !provider.signs(&key.key, algorithm) {
+        return Err(Unattested::Algorithm);
+    }
+    let public = UnparsedPublicKey::new(check(algorithm), &key.key.bytes);
+    let verified = public.verify(signed, signature);
+    verified.map_err(|_| Unattested::Signature)?;
+    Ok(key)
 }
 
 /// How a session of a provider is revoked: by a name that begins as no other provider's does.

@@ -28,7 +28,7 @@ mod write;
 
 pub use crate::core::access::*;
 pub use attested::{
-    Attested, Bearer, SaidBy, Unattested, session_key, sessionless_key, whole_ceiling,
+    Attested, Bearer, SaidBy, Unattested, session_key, sessionless_key, signed_by, whole_ceiling,
 };
 pub use decide::MAX_AHEAD_MS;
 pub use facade::Authority;
