@@ -4,12 +4,14 @@ mod cluster;
 mod group;
 mod key;
 mod provider;
+mod ssf;
 mod traffic;
 
 pub use cluster::{BackupCommand, ClusterCommand, Recover};
 pub use group::{GroupCommand, MemberArgs};
 pub use key::KeyCommand;
 pub use provider::{ProviderArgs, ProviderCommand};
+pub use ssf::{SsfArgs, SsfCommand};
 pub use traffic::{ChannelCommand, ConnCommand, RefusalsArgs, WebhookCommand};
 
 use super::duration::millis;

@@ -20,6 +20,7 @@ pub mod provider;
 pub mod refusals;
 pub mod request;
 pub mod servers;
+mod ssf;
 
 use crate::config;
 use crate::server;

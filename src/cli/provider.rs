@@ -5,6 +5,7 @@
 use super::address::named;
 use super::arguments::{ProviderArgs, ProviderCommand};
 use super::request::{Request, set};
+use super::ssf::ssf;
 use super::{Exit, Failure};
 use serde_json::{Map, Value};
 
@@ -51,6 +52,7 @@ pub fn provider(command: ProviderCommand) -> Result<Request, Failure> {
             let path = named(&format!("/v1/apps/{app}/providers"), &provider, "/refresh");
             Request::new("POST", path)
         }
+        ProviderCommand::Ssf(command) => ssf(command)?,
         ProviderCommand::Delete { app, provider } => Request::new("DELETE", one(app, &provider)),
     })
 }

@@ -548,6 +548,8 @@ mod tests {
                 "key delete 7 {}",
                 "provider show 7 {}",
                 "provider delete 7 {}",
+                "provider ssf show 7 {}",
+                "provider ssf disconnect 7 {}",
             ] {
                 let words: Vec<String> = line
                     .split(' ')
@@ -659,6 +661,14 @@ mod tests {
             (refresh.method, &*refresh.path),
             ("POST", "/v1/apps/7/providers/kc/refresh")
         );
+        let shown = typed("provider ssf show 7 kc");
+        let signals = "/v1/apps/7/providers/kc/signals";
+        assert_eq!((shown.method, &*shown.path), ("GET", signals));
+        let stricter = typed("provider ssf set 7 kc --device-compliance block-until-newer-token");
+        let expected = json!({"device_compliance": "block-until-newer-token"});
+        assert_eq!((stricter.method, stricter.body), ("PUT", Some(expected)));
+        let gone = typed("provider ssf disconnect 7 kc");
+        assert_eq!((gone.method, &*gone.path), ("DELETE", signals));
         let found = typed("provider update 7 kc --discovery https://id");
         assert_eq!(found.body, Some(json!({"discovery": "https://id"})));
         assert_eq!(typed("cluster remove 3").method, "DELETE");

@@ -3,7 +3,7 @@
 //! **Why the metadata has to name the very issuer:** whoever serves them for another would otherwise speak for this one
 //! (OpenID Connect Discovery 1.0, 4.3).
 
-use super::read::get;
+use super::read::{Place, get};
 use super::target::Clients;
 use crate::core::authority::{KeySource, Provider, PublicKey};
 use crate::identity::keys;
@@ -29,12 +29,17 @@ pub(super) async fn fetch(
     provider: &Provider,
     private: bool,
 ) -> Result<Vec<PublicKey>, String> {
+    let place = |max_bytes| Place {
+        clients,
+        private,
+        max_bytes,
+    };
     let url = match &provider.source {
         KeySource::Given => return Err("its keys are given".into()),
         KeySource::KeySet(url) => url.to_string(),
         KeySource::Discovery(url) => {
             let at = format!("{}{WELL_KNOWN}", url.trim_end_matches('/'));
-            let body = get(clients, &at, private, METADATA_BYTES).await;
+            let body = get(place(METADATA_BYTES), &at).await;
             let body = body.map_err(|why| format!("metadata: {why}"))?;
             let read = serde_json::from_slice::<Metadata>(&body);
             let no_metadata = |_| "this is no metadata of an issuer".to_owned();
@@ -45,7 +50,7 @@ pub(super) async fn fetch(
             metadata.jwks_uri
         }
     };
-    let body = get(clients, &url, private, keys::MAX_BYTES).await?;
+    let body = get(place(keys::MAX_BYTES), &url).await?;
     let keys = keys::read(&body).map_err(|why| why.to_string())?;
     match keys.is_empty() {
         true => Err("the key set has no key for signing that is known here".into()),

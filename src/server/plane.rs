@@ -15,6 +15,7 @@ use crate::core::delivery::encoding::Encodings;
 use crate::core::delivery::enforcer;
 use crate::core::delivery::messages::EndAll;
 use crate::outbound::key_fetcher::KeyFetcher;
+use crate::outbound::poller::Poller;
 use crate::peers::{self, Peers};
 use crate::transport::{Worker, stream::Streams};
 use actix_web::web;
@@ -35,6 +36,7 @@ const REFUSALS_LOGGED: Duration = Duration::from_secs(10);
 pub(super) struct Plane {
     broker: Broker,
     key_fetcher: KeyFetcher,
+    poller: Poller,
     workers: Workers,
     peers: Peers,
 }
@@ -112,9 +114,12 @@ impl Plane {
         log_refusals(broker.clone());
         let key_fetcher = KeyFetcher::new(authority.clone());
         key_fetcher.start();
+        let poller = Poller::new(authority.clone());
+        poller.start();
         Self {
             broker,
             key_fetcher,
+            poller,
             workers,
             peers,
         }
@@ -137,6 +142,7 @@ impl Plane {
             running.register(registry);
         }
         self.key_fetcher.register(registry);
+        self.poller.register(registry);
         let channels = &self.broker.channels;
         registry.register_collector(Box::new(Histories(channels.clone())));
         registry.register_collector(Box::new(Unreplicated(channels.clone())));

@@ -465,7 +465,7 @@ pub fn named(request: &HttpRequest) -> Named {
 }
 
 /// Equal, in a time that tells nothing about where they differ.
-fn same(a: &[u8], b: &[u8]) -> bool {
+pub(super) fn same(a: &[u8], b: &[u8]) -> bool {
     let (a, b) = (Sha256::digest(a), Sha256::digest(b));
     a.as_slice().ct_eq(b.as_slice()).into()
 }

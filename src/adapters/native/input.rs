@@ -68,6 +68,18 @@ pub fn json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
     serde_json::from_slice(bytes).map_err(|error| ApiError::new(Code::BadJson, error.to_string()))
 }
 
+/// Reads a body of at most `most` bytes, whatever it is.
+///
+/// # Errors
+/// `too_slow`, `too_large`, or `bad_value` when it breaks off.
+pub async fn bytes(payload: web::Payload, most: usize) -> Result<web::Bytes, ApiError> {
+    let read = tokio::time::timeout(BODY_WITHIN, payload.to_bytes_limited(most)).await;
+    let late = |_| ApiError::new(Code::TooSlow, "the body did not arrive in time");
+    let large = |_| ApiError::new(Code::TooLarge, format!("a body is at most {most} bytes"));
+    let broken = |_| ApiError::new(Code::BadValue, "the body could not be read");
+    read.map_err(late)?.map_err(large)?.map_err(broken)
+}
+
 /// The fields of a form, in their order, and its bytes.
 pub type Form = (Vec<(String, String)>, web::Bytes);
 
@@ -76,11 +88,8 @@ pub type Form = (Vec<(String, String)>, web::Bytes);
 /// # Errors
 /// `too_slow`, `too_large`, or `bad_value` when it is none.
 pub async fn form(payload: web::Payload, most: usize) -> Result<Form, ApiError> {
-    let read = tokio::time::timeout(BODY_WITHIN, payload.to_bytes_limited(most)).await;
-    let late = |_| ApiError::new(Code::TooSlow, "the body did not arrive in time");
-    let large = |_| ApiError::new(Code::TooLarge, format!("a body is at most {most} bytes"));
     let unread = || ApiError::new(Code::BadValue, "the body is no form");
-    let raw = read.map_err(late)?.map_err(large)?.map_err(|_| unread())?;
+    let raw = bytes(payload, most).await?;
     let text = std::str::from_utf8(&raw).map_err(|_| unread())?;
     let fields = web::Query::<Vec<(String, String)>>::from_query(text).map_err(|_| unread())?;
     Ok((fields.into_inner(), raw))

@@ -2,6 +2,7 @@
 //!
 //! **Must never know:** apps, users, channels or keys: their names would make the number of series unbounded.
 
+use crate::outbound::hear::Counts;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -26,6 +27,8 @@ pub struct Meter {
     pub commit_seconds: Histogram,
     /// Seconds from commit to enforcement everywhere.
     pub barrier_seconds: Histogram,
+    /// Security events that providers have sent.
+    pub events: Counts,
     /// Connections closed by narrowing writes made through this node.
     pub closed: Counter,
 }
@@ -36,6 +39,7 @@ impl Default for Meter {
             auth: Family::default(),
             commit_seconds: Histogram::new(exponential_buckets(0.0005, 2.0, 16)),
             barrier_seconds: Histogram::new(exponential_buckets(0.001, 2.0, 14)),
+            events: Counts::default(),
             closed: Counter::default(),
         }
     }
@@ -55,6 +59,9 @@ impl Meter {
             "From commit of a narrowing change to its enforcement on every node",
             self.barrier_seconds.clone(),
         );
+        let help = "Security events that identity providers have sent to this node";
+        self.events
+            .register(registry, "provider_events_pushed", help);
         registry.register(
             "revoke_closed",
             "Connections closed by narrowing changes",

@@ -18,6 +18,7 @@ pub mod codes;
 pub mod connection;
 pub mod delivery;
 pub mod evaluation;
+pub mod events;
 pub mod explain;
 pub mod grant;
 pub mod group;
@@ -33,6 +34,8 @@ pub mod provider;
 pub mod publish;
 pub mod refusal;
 pub mod revoke;
+pub mod signals;
+mod stream;
 pub mod text;
 pub mod token;
 pub mod user;
@@ -99,6 +102,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .configure(app::routes)
         .configure(key::routes)
         .configure(provider::routes)
+        .configure(signals::routes)
         .configure(grant::routes)
         .configure(revoke::routes)
         .configure(user::routes)
@@ -116,6 +120,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .wrap(from_fn(auth::guard));
     config
         .configure(logout::routes)
+        .configure(events::routes)
         .configure(evaluation::routes)
         .configure(oauth::routes)
         .service(scope);

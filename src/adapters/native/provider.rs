@@ -7,6 +7,7 @@ use super::auth::Call;
 use super::codes::{ApiError, Code};
 use super::input::{Body, Params, Wait};
 use super::resource;
+use super::signals::signals_json;
 use super::text::name;
 use super::write::{APPLY_TIMEOUT, Write, answer};
 use crate::core::authority::{
@@ -368,7 +369,7 @@ async fn applied(call: &Call, (app, id): (AppId, &Text), revision: u64) -> Optio
 }
 
 /// The provider of the path, if the caller may change the app. It may have been made a moment ago through another node.
-async fn own(call: &Call, app: &str, id: &str) -> Result<Provider, ApiError> {
+pub(super) async fn own(call: &Call, app: &str, id: &str) -> Result<Provider, ApiError> {
     let app = call.app(app).await?.id;
     call.caller.require_app_wide(app, Operations::ADMIN)?;
     let missing = || ApiError::new(Code::NotFound, "there is no such provider in this app");
@@ -408,6 +409,7 @@ pub fn provider_json(state: &State, provider: &Provider) -> Value {
             "error": fetch.error.as_deref(),
         })
     });
+    let signals = state.signals_of(provider.app, &provider.id);
     let rights = RIGHTS
         .into_iter()
         .find(|(_, one)| *one == provider.claims.rights);
@@ -421,6 +423,7 @@ pub fn provider_json(state: &State, provider: &Provider) -> Value {
         "jwks_uri": set,
         "discovery": discovery,
         "fetch": fetch,
+        "signals": signals.map(signals_json),
         "claims": {
             "user": &*provider.claims.user,
             "session": &*provider.claims.session,

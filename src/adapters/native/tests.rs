@@ -24,6 +24,7 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 
 mod evaluation;
+mod events;
 mod oauth;
 mod providers;
 

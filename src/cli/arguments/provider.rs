@@ -1,6 +1,7 @@
 //! What can be typed about identity providers.
 
 use super::super::duration::millis;
+use super::SsfCommand;
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
 
@@ -50,6 +51,9 @@ pub enum ProviderCommand {
         /// Its id
         provider: String,
     },
+    /// Security events that a provider tells (Shared Signals)
+    #[command(subcommand)]
+    Ssf(SsfCommand),
     /// Removes a provider, and cuts whoever it vouched for
     Delete {
         /// App id

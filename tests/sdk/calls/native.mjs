@@ -114,6 +114,26 @@ export const recipes = {
     harmless: true,
     answers: [400],
   })),
+  'POST /v1/apps/{app}/providers/{provider}/events': to((world, call) => ({
+    path: at(call.path, world, { provider: 'nobody' }),
+    harmless: true,
+    answers: [400],
+  })),
+  'GET /v1/apps/{app}/providers/{provider}/signals': reads(async (world, call) => {
+    const { id } = await providerOf(world);
+    const marker = world.fresh('audience');
+    await world.admin().call('PUT', `${world.root}/providers/${id}/signals`, { audiences: [marker] });
+    return { path: at(call.path, world, { provider: id }), marker };
+  }),
+  'PUT /v1/apps/{app}/providers/{provider}/signals': to(async (world, call) => {
+    const { id } = await providerOf(world);
+    return { path: at(call.path, world, { provider: id }), body: { audiences: ['another'] } };
+  }),
+  'DELETE /v1/apps/{app}/providers/{provider}/signals': to(async (world, call) => {
+    const { id } = await providerOf(world);
+    await world.admin().call('PUT', `${world.root}/providers/${id}/signals`, {});
+    return { path: at(call.path, world, { provider: id }) };
+  }),
   'GET /v1/apps/{app}/grants': reads(async (world) => {
     await world.admin().grant(world.app.id, { user: MEMBER }, [{ pattern: ROOM, operations: ['history'] }]);
     return { marker: MEMBER };

@@ -1,4 +1,4 @@
-// An identity provider for tests: keys of several kinds, tokens and logout tokens signed with them, and its logout calls.
+// An identity provider for tests: keys of several kinds, tokens, logout tokens and security events signed with them, and its calls.
 
 import { constants, generateKeyPairSync, randomUUID, sign } from 'node:crypto';
 
@@ -14,6 +14,7 @@ const KINDS = {
   EdDSA: [() => generateKeyPairSync('ed25519'), (text, key) => sign(null, text, key)],
 };
 
+const CAEP = 'https://schemas.openid.net/secevent/caep/event-type/';
 const EVENT = 'http://schemas.openid.net/event/backchannel-logout';
 
 export class Provider {
@@ -63,6 +64,31 @@ export class Provider {
     const now = Math.floor(Date.now() / 1000);
     const said = { iss: this.issuer, aud: this.audience, iat: now, exp: now + 120, jti: randomUUID(), events: { [EVENT]: {} } };
     return this.sign({ ...said, ...what, ...more }, 'RS256', { typ: 'logout+jwt' });
+  }
+
+  /** A security event about a subject: one of CAEP's kinds, or the URI of another. */
+  event(kind, subject, { fields = {}, header = {}, ...more } = {}) {
+    const now = Math.floor(Date.now() / 1000);
+    const uri = kind.includes(':') ? kind : CAEP + kind;
+    const said = { iss: this.issuer, aud: this.audience, iat: now, jti: randomUUID(), sub_id: subject, events: { [uri]: { reason_admin: { en: 'a test' }, ...fields } } };
+    return this.sign({ ...said, ...more }, 'RS256', { typ: 'secevent+jwt', ...header });
+  }
+
+  /** A user of this provider, as events name her. */
+  subject(user) {
+    return { format: 'iss_sub', iss: this.issuer, sub: user };
+  }
+
+  /** Sends an event to a node as RFC 8935 says; its answer. */
+  async tell(url, app, event, headers = {}) {
+    const answer = await fetch(`${url}/v1/apps/${app}/providers/${this.id}/events`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/secevent+jwt', accept: 'application/json', ...headers },
+      body: event,
+      signal: AbortSignal.timeout(20_000),
+    });
+    const text = await answer.text();
+    return { status: answer.status, revision: answer.headers.get('gatecast-revision'), body: text && JSON.parse(text) };
   }
 
   /** Calls a node's logout as a provider does; its answer. */
