@@ -68,6 +68,20 @@ impl Members {
         rest
     }
 
+    /// Home and backup of a channel if nobody had left in order yet, as far as they are on the way out: nothing new is placed
+    /// there, and they have what they had.
+    pub fn leaving_holders(&self, key: &ChannelKey) -> impl Iterator<Item = NodeId> + '_ {
+        let live = self.live.iter().chain(&self.draining).copied().collect();
+        let before = Self {
+            live,
+            ..Self::default()
+        };
+        let place = before.place(key);
+        let both = place.map(|place| [Some(place.home), place.backup]);
+        let leaves = |node: &NodeId| self.draining.iter().any(|(one, _)| one == node);
+        both.into_iter().flatten().flatten().filter(leaves)
+    }
+
     /// Home and backup of a channel; `None` when no node is live.
     ///
     /// The two nodes with the highest score, where score = mix(FNV-1a 64 of app (8 bytes, little endian),

@@ -4,6 +4,7 @@
 //! link is noticed by both, and both tell each other everything again.
 
 use super::frame::{self, Frame, FrameError};
+use crate::core::channel::replica::io::LINK_SILENCE_MS;
 use crate::core::ids::NodeId;
 use bytes::BytesMut;
 use std::io;
@@ -19,9 +20,8 @@ pub const BUDGET_BYTES: usize = 64 << 20;
 pub const BULK_BUDGET_BYTES: usize = 24 << 20;
 /// A link says something at least this often.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(1);
-/// A link that has said nothing for so long is dead. Less than a new home waits for what it is handed: a node that lost its
-/// power and is back holds on to nobody by a link that only the other side has yet, and gets its channels from their backups.
-pub(crate) const SILENCE_LIMIT: Duration = Duration::from_secs(3);
+/// A link that has said nothing for so long is dead.
+const SILENCE_LIMIT: Duration = Duration::from_millis(LINK_SILENCE_MS);
 const READ_BUFFER: usize = 64 << 10;
 
 /// The sending side: any thread puts frames in, one task writes all of them at once.

@@ -5,9 +5,9 @@
 
 use super::channel::ToChannel;
 use super::process::{LEASE_MS, Process};
-use super::wires::SILENT_MS;
 use super::world::{ENFORCING, Event, Task, World};
 use crate::core::authority::{Command, Effect, MemberState, Reply};
+use crate::core::channel::replica::io::LINK_SILENCE_MS;
 use crate::core::ids::NodeId;
 use gatecast_cluster::access::MemberCommand;
 use std::cell::Cell;
@@ -69,7 +69,7 @@ impl World {
             let ends = self.links.get(link).map(|one| one.ends);
             let other = ends.into_iter().flatten().find(|end| *end != at);
             let ms = match power {
-                true => SILENT_MS,
+                true => LINK_SILENCE_MS,
                 false => self.chance.between(0, 30),
             };
             if let Some(other) = other {
@@ -93,7 +93,7 @@ impl World {
             self.note(|| format!("node {node} stands still for {ms} ms"));
             self.later(ms, Event::Proceed(at));
             for link in self.links.of(at) {
-                self.later(SILENT_MS, Event::Silent(link));
+                self.later(LINK_SILENCE_MS, Event::Silent(link));
             }
         }
     }

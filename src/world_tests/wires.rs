@@ -3,12 +3,9 @@
 use super::channel::ToChannel;
 use super::links::{Frame, LinkId, UnderWay};
 use super::world::{Event, Task, World};
+use crate::core::channel::replica::io::LINK_SILENCE_MS;
 use crate::core::channel::replica::protocol::PeerMessage;
 use crate::core::ids::NodeId;
-use crate::peers::link::SILENCE_LIMIT;
-
-/// A link that has said nothing for so long is dead, ms.
-pub(super) const SILENT_MS: u64 = SILENCE_LIMIT.as_millis() as u64;
 
 impl World {
     /// Sends to a channel on another node; false when there is no link.
@@ -176,7 +173,7 @@ impl World {
                 .filter(|link| self.links.of(b).contains(link))
                 .collect();
             for link in links {
-                self.later(SILENT_MS, Event::Silent(link));
+                self.later(LINK_SILENCE_MS, Event::Silent(link));
             }
         }
     }

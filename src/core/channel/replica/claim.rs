@@ -2,15 +2,17 @@
 //!
 //! **Why messages wait and are not refused:** whoever sent them has the newer list already and would come back at once.
 
+use super::backup::BackupCopy;
 use super::follower::Follower;
-use super::io::{Effect, not_home};
+use super::io::{Effect, LINK_SILENCE_MS, not_home};
 use super::protocol::PeerMessage;
+use super::stream::Stream;
 use crate::core::clock::Now;
 use crate::core::ids::NodeId;
 use std::collections::{BTreeSet, VecDeque};
 
-/// How much longer than the lease a new home waits for the former one, ms: whoever is a member still and only slow has
-/// the stream, and may order until it holds no lease.
+/// How much longer than the lease, and than a silent link lasts, a new home waits for the former one, ms: whoever is a
+/// member still and only slow has the stream, and may order until it holds no lease.
 pub(super) const CLAIM_TIMEOUT_MS: u64 = 1_500;
 /// How often the former home is asked while it does not answer, ms: what it hands over may have got lost, or have been more
 /// than its link had room for.
@@ -27,6 +29,8 @@ pub(super) struct Claim {
     then: VecDeque<NodeId>,
     /// Who was asked before.
     asked: Vec<NodeId>,
+    /// Whether the one that this node had handed its stream to has given it back as it was.
+    pub(super) given_back: bool,
     /// When to wait for its answer no longer, mono ms.
     pub(super) until: u64,
     /// When the former home is asked again, mono ms.
@@ -48,7 +52,8 @@ impl Claim {
             from,
             then: VecDeque::new(),
             asked: Vec::new(),
-            until: now.mono_ms + lease_ms + CLAIM_TIMEOUT_MS,
+            given_back: false,
+            until: Self::patience(lease_ms, now),
             ask_due: now.mono_ms + ASK_INTERVAL_MS,
             follower,
             deferred: Vec::new(),
@@ -82,9 +87,19 @@ impl Claim {
         Some(next)
     }
 
+    /// Whether the stream of the one that is asked is this node's own: it was handed over there, or is no more than that.
+    pub(super) fn is_given_back(&self, own: &BackupCopy, stream: &Stream) -> bool {
+        let handed = own.handed_to == Some(self.from);
+        (handed || self.given_back) && own.holds_all_of(stream)
+    }
+
     /// This node is not known to be counted in: it may be itself that nobody hears. Whoever is asked is not given up for that.
     pub(super) fn wait_anew(&mut self, lease_ms: u64, now: Now) {
-        self.until = now.mono_ms + lease_ms + CLAIM_TIMEOUT_MS;
+        self.until = Self::patience(lease_ms, now);
+    }
+
+    fn patience(lease_ms: u64, now: Now) -> u64 {
+        now.mono_ms + lease_ms.max(LINK_SILENCE_MS) + CLAIM_TIMEOUT_MS
     }
 
     /// Whether it is time to ask the former home again.
@@ -116,5 +131,27 @@ impl Claim {
     /// The claim is over: what it was before, and what it kept.
     pub(super) fn end(self) -> (Follower, Vec<(NodeId, PeerMessage)>) {
         (self.follower, self.deferred)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::channel::replica::pending::PendingRequests;
+
+    #[test]
+    fn a_claim_outlasts_a_silent_link_whatever_the_lease() {
+        let now = Now {
+            mono_ms: 1_000,
+            cluster_ms: 0,
+        };
+        for lease_ms in [500, LINK_SILENCE_MS, 10_000] {
+            let follower = Follower::at(None, PendingRequests::default());
+            let mut claim = Claim::of((NodeId(1), std::iter::empty()), follower, lease_ms, now);
+            assert!(claim.until > now.mono_ms + LINK_SILENCE_MS.max(lease_ms));
+            claim.until = 0;
+            claim.wait_anew(lease_ms, now);
+            assert!(claim.until > now.mono_ms + LINK_SILENCE_MS.max(lease_ms));
+        }
     }
 }

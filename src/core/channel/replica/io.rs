@@ -10,6 +10,10 @@ use crate::core::message::Broadcast;
 use crate::core::nodes::Members;
 use std::sync::Arc;
 
+/// How long a link may say nothing before it is ended, ms. A claim waits longer than that, however short the lease: a node
+/// that lost its power and is back holds on to nobody by a link that only the other side has yet.
+pub const LINK_SILENCE_MS: u64 = 3_000;
+
 /// What an app allows its channels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {

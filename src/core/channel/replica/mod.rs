@@ -7,7 +7,7 @@
 //! From below: `fingerprint`, `renewal`, `history`, `journal`, `presence`, `presence_log`, `lifecycle_log` (what a stream is made of),
 //! `stream` (what a backup has a copy of), [`protocol`] (what replicas say to each other), [`io`], `local`, `pending`,
 //! `holders`, `alone`, then the roles: `follower`, `home` with `home_epochs`, `lifecycle_clock`, `home_lifecycle`, `home_presence` and `home_requests`,
-//! `claim`, `backup`; and `handover`, which changes the role.
+//! `claim`, `backup`; then `takeover`, which finds the channel, and `handover`, which changes the role.
 //!
 //! **Must never know:** addresses, mailboxes, sockets, clocks, randomness (a seed comes in).
 //!
@@ -39,6 +39,7 @@ pub mod protocol;
 mod recent;
 mod renewal;
 pub mod stream;
+mod takeover;
 
 use crate::core::clock::Now;
 use crate::core::ids::{ConnectionId, NodeId};

@@ -20,6 +20,8 @@ use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+mod lineage;
+
 pub use super::journal::{Entry, EntryKind, LogPosition};
 
 /// Most epochs that a stream remembers to go on from.
@@ -257,47 +259,6 @@ impl Stream {
         self.entry == self.journal.len() as u64 && self.journal.all(told)
     }
 
-    /// Whether this is what became of `earlier`, whose entries up to `known` are everybody's.
-    #[must_use]
-    pub fn goes_on_from(&self, earlier: &Self, known: u64) -> bool {
-        if self.epoch != earlier.epoch {
-            let cut = self.cuts.iter().find(|one| one.epoch == earlier.epoch);
-            return cut.is_some_and(|one| one.entry >= known);
-        }
-        let same = || match (
-            self.journal.stamp_of(known),
-            earlier.journal.stamp_of(known),
-        ) {
-            (Some(here), Some(there)) => here == there,
-            (Some(_) | None, None) | (None, Some(_)) => true,
-        };
-        self.entry >= known && same()
-    }
-
-    /// Whether it is of the same epoch.
-    #[must_use]
-    pub fn is_of_the_epoch_of(&self, other: &Self) -> bool {
-        self.epoch == other.epoch
-    }
-
-    /// Whether something was decided in it after everything in `earlier` up to `known`.
-    #[must_use]
-    pub fn is_later_than(&self, earlier: &Self, known: u64) -> bool {
-        let (last, before) = (self.logged_at(self.entry), earlier.logged_at(known));
-        let later = known < earlier.entry || self.timetoken > earlier.timetoken;
-        last > before || last == before && later
-    }
-
-    /// When the last entry up to `known` was logged; 0 for none, and for one that is not kept any more.
-    fn logged_at(&self, known: u64) -> Timetoken {
-        let last = known.min(self.entry);
-        let kept = self.journal.stamp_of(last);
-        kept.unwrap_or(match last > 0 && last == self.entry {
-            true => self.timetoken,
-            false => 0,
-        })
-    }
-
     /// Repeats on a copy what the home logged. False when an entry is missing in between, or when there is another one in
     /// its place.
     pub fn repeat(&mut self, epoch: u64, entry: Entry, bounds: Bounds, now: Now) -> bool {
@@ -347,12 +308,6 @@ impl Stream {
         let newest = self.journal.behind(self.entry.saturating_sub(most));
         let later = newest.filter(move |one| stamp(one) >= since);
         later.filter_map(|one| one.kind.shown())
-    }
-
-    /// Whether it is of this epoch, or goes on from it.
-    #[must_use]
-    pub fn knows(&self, epoch: u64) -> bool {
-        epoch == self.epoch || self.cuts.iter().any(|one| one.epoch == epoch)
     }
 
     /// Begins a new epoch: somebody has seen more of the old one than this copy holds.

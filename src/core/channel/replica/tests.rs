@@ -24,6 +24,7 @@ use std::sync::Arc;
 mod entries;
 mod forks;
 mod heals;
+mod holders;
 mod homes;
 mod lifecycle;
 mod links;
