@@ -4,7 +4,11 @@ use super::client::Seen;
 use super::history::{Outcome, Sight};
 use super::rights::Kind;
 use super::world::World;
+use crate::core::ids::Space;
 use std::collections::{BTreeMap, BTreeSet};
+
+/// Where a message stands: channel, epoch, number.
+type Place = (usize, u64, u64);
 
 /// What is promised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -96,7 +100,7 @@ impl World {
         let mut broken: Vec<Broken> = forks.map(|what| (Promise::OneOrderer, what)).collect();
         let refused = std::mem::take(&mut self.history.refused).into_iter();
         broken.extend(refused.map(|what| (Promise::Granted, what)));
-        let places = self.places();
+        let (places, wild_places) = (self.places(), self.wild_places());
         let mut orders = Vec::new();
         for (number, sights) in &self.history.sights {
             let client = &self.clients[*number];
@@ -125,7 +129,11 @@ impl World {
                 span.got
                     .extend(owed.iter().map(|text| (u64::MAX, text.clone())));
                 let about = (client.channel, model.may_repeat(), model.is_silent());
-                self.judge_span(&who, about, &span, &places, &mut broken);
+                let places = match client.wild {
+                    true => &wild_places,
+                    false => &places,
+                };
+                self.judge_span(&who, about, &span, places, &mut broken);
                 if !client.model.may_repeat() {
                     orders.push((who.clone(), client.channel, span));
                 }
@@ -151,11 +159,23 @@ impl World {
     }
 
     /// Where each text stands.
-    fn places(&self) -> BTreeMap<&str, (usize, u64, u64)> {
+    fn places(&self) -> BTreeMap<&str, Place> {
         let stamps = self.history.stamps.iter();
         stamps
             .map(|(place, text)| (text.as_str(), *place))
             .collect()
+    }
+
+    /// The same of the wildcards: a message is repeated there in an order of their own. What was repeated twice has no
+    /// place that its reader would have to have seen.
+    fn wild_places(&self) -> BTreeMap<&str, Place> {
+        let wild = |channel: usize| self.keys[channel].space == Space::Wildcard;
+        let mut places: BTreeMap<&str, Vec<Place>> = BTreeMap::new();
+        for (place, text) in self.history.aside.iter().filter(|(one, _)| wild(one.0)) {
+            places.entry(text).or_default().push(*place);
+        }
+        let once = places.into_iter().filter(|(_, all)| all.len() == 1);
+        once.map(|(text, all)| (text, all[0])).collect()
     }
 
     /// A subscription that stood on a right which was taken shows nothing that was published after the taking had
@@ -204,7 +224,7 @@ impl World {
         who: &str,
         (channel, repeats, silent): (usize, bool, bool),
         span: &Span,
-        places: &BTreeMap<&str, (usize, u64, u64)>,
+        places: &BTreeMap<&str, Place>,
         broken: &mut Vec<Broken>,
     ) {
         let complete = match repeats {
@@ -353,7 +373,7 @@ impl World {
     fn judge_order(
         &self,
         spans: &[(String, usize, Span)],
-        places: &BTreeMap<&str, (usize, u64, u64)>,
+        places: &BTreeMap<&str, Place>,
         broken: &mut Vec<Broken>,
     ) {
         for (who, channel, span) in spans {
