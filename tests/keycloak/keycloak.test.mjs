@@ -1,6 +1,6 @@
 // A real Keycloak: the four SDKs sign in with its access tokens on three nodes, and when its own "log out" has returned,
-// nobody of that session receives anything that is published from then on, also while a node is dead. Started by
-// `scripts/keycloak`, which says where it is.
+// nobody of that session receives anything that is published from then on, also while a node is dead. Then the same by its
+// security events (Shared Signals), which the cluster asks it for. Started by `scripts/keycloak`, which says where it is.
 
 import assert from 'node:assert/strict';
 import { after, afterEach, before, test } from 'node:test';
@@ -16,6 +16,7 @@ const LEASE_MS = 3000;
 const REALM = 'gatecast';
 const OPERATIONS = ['subscribe', 'publish', 'presence', 'presence-read', 'history', 'metadata'];
 const PASSWORD = 'of-a-test-user';
+const SECRET = 'of-the-stream-of-events';
 let cluster;
 let app;
 let root;
@@ -59,7 +60,7 @@ async function person() {
   const { place } = await manage('POST', `/${REALM}/users`, { username, enabled: true, credentials, ...profile });
   return { id: place.split('/').pop(), username };
 }
-const signIn = ({ username }) => tokens(REALM, { grant_type: 'password', client_id: 'chat', username, password: PASSWORD, scope: 'openid' });
+const signIn = ({ username }, client = 'chat') => tokens(REALM, { grant_type: 'password', client_id: client, username, password: PASSWORD, scope: 'openid' });
 const signOut = ({ id }) => manage('POST', `/${REALM}/users/${id}/logout`);
 
 before(async () => {
@@ -80,7 +81,21 @@ before(async () => {
   };
   const attributes = { 'backchannel.logout.url': `${url(0)}${root}/providers/keycloak/logout`, 'backchannel.logout.session.required': 'true' };
   const client = { clientId: 'chat', publicClient: true, directAccessGrantsEnabled: true, redirectUris: ['http://127.0.0.1/*'], protocolMappers: [mapper], attributes };
-  await manage('POST', '', { realm: REALM, enabled: true, accessTokenLifespan: 900, clients: [client] });
+  // Of this one Keycloak says nothing by itself when somebody logs out.
+  const silent = { ...client, clientId: 'silent', attributes: {} };
+  const stream = {
+    clientId: 'gatecast',
+    secret: SECRET,
+    publicClient: false,
+    serviceAccountsEnabled: true,
+    standardFlowEnabled: false,
+    attributes: { 'ssf.enabled': 'true', 'ssf.defaultSubjects': 'ALL' },
+  };
+  const realm = { realm: REALM, enabled: true, accessTokenLifespan: 900, attributes: { 'ssf.transmitterEnabled': 'true' } };
+  await manage('POST', '', { ...realm, clients: [client, silent, stream] });
+  const [receiver] = (await manage('GET', `/${REALM}/clients?clientId=gatecast`)).json();
+  const scopes = (await manage('GET', `/${REALM}/client-scopes`)).json().filter(({ name }) => name.startsWith('ssf.'));
+  for (const scope of scopes) await manage('PUT', `/${REALM}/clients/${receiver.id}/optional-client-scopes/${scope.id}`);
   const capability = [{ pattern: 'private-chat-*', operations: OPERATIONS }];
   const ceiling = await server(0).call('POST', `${root}/keys`, { name: 'ceiling', capability });
   const issuer = `${KEYCLOAK_URL}/realms/${REALM}`;
@@ -134,6 +149,34 @@ test('a session that its user ends is over, and her other one goes on', async ()
   await until(() => stays.heard(later).length === 1, 'the other session goes on');
   assert.equal(gone.heard(later).length, 0);
 });
+
+test('its events are asked for: a stream is made, and Keycloak proves that it works', async () => {
+  const transmitter = `${KEYCLOAK_URL}/realms/${REALM}`;
+  const made = await server(0).call('PUT', `${root}/providers/keycloak/signals`, { transmitter, client_id: 'gatecast', client_secret: SECRET });
+  assert.equal(made.signals.delivery, 'poll');
+  assert.deepEqual(made.verification, { verified: true }, JSON.stringify(made));
+});
+
+for (const [name, sdk] of Object.entries(SDKS)) {
+  test(`${name}: a logout that Keycloak tells as an event cuts whom it ends, and a password that is changed as well`, async () => {
+    const channel = `private-chat-${fresh('room')}`;
+    const watchers = await watch(channel);
+    const user = await person();
+    for (const change of [() => signOut(user), () => manage('PUT', `/${REALM}/users/${user.id}/reset-password`, { type: 'password', value: PASSWORD, temporary: false })]) {
+      const second = Math.floor(Date.now() / 1000);
+      await until(() => Math.floor(Date.now() / 1000) > second + 1, 'what is issued now is of a later second');
+      const client = await sdk(1, (await signIn(user, 'silent')).access_token, channel, user.id);
+      const text = fresh('before');
+      await said(watchers, channel, text);
+      await until(() => client.heard(text).length === 1, 'she hears it');
+      await change();
+      await client.over();
+      const later = fresh('after');
+      await said(watchers, channel, later);
+      assert.equal(client.heard(later).length, 0, 'nothing that is published afterwards');
+    }
+  });
+}
 
 const percentile = (all, p) => all.toSorted((a, b) => a - b)[Math.min(all.length - 1, Math.floor(all.length * p))];
 

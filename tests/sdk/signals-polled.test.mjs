@@ -3,10 +3,13 @@
 // that asks is killed in the middle. Secrets are in no answer and in no log.
 
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
+import { createServer } from 'node:https';
 import { join } from 'node:path';
 import { after, afterEach, before, test } from 'node:test';
 import { Client as Ably, keyOf } from './lib/ably.mjs';
+import { certificate } from './lib/certificate.mjs';
 import { Cluster, appOf } from './lib/cluster.mjs';
 import { Native } from './lib/native.mjs';
 import { Provider } from './lib/provider.mjs';
@@ -60,6 +63,21 @@ async function watch(channel) {
   const watchers = [0, 1, 2].map((n) => new Ably(url(n), { key: keyOf(app) }));
   return Promise.all(watchers.map((one) => one.subscribed(channel)));
 }
+
+test('caep interop: a transmitter for whose certificate nobody vouches is asked nothing', async () => {
+  let asked = 0;
+  const https = createServer(certificate(cluster.folder).pem, (_, answer) => {
+    asked += 1;
+    answer.end('{}');
+  });
+  https.listen(0, '127.0.0.1');
+  await once(https, 'listening');
+  const body = { transmitter: `https://127.0.0.1:${https.address().port}`, client_id: 'c', client_secret: 'secret' };
+  const failed = (error) => error.status === 503 && /certificate|UnknownIssuer/i.test(error.message);
+  await assert.rejects(server(0).call('PUT', signals(), body), failed);
+  assert.equal(asked, 0);
+  https.close();
+});
 
 test('caep interop: a stream is made with client credentials and verified, for events that are asked for and for those that are sent', async () => {
   const secret = join(cluster.folder, 'client-secret');

@@ -267,6 +267,20 @@ fn ending_command() -> impl Strategy<Value = Command> {
             margin_ms,
         },
     );
+    let signal = (app(), text(&USERS), 0u64..60_000, vec(target(), 0..3)).prop_map(
+        |(app, id, issued_before_ms, targets)| {
+            Command::Signal(Signal {
+                app,
+                provider: "p".into(),
+                id,
+                issued_before_ms,
+                targets,
+                verifies: None,
+            })
+        },
+    );
+    // On the heap: strategies that are made of many lie on the stack as a whole.
+    let signal = signal.boxed();
     let disconnect =
         (app(), issuer(), target()).prop_map(|(app, issuer, target)| Command::Disconnect {
             app,
@@ -297,7 +311,7 @@ fn ending_command() -> impl Strategy<Value = Command> {
             on,
         })
     });
-    prop_oneof![4 => revoke, 1 => disconnect, 2 => block, 1 => unblock, 1 => flag, 1 => group_command()]
+    prop_oneof![4 => revoke, 1 => signal, 1 => disconnect, 2 => block, 1 => unblock, 1 => flag, 1 => group_command()]
 }
 
 fn group_command() -> impl Strategy<Value = Command> {

@@ -1,8 +1,12 @@
 //! Security events over `/v1`: what is answered to whoever sends one, and how their coming is set up.
 
 use super::*;
-use crate::core::authority::{CarriedRights, Millis, Target};
-use crate::identity::fixture::{ISS, event, event_with, logout_token, provide, token};
+use crate::core::authority::{
+    Administered, CarriedRights, Fetched, KeySource, Millis, ProviderChange, Target, Text,
+};
+use crate::identity::fixture::{
+    ISS, administer, event, event_with, logout_token, provide, run, token,
+};
 
 const NOW_S: u64 = 1_700_000_000;
 const REVOKED: &str = "https://schemas.openid.net/secevent/caep/event-type/session-revoked";
@@ -247,4 +251,49 @@ async fn only_who_may_change_the_app_says_how_signals_come() {
             "{bad}"
         );
     }
+}
+
+#[actix_web::test]
+async fn an_event_whose_key_may_be_new_is_to_be_told_again_until_somebody_has_looked() {
+    let mut state = state();
+    state.time_ms = NOW_S * 1_000;
+    provide(&mut state, AppId(7), "chat", CarriedRights::Grants);
+    let keys = state.provider(AppId(7), "idp").unwrap().keys.clone();
+    let change = ProviderChange {
+        source: Some(KeySource::KeySet("https://id.test/keys".into())),
+        keys: Some(keys.into_iter().map(|one| one.key).collect()),
+        ..ProviderChange::default()
+    };
+    let id = Text::from("idp");
+    let change = Administered::Provider {
+        id: id.clone(),
+        change: Box::new(change),
+    };
+    run(&mut state, &administer(AppId(7), change));
+    let told = async |state: &State, kid: &str| {
+        let authority = Authority::fixed(state.clone(), NOW_S * 1_000);
+        authority.take_writes(&[]);
+        let said = json!({
+            "iss": ISS, "aud": "chat", "iat": NOW_S, "jti": "e1", "events": {REVOKED: {}},
+            "sub_id": {"format": "iss_sub", "iss": ISS, "sub": "ana"},
+        });
+        let body = event_with(json!({ "kid": kid }), said);
+        let (status, body) = tell(&Arc::new(authority), body).await;
+        (status, body["err"].as_str().unwrap_or_default().to_owned())
+    };
+    assert_eq!(told(&state, "k3").await.0, 503);
+    assert_eq!(told(&state, "k1").await.0, 202, "of a key that is known");
+    let fetched = Administered::KeysFetched {
+        id: id.clone(),
+        fetched: Box::new(Fetched {
+            source: KeySource::KeySet("https://id.test/keys".into()),
+            after: 0,
+            outcome: Err("late".into()),
+        }),
+    };
+    run(&mut state, &administer(AppId(7), fetched));
+    assert_eq!(told(&state, "k3").await, (400, "invalid_key".into()));
+    let given = authority();
+    let body = event_with(json!({"kid": "k3"}), json!({"iss": ISS, "aud": "chat"}));
+    assert_eq!(tell(&given, body).await.0, 400, "its keys are not fetched");
 }
