@@ -35,6 +35,11 @@ impl Site {
                     }
                     count.fetch_add(1, Ordering::SeqCst);
                     let head = String::from_utf8(head).unwrap();
+                    // Read to its end: what is left unread would cut the answer off.
+                    let mut body = vec![0; length(&head)];
+                    if stream.read_exact(&mut body).await.is_err() {
+                        return;
+                    }
                     let at = head.split(' ').nth(1).unwrap().to_owned();
                     match answers(&at, &own) {
                         // The other side hangs up when it has had enough.
@@ -50,6 +55,13 @@ impl Site {
     pub(super) fn asked(&self) -> usize {
         self.asked.load(Ordering::SeqCst)
     }
+}
+
+/// How long the body is that a head announces.
+fn length(head: &str) -> usize {
+    let mut lines = head.lines().filter_map(|line| line.split_once(':'));
+    let found = lines.find(|(name, _)| name.eq_ignore_ascii_case("content-length"));
+    found.map_or(0, |(_, length)| length.trim().parse().unwrap())
 }
 
 /// An answer with this status, one more line of its head, and this body.

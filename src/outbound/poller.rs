@@ -72,7 +72,8 @@ struct Answer {
 }
 
 /// What came of one request.
-enum Polled {
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Polled {
     /// Something; of so many events nobody can say what became of them.
     Came(usize),
     /// Nothing has happened for so long.
@@ -84,6 +85,16 @@ impl Stand {
     /// What the provider is told with the next request.
     pub(super) fn told(self) -> (Vec<String>, BTreeMap<String, Value>) {
         (self.acknowledged, self.refused)
+    }
+
+    /// How many events are asked for with it.
+    pub(super) fn most(&self) -> usize {
+        self.most
+    }
+
+    /// As if it had to be told this.
+    pub(super) fn owes(&mut self, id: &str) {
+        self.acknowledged.push(id.to_owned());
     }
 }
 
@@ -204,7 +215,7 @@ impl Poller {
     }
 
     /// Acknowledges what is over, asks for more, and carries that out.
-    async fn poll(&self, stand: &mut Stand) -> Result<Polled, String> {
+    pub(super) async fn poll(&self, stand: &mut Stand) -> Result<Polled, String> {
         let place = self.place(stand);
         let token = self.token(stand, place).await?;
         // What was acknowledged is told at once; only who has nothing to tell waits.

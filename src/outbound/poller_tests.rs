@@ -1,21 +1,27 @@
 //! What is acknowledged of what a provider was asked for, what is told to be none, and what is left to come again.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
-use super::poller::Poller;
+use super::fixture::{Site, answer};
+use super::poller::{Polled, Poller};
 use crate::core::authority::fixture::state_after;
 use crate::core::authority::{
     Administered, AppId, AppSpec, Authority, Capability, CarriedRights, Command, Delivery, KeySpec,
-    Reaction, Secret, SignalsSpec, Stream,
+    Reaction, Secret, SettingValue, SignalsSpec, Stream,
 };
 use crate::identity::fixture::{administer, event, provide, run, token};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 const APP: AppId = AppId(7);
 const NOW_S: u64 = 1_700_000_000;
 const REVOKED: &str = "https://schemas.openid.net/secevent/caep/event-type/session-revoked";
 
 fn authority() -> Arc<Authority> {
+    authority_at("https://id.test")
+}
+
+fn authority_at(base: &str) -> Arc<Authority> {
     // Another test may have been first.
     let _chosen = rustls::crypto::ring::default_provider().install_default();
     let app = Command::CreateApp(AppSpec {
@@ -23,7 +29,7 @@ fn authority() -> Arc<Authority> {
         name: "".into(),
         protocols: Vec::new(),
         open: Vec::new(),
-        settings: [].into(),
+        settings: [("provider_private_targets".into(), SettingValue::Bool(true))].into(),
         aliases: Vec::new(),
         keys: vec![KeySpec {
             id: "ceiling".into(),
@@ -41,12 +47,12 @@ fn authority() -> Arc<Authority> {
         device_compliance: Reaction::Ignore,
         assurance_level: Reaction::Ignore,
         delivery: Delivery::Poll {
-            endpoint: "https://id.test/poll".into(),
+            endpoint: format!("{base}/poll").into(),
         },
         stream: Some(Stream {
             id: "st".into(),
-            configuration: "https://id.test/streams".into(),
-            token: "https://id.test/token".into(),
+            configuration: format!("{base}/streams").into(),
+            token: format!("{base}/token").into(),
             client: "c".into(),
             secret: Secret("client secret".into()),
             scope: None,
@@ -92,4 +98,48 @@ async fn what_is_over_everywhere_is_acknowledged_and_nothing_else() {
     let open = poller.carry_out(&mut stand, sets()).await;
     let (acknowledged, _) = stand.told();
     assert_eq!((open, acknowledged), (1, vec!["nothing".to_owned()]));
+}
+
+static HUGE: AtomicUsize = AtomicUsize::new(0);
+
+/// A transmitter whose answers are too long, until they are not.
+fn too_long(at: &str, _base: &str) -> Option<Vec<u8>> {
+    match at {
+        "/token" => answer("200 OK", "", br#"{"access_token":"t","expires_in":60}"#),
+        _poll if HUGE.fetch_add(1, Ordering::SeqCst) < 3 => {
+            answer("200 OK", "", &vec![b' '; 3 << 20])
+        }
+        _poll => answer("200 OK", "", br#"{"sets":{}}"#),
+    }
+}
+
+fn failing(at: &str, _base: &str) -> Option<Vec<u8>> {
+    match at {
+        "/token" => answer("200 OK", "", br#"{"access_token":"t","expires_in":60}"#),
+        _poll => answer("302 Found", "location: http://127.0.0.1:1/\r\n", b""),
+    }
+}
+
+#[actix_web::test]
+async fn an_answer_that_is_too_long_is_asked_for_in_smaller_pieces() {
+    let site = Site::serve(too_long).await;
+    let poller = Poller::new(authority_at(&site.base));
+    let mut stand = poller.idle().pop().unwrap();
+    for most in [128, 64, 32] {
+        assert_eq!(poller.poll(&mut stand).await, Ok(Polled::Came(0)));
+        assert_eq!(stand.most(), most);
+    }
+    assert_eq!(poller.poll(&mut stand).await, Ok(Polled::Nothing));
+    assert_eq!(site.asked(), 5, "one access token for all of them");
+}
+
+#[actix_web::test]
+async fn what_has_to_be_told_is_kept_until_it_was_heard() {
+    let site = Site::serve(failing).await;
+    let poller = Poller::new(authority_at(&site.base));
+    let mut stand = poller.idle().pop().unwrap();
+    stand.owes("e1");
+    let why = poller.poll(&mut stand).await.unwrap_err();
+    assert!(why.contains("302") && !why.contains(&site.base), "{why}");
+    assert_eq!(stand.told().0, ["e1"]);
 }

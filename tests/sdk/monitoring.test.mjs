@@ -118,6 +118,7 @@ const SICK = {
   GatecastSlowConsumers: ['gatecast_slow_consumer_closed_total{instance="a", dialect="ably"}', '0x8 0+60x72'],
   GatecastRefusals: ['gatecast_refusals_total{instance="a", dialect="ably", rule="no_right"}', '0x8 0+600x72'],
   GatecastWebhooksGivenUp: ['gatecast_webhook_dead_total{instance="a"}', '0x8 0+1x72'],
+  GatecastEventsUnasked: ['gatecast_provider_polls_failed_total{instance="a"}', '0x8 0+4x52'],
   GatecastProvidersFailing: ['gatecast_providers_failing{instance="a"}', '0x8 1x72'],
   GatecastDescriptors: ['process_open_fds{instance="a"}', '100x8 900x52', { 'process_max_fds{instance="a"}': '1000x80' }],
 };

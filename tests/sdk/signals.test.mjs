@@ -185,3 +185,34 @@ test('caep interop: all subjects are in a stream without having been added, and 
   // Nobody has said anything of this user before; `Provider.event` signs with RS256, and a key of 2048 bits.
   await accepted(0, provider.event('session-revoked', provider.subject(fresh('stranger'))));
 });
+
+test('an event is accepted though a node is frozen, and what is published then reaches nobody there when it goes on', async () => {
+  const channel = `private-chat-${fresh('room')}`;
+  const watchers = await watch(channel);
+  const user = fresh('user');
+  // Which nodes are left: the one that leads is not frozen, so that somebody proposes at once.
+  const frozen = (await cluster.leader(1)) === 3 ? 2 : 3;
+  const [one, other] = [0, 1, 2].filter((n) => n + 1 !== frozen);
+  const victim = await SDKS.pusher(frozen - 1, provider.token(user, fresh('s')), channel, user);
+  const bystander = await SDKS.pusher(frozen - 1, provider.token('bystander', fresh('s')), channel, 'bystander');
+  const text = fresh('before');
+  await said(watchers, channel, text);
+  await until(() => [victim, bystander].every((client) => client.heard(text).length === 1), 'both are there');
+  process.kill(cluster.pid(frozen), 'SIGSTOP');
+  const later = fresh('after');
+  try {
+    await accepted(one, provider.event('session-revoked', provider.subject(user)));
+    await server(other).call('POST', `${root}/publish`, { channel, name: 'said', data: later });
+  } finally {
+    process.kill(cluster.pid(frozen), 'SIGCONT');
+  }
+  await victim.over();
+  assert.equal(victim.heard(later).length, 0);
+  // The node is back: who was not meant is served there again.
+  const back = await SDKS.pusher(frozen - 1, provider.token('back', fresh('s')), channel, 'back');
+  await until(async () => {
+    const again = fresh('again');
+    await server(other).call('POST', `${root}/publish`, { channel, name: 'said', data: again });
+    return until(() => back.heard(again).length === 1, 'it is heard', 2_000);
+  }, 'the node that was frozen serves again');
+});
