@@ -550,6 +550,7 @@ mod tests {
                 "provider delete 7 {}",
                 "provider ssf show 7 {}",
                 "provider ssf disconnect 7 {}",
+                "provider ssf verify 7 {}",
             ] {
                 let words: Vec<String> = line
                     .split(' ')

@@ -40,6 +40,10 @@ pub(super) fn ssf(command: SsfCommand) -> Result<Request, Failure> {
             Request::new("PUT", of(app, &provider)).body(body.into())
         }
         SsfCommand::Show { app, provider } => Request::new("GET", of(app, &provider)),
+        SsfCommand::Verify { app, provider } => {
+            let path = format!("/v1/apps/{app}/providers");
+            Request::new("POST", named(&path, &provider, "/signals/verify"))
+        }
         SsfCommand::Set {
             app,
             provider,

@@ -212,6 +212,15 @@ impl Transmitter {
         endpoint.map(ToOwned::to_owned).ok_or(missing.to_owned())
     }
 
+    /// Where the verification of a provider's streams is asked for, as it says now.
+    ///
+    /// # Errors
+    /// Why nobody can say.
+    pub async fn verification(&self, provider: &Provider) -> Result<Option<String>, String> {
+        let metadata = self.metadata(provider, &provider.iss).await?;
+        Ok(metadata.verification_endpoint)
+    }
+
     /// Asks for the verification of a stream.
     ///
     /// # Errors

@@ -110,6 +110,17 @@ test('caep interop: a stream is made with client credentials and verified, for e
   assert.ok(!texts.includes(transmitter.client.secret), 'the secret is nowhere');
 });
 
+test('caep interop: the liveness of a stream is verified whenever somebody asks, and why not is said', async () => {
+  const verify = async (n) => (await server(n).call('POST', `${signals()}/verify`)).verification;
+  for (const n of [0, 1, 2]) assert.deepEqual(await verify(n), { verified: true });
+  assert.ok((await shown(1)).stream.verified_ms > 0);
+  const { stream } = transmitter;
+  transmitter.stream = { ...stream, stream_id: 'another' };
+  assert.deepEqual(await verify(0), { verified: false, why: 'the answer is 404' });
+  transmitter.stream = stream;
+  assert.deepEqual(await verify(0), { verified: true });
+});
+
 for (const [name, sdk] of Object.entries(SDKS)) {
   test(`${name}: whom an event ends receives nothing that is published after its acknowledgement`, async () => {
     const channel = `private-chat-${fresh('room')}`;

@@ -9,7 +9,7 @@ use super::codes::{ApiError, Code};
 use super::input::{Body, Params, Wait};
 use super::provider::own;
 use super::resource;
-use super::stream::{open, transmitter, verified};
+use super::stream::{open, proved, proved_again, random_text, transmitter};
 use super::text::name;
 use super::write::{APPLY_TIMEOUT, Write, answer};
 use crate::core::authority::{
@@ -32,7 +32,9 @@ const BEARER_BYTES: usize = 16;
 /// Adds the path of this file.
 pub fn routes(config: &mut web::ServiceConfig) {
     let path = "/apps/{app}/providers/{provider}/signals";
-    config.service(resource(path).get(show).put(set).delete(unset));
+    config
+        .service(resource(path).get(show).put(set).delete(unset))
+        .service(resource("/apps/{app}/providers/{provider}/signals/verify").post(verify));
 }
 
 /// A secret as it was sent. `Debug` shows only that it is there.
@@ -191,9 +193,50 @@ async fn set(
     let made = made?;
     authority.at_least(made.revision(), APPLY_TIMEOUT).await?;
     let verification = match &opened {
-        Some(opened) => verified(&call, &provider, opened).await,
+        Some(opened) => {
+            let at = (&opened.transmitter, &opened.made.stream);
+            proved(&call, &provider, at, opened.made.verification.as_ref()).await
+        }
         None => Value::Null,
     };
+    let view = authority.view();
+    let shown = view
+        .signals_of(provider.app, &provider.id)
+        .map(signals_json);
+    Ok(made.answer(json!({ "signals": shown, "verification": verification })))
+}
+
+/// Has a stream prove that it works: a text of ours has to come back through it.
+async fn verify(call: Call, path: web::Path<(String, String)>) -> Result<HttpResponse, ApiError> {
+    let id = Params::only_name(&call.http, &path.1)?;
+    let provider = own(&call, &path.0, &id).await?;
+    let missing = || {
+        ApiError::new(
+            Code::NotFound,
+            "no stream was made for this provider's signals",
+        )
+    };
+    let look = |view: &State| {
+        let spec = view
+            .signals_of(provider.app, &provider.id)
+            .map(|one| one.spec.clone());
+        let made = spec.and_then(|spec| Some((spec.stream.clone()?, spec)));
+        made.ok_or_else(missing)
+    };
+    let authority = &call.broker.authority;
+    let (mut stream, spec) = authority.look(look, |_: &ApiError| true).await?;
+    stream.state = Some(random_text().into());
+    let change = Administered::Signals {
+        id: provider.id.clone(),
+        spec: Box::new(SignalsSpec {
+            stream: Some(stream.clone()),
+            ..spec
+        }),
+    };
+    let command = call.administer(provider.app, Capability::default(), change)?;
+    let made = Write::of(&call, b"")?.make(command, Wait::All).await?;
+    authority.at_least(made.revision(), APPLY_TIMEOUT).await?;
+    let verification = proved_again(&call, &provider, &stream).await;
     let view = authority.view();
     let shown = view
         .signals_of(provider.app, &provider.id)

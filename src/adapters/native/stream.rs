@@ -7,7 +7,7 @@ use super::auth::Call;
 use super::codes::{ApiError, Code};
 use super::signals::{SignalsIn, bad};
 use super::text::name;
-use crate::core::authority::{AppId, Provider, Secret, Signals, SignalsSpec};
+use crate::core::authority::{AppId, Provider, Secret, Signals, SignalsSpec, Stream};
 use crate::core::limits::PROVIDER_PRIVATE_TARGETS;
 use crate::outbound::stream::{Made, Transmitter, Wanted};
 use reqwest::Url;
@@ -32,7 +32,7 @@ pub(super) fn transmitter(call: &Call, app: AppId) -> Transmitter {
     Transmitter::new(owner.is_some_and(|app| PROVIDER_PRIVATE_TARGETS.on(app)))
 }
 
-fn random_text() -> String {
+pub(super) fn random_text() -> String {
     hex::encode(rand::random::<[u8; 16]>())
 }
 
@@ -148,17 +148,19 @@ impl Opened {
     }
 }
 
-/// Asks the transmitter to prove that the stream works, and waits for that; what came of it.
-pub(super) async fn verified(call: &Call, provider: &Provider, opened: &Opened) -> Value {
-    let Some(endpoint) = &opened.made.verification else {
-        return json!({ "verified": false, "why": "the transmitter verifies no streams" });
+/// Asks the transmitter to prove that a stream works, and waits for that; what came of it.
+pub(super) async fn proved(
+    call: &Call,
+    provider: &Provider,
+    (transmitter, stream): (&Transmitter, &Stream),
+    endpoint: Option<&String>,
+) -> Value {
+    let no = |why: &str| json!({ "verified": false, "why": why });
+    let Some(endpoint) = endpoint else {
+        return no("the transmitter verifies no streams");
     };
-    if let Err(why) = opened
-        .transmitter
-        .verify(&opened.made.stream, endpoint)
-        .await
-    {
-        return json!({ "verified": false, "why": why });
+    if let Err(why) = transmitter.verify(stream, endpoint).await {
+        return no(&why);
     }
     let authority = &call.broker.authority;
     let came = async {
@@ -173,8 +175,15 @@ pub(super) async fn verified(call: &Call, provider: &Provider, opened: &Opened) 
     };
     match tokio::time::timeout(VERIFIED_WITHIN, came).await {
         Ok(()) => json!({ "verified": true }),
-        Err(_late) => {
-            json!({ "verified": false, "why": "no event has come yet: show the provider later" })
-        }
+        Err(_late) => no("no event has come yet: show the provider later"),
+    }
+}
+
+/// The same of a stream that was made before; its verification is asked for where the provider says now.
+pub(super) async fn proved_again(call: &Call, provider: &Provider, stream: &Stream) -> Value {
+    let transmitter = transmitter(call, provider.app);
+    match transmitter.verification(provider).await {
+        Ok(endpoint) => proved(call, provider, (&transmitter, stream), endpoint.as_ref()).await,
+        Err(why) => json!({ "verified": false, "why": why }),
     }
 }

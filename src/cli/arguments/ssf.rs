@@ -44,6 +44,13 @@ pub enum SsfCommand {
         /// The provider's id
         provider: String,
     },
+    /// Has the stream prove that it works: a text of ours comes back through it
+    Verify {
+        /// App id
+        app: u64,
+        /// The provider's id
+        provider: String,
+    },
     /// Changes what a provider's events mean; what is left out stays
     Set {
         /// App id

@@ -129,6 +129,11 @@ export const recipes = {
     const { id } = await providerOf(world);
     return { path: at(call.path, world, { provider: id }), body: { audiences: ['another'] } };
   }),
+  'POST /v1/apps/{app}/providers/{provider}/signals/verify': to(async (world, call) => {
+    const { id } = await providerOf(world);
+    // It has no stream: whoever may ask is told so.
+    return { path: at(call.path, world, { provider: id }), harmless: true, answers: [404] };
+  }),
   'DELETE /v1/apps/{app}/providers/{provider}/signals': to(async (world, call) => {
     const { id } = await providerOf(world);
     await world.admin().call('PUT', `${world.root}/providers/${id}/signals`, {});
