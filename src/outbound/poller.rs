@@ -74,8 +74,12 @@ struct Answer {
 /// What came of one request.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Polled {
-    /// Something; of so many events nobody can say what became of them.
-    Came(usize),
+    /// Something. It is asked again after a pause where nobody can say what became of an event, and where there was
+    /// none among what came: whoever sends such things may do so for ever.
+    Came {
+        /// Whether there is a pause.
+        pauses: bool,
+    },
     /// Nothing has happened for so long.
     Nothing,
 }
@@ -191,8 +195,8 @@ impl Poller {
                     }
                     failures = 0;
                     match polled {
-                        Polled::Came(0) => {}
-                        Polled::Came(_) => tokio::time::sleep(AGAIN).await,
+                        Polled::Came { pauses: false } => {}
+                        Polled::Came { pauses: true } => tokio::time::sleep(AGAIN).await,
                         Polled::Nothing => tokio::time::sleep_until(began + IDLE).await,
                     }
                 }
@@ -239,7 +243,7 @@ impl Poller {
             Err(Unread::Late) if waits => return Ok(Polled::Nothing),
             Err(Unread::TooLong(_)) if stand.most > 1 => {
                 stand.most /= 2;
-                return Ok(Polled::Came(0));
+                return Ok(Polled::Came { pauses: false });
             }
             Err(why) => return Err(why.to_string()),
         };
@@ -250,10 +254,12 @@ impl Poller {
         if answer.sets.is_empty() {
             return Ok(match waits {
                 true => Polled::Nothing,
-                false => Polled::Came(0),
+                false => Polled::Came { pauses: false },
             });
         }
-        Ok(Polled::Came(self.carry_out(stand, answer.sets).await))
+        let open = self.carry_out(stand, answer.sets).await;
+        let pauses = open > 0 || stand.acknowledged.is_empty();
+        Ok(Polled::Came { pauses })
     }
 
     fn place(&self, stand: &Stand) -> Place<'_> {
@@ -300,12 +306,6 @@ impl Poller {
                 }
                 Err(Unheard::Refused(why)) => {
                     let text = why.to_string();
-                    tracing::warn!(
-                        app = app.0,
-                        provider,
-                        why = text,
-                        "an event of a provider is refused"
-                    );
                     let end = text.floor_char_boundary(WHY_BYTES);
                     let description = text.get(..end).unwrap_or_default();
                     let error = json!({ "err": word(why), "description": description });
@@ -313,6 +313,17 @@ impl Poller {
                 }
                 Err(Unheard::Unavailable(_) | Unheard::Unwritten { .. }) => open += 1,
             }
+        }
+        // One line, however many: what is sent is the other side's.
+        if let Some((_, first)) = stand.refused.first_key_value() {
+            let (refused, first) = (stand.refused.len(), first.to_string());
+            tracing::warn!(
+                app = app.0,
+                provider,
+                refused,
+                first,
+                "what a provider told is refused"
+            );
         }
         open
     }

@@ -126,7 +126,10 @@ async fn an_answer_that_is_too_long_is_asked_for_in_smaller_pieces() {
     let poller = Poller::new(authority_at(&site.base));
     let mut stand = poller.idle().pop().unwrap();
     for most in [128, 64, 32] {
-        assert_eq!(poller.poll(&mut stand).await, Ok(Polled::Came(0)));
+        assert_eq!(
+            poller.poll(&mut stand).await,
+            Ok(Polled::Came { pauses: false })
+        );
         assert_eq!(stand.most(), most);
     }
     assert_eq!(poller.poll(&mut stand).await, Ok(Polled::Nothing));
@@ -142,4 +145,24 @@ async fn what_has_to_be_told_is_kept_until_it_was_heard() {
     let why = poller.poll(&mut stand).await.unwrap_err();
     assert!(why.contains("302") && !why.contains(&site.base), "{why}");
     assert_eq!(stand.told().0, ["e1"]);
+}
+
+/// A transmitter that has something to tell at once, always, and never an event.
+fn babbling(at: &str, _base: &str) -> Option<Vec<u8>> {
+    match at {
+        "/token" => answer("200 OK", "", br#"{"access_token":"t","expires_in":60}"#),
+        _poll => answer("200 OK", "", br#"{"sets":{"a":"x","b":7}}"#),
+    }
+}
+
+#[actix_web::test]
+async fn whoever_tells_nothing_that_is_an_event_is_asked_again_after_a_pause() {
+    let site = Site::serve(babbling).await;
+    let poller = Poller::new(authority_at(&site.base));
+    let mut stand = poller.idle().pop().unwrap();
+    for _ in 0..2 {
+        let polled = poller.poll(&mut stand).await;
+        assert_eq!(polled, Ok(Polled::Came { pauses: true }));
+    }
+    assert_eq!(stand.told().1.len(), 2);
 }
