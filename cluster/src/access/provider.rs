@@ -286,6 +286,14 @@ impl State {
         self.providers.get(self.audiences.get(&place)?)
     }
 
+    /// Whether no other app has an audience of this issuer.
+    pub(super) fn is_only_of(&self, iss: &Text, app: AppId) -> bool {
+        let first = (iss.clone(), Text::default());
+        let all = self.audiences.range(first..);
+        let mut all = all.take_while(|((of, _), _)| of == iss);
+        all.all(|(_, (owner, _))| *owner == app)
+    }
+
     /// Whether what a provider vouched for still stands under this ceiling, or under the key that has taken its place.
     pub(super) fn still_vouched(&self, app: AppId, ceiling: &Text, by: &Vouched) -> bool {
         let provider = self.providers.get(&(app, by.provider.clone()));

@@ -27,9 +27,11 @@ pub(super) fn administer(
             overlap_ms,
         } => keys::rotate(state, key, new, *overlap_ms, effects),
         Administered::NoKey { key } => keys::delete(state, key, effects),
-        Administered::NewProvider(spec) => providers::create(state, asked.app, spec),
+        Administered::NewProvider(spec) => {
+            providers::create(state, (asked.app, &asked.issuer), spec)
+        }
         Administered::Provider { id, change } => {
-            providers::update(state, (asked.app, id), change, effects)
+            providers::update(state, (asked.app, &asked.issuer, id), change, effects)
         }
         Administered::NoProvider { id } => providers::delete(state, (asked.app, id), effects),
         Administered::AskForKeys { id, pause_ms } => {

@@ -3,15 +3,21 @@
 //! **Must never know:** who may ask (that is `administer`'s), tokens, where keys were fetched.
 //! **Why every change that states something narrows:** whether somebody stands on what it leaves out is known by the
 //! connections only; they judge themselves, and whoever asked waits for them.
+//! **Why an issuer is one app's unless an operator shares it out:** where no app is named, a token is for the app that has its
+//! audience. Whoever could take another of its audiences would make it a token for two apps, which is refused.
 
 use super::super::limits::{self, Limits};
 use super::super::{
-    Algorithm, AppId, Effect, KeyKind, KeySource, Provider, ProviderChange, ProviderKey,
+    Algorithm, AppId, Effect, Issuer, KeyKind, KeySource, Provider, ProviderChange, ProviderKey,
     ProviderSpec, PublicKey, Rejection, Reply, Revision, Scope, State, Text,
 };
 use super::Result;
 
-pub(super) fn create(state: &mut State, app: AppId, spec: &ProviderSpec) -> Result {
+pub(super) fn create(
+    state: &mut State,
+    (app, asked_by): (AppId, &Issuer),
+    spec: &ProviderSpec,
+) -> Result {
     super::app(state, app)?;
     if state.provider(app, &spec.id).is_some() {
         return Err(Rejection::Taken(spec.id.clone()));
@@ -35,6 +41,7 @@ pub(super) fn create(state: &mut State, app: AppId, spec: &ProviderSpec) -> Resu
     state
         .key_of(app, &spec.ceiling)
         .ok_or(Rejection::NoSuchKey)?;
+    not_shared_out(state, asked_by, &provider)?;
     check(state, &provider)?;
     state.put_provider(provider);
     Ok(Reply::Done)
@@ -42,7 +49,7 @@ pub(super) fn create(state: &mut State, app: AppId, spec: &ProviderSpec) -> Resu
 
 pub(super) fn update(
     state: &mut State,
-    (app, id): (AppId, &Text),
+    (app, asked_by, id): (AppId, &Issuer, &Text),
     change: &ProviderChange,
     effects: &mut Vec<Effect>,
 ) -> Result {
@@ -79,6 +86,9 @@ pub(super) fn update(
         }
     }
     provider.revision = state.revision;
+    if (&provider.iss, &provider.audiences) != (&before.iss, &before.audiences) {
+        not_shared_out(state, asked_by, &provider)?;
+    }
     check(state, &provider)?;
     if provider.source != before.source {
         state.key_fetches.remove(&(app, id.clone()));
@@ -161,6 +171,18 @@ pub(super) fn stored(
     keys.collect()
 }
 
+/// Refuses to an app's own keys what takes an audience of an issuer that other apps have audiences of.
+fn not_shared_out(state: &State, asked_by: &Issuer, provider: &Provider) -> Result<()> {
+    match asked_by {
+        Issuer::Operator => Ok(()),
+        Issuer::Key(_) if state.is_only_of(&provider.iss, provider.app) => Ok(()),
+        Issuer::Key(_) => Err(Rejection::BeyondIssuer(
+            "another app has this issuer as well, so that an operator has to make this change"
+                .into(),
+        )),
+    }
+}
+
 pub(super) fn check(state: &State, provider: &Provider) -> Result<()> {
     limits::word("provider", &provider.id)?;
     limits::name("iss", &provider.iss, Limits::MAX_TEXT)?;
@@ -175,8 +197,11 @@ pub(super) fn check(state: &State, provider: &Provider) -> Result<()> {
     for audience in &provider.audiences {
         limits::name("audience", audience, Limits::MAX_TEXT)?;
         let other = state.provider_for(&provider.iss, audience);
-        if other.is_some_and(|other| (other.app, &other.id) != (provider.app, &provider.id)) {
-            return Err(Rejection::Taken(audience.clone()));
+        if let Some(other) = other.filter(|one| (one.app, &one.id) != (provider.app, &provider.id))
+        {
+            // Of another app only an operator comes here.
+            let whose = format!("{audience} (provider {} of app {})", other.id, other.app);
+            return Err(Rejection::Taken(whose.into()));
         }
     }
     if provider.algorithms.is_empty() {
