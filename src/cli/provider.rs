@@ -53,7 +53,13 @@ pub fn provider(command: ProviderCommand) -> Result<Request, Failure> {
             Request::new("POST", path)
         }
         ProviderCommand::Ssf(command) => ssf(command)?,
-        ProviderCommand::Delete { app, provider } => Request::new("DELETE", one(app, &provider)),
+        ProviderCommand::Delete { app, provider } => {
+            let what = format!(
+                "provider {provider} goes for good, with its keys and settings, and whoever is connected with a token of its is closed \
+                 (update --enabled false closes them too, and can be undone)"
+            );
+            Request::new("DELETE", one(app, &provider)).destroys(what)
+        }
     })
 }
 

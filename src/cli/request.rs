@@ -240,8 +240,20 @@ pub fn grant(command: GrantCommand) -> Result<Request, Failure> {
             app,
             subject,
             pattern,
-        } => Request::new("DELETE", format!("/v1/apps/{app}/grants"))
-            .body(json!({ "subject": subject_json(&subject), "patterns": pattern })),
+        } => {
+            let (kind, name) = subject_pair(&subject);
+            let request = Request::new("DELETE", format!("/v1/apps/{app}/grants"))
+                .body(json!({ "subject": subject_json(&subject), "patterns": pattern }));
+            match (pattern.is_empty(), kind) {
+                (false, _) => request,
+                (true, "everyone") => {
+                    request.destroys("all grants stored for everyone go for good".to_owned())
+                }
+                (true, kind) => request.destroys(format!(
+                    "all grants stored for the {kind} {name} go for good"
+                )),
+            }
+        }
         GrantCommand::Explain {
             app,
             subject,
@@ -274,12 +286,32 @@ pub fn revoke(command: RevokeCommand) -> Result<Request, Failure> {
         TargetKind::Group => "group",
     };
     let mut body = Map::new();
+    let many = void_for_many(command.kind, &command.name);
     body.insert("target".into(), json!({ kind: command.name }));
     set(&mut body, "issued_before_ms", command.issued_before_ms);
     set(&mut body, "margin_ms", Some(command.margin));
     set(&mut body, "wait", Some(command.wait.word()));
     let path = format!("/v1/apps/{}/revoke", command.app);
-    Ok(Request::new("POST", path).body(body.into()))
+    let request = Request::new("POST", path).body(body.into());
+    Ok(match many {
+        Some(what) => request.destroys(what),
+        None => request,
+    })
+}
+
+/// What is said before many people's credentials are void; one person's are taken at once, as it may have to be quick.
+fn void_for_many(kind: TargetKind, name: &str) -> Option<String> {
+    let whose = match kind {
+        TargetKind::User | TargetKind::Token | TargetKind::RevocationKey => return None,
+        TargetKind::Key => format!("issued under key {name}"),
+        TargetKind::Group => {
+            format!("of everybody in group {name}, with the grants stored for it,")
+        }
+        TargetKind::Channel => format!("that names channel {name}"),
+    };
+    Some(format!(
+        "every credential {whose} is void for good, and its connections are closed"
+    ))
 }
 
 /// How long to keep somebody out, and why.
@@ -352,15 +384,24 @@ pub fn cluster(command: ClusterCommand) -> Result<Request, Failure> {
             Request::new("POST", node_path(node, "/demote", force))
         }
         ClusterCommand::Remove { node, force } => {
-            Request::new("DELETE", node_path(node, "", force))
+            let what = format!(
+                "node {node} leaves for good: its number and its data folder are never used again"
+            );
+            Request::new("DELETE", node_path(node, "", force)).destroys(what)
         }
         ClusterCommand::Replace {
             old,
             new,
             peer_addr,
             force,
-        } => Request::new("POST", format!("/v1/cluster/nodes/{old}/replace"))
-            .body(json!({ "node": new, "peer_addr": peer_addr, "force": force })),
+        } => {
+            let what = format!(
+                "node {old} leaves for good when node {new} has taken its place: its number and its data folder are never used again"
+            );
+            Request::new("POST", format!("/v1/cluster/nodes/{old}/replace"))
+                .body(json!({ "node": new, "peer_addr": peer_addr, "force": force }))
+                .destroys(what)
+        }
         ClusterCommand::Drain { node } => {
             Request::new("POST", format!("/v1/cluster/nodes/{node}/drain"))
         }
@@ -486,6 +527,45 @@ mod tests {
         assert!(asks("app delete 7") && asks("key delete 7 k") && asks("key rotate 7 k"));
         assert!(!asks("key rotate 7 k --overlap 1h") && !asks("app rotate-key 7 k --overlap-ms 5"));
         assert!(!asks("user block 7 ana --for 1h") && !asks("key list 7"));
+        for line in [
+            "provider delete 7 kc",
+            "group delete 7 mods",
+            "grant delete 7 --user ana",
+            "grant delete 7 --everyone",
+            "revoke 7 key k",
+            "revoke 7 group mods",
+            "revoke 7 channel room",
+            "cluster remove 3",
+            "cluster replace 3 4 127.0.0.1:1",
+        ] {
+            assert!(asks(line), "{line}");
+        }
+        for line in [
+            "provider update 7 kc --enabled false",
+            "group remove 7 mods --user ana",
+            "grant delete 7 --user ana --pattern room",
+            "revoke 7 user ana",
+            "revoke 7 token t",
+            "revoke 7 revocation-key session:kc:s",
+            "cluster drain 3",
+            "cluster demote 3",
+        ] {
+            assert!(!asks(line), "{line}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_deleted_without_a_question() {
+        // Whatever is a DELETE is one of these, or can be undone by its counterpart.
+        for (line, undone_by) in [
+            ("user unblock 7 ana", "user block"),
+            ("group unblock 7 mods", "group block"),
+            ("grant delete 7 --user ana --pattern room", "grant set"),
+        ] {
+            let request = typed(line);
+            assert_eq!(request.method, "DELETE", "{line} is undone by {undone_by}");
+            assert!(request.destroys.is_none(), "{line}");
+        }
     }
 
     #[test]
