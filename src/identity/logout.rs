@@ -22,7 +22,7 @@ pub struct Logout {
     pub targets: Vec<Target>,
     /// When the provider said so, cluster time: whatever it issued before is meant.
     pub said_ms: Millis,
-    /// The same for the same token, and no other: of whom it is and its own id.
+    /// The same for the same token, and no other, whatever ids the provider gives them.
     pub request: u128,
 }
 
@@ -64,12 +64,12 @@ pub fn read(
     if said_ms > now_ms.saturating_add(MAX_AHEAD_MS) {
         return Err(Refused::NotYet);
     }
-    let id = token::name(&compact, "jti").ok_or(Refused::Claim("jti"))?;
+    token::name(&compact, "jti").ok_or(Refused::Claim("jti"))?;
     let targets = targets(&compact, &record.id, &record.claims)?;
     Ok(Logout {
         targets,
         said_ms,
-        request: once::request("logout", app, &record.id, &id),
+        request: once::request("logout", app, &record.id, &compact.id()),
     })
 }
 

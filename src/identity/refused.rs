@@ -164,6 +164,14 @@ impl Refused {
     }
 }
 
+impl Refused {
+    /// Whether the same token may be taken later: its time comes, its provider is switched on, its key is fetched.
+    #[must_use]
+    pub fn is_for_now(self) -> bool {
+        matches!(self, Self::NotYet | Self::Disabled | Self::NoKey)
+    }
+}
+
 impl From<Unattested> for Refused {
     fn from(why: Unattested) -> Self {
         match why {

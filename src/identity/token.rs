@@ -153,6 +153,10 @@ pub fn presented(state: &State, app: AppId, text: &str, now_ms: Millis) -> Prese
     }
     match read(state, Some(app), text, now_ms) {
         Ok(borne) => Presented::Signed(Box::new(borne.principal)),
+        Err(why) if why.is_for_now() => match Compact::parse(text) {
+            Ok(compact) => Presented::Unproven(compact.id()),
+            Err(_) => Presented::Foreign,
+        },
         Err(_) => Presented::Foreign,
     }
 }

@@ -57,6 +57,31 @@ test('a token that a dialect signs is judged by what it says and by the key that
   assert.deepEqual(await decisions(subject, 'mine'), [false, false, false]);
 });
 
+test('every answer has the id of its request, and the paths are found by their document', async () => {
+  const ids = { 'x-request-id': 'bfe9eb29' };
+  const body = question({ type: 'user', id: 'ana' }, 'document-1');
+  for (const [what, headers, status] of [
+    [body, ids, 200],
+    [{ ...body, action: undefined }, ids, 400],
+    [body, { ...ids, authorization: 'Bearer x:y' }, 401],
+    [{ ...body, context: { at_least: 'soon' } }, ids, 400],
+  ]) {
+    for (const path of ['evaluation', 'evaluations']) {
+      const answer = await asked(1, path, what, headers);
+      assert.deepEqual([answer.status, answer.id], [status, 'bfe9eb29'], JSON.stringify(answer));
+    }
+  }
+  for (const url of cluster.urls) {
+    const answer = await fetch(`${url}/.well-known/authzen-configuration`);
+    assert.deepEqual([answer.status, answer.headers.get('cache-control')], [200, 'no-store']);
+    const told = await answer.json();
+    assert.equal(told.policy_decision_point, url);
+    const [authorization, type] = [`Bearer ${app.key}:${app.secret}`, 'application/json'];
+    const found = await fetch(told.access_evaluation_endpoint, { method: 'POST', headers: { authorization, 'content-type': type }, body: JSON.stringify(body) });
+    assert.equal(found.status, 200);
+  }
+});
+
 test('several questions at once, and a request id that comes back', async () => {
   const { revision } = await cluster.admin(1).grant(app.id, { user: 'eva' }, [{ pattern: 'read-*', operations: ['subscribe'] }]);
   const answer = await asked(

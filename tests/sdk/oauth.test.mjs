@@ -6,6 +6,7 @@ import { after, before, test } from 'node:test';
 import * as oauth from 'oauth4webapi';
 import { Client as Ably, closeClients, jwt } from './lib/ably.mjs';
 import { Cluster, appOf } from './lib/cluster.mjs';
+import { until } from './lib/wait.mjs';
 
 const CHANNEL = 'orders';
 let cluster;
@@ -65,6 +66,38 @@ test('a token that only is what is granted to it is as good as its grants', asyn
   assert.deepEqual(await activeEverywhere(subject.token), [true, true, true]);
   await revoked(0, subject.token);
   assert.deepEqual(await activeEverywhere(subject.token), [false, false, false]);
+});
+
+test('a client is authenticated as its library has it, and is told how where it is not', async () => {
+  const { key } = await cluster.admin(1).call('POST', `/v1/apps/${app.id}/keys`, { name: 'library', id: 'my-key_1' });
+  for (const [node, authentication] of [oauth.ClientSecretBasic(key.secret), oauth.ClientSecretPost(key.secret)].entries()) {
+    const [server] = through(node);
+    const answer = await oauth.introspectionRequest(server, { client_id: key.id }, authentication, 'x', loopback);
+    assert.deepEqual([answer.status, await answer.json()], [200, { active: false }]);
+  }
+  const refused = await fetch(`${cluster.urls[0]}/oauth/introspect`, { method: 'POST', body: new URLSearchParams({ token: 'x' }) });
+  assert.equal(refused.status, 401);
+  assert.match(refused.headers.get('www-authenticate'), /^Basic .*Bearer /);
+});
+
+test('what is revoked before it counts is void when its time comes, or its key is switched on again', async () => {
+  const now = Math.floor(Date.now() / 1000);
+  const early = jwt(app, { jti: 'early', nbf: now + 8, exp: now + 60 });
+  const { key } = await cluster.admin(1).call('POST', `/v1/apps/${app.id}/keys`, { name: 'off' });
+  const off = jwt({ ...app, key: key.id, secret: key.secret }, { jti: 'off' });
+  const switched = (enabled) => cluster.admin(2).call('PATCH', `/v1/apps/${app.id}/keys/${key.id}`, { enabled });
+  await switched(false);
+  for (const token of [early, off]) {
+    assert.deepEqual(await activeEverywhere(token), [false, false, false]);
+    await revoked(1, token);
+  }
+  await switched(true);
+  const other = jwt({ ...app, key: key.id, secret: key.secret }, { jti: 'other' });
+  assert.deepEqual(await activeEverywhere(other), [true, true, true]);
+  assert.deepEqual(await activeEverywhere(off), [false, false, false]);
+  const like = jwt(app, { jti: 'like it', nbf: now + 8, exp: now + 60 });
+  await until(async () => (await introspected(0, like)).active, 'the time of both has come');
+  assert.deepEqual(await activeEverywhere(early), [false, false, false]);
 });
 
 test('who is nobody here is not active, and a client without its secret is told so in words that it reads', async () => {

@@ -144,6 +144,34 @@ for (const [name, sdk] of Object.entries(SDKS)) {
   });
 }
 
+test('two logout tokens with one id are two, and two in one form are none', async () => {
+  const [first, second] = [fresh('session'), fresh('session')];
+  const tokens = [first, second].map((sid) => provider.token(fresh('user'), sid));
+  const seen = (token) => new Native(url(2), token).call('GET', `${root}/channels/private-chat-any`);
+  for (const token of tokens) await seen(token);
+  const jti = fresh('jti');
+  for (const [at, sid] of [first, second].entries()) {
+    assert.equal((await provider.logout(url(at), app.id, provider.logoutToken({ sid }, { jti }))).status, 200);
+    await assert.rejects(seen(tokens[at]), { status: 401 }, 'it was answered, so it is over');
+  }
+  const body = new URLSearchParams([1, 2].map(() => ['logout_token', provider.logoutToken({ sid: fresh('session') })]));
+  assert.equal((await fetch(`${url(0)}${root}/providers/idp/logout`, { method: 'POST', body })).status, 400);
+});
+
+test('an issuer that one app has is shared out by an operator alone: nobody else is let in or locked out by it', async () => {
+  const other = appOf(await cluster.admin(1).createApp({ name: 'other', protocols: ['ably'], keys: [{ name: 'server' }] }));
+  const key = await cluster.server(2, other).call('POST', `/v1/apps/${other.id}/keys`, { name: 'ceiling' });
+  const record = provider.record(key.key.id, { audiences: ['account'] });
+  const both = () => provider.token(fresh('user'), fresh('s'), { aud: [provider.audience, 'account'] });
+  await assert.rejects(cluster.server(2, other).call('POST', `/v1/apps/${other.id}/providers`, record), { status: 403, code: 'not_allowed' });
+  await new Ably(url(0), { token: both() }).connected();
+  await cluster.admin(3).call('POST', `/v1/apps/${other.id}/providers`, record);
+  await new Native(url(1), both()).call('GET', `${root}/channels/private-chat-any`);
+  const taken = cluster.admin(1).call('POST', `/v1/apps/${other.id}/providers`, { ...record, id: 'more', audiences: [provider.audience] });
+  await assert.rejects(taken, ({ status, body }) => status === 409 && body.error.message.includes(`provider idp of app ${app.id}`));
+  await cluster.admin(2).call('DELETE', `/v1/apps/${other.id}/providers/idp`);
+});
+
 test('a logout that is none is refused with a reason, on every node', async () => {
   const stranger = new Provider('idp');
   const good = provider.logoutToken({ sid: 'nobody' });

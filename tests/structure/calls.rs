@@ -37,7 +37,7 @@ fn registered(name: &str, text: &str) -> BTreeSet<String> {
             continue;
         }
         found.insert(match name.contains("adapters/native/") {
-            true if !["/access/", "/oauth/"]
+            true if !["/access/", "/oauth/", "/.well-known/"]
                 .iter()
                 .any(|one| literal.starts_with(one)) =>
             {

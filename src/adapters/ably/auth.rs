@@ -199,8 +199,32 @@ pub(super) fn presented(state: &State, app: AppId, text: &str, now: Millis) -> P
             }
             Presented::Signed(bearer)
         }
-        Ok(_) | Err(_) => Presented::Foreign,
+        Ok(_) => Presented::Foreign,
+        Err(_) => match unproven(text, state, now) {
+            Some((of, id)) if of == app => Presented::Unproven(id),
+            Some(_) | None => Presented::Foreign,
+        },
     }
+}
+
+/// The app and the name of a token that one of its keys has signed and that has not ended, whether or not it counts now.
+fn unproven(text: &str, state: &State, now: Millis) -> Option<(AppId, Text)> {
+    if text.len() > token::MAX_BYTES {
+        return None;
+    }
+    let embedded = jwt::embedded(text);
+    let text = embedded.as_ref().map_or(text, |outer| &outer.token);
+    let (app, expires, id) = match token::is_ours(text) {
+        true => {
+            let (claims, _, key) = token::verify(text, state).ok()?;
+            (key.app, claims.expires, claims.id.as_str().into())
+        }
+        false => {
+            let (claims, _, key) = jwt::verify(text, state).ok()?;
+            (key.app, claims.expires, jwt::id(text))
+        }
+    };
+    (expires > now).then_some((app, id))
 }
 
 /// Whether an app speaks this protocol, and speaks at all.

@@ -3,7 +3,7 @@
 
 use super::super::fixture::{self, NAME, SECRET, b64, jwt, ours, signed};
 use super::*;
-use crate::core::authority::CarriedRights;
+use crate::core::authority::{CarriedRights, Command, KeyChange};
 use crate::identity::fixture as idp;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -380,6 +380,30 @@ fn a_token_given_as_text_is_understood_whole_or_not_at_all() {
         assert_eq!(here(&foreign), Presented::Foreign, "{foreign}");
     }
     assert_eq!(at(AppId(4), &signed), Presented::Foreign, "another app's");
+    // What does not count now and will is known by the name that it will have.
+    let ahead = json!({"iat": s, "nbf": s + 60, "exp": s + 120});
+    let ahead = jwt(NAME, SECRET, &ahead);
+    let later = presented(&state, fixture::APP, &ahead, NOW + 60_000).id();
+    assert!(later.is_some());
+    assert_eq!(here(&ahead), Presented::Unproven(later.unwrap()));
+    assert_eq!(at(AppId(4), &ahead), Presented::Foreign, "another app's");
+    let over = json!({"iat": s - 60, "exp": s - 1});
+    assert_eq!(here(&jwt(NAME, SECRET, &over)), Presented::Foreign);
+    let mut off = state.clone();
+    let disabled = Command::UpdateKey {
+        key: fixture::KEY.into(),
+        change: KeyChange {
+            enabled: Some(false),
+            ..KeyChange::default()
+        },
+    };
+    idp::run(&mut off, &disabled);
+    for text in [&signed, &ours, &carried] {
+        let name = here(text).id();
+        let now_off = presented(&off, fixture::APP, text, NOW);
+        assert!(matches!(now_off, Presented::Unproven(_)), "{text}");
+        assert_eq!(now_off.id(), name);
+    }
     for other in [
         "",
         "t1",

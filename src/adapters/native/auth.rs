@@ -5,6 +5,7 @@
 //! of it into an incident of the whole cluster.
 
 use super::codes::{ApiError, Code, reason_text};
+use super::shown_key::{after_scheme, credentials};
 use super::text::issuer_text;
 use super::{AuthMode, Native, bearer, input};
 use crate::adapters::dialect::Named;
@@ -20,7 +21,6 @@ use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
 use actix_web::http::header;
 use actix_web::middleware::Next;
 use actix_web::{FromRequest, HttpMessage as _, HttpRequest, ResponseError as _, web};
-use base64::Engine as _;
 use sha2::{Digest as _, Sha256};
 use std::future::{Ready, ready};
 use std::sync::Arc;
@@ -340,7 +340,7 @@ pub async fn guard(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
-    match admit(request.request()).await {
+    match admit(request.request(), shown(request.request())).await {
         Ok(caller) => {
             request.extensions_mut().insert(caller);
             next.call(request)
@@ -351,12 +351,12 @@ pub async fn guard(
     }
 }
 
-/// The call of a path that stands outside the guard, because it refuses in other words.
+/// The call of a path that stands outside the guard, because it refuses in other words, by what is shown in this header.
 ///
 /// # Errors
 /// Those of the guard.
-pub(super) async fn call(request: &HttpRequest) -> Result<Call, ApiError> {
-    let caller = admit(request).await?;
+pub(super) async fn call(request: &HttpRequest, header: &str) -> Result<Call, ApiError> {
+    let caller = admit(request, header).await?;
     let (native, broker) = wired(request)?;
     Ok(Call {
         caller,
@@ -366,11 +366,15 @@ pub(super) async fn call(request: &HttpRequest) -> Result<Call, ApiError> {
     })
 }
 
-async fn admit(request: &HttpRequest) -> Result<Caller, ApiError> {
-    let (native, broker) = wired(request)?;
+/// What a request shows of who calls.
+pub(super) fn shown(request: &HttpRequest) -> &str {
     let header = request.headers().get(header::AUTHORIZATION);
-    let header = header.and_then(|value| value.to_str().ok()).unwrap_or("");
-    let outcome = authenticate(&native.auth_mode, &broker, header).await;
+    header.and_then(|value| value.to_str().ok()).unwrap_or("")
+}
+
+async fn admit(request: &HttpRequest, header: &str) -> Result<Caller, ApiError> {
+    let (native, broker) = wired(request)?;
+    let outcome = authenticate(&native.auth_mode, &broker, (app_in(request), header)).await;
     let refused = outcome.as_ref().err().map(|error| error.code.row().0);
     native.meter.authenticated(refused);
     let caller = outcome?;
@@ -389,13 +393,13 @@ async fn admit(request: &HttpRequest) -> Result<Caller, ApiError> {
 async fn authenticate(
     auth_mode: &AuthMode,
     broker: &Broker,
-    header: &str,
+    (named, header): (Option<AppId>, &str),
 ) -> Result<Caller, ApiError> {
     match auth_mode {
         AuthMode::Operators { token } => operator(token, header),
         AuthMode::Keys => {
             if let Some(token) = after_scheme(header, "bearer").filter(|one| is_meant(one)) {
-                let principal = bearer::read(broker, token).await?;
+                let principal = bearer::read(broker, named, token).await?;
                 return Ok(Caller::Bearer(Arc::new(principal)));
             }
             let (id, secret) = credentials(header)?;
@@ -448,20 +452,24 @@ fn check_key(broker: &Broker, id: &str, secret: &str) -> Result<Arc<Holder>, Str
 /// What a refused request names of itself: the key's id in its credential, and what stands in its path.
 #[must_use]
 pub fn named(request: &HttpRequest) -> Named {
-    let header = request.headers().get(header::AUTHORIZATION);
-    let header = header.and_then(|value| value.to_str().ok()).unwrap_or("");
-    let key = credentials(header).ok().map(|(id, _)| id);
+    let key = credentials(shown(request)).ok().map(|(id, _)| id);
     let segments: Vec<&str> = request.path().split('/').collect();
     let after = |name: &str| {
         let at = segments.iter().position(|one| *one == name)?;
         segments.get(at + 1).map(|one| (*one).to_owned())
     };
     Named {
-        app: after("apps").and_then(|id| id.parse().ok().map(AppId)),
+        app: app_in(request),
         key,
         channel: after("channels"),
         user: after("users"),
     }
+}
+
+/// The app that a path names.
+fn app_in(request: &HttpRequest) -> Option<AppId> {
+    let mut segments = request.path().split('/').skip_while(|one| *one != "apps");
+    segments.nth(1)?.parse().ok().map(AppId)
 }
 
 /// Equal, in a time that tells nothing about where they differ.
@@ -470,56 +478,10 @@ pub(super) fn same(a: &[u8], b: &[u8]) -> bool {
     a.as_slice().ct_eq(b.as_slice()).into()
 }
 
-/// `Bearer <id>:<secret>` or `Basic <base64 of the same>`.
-fn credentials(header: &str) -> Result<(String, String), ApiError> {
-    let missing = || ApiError::new(Code::Unauthenticated, "the key is missing or malformed");
-    let pair = match (
-        after_scheme(header, "bearer"),
-        after_scheme(header, "basic"),
-    ) {
-        (Some(pair), _) => pair.to_owned(),
-        (None, Some(encoded)) => {
-            let standard = base64::engine::general_purpose::STANDARD;
-            let bytes = standard.decode(encoded).map_err(|_bad| missing())?;
-            String::from_utf8(bytes).map_err(|_bad| missing())?
-        }
-        (None, None) => return Err(missing()),
-    };
-    let (id, secret) = pair.split_once(':').ok_or_else(missing)?;
-    Ok((id.to_owned(), secret.to_owned()))
-}
-
-fn after_scheme<'a>(header: &'a str, scheme: &str) -> Option<&'a str> {
-    let (given, rest) = header.split_once(' ')?;
-    given.eq_ignore_ascii_case(scheme).then(|| rest.trim())
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-
-    #[test]
-    fn credentials_are_read_from_both_schemes() {
-        let pair = Ok(("id".to_owned(), "se:cret".to_owned()));
-        assert_eq!(credentials("Bearer id:se:cret"), pair);
-        assert_eq!(credentials("bearer  id:se:cret "), pair);
-        assert_eq!(credentials("Basic aWQ6c2U6Y3JldA=="), pair);
-        for bad in [
-            "",
-            "Bearer",
-            "Bearer id",
-            "Basic !!",
-            "Digest id:x",
-            "Basic aWQ=",
-        ] {
-            assert_eq!(
-                credentials(bad).unwrap_err().code,
-                Code::Unauthenticated,
-                "{bad}"
-            );
-        }
-    }
 
     #[test]
     fn only_the_admin_token_makes_an_operator() {

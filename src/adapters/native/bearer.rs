@@ -4,13 +4,17 @@
 //! made later is closed to users until somebody writes it down here.
 
 use super::codes::{ApiError, Code, reason_text};
-use crate::core::authority::{Principal, State};
+use crate::core::authority::{AppId, Principal, State};
 use crate::core::broker::Broker;
 use crate::core::error::Refusal;
 use crate::identity::{self, Refused};
 
-/// Whoever shows a token of an identity provider.
-pub(super) async fn read(broker: &Broker, token: &str) -> Result<Principal, ApiError> {
+/// Whoever shows a token of an identity provider, on a path of `named`. A token may be for several apps, and is for that one.
+pub(super) async fn read(
+    broker: &Broker,
+    named: Option<AppId>,
+    token: &str,
+) -> Result<Principal, ApiError> {
     enum Failed {
         Token(Refused),
         Other(Refusal),
@@ -23,13 +27,18 @@ pub(super) async fn read(broker: &Broker, token: &str) -> Result<Principal, ApiE
     let authority = &broker.authority;
     let look = |view: &State| {
         let now_ms = authority.now().cluster_ms;
-        identity::read(view, None, token, now_ms).map_err(Failed::Token)
+        let read = match identity::read(view, named, token, now_ms) {
+            // Of another app, as far as there is one: that it is the wrong one is said then.
+            Err(Refused::NoProvider) => identity::read(view, None, token, now_ms),
+            read => read,
+        };
+        read.map_err(Failed::Token)
     };
     let lifts = |failed: &Failed| matches!(failed, Failed::Token(why) if why.may_be_lifted());
     let borne = authority.look(look, lifts).await;
     let borne = borne.map_err(|failed| match failed {
         Failed::Token(why) => {
-            identity::want_key(authority, None, token);
+            identity::want_key(authority, named, token);
             ApiError::new(Code::BadCredential, why.to_string()).because(why.rule())
         }
         Failed::Other(refusal) => refusal.into(),

@@ -44,7 +44,7 @@ impl Catalog {
         // Whoever shows one, in whichever dialect, it is the same token.
         match identity::presented(state, app, text, now_ms) {
             Presented::Other => {}
-            known @ (Presented::Foreign | Presented::Signed(_)) => {
+            known @ (Presented::Foreign | Presented::Unproven(_) | Presented::Signed(_)) => {
                 return ("an identity provider", known);
             }
         }
@@ -53,7 +53,9 @@ impl Catalog {
             match dialect.presented(state, app, text, now_ms) {
                 Presented::Other => {}
                 Presented::Foreign => foreign = (dialect.name(), Presented::Foreign),
-                signed @ Presented::Signed(_) => return (dialect.name(), signed),
+                known @ (Presented::Unproven(_) | Presented::Signed(_)) => {
+                    return (dialect.name(), known);
+                }
             }
         }
         foreign

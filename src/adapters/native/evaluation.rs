@@ -7,25 +7,31 @@
 
 use super::auth::{self, Call};
 use super::codes::{ApiError, Code};
-use super::explain::{ExplainIn, decision_json};
+use super::explain::{ExplainIn, Found, decision_json, first_yes};
 use super::input::{Body, MAX_BODY};
 use super::resource;
 use super::revoke::nonsense;
 use super::text::{ResourceText, name, operations};
 use super::token;
 use crate::core::authority::{
-    AccessQuery, AppId, Decision, Operations, Principal, Reason, Revision, UNCONFIRMED,
+    AccessQuery, AppId, Authority, Decision, Operations, Principal, Reason, Revision, UNCONFIRMED,
 };
 use crate::core::error::Refusal;
+use actix_web::body::{BoxBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::HeaderName;
-use actix_web::middleware::from_fn;
+use actix_web::middleware::{Next, from_fn};
 use actix_web::{HttpResponse, web};
-use futures_util::future::join_all;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 /// Most questions of one request. Each may be about a user under each of an app's keys.
 pub const MAX_EVALUATIONS: usize = 100;
+/// Most decisions that the questions of one request come to.
+const MAX_DECISIONS: usize = 10_000;
+/// Questions that are asked at the same time: those that need a round with the others share it.
+const AT_ONCE: usize = 16;
 /// Names a request in the logs of both sides; it comes back as it was sent.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -35,8 +41,34 @@ pub fn routes(config: &mut web::ServiceConfig) {
     let one = resource("/access/v1/evaluation").app_data(body());
     let many = resource("/access/v1/evaluations").app_data(body());
     config
-        .service(one.post(evaluation).wrap(from_fn(auth::guard)))
-        .service(many.post(evaluations).wrap(from_fn(auth::guard)));
+        .service(
+            one.post(evaluation)
+                .wrap(from_fn(auth::guard))
+                .wrap(from_fn(identified)),
+        )
+        .service(
+            many.post(evaluations)
+                .wrap(from_fn(auth::guard))
+                .wrap(from_fn(identified)),
+        );
+}
+
+/// Every answer, refusals among them, has the id that its request had.
+async fn identified(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
+    let id = request.headers().get(REQUEST_ID).cloned();
+    let http = request.request().clone();
+    // What fails before a handler is reached would become an answer only behind us.
+    let mut response = match next.call(request).await {
+        Ok(response) => response.map_into_boxed_body(),
+        Err(error) => ServiceResponse::new(http, error.error_response()),
+    };
+    if let Some(id) = id {
+        response.headers_mut().insert(REQUEST_ID, id);
+    }
+    Ok(response)
 }
 
 /// Who wants something.
@@ -50,7 +82,14 @@ pub struct Asker {
     pub id: String,
     /// What else is known of it.
     #[serde(default)]
-    pub properties: Properties,
+    pub properties: Option<Properties>,
+}
+
+impl Asker {
+    /// The key that has to vouch, where one is named.
+    fn key(&self) -> Option<&str> {
+        self.properties.as_ref()?.key.as_deref()
+    }
 }
 
 /// What something is wanted of.
@@ -111,10 +150,10 @@ pub struct Evaluations {
     pub common: Evaluation,
     /// The questions. Without any, the common part is the one question.
     #[serde(default)]
-    pub evaluations: Vec<Evaluation>,
+    pub evaluations: Option<Vec<Evaluation>>,
     /// How many of them are answered.
     #[serde(default)]
-    pub options: Options,
+    pub options: Option<Options>,
 }
 
 /// How several questions are answered.
@@ -189,7 +228,7 @@ impl Evaluation {
         let mut who = ExplainIn {
             user: None,
             token: None,
-            key: subject.properties.key,
+            key: subject.key().map(str::to_owned),
             channel: named.clone(),
             operations: Vec::new(),
             resource,
@@ -219,7 +258,7 @@ async fn evaluation(call: Call, body: Body<Evaluation>) -> Result<HttpResponse, 
     call.caller.require_app_wide(app, Operations::INSPECT)?;
     let asked = body.value.read()?;
     let told = decide(&call, app, asked).await?;
-    Ok(told_as(&call, told))
+    Ok(told_as(told))
 }
 
 async fn evaluations(call: Call, body: Body<Evaluations>) -> Result<HttpResponse, ApiError> {
@@ -230,14 +269,16 @@ async fn evaluations(call: Call, body: Body<Evaluations>) -> Result<HttpResponse
         evaluations,
         options,
     } = body.value;
+    let evaluations = evaluations.unwrap_or_default();
     if evaluations.is_empty() {
         let told = decide(&call, app, common.read()?).await?;
-        return Ok(told_as(&call, told));
+        return Ok(told_as(told));
     }
     if evaluations.len() > MAX_EVALUATIONS {
         let message = format!("one request asks at most {MAX_EVALUATIONS} questions");
         return Err(ApiError::new(Code::TooLarge, message));
     }
+    bounded(&call, app, &common, &evaluations)?;
     let each = evaluations.into_iter().map(|one| async {
         match one.within(&common).read() {
             Ok(asked) => decide(&call, app, asked).await,
@@ -245,16 +286,41 @@ async fn evaluations(call: Call, body: Body<Evaluations>) -> Result<HttpResponse
         }
     });
     // None changes anything, so those behind the last that is told may be asked all the same.
-    let answers: Result<Vec<Answer>, ApiError> = join_all(each).await.into_iter().collect();
-    let mut answers = answers?;
-    let last = match options.evaluations_semantic {
+    let answers = stream::iter(each).buffered(AT_ONCE);
+    let mut answers: Vec<Answer> = answers.try_collect().await?;
+    let last = match options.unwrap_or_default().evaluations_semantic {
         Semantic::ExecuteAll => None,
         Semantic::DenyOnFirstDeny => Some(false),
         Semantic::PermitOnFirstPermit => Some(true),
     };
     let end = last.and_then(|last| answers.iter().position(|one| one.decision == last));
     answers.truncate(end.map_or(answers.len(), |at| at + 1));
-    Ok(told_as(&call, json!({ "evaluations": &answers })))
+    Ok(told_as(json!({ "evaluations": &answers })))
+}
+
+/// A user without a key is asked about under each that may vouch for her: so many questions may be in one request, and no more.
+fn bounded(
+    call: &Call,
+    app: AppId,
+    common: &Evaluation,
+    all: &[Evaluation],
+) -> Result<(), ApiError> {
+    let under_every_key = |one: &&Evaluation| {
+        let asker = one.subject.as_ref().or(common.subject.as_ref());
+        asker.is_some_and(|asker| asker.kind == "user" && asker.key().is_none())
+    };
+    let questions = all.iter().filter(under_every_key).count();
+    let keys = call.broker.authority.view().keys_of(app).count();
+    match questions.saturating_mul(keys) <= MAX_DECISIONS {
+        true => Ok(()),
+        false => {
+            let message = format!(
+                "{questions} questions about users under {keys} keys are more than {MAX_DECISIONS} decisions: ask fewer at once, or \
+                 name the key that vouches in `subject.properties.key`"
+            );
+            Err(ApiError::new(Code::TooLarge, message))
+        }
+    }
 }
 
 /// A decision that may be acted on.
@@ -288,14 +354,12 @@ async fn decide(call: &Call, app: AppId, asked: Asked) -> Result<Answer, ApiErro
         let view = authority.view();
         asked.who.principals(&view, app, now_ms, shown.as_ref())
     };
-    let yes = |all: &[Principal]| {
-        let decisions = all.iter().map(|one| authority.explain(one, None, ask));
-        let mut allowed = decisions.filter(|one| matches!(one, Decision::Allow(_)));
-        allowed.next()
+    let early = match principals() {
+        Ok(all) => first_yes(authority, &all, ask).await,
+        Err(_) => None,
     };
-    let early = principals().ok().and_then(|all| yes(&all));
-    let decision = match early {
-        Some(decision) => decision,
+    let found = match early {
+        Some(found) => found,
         None => {
             // The key that vouches, or the grant, may have been made a moment ago at another node.
             authority.catch_up().await.map_err(|_| UNCONFIRMED)?;
@@ -303,33 +367,56 @@ async fn decide(call: &Call, app: AppId, asked: Asked) -> Result<Answer, ApiErro
                 Ok(all) => all,
                 Err(error) => return Ok(unasked(&error)),
             };
-            // A credential of this very moment is good in the next one. Nobody else is asked about twice: each question
-            // would cost a round of its own, and a user is asked about under every key of the app.
-            for one in &all {
-                let decision = authority.explain(one, None, ask);
-                if matches!(decision, Decision::Deny(Reason::NotYet { .. })) {
-                    match authority.authorize(one, None, ask).await {
-                        Ok(_) | Err(Refusal::Denied(_)) => {}
-                        Err(other) => return Err(other.into()),
+            if let [one] = all.as_slice() {
+                wait_for_the_very_moment(authority, one, ask).await?;
+            }
+            let view = authority.view();
+            match first_yes(authority, &all, ask).await {
+                Some(found) => found,
+                None => {
+                    let first = all.into_iter().next().ok_or(UNCONFIRMED)?;
+                    let decision = authority.explain(&first, None, ask);
+                    Found {
+                        view,
+                        principal: first,
+                        decision,
                     }
                 }
             }
-            let first = all.first().map(|one| authority.explain(one, None, ask));
-            yes(&all).or(first).ok_or(UNCONFIRMED)?
         }
     };
     // Asked last: a view counts only if this node may serve by it still.
     match authority.serving() {
-        true => Ok(told(&decision, authority.view().revision, call)),
+        true => Ok(told(&found, call)),
         false => Err(UNCONFIRMED.into()),
     }
 }
 
-fn told(decision: &Decision, revision: Revision, call: &Call) -> Answer {
+/// A credential of this very moment is good in the next one. A user has none: she is asked about under every key of the app.
+async fn wait_for_the_very_moment(
+    authority: &Authority,
+    one: &Principal,
+    ask: AccessQuery<'_>,
+) -> Result<(), ApiError> {
+    let decision = authority.explain(one, None, ask);
+    if !matches!(decision, Decision::Deny(Reason::NotYet { .. })) {
+        return Ok(());
+    }
+    match authority.authorize(one, None, ask).await {
+        Ok(_) | Err(Refusal::Denied(_)) => Ok(()),
+        Err(other) => Err(other.into()),
+    }
+}
+
+fn told(found: &Found, call: &Call) -> Answer {
+    let decision = &found.decision;
     let mut context = decision_json(decision);
     if let Some(fields) = context.as_object_mut() {
         fields.remove("allowed");
-        fields.insert("revision".into(), revision.into());
+        if let Some(path) = found.path_json(call.broker.authority.now().cluster_ms) {
+            fields.insert("path".into(), path);
+        }
+        fields.insert("revision".into(), found.view.revision.into());
         fields.insert("node".into(), call.broker.authority.node().0.into());
     }
     Answer {
@@ -348,12 +435,8 @@ fn unasked(error: &ApiError) -> Answer {
     }
 }
 
-fn told_as(call: &Call, body: impl Serialize) -> HttpResponse {
-    let mut response = HttpResponse::Ok()
+fn told_as(body: impl Serialize) -> HttpResponse {
+    HttpResponse::Ok()
         .insert_header(("Cache-Control", "no-store"))
-        .json(body);
-    if let Some(id) = call.http.headers().get(REQUEST_ID) {
-        response.headers_mut().insert(REQUEST_ID, id.clone());
-    }
-    response
+        .json(body)
 }

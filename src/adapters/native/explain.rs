@@ -15,13 +15,14 @@ use super::text::{ResourceText, SubjectText, TargetText, name, operation_names, 
 use super::token::{self, Known};
 use super::write::answer;
 use crate::core::authority::{
-    AccessQuery, ApiKey, AppId, Decision, GroupMember, Issued, Millis, Operations, Principal,
-    Proof, Reason, Revision, Rule, State, Subject, Text, Token, Voucher,
+    AccessQuery, ApiKey, AppId, Authority, Decision, GroupMember, Issued, Millis, Operations,
+    Principal, Proof, Reason, Revision, Rule, State, Subject, Text, Token, Voucher,
 };
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 /// Adds the paths of this file.
 pub fn routes(config: &mut web::ServiceConfig) {
@@ -178,29 +179,75 @@ async fn explain(
         wants: Operations::NONE,
         speaks_for: None,
     };
-    let decide = |principal| (principal, authority.explain(principal, None, ask));
-    let mut decisions = principals.iter().map(decide);
-    let first = decisions.next();
-    let yes = |(_, decision): &(&Principal, Decision)| matches!(decision, Decision::Allow(_));
-    let found = match first {
-        Some(first) if yes(&first) => Some(first),
-        first => decisions.find(yes).or(first),
+    let found = match first_yes(authority, &principals, ask).await {
+        Some(found) => found,
+        None => {
+            let nobody = || ApiError::new(Code::Unavailable, "nobody could be asked about");
+            let principal = principals.into_iter().next().ok_or_else(nobody)?;
+            let decision = authority.explain(&principal, None, ask);
+            Found {
+                view,
+                principal,
+                decision,
+            }
+        }
     };
-    let (principal, decision) =
-        found.ok_or_else(|| ApiError::new(Code::Unavailable, "nobody could be asked about"))?;
-    let mut told = decision_json(&decision);
+    let mut told = decision_json(&found.decision);
     if let Some(fields) = told.as_object_mut() {
-        if let Some(path) = path_json(&view, principal, &decision, now_ms) {
+        if let Some(path) = found.path_json(now_ms) {
             fields.insert("path".into(), path);
         }
-        fields.insert(
-            "vouched_by".into(),
-            principal.held().map(|key| &**key).into(),
-        );
+        let held = found.principal.held();
+        fields.insert("vouched_by".into(), held.map(|key| &**key).into());
         fields.insert("node".into(), authority.node().0.into());
         fields.insert("fresh".into(), fresh.into());
     }
-    Ok(answer(StatusCode::OK, view.revision, told))
+    Ok(answer(StatusCode::OK, found.view.revision, told))
+}
+
+/// What was decided, about whom, and a view that is not newer than what it was decided on.
+pub struct Found {
+    /// The view as it was just before.
+    pub view: Arc<State>,
+    /// Whom it was asked about.
+    pub principal: Principal,
+    /// What was decided of her.
+    pub decision: Decision,
+}
+
+impl Found {
+    /// The way to the user group that decided, if one did.
+    #[must_use]
+    pub fn path_json(&self, now_ms: Millis) -> Option<Value> {
+        path_json(&self.view, &self.principal, &self.decision, now_ms)
+    }
+}
+
+/// The first of these who may. A user may have a thousand patterns and an app as many keys that may vouch for her, so everybody
+/// else of this thread has a turn before each.
+pub(super) async fn first_yes(
+    authority: &Authority,
+    all: &[Principal],
+    ask: AccessQuery<'_>,
+) -> Option<Found> {
+    for principal in all {
+        pause().await;
+        let view = authority.view();
+        let decision = authority.explain(principal, None, ask);
+        if matches!(decision, Decision::Allow(_)) {
+            return Some(Found {
+                view,
+                principal: principal.clone(),
+                decision,
+            });
+        }
+    }
+    None
+}
+
+/// Lets everybody else of this thread have a turn.
+pub(super) async fn pause() {
+    tokio::task::yield_now().await;
 }
 
 /// The way to the user group that gives the right, or that is blocked: who is in what, from the user (or what her token

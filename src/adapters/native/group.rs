@@ -7,6 +7,7 @@
 use super::auth::Call;
 use super::block::{BlockIn, block_command, block_json};
 use super::codes::{ApiError, Code};
+use super::hint;
 use super::input::{Body, Params, Wait};
 use super::resource;
 use super::text::{MemberText, name};
@@ -193,11 +194,12 @@ async fn disconnect(
     let command = Command::Disconnect {
         app,
         issuer: call.caller.issuer()?,
-        target: Target::Group(group),
+        target: Target::Group(group.clone()),
     };
     let write = Write::of(&call, &body.raw)?;
     let made = write.make(command, body.value.wait).await?;
-    Ok(made.answer(json!({})))
+    let named = Target::Group(group).into();
+    Ok(made.answer(hint::fields(&call, app, &named, &made).await))
 }
 
 async fn block(
@@ -208,12 +210,13 @@ async fn block(
     let (app, group) = ended(&call, &path).await?;
     let asked = &body.value;
     let issuer = call.caller.issuer()?;
-    let subject = Subject::Group(group);
+    let subject = Subject::Group(group.clone());
     let command = block_command(app, issuer, subject, asked.for_ms, &asked.reason)?;
     let made = Write::of(&call, &body.raw)?
         .make(command, asked.wait)
         .await?;
-    Ok(made.answer(json!({})))
+    let named = Target::Group(group).into();
+    Ok(made.answer(hint::fields(&call, app, &named, &made).await))
 }
 
 async fn unblock(call: Call, path: web::Path<(String, String)>) -> Result<HttpResponse, ApiError> {

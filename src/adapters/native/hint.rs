@@ -31,39 +31,66 @@ pub async fn fields(call: &Call, app: AppId, named: &Named, made: &Made) -> Valu
 async fn text(call: &Call, app: AppId, named: &Named, made: &Made) -> Option<String> {
     match &named.target {
         Target::User(user) => {
-            let connected = connected(call, app, user).await;
-            let member = || member(call, app, user);
-            match connected {
-                Some(hint) => Some(hint),
-                None => member().await,
+            // What cannot be looked for is not said to be missing.
+            match is_connected(call, app, user).await? {
+                true => Some(left_connected(user)),
+                false => {
+                    let present = member(call, app, user).await;
+                    Some(present.unwrap_or_else(|| nobody(user)))
+                }
             }
         }
+        Target::Group(group) => Some(empty(call, app, group)),
         Target::Token(id) if named.plain && made.touched() == 0 => unknown_token(call, app, id),
         Target::Token(_)
         | Target::RevocationKey(_)
         | Target::Channel(_)
         | Target::Key(_)
-        | Target::Group(_)
         | Target::App => None,
     }
 }
 
-/// Somebody who is connected as this user, and was left so.
-async fn connected(call: &Call, app: AppId, user: &Text) -> Option<String> {
+/// Nobody was found at all: a name with another spelling looks like this.
+fn nobody(user: &Text) -> String {
+    format!(
+        "No connection was closed: nobody is connected as `{user}`. User ids are compared letter by letter, and what is one in each \
+         protocol is in docs/users.md."
+    )
+}
+
+/// A group that nobody of is connected, or that is none.
+fn empty(call: &Call, app: AppId, group: &Text) -> String {
+    let view = call.broker.authority.view();
+    let below = view.user_group(app, group).map_or(0, |one| one.below);
+    match below {
+        0 => format!(
+            "No connection was closed: nobody is a member of the group `{group}`, and no connection that this call reaches has a \
+             token that claims it. Names of groups are compared letter by letter."
+        ),
+        below => format!(
+            "No connection was closed: no connection that this call reaches is of one of the {below} members of the group `{group}` \
+             and of those inside it, or has a token that claims it."
+        ),
+    }
+}
+
+/// Whether somebody is connected as this user, who was left so.
+async fn is_connected(call: &Call, app: AppId, user: &Text) -> Option<bool> {
     let filter = ConnectionFilter {
         app: Some(app),
         user: Some(user.clone()),
         limit: 1,
     };
     let found = call.broker.connections(filter).await.ok()?;
-    let open = !found.is_empty();
-    open.then(|| {
-        format!(
-            "No connection was closed, but `{user}` is connected. Her credential is newer than what this call reaches, \
-             or the margin of the call has not run out yet: leave out `issued_before_ms` and `margin_ms` to end her \
-             connections now."
-        )
-    })
+    Some(!found.is_empty())
+}
+
+fn left_connected(user: &Text) -> String {
+    format!(
+        "No connection was closed, but `{user}` is connected. Her credential is newer than what this call reaches, \
+         or the margin of the call has not run out yet: leave out `issued_before_ms` and `margin_ms` to end her \
+         connections now."
+    )
 }
 
 /// Somebody who is present under this id, as far as the caller may see it.

@@ -80,8 +80,31 @@ pub async fn bytes(payload: web::Payload, most: usize) -> Result<web::Bytes, Api
     read.map_err(late)?.map_err(large)?.map_err(broken)
 }
 
-/// The fields of a form, in their order, and its bytes.
-pub type Form = (Vec<(String, String)>, web::Bytes);
+/// A form: its fields, and its bytes (a retry is the same bytes).
+#[derive(Clone, Debug, Default)]
+pub struct Form {
+    fields: Vec<(String, String)>,
+    /// The bytes of the form as they were sent.
+    pub raw: web::Bytes,
+}
+
+impl Form {
+    /// The field of this name. Of two, each reader could take another one.
+    ///
+    /// # Errors
+    /// `bad_value` when it is there twice.
+    pub fn take(&mut self, name: &str) -> Result<Option<String>, ApiError> {
+        let mut values = self.fields.iter_mut().filter(|(given, _)| given == name);
+        let first = values.next().map(|(_, value)| std::mem::take(value));
+        match values.next() {
+            None => Ok(first),
+            Some(_second) => {
+                let message = format!("the form has `{name}` twice");
+                Err(ApiError::new(Code::BadValue, message))
+            }
+        }
+    }
+}
 
 /// Reads a form of at most `most` bytes.
 ///
@@ -92,7 +115,8 @@ pub async fn form(payload: web::Payload, most: usize) -> Result<Form, ApiError> 
     let raw = bytes(payload, most).await?;
     let text = std::str::from_utf8(&raw).map_err(|_| unread())?;
     let fields = web::Query::<Vec<(String, String)>>::from_query(text).map_err(|_| unread())?;
-    Ok((fields.into_inner(), raw))
+    let fields = fields.into_inner();
+    Ok(Form { fields, raw })
 }
 
 /// The query parameters of one request; what is not taken is an error.

@@ -2,7 +2,8 @@
 //! or a user, is over; it is answered once no node serves her any more.
 //!
 //! **Why without a credential of ours:** what is asked is in a token that the provider has signed, and nothing else can be asked.
-//! **Why the request's id is the token's:** a provider that got no answer sends it again, and it is carried out once.
+//! **Why the request's id is made of the whole token:** a provider that got no answer sends it again, and it is carried out
+//! once; one that gives two tokens the same `jti` has both carried out, because each was answered.
 
 use super::codes::{ApiError, Code};
 use super::input;
@@ -105,9 +106,7 @@ async fn read(
 
 /// The form's `logout_token`.
 async fn token(payload: web::Payload) -> Result<String, ApiError> {
-    let (fields, _) = input::form(payload, MAX_BODY).await?;
-    let found = fields.into_iter().find(|(name, _)| name == "logout_token");
-    found
-        .map(|(_, token)| token)
+    let mut form = input::form(payload, MAX_BODY).await?;
+    form.take("logout_token")?
         .ok_or_else(|| ApiError::new(Code::BadValue, "the body is no form with a `logout_token`"))
 }

@@ -16,6 +16,7 @@ pub mod channel;
 pub mod cluster;
 pub mod codes;
 pub mod connection;
+pub mod decision_point;
 pub mod delivery;
 pub mod evaluation;
 pub mod events;
@@ -34,6 +35,7 @@ pub mod provider;
 pub mod publish;
 pub mod refusal;
 pub mod revoke;
+mod shown_key;
 pub mod signals;
 mod stream;
 pub mod text;
@@ -122,12 +124,19 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .configure(logout::routes)
         .configure(events::routes)
         .configure(evaluation::routes)
+        .configure(decision_point::routes)
         .configure(oauth::routes)
         .service(scope);
 }
 
 /// Its paths begin with these: `/x` is that path alone, `/x/` is everything below it.
-pub const BEGINNINGS: &[&str] = &["/v1", "/v1/", "/access/v1/", "/oauth/"];
+pub const BEGINNINGS: &[&str] = &[
+    "/v1",
+    "/v1/",
+    "/access/v1/",
+    "/oauth/",
+    decision_point::PATH,
+];
 
 /// The answer to a path or method that nobody knows, here or anywhere. Any page may read it: it says nothing.
 #[must_use]

@@ -7,9 +7,10 @@
 use super::auth::{self, Call};
 use super::codes::{ApiError, Code};
 use super::explain::of_token;
-use super::input::{Wait, form};
+use super::input::{Form, Wait, form};
 use super::resource;
 use super::revoke::nonsense;
+use super::shown_key::unescaped;
 use super::text::{operation_names, pattern_text};
 use super::token::{self, Shown};
 use super::write::Write;
@@ -20,6 +21,7 @@ use crate::core::authority::{
 use crate::core::error::Refusal;
 use actix_web::body::BoxBody;
 use actix_web::http::StatusCode;
+use actix_web::http::header::{HeaderValue, WWW_AUTHENTICATE};
 use actix_web::{HttpRequest, HttpResponse, ResponseError, web};
 use serde_json::{Value, json};
 
@@ -81,6 +83,11 @@ impl ResponseError for Failed {
         let body = json!({ "error": word, "error_description": text });
         let mut response = self.error.error_response().set_body(body.to_string());
         *response.status_mut() = status;
+        if status == StatusCode::UNAUTHORIZED {
+            let schemes =
+                HeaderValue::from_static("Basic realm=\"gatecast\", Bearer realm=\"gatecast\"");
+            response.headers_mut().insert(WWW_AUTHENTICATE, schemes);
+        }
         response.map_into_boxed_body()
     }
 }
@@ -90,23 +97,42 @@ struct Asked {
     call: Call,
     app: AppId,
     token: String,
-    /// The bytes of the form: a repeated request is the same ones.
-    raw: web::Bytes,
+    /// The form: a repeated request is the same bytes.
+    form: Form,
 }
 
 async fn asked(http: &HttpRequest, payload: web::Payload) -> Result<Asked, ApiError> {
-    let call = auth::call(http).await?;
+    let mut form = form(payload, MAX_FORM).await?;
+    let call = called(http, &mut form).await?;
     let app = call.named_app().await?;
-    let (fields, raw) = form(payload, MAX_FORM).await?;
-    let mut tokens = fields.into_iter().filter(|(name, _)| name == "token");
-    match (tokens.next(), tokens.next()) {
-        (Some((_, token)), None) => Ok(Asked {
-            call,
-            app,
-            token,
-            raw,
-        }),
-        _other => Err(nonsense("the body is a form with one `token`")),
+    // It changes nothing here: what a token is, it says itself.
+    form.take("token_type_hint")?;
+    let token = form.take("token")?;
+    let token = token.ok_or_else(|| nonsense("the body is a form with one `token`"))?;
+    Ok(Asked {
+        call,
+        app,
+        token,
+        form,
+    })
+}
+
+/// Who asks, as RFC 6749 (2.3.1) has clients say it: in the header, where what is in it is escaped, or in the form.
+async fn called(http: &HttpRequest, form: &mut Form) -> Result<Call, ApiError> {
+    let (id, secret) = (form.take("client_id")?, form.take("client_secret")?);
+    let shown = auth::shown(http);
+    if shown.is_empty()
+        && let Some((id, secret)) = id.zip(secret)
+    {
+        return auth::call(http, &format!("Bearer {id}:{secret}")).await;
+    }
+    match unescaped(shown) {
+        None => auth::call(http, shown).await,
+        Some(pair) => match auth::call(http, &pair).await {
+            // Whoever does not escape may have meant what stands there.
+            Err(error) if error.code == Code::BadCredential => auth::call(http, shown).await,
+            found => found,
+        },
     }
 }
 
@@ -120,7 +146,7 @@ async fn introspect(http: HttpRequest, payload: web::Payload) -> Result<HttpResp
             None => stored(call, *app, &known.id).await?,
         },
         Ok(Shown::Nameless(bearer)) => of_bearer(call, &bearer, None).await?,
-        Ok(Shown::Foreign(_)) => None,
+        Ok(Shown::Unproven(..) | Shown::Foreign(_)) => None,
         Err(error) if is_no_token(&error) => None,
         Err(error) => return Err(error.into()),
     };
@@ -242,9 +268,11 @@ fn details(capability: &Capability) -> Value {
 async fn revoke(http: HttpRequest, payload: web::Payload) -> Result<HttpResponse, Failed> {
     let asked = asked(&http, payload).await?;
     let Asked { call, app, .. } = &asked;
-    call.caller.require_any(*app, Operations::REVOKE)?;
+    // Before the token is looked at: a narrow key could learn from the answer whose it is.
+    call.caller.require_app_wide(*app, Operations::REVOKE)?;
     let target = match token::shown(call, *app, &asked.token).await {
         Ok(Shown::Known(known)) => Target::Token(known.id),
+        Ok(Shown::Unproven(_, id)) => Target::Token(id),
         Ok(Shown::Nameless(_)) => {
             return Err(Failed {
                 error: token::nameless(),
@@ -262,7 +290,7 @@ async fn revoke(http: HttpRequest, payload: web::Payload) -> Result<HttpResponse
         issued_before_ms: None,
         margin_ms: 0,
     };
-    let made = Write::of(call, &asked.raw)?
+    let made = Write::of(call, &asked.form.raw)?
         .make(command, Wait::All)
         .await?;
     match made.status() {

@@ -187,6 +187,9 @@ fn signed_by_hand(app: AppId, text: &str) -> Presented {
     if of != app.0.to_string() {
         return Presented::Foreign;
     }
+    if let Some(later) = id.strip_prefix("later-") {
+        return Presented::Unproven(later.into());
+    }
     let mut bearer = Principal::anonymous(app, None, 1);
     bearer.token = (!id.is_empty()).then(|| id.into());
     bearer.user = Some("bearer".into());
@@ -912,5 +915,57 @@ async fn a_revoke_that_reached_nothing_known_says_so() {
     // What was stored for it, or a signature that says whose it is, makes it known.
     assert_eq!(hint(json!({"token": "bearer"})).await, "");
     assert_eq!(hint(json!({"token": "signed:7:t1"})).await, "");
-    assert_eq!(hint(json!({"user": "nobody"})).await, "");
+    let nobody = hint(json!({"user": "nobody"})).await;
+    assert!(
+        nobody.contains("nobody is connected as `nobody`"),
+        "{nobody}"
+    );
+    let group = hint(json!({"group": "ghosts"})).await;
+    assert!(group.contains("nobody is a member of the group `ghosts`"));
+    for (path, word) in [
+        ("users/nobody/disconnect", "nobody is connected as `nobody`"),
+        ("users/nobody/block", "nobody is connected as `nobody`"),
+        ("groups/ghosts/disconnect", "nobody is a member"),
+        ("groups/ghosts/block", "nobody is a member"),
+    ] {
+        let path = format!("/v1/apps/7/{path}");
+        let (status, answer, _) = written(&[], "POST", &path, json!({})).await;
+        assert_eq!(status, 200, "{answer}");
+        let hint = answer["hint"].as_str().unwrap_or_default();
+        assert!(hint.contains(word), "{path}: {hint}");
+        // Where a node has not confirmed, nobody can say that nobody was there.
+        let (_, answer, _) = written(&[2], "POST", &path, json!({})).await;
+        assert!(answer.get("hint").is_none(), "{answer}");
+    }
+}
+
+#[actix_web::test]
+async fn a_token_that_does_not_count_yet_can_be_ended_and_opens_nothing() {
+    let authority = Arc::new(Authority::fixed(state(), 1000));
+    authority.take_writes(&[]);
+    let ask = async |path: &str, body: Value| {
+        let request = TestRequest::post().uri(&format!("/v1/apps/7/{path}"));
+        let request = request
+            .set_json(body)
+            .insert_header(("Authorization", OWNER));
+        ask_of(authority.clone(), AuthMode::Keys, request).await
+    };
+    // Its name has rights, which a token that is void must not be shown to have.
+    let token = "signed:7:later-bearer";
+    let question = json!({"token": token, "channel": "t", "operations": ["subscribe"]});
+    let (status, _, told) = ask("explain", question).await;
+    assert_eq!(status, 400, "{told}");
+    assert!(
+        told["error"]["message"]
+            .as_str()
+            .unwrap()
+            .contains("does not count now")
+    );
+    let (status, _, told) = ask("revoke", json!({"target": {"token": token}})).await;
+    assert_eq!(status, 200, "{told}");
+    let revoked = (
+        AppId(7),
+        crate::core::authority::Target::Token("bearer".into()),
+    );
+    assert!(authority.view().revocations.contains_key(&revoked));
 }

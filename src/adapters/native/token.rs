@@ -28,6 +28,8 @@ pub enum Shown {
     Known(Known),
     /// A signed one without a name of its own, and who bears it.
     Nameless(Box<Principal>),
+    /// A signed one that does not count now and may later: it can be ended, and opens nothing. Its dialect and its name.
+    Unproven(&'static str, Text),
     /// One as this dialect signs them, signed by nobody here, or over.
     Foreign(&'static str),
 }
@@ -49,7 +51,7 @@ pub async fn shown(call: &Call, app: AppId, text: &str) -> Result<Shown, ApiErro
             .token(&authority.view(), app, text, now_ms)
     };
     let mut found = read();
-    if matches!(found, (_, Presented::Foreign)) {
+    if matches!(found, (_, Presented::Foreign | Presented::Unproven(_))) {
         authority.catch_up().await?;
         found = read();
     }
@@ -61,6 +63,7 @@ pub async fn shown(call: &Call, app: AppId, text: &str) -> Result<Shown, ApiErro
             }),
             None => Shown::Nameless(bearer),
         },
+        (dialect, Presented::Unproven(id)) => Shown::Unproven(dialect, id),
         (dialect, Presented::Foreign) => Shown::Foreign(dialect),
         (_, Presented::Other) => Shown::Known(Known {
             id: plain(text)?,
@@ -74,15 +77,29 @@ pub async fn shown(call: &Call, app: AppId, text: &str) -> Result<Shown, ApiErro
 /// # Errors
 /// `bad_value` when it is a signed token of nobody here, one without a name, or no token at all.
 pub async fn known(call: &Call, app: AppId, text: &str) -> Result<Known, ApiError> {
-    match shown(call, app, text).await? {
-        Shown::Known(known) => Ok(known),
-        Shown::Nameless(_) => Err(nameless()),
-        Shown::Foreign(dialect) => {
-            let message = format!(
-                "this is a token as {dialect} signs them, but no enabled key of this app has signed it, or it has ended: \
+    shown(call, app, text).await?.known()
+}
+
+impl Shown {
+    /// The token, if it counts and has a name.
+    fn known(self) -> Result<Known, ApiError> {
+        match self {
+            Self::Known(known) => Ok(known),
+            Self::Nameless(_) => Err(nameless()),
+            Self::Foreign(dialect) => {
+                let message = format!(
+                    "this is a token as {dialect} signs them, but no enabled key of this app has signed it, or it has ended: \
                  check the app, and that the whole token was given"
-            );
-            Err(ApiError::new(Code::BadValue, message))
+                );
+                Err(ApiError::new(Code::BadValue, message))
+            }
+            Self::Unproven(dialect, _) => {
+                let message = format!(
+                    "this is a token as {dialect} signs them, and it does not count now: its time has not come, or its key or provider \
+                 is disabled or not known yet. It can be revoked all the same"
+                );
+                Err(ApiError::new(Code::BadValue, message))
+            }
         }
     }
 }
@@ -128,10 +145,16 @@ impl From<Target> for Named {
 pub async fn target(call: &Call, app: AppId, target: &TargetText) -> Result<Named, ApiError> {
     match target {
         TargetText::Token(text) => {
-            let known = known(call, app, text).await?;
-            let plain = known.bearer.is_none();
-            let target = Target::Token(known.id);
-            Ok(Named { target, plain })
+            let named = match shown(call, app, text).await? {
+                Shown::Unproven(_, id) => Target::Token(id).into(),
+                other @ (Shown::Known(_) | Shown::Nameless(_) | Shown::Foreign(_)) => {
+                    let known = other.known()?;
+                    let plain = known.bearer.is_none();
+                    let target = Target::Token(known.id);
+                    Named { target, plain }
+                }
+            };
+            Ok(named)
         }
         TargetText::User(_)
         | TargetText::RevocationKey(_)

@@ -131,8 +131,8 @@ impl Dialect for Protocol {
         [Resource::Group, Resource::User].map(right).into()
     }
 
-    fn presented(&self, state: &State, app: AppId, text: &str, now: Millis) -> Presented {
-        token::presented(state, app, text, now)
+    fn presented(&self, state: &State, app: AppId, text: &str, _now: Millis) -> Presented {
+        token::presented(state, app, text)
     }
 
     fn aliases(&self) -> &'static [Alias] {

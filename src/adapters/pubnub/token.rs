@@ -300,12 +300,12 @@ fn read_with<'k>(
 }
 
 /// What a text given as a token is here.
-pub(super) fn presented(state: &State, app: AppId, text: &str, now_ms: Millis) -> Presented {
+pub(super) fn presented(state: &State, app: AppId, text: &str) -> Presented {
     if text.len() > MAX_TOKEN {
         return Presented::Other;
     }
-    let usable = state.keys_of(app).filter(|key| key.is_live(now_ms));
-    match read(app, text, usable) {
+    // A disabled key's as well: it may be switched on again, and whoever asks whether a token is good is told by its key.
+    match read(app, text, state.keys_of(app)) {
         Read::Other => Presented::Other,
         Read::Foreign => Presented::Foreign,
         Read::Token(token) => Presented::Signed(Box::new(Principal {
@@ -460,17 +460,14 @@ mod tests {
             claims_for("secure", 3).sign(APP, &fixture::holder(&key))
         };
         let text = of(fixture::SECRET);
-        let found = presented(&state, APP, &text, 1_000);
+        let found = presented(&state, APP, &text);
         assert_eq!(found.id(), Some(id(&text)));
         let bare = text.trim_end_matches('=');
-        assert_eq!(presented(&state, APP, bare, 1_000).id(), found.id());
-        assert_eq!(presented(&state, APP, &of("s2"), 1_000), Presented::Foreign);
-        assert_eq!(
-            presented(&state, AppId(8), &text, 1_000),
-            Presented::Foreign
-        );
+        assert_eq!(presented(&state, APP, bare).id(), found.id());
+        assert_eq!(presented(&state, APP, &of("s2")), Presented::Foreign);
+        assert_eq!(presented(&state, AppId(8), &text), Presented::Foreign);
         for other in ["", "k", "my-auth-key", "t1"] {
-            assert_eq!(presented(&state, APP, other, 1_000), Presented::Other);
+            assert_eq!(presented(&state, APP, other), Presented::Other);
         }
     }
 

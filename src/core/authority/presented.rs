@@ -11,8 +11,11 @@ use crate::core::access::{AppId, Millis, Principal, State, Text};
 pub enum Presented {
     /// Nothing that this dialect signs: a stored token or auth key, perhaps.
     Other,
-    /// Of this dialect's shape, and no key of the app has signed it, or it is over.
+    /// Of this dialect's shape, and nobody who counts here has signed it, or it is over.
     Foreign,
+    /// A signed token that does not count now and may do so later (its time has not come, who signed it may not vouch at
+    /// the moment): how revocations name it. Whoever ends it must not find it good afterwards.
+    Unproven(Text),
     /// A token that a key of the app has signed: who bears it. Its `token` is how revocations name it.
     Signed(Box<Principal>),
 }
@@ -26,6 +29,7 @@ impl Presented {
     pub fn id(&self) -> Option<Text> {
         match self {
             Self::Signed(bearer) => bearer.token.clone(),
+            Self::Unproven(id) => Some(id.clone()),
             Self::Other | Self::Foreign => None,
         }
     }

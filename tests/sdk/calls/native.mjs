@@ -222,6 +222,7 @@ export const recipes = {
   'POST /v1/apps/{app}/explain': reads(() => ({ body: { user: MEMBER, channel: ROOM, operations: ['publish'] }, marker: '"allowed"' })),
   'POST /access/v1/evaluation': evaluates,
   'POST /access/v1/evaluations': evaluates,
+  'GET /.well-known/authzen-configuration': reads(() => ({ marker: '/access/v1/evaluation' })),
   'POST /oauth/introspect': reads(async (world, call) => {
     const person = await world.once('introspected', () => world.person());
     return { form: { token: person.token }, internal: `${call.path}?app=${world.app.id}`, marker: '"active":true' };

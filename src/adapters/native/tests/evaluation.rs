@@ -1,6 +1,8 @@
 //! The AuthZEN paths: what is asked, by whom, and what is answered.
 
 use super::*;
+use crate::core::authority::{GroupMember, UserGroupChange};
+use crate::identity::fixture::run;
 
 async fn asked(auth: &str, path: &str, body: Value) -> (u16, Value) {
     let (status, _, body) = key(auth, "POST", &format!("/access/v1/{path}"), body).await;
@@ -187,4 +189,124 @@ async fn a_no_about_a_user_costs_one_round_however_many_keys_might_vouch_for_her
     let (status, _, told) = ask_of(authority.clone(), AuthMode::Keys, request).await;
     assert_eq!((status, &told["decision"]), (200, &json!(false)));
     assert_eq!(authority.rounds(), 1);
+}
+
+#[actix_web::test]
+async fn everybody_else_has_a_turn_before_each_key_that_might_vouch() {
+    let authority = Arc::new(Authority::fixed(state(), 1000));
+    let keys = authority
+        .view()
+        .keys_of(AppId(7))
+        .filter(|key| key.enabled)
+        .count();
+    assert!(keys > 4);
+    let turns = std::rc::Rc::new(std::cell::Cell::new(0));
+    let counted = turns.clone();
+    let others = actix_web::rt::spawn(async move {
+        loop {
+            counted.set(counted.get() + 1);
+            tokio::task::yield_now().await;
+        }
+    });
+    let no = question("ana", "publish", "a");
+    let explained = json!({"user": "ana", "channel": "a", "operations": ["publish"]});
+    let mut several = no.clone();
+    several["evaluations"] = json!([{}, {}, {}]);
+    for (path, body, times) in [
+        ("/access/v1/evaluation", no, 2),
+        ("/access/v1/evaluations", several, 2),
+        ("/v1/apps/7/explain", explained, 1),
+    ] {
+        let before = turns.get();
+        let request = TestRequest::post().uri(path).set_json(body);
+        let request = request.insert_header(("Authorization", OWNER));
+        let (status, _, told) = ask_of(authority.clone(), AuthMode::Keys, request).await;
+        assert_eq!(status, 200, "{told}");
+        let had = turns.get() - before;
+        assert!(
+            had >= times * keys,
+            "{path}: {had} turns beside {keys} keys"
+        );
+    }
+    others.abort();
+}
+
+#[actix_web::test]
+async fn what_is_null_is_left_out() {
+    let mut body = question("ana", "subscribe", "a");
+    body["context"] = Value::Null;
+    body["subject"]["properties"] = Value::Null;
+    body["evaluations"] = Value::Null;
+    body["options"] = Value::Null;
+    let (status, told) = asked(OWNER, "evaluations", body).await;
+    assert_eq!((status, &told["decision"]), (200, &json!(true)), "{told}");
+}
+
+#[actix_web::test]
+async fn the_way_to_the_group_that_decided_is_told() {
+    let mut state = state();
+    let add = UserGroupChange {
+        app: AppId(7),
+        issuer: Issuer::Operator,
+        group: "staff".into(),
+        add: vec![GroupMember::User("zoe".into())],
+        remove: Vec::new(),
+    };
+    let grant = Command::SetGrants {
+        app: AppId(7),
+        issuer: Issuer::Operator,
+        subject: Subject::Group("staff".into()),
+        mode: GrantMode::Merge,
+        entries: vec![GrantEntry {
+            resource: Resource::Channel,
+            pattern: Pattern::Exact("desk".into()),
+            operations: Operations::SUBSCRIBE,
+            ttl_ms: None,
+        }],
+    };
+    for command in [Command::SetUserGroup(add), grant] {
+        run(&mut state, &command);
+    }
+    let authority = Arc::new(Authority::fixed(state, 1000));
+    let request = TestRequest::post().uri("/access/v1/evaluation");
+    let request = request.set_json(question("zoe", "subscribe", "desk"));
+    let request = request.insert_header(("Authorization", OWNER));
+    let (_, _, told) = ask_of(authority, AuthMode::Keys, request).await;
+    assert_eq!(told["decision"], true, "{told}");
+    let path = json!([{"user": "zoe"}, {"group": "staff"}]);
+    assert_eq!(told["context"]["path"], path);
+}
+
+#[actix_web::test]
+async fn one_request_comes_to_so_many_decisions_and_no_more() {
+    let mut state = state();
+    for at in 0..200 {
+        let key = KeySpec {
+            id: format!("more-{at}").into(),
+            app: AppId(7),
+            name: "".into(),
+            secret: Secret("0123456789abcdef".into()),
+            capability: Capability::default(),
+            revocable_tokens: true,
+        };
+        run(&mut state, &Command::CreateKey(key));
+    }
+    let authority = Arc::new(Authority::fixed(state, 1000));
+    let ask = async |questions: usize, under: Option<&str>| {
+        let mut body = question("ana", "subscribe", "a");
+        body["subject"]["properties"]["key"] = under.into();
+        body["evaluations"] = vec![json!({}); questions].into();
+        let request = TestRequest::post().uri("/access/v1/evaluations");
+        let request = request
+            .set_json(body)
+            .insert_header(("Authorization", OWNER));
+        let (status, _, told) = ask_of(authority.clone(), AuthMode::Keys, request).await;
+        (status, told)
+    };
+    assert_eq!(ask(40, None).await.0, 200);
+    let (status, told) = ask(60, None).await;
+    assert_eq!((status, &told["error"]["code"]), (413, &json!("too_large")));
+    let message = told["error"]["message"].as_str().unwrap();
+    assert!(message.contains("`subject.properties.key`"), "{message}");
+    assert_eq!(ask(60, Some("owner")).await.0, 200);
 }

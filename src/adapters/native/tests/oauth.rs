@@ -2,6 +2,10 @@
 
 use super::*;
 use crate::core::authority::Target;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+const WARDEN: &str = "Bearer warden:0123456789abcdef";
 
 async fn sent(
     authority: &Arc<Authority>,
@@ -66,6 +70,12 @@ async fn a_revoked_token_is_over_when_it_is_answered() {
         assert_eq!(post("revoke", nobody).await.0, 200, "{nobody}");
     }
     assert_eq!(all.view().revision, before);
+    // One that will count is void before it does; and until then it is good for nothing, whatever its name was granted.
+    let early = "token=signed%3A7%3Alater-t9";
+    assert_eq!(post("introspect", early).await.2["active"], false);
+    assert_eq!(post("revoke", early).await.0, 200);
+    let revoked = (AppId(7), Target::Token("t9".into()));
+    assert!(all.view().revocations.contains_key(&revoked));
     // Where somebody has not confirmed, it is to be asked again.
     let pending = authority(&[2]);
     let (status, _, told) = sent(&pending, OWNER, "revoke", "token=bearer").await;
@@ -85,6 +95,21 @@ async fn what_is_refused_is_said_in_the_words_of_oauth() {
             (CHAT, "token=bearer", 403, "access_denied"),
             (OWNER, "tokens=bearer", 400, "invalid_request"),
             (OWNER, "token=bearer&token=other", 400, "invalid_request"),
+            (
+                OWNER,
+                "token=bearer&token_type_hint=a&token_type_hint=b",
+                400,
+                "invalid_request",
+            ),
+            (
+                "",
+                "token=bearer&client_id=owner&client_secret=wrong",
+                401,
+                "invalid_client",
+            ),
+            // A right somewhere is none on every token, and says nothing of whose one is.
+            (WARDEN, "token=bearer", 403, "access_denied"),
+            (WARDEN, "token=signed%3A8%3At1", 403, "access_denied"),
         ] {
             let (got, _, told) = sent(&authority, auth, path, form).await;
             assert_eq!(
@@ -105,4 +130,40 @@ async fn what_is_refused_is_said_in_the_words_of_oauth() {
     );
     let long = format!("token={}", "a".repeat(300 << 10));
     assert_eq!(sent(&authority, OWNER, "revoke", &long).await.0, 413);
+}
+
+#[actix_web::test]
+async fn a_client_shows_its_key_as_oauth_has_it() {
+    let authority = authority(&[]);
+    let basic = |pair: &str| format!("Basic {}", STANDARD.encode(pair));
+    for (auth, form) in [
+        (basic("owner:0123456789abcdef"), ""),
+        (basic("%6Fwner:0123456789%61bcdef"), ""),
+        (
+            String::new(),
+            "&client_id=owner&client_secret=0123456789abcdef",
+        ),
+    ] {
+        let form = format!("token=bearer{form}");
+        let (status, _, told) = sent(&authority, &auth, "introspect", &form).await;
+        assert_eq!(
+            (status, &told["active"]),
+            (200, &json!(true)),
+            "{auth} {form}"
+        );
+    }
+    for (auth, form) in [
+        (basic("%6Fwner:0123456789%61bcdeg"), ""),
+        (basic("owner&secret=x:0123456789%61bcdef"), ""),
+        (String::new(), "&client_id=owner"),
+        // Nobody has two.
+        (
+            basic("owner:wrong"),
+            "&client_id=owner&client_secret=0123456789abcdef",
+        ),
+    ] {
+        let form = format!("token=bearer{form}");
+        let (status, _, _) = sent(&authority, &auth, "introspect", &form).await;
+        assert_eq!(status, 401, "{auth} {form}");
+    }
 }

@@ -1,8 +1,8 @@
 //! Identity providers over `/v1`: who may make one, what a token of one may do, and logging out.
 
 use super::*;
-use crate::core::authority::{CarriedRights, Target};
-use crate::identity::fixture::{hostile, logout_token, provide, token};
+use crate::core::authority::{Administered, CarriedRights, Provider, ProviderSpec, Target};
+use crate::identity::fixture::{administer, hostile, logout_token, provide, run, token};
 
 const NOW_S: u64 = 1_700_000_000;
 
@@ -48,6 +48,14 @@ async fn a_logout_is_answered_when_nobody_serves_the_session_any_more() {
             .next()
             .is_some()
     );
+    // Of two, each reader could take another one: neither is done, and that is said.
+    let two = [
+        form(logout_token(NOW_S, json!({"jti": "j3"}))),
+        form(logout_token(NOW_S, json!({"jti": "j4"}))),
+    ];
+    let fences = authority.fences();
+    let (status, _) = log_out(&authority, "idp", two.join("&")).await;
+    assert_eq!((status, authority.fences()), (400, fences));
     // Where somebody has not confirmed, nobody knows.
     authority.take_writes(&[2]);
     let again = form(logout_token(NOW_S, json!({"jti": "j2"})));
@@ -133,6 +141,49 @@ async fn the_bearer_of_a_token_looks_at_channels_and_does_nothing_in_the_apps_na
     for (what, text, _) in hostile(NOW_S) {
         let (status, _) = bearer("GET", "/v1/apps/7/channels/chat-1", &text).await;
         assert_eq!(status, 401, "{what}");
+    }
+}
+
+#[actix_web::test]
+async fn a_token_for_several_apps_is_for_the_one_of_the_path() {
+    let mut state = state();
+    state.time_ms = NOW_S * 1_000;
+    provide(&mut state, AppId(7), "chat", CarriedRights::Ceiling);
+    let spec = ProviderSpec {
+        audiences: vec!["shop".into()],
+        ceiling: "other".into(),
+        ..spec_of(state.provider(AppId(7), "idp").unwrap())
+    };
+    run(
+        &mut state,
+        &administer(AppId(8), Administered::NewProvider(Box::new(spec))),
+    );
+    let authority = Arc::new(Authority::fixed(state, NOW_S * 1_000));
+    let both = token(NOW_S, json!({"aud": ["chat", "shop"]}));
+    for (path, status) in [
+        ("/v1/apps/7/channels/chat-1", 200),
+        ("/v1/apps/8/channels/any", 200),
+        ("/v1/apps/7/channels/hall", 403),
+        ("/v1/apps/9/channels/any", 401),
+    ] {
+        let request = TestRequest::get().uri(path);
+        let request = request.insert_header(("Authorization", format!("Bearer {both}")));
+        let (got, _, body) = ask_of(authority.clone(), AuthMode::Keys, request).await;
+        assert_eq!(got, status, "{path}: {body}");
+    }
+}
+
+fn spec_of(provider: &Provider) -> ProviderSpec {
+    ProviderSpec {
+        id: provider.id.clone(),
+        iss: provider.iss.clone(),
+        audiences: provider.audiences.clone(),
+        algorithms: provider.algorithms.clone(),
+        keys: provider.keys.iter().map(|one| one.key.clone()).collect(),
+        source: provider.source.clone(),
+        claims: provider.claims.clone(),
+        leeway_ms: provider.leeway_ms,
+        ceiling: provider.ceiling.clone(),
     }
 }
 
