@@ -63,7 +63,10 @@ revoke 7 group:g
 signal 7 p j user:u revkey:s before=5 state=v
 administer 7 k1 provider signals 7 p bearer=b aud=a,b device=newer
 administer 7 operator provider signals 7 p endpoint=https://id/poll stream=s state=v assurance=newer
-administer 7 k1 provider nosignals 7 p";
+administer 7 k1 provider nosignals 7 p
+asked left_the_team p revoke 7 user:u by=k1
+keep 3 1000 5000
+keep 3 1000 -";
 
 /// A log whose state has something in every section.
 const LOG: &str = "\
@@ -142,16 +145,28 @@ fn stored_encodings_have_not_changed() {
     assert_eq!(expected, actual);
 }
 
+fn unhex<'a>(lines: impl Iterator<Item = &'a str>) -> Vec<u8> {
+    let hex: String = lines.map(str::trim).collect();
+    (0..hex.len() / 2)
+        .map(|at| u8::from_str_radix(&hex[at * 2..at * 2 + 2], 16).unwrap())
+        .collect()
+}
+
 #[test]
 fn the_stored_snapshot_is_read() {
     let text = include_str!("scripts/access_encodings.txt");
     let lines = text.lines().skip_while(|line| *line != "snapshot").skip(1);
-    let hex: String = lines.map(str::trim).collect();
-    let bytes: Vec<u8> = (0..hex.len() / 2)
-        .map(|at| u8::from_str_radix(&hex[at * 2..at * 2 + 2], 16).unwrap())
-        .collect();
+    let bytes = unhex(lines);
     let state = restore(&bytes).unwrap();
     assert_eq!(snapshot(&state), bytes);
     assert_eq!(state.grants.len(), 3);
     assert_eq!(state.requests.len(), 2);
+}
+
+#[test]
+fn a_snapshot_from_before_the_audit_is_read_and_its_chain_begins_then() {
+    let bytes = unhex(include_str!("scripts/snapshot_before_the_audit.txt").lines());
+    let state = restore(&bytes).unwrap();
+    assert_eq!(state.audit.last_index(), 0);
+    assert_eq!(snapshot(&state), bytes);
 }

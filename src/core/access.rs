@@ -6,14 +6,16 @@
 
 pub use gatecast_cluster::access::{
     Administered, Administration, Affected, Algorithm, Answered, ApiKey, App, AppChange, AppId,
-    AppSpec, Block, Capability, CarriedRights, ChannelFlag, Claims, Command, Cut, Decision,
-    Delivery, Effect, EnabledProtocol, FETCH_AGAIN_MS, Fetched, Grant, GrantEntry, GrantKey,
-    GrantMode, GroupChange, GroupMember, Issued, Issuer, KeyChange, KeyFetch, KeyKind, KeySource,
-    KeySpec, Limits, MemberState, Millis, NodeId, OpenRule, Operations, Pattern, PatternError,
-    PatternText, Principal, Proof, Provider, ProviderChange, ProviderKey, ProviderSpec, PublicKey,
+    AppSpec, Asked, Audit, AuditFault, AuditHash, AuditRecord, AuditRetention, AuditVerifier,
+    Block, Capability, CarriedRights, ChannelFlag, Claims, Command, Cut, Decision, Delivery,
+    Effect, EnabledProtocol, FETCH_AGAIN_MS, Fetched, Grant, GrantEntry, GrantKey, GrantMode,
+    GroupChange, GroupMember, Issued, Issuer, KeyChange, KeyFetch, KeyKind, KeySource, KeySpec,
+    Limits, MemberState, Millis, NodeId, OpenRule, Operations, Pattern, PatternError, PatternText,
+    Principal, Proof, ProofStep, Provider, ProviderChange, ProviderKey, ProviderSpec, PublicKey,
     Question, Reaction, Reason, Rejection, Reply, Resource, Revision, Revocation, Right, Rule,
-    Scope, Secret, SettingValue, SignOut, Signal, Signals, SignalsSpec, SpokenFor, State, Stream,
-    Subject, Target, Text, Token, UserGroup, UserGroupChange, UserGroupDeletion, Vouched, Voucher,
+    Scope, Secret, SettingValue, ShownRecord, SignOut, Signal, Signals, SignalsSpec, SpokenFor,
+    State, Stream, Subject, Target, Text, Token, UserGroup, UserGroupChange, UserGroupDeletion,
+    Vouched, Voucher, proven_head, skip_of,
 };
 pub use gatecast_cluster::{
     BarrierMode, BarrierReport, ClusterStatus, Committed, EffectBatch, Freshness, ProposeError,

@@ -4,8 +4,9 @@
 
 use super::records::{EnabledProtocol, Issuer, OpenRule, Secret, SettingValue, Subject, Target};
 use super::{
-    AppId, Capability, Fetched, Millis, NodeId, Operations, Pattern, ProviderChange, ProviderSpec,
-    Resource, Signal, SignalsSpec, Text, Token, UserGroupChange, UserGroupDeletion,
+    AppId, AuditRetention, Capability, Fetched, Millis, NodeId, Operations, Pattern,
+    ProviderChange, ProviderSpec, Resource, Signal, SignalsSpec, Text, Token, UserGroupChange,
+    UserGroupDeletion,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -157,6 +158,32 @@ pub enum Command {
     DeleteUserGroup(UserGroupDeletion),
     /// Carries out what an identity provider has told of somebody, once. What is stored for her stays.
     Signal(Signal),
+    /// Another command, and what is said about it in the audit.
+    Asked(Box<Asked>),
+    /// How much of the audit is kept.
+    KeepAudit(AuditRetention),
+}
+
+impl Command {
+    /// What is to be done, without what is said about it.
+    #[must_use]
+    pub fn plain(&self) -> &Self {
+        if let Self::Asked(asked) = self {
+            return &asked.command;
+        }
+        self
+    }
+}
+
+/// A command, and what is said about it in the audit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Asked {
+    /// The identity provider on whose word it is done.
+    pub provider: Option<Text>,
+    /// Why, in words for people.
+    pub reason: Option<Text>,
+    /// What is to be done; not again one of these.
+    pub command: Command,
 }
 
 /// Who is signed out.

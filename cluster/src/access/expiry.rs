@@ -29,7 +29,8 @@ pub(super) enum Expiring {
 /// that is kept has an end.
 #[must_use]
 pub fn next_expiry(state: &State) -> Option<Millis> {
-    state.expiry.get_min().map(|(end, _)| *end)
+    let record = state.expiry.get_min().map(|(end, _)| *end);
+    [record, state.audit.next_end()].into_iter().flatten().min()
 }
 
 /// Rebuilds the derived indexes from the records: after a restore.

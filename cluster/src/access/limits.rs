@@ -20,6 +20,8 @@ impl Limits {
     pub const ID_TEXT: usize = 256;
     /// Most segments or excluded prefixes of one pattern.
     pub const PATTERN_PARTS: usize = 64;
+    /// Longest reason for a change, in bytes.
+    pub const REASON_TEXT: usize = 256;
     /// Apps in the cluster.
     pub const APPS: usize = 100_000;
     /// Protocols of one app.

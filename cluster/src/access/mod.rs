@@ -12,6 +12,7 @@
 //! an answer with a log index in it.
 
 mod apply;
+mod audit;
 mod capability;
 mod checksum;
 mod command;
@@ -36,10 +37,14 @@ mod state;
 mod user_group;
 
 pub use apply::{Applied, Batch, Op, Outcome, apply, apply_batch};
+pub use audit::{
+    Audit, AuditFault, AuditHash, AuditRecord, AuditRetention, AuditVerifier, ProofStep,
+    ShownRecord, proven_head, skip_of, way_up,
+};
 pub use capability::{Capability, Operations, Right};
 pub use command::{
-    Administered, Administration, AppChange, AppSpec, ChannelFlag, Command, GrantEntry, GrantMode,
-    GroupChange, KeyChange, KeySpec, MemberCommand, Rejection, Reply, SignOut,
+    Administered, Administration, AppChange, AppSpec, Asked, ChannelFlag, Command, GrantEntry,
+    GrantMode, GroupChange, KeyChange, KeySpec, MemberCommand, Rejection, Reply, SignOut,
 };
 pub use decide::{
     Decision, Question, Reason, Rule, allowed, check_revocation, check_spoken_for, decide,

@@ -9,7 +9,8 @@
 //! other, and no decision has to know what a restore is.
 
 use super::apply::void_everything;
-use super::{AppId, GrantKey, Millis, State, Subject, Text};
+use super::audit::Draft;
+use super::{AppId, GrantKey, Millis, Reply, State, Subject, Text};
 
 /// The state that the new cluster begins with, one revision later. `accept_tokens` leaves credentials standing:
 /// what was revoked after the backup works again.
@@ -17,6 +18,8 @@ use super::{AppId, GrantKey, Millis, State, Subject, Text};
 pub fn restored(mut state: State, now_ms: Millis, accept_tokens: bool) -> State {
     state.revision += 1;
     state.time_ms = state.time_ms.max(now_ms);
+    let begun = Draft::by("cluster", "cluster restore").record(&state, &Reply::Done, &[]);
+    state.audit.append(begun);
     // The former nodes are gone; should one of their numbers start again, it is another start.
     for member in state.members.values().cloned().collect::<Vec<_>>() {
         state.departed.insert(member.node, member.epoch);

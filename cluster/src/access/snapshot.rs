@@ -7,6 +7,7 @@
 //! **Why chunks:** one encode of a million grants needs a second copy of all of it; a chunk needs only its own, and a
 //! damaged length cannot ask for more than a chunk.
 
+use super::audit::{Audit, AuditHead, Links};
 use super::checksum::Sum;
 use super::{Answered, Issuer, Millis, Requests, Revision, State, expiry, user_group};
 use crate::codec;
@@ -54,11 +55,13 @@ enum Section {
     KeyFetches = 18,
     Memberships = 19,
     Signals = 20,
+    Audit = 21,
+    AuditRecords = 22,
 }
 
 impl Section {
     /// In the order in which they stand.
-    const ALL: [Self; 20] = [
+    const ALL: [Self; 22] = [
         Self::Head,
         Self::Apps,
         Self::Aliases,
@@ -78,6 +81,8 @@ impl Section {
         Self::KeyFetches,
         Self::Memberships,
         Self::Signals,
+        Self::Audit,
+        Self::AuditRecords,
         Self::End,
     ];
 
@@ -89,13 +94,14 @@ impl Section {
     /// Records of one chunk: few where one record may be large, so that a chunk stays under its bound.
     const fn chunk(self) -> usize {
         match self {
-            Self::Head | Self::End => 1,
+            Self::Head | Self::Audit | Self::End => 1,
             Self::Apps
             | Self::Keys
             | Self::Tokens
             | Self::Groups
             | Self::Providers
             | Self::Signals => 16,
+            Self::AuditRecords => 256,
             Self::Grants => 4096,
             Self::Aliases
             | Self::KeySuccessors
@@ -170,7 +176,9 @@ pub(super) fn frames(state: &State, out: &mut dyn FnMut(&[u8])) -> u64 {
     records += chunks(Section::Providers, state.providers.iter(), out);
     records += chunks(Section::KeyFetches, state.key_fetches.iter(), out);
     records += chunks(Section::Memberships, state.memberships.iter(), out);
-    records + chunks(Section::Signals, state.signals.iter(), out)
+    records += chunks(Section::Signals, state.signals.iter(), out);
+    records += chunks(Section::Audit, state.audit.written().into_iter(), out);
+    records + chunks(Section::AuditRecords, state.audit.texts(), out)
 }
 
 fn chunks<T: Serialize>(
@@ -223,6 +231,7 @@ pub fn restore(bytes: &[u8]) -> Result<State, SnapshotError> {
         return Err(SnapshotError::Version(*format));
     }
     let mut state = State::default();
+    let mut chain = Links::default();
     let mut sum = Sum::default();
     let mut records = 0;
     let mut last = None;
@@ -236,13 +245,19 @@ pub fn restore(bytes: &[u8]) -> Result<State, SnapshotError> {
         if section == Section::End {
             let end: End = decode(record)?;
             let intact = end.sum == sum.0 && end.records == records && rest.is_empty();
-            return match intact {
-                true => finish(state),
-                false => Err(damaged("the sum does not match")),
-            };
+            if !intact {
+                return Err(damaged("the sum does not match"));
+            }
+            if !state.audit.ends_as(&chain) {
+                return Err(damaged("the records of the audit do not make its chain"));
+            }
+            return finish(state);
         }
         sum.add(whole);
-        records += read(&mut state, section, record)?;
+        records += match section == Section::Audit {
+            true => read_audit(&mut state, &mut chain, record)?,
+            false => read(&mut state, section, record)?,
+        };
     }
     Err(damaged("it ends early"))
 }
@@ -296,7 +311,8 @@ fn read(state: &mut State, section: Section, record: &[u8]) -> Result<u64, Snaps
         Section::KeyFetches => insert(&mut state.key_fetches, record),
         Section::Memberships => insert(&mut state.memberships, record),
         Section::Signals => insert(&mut state.signals, record),
-        Section::End => Ok(0),
+        Section::AuditRecords => read_audit_records(state, record),
+        Section::Audit | Section::End => Ok(0),
     }
 }
 
@@ -349,6 +365,25 @@ fn read_requests(requests: &mut Requests, record: &[u8]) -> Result<u64, Snapshot
         requests.append(request, answer);
     }
     Ok(count)
+}
+
+fn read_audit(state: &mut State, chain: &mut Links, record: &[u8]) -> Result<u64, SnapshotError> {
+    let written: Vec<AuditHead> = decode(record)?;
+    let count = written.len() as u64;
+    for one in written {
+        let opened = Audit::opened(one).ok_or_else(|| damaged("the audit's chain"))?;
+        (state.audit, *chain) = opened;
+    }
+    Ok(count)
+}
+
+fn read_audit_records(state: &mut State, record: &[u8]) -> Result<u64, SnapshotError> {
+    let texts: Vec<Vec<u8>> = decode(record)?;
+    let count = texts.len() as u64;
+    match texts.into_iter().all(|text| state.audit.reopen(text)) {
+        true => Ok(count),
+        false => Err(damaged("a record of the audit")),
+    }
 }
 
 /// Checks what records say of each other (a revocation may outlive its app), then rebuilds the derived indexes.

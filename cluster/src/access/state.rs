@@ -5,6 +5,7 @@
 //! **Why records are public to read but written through methods:** an expiry that is not in the index
 //! would never be swept, so that two nodes could differ.
 
+use super::audit::Audit;
 use super::expiry::Expiring;
 use super::key_fetch::KeyFetch;
 use super::lookup::{GrantLookup, PatternRef, Place};
@@ -65,6 +66,8 @@ pub struct State {
     pub departed: OrdMap<NodeId, u64>,
     /// Requests that were answered, for retries.
     pub requests: Requests,
+    /// Who changed what.
+    pub audit: Audit,
     /// Keys of each app. Derived from `keys`.
     pub(super) app_keys: OrdSet<(AppId, Text)>,
     /// Members by their groups. Derived from `memberships`.
@@ -86,7 +89,7 @@ impl State {
     /// When the next record ends, cluster time; from then on a [`super::Command::Tick`] has something to do.
     #[must_use]
     pub fn next_expiry(&self) -> Option<Millis> {
-        self.expiry.get_min().map(|(end, _)| *end)
+        super::next_expiry(self)
     }
 
     /// The key of that id, if it belongs to the app.

@@ -42,6 +42,7 @@ pub(crate) fn is_urgent(command: &Command) -> bool {
             change.enabled == Some(false) || change.capability.is_some()
         }
         Command::UpdateApp { change, .. } => change.enabled == Some(false),
+        Command::Asked(asked) => is_urgent(asked.command.plain()),
         Command::Administer(asked) => match &asked.change {
             Administered::App(change) => change.enabled == Some(false),
             Administered::Key { change, .. } => {
@@ -68,6 +69,7 @@ pub(crate) fn is_urgent(command: &Command) -> bool {
         | Command::Unblock { .. }
         | Command::SetChannelFlag(_)
         | Command::SetGroup(_)
+        | Command::KeepAudit(_)
         | Command::UseNonce { .. } => false,
     }
 }

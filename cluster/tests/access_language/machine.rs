@@ -111,6 +111,7 @@ impl Machine {
                 format!("{:?}", all.iter().map(way).collect::<Vec<_>>())
             }
             "counts" => self.counts(),
+            "audit" => self.audit(),
             "next" => format!("{:?}", next_expiry(&self.state)),
             "reopen" => {
                 let bytes = snapshot(&self.state);
@@ -210,6 +211,53 @@ impl Machine {
             .unwrap();
         }
         out
+    }
+
+    /// What was recorded, each record on a line of its own.
+    fn audit(&self) -> String {
+        let audit = &self.state.audit;
+        let mut verifier = AuditVerifier::default();
+        let mut text = format!("{} of {}", audit.len(), audit.last_index());
+        for index in audit.first_index()..=audit.last_index() {
+            let (shown, way) = audit.proof(index).expect("kept");
+            assert_eq!(verifier.add(&shown), Ok(()));
+            assert_eq!(proven_head(&shown, &way), audit.head());
+            let AuditRecord {
+                index,
+                revision,
+                time_ms,
+                actor,
+                app,
+                kind,
+                touched,
+                narrowed,
+                reason,
+                subjects,
+                effects,
+            } = &shown.record;
+            let pairs = |pairs: &[(String, String)]| {
+                let pair = |(name, value): &(String, String)| format!("{name} {value}");
+                pairs.iter().map(pair).collect::<Vec<_>>().join("; ")
+            };
+            let app = app.map_or("-".to_owned(), |app| app.to_string());
+            let took = if *narrowed { "took" } else { "gave" };
+            write!(
+                text,
+                "\n  {index} @{revision} {time_ms} app {app} by {actor}: {kind} [{}] {took} {touched} -> [{}] {}",
+                pairs(subjects),
+                pairs(effects),
+                reason.as_deref().unwrap_or("-")
+            )
+            .unwrap();
+        }
+        if audit.is_empty() {
+            return text;
+        }
+        assert_eq!(
+            verifier.ends_with(Some(audit.last_index()), audit.head()),
+            Ok(())
+        );
+        text
     }
 
     fn counts(&self) -> String {

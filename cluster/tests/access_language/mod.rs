@@ -7,6 +7,7 @@
 //! `members APP GROUP [add= remove=]` (`user:a,group:g`) · `nogroup APP GROUP` · `groups PRINCIPAL` ·
 //! `provider create|update|delete|ask|fetched APP ID …` (by `administer`) · `group APP GROUP [add= remove= clear=]` · `administer APP KEY|operator app update … | key … [hands=RIGHTS]` · `as NAME APP key=|named= under= user= …` ·
 //! `check|allowed PRINCIPAL NAME [OPS]` · `stands PRINCIPAL` · `grants APP SUBJECT` · `counts` · `reopen` ·
+//! `asked WHY PROVIDER|- COMMAND…` (`_` in WHY is a space) · `keep RECORDS BYTES AGE|-` · `audit` (what was recorded, its chain checked) ·
 //! `request N COMMAND…` · `same COMMAND…` (in the log entry of the command before).
 //!
 //! RIGHTS are `pattern=op,op;user/pattern=op`. SUBJECT and TARGET are `everyone`, `user:ana`, `token:t`, …
@@ -98,6 +99,14 @@ impl<'a> Line<'a> {
             }
         }
         Self { words, options }
+    }
+
+    /// The line from that word on.
+    fn from(&self, at: usize) -> Self {
+        Self {
+            words: self.words[at..].to_vec(),
+            options: self.options.clone(),
+        }
     }
 
     pub fn word(&self, at: usize) -> &'a str {
@@ -236,6 +245,18 @@ pub fn key_spec(of: AppId, id: &str, cap: Option<&str>) -> KeySpec {
 pub fn command(line: &Line<'_>, now_ms: Millis) -> Option<Command> {
     Some(match line.word(0) {
         "tick" => Command::Tick,
+        "asked" => Command::Asked(Box::new(Asked {
+            reason: Some(line.word(1).replace('_', " ").into()),
+            provider: Some(line.word(2)).filter(|id| *id != "-").map(Into::into),
+            command: command(&line.from(3), now_ms).expect("a command"),
+        })),
+        "keep" => Command::KeepAudit(AuditRetention {
+            records: line.number(1),
+            bytes: line.number(2),
+            age_ms: Some(line.word(3))
+                .filter(|age| *age != "-")
+                .map(|age| age.parse().unwrap()),
+        }),
         "version" => Command::SetClusterVersion(line.number(1) as u16),
         "member" => Command::Member(member(line)),
         "app" => app_command(line),

@@ -172,7 +172,7 @@ impl Authority {
             subject: Subject::Token(token),
             entries,
             ..
-        } = command
+        } = command.plain()
         else {
             return Ok(());
         };

@@ -8,6 +8,7 @@
 
 mod administer;
 mod apps;
+mod asked;
 mod batch;
 mod blocks;
 mod flags;
@@ -39,7 +40,7 @@ pub(super) fn void_everything(state: &mut State, app: AppId) {
     revoke::leave_void(state, app, super::Target::App);
 }
 
-use super::{App, Cut, Subject, Target};
+use super::{App, Cut, Subject, Target, audit};
 use super::{AppId, Command, Effect, Limits, Rejection, Reply, Revision, Scope, Stamp, State};
 use std::sync::Arc;
 
@@ -70,16 +71,29 @@ pub fn apply(state: &mut State, command: &Command, stamp: Stamp) -> Outcome {
     state.revision = state.revision.max(stamp.index);
     state.time_ms = state.time_ms.max(stamp.time_ms);
     let mut effects = Vec::new();
-    let budget = match matches!(command, Command::Tick) {
+    let ticks = matches!(command, Command::Tick);
+    let budget = match ticks {
         true => Limits::SWEEP_TICK,
         false => Limits::SWEEP,
     };
+    if ticks {
+        state.audit.tick(state.time_ms);
+    }
     sweep::sweep(state, budget, &mut effects);
     let swept = effects.len();
-    let reply = run(state, command, &mut effects).unwrap_or_else(|rejection| {
+    // What a key belongs to is asked before it may be gone.
+    let draft = audit::draft(state, command);
+    let reply = run_if_known(state, command, &mut effects).unwrap_or_else(|rejection| {
         effects.truncate(swept);
         Reply::Rejected(rejection)
     });
+    if let Some(draft) = draft
+        && !matches!(reply, Reply::Rejected(_) | Reply::Changed(0))
+    {
+        let own = effects.get(swept..).unwrap_or_default();
+        let record = draft.record(state, &reply, own);
+        state.audit.append(record);
+    }
     effects.dedup();
     Outcome {
         revision: stamp.index,
@@ -116,7 +130,9 @@ fn since(command: &Command) -> u16 {
         | Command::SignOut(_)
         | Command::SetUserGroup(_)
         | Command::DeleteUserGroup(_)
-        | Command::Signal(_) => 0,
+        | Command::Signal(_)
+        | Command::Asked(_)
+        | Command::KeepAudit(_) => 0,
     }
 }
 
@@ -127,8 +143,12 @@ fn read_by_all(state: &State, command: &Command) -> Result<()> {
     }
 }
 
-fn run(state: &mut State, command: &Command, effects: &mut Vec<Effect>) -> Result {
+fn run_if_known(state: &mut State, command: &Command, effects: &mut Vec<Effect>) -> Result {
     read_by_all(state, command)?;
+    run(state, command, effects)
+}
+
+fn run(state: &mut State, command: &Command, effects: &mut Vec<Effect>) -> Result {
     match command {
         Command::Tick => Ok(Reply::Done),
         Command::SetClusterVersion(version) => members::set_version(state, *version),
@@ -195,6 +215,7 @@ fn run(state: &mut State, command: &Command, effects: &mut Vec<Effect>) -> Resul
         Command::SetUserGroup(change) => user_groups::set(state, change, effects),
         Command::DeleteUserGroup(asked) => user_groups::delete(state, asked, effects),
         Command::Signal(told) => signals::told(state, told, effects),
+        Command::Asked(_) | Command::KeepAudit(_) => asked::of_audit(state, command, effects),
     }
 }
 
