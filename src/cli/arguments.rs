@@ -1,5 +1,6 @@
 //! The command line: what can be typed, and the help that is printed of it.
 
+mod audit;
 mod cluster;
 mod group;
 mod key;
@@ -7,6 +8,7 @@ mod provider;
 mod ssf;
 mod traffic;
 
+pub use audit::{AuditCommand, TailArgs};
 pub use cluster::{BackupCommand, ClusterCommand, Recover};
 pub use group::{GroupCommand, MemberArgs};
 pub use key::KeyCommand;
@@ -81,6 +83,9 @@ pub struct Remote {
     /// Makes a repeated write happen once; made up when left out
     #[arg(long, global = true)]
     pub idempotency_key: Option<String>,
+    /// Why it is changed, for people: told in the audit
+    #[arg(long, global = true, value_name = "WHY")]
+    pub reason: Option<String>,
     /// Longest wait for an answer, seconds
     #[arg(long, global = true, default_value_t = 30)]
     pub timeout: u64,
@@ -97,6 +102,7 @@ impl Remote {
             output: Output::Json,
             yes: true,
             idempotency_key: None,
+            reason: None,
             timeout: 30,
         }
     }
@@ -153,6 +159,9 @@ pub enum Command {
     /// Channels
     #[command(subcommand)]
     Channel(ChannelCommand),
+    /// Who changed what: a chain of records that is the same on every node
+    #[command(subcommand)]
+    Audit(AuditCommand),
     /// Who was refused what lately, on every node, and what to do about it
     Refusals(RefusalsArgs),
     /// What became of webhooks
@@ -459,9 +468,6 @@ pub enum UserCommand {
         /// How long: 1h, 30d; left out = until unblocked
         #[arg(long = "for", alias = "for-ms", value_parser = millis)]
         for_ms: Option<u64>,
-        /// Why, for people
-        #[arg(long, default_value = "")]
-        reason: String,
         /// How far to wait
         #[arg(long, default_value = "all")]
         wait: WaitArg,

@@ -183,6 +183,10 @@ async fn send_to(
     }
     if let Some(key) = writes {
         call = call.header("Idempotency-Key", key);
+        if let Some(reason) = &remote.reason {
+            // As its UTF-8 bytes: what no header can carry is refused by the client itself.
+            call = call.header("Gatecast-Reason", reason.as_bytes());
+        }
     }
     if let Some(body) = request.sent() {
         call = call.header("Content-Type", "application/json").body(body);

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 /// The request behind a command `group …`.
 #[must_use]
-pub fn group(command: GroupCommand) -> Request {
+pub fn group(command: GroupCommand, reason: Option<String>) -> Request {
     let path =
         |app: u64, group: &str, verb: &str| named(&format!("/v1/apps/{app}/groups"), group, verb);
     match command {
@@ -46,7 +46,6 @@ pub fn group(command: GroupCommand) -> Request {
             app,
             group,
             for_ms,
-            reason,
             wait,
         } => {
             let body = block_body(for_ms, reason, wait.word());

@@ -6,6 +6,7 @@
 
 pub mod address;
 pub mod arguments;
+pub mod audit;
 pub mod backup;
 pub mod client;
 pub mod confirm;
@@ -149,6 +150,7 @@ fn carry_out(cli: Cli) -> Result<(), Failure> {
     server::process::own_files_only();
     // One TLS provider for the whole process; a second call would find it chosen already.
     let _chosen = rustls::crypto::ring::default_provider().install_default();
+    let reason = cli.remote.reason.clone();
     match cli.command {
         Command::Serve(serve) => {
             let config = load(&serve)?;
@@ -178,13 +180,14 @@ fn carry_out(cli: Cli) -> Result<(), Failure> {
         Command::Key(command) => client::ask(&cli.remote, request::key(command)?),
         Command::Grant(command) => client::ask(&cli.remote, request::grant(command)?),
         Command::Revoke(command) => client::ask(&cli.remote, request::revoke(command)?),
-        Command::User(command) => client::ask(&cli.remote, request::user(command)),
-        Command::Group(command) => client::ask(&cli.remote, group::group(command)),
+        Command::User(command) => client::ask(&cli.remote, request::user(command, reason)),
+        Command::Group(command) => client::ask(&cli.remote, group::group(command, reason)),
         Command::Provider(command) => client::ask(&cli.remote, provider::provider(command)?),
         Command::Cluster(ClusterCommand::Recover(how)) => backup::recover(how),
         Command::Cluster(command) => client::ask(&cli.remote, request::cluster(command)?),
         Command::Backup(command) => backup::carry_out(&cli.remote, command),
         Command::Conn(command) => client::ask(&cli.remote, request::conn(command)),
+        Command::Audit(command) => audit::carry_out(&cli.remote, command),
         Command::Refusals(asked) => refusals::carry_out(&cli.remote, &asked),
         Command::Webhook(command) => client::ask(&cli.remote, request::webhook(command)),
         Command::Channel(command) => client::ask(&cli.remote, request::channel(command)),

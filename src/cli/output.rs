@@ -33,7 +33,13 @@ pub fn json(text: &str) -> Result<Printed, Failure> {
 /// # Errors
 /// When it cannot be written.
 pub fn json_line(value: &Value) -> Result<Printed, Failure> {
-    print(&format!("{}\n", escaped(&value.to_string())))
+    print(&format!("{}\n", line_of_json(value)))
+}
+
+/// JSON in one line, as it is printed.
+#[must_use]
+pub fn line_of_json(value: &Value) -> String {
+    escaped(&value.to_string())
 }
 
 /// Prints a list as a table, and everything else as `name  value` lines.

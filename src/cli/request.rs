@@ -315,17 +315,17 @@ fn void_for_many(kind: TargetKind, name: &str) -> Option<String> {
 }
 
 /// How long to keep somebody out, and why.
-pub(super) fn block_body(for_ms: Option<u64>, reason: String, wait: &str) -> Value {
+pub(super) fn block_body(for_ms: Option<u64>, reason: Option<String>, wait: &str) -> Value {
     let mut body = Map::new();
     set(&mut body, "for_ms", for_ms);
-    set(&mut body, "reason", Some(reason));
+    set(&mut body, "reason", Some(reason.unwrap_or_default()));
     set(&mut body, "wait", Some(wait));
     body.into()
 }
 
 /// The request behind a command `user …`.
 #[must_use]
-pub fn user(command: UserCommand) -> Request {
+pub fn user(command: UserCommand, reason: Option<String>) -> Request {
     let path = |app: u64, user: &str, verb: &str| {
         named(&format!("/v1/apps/{app}/users"), user, &format!("/{verb}"))
     };
@@ -338,7 +338,6 @@ pub fn user(command: UserCommand) -> Request {
             app,
             user,
             for_ms,
-            reason,
             wait,
         } => {
             let body = block_body(for_ms, reason, wait.word());
@@ -500,8 +499,8 @@ mod tests {
             Command::App(command) => app(command).unwrap(),
             Command::Grant(command) => grant(command).unwrap(),
             Command::Revoke(command) => revoke(command).unwrap(),
-            Command::User(command) => user(command),
-            Command::Group(command) => group::group(command),
+            Command::User(command) => user(command, cli.remote.reason),
+            Command::Group(command) => group::group(command, cli.remote.reason),
             Command::Provider(command) => provider::provider(command).unwrap(),
             Command::Cluster(command) => cluster(command).unwrap(),
             Command::Conn(command) => conn(command),
@@ -512,6 +511,7 @@ mod tests {
             | Command::Serve(_)
             | Command::Config(_)
             | Command::Backup(_)
+            | Command::Audit(_)
             | Command::Refusals(_)
             | Command::Version
             | Command::Completion { .. }

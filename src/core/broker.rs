@@ -1,5 +1,6 @@
 //! The broker as HTTP adapters and the operator's console see it: one cheap handle, async methods.
 
+mod audit;
 mod deliveries;
 
 use super::authority::{Authority, Pass};
@@ -261,7 +262,8 @@ impl Broker {
                 QueryAnswer::Connections(_)
                 | QueryAnswer::Deliveries(_)
                 | QueryAnswer::Aborted(_)
-                | QueryAnswer::Refusals(..) => {
+                | QueryAnswer::Refusals(..)
+                | QueryAnswer::AuditAt(..) => {
                     return Err(CONFUSED);
                 }
             }
@@ -333,7 +335,8 @@ impl Broker {
                 QueryAnswer::Occupied(_)
                 | QueryAnswer::Deliveries(_)
                 | QueryAnswer::Aborted(_)
-                | QueryAnswer::Refusals(..) => {
+                | QueryAnswer::Refusals(..)
+                | QueryAnswer::AuditAt(..) => {
                     return Err(CONFUSED);
                 }
             }
@@ -361,7 +364,8 @@ impl Broker {
                 QueryAnswer::Occupied(_)
                 | QueryAnswer::Connections(_)
                 | QueryAnswer::Deliveries(_)
-                | QueryAnswer::Aborted(_) => return Err(CONFUSED),
+                | QueryAnswer::Aborted(_)
+                | QueryAnswer::AuditAt(..) => return Err(CONFUSED),
             }
         }
         all.sort_by_key(|one| std::cmp::Reverse((one.at_ms, one.node, one.id)));

@@ -34,6 +34,8 @@ pub enum Query {
     AbortConnection(ConnectionId),
     /// The last refusals by the asked node.
     Refusals(RefusalFilter),
+    /// The asked node's hash of this record of the audit.
+    AuditAt(u64),
 }
 
 /// What it answers.
@@ -49,6 +51,8 @@ pub enum QueryAnswer {
     Aborted(bool),
     /// Refusals, newest first, and how many more there were that it did not keep.
     Refusals(Vec<RefusalRecord>, u64),
+    /// The number of its last record, and the hash that was asked for, if it has it.
+    AuditAt(u64, Option<[u8; 32]>),
 }
 
 /// An answer on its way.

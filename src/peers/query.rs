@@ -30,6 +30,8 @@ pub trait LocalConnections: Send + Sync + 'static {
     fn abort(&self, id: ConnectionId) -> Aborting;
     /// The last refusals by this node, and how many more there were.
     fn refusals(&self, filter: &RefusalFilter) -> (Vec<RefusalRecord>, u64);
+    /// The number of this node's last record of the audit, and its hash of that one, if it has it.
+    fn audit_at(&self, index: u64) -> (u64, Option<[u8; 32]>);
 }
 
 impl LocalConnections for Broker {
@@ -45,6 +47,10 @@ impl LocalConnections for Broker {
 
     fn refusals(&self, filter: &RefusalFilter) -> (Vec<RefusalRecord>, u64) {
         self.refusals.last(filter)
+    }
+
+    fn audit_at(&self, index: u64) -> (u64, Option<[u8; 32]>) {
+        self.audit_here(index)
     }
 }
 
@@ -128,6 +134,10 @@ pub async fn answer(
         Query::Refusals(filter) => {
             let (last, more) = local.refusals(&filter);
             Some(QueryAnswer::Refusals(last, more))
+        }
+        Query::AuditAt(index) => {
+            let (last, hash) = local.audit_at(index);
+            Some(QueryAnswer::AuditAt(last, hash))
         }
     }
 }

@@ -10,7 +10,7 @@ use super::input;
 use super::resource;
 use super::write::answer;
 use crate::core::authority::{
-    AppId, BarrierMode, Command, Issuer, RequestId, SignOut, State, UNCONFIRMED, WriteError,
+    AppId, Asked, BarrierMode, Command, Issuer, RequestId, SignOut, State, UNCONFIRMED, WriteError,
 };
 use crate::core::broker::Broker;
 use crate::core::error::Refusal;
@@ -60,11 +60,15 @@ async fn log_out(
     let authority = &broker.authority;
     // What the provider issued before it said so is meant, by its clock: nothing is void that is issued later than now.
     authority.reach(said.said_ms).await;
-    let command = Command::SignOut(SignOut {
-        app,
-        issuer: Issuer::Operator,
-        targets: said.targets,
-    });
+    let command = Command::Asked(Box::new(Asked {
+        provider: Some(path.1.as_str().into()),
+        reason: None,
+        command: Command::SignOut(SignOut {
+            app,
+            issuer: Issuer::Operator,
+            targets: said.targets,
+        }),
+    }));
     let request = RequestId(said.request);
     let written = authority.write(request, command, BarrierMode::All).await;
     match written {

@@ -8,6 +8,9 @@
 //! **What it does not do:** read a command's effect back through another path than the view; keep state.
 
 pub mod app;
+pub mod audit;
+pub mod audit_check;
+pub mod audit_line;
 pub mod auth;
 mod bearer;
 mod block;
@@ -113,6 +116,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .configure(connection::routes)
         .configure(delivery::routes)
         .configure(refusal::routes)
+        .configure(audit::routes)
         .configure(explain::routes)
         .configure(cluster::routes)
         .configure(operation::routes)

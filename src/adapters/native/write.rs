@@ -9,7 +9,8 @@ use super::id_source::IdSource;
 use super::input::Wait;
 use super::{AuthMode, Native};
 use crate::core::authority::{
-    App, Command, NodeId, Reply, RequestId, Revision, Subject, WriteError, Written,
+    App, Asked, Command, Limits, NodeId, Reply, RequestId, Revision, Subject, Text, WriteError,
+    Written,
 };
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse};
@@ -26,6 +27,8 @@ pub struct Write<'a> {
     call: &'a Call,
     request: RequestId,
     repeatable: bool,
+    /// Why, in the caller's words: for the audit.
+    reason: Option<Text>,
     started: Instant,
 }
 
@@ -33,9 +36,10 @@ impl<'a> Write<'a> {
     /// Of this call with this body.
     ///
     /// # Errors
-    /// `bad_value` when the `Idempotency-Key` is unusable.
+    /// `bad_value` when the `Idempotency-Key` or the `Gatecast-Reason` is unusable.
     pub fn of(call: &'a Call, body: &[u8]) -> Result<Self, ApiError> {
         let key = idempotency_key(&call.http)?;
+        let reason = reason(&call.http)?;
         let request = key.map_or_else(
             || RequestId(rand::random()),
             |key| named(&call.caller, &call.http, key, body),
@@ -44,6 +48,7 @@ impl<'a> Write<'a> {
             call,
             request,
             repeatable: key.is_some(),
+            reason,
             started: Instant::now(),
         })
     }
@@ -72,6 +77,14 @@ impl<'a> Write<'a> {
     /// What the cluster said, as a code; an unknown outcome names the request.
     pub async fn make(&self, command: Command, wait: Wait) -> Result<Made, ApiError> {
         let authority = &self.call.broker.authority;
+        let command = match &self.reason {
+            None => command,
+            reason => Command::Asked(Box::new(Asked {
+                provider: None,
+                reason: reason.clone(),
+                command,
+            })),
+        };
         let outcome = authority.write(self.request, command, wait.into()).await;
         let took = self.started.elapsed();
         let meter = &self.call.native.meter;
@@ -222,9 +235,32 @@ pub fn idempotency_key(http: &HttpRequest) -> Result<Option<&str>, ApiError> {
     usable.map(Some).ok_or_else(bad)
 }
 
+/// The `Gatecast-Reason` of a request: why it is asked for, told in the audit.
+///
+/// # Errors
+/// `bad_value` when it is empty, too long, no UTF-8 or has control characters.
+pub fn reason(http: &HttpRequest) -> Result<Option<Text>, ApiError> {
+    let Some(value) = http.headers().get("gatecast-reason") else {
+        return Ok(None);
+    };
+    let text = std::str::from_utf8(value.as_bytes()).ok();
+    let short = text.filter(|text| text.len() <= Limits::REASON_TEXT);
+    let usable = short.and_then(|text| super::text::name("reason", text).ok());
+    let bad = || {
+        let most = Limits::REASON_TEXT;
+        let message =
+            format!("a Gatecast-Reason is 1 to {most} bytes of text without control characters");
+        ApiError::new(Code::BadValue, message)
+    };
+    usable.map(Some).ok_or_else(bad)
+}
+
 /// The id of a named request: who, what name, which path, which body.
 fn named(caller: &Caller, http: &HttpRequest, key: &str, body: &[u8]) -> RequestId {
     let caller = caller.label();
+    // Another reason is another request: it would else be told with the first one's.
+    let said = http.headers().get("gatecast-reason");
+    let said = said.and_then(|said| std::str::from_utf8(said.as_bytes()).ok());
     let mut hash = Sha256::new();
     for part in [
         caller.as_str(),
@@ -232,6 +268,7 @@ fn named(caller: &Caller, http: &HttpRequest, key: &str, body: &[u8]) -> Request
         http.method().as_str(),
         http.path(),
         http.query_string(),
+        said.unwrap_or_default(),
     ] {
         hash.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
         hash.update(part.as_bytes());
@@ -280,6 +317,23 @@ mod tests {
         assert!(with("").is_err() && with("caf\u{e9}").is_err());
         let none = TestRequest::default().to_http_request();
         assert_eq!(idempotency_key(&none), Ok(None));
+    }
+
+    #[test]
+    fn a_reason_is_short_text_for_people() {
+        let with = |text: &[u8]| {
+            let value = actix_web::http::header::HeaderValue::from_bytes(text).unwrap();
+            let http = TestRequest::default().insert_header(("Gatecast-Reason", value));
+            reason(&http.to_http_request()).map(|text| text.map(|text| text.to_string()))
+        };
+        let left = "hat gekündigt";
+        assert_eq!(with(left.as_bytes()), Ok(Some(left.into())));
+        assert!(with(&[b'x'; 256]).is_ok() && with(&[b'x'; 257]).is_err());
+        for bad in [&b""[..], b"a\tb", b"\xff", "a\u{202e}b".as_bytes()] {
+            assert!(with(bad).is_err(), "{bad:?}");
+        }
+        let none = TestRequest::default().to_http_request();
+        assert_eq!(reason(&none), Ok(None));
     }
 
     #[test]

@@ -75,9 +75,6 @@ pub enum GroupCommand {
         /// How long: 1h, 30d; left out = until unblocked
         #[arg(long = "for", alias = "for-ms", value_parser = millis)]
         for_ms: Option<u64>,
-        /// Why, for people
-        #[arg(long, default_value = "")]
-        reason: String,
         /// How far to wait
         #[arg(long, default_value = "all")]
         wait: WaitArg,

@@ -28,7 +28,8 @@ impl Broker {
                 QueryAnswer::Occupied(_)
                 | QueryAnswer::Connections(_)
                 | QueryAnswer::Aborted(_)
-                | QueryAnswer::Refusals(..) => {
+                | QueryAnswer::Refusals(..)
+                | QueryAnswer::AuditAt(..) => {
                     return Err(CONFUSED);
                 }
             }

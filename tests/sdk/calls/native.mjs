@@ -217,6 +217,14 @@ export const recipes = {
   'GET /v1/apps/{app}/webhooks/deliveries': reads(() => ({ marker: '"deliveries"' })),
   'GET /v1/apps/{app}/refusals': reads(() => ({ marker: '"refusals"' })),
   'GET /v1/refusals': reads(() => ({ marker: '"refusals"' })),
+  'GET /v1/audit': reads(() => ({ marker: '"prev_hash"' })),
+  'PATCH /v1/audit': to(() => ({ body: {}, harmless: true })),
+  'GET /v1/audit/heads': reads(() => ({ marker: '"nodes"' })),
+  'GET /v1/audit/proofs': reads(async (world, call) => {
+    const { records } = await world.admin().call('GET', '/v1/audit?limit=1');
+    return { path: `${call.path}?revision=${records[0].revision}`, marker: '"way"' };
+  }),
+  'GET /v1/apps/{app}/audit': reads(() => ({ marker: '"subjects"' })),
   'GET /v1/apps/{app}/webhooks/dead': reads(() => ({ marker: '"dead_letters"' })),
   'POST /v1/apps/{app}/webhooks/replay': to(() => ({ body: {}, harmless: true })),
   'POST /v1/apps/{app}/explain': reads(() => ({ body: { user: MEMBER, channel: ROOM, operations: ['publish'] }, marker: '"allowed"' })),

@@ -20,7 +20,7 @@ mod keys;
 mod members;
 mod providers;
 mod revoke;
-mod signals;
+pub(super) mod signals;
 mod sweep;
 mod tokens;
 mod user_groups;

@@ -64,6 +64,18 @@ fn check(spec: &SignalsSpec) -> Result<()> {
     Ok(())
 }
 
+/// Where it is kept that an event was told.
+fn once(app: AppId, provider: &Text, event: &Text) -> (AppId, Text, Text) {
+    (app, format!("events:{provider}").into(), event.clone())
+}
+
+/// Whether this event was told before.
+pub(in super::super) fn is_known(state: &State, told: &Signal) -> bool {
+    let once = once(told.app, &told.provider, &told.id);
+    let until = state.nonces.get(&once);
+    until.is_some_and(|until| *until > state.time_ms)
+}
+
 pub(super) fn told(state: &mut State, told: &Signal, effects: &mut Vec<Effect>) -> Result {
     let app = told.app;
     let provider = state.provider(app, &told.provider);
@@ -74,10 +86,10 @@ pub(super) fn told(state: &mut State, told: &Signal, effects: &mut Vec<Effect>) 
         limits::target(target)?;
     }
     let now_ms = state.time_ms;
-    let once = (app, format!("events:{provider}").into(), told.id.clone());
-    if state.nonces.get(&once).is_some_and(|until| *until > now_ms) {
+    if is_known(state, told) {
         return Ok(Reply::Narrowed(0));
     }
+    let once = once(app, &provider, &told.id);
     limits::at_most("nonces", state.nonces.len() + 1, Limits::NONCES)?;
     let until_ms = now_ms.max(told.issued_before_ms);
     state.put_nonce(once, until_ms.saturating_add(Limits::NONCE_MS));

@@ -4,11 +4,12 @@
 //! one. **Why no record of members of the cluster, ticks, nonces and what has ended:** nobody may do more or less by the
 //! first three, and what ends by itself does so at the time that a record says.
 
+use super::super::apply::signals;
 use super::super::records::{Issuer, Subject, Target};
 use super::super::{
     Administered, Administration, AppChange, AppId, AppSpec, Capability, ChannelFlag, Command,
     GrantEntry, GrantMode, GroupChange, GroupMember, KeyChange, KeySpec, Operations, Pattern,
-    ProviderChange, Resource, State, Text, Token, UserGroupChange,
+    ProviderChange, Resource, Signal, State, Text, Token, UserGroupChange,
 };
 use super::draft::{Draft, hidden, subject_words, target_words};
 use std::fmt::Write as _;
@@ -59,6 +60,7 @@ pub(in super::super) fn draft(state: &State, command: &Command) -> Option<Draft>
             let draft = Draft::of("sign out", asked.app, &asked.issuer);
             asked.targets.iter().fold(draft, aimed)
         }
+        Command::Signal(told) => event(state, told)?,
         Command::SetUserGroup(change) => user_group(change),
         Command::DeleteUserGroup(gone) => {
             Draft::of("group delete", gone.app, &gone.issuer).name("group", &gone.group)
@@ -250,6 +252,12 @@ fn administered(state: &State, asked: &Administration) -> Option<Draft> {
         Administered::NoProvider { id } => {
             Draft::of("provider delete", app, issuer).name("provider", id)
         }
+        Administered::Signals { id, .. } => {
+            Draft::of("provider signals", app, issuer).name("provider", id)
+        }
+        Administered::NoSignals { id } => Draft::of("provider signals", app, issuer)
+            .name("provider", id)
+            .name("removed", true),
         Administered::KeysFetched { id, fetched } => {
             // A try that brought nothing leaves the keys as they are.
             let keys = fetched.outcome.as_ref().ok()?;
@@ -271,6 +279,18 @@ fn provider_change((app, issuer): (AppId, &Issuer), id: &Text, change: &Provider
         .name_some("enabled", change.enabled)
         .name_some("issuer", change.iss.as_ref())
         .name_some("ceiling", change.ceiling.as_ref())
+}
+
+/// What a provider has told; none = it names nobody, or is known already.
+fn event(state: &State, told: &Signal) -> Option<Draft> {
+    if told.targets.is_empty() || signals::is_known(state, told) {
+        return None;
+    }
+    let draft = Draft::by(&format!("provider {}", told.provider), "provider event")
+        .in_app(told.app)
+        .name("event", &told.id)
+        .name("issued before ms", told.issued_before_ms);
+    Some(told.targets.iter().fold(draft, aimed))
 }
 
 fn user_group(change: &UserGroupChange) -> Draft {
