@@ -84,6 +84,7 @@ keys! {
     public_tls: String = String::new(), Text, "Where clients connect with TLS besides `public`; empty = `public` itself speaks TLS when there is a certificate";
     tls_cert: PathBuf = PathBuf::new(), Text, "Certificate chain of the public port (PEM); read again on SIGHUP";
     tls_key: PathBuf = PathBuf::new(), Text, "Private key of `tls_cert` (PEM)";
+    trusted_proxies: String = String::new(), Text, "Proxies in front of `public` whose word on the client's address is taken (X-Forwarded-For, PROXY protocol 2): addresses and networks, parted by commas; empty = nobody's";
     path_prefix: String = String::new(), Text, "Path under which Pusher's paths are served as well, such as /ws; for clients with wsPath";
     cluster: String = String::new(), Text, "All nodes of a new cluster: 1=host:port,2=host:port,…; empty = alone";
     join: String = String::new(), Text, "Peers of an existing cluster to join: host:port,…";

@@ -23,6 +23,7 @@ use crate::adapters::{self, dialect::Dialects};
 use crate::config::Config;
 use crate::console::{self, metrics::Metrics};
 use crate::core::authority::Authority;
+use crate::transport::proxies::TrustedProxies;
 use crate::transport::tls::{Certificate, TlsError};
 use crate::transport::{self, ListenPort, Listening};
 use actix_web::dev::{ServerHandle, Service as _};
@@ -222,6 +223,24 @@ async fn turn_away(plane: &Plane) {
     }
 }
 
+/// How the public port treats its clients.
+fn listening(config: &Config, proxies: TrustedProxies) -> Listening {
+    let workers = threads(config);
+    Listening {
+        proxies,
+        workers,
+        keep_alive: config.keep_alive,
+        request_timeout: config.request_timeout,
+        disconnect_timeout: Duration::from_secs(2),
+        stalled: STALLED_TIMEOUT,
+        max_connections: process::connections(workers, config.max_connections),
+        shutdown_timeout: config
+            .drain
+            .saturating_sub(Duration::from_secs(5))
+            .max(Duration::from_secs(1)),
+    }
+}
+
 fn public_server(
     rooms: &Rooms,
     plane: &Plane,
@@ -234,10 +253,14 @@ fn public_server(
     );
     let (services, http) = (plane.workers(), rooms.http.clone());
     let (life, paths) = (rooms.life.clone(), services.paths());
+    let proxies = TrustedProxies::new(config.trusted_proxies.clone());
+    let how = listening(config, proxies.clone());
+    let proxies = web::Data::new(proxies);
     let factory = move || {
         let (life, paths, counts) = (life.clone(), paths.clone(), http.thread());
         App::new()
             .app_data(web::Data::new(life.clone()))
+            .app_data(proxies.clone())
             .app_data(broker.clone())
             .app_data(native.clone())
             .configure(|service| services.configure(service))
@@ -260,19 +283,6 @@ fn public_server(
                     )
                 }
             })
-    };
-    let workers = threads(config);
-    let how = Listening {
-        workers,
-        keep_alive: config.keep_alive,
-        request_timeout: config.request_timeout,
-        disconnect_timeout: Duration::from_secs(2),
-        stalled: STALLED_TIMEOUT,
-        max_connections: process::connections(workers, config.max_connections),
-        shutdown_timeout: config
-            .drain
-            .saturating_sub(Duration::from_secs(5))
-            .max(Duration::from_secs(1)),
     };
     let open = |port: Reserved| port.listen(config.backlog);
     let mut ports = Vec::new();

@@ -4,10 +4,11 @@
 use super::Raw;
 use gatecast_cluster::FirstStart;
 use gatecast_cluster::access::NodeId;
+use ipnet::IpNet;
 use rand::Rng as _;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -65,6 +66,8 @@ pub struct Config {
     pub tls: Option<Tls>,
     /// In front of Pusher's paths; empty = nothing.
     pub path_prefix: Arc<str>,
+    /// Whose word on a client's address is taken.
+    pub trusted_proxies: Arc<[IpNet]>,
     /// What to do when the data folder is new.
     pub first_start: FirstStart,
     /// Shared by all nodes.
@@ -160,6 +163,7 @@ impl Config {
             public_url: (!raw.public_url.is_empty()).then(|| raw.public_url.into()),
             tls,
             path_prefix: path_prefix(&raw.path_prefix)?,
+            trusted_proxies: networks(&raw.trusted_proxies)?,
             first_start,
             cluster_secret: cluster_secret.into(),
             admin_token: admin_token.into(),
@@ -366,6 +370,20 @@ fn tls(raw: &Raw) -> Result<Option<Tls>, ConfigError> {
     }
 }
 
+/// Addresses and networks, parted by commas.
+fn networks(text: &str) -> Result<Arc<[IpNet]>, ConfigError> {
+    let named = text.split(',').map(str::trim).filter(|one| !one.is_empty());
+    let network = |one: &str| {
+        let address = one.parse().map(|address: IpAddr| IpNet::from(address));
+        let network = address.or_else(|_| one.parse());
+        let wrong = format!(
+            "`trusted_proxies` names addresses and networks such as 10.0.0.0/8; `{one}` is neither"
+        );
+        network.map_err(|_| ConfigError(wrong))
+    };
+    named.map(network).collect()
+}
+
 fn path_prefix(text: &str) -> Result<Arc<str>, ConfigError> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte);
     let path = text.trim_end_matches('/');
@@ -477,6 +495,11 @@ mod tests {
         assert!(cluster("1=127.0.0.1:7601,1=127.0.0.1:7602").contains("twice"));
         assert!(cluster("1:127.0.0.1:7601").contains("number=host:port"));
         assert!(checked(|raw| raw.internal = raw.public).is_err());
+        let checked_proxies = |text: &str| checked(|raw| raw.trusted_proxies = text.into());
+        let nets = checked_proxies("10.0.0.0/8, ::1").unwrap().trusted_proxies;
+        assert_eq!(nets.len(), 2);
+        let wrong = checked_proxies("10.0.0.0/8,nginx").unwrap_err();
+        assert!(wrong.contains("`nginx` is neither"), "{wrong}");
         assert!(checked(|raw| raw.lease_ms = 900).is_err());
         assert!(checked(|raw| raw.node = 0).is_err());
         assert!(checked(|raw| raw.admin_token = "short".into()).is_err());

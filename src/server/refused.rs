@@ -9,6 +9,7 @@ use crate::adapters::native;
 use crate::console::http::ThreadCounts;
 use crate::core::broker::Broker;
 use crate::core::refusals::{Rule, Told};
+use crate::transport::remote;
 use actix_web::dev::ServiceResponse;
 use actix_web::{HttpMessage as _, web};
 
@@ -41,9 +42,7 @@ pub(super) fn told<B>(response: ServiceResponse<B>, counts: &ThreadCounts) -> Se
         Some(Owner::Dialect(dialect)) => dialect.named(&broker.authority.view(), request),
         Some(Owner::Native | Owner::Nobody) | None => native::auth::named(request),
     };
-    let remote = request.peer_addr().map(|addr| addr.to_string());
-    let told = with(told, &named);
-    broker.refused(name, remote.as_deref().unwrap_or(""), told);
+    broker.refused(name, &remote(request), with(told, &named));
     response
 }
 

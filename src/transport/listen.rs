@@ -5,6 +5,8 @@
 //! other request and only says in its response that it accepts.
 
 use super::half_close::HalfCloseStream;
+use super::proxies::TrustedProxies;
+use super::proxy_header;
 use super::socket::{self, Socket};
 use super::ws;
 use actix_codec::Framed;
@@ -17,21 +19,24 @@ use actix_service::{
     fn_service,
 };
 use actix_tls::accept::TlsError;
-use actix_tls::accept::rustls_0_23::{Acceptor, TlsStream};
+use actix_tls::accept::rustls_0_23::{Acceptor, AcceptorService, TlsStream};
 use actix_web::Error;
 use actix_web::body::{BoxBody, MessageBody, to_bytes};
 use actix_web::dev::{AppConfig, Extensions, Server, ServiceResponse};
 use actix_web::rt::net::TcpStream;
 use std::any::Any;
 use std::cell::RefCell;
-use std::future::{Future, ready};
+use std::future::Future;
+use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::time::Duration;
 
 /// How the server treats its clients.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Listening {
+    /// Who may say that a connection is somebody else's.
+    pub proxies: TrustedProxies,
     /// The number of worker threads.
     pub workers: usize,
     /// How long an idle HTTP connection is kept.
@@ -192,30 +197,60 @@ where
     let stopping = builder.graceful_shutdown_signal();
     for ListenPort { listener, tls } in ports {
         let addr = listener.local_addr()?;
-        let (app, stopping) = (app.clone(), stopping.clone());
+        let (app, stopping, how) = (app.clone(), stopping.clone(), how.clone());
         builder = match tls {
             None => builder.listen("public", listener, move || {
-                let noticing = |io: TcpStream| {
-                    let peer = io.peer_addr().ok();
-                    ready(Ok::<_, DispatchError>((HalfCloseStream::new(io), peer)))
-                };
+                let (trusted, patience) = (how.proxies.clone(), how.request_timeout);
+                let noticing = move |io| plain(io, trusted.clone(), patience);
                 fn_service(noticing).and_then(http!(app, how, addr, stopping))
             })?,
             // A handshake has three seconds, by the acceptor's own default.
             Some(tls) => builder.listen("public with TLS", listener, move || {
-                let noticing = |io: TlsStream<TcpStream>| {
-                    let peer = io.get_ref().0.peer_addr().ok();
-                    (HalfCloseStream::new(io), peer)
-                };
-                Acceptor::new(tls.clone())
-                    .map_init_err(|_| ())
-                    .map_err(TlsError::into_service_error)
-                    .map(noticing)
-                    .and_then(http!(app, how, addr, stopping).map_err(TlsError::Service))
+                let (trusted, patience) = (how.proxies.clone(), how.request_timeout);
+                let tls = tls.clone();
+                // What a proxy says stands before the handshake.
+                fn_factory(move || {
+                    let (trusted, acceptor) = (trusted.clone(), Acceptor::new(tls.clone()));
+                    async move {
+                        let acceptor = ServiceFactory::<TcpStream>::new_service(&acceptor, ());
+                        let acceptor = Rc::new(acceptor.await?);
+                        Ok::<_, ()>(fn_service(move |io| {
+                            encrypted(io, acceptor.clone(), trusted.clone(), patience)
+                        }))
+                    }
+                })
+                .and_then(http!(app, how, addr, stopping).map_err(TlsError::Service))
             })?,
         };
     }
     Ok(builder.run())
+}
+
+type Noticed<T> = (HalfCloseStream<T>, Option<SocketAddr>);
+
+/// A new connection, and whose it is.
+async fn plain(
+    mut io: TcpStream,
+    trusted: TrustedProxies,
+    patience: Duration,
+) -> Result<Noticed<TcpStream>, DispatchError> {
+    let peer = proxy_header::peer(&mut io, &trusted, patience).await;
+    let peer = peer.map_err(DispatchError::Io)?;
+    Ok((HalfCloseStream::new(io), peer))
+}
+
+/// The same with TLS.
+async fn encrypted(
+    mut io: TcpStream,
+    acceptor: Rc<AcceptorService>,
+    trusted: TrustedProxies,
+    patience: Duration,
+) -> Result<Noticed<TlsStream<TcpStream>>, TlsError<io::Error, DispatchError>> {
+    let peer = proxy_header::peer(&mut io, &trusted, patience).await;
+    let peer = peer.map_err(|error| TlsError::Service(DispatchError::Io(error)))?;
+    let accepted = acceptor.call(io).await;
+    let accepted = accepted.map_err(TlsError::into_service_error)?;
+    Ok((HalfCloseStream::new(accepted), peer))
 }
 
 /// A request that wants the connection for something else: answered by the app, then taken over or closed.

@@ -3,8 +3,8 @@
 //! The request holds its poller through a [`PollGuard`]; whatever ends the request (an answer, a client that hangs up) parks
 //! the poller for the next one.
 
-use super::Worker;
 use super::half_close::HangUp;
+use super::{Worker, remote};
 use crate::core::authority::{Millis, Principal};
 use crate::core::error::Refusal;
 use crate::core::limits::CONNECTIONS_PER_NODE;
@@ -43,9 +43,7 @@ pub fn open(
 ) -> Result<Arc<Poller>, Refusal> {
     let worker = request.app_data::<web::Data<Worker>>();
     let worker = worker.ok_or(Refusal::Unavailable("no worker"))?;
-    let remote = request
-        .peer_addr()
-        .map_or_else(|| "".into(), |addr| addr.to_string().into());
+    let remote = remote(request).into();
     let limit = CONNECTIONS_PER_NODE.name;
     let poller = worker.pollers().open(principal, dialect, remote, max);
     poller.ok_or(Refusal::Limit { limit, max })

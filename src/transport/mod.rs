@@ -7,6 +7,8 @@ mod half_close;
 mod head;
 mod listen;
 pub mod longpoll;
+pub mod proxies;
+mod proxy_header;
 mod socket;
 pub mod stream;
 pub mod tls;
@@ -14,6 +16,7 @@ mod worker;
 pub mod ws;
 
 pub use listen::{Encrypted, ListenPort, Listening, listen};
+pub use proxy_header::remote;
 pub use worker::Worker;
 
 #[cfg(test)]

@@ -121,6 +121,7 @@ pub(crate) const PURE: &[&str] = &[
     "src/identity/",
     "src/peers/frame",
     "src/transport/head",
+    "src/transport/proxies",
     "src/transport/ws/decode",
     "src/transport/ws/frame",
 ];

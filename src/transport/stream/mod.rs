@@ -13,8 +13,8 @@ mod spool;
 pub use answer::{preflight, say};
 pub use reader::Asked;
 
-use super::Worker;
 use super::ws::Opening;
+use super::{Worker, remote};
 use crate::core::connection::accepted::{AcceptedConnection, Framing, Inbound, ReadGate};
 use crate::core::connection::actor::Connection;
 use crate::core::connection::messages::SocketClosed;
@@ -161,11 +161,10 @@ fn begin(
     (opening, session): Accept,
 ) {
     let context = worker.context();
-    let peer = request.peer_addr();
     let accepted = AcceptedConnection {
         id: opening.resumes.unwrap_or_else(ConnectionId::random),
         dialect: opening.dialect,
-        remote: peer.map_or_else(|| "".into(), |addr| addr.to_string().into()),
+        remote: remote(request).into(),
         asked: (opening.app, opening.key),
         encoding: opening.encoding,
         framing: protocol.framing,

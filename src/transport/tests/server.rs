@@ -264,6 +264,7 @@ impl Node {
                 };
                 let patience = std::time::Duration::from_secs(5);
                 let how = Listening {
+                    proxies: crate::transport::proxies::TrustedProxies::default(),
                     workers,
                     keep_alive: patience,
                     request_timeout: patience,

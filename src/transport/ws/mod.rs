@@ -13,9 +13,9 @@ mod incoming;
 pub use frame::{closing, framing};
 pub(super) use incoming::Buffer;
 
-use super::Worker;
 use super::client_socket::{ClientSocket, drive};
 use super::socket::Socket;
+use super::{Worker, remote};
 use crate::core::connection::accepted::{AcceptedConnection, Framing, ReadGate};
 use crate::core::connection::actor::Connection;
 use crate::core::delivery::encoding::EncodingId;
@@ -150,9 +150,7 @@ fn accept(
     let accepted = AcceptedConnection {
         id,
         dialect: opening.dialect,
-        remote: request
-            .peer_addr()
-            .map_or_else(|| "".into(), |addr| addr.to_string().into()),
+        remote: remote(request).into(),
         asked: (opening.app, opening.key),
         encoding: opening.encoding,
         framing,

@@ -10,6 +10,7 @@ use crate::core::authority::{AccessQuery, Operations, Pass, Resource, State};
 use crate::core::broker::Broker;
 use crate::core::ids::{ChannelKey, Text};
 use crate::core::refusals::Rule;
+use crate::transport::remote;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -121,13 +122,11 @@ impl Call {
     /// Tells operators of what is refused within an answer that is none as a whole.
     pub(super) fn refused(&self, request: &HttpRequest, channel: &str, fault: &Fault) {
         let who = &self.identity.principal;
-        let remote = request.peer_addr().map(|addr| addr.to_string());
         let told = fault.told().app(Some(who.app)).channel(Some(channel));
         let told = told
             .key(who.keys().next().map(|key| &**key))
             .user(who.user.as_deref());
-        let remote = remote.as_deref().unwrap_or("");
-        self.broker.refused(DIALECT, remote, told);
+        self.broker.refused(DIALECT, &remote(request), told);
     }
 
     /// Those of these channels on which it has the right.
