@@ -159,6 +159,8 @@ fn scripted(listener: &TcpListener, answers: usize) -> std::io::Result<String> {
         };
         write!(stream, "HTTP/1.1 {status}\r\ncontent-length: 2\r\n\r\n{{}}")?;
     }
+    // Until the caller goes: who closes first is an error to one that waits for another node's last answer.
+    while stream.read(&mut buffer).is_ok_and(|bytes| bytes > 0) {}
     Ok(asked)
 }
 
