@@ -64,10 +64,6 @@ pub fn remote(request: &HttpRequest) -> String {
     let Some(trusted) = request.app_data::<web::Data<TrustedProxies>>() else {
         return peer.to_string();
     };
-    let lines: Vec<&str> = request
-        .headers()
-        .get_all("x-forwarded-for")
-        .filter_map(|line| line.to_str().ok())
-        .collect();
-    trusted.client(peer, lines.into_iter())
+    let lines = request.headers().get_all("x-forwarded-for");
+    trusted.client(peer, lines.filter_map(|line| line.to_str().ok()))
 }

@@ -112,11 +112,6 @@ impl BackupCopy {
         self.is_overtaken() && other.is_later_than(&self.stream, self.known())
     }
 
-    /// Whether everything that was decided in the other is in this one too, behind the same.
-    pub(super) fn holds_all_of(&self, other: &Stream) -> bool {
-        self.stream.begins_with(other)
-    }
-
     /// Nobody who may have gone on has decided anything else: all of it counts.
     pub(super) fn trust(&mut self) {
         self.overtaken = None;

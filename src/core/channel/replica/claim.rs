@@ -90,7 +90,7 @@ impl Claim {
     /// Whether the stream of the one that is asked is this node's own: it was handed over there, or is no more than that.
     pub(super) fn is_given_back(&self, own: &BackupCopy, stream: &Stream) -> bool {
         let handed = own.handed_to == Some(self.from);
-        (handed || self.given_back) && own.holds_all_of(stream)
+        (handed || self.given_back) && own.stream.begins_with(stream)
     }
 
     /// This node is not known to be counted in: it may be itself that nobody hears. Whoever is asked is not given up for that.

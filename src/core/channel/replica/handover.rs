@@ -175,16 +175,13 @@ impl Replica {
                 }
             }
             Role::Claiming(claim) => {
-                let own = self.copy.as_ref();
-                if handed_over
-                    && claim.from == from
-                    && own.is_some_and(|own| claim.is_given_back(own, &stream))
-                {
-                    return self.ask_whoever_has_more(now, out);
-                }
                 // The last to order may be another than this node's list has named.
                 let asked = claim.from == from;
                 let own = self.copy.as_ref();
+                let given_back = own.is_some_and(|own| claim.is_given_back(own, &stream));
+                if handed_over && asked && given_back {
+                    return self.ask_whoever_has_more(now, out);
+                }
                 let better = own.map_or(asked, |own| {
                     let gone_on = own.is_related_to(&stream) || own.was_overtaken_by(&stream);
                     own.is_outdated_by(&stream, from) || asked && gone_on
