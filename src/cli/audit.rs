@@ -50,9 +50,10 @@ pub fn carry_out(remote: &Remote, command: AuditCommand) -> Result<(), Failure> 
                 None => verify_nodes(remote, checker)?,
             };
             match remote.output {
-                Output::Json => output::json(&found.to_string()).map(drop),
-                Output::Table => output::table(&found, None).map(drop),
+                Output::Json => output::json(&found.to_string()).map(drop)?,
+                Output::Table => output::table(&found, None).map(drop)?,
             }
+            all_compared(&found)
         }
         AuditCommand::Prove { revision } => prove(remote, revision),
         AuditCommand::Retention {
@@ -246,12 +247,25 @@ fn verify_nodes(remote: &Remote, mut checker: Checker) -> Result<Value, Failure>
     let (same, silent) = compare(remote, last, &hash)?;
     if let Some(fields) = found.as_object_mut() {
         fields.insert("nodes".into(), same.into());
-        fields.insert("silent".into(), silent.clone().into());
-    }
-    if !silent.is_empty() {
-        output::complain("of the nodes, those named silent did not say what they have");
+        fields.insert("silent".into(), silent.into());
     }
     Ok(found)
+}
+
+/// What could not be compared has not passed.
+fn all_compared(found: &Value) -> Result<(), Failure> {
+    let silent = found.get("silent").and_then(Value::as_array);
+    let silent: Vec<String> = silent.into_iter().flatten().map(Value::to_string).collect();
+    match silent.is_empty() {
+        true => Ok(()),
+        false => Err(Failure::new(
+            Exit::Failed,
+            format!(
+                "the audit that was read is whole, but not every node could be compared: node {} did not say what it has; ask again when it is back",
+                silent.join(", ")
+            ),
+        )),
+    }
 }
 
 /// The nodes that have this hash at that number, and those that did not say. One with another is a failure.
@@ -351,5 +365,18 @@ mod tests {
         assert!(failure.message.contains("line 1"), "{}", failure.message);
         let failure = verify_file(Path::new("/no/such/file"), Checker::default()).unwrap_err();
         assert_eq!(failure.exit, Exit::Failed);
+    }
+
+    #[test]
+    fn a_node_that_could_not_be_compared_has_not_passed() {
+        let found = |silent: Value| serde_json::json!({"nodes": [1], "silent": silent});
+        assert!(all_compared(&found(serde_json::json!([]))).is_ok());
+        assert!(
+            all_compared(&serde_json::json!({})).is_ok(),
+            "a file has no nodes"
+        );
+        let failure = all_compared(&found(serde_json::json!([2, 3]))).unwrap_err();
+        assert_eq!(failure.exit, Exit::Failed);
+        assert!(failure.message.contains("node 2, 3 did not say"));
     }
 }
