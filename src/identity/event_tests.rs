@@ -4,13 +4,13 @@
 
 use super::events::{self, Meaning, Told};
 use super::fixture::{
-    ISS, administer, claims, event, event_with, logout_token, provide, run, token,
+    ISS, administer, an_app, claims, event, event_with, logout_token, provide, run, token,
 };
 use super::*;
 use crate::core::authority::fixture::state_after;
 use crate::core::authority::{
-    Administered, AppId, AppSpec, Capability, CarriedRights, Claims, Command, Delivery, KeySpec,
-    Operations, ProviderChange, Reaction, Secret, SignalsSpec, State, Stream, Target,
+    Administered, AppId, CarriedRights, Claims, Delivery, ProviderChange, Reaction, Secret,
+    SignalsSpec, State, Stream, Target,
 };
 use serde_json::{Value, json};
 
@@ -21,22 +21,7 @@ const CAEP: &str = "https://schemas.openid.net/secevent/caep/event-type/";
 const VERIFICATION: &str = "https://schemas.openid.net/secevent/ssf/event-type/verification";
 
 fn state() -> State {
-    let app = Command::CreateApp(AppSpec {
-        id: APP,
-        name: "".into(),
-        protocols: Vec::new(),
-        open: Vec::new(),
-        settings: [].into(),
-        aliases: Vec::new(),
-        keys: vec![KeySpec {
-            id: "ceiling".into(),
-            app: APP,
-            name: "".into(),
-            secret: Secret("secret".into()),
-            capability: Capability::channel("room", Operations::SUBSCRIBE),
-            revocable_tokens: true,
-        }],
-    });
+    let app = an_app(APP);
     let mut state = state_after(&[app], NOW);
     provide(&mut state, APP, "ceiling", CarriedRights::Grants);
     state
@@ -532,7 +517,7 @@ fn an_event_and_a_token_and_a_logout_are_never_taken_for_each_other() {
 }
 
 #[test]
-fn an_event_is_known_by_its_own_id() {
+fn an_event_is_known_by_its_id_and_what_it_says() {
     let state = state();
     let told = |more: Value| read_in(&state, &event_with(json!({}), said(more))).unwrap();
     assert_eq!(
@@ -540,6 +525,9 @@ fn an_event_is_known_by_its_own_id() {
         told(json!({"iat": NOW_S - 1})).request
     );
     assert_ne!(told(json!({})).request, told(json!({"jti": "e2"})).request);
+    // Two events with one id, by a mistake of the transmitter: neither is passed over.
+    let other = json!({"sub_id": {"format": "iss_sub", "iss": ISS, "sub": "bob"}});
+    assert_ne!(told(json!({})).request, told(other).request);
     let logout = logout::read(
         &state,
         (APP, "idp"),

@@ -86,11 +86,19 @@ pub fn read(
     let meaning = event.meaning(kind, record, spec)?;
     let end = kind.floor_char_boundary(KIND_BYTES);
     Ok(Told {
-        request: once::request("event", app, &record.id, &id),
+        request: once::request("event", app, &record.id, &said(&compact, &id)),
         kind: kind.get(..end).unwrap_or_default().into(),
         id,
         meaning,
     })
+}
+
+/// What an event is known by: its id, and what it says of whom. Signed again it is the same; another one that was given the
+/// same id by mistake is another, and is not passed over.
+fn said(compact: &Compact<'_>, id: &Text) -> Text {
+    let claims = ["events", "sub_id"].map(|name| compact.claim(name));
+    let claims = claims.map(|claim| claim.map(Value::to_string).unwrap_or_default());
+    [id, claims.concat().as_str()].join("\n").into()
 }
 
 /// That it is of this issuer, and for this provider's audience or that of its stream.

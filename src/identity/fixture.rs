@@ -4,8 +4,9 @@
 use super::Refused;
 use crate::core::authority::fixture::{Stamp, apply};
 use crate::core::authority::{
-    Administered, Administration, Algorithm, AppId, Capability, CarriedRights, Claims, Command,
-    Issuer, KeyKind, KeySource, ProviderChange, ProviderSpec, PublicKey, Reply, State,
+    Administered, Administration, Algorithm, AppId, AppSpec, Capability, CarriedRights, Claims,
+    Command, Issuer, KeyKind, KeySource, KeySpec, Operations, ProviderChange, ProviderSpec,
+    PublicKey, Reply, Secret, State,
 };
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -32,6 +33,26 @@ fn key(kid: &str, seed: u8) -> PublicKey {
         algorithm: None,
         bytes: pair(seed).public_key().as_ref().to_vec(),
     }
+}
+
+/// An app with a key that is to be a ceiling: it may subscribe to `room`.
+pub(crate) fn an_app(id: AppId) -> Command {
+    Command::CreateApp(AppSpec {
+        id,
+        name: "".into(),
+        protocols: Vec::new(),
+        open: Vec::new(),
+        settings: [].into(),
+        aliases: Vec::new(),
+        keys: vec![KeySpec {
+            id: "ceiling".into(),
+            app: id,
+            name: "".into(),
+            secret: Secret("secret".into()),
+            capability: Capability::channel("room", Operations::SUBSCRIBE),
+            revocable_tokens: true,
+        }],
+    })
 }
 
 /// Applies a command, which must be taken.

@@ -1,13 +1,13 @@
 //! What of a token's claims are groups, what they give, and when that ends.
 #![allow(clippy::unwrap_used)]
 
-use super::fixture::{administer, provide, run, token};
+use super::fixture::{administer, an_app, provide, run, token};
 use super::{Refused, read};
 use crate::core::authority::fixture::state_after;
 use crate::core::authority::{
-    AccessQuery, Administered, AppId, AppSpec, Authority, Capability, CarriedRights, Claims,
-    Command, GrantEntry, GrantMode, GroupMember, Issuer, KeySpec, Limits, Operations, Pattern,
-    ProviderChange, Resource, Secret, State, Subject, Text, UserGroupChange,
+    AccessQuery, Administered, AppId, Authority, CarriedRights, Claims, Command, GrantEntry,
+    GrantMode, GroupMember, Issuer, Limits, Operations, Pattern, ProviderChange, Resource, State,
+    Subject, Text, UserGroupChange,
 };
 use serde_json::{Value, json};
 
@@ -17,22 +17,7 @@ const NOW: u64 = NOW_S * 1_000;
 
 /// An app with a provider whose groups stand at this path.
 fn state(path: &str) -> State {
-    let app = Command::CreateApp(AppSpec {
-        id: APP,
-        name: "".into(),
-        protocols: Vec::new(),
-        open: Vec::new(),
-        settings: [].into(),
-        aliases: Vec::new(),
-        keys: vec![KeySpec {
-            id: "ceiling".into(),
-            app: APP,
-            name: "".into(),
-            secret: Secret("secret".into()),
-            capability: Capability::channel("room", Operations::SUBSCRIBE),
-            revocable_tokens: true,
-        }],
-    });
+    let app = an_app(APP);
     let mut state = state_after(&[app], NOW);
     provide(&mut state, APP, "ceiling", CarriedRights::Grants);
     let claims = Claims {

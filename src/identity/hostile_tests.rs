@@ -2,12 +2,12 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 use super::compact::Compact;
-use super::fixture::{LEEWAY_S, administer, hostile, logout_token, provide, run, token};
+use super::fixture::{LEEWAY_S, administer, an_app, hostile, logout_token, provide, run, token};
 use super::*;
 use crate::core::authority::fixture::{Stamp, apply, state_after};
 use crate::core::authority::{
-    Administered, Algorithm, AppId, AppSpec, Authority, Capability, CarriedRights, Command, Cut,
-    KeySpec, Operations, Pattern, Presented, ProviderChange, Reply, Secret, State, Target, Text,
+    Administered, Algorithm, AppId, Authority, Capability, CarriedRights, Cut, Operations, Pattern,
+    Presented, ProviderChange, Reply, State, Target, Text,
 };
 use crate::core::connection::state::State as Connection;
 use serde_json::{Value, json};
@@ -16,27 +16,8 @@ const APP: AppId = AppId(1);
 const NOW_S: u64 = 1_700_000_000;
 const NOW: u64 = NOW_S * 1_000;
 
-fn app() -> Command {
-    Command::CreateApp(AppSpec {
-        id: APP,
-        name: "".into(),
-        protocols: Vec::new(),
-        open: Vec::new(),
-        settings: [].into(),
-        aliases: Vec::new(),
-        keys: vec![KeySpec {
-            id: "ceiling".into(),
-            app: APP,
-            name: "".into(),
-            secret: Secret("secret".into()),
-            capability: Capability::channel("room", Operations::SUBSCRIBE),
-            revocable_tokens: true,
-        }],
-    })
-}
-
 fn state(rights: CarriedRights) -> State {
-    let mut state = state_after(&[app()], NOW);
+    let mut state = state_after(&[an_app(APP)], NOW);
     provide(&mut state, APP, "ceiling", rights);
     state
 }
@@ -201,7 +182,7 @@ fn signatures_made_elsewhere_verify_under_their_own_algorithm_only() {
     let tokens = vectors["tokens"].as_array().unwrap();
     assert_eq!((keys.len(), tokens.len()), (5, 5));
     let allowed = |algorithms: Vec<Algorithm>| {
-        let mut state = state_after(&[app()], NOW);
+        let mut state = state_after(&[an_app(APP)], NOW);
         provide(&mut state, APP, "ceiling", CarriedRights::Grants);
         let change = ProviderChange {
             algorithms: Some(algorithms),
